@@ -1,0 +1,90 @@
+"""The only reader of the environment: frozen settings, with every problem reported at once."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from shared.errors import ConfigurationError
+
+MIN_PEPPER_BYTES = 32
+# Any of these means that a platform runs us, where bars may never set the clock.
+_PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs between deployments; see README.md for what each means."""
+
+    database_url: str
+    database_role: str
+    database_pool_size: int
+    redis_url: str
+    tables_connection_string: str
+    webpubsub_connection_string: str
+    webpubsub_hub: str
+    api_key_pepper: str
+    market_clock: Literal["wall", "bars"]
+    log_level: str
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.environment.get(name, "").strip() or default
+        if value is None:
+            self.problems.append(f"{name} is not set")
+            return ""
+        return value
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        raw = self.environment.get(name, "").strip()
+        if not raw:
+            return default
+        if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
+            self.problems.append(f"{name} must be a whole number from {low} to {high}")
+            return default
+        return int(raw)
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        value = self.environment.get(name, "").strip() or default
+        if value not in allowed:
+            self.problems.append(f"{name} must be one of {', '.join(allowed)}")
+            return default
+        return value
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""
+    reader = _Reader(environment)
+    settings = Settings(
+        database_url=reader.text("DATABASE_URL"),
+        database_role=reader.text("DATABASE_ROLE", "signal_functions"),
+        database_pool_size=reader.integer("DATABASE_POOL_SIZE", 8, 1, 100),
+        redis_url=reader.text("REDIS_URL"),
+        tables_connection_string=reader.text("TABLES_CONNECTION_STRING"),
+        webpubsub_connection_string=reader.text("WEBPUBSUB_CONNECTION_STRING"),
+        webpubsub_hub=reader.text("WEBPUBSUB_HUB", "signals"),
+        api_key_pepper=reader.text("API_KEY_PEPPER"),
+        market_clock="bars"
+        if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars"
+        else "wall",
+        log_level=reader.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    )
+    if settings.api_key_pepper and len(settings.api_key_pepper.encode()) < MIN_PEPPER_BYTES:
+        reader.problems.append(f"API_KEY_PEPPER must be at least {MIN_PEPPER_BYTES} bytes")
+    if settings.market_clock == "bars" and any(environment.get(name) for name in _PLATFORM_MARKERS):
+        reader.problems.append("MARKET_CLOCK=bars is for a replay on one machine and refused here")
+    if reader.problems:
+        raise ConfigurationError("; ".join(reader.problems))
+    return settings
+
+
+@cache
+def current_settings() -> Settings:
+    """The process's settings, read on first use."""
+    return read_settings(os.environ)
