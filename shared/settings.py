@@ -70,9 +70,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         webpubsub_connection_string=reader.text("WEBPUBSUB_CONNECTION_STRING"),
         webpubsub_hub=reader.text("WEBPUBSUB_HUB", "signals"),
         api_key_pepper=reader.text("API_KEY_PEPPER"),
-        market_clock="bars"
-        if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars"
-        else "wall",
+        market_clock="bars" if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars" else "wall",
         log_level=reader.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
     )
     if settings.api_key_pepper and len(settings.api_key_pepper.encode()) < MIN_PEPPER_BYTES:
