@@ -1,4 +1,4 @@
-"""Bars: OHLCV of one symbol over one minute."""
+"""Bars: OHLCV of one symbol over one minute, as sent, as stored, and what is wrong with a bad one."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -6,8 +6,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared.errors import FieldError
+
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_BARS_PER_REQUEST = 5_000
+# The VWAP sums prices as whole millionths, exactly; finer prices would have to be rounded.
+MAX_PRICE_DECIMALS = 6
+MAX_PRICE = Decimal(10_000_000)
 
 Source = Literal["live", "replay", "simulated"]
 Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]{0,11}$")]
@@ -27,3 +32,54 @@ class Bar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def close_time(self) -> datetime:
         return self.open_time.astimezone(UTC) + BAR_INTERVAL
+
+
+class StoredBar(msgspec.Struct, frozen=True):
+    """A bar as it lies in Postgres, with where it came from and when we learned of it."""
+
+    bar: Bar
+    source: Source
+    received_at: datetime
+
+
+class FeedState(msgspec.Struct, frozen=True):
+    """The newest bar of one symbol: its start, when it came in, and from where."""
+
+    symbol: str
+    last_open_time: datetime
+    last_received_at: datetime
+    source: Source
+
+
+def bar_problems(bar: Bar) -> list[FieldError]:
+    """Everything that makes `bar` impossible, empty when it may be stored; field names are the bar's own.
+
+    Prices may be negative (crude oil was, in April 2020), but are finite, at most MAX_PRICE from zero
+    and no finer than MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
+    """
+    problems = _time_problems(bar.open_time)
+    prices = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
+    for field, price in prices.items():
+        if not price.is_finite() or abs(price) > MAX_PRICE:
+            problems.append(
+                FieldError(field, "out_of_range", f"must be a finite number within +-{MAX_PRICE}")
+            )
+        elif price.normalize().as_tuple().exponent < -MAX_PRICE_DECIMALS:  # type: ignore[operator]  # finite
+            problems.append(FieldError(field, "out_of_range", f"has over {MAX_PRICE_DECIMALS} decimals"))
+    if problems:
+        return problems
+    if bar.high < max(bar.open, bar.close, bar.low):
+        problems.append(FieldError("high", "out_of_range", "must not be below open, low or close"))
+    if bar.low > min(bar.open, bar.close):
+        problems.append(FieldError("low", "out_of_range", "must not be above open or close"))
+    if bar.volume < 0:
+        problems.append(FieldError("volume", "out_of_range", "must not be negative"))
+    return problems
+
+
+def _time_problems(open_time: datetime) -> list[FieldError]:
+    if open_time.tzinfo is None:
+        return [FieldError("open_time", "wrong_type", "must carry an offset from UTC, for example Z")]
+    if open_time.second or open_time.microsecond:
+        return [FieldError("open_time", "out_of_range", "must be the start of a whole minute")]
+    return []

@@ -1,13 +1,15 @@
 """Trades: round trips that bots report."""
 
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
 
-from shared.domain.bars import Symbol
+from shared.domain.bars import EARLIEST, Symbol, is_storable
 from shared.domain.signals import Side
+from shared.errors import FieldError
 
 MAX_TRADES_PER_REQUEST = 500
 
@@ -64,3 +66,56 @@ class StoredTrade(msgspec.Struct, frozen=True, kw_only=True):
     model_version: str | None
     features: dict[str, FeatureValue] | None
     received_at: datetime
+
+
+MAX_TRADE_ERRORS = 50
+MAX_FEATURES = 32
+CLOCK_SKEW = timedelta(minutes=5)
+
+
+def check_trades(trades: Sequence[Trade], now: datetime) -> tuple[FieldError, ...]:
+    """Every reason why `trades` cannot be recorded as they are, by field; empty when they can."""
+    found: list[FieldError] = []
+    for index, trade in enumerate(trades):
+        found.extend(_problems(trade, f"trades[{index}].", now))
+        if len(found) >= MAX_TRADE_ERRORS:
+            break
+    return tuple(found[:MAX_TRADE_ERRORS])
+
+
+def _problems(trade: Trade, prefix: str, now: datetime) -> Iterator[FieldError]:
+    numbers = {
+        "quantity": trade.quantity,
+        "entry_price": trade.entry_price,
+        "exit_price": trade.exit_price,
+        "pnl": trade.pnl,
+        "fees": trade.fees,
+    }
+    for name, number in numbers.items():
+        if not is_storable(number):
+            yield FieldError(
+                f"{prefix}{name}",
+                "out_of_range",
+                "Expected a finite number up to 10^9 with at most 8 decimals.",
+            )
+    if trade.quantity.is_finite() and trade.quantity <= 0:
+        yield FieldError(f"{prefix}quantity", "out_of_range", "Expected more than 0.")
+    aware = True
+    for name, time in (("entry_at", trade.entry_at), ("exit_at", trade.exit_at)):
+        if time.tzinfo is None:
+            aware = False
+            yield FieldError(
+                f"{prefix}{name}",
+                "invalid_format",
+                "Expected a time with its offset, such as 2025-10-13T13:30:00Z.",
+            )
+        elif not EARLIEST <= time <= now + CLOCK_SKEW:
+            yield FieldError(
+                f"{prefix}{name}",
+                "out_of_range",
+                "Expected a time from the year 2000 on and not in the future.",
+            )
+    if aware and trade.exit_at < trade.entry_at:
+        yield FieldError(f"{prefix}exit_at", "out_of_range", "Expected a time not before entry_at.")
+    if trade.features is not None and len(trade.features) > MAX_FEATURES:
+        yield FieldError(f"{prefix}features", "out_of_range", f"Expected at most {MAX_FEATURES} features.")

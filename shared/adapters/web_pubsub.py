@@ -1,0 +1,75 @@
+"""Web PubSub: messages to groups, client access URLs and closing connections, through the official SDK."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from datetime import timedelta
+
+from azure.core.exceptions import AzureError
+from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
+
+from shared.errors import Unavailable
+
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 3.0
+# The SDK's timeouts are per socket operation; this bounds the whole call.
+CALL_TIMEOUT_S = 5.0
+
+
+class WebPubSubHub:
+    """One hub; every method raises Unavailable("realtime_unavailable") when the service cannot be reached.
+
+    The SDK's own retries are off: it repeats a POST that may have arrived, and what fails here is
+    sent again, in order, by the outbox relay.
+    """
+
+    def __init__(self, connection_string: str, hub: str) -> None:
+        self.hub = hub
+        self._client = WebPubSubServiceClient.from_connection_string(
+            connection_string,
+            hub=hub,
+            retry_total=0,
+            connection_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=READ_TIMEOUT_S,
+        )
+
+    async def send_to_group(self, group: str, payload: bytes) -> None:
+        """One JSON message to every connection in `group`."""
+        await self._call(self._client.send_to_group(group, payload.decode(), content_type="application/json"))
+
+    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
+        """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`."""
+        token = await self._client.get_client_access_token(
+            user_id=user_id,
+            roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
+            minutes_to_expire=int(lifetime.total_seconds() // 60),
+        )
+        return str(token["url"])
+
+    async def close_user(self, user_id: str, reason: str) -> None:
+        """Closes every connection of one user. It is no ban: negotiate refuses first."""
+        await self._call(self._client.close_user_connections(user_id, reason=reason))
+
+    async def send_to_user(self, user_id: str, payload: bytes) -> None:
+        """One JSON message to every connection of one user."""
+        message = payload.decode()
+        await self._call(self._client.send_to_user(user_id, message, content_type="application/json"))
+
+    async def ping(self) -> None:
+        """Asks the data plane a cheap authenticated question."""
+        await self._call(self._client.group_exists("health"))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    @staticmethod
+    async def _call[T](request: Awaitable[T]) -> T:
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                return await request
+        except (AzureError, TimeoutError, OSError) as error:
+            raise Unavailable(
+                "The realtime service cannot be reached.",
+                code="realtime_unavailable",
+                internal=f"{type(error).__name__}: {error}",
+                retry_after_s=1,
+            ) from error

@@ -1,0 +1,121 @@
+"""Publishing signals from the outbox, heartbeats, and admission to the hub."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.messages import HUB, HeartbeatMessage, group_of
+from shared.errors import Unavailable
+
+TOKEN_LIFETIME = timedelta(hours=1)
+SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
+# One turn holds its symbol's lock; a bounded batch keeps the turn short when a backlog is long.
+BATCH = 100
+
+log = logging.getLogger(__name__)
+
+
+class Hub(Protocol):
+    async def send_to_group(self, group: str, payload: bytes) -> None: ...
+    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str: ...
+
+
+class OutboxEntry(Protocol):
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def payload(self) -> bytes: ...
+
+
+class OutboxTurn(Protocol):
+    @property
+    def entries(self) -> Sequence[OutboxEntry]: ...
+    async def sent(self, sequence: int) -> None: ...
+
+
+class Outbox(Protocol):
+    def turn(self, symbol: str, *, limit: int = ...) -> AbstractAsyncContextManager[OutboxTurn]: ...
+    async def pending(self) -> list[str]: ...
+
+
+class Sequences(Protocol):
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
+
+
+class ClientAccess(msgspec.Struct, frozen=True):
+    """What a bot needs to connect: the URL carries a token that expires at `expires_at`."""
+
+    url: str
+    hub: str
+    groups: list[str]
+    protocol: str
+    expires_at: datetime
+
+
+class RealtimeService:
+    """Delivery is at least once and in order per symbol; bots deduplicate on (symbol, sequence)."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        outbox: Outbox,
+        sequences: Sequences,
+        now: Callable[[], datetime],
+        universe: Sequence[str],
+    ) -> None:
+        self._hub = hub
+        self._outbox = outbox
+        self._sequences = sequences
+        self._now = now
+        self._universe = tuple(universe)
+        self._failing = False
+
+    async def drain(self, symbol: str) -> int:
+        """Sends what the symbol's outbox holds, in order; returns how many. The rest waits for the relay."""
+        sent = 0
+        while True:
+            async with self._outbox.turn(symbol, limit=BATCH) as turn:
+                entries = turn.entries
+                for entry in entries:
+                    if not await self._send(symbol, entry.payload):
+                        return sent
+                    await turn.sent(entry.sequence)
+                    sent += 1
+            if len(entries) < BATCH:
+                return sent
+
+    async def relay(self) -> int:
+        """One bounded run over all symbols with unsent messages; returns how many went out."""
+        symbols = await self._outbox.pending()
+        return sum(await asyncio.gather(*(self.drain(symbol) for symbol in symbols)))
+
+    async def heartbeat(self, event_at: datetime) -> None:
+        """Tells every symbol's group the last sequence, also where nothing was ever signalled."""
+        last = await self._sequences.last_sequences(None)
+        for symbol in sorted(set(self._universe) | set(last)):
+            beat = HeartbeatMessage(symbol=symbol, sequence=last.get(symbol, 0), event_at=event_at)
+            if not await self._send(symbol, msgspec.json.encode(beat)):
+                return
+
+    async def client_access(self, user_id: str, symbols: Sequence[str]) -> ClientAccess:
+        groups = [group_of(symbol) for symbol in symbols]
+        url = await self._hub.client_access_url(user_id, groups, TOKEN_LIFETIME)
+        return ClientAccess(url, HUB, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
+
+    async def _send(self, symbol: str, payload: bytes) -> bool:
+        try:
+            await self._hub.send_to_group(group_of(symbol), payload)
+        except Unavailable as error:
+            if not self._failing:
+                self._failing = True
+                log.warning("realtime service away, messages wait in the outbox: %s", error.internal)
+            return False
+        if self._failing:
+            self._failing = False
+            log.info("realtime service is back")
+        return True
