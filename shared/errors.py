@@ -103,7 +103,13 @@ class NotFound(SignalCloudError):
 
 
 class MethodNotAllowed(SignalCloudError):
+    """Carries the methods that would do."""
+
     code = "method_not_allowed"
+
+    def __init__(self, detail: str, *, allow: tuple[str, ...]) -> None:
+        super().__init__(detail)
+        self.allow = allow
 
 
 class Conflict(SignalCloudError):

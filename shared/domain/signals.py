@@ -49,3 +49,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime | None
     features: dict[str, float]
     source: Source
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds from learning what made a signal to having sent it; null where none was sent."""
+
+    count: int
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None

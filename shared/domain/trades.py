@@ -7,11 +7,15 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared.domain.bars import EARLIEST, Symbol, is_storable
+from shared.domain.bars import Symbol
+from shared.domain.limits import AWARE_TIME, EARLIEST, FINITE_NUMBER, PAST_TIME, is_storable
 from shared.domain.signals import Side
 from shared.errors import FieldError
 
 MAX_TRADES_PER_REQUEST = 500
+MAX_TRADE_ERRORS = 50
+MAX_FEATURES = 32
+CLOCK_SKEW = timedelta(minutes=5)
 
 TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 FeatureValue = float | str | bool
@@ -68,9 +72,11 @@ class StoredTrade(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
 
 
-MAX_TRADE_ERRORS = 50
-MAX_FEATURES = 32
-CLOCK_SKEW = timedelta(minutes=5)
+class TradeCursor(msgspec.Struct, frozen=True, array_like=True):
+    """Where a page of trades ended: the keyset (exit_at, trade_id)."""
+
+    exit_at: datetime
+    trade_id: str
 
 
 def check_trades(trades: Sequence[Trade], now: datetime) -> tuple[FieldError, ...]:
@@ -93,28 +99,16 @@ def _problems(trade: Trade, prefix: str, now: datetime) -> Iterator[FieldError]:
     }
     for name, number in numbers.items():
         if not is_storable(number):
-            yield FieldError(
-                f"{prefix}{name}",
-                "out_of_range",
-                "Expected a finite number up to 10^9 with at most 8 decimals.",
-            )
+            yield FieldError(f"{prefix}{name}", "out_of_range", FINITE_NUMBER)
     if trade.quantity.is_finite() and trade.quantity <= 0:
         yield FieldError(f"{prefix}quantity", "out_of_range", "Expected more than 0.")
     aware = True
     for name, time in (("entry_at", trade.entry_at), ("exit_at", trade.exit_at)):
         if time.tzinfo is None:
             aware = False
-            yield FieldError(
-                f"{prefix}{name}",
-                "invalid_format",
-                "Expected a time with its offset, such as 2025-10-13T13:30:00Z.",
-            )
+            yield FieldError(f"{prefix}{name}", "invalid_format", AWARE_TIME)
         elif not EARLIEST <= time <= now + CLOCK_SKEW:
-            yield FieldError(
-                f"{prefix}{name}",
-                "out_of_range",
-                "Expected a time from the year 2000 on and not in the future.",
-            )
+            yield FieldError(f"{prefix}{name}", "out_of_range", PAST_TIME)
     if aware and trade.exit_at < trade.entry_at:
         yield FieldError(f"{prefix}exit_at", "out_of_range", "Expected a time not before entry_at.")
     if trade.features is not None and len(trade.features) > MAX_FEATURES:

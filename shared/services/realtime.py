@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.messages import HUB, HeartbeatMessage, group_of
+from shared.domain.messages import HUB, HeartbeatMessage, RevokedMessage, group_of
 from shared.errors import Unavailable
 
 TOKEN_LIFETIME = timedelta(hours=1)
@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 class Hub(Protocol):
     async def send_to_group(self, group: str, payload: bytes) -> None: ...
+    async def send_to_user(self, user_id: str, payload: bytes) -> None: ...
+    async def close_user(self, user_id: str, reason: str) -> None: ...
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str: ...
 
 
@@ -62,6 +64,7 @@ class RealtimeService:
 
     def __init__(
         self,
+        *,
         hub: Hub,
         outbox: Outbox,
         sequences: Sequences,
@@ -106,6 +109,15 @@ class RealtimeService:
         groups = [group_of(symbol) for symbol in symbols]
         url = await self._hub.client_access_url(user_id, groups, TOKEN_LIFETIME)
         return ClientAccess(url, HUB, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
+
+    async def close_user(self, user_id: str, reason: str) -> None:
+        """Tells every connection of one key that it has ended, then closes them; raises Unavailable.
+
+        It is no ban: whoever comes back is refused at negotiate.
+        """
+        message = RevokedMessage(reason=reason, event_at=self._now())
+        await self._hub.send_to_user(user_id, msgspec.json.encode(message))
+        await self._hub.close_user(user_id, reason)
 
     async def _send(self, symbol: str, payload: bytes) -> bool:
         try:

@@ -1,0 +1,309 @@
+"""The OpenAPI 3.1 document, made from the same types that decode requests and encode answers."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from functions.realtime import NegotiateRequest
+from functions.trades import TradesRequest
+from functions.web import STATUS_OF_CODE, Problem
+from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.messages import SignalMessage
+from shared.domain.performance import Performance
+from shared.domain.strategies import Feature, all_strategies
+from shared.domain.trades import Trade
+from shared.services.health import Readiness
+from shared.services.licenses import OwnLicense
+from shared.services.realtime import ClientAccess
+from shared.services.signals import BarsReport, BarsRequest, SignalPage, SignalRequest
+from shared.services.status import Status
+from shared.services.trades import TradePage, TradeReport
+from shared.version import VERSION
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """One method on one route: who may call it, what goes in and what comes out."""
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    scope: str | None
+    answer: Any
+    body: tuple[Any, ...] = ()
+    body_required: bool = True
+    parameters: tuple[str, ...] = ()
+    status: int = 200
+    codes: tuple[str, ...] = ()
+
+
+_KEY_CODES = tuple(code for code in STATUS_OF_CODE if code.startswith(("key_", "license_")))
+_ADMISSION = (*_KEY_CODES, "scope_missing", "rate_limited", "key_store_unavailable")
+_BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large", "unsupported_media_type")
+_WRITE = (*_ADMISSION, *_BODY, "symbol_not_licensed", "database_unavailable")
+_READ = (*_ADMISSION, "validation_failed", "unknown_field", "database_unavailable")
+
+# Stands for the flat bodies that the strategies' feature schemas describe.
+MARKET_STATE = "MarketState"
+
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "symbol": {
+        "description": "One symbol.",
+        "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
+        "example": "ES",
+    },
+    "symbol!": {
+        "description": "One symbol.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
+        "example": "ES",
+    },
+    "after": {
+        "description": "The last sequence already seen; signals behind it are returned.",
+        "schema": {"type": "integer", "minimum": 0, "default": 0},
+    },
+    "limit": {
+        "description": "How many at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    },
+    "since": {
+        "description": "Trades with exit_at from this time on.",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "until": {
+        "description": "Trades with exit_at before this time.",
+        "schema": {"type": "string", "format": "date-time"},
+    },
+    "cursor": {"description": "next_cursor of the page before.", "schema": {"type": "string"}},
+}
+
+OPERATIONS = (
+    Operation(
+        method="post",
+        path="/ml/get_confidence",
+        id="getConfidence",
+        summary="The confidence for one market state",
+        scope="bot",
+        body=(MARKET_STATE,),
+        answer=ConfidenceAnswer,
+        codes=_WRITE,
+    ),
+    Operation(
+        method="post",
+        path="/trades",
+        id="postTrades",
+        summary="Report 1 to 500 trades, or one bare; idempotent by trade_id",
+        scope="bot",
+        body=(TradesRequest, Trade),
+        answer=TradeReport,
+        codes=(*_WRITE, "batch_too_large"),
+    ),
+    Operation(
+        method="get",
+        path="/trades",
+        id="getTrades",
+        summary="Own trades, latest exit first",
+        scope="bot",
+        parameters=("symbol", "since", "until", "cursor", "limit"),
+        answer=TradePage,
+        codes=_READ,
+    ),
+    Operation(
+        method="get",
+        path="/performance",
+        id="getPerformance",
+        summary="Own win rate, pnl, drawdown and calibration",
+        scope="bot",
+        parameters=("symbol", "since", "until"),
+        answer=Performance,
+        codes=_READ,
+    ),
+    Operation(
+        method="get",
+        path="/signals",
+        id="getSignals",
+        summary="Signals of one symbol in sequence order",
+        scope="bot",
+        parameters=("symbol!", "after", "limit"),
+        answer=SignalPage,
+        codes=(*_READ, "symbol_not_licensed"),
+    ),
+    Operation(
+        method="post",
+        path="/signals",
+        id="postSignals",
+        summary="Publish a signal; 200 instead of 201 where the Idempotency-Key was used before",
+        scope="publisher",
+        body=(SignalRequest,),
+        answer=SignalMessage,
+        status=201,
+        codes=(*_WRITE, "conflict"),
+    ),
+    Operation(
+        method="post",
+        path="/bars",
+        id="postBars",
+        summary="Send up to 5,000 bars of one symbol",
+        scope="feeder",
+        body=(BarsRequest,),
+        answer=BarsReport,
+        codes=(*_WRITE, "batch_too_large"),
+    ),
+    Operation(
+        method="post",
+        path="/ws/negotiate",
+        id="negotiate",
+        summary="A client access URL for the hub",
+        scope="bot",
+        body=(NegotiateRequest,),
+        body_required=False,
+        answer=ClientAccess,
+        codes=(*_ADMISSION, *_BODY, "symbol_not_licensed"),
+    ),
+    Operation(
+        method="get",
+        path="/license",
+        id="getLicense",
+        summary="Own plan, symbols, limits, expiry and usage",
+        scope="bot",
+        answer=OwnLicense,
+        codes=_ADMISSION,
+    ),
+    Operation(
+        method="get",
+        path="/status",
+        id="getStatus",
+        summary="What the system did and how it stands",
+        scope="ops",
+        answer=Status,
+        codes=(*_ADMISSION, "database_unavailable"),
+    ),
+    Operation(
+        method="get",
+        path="/health",
+        id="getHealth",
+        summary="Liveness",
+        scope=None,
+        answer=dict[str, str],
+    ),
+    Operation(
+        method="get",
+        path="/health/ready",
+        id="getReadiness",
+        summary="Every dependency, with its latency; 503 when one fails",
+        scope=None,
+        answer=Readiness,
+    ),
+    Operation(
+        method="get",
+        path="/openapi.json",
+        id="getOpenapi",
+        summary="This document",
+        scope=None,
+        answer=dict[str, Any],
+    ),
+)
+
+
+def allowed_methods(path: str) -> tuple[str, ...]:
+    """The methods that `path` (below /api, without a leading slash) answers to; empty if there is none."""
+    wanted = f"/{path.strip('/').lower()}"
+    return tuple(each.method.upper() for each in OPERATIONS if each.path.lower() == wanted)
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole document, made once a process."""
+    kinds = {kind for each in OPERATIONS for kind in (each.answer, *each.body)} - {MARKET_STATE} | {Problem}
+    ordered = sorted(kinds, key=str)
+    made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    states = _state_schemas()
+    refs = {kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)}
+    refs[MARKET_STATE] = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
+    paths: dict[str, dict[str, Any]] = {}
+    for each in OPERATIONS:
+        paths.setdefault(each.path, {})[each.method] = _operation(each, refs)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Signal Cloud",
+            "version": VERSION,
+            "description": "Trading signals, calibrated confidences and trade records for bots.",
+        },
+        "servers": [{"url": "/api"}],
+        "paths": paths,
+        "components": {
+            "schemas": components | states,
+            "securitySchemes": {
+                "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "sc_live_..."}
+            },
+        },
+    }
+
+
+def _state_schemas() -> dict[str, dict[str, Any]]:
+    """One flat request body per strategy, from its feature schema."""
+    schemas: dict[str, dict[str, Any]] = {}
+    for strategy in all_strategies().values():
+        properties: dict[str, Any] = {
+            "strategy": {"const": strategy.name},
+            "symbol": {"enum": list(strategy.symbols)},
+            "signal_type": {"enum": ["LONG", "SHORT"]},
+        }
+        properties |= {feature.name: _feature_schema(feature) for feature in strategy.features}
+        required = [feature.name for feature in strategy.features if not feature.optional]
+        schemas[f"MarketState_{strategy.name}"] = {
+            "title": strategy.title,
+            "type": "object",
+            "properties": properties,
+            "required": [*([] if strategy.default else ["strategy"]), "symbol", "signal_type", *required],
+            "additionalProperties": False,
+        }
+    return schemas
+
+
+def _feature_schema(feature: Feature) -> dict[str, Any]:
+    schema: dict[str, Any] = {"description": f"{feature.description} {feature.unit}".strip()}
+    if feature.type == "category":
+        return schema | {"enum": [*feature.categories, *([None] if feature.optional else [])]}
+    schema["type"] = [feature.type, "null"] if feature.optional else feature.type
+    if feature.range is not None:
+        schema |= {"minimum": feature.range[0], "maximum": feature.range[1]}
+    return schema
+
+
+def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": each.id,
+        "summary": each.summary,
+        "responses": {str(each.status): _response(refs[each.answer], "Done")} | _problems(each.codes),
+        "security": [{"apiKey": []}] if each.scope else [],
+    }
+    if each.scope:
+        described["description"] = f"Needs a key with the scope `{each.scope}`."
+    if each.parameters:
+        described["parameters"] = [
+            {"name": name.rstrip("!"), "in": "query", **PARAMETERS[name]} for name in each.parameters
+        ]
+    if each.body:
+        schemas = [refs[kind] for kind in each.body]
+        content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
+        described["requestBody"] = {"required": each.body_required, "content": content}
+    return described
+
+
+def _response(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _problems(codes: tuple[str, ...]) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {}
+    for code in codes:
+        by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        str(status): {"description": ", ".join(names), "content": content}
+        for status, names in sorted(by_status.items())
+    }

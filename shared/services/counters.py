@@ -1,0 +1,46 @@
+"""Counts of what the service did, summed over all processes for the status page."""
+
+import asyncio
+import logging
+from collections import Counter
+from typing import Protocol
+
+from shared.errors import Unavailable
+
+FLUSH_AFTER_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class CounterStore(Protocol):
+    async def add_counts(self, counts: dict[str, int]) -> None: ...
+    async def counts(self) -> dict[str, int]: ...
+
+
+class Counters:
+    """Counts in memory and adds them to the shared store about once a second while there is traffic.
+
+    The counts are for people watching, not for money: what a dying process had not flushed is lost.
+    """
+
+    def __init__(self, store: CounterStore) -> None:
+        self._store = store
+        self._counts: Counter[str] = Counter()
+        self._flush: asyncio.Task[None] | None = None
+
+    def add(self, name: str, count: int = 1) -> None:
+        self._counts[name] += count
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.get_running_loop().create_task(self._flush_later())
+
+    async def totals(self) -> dict[str, int]:
+        """The sums over all processes, and this one's unflushed counts; raises Unavailable."""
+        return dict(Counter(await self._store.counts()) + self._counts)
+
+    async def _flush_later(self) -> None:
+        await asyncio.sleep(FLUSH_AFTER_S)
+        counts, self._counts = self._counts, Counter()
+        try:
+            await self._store.add_counts(dict(counts))
+        except Unavailable:
+            self._counts.update(counts)

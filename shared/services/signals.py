@@ -1,0 +1,249 @@
+"""Signals from publishers, their replay, and bars that make the engine signal."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Protocol
+
+import msgspec
+
+from shared.domain.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, bar_problems
+from shared.domain.limits import AWARE_TIME, EARLIEST, FINITE_NUMBER, PAST_TIME, is_storable
+from shared.domain.messages import SignalMessage, message_of
+from shared.domain.signals import Kind, Side, Signal, SignalDraft
+from shared.errors import BatchTooLarge, Conflict, FieldError, SignalCloudError, ValidationFailed
+
+MAX_PAGE = 1_000
+MAX_ERRORS = 50
+DEFAULT_LIFETIME = timedelta(minutes=5)
+MAX_LIFETIME = timedelta(days=1)
+# A bar or signal may be stamped by a clock that runs a little ahead of ours.
+CLOCK_SKEW = timedelta(seconds=5)
+
+log = logging.getLogger(__name__)
+
+
+class SignalStore(Protocol):
+    async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]: ...
+    async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]: ...
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
+
+
+class BarStore(Protocol):
+    async def insert(
+        self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
+    ) -> int: ...
+
+
+class Engine(Protocol):
+    async def run(self, symbol: str, now: datetime) -> list[Signal]: ...
+    async def catch_up(self, now: datetime) -> list[Signal]: ...
+
+
+class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a publisher sends: prices in points, `expires_at` five minutes after `event_at` if left out."""
+
+    symbol: Symbol
+    side: Side
+    price: Decimal
+    kind: Kind = "entry"
+    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "manual"
+    strategy_version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
+    stop_price: Decimal | None = None
+    target_price: Decimal | None = None
+    event_at: datetime | None = None
+    expires_at: datetime | None = None
+    features: Annotated[dict[str, float], msgspec.Meta(max_length=32)] = {}
+
+
+class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Bars of one symbol, oldest first; `source` says whether they are live, replayed or simulated."""
+
+    symbol: Symbol
+    bars: list[Bar]
+    source: Source = "live"
+
+
+class BarsReport(msgspec.Struct, frozen=True):
+    """How many bars came, how many were new, and the signals that they made."""
+
+    symbol: str
+    received: int
+    inserted: int
+    duplicates: int
+    signals: list[SignalMessage]
+
+
+class SignalPage(msgspec.Struct, frozen=True):
+    """Signals in sequence order; ask again with `after=next_after` until it equals `last_sequence`."""
+
+    symbol: str
+    signals: list[SignalMessage]
+    next_after: int
+    last_sequence: int
+
+
+class SignalService:
+    """Signals in and out; whatever is stored is pushed at once, and by the relay if that fails."""
+
+    def __init__(
+        self,
+        *,
+        store: SignalStore,
+        bars: BarStore,
+        engine: Engine,
+        drain: Callable[[str], Awaitable[int]],
+        now: Callable[[], datetime],
+        market_now: Callable[[], Awaitable[datetime]],
+    ) -> None:
+        self._store = store
+        self._bars = bars
+        self._engine = engine
+        self._drain = drain
+        self._now = now
+        self._market_now = market_now
+
+    async def publish(
+        self, request: SignalRequest, idempotency_key: str | None
+    ) -> tuple[SignalMessage, bool]:
+        """The published signal, and whether it is new; the same idempotency key gives the earlier one.
+
+        Raises ValidationFailed, Conflict where that one had other content, and Unavailable.
+        """
+        now = self._now()
+        event_at = request.event_at or await self._market_now()
+        problems = _signal_problems(request, event_at, now)
+        if problems:
+            raise ValidationFailed(tuple(problems))
+        expires_at = None
+        if request.kind == "entry":
+            expires_at = request.expires_at or event_at + DEFAULT_LIFETIME
+        draft = SignalDraft(
+            symbol=request.symbol,
+            strategy=request.strategy,
+            strategy_version=request.strategy_version,
+            kind=request.kind,
+            side=request.side,
+            price=request.price,
+            stop_price=request.stop_price,
+            target_price=request.target_price,
+            event_at=event_at,
+            expires_at=expires_at,
+            received_at=now,
+            features=request.features,
+            idempotency_key=idempotency_key,
+        )
+        signal, new = await self._store.publish(draft)
+        if not new and not _made_by(signal, draft):
+            raise Conflict(
+                f"This Idempotency-Key made sequence {signal.sequence} with other content; use a new key."
+            )
+        await self._push(signal.symbol)
+        return message_of(signal), new
+
+    async def page(self, symbol: str, after: int, limit: int) -> SignalPage:
+        signals = await self._store.list(symbol, after=after, limit=limit)
+        last = (await self._store.last_sequences([symbol])).get(symbol, 0)
+        next_after = signals[-1].sequence if signals else after
+        return SignalPage(
+            symbol, [message_of(signal) for signal in signals], next_after, max(last, next_after)
+        )
+
+    async def take_bars(self, request: BarsRequest) -> BarsReport:
+        """Stores the bars, then runs the engine for their symbol and pushes what it signals.
+
+        A bar that is stored already is a duplicate and changes nothing. Raises BatchTooLarge,
+        ValidationFailed and Unavailable.
+        """
+        now = self._now()
+        _check_bars(request.bars, now)
+        inserted = await self._bars.insert(request.symbol, request.bars, request.source, now)
+        signals = await self._engine.run(request.symbol, now)
+        if signals:
+            await self._push(request.symbol)
+        return BarsReport(
+            request.symbol,
+            len(request.bars),
+            inserted,
+            len(request.bars) - inserted,
+            [message_of(signal) for signal in signals],
+        )
+
+    async def catch_up(self) -> int:
+        """Runs the engine over bars whose arrival did not, and pushes; returns how many signals it made."""
+        signals = await self._engine.catch_up(self._now())
+        for symbol in {signal.symbol for signal in signals}:
+            await self._push(symbol)
+        return len(signals)
+
+    async def _push(self, symbol: str) -> None:
+        # The signal is stored: from here on nothing may fail the caller, the relay sends what is left.
+        try:
+            await self._drain(symbol)
+        except SignalCloudError as error:
+            log.warning("push of %s left to the relay: %s", symbol, error.internal or error.detail)
+
+
+def _made_by(signal: Signal, draft: SignalDraft) -> bool:
+    """Whether `draft` says what `signal` says, times apart: those may have been left to us."""
+    names = (
+        "strategy",
+        "strategy_version",
+        "kind",
+        "side",
+        "price",
+        "stop_price",
+        "target_price",
+        "features",
+    )
+    return all(getattr(signal, name) == getattr(draft, name) for name in names)
+
+
+def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
+    if len(bars) > MAX_BARS_PER_REQUEST:
+        raise BatchTooLarge(
+            f"A request holds at most {MAX_BARS_PER_REQUEST} bars, this one {len(bars)}; send it in parts."
+        )
+    if not bars:
+        raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))
+    found: list[FieldError] = []
+    for index, bar in enumerate(bars):
+        problems = bar_problems(bar)
+        if not problems and not EARLIEST <= bar.open_time <= now + CLOCK_SKEW:
+            problems = [FieldError("open_time", "out_of_range", PAST_TIME)]
+        found.extend(
+            FieldError(f"bars[{index}].{problem.field}", problem.code, problem.message)
+            for problem in problems
+        )
+        if len(found) >= MAX_ERRORS:
+            break
+    if found:
+        raise ValidationFailed(tuple(found[:MAX_ERRORS]))
+
+
+def _signal_problems(request: SignalRequest, event_at: datetime, now: datetime) -> list[FieldError]:
+    found = [
+        FieldError(name, "out_of_range", FINITE_NUMBER)
+        for name, price in (
+            ("price", request.price),
+            ("stop_price", request.stop_price),
+            ("target_price", request.target_price),
+        )
+        if price is not None and not is_storable(price)
+    ]
+    times = (("event_at", request.event_at), ("expires_at", request.expires_at))
+    naive = [name for name, time in times if time is not None and time.tzinfo is None]
+    found.extend(FieldError(name, "invalid_format", AWARE_TIME) for name in naive)
+    if naive:
+        return found
+    if not EARLIEST <= event_at <= now + CLOCK_SKEW:
+        found.append(FieldError("event_at", "out_of_range", PAST_TIME))
+    if request.expires_at is not None:
+        if request.kind == "exit":
+            found.append(FieldError("expires_at", "out_of_range", "An exit never expires; leave this out."))
+        elif not event_at < request.expires_at <= event_at + MAX_LIFETIME:
+            found.append(
+                FieldError("expires_at", "out_of_range", "Expected a time within a day after event_at.")
+            )
+    return found

@@ -1,0 +1,121 @@
+"""What the system did and how it stands, for ops."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.bars import FeedState
+from shared.domain.feeds import FeedHealth
+from shared.domain.models import StoredModel
+from shared.domain.signals import Latency
+from shared.errors import Unavailable
+
+LATENCY_WINDOW = timedelta(minutes=15)
+
+
+class Outbox(Protocol):
+    async def depth(self) -> tuple[int, float]: ...
+
+
+class Signals(Protocol):
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
+    async def latency_ms(self, since: datetime) -> Latency: ...
+
+
+class Bars(Protocol):
+    async def feeds(self) -> list[FeedState]: ...
+
+
+class Models(Protocol):
+    async def champion(self, strategy: str) -> StoredModel | None: ...
+
+
+class Counts(Protocol):
+    async def totals(self) -> dict[str, int]: ...
+
+
+class OutboxStatus(msgspec.Struct, frozen=True):
+    """Messages not yet sent, and the age of the oldest in seconds."""
+
+    depth: int
+    oldest_s: float
+
+
+class ModelInUse(msgspec.Struct, frozen=True):
+    """The champion of one strategy; `version` is null where none was ever trained."""
+
+    strategy: str
+    version: str | None
+    basis: str
+    trained_at: datetime | None
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One page of everything; `counts` are null while Redis is away. Latency: bar received to push sent."""
+
+    version: str
+    now: datetime
+    market_now: datetime
+    counts: dict[str, int] | None
+    outbox: OutboxStatus
+    publish_latency: Latency
+    last_sequences: dict[str, int]
+    feeds: list[FeedHealth]
+    models: list[ModelInUse]
+
+
+class StatusService:
+    def __init__(
+        self,
+        *,
+        version: str,
+        outbox: Outbox,
+        signals: Signals,
+        bars: Bars,
+        models: Models,
+        counters: Counts,
+        strategies: Sequence[str],
+        now: Callable[[], datetime],
+        market_now: Callable[[], Awaitable[datetime]],
+        feed_health: Callable[[Sequence[FeedState], datetime], list[FeedHealth]],
+    ) -> None:
+        self._version = version
+        self._outbox = outbox
+        self._signals = signals
+        self._bars = bars
+        self._models = models
+        self._counters = counters
+        self._strategies = strategies
+        self._now = now
+        self._market_now = market_now
+        self._feed_health = feed_health
+
+    async def status(self) -> Status:
+        """Raises Unavailable when Postgres is away."""
+        now, market_now = self._now(), await self._market_now()
+        depth, oldest_s = await self._outbox.depth()
+        return Status(
+            version=self._version,
+            now=now,
+            market_now=market_now,
+            counts=await self._counts(),
+            outbox=OutboxStatus(depth, round(oldest_s, 3)),
+            publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
+            last_sequences=await self._signals.last_sequences(None),
+            feeds=self._feed_health(await self._bars.feeds(), market_now),
+            models=[await self._in_use(strategy) for strategy in self._strategies],
+        )
+
+    async def _counts(self) -> dict[str, int] | None:
+        try:
+            return await self._counters.totals()
+        except Unavailable:
+            return None
+
+    async def _in_use(self, strategy: str) -> ModelInUse:
+        model = await self._models.champion(strategy)
+        if model is None:
+            return ModelInUse(strategy, None, "base_rate", None)
+        return ModelInUse(strategy, model.version, model.basis, model.created_at)

@@ -1,0 +1,3 @@
+"""The release, as CHANGELOG.md names it."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,108 @@
+"""The rules of docs/architecture.md that a machine can keep."""
+
+import ast
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("functions", "shared", "local", "loadtests", "examples")
+MODULES = sorted(
+    path
+    for package in PACKAGES
+    for path in (ROOT / package).rglob("*.py")
+    if "node_modules" not in path.parts
+)
+MAX_MODULE_LINES = 420
+MAX_FUNCTION_LINES = 65
+# Modules whose import opens nothing and reads no setting, so that a first request pays for little.
+HEAVY = {"sklearn", "skl2onnx", "onnx", "pandas", "scipy", "onnxruntime", "pulumi", "granian", "rich"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def test_import_rules_hold() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_modules_and_functions_stay_short(path: Path) -> None:
+    source = path.read_text()
+    assert source.count("\n") <= MAX_MODULE_LINES
+    functions = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    long = [node.name for node in functions if (node.end_lineno or 0) - node.lineno > MAX_FUNCTION_LINES]
+    assert not long
+
+
+def test_examples_import_nothing_of_ours() -> None:
+    ours = {"functions", "shared", "local", "infra", "loadtests", "tests", "function_app"}
+    for path in (ROOT / "examples").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                imported = {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                imported = {(node.module or "").split(".")[0]}
+            else:
+                continue
+            assert not imported & ours, f"{path.name} imports {imported & ours}"
+
+
+def test_only_settings_reads_the_environment() -> None:
+    for path in (ROOT / "shared").rglob("*.py"):
+        if path.name == "settings.py":
+            continue
+        names = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os"
+        }
+        assert not names & {"environ", "getenv", "environb"}, f"{name_of(path)} reads the environment"
+
+
+def test_sql_lives_in_sql_files() -> None:
+    verbs = ("select ", "insert into", "update ", "delete from", "create table")
+    for path in (ROOT / "shared").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                texts = [arg.value for arg in node.args if isinstance(arg, ast.Constant)]
+                found = [t for t in texts if isinstance(t, str) and t.lower().startswith(verbs)]
+                assert not found, f"{name_of(path)} holds SQL: {found}"
+
+
+def test_no_distribution_shadows_our_packages() -> None:
+    installed = importlib.metadata.packages_distributions()
+    for name in ("functions", "shared", "infra", "local", "function_app", "loadtests"):
+        assert name not in installed, f"{installed.get(name)} would shadow {name} in the worker"
+
+
+def test_importing_the_app_needs_no_setting_and_loads_nothing_heavy() -> None:
+    program = (
+        "import sys, json, function_app; print(json.dumps(sorted({m.split('.')[0] for m in sys.modules})))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert not set(json.loads(run.stdout)) & HEAVY

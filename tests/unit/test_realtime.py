@@ -1,0 +1,136 @@
+"""Messages leave the outbox in order, exactly what was not sent stays, and heartbeats reach every symbol."""
+
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.errors import Unavailable
+from shared.services.realtime import BATCH, RealtimeService
+
+NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+
+
+@dataclass
+class Entry:
+    sequence: int
+    payload: bytes
+
+
+@dataclass
+class FakeTurn:
+    outbox: "FakeOutbox"
+    symbol: str
+    entries: list[Entry]
+
+    async def sent(self, sequence: int) -> None:
+        rows = self.outbox.rows[self.symbol]
+        self.outbox.rows[self.symbol] = [row for row in rows if row.sequence > sequence]
+
+
+@dataclass
+class FakeOutbox:
+    rows: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, symbol: str, count: int) -> None:
+        self.rows[symbol] += [Entry(n, f"{symbol}{n}".encode()) for n in range(1, count + 1)]
+
+    @asynccontextmanager
+    async def turn(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
+        yield FakeTurn(self, symbol, self.rows[symbol][:limit])
+
+    async def pending(self) -> list[str]:
+        return [symbol for symbol, rows in self.rows.items() if rows]
+
+
+@dataclass
+class FakeHub:
+    fails_after: int | None = None
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
+
+    async def send_to_group(self, group: str, payload: bytes) -> None:
+        if self.fails_after is not None and len(self.sent) >= self.fails_after:
+            raise Unavailable("away", code="realtime_unavailable", internal="refused")
+        self.sent.append((group, payload))
+
+    async def send_to_user(self, user_id: str, payload: bytes) -> None:
+        self.sent.append((user_id, payload))
+
+    async def close_user(self, user_id: str, reason: str) -> None:
+        self.sent.append((user_id, b"closed: " + reason.encode()))
+
+    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
+        return f"wss://hub/{user_id}/{','.join(groups)}/{lifetime.total_seconds():.0f}"
+
+
+class FakeSequences:
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
+        return {"ES": 7}
+
+
+def service(hub: FakeHub, outbox: FakeOutbox) -> RealtimeService:
+    return RealtimeService(
+        hub=hub, outbox=outbox, sequences=FakeSequences(), now=lambda: NOW, universe=("ES", "NQ")
+    )
+
+
+async def test_a_backlog_longer_than_a_batch_goes_out_whole_and_in_order() -> None:
+    hub, outbox = FakeHub(), FakeOutbox()
+    outbox.add("ES", BATCH * 2 + 5)
+    assert await service(hub, outbox).drain("ES") == BATCH * 2 + 5
+    assert [payload for _, payload in hub.sent] == [f"ES{n}".encode() for n in range(1, BATCH * 2 + 6)]
+    assert await outbox.pending() == []
+
+
+async def test_what_fails_stays_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    hub, outbox = FakeHub(fails_after=2), FakeOutbox()
+    outbox.add("ES", 5)
+    realtime = service(hub, outbox)
+    assert await realtime.drain("ES") == 2
+    assert await realtime.drain("ES") == 0
+    assert [entry.sequence for entry in outbox.rows["ES"]] == [3, 4, 5]
+    assert len(caplog.records) == 1
+    hub.fails_after = None
+    assert await realtime.relay() == 3
+    assert [payload for _, payload in hub.sent] == [b"ES1", b"ES2", b"ES3", b"ES4", b"ES5"]
+
+
+async def test_the_relay_serves_every_symbol() -> None:
+    hub, outbox = FakeHub(), FakeOutbox()
+    outbox.add("ES", 2)
+    outbox.add("CL", 1)
+    assert await service(hub, outbox).relay() == 3
+    assert {group for group, _ in hub.sent} == {"symbol.ES", "symbol.CL"}
+
+
+async def test_a_heartbeat_reaches_symbols_that_never_signalled() -> None:
+    hub = FakeHub()
+    await service(hub, FakeOutbox()).heartbeat(NOW)
+    beats = {group: json.loads(payload) for group, payload in hub.sent}
+    assert beats["symbol.ES"]["sequence"] == 7
+    assert beats["symbol.NQ"]["sequence"] == 0
+    assert beats["symbol.NQ"]["type"] == "heartbeat"
+    assert beats["symbol.NQ"]["event_at"] == "2025-10-13T14:00:00Z"
+
+
+async def test_client_access_covers_exactly_the_groups_asked_for() -> None:
+    access = await service(FakeHub(), FakeOutbox()).client_access("k1", ["ES", "CL"])
+    assert access.groups == ["symbol.ES", "symbol.CL"]
+    assert access.url == "wss://hub/k1/symbol.ES,symbol.CL/3600"
+    assert access.expires_at == NOW + timedelta(hours=1)
+
+
+async def test_who_is_closed_is_told_why_first() -> None:
+    hub = FakeHub()
+    await service(hub, FakeOutbox()).close_user("k1", "license revoked")
+    (user, told), closed = hub.sent
+    assert (user, json.loads(told)["type"], json.loads(told)["reason"]) == (
+        "k1",
+        "revoked",
+        "license revoked",
+    )
+    assert closed == ("k1", b"closed: license revoked")
