@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
+from io import BytesIO
 
 from azure.core.exceptions import AzureError
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
@@ -34,7 +35,8 @@ class WebPubSubHub:
 
     async def send_to_group(self, group: str, payload: bytes) -> None:
         """One JSON message to every connection in `group`."""
-        await self._call(self._client.send_to_group(group, payload.decode(), content_type="application/json"))
+        # As a stream: the SDK would encode a text once more, and decode nothing of a stream.
+        await self._call(self._client.send_to_group(group, BytesIO(payload), content_type="application/json"))
 
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
         """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`."""
@@ -51,8 +53,9 @@ class WebPubSubHub:
 
     async def send_to_user(self, user_id: str, payload: bytes) -> None:
         """One JSON message to every connection of one user."""
-        message = payload.decode()
-        await self._call(self._client.send_to_user(user_id, message, content_type="application/json"))
+        await self._call(
+            self._client.send_to_user(user_id, BytesIO(payload), content_type="application/json")
+        )
 
     async def ping(self) -> None:
         """Asks the data plane a cheap authenticated question."""

@@ -12,7 +12,9 @@ BAR_INTERVAL = timedelta(minutes=1)
 MAX_BARS_PER_REQUEST = 5_000
 # The VWAP sums prices as whole millionths, exactly; finer prices would have to be rounded.
 MAX_PRICE_DECIMALS = 6
+_FINEST = Decimal(1).scaleb(-MAX_PRICE_DECIMALS)
 MAX_PRICE = Decimal(10_000_000)
+MAX_VOLUME = 1_000_000_000
 
 Source = Literal["live", "replay", "simulated"]
 Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]{0,11}$")]
@@ -58,28 +60,30 @@ def bar_problems(bar: Bar) -> list[FieldError]:
     and no finer than MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
     """
     problems = _time_problems(bar.open_time)
-    prices = {"open": bar.open, "high": bar.high, "low": bar.low, "close": bar.close}
-    for field, price in prices.items():
-        if not price.is_finite() or abs(price) > MAX_PRICE:
-            problems.append(
-                FieldError(field, "out_of_range", f"must be a finite number within +-{MAX_PRICE}")
-            )
-        elif price.normalize().as_tuple().exponent < -MAX_PRICE_DECIMALS:  # type: ignore[operator]  # finite
-            problems.append(FieldError(field, "out_of_range", f"has over {MAX_PRICE_DECIMALS} decimals"))
+    for field, price in (("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close)):
+        problems += _price_problems(field, price)
     if problems:
         return problems
     if bar.high < max(bar.open, bar.close, bar.low):
-        problems.append(FieldError("high", "out_of_range", "must not be below open, low or close"))
+        problems.append(FieldError("high", "out_of_range", "Must not be below open, low or close."))
     if bar.low > min(bar.open, bar.close):
-        problems.append(FieldError("low", "out_of_range", "must not be above open or close"))
-    if bar.volume < 0:
-        problems.append(FieldError("volume", "out_of_range", "must not be negative"))
+        problems.append(FieldError("low", "out_of_range", "Must not be above open or close."))
+    if not 0 <= bar.volume <= MAX_VOLUME:
+        problems.append(FieldError("volume", "out_of_range", f"Must be from 0 to {MAX_VOLUME}."))
     return problems
+
+
+def _price_problems(field: str, price: Decimal) -> list[FieldError]:
+    if not price.is_finite() or abs(price) > MAX_PRICE:
+        return [FieldError(field, "out_of_range", f"Must be a number from -{MAX_PRICE} to {MAX_PRICE}.")]
+    if price != price.quantize(_FINEST):
+        return [FieldError(field, "out_of_range", f"Must have at most {MAX_PRICE_DECIMALS} decimals.")]
+    return []
 
 
 def _time_problems(open_time: datetime) -> list[FieldError]:
     if open_time.tzinfo is None:
-        return [FieldError("open_time", "wrong_type", "must carry an offset from UTC, for example Z")]
+        return [FieldError("open_time", "wrong_type", "Must carry its offset from UTC, for example Z.")]
     if open_time.second or open_time.microsecond:
-        return [FieldError("open_time", "out_of_range", "must be the start of a whole minute")]
+        return [FieldError("open_time", "out_of_range", "Must be the start of a whole minute.")]
     return []

@@ -1,6 +1,7 @@
 """Readiness: each dependency asked, within a bound, and told as pass, warn or fail."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
@@ -8,6 +9,8 @@ from typing import Literal
 import msgspec
 
 from shared.errors import SignalCloudError
+
+log = logging.getLogger(__name__)
 
 CHECK_TIMEOUT_S = 2.0
 # Anyone may ask: however often they do, the dependencies are asked once in this time.
@@ -72,4 +75,8 @@ class ReadinessService:
             finding = Finding(check.when_away, f"no answer within {CHECK_TIMEOUT_S:g} s")
         except SignalCloudError as error:
             finding = Finding(check.when_away, error.detail)
+        except Exception:
+            # A defect in one check must not hide what the others found.
+            log.exception("a readiness check is broken")
+            finding = Finding(check.when_away, "this check is broken; see the log")
         return CheckReport(finding.status, round((time.monotonic() - start) * 1000, 2), finding.detail)

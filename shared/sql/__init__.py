@@ -1,0 +1,33 @@
+"""All SQL lies in .sql files: named queries, migrations, and schema.sql, which the migrations amount to."""
+
+from hashlib import sha256
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+_MARK = "-- name: "
+
+
+def queries(area: str) -> dict[str, bytes]:
+    """The queries of queries/<area>.sql by name; each is headed by its name and one line of description."""
+    found: dict[str, bytes] = {}
+    text = (_HERE / "queries" / f"{area}.sql").read_text(encoding="utf-8")
+    for part in text.split(_MARK)[1:]:
+        name, description, query = part.split("\n", 2)
+        if name in found or not description.startswith("-- ") or not query.strip():
+            raise ValueError(f"queries/{area}.sql: {name} is not one described query of its own name")
+        found[name] = query.strip().encode()
+    return found
+
+
+def areas() -> list[str]:
+    return sorted(path.stem for path in (_HERE / "queries").glob("*.sql"))
+
+
+def migrations() -> list[tuple[str, bytes, str]]:
+    """(name, SQL, SHA-256 in hex) of every migration, in the order in which they apply."""
+    files = sorted((_HERE / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
+    return [(file.stem, file.read_bytes(), sha256(file.read_bytes()).hexdigest()) for file in files]
+
+
+def schema() -> bytes:
+    return (_HERE / "schema.sql").read_bytes()

@@ -6,14 +6,14 @@ from typing import Any
 
 import msgspec
 
-import function_app
 from functions.openapi import OPERATIONS, allowed_methods, document
+from tests.app import functions
 
 
 def served() -> set[tuple[str, str]]:
     found = set()
-    for function in function_app.app.get_functions():
-        trigger = function.get_trigger()
+    for function in functions().values():
+        trigger: Any = function.get_trigger()
         if trigger is None or trigger.type != "httpTrigger" or "{*" in trigger.route:
             continue
         methods = {getattr(method, "value", method) for method in trigger.methods}

@@ -1,0 +1,46 @@
+# Every target runs local/bootstrap.py first, which finds or fetches Python 3.13, makes .venv and installs.
+# Paths are relative to this file's directory, so that a clone may lie in a path with spaces.
+PYTHON ?= python3
+PROJECT_PYTHON = $(PYTHON) local/bootstrap.py
+
+# Read by `python -m local`; unset or empty means the default that `make help` names.
+export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
+
+.DEFAULT_GOAL := help
+.PHONY: help run up license simulate test lint format clean
+
+help: ## List the targets and their variables
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  PORT=7071 WORKERS=1 STATE=.local      for run and up; two stacks need a PORT and a STATE each'
+	@echo '  BARS=file.csv[.gz] SPEED=600          for run: bars to replay, as a multiple of real time'
+	@echo '  FROM=2025-10-13 TO=2025-10-17         for run: UTC, from inclusive, to exclusive'
+	@echo '  EXIT=1                                for run: leave after the summary; status 1 if it differs'
+	@echo '  LOAD_KEYS=1000 MARKET_CLOCK=wall      for up: keys for load in load_keys.txt; wall or bars'
+
+run: ## Main job: the whole stack, a replay of bars, three demo bots, a live view
+	@SUPERVISED_BY_MAKE=1 exec $(PROJECT_PYTHON) -m local run
+
+up: ## The stack alone, for clients and load; writes stack.json when ready
+	@SUPERVISED_BY_MAKE=1 exec $(PROJECT_PYTHON) -m local up
+
+license: ## Manage licenses and keys of a running stack, e.g. ARGS="list"
+	@$(PROJECT_PYTHON) -m local license $(ARGS)
+
+simulate: ## Make the simulated bars anew, e.g. ARGS="--help"
+	@$(PROJECT_PYTHON) -m local simulate $(ARGS)
+
+test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
+	@$(PROJECT_PYTHON) -m local test $(ARGS)
+
+lint: ## Style, formatting and types
+	@$(PROJECT_PYTHON) -m ruff check .
+	@$(PROJECT_PYTHON) -m ruff format --check .
+	@$(PROJECT_PYTHON) -m mypy .
+
+format: ## Format the code and mend what can be mended by itself
+	@$(PROJECT_PYTHON) -m ruff check --fix .
+	@$(PROJECT_PYTHON) -m ruff format .
+
+clean: ## Remove .venv, local state and caches
+	@$(PYTHON) local/bootstrap.py --clean

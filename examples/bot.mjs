@@ -1,0 +1,134 @@
+// Subscribe to signals and ask a confidence for each, in JavaScript, on Signal Cloud's public contract.
+//
+//   npm install
+//   export SIGNAL_CLOUD_URL=http://127.0.0.1:7071 SIGNAL_CLOUD_KEY=sc_live_...
+//   node bot.mjs ES NQ
+//
+// Delivery is at least once: each (symbol, sequence) is acted on once and in order, and what was missed
+// is fetched by GET /api/signals?after=. bot.py shows trading and reporting as well.
+
+import { setTimeout as sleep } from "node:timers/promises";
+import { WebPubSubClient } from "@azure/web-pubsub-client";
+
+const url = (process.env.SIGNAL_CLOUD_URL ?? "http://127.0.0.1:7071").replace(/\/+$/, "");
+const key = process.env.SIGNAL_CLOUD_KEY;
+const symbols = process.argv.length > 2 ? process.argv.slice(2) : ["ES"];
+const HTTP_TIMEOUT_MS = 10_000;
+const ATTEMPTS = 6;
+const SILENCE_MS = 25_000; // heartbeats come every 10 s
+const FEATURES = ["vwap_distance", "rsi", "atr", "volume_ratio", "hour"];
+
+if (!key) {
+  console.error("SIGNAL_CLOUD_KEY is not set");
+  process.exit(2);
+}
+
+class Refused extends Error {}
+
+/** The answer's JSON; what may pass (no connection, 429, 5xx) is tried again, anything else throws Refused. */
+async function call(method, path, body) {
+  for (let attempt = 1; ; attempt++) {
+    let problem;
+    let waitMs = Math.min(200 * 2 ** attempt, 5_000) * (0.5 + Math.random() / 2);
+    try {
+      const answer = await fetch(url + path, {
+        method,
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: body && JSON.stringify(body),
+        signal: AbortSignal.timeout(HTTP_TIMEOUT_MS),
+      });
+      if (answer.ok) return await answer.json();
+      problem = `${answer.status} ${await answer.text()}`;
+      if (answer.status !== 429 && answer.status < 500) throw new Refused(problem);
+      waitMs = Math.max(waitMs, 1_000 * Number(answer.headers.get("retry-after") ?? 0));
+    } catch (error) {
+      if (error instanceof Refused) throw error;
+      problem ??= String(error.cause ?? error);
+    }
+    if (attempt >= ATTEMPTS) throw new Error(`${method} ${path}: ${problem}`);
+    await sleep(waitMs);
+  }
+}
+
+/** Per symbol: the last sequence acted on, and what arrived ahead of its turn. */
+const progress = new Map();
+let heardAt = Date.now();
+// Messages are handled one after the other, so that a slow answer cannot let a later signal overtake.
+let turn = Promise.resolve();
+
+async function act({ signal }) {
+  const features = Object.fromEntries(FEATURES.filter((name) => name in signal.features).map((name) => [name, signal.features[name]]));
+  const answer = await call("POST", "/api/ml/get_confidence", {
+    symbol: signal.symbol,
+    signal_type: signal.side,
+    strategy: signal.strategy,
+    ...features,
+  });
+  console.log(
+    `${signal.symbol} #${signal.sequence} ${signal.side} at ${signal.price} (${signal.source}): ` +
+      `confidence ${answer.confidence} (${answer.basis}), expires ${signal.expires_at}`,
+  );
+}
+
+async function take(message) {
+  if (message.type === "revoked") throw new Refused(`license revoked: ${message.reason}`);
+  const state = progress.get(message.symbol);
+  if (!state) return;
+  if (message.type === "signal" && message.sequence > state.acted) state.waiting.set(message.sequence, message);
+  // A sequence beyond the next one, or a heartbeat that knows more than we do: something was missed.
+  while (message.sequence > state.acted) {
+    const next = state.waiting.get(state.acted + 1);
+    if (next) {
+      state.waiting.delete(next.sequence);
+      state.acted = next.sequence;
+      await act(next).catch((error) => console.error(`#${next.sequence}: ${error.message}`));
+    } else {
+      const page = await call("GET", `/api/signals?symbol=${message.symbol}&after=${state.acted}&limit=100`);
+      if (page.signals.length === 0) return;
+      for (const missed of page.signals) state.waiting.set(missed.sequence, missed);
+    }
+  }
+}
+
+function fail(error) {
+  console.error(error.message);
+  if (error instanceof Refused) process.exit(1);
+}
+
+/** A client that has joined its groups. */
+async function connect() {
+  let groups = [];
+  const client = new WebPubSubClient({
+    getClientAccessUrl: async () => {
+      const access = await call("POST", "/api/ws/negotiate", { symbols });
+      groups = access.groups;
+      return access.url;
+    },
+  });
+  client.on("group-message", ({ message }) => {
+    heardAt = Date.now();
+    turn = turn.then(() => take(message.data)).catch(fail);
+  });
+  await client.start();
+  for (const group of groups) await client.joinGroup(group);
+  heardAt = Date.now();
+  console.log(`subscribed to ${groups.join(", ")}`);
+  return client;
+}
+
+for (const symbol of symbols) {
+  const page = await call("GET", `/api/signals?symbol=${symbol}&limit=1`);
+  progress.set(symbol, { acted: page.last_sequence, waiting: new Map() });
+}
+for (;;) {
+  let client;
+  try {
+    client = await connect();
+    while (Date.now() - heardAt < SILENCE_MS) await sleep(500);
+    console.error("nothing heard for too long, connecting anew");
+  } catch (error) {
+    fail(error);
+    await sleep(1_000 + 1_000 * Math.random());
+  }
+  client?.stop();
+}

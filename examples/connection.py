@@ -1,0 +1,294 @@
+"""Signal Cloud's contract for bot.py: HTTP with retries, the Web PubSub feed, order, and trade reports."""
+
+import contextlib
+import itertools
+import json
+import queue
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+from azure.messaging.webpubsubclient import WebPubSubClient, WebPubSubClientCredential
+from azure.messaging.webpubsubclient.models import CallbackType, OnGroupDataMessageArgs
+
+HTTP_TIMEOUT_S = 10.0
+FLUSH_PATIENCE_S = 15.0
+TRADES_PER_REPORT = 500
+REPORT_EVERY_S = 0.5
+# Callbacks run on threads of their own: a sequence that looks missing may be a moment late.
+REORDER_S = 0.25
+# Heartbeats come every 10 s: after two and a half the connection is taken for dead.
+SILENCE_S = 25.0
+# The client can stay in its recovering state for ever, so a fresh one is made after this long.
+DISCONNECTED_S = 6.0
+
+
+class Refused(Exception):
+    """The server will not accept this however often it is asked; `code` is from its problem+json."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status = status
+        self.code = code
+
+
+class GaveUp(Exception):
+    """The server could not be reached within the patience given."""
+
+
+class Journal:
+    """What the bot tells the world: JSON lines for programs, or one short line for people."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._lock = threading.Lock()
+
+    def tell(self, event: str, **facts: Any) -> None:
+        if self._as_json:
+            text = json.dumps({"event": event, "at": datetime.now(UTC).isoformat(), **facts}, default=str)
+        elif event == "status":
+            return
+        else:
+            text = f"{event}: " + ", ".join(f"{name} {value}" for name, value in facts.items())
+        with self._lock, contextlib.suppress(BrokenPipeError):
+            print(text, flush=True)
+
+
+class Api:
+    """The HTTP side of the contract; retries what is worth a retry and nothing else."""
+
+    def __init__(self, url: str, key: str, journal: Journal) -> None:
+        self._client = httpx.Client(
+            base_url=url.rstrip("/"),
+            headers={"Authorization": f"Bearer {key}", "User-Agent": "signal-cloud-example-bot"},
+            timeout=HTTP_TIMEOUT_S,
+        )
+        self._journal = journal
+        self._away = False
+
+    def call(
+        self, method: str, path: str, patience_s: float, stop: threading.Event | None = None, **kwargs: Any
+    ) -> Any:
+        """The answer's JSON; raises Refused, or GaveUp after `patience_s` or when `stop` is set."""
+        deadline = time.monotonic() + patience_s
+        for attempt in itertools.count():
+            wait_s = random.uniform(0.5, 1) * min(0.1 * 2 ** min(attempt, 6), 5.0)  # noqa: S311 - jitter
+            try:
+                answer = self._client.request(method, path, **kwargs)
+            except httpx.TransportError as error:
+                problem = type(error).__name__
+            else:
+                if answer.is_success:
+                    self._away = False
+                    return answer.json()
+                problem = str(answer.status_code)
+                if answer.status_code != 429 and answer.status_code < 500:
+                    raise _refusal(answer)
+                with contextlib.suppress(ValueError):
+                    wait_s = max(wait_s, float(answer.headers.get("Retry-After", "0")))
+            if not self._away:
+                self._away = True
+                self._journal.tell("api_away", problem=problem, path=path)
+            if time.monotonic() + wait_s > deadline:
+                raise GaveUp(problem)
+            if stop is None:
+                time.sleep(wait_s)
+            elif stop.wait(wait_s):
+                raise GaveUp("stopping")
+        raise AssertionError("unreachable: the loop has no end")
+
+
+def _refusal(answer: httpx.Response) -> Refused:
+    try:
+        problem = answer.json()
+        return Refused(answer.status_code, problem.get("code", ""), problem.get("detail", ""))
+    except ValueError:
+        return Refused(answer.status_code, "", answer.text[:200])
+
+
+class Reporter:
+    """Sends finished trades in batches, on a thread of its own; keeps each until it is acknowledged."""
+
+    def __init__(self, api: Api, journal: Journal, fatal: Callable[[str], None]) -> None:
+        self._api = api
+        self._journal = journal
+        self._fatal = fatal
+        self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._batch: list[dict[str, Any]] = []
+        self._stopping = threading.Event()
+        self._deadline = float("inf")
+        self.acknowledged = 0
+        self._thread = threading.Thread(target=self._run, name="reporter")
+        self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting.qsize() + len(self._batch)
+
+    def add(self, trade: dict[str, Any]) -> None:
+        self._journal.tell("trade", trade=trade)
+        self._waiting.put(trade)
+
+    def flush(self) -> int:
+        """Send what waits, for a bounded time; returns how many could not be sent."""
+        self._deadline = time.monotonic() + FLUSH_PATIENCE_S
+        self._stopping.set()
+        self._thread.join()
+        return self.waiting
+
+    def _run(self) -> None:
+        while not (self._stopping.wait(REPORT_EVERY_S) and self.waiting == 0):
+            with contextlib.suppress(queue.Empty):
+                while len(self._batch) < TRADES_PER_REPORT:
+                    self._batch.append(self._waiting.get_nowait())
+            try:
+                if self._batch:
+                    self._send()
+            except GaveUp:
+                if time.monotonic() > self._deadline:
+                    return
+            except Refused as error:
+                self._fatal(f"trades refused: {error}")
+                return
+
+    def _send(self) -> None:
+        try:
+            self._post(len(self._batch))
+        except Refused as error:
+            if error.status in (401, 403):
+                raise
+            while self._batch:  # one bad trade must not hold up the others
+                self._send_first()
+
+    def _send_first(self) -> None:
+        try:
+            self._post(1)
+        except Refused as error:
+            refused = self._batch.pop(0)
+            self._journal.tell("trade_refused", trade_id=refused["trade_id"], problem=str(error))
+
+    def _post(self, count: int) -> None:
+        answer = self._api.call("POST", "/api/trades", 3.0, json={"trades": self._batch[:count]})
+        del self._batch[:count]
+        self.acknowledged += count
+        for result in answer["results"]:
+            self._journal.tell("reported", trade_id=result["trade_id"], status=result["status"])
+
+
+@dataclass
+class Sequence:
+    """One symbol's messages, given out once and in order whatever way they arrive."""
+
+    acted: int
+    known: int = 0
+    pending: dict[int, dict[str, Any]] = field(default_factory=dict)
+    gap_since: float | None = None
+
+    def offer(self, message: dict[str, Any]) -> None:
+        if message["sequence"] > self.acted:
+            self.pending.setdefault(message["sequence"], message)
+
+    def ready(self) -> Iterator[dict[str, Any]]:
+        while self.acted + 1 in self.pending:
+            self.acted += 1
+            yield self.pending.pop(self.acted)
+
+    def is_missing(self, now: float) -> bool:
+        """Whether something has been missing for longer than threads can reorder."""
+        if not self.pending and self.known <= self.acted:
+            self.gap_since = None
+            return False
+        self.gap_since = self.gap_since or now
+        return now - self.gap_since > REORDER_S
+
+
+class Feed:
+    """The Web PubSub side: a client, and a watchdog that makes a fresh one when it has gone quiet."""
+
+    def __init__(
+        self,
+        api: Api,
+        symbols: list[str],
+        inbox: "queue.Queue[Any]",
+        journal: Journal,
+        fatal: Callable[[str], None],
+    ) -> None:
+        self._api = api
+        self._symbols = symbols
+        self._inbox = inbox
+        self._journal = journal
+        self._fatal = fatal
+        self._stop = threading.Event()
+        self._heard = 0.0
+        self._rejoin_failed = False
+        self._groups: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="feed")
+        self._thread.start()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pause_s = 0.5
+        while not self._stop.is_set():
+            client = self._client()
+            try:
+                client.open()
+                for group in self._groups:
+                    client.join_group(group)
+            except Refused as error:
+                self._fatal(f"not admitted: {error}")
+                return
+            except Exception as error:  # noqa: BLE001 - the client raises many kinds, and all mean: try again
+                self._journal.tell("connect_failed", problem=f"{type(error).__name__}: {error}")
+                pause_s = min(pause_s * 2, 5.0)
+            else:
+                self._journal.tell("subscribed", groups=self._groups)
+                pause_s = 0.5
+                self._watch(client)
+            # Closing can wait for threads that hang; nobody waits for it.
+            threading.Thread(target=client.close, daemon=True).start()
+            self._stop.wait(pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter, so that bots spread
+
+    def _client(self) -> WebPubSubClient:
+        client = WebPubSubClient(
+            WebPubSubClientCredential(self._negotiate),
+            reconnect_retry_total=sys.maxsize,  # the default gives up for good after 3
+            reconnect_retry_backoff_max=5.0,
+            ack_timeout=5.0,
+            start_timeout=10.0,
+        )
+        client.subscribe(CallbackType.GROUP_MESSAGE, self._on_message)
+        client.subscribe(CallbackType.REJOIN_GROUP_FAILED, self._on_rejoin_failed)
+        self._heard = time.monotonic()
+        self._rejoin_failed = False
+        return client
+
+    def _negotiate(self) -> str:
+        access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json={"symbols": self._symbols})
+        self._groups = access["groups"]
+        return str(access["url"])
+
+    def _on_message(self, args: OnGroupDataMessageArgs) -> None:
+        self._heard = time.monotonic()
+        self._inbox.put(args.data)
+
+    def _on_rejoin_failed(self, _: object) -> None:
+        self._rejoin_failed = True
+
+    def _watch(self, client: WebPubSubClient) -> None:
+        connected = time.monotonic()
+        while not self._stop.wait(0.5):
+            now = time.monotonic()
+            if client.is_connected():
+                connected = now
+            if now - connected > DISCONNECTED_S or now - self._heard > SILENCE_S or self._rejoin_failed:
+                self._journal.tell("reconnecting", silent_s=round(now - self._heard, 1))
+                return

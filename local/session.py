@@ -1,0 +1,135 @@
+"""One run of a stack in the foreground, from its start to the last process gone."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+from local.main_job import JobFailed, MainJob
+from local.node import NodeMissing, ensure_azurite
+from local.options import BadOption, JobOptions, StackOptions
+from local.replay import ReplayRefused
+from local.stack import Stack
+from local.state import StateDirectory, StateInUse
+from local.supervise import ServiceFailed
+from local.view import PlainView, View, make_view
+from shared.errors import SignalCloudError
+
+EXIT_DIFFERENT = 1
+EXIT_FAILED = 2
+EXIT_INTERRUPTED = 130
+_SET_PARENT_DEATH_SIGNAL = 1
+_TOLD = (
+    BadOption,
+    JobFailed,
+    NodeMissing,
+    ReplayRefused,
+    ServiceFailed,
+    SignalCloudError,
+    StateInUse,
+)
+
+
+def serve(options: StackOptions, job_options: JobOptions | None) -> int:
+    """Until Ctrl-C, SIGTERM or SIGHUP, or until the job is done; the exit status."""
+    _end_with_make()
+    state = StateDirectory(options.state, options.mode)
+    try:
+        with state.held():
+            ensure_azurite()  # before the event loop, for npm can take a minute
+            return asyncio.run(_Session(options, state, job_options).run())
+    except (StateInUse, NodeMissing) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _end_with_make() -> None:
+    """Under make on Linux, ask the kernel for a SIGTERM when make is killed, which itself tells nobody."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if os.environ.get("SUPERVISED_BY_MAKE") and sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))
+
+
+class _Session:
+    def __init__(self, options: StackOptions, state: StateDirectory, job_options: JobOptions | None) -> None:
+        self._state = state
+        self._view: View = make_view() if job_options is not None else PlainView()
+        self._stack = Stack(options, state, self._view.say)
+        self._job = None
+        if job_options is not None:
+            view = self._view
+            self._job = MainJob(job_options, self._stack, state.logs, say=view.say, say_signal=view.signal)
+        self._stop, self._hurry = asyncio.Event(), asyncio.Event()
+        self._background: list[asyncio.Task[None]] = []
+        self._showing: asyncio.Task[None] | None = None
+
+    async def run(self) -> int:
+        """Start, work, and stop at the first signal; a second one stops by force."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants SIGHUP ignored
+                loop.add_signal_handler(number, self._on_signal)
+        working = asyncio.create_task(self._work())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        self._stop.set()
+        working.cancel()
+        try:
+            (outcome,) = await asyncio.gather(working, return_exceptions=True)
+            if self._showing is not None:
+                self._showing.cancel()
+                await asyncio.wait((self._showing,))
+            self._view.say("stopping")
+            await self._stack.stop(self._hurry)
+        finally:
+            for task in self._background:
+                task.cancel()
+            ended = await asyncio.gather(*self._background, return_exceptions=True)
+        status = self._status(outcome)
+        for found in ended:
+            if isinstance(found, Exception):
+                raise found
+        self._view.say("stopped")
+        return status
+
+    def _on_signal(self) -> None:
+        (self._hurry if self._stop.is_set() else self._stop).set()
+
+    def _status(self, outcome: int | BaseException) -> int:
+        if isinstance(outcome, asyncio.CancelledError):
+            return 0  # somebody wanted it to stop
+        if isinstance(outcome, int):
+            return outcome
+        for failure in _leaves(outcome):
+            if not isinstance(failure, _TOLD):
+                raise outcome
+            internal = failure.internal if isinstance(failure, SignalCloudError) else ""
+            self._view.say(f"error: {failure}{f' ({internal})' if internal else ''}")
+        return EXIT_FAILED
+
+    async def _work(self) -> int:
+        await self._stack.start()
+        if self._job is None:
+            self._view.say(f"addresses and keys are in {self._state.stack_file}; Ctrl-C stops")
+            await asyncio.Event().wait()
+            return 0
+        self._showing = asyncio.create_task(self._view.show(self._stack.services, self._job))
+        watching = (self._job.listen(), self._job.watch())
+        self._background = [self._showing, *(asyncio.create_task(activity) for activity in watching)]
+        equal = await self._job.run()
+        if not self._job.options.leave:
+            self._view.say("the stack stays up; Ctrl-C stops it")
+            await asyncio.Event().wait()
+        return 0 if equal else EXIT_DIFFERENT
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _leaves(one)
+    else:
+        yield error

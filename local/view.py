@@ -1,0 +1,194 @@
+"""What a person sees of a running stack: a live view on a terminal, plain lines elsewhere."""
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from local.bots import DemoBot
+from local.main_job import MainJob
+from local.supervise import Service
+
+FRAMES_PER_S = 4
+PLAIN_PROGRESS_S = 5.0
+_COLOURS = {"up": "green", "restarting": "red", "starting": "yellow", "stopped": "dim", "external": "cyan"}
+_COUNTS = (
+    ("requests", "requests"),
+    ("confidence_asked", "confidences"),
+    ("confidence_cached", "cache hits"),
+    ("bars_received", "bars"),
+    ("signals_published", "signals"),
+    ("trades_recorded", "trades"),
+)
+
+
+class View(Protocol):
+    """Where the stack and the job say what happens; `signal` is for what a live view shows anyway."""
+
+    def say(self, text: str) -> None: ...
+    def signal(self, text: str) -> None: ...
+    async def show(self, services: Sequence[Service], job: MainJob) -> None: ...
+
+
+class PlainView:
+    """One line an event, and one about progress every few seconds."""
+
+    def say(self, text: str) -> None:
+        print(f"{datetime.now():%H:%M:%S} {text}", flush=True)  # noqa: DTZ005 - the reader's own clock
+
+    def signal(self, text: str) -> None:
+        self.say(text)
+
+    async def show(self, services: Sequence[Service], job: MainJob) -> None:
+        """Until cancelled, or until the summary is there."""
+        while not job.summary:
+            await asyncio.sleep(PLAIN_PROGRESS_S)
+            if job.replay is None or job.summary:
+                continue
+            bots = ", ".join(f"{bot.name} {len(bot.received)}/{len(bot.trades)}" for bot in job.bots)
+            down = [service.name for service in services if service.state != "up"]
+            self.say(
+                f"progress: {job.replay.sent} of {job.replay.total} bars, {job.replay.signals} signals; "
+                f"signals/trades of {bots}" + (f"; not up: {', '.join(down)}" if down else "")
+            )
+
+
+class LiveView:
+    """Services, requests, signals and each bot's trades, redrawn in place; lines said scroll below."""
+
+    def __init__(self) -> None:
+        self._console = Console()
+        self._said: deque[str] = deque(maxlen=10)
+        self._live: Live | None = None
+        self._rate = _Rate()
+
+    def say(self, text: str) -> None:
+        line = f"{datetime.now():%H:%M:%S} {text}"  # noqa: DTZ005 - the reader's own clock
+        self._said.append(line)
+        if self._live is None:
+            self._console.print(line, highlight=False, markup=False)
+
+    def signal(self, text: str) -> None:
+        """They have a panel of their own."""
+
+    async def show(self, services: Sequence[Service], job: MainJob) -> None:
+        """Until cancelled; leaves the last picture on the terminal."""
+        # Drawn from the event loop: another thread would read what is being changed.
+        with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
+            self._live = live
+            try:
+                while True:
+                    live.update(self._picture(services, job), refresh=True)
+                    await asyncio.sleep(1 / FRAMES_PER_S)
+            finally:
+                live.update(self._picture(services, job), refresh=True)
+                self._live = None
+
+    def _picture(self, services: Sequence[Service], job: MainJob) -> RenderableType:
+        top = Table.grid(expand=True, padding=(0, 1))
+        top.add_column(ratio=5)
+        top.add_column(ratio=4)
+        top.add_row(
+            Panel(_services_table(services), title="services", title_align="left"),
+            Panel(self._counts_table(job), title="requests", title_align="left"),
+        )
+        label = f"signals of {job.options.label}"
+        return Group(
+            top,
+            Panel(_signals_table(job.bots), title=label, title_align="left"),
+            Panel(_bots_table(job.bots), title="bots (paper trades)", title_align="left"),
+            Panel(Text("\n".join(self._said)), title="events", title_align="left"),
+        )
+
+    def _counts_table(self, job: MainJob) -> RenderableType:
+        table = Table.grid(padding=(0, 2))
+        counts = job.status.get("counts") or {}
+        self._rate.take(sum(counts.get(name, 0) for name in ("requests",)))
+        table.add_row("request rate", f"{self._rate.per_s:.0f}/s")
+        for name, title in _COUNTS:
+            if name in counts:
+                table.add_row(title, f"{counts[name]:,}")
+        latency = job.status.get("publish_latency") or {}
+        if latency.get("p50") is not None:
+            table.add_row("bar to push", f"p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms")
+        for model in job.status.get("models", []):
+            table.add_row(model["strategy"], f"{model['basis']} {model['version'] or ''}")
+        if job.replay is not None:
+            replay = job.replay
+            table.add_row("replay", f"{replay.sent:,} of {replay.total:,} bars at {job.options.speed:g}x")
+            table.add_row(
+                "market time", f"{replay.market_time:%Y-%m-%d %H:%M}Z" if replay.market_time else ""
+            )
+        return table
+
+
+class _Rate:
+    """Requests a second from a counter that is read more often than it changes."""
+
+    def __init__(self) -> None:
+        self._last = (0, time.monotonic())
+        self.per_s = 0.0
+
+    def take(self, count: int) -> None:
+        before, at = self._last
+        now = time.monotonic()
+        if count != before:
+            self.per_s = max(0.0, (count - before) / max(now - at, 1e-6))
+            self._last = (count, now)
+        elif now - at > 3:
+            self.per_s = 0.0
+
+
+def _services_table(services: Sequence[Service]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for service in services:
+        table.add_row(
+            service.name,
+            Text(service.state, style=_COLOURS.get(service.state, "")),
+            f"pid {service.pid}" if service.pid else "",
+            f"port {service.port}" if service.port else "",
+            f"restarted {service.restarts}x" if service.restarts else f"{service.started_ms} ms",
+        )
+    return table
+
+
+def _signals_table(bots: Sequence[DemoBot]) -> RenderableType:
+    if not bots or not bots[0].recent:
+        return Text("none yet", style="dim")
+    table = Table.grid(padding=(0, 2))
+    for event in bots[0].recent:
+        simulated = "SIMULATED" if event["source"] == "simulated" else event["source"]
+        side = Text(event["side"], style="green" if event["side"] == "LONG" else "red")
+        number = f"#{event['sequence']}"
+        table.add_row(simulated, event["symbol"], number, side, str(event["price"]), event["event_at"])
+    return table
+
+
+def _bots_table(bots: Sequence[DemoBot]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for bot in bots:
+        status: dict[str, Any] = bot.status
+        last = next(reversed(bot.trades.values()), None)
+        table.add_row(
+            bot.name,
+            f"{len(bot.received)} signals",
+            f"{len(bot.trades)} trades",
+            f"{len(bot.reported)} acknowledged",
+            f"{status.get('open', 0)} open",
+            f"pnl {status.get('pnl', '0')} USD",
+            f"last {last['side']} {last['entry_price']} to {last['exit_price']}" if last else "",
+        )
+    return table
+
+
+def make_view() -> View:
+    return LiveView() if sys.stdout.isatty() else PlainView()

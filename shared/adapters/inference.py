@@ -1,0 +1,89 @@
+"""Model artefacts run by onnxruntime. An artefact is data: loading it runs no code of its maker.
+
+onnxruntime and numpy are imported when the first model is loaded; a process that only ever serves base
+rates pays for neither.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from shared.domain.encoding import encode
+from shared.domain.models import ServedModel, UnusableModel
+from shared.domain.strategies import MarketState
+
+if TYPE_CHECKING:
+    from shared.domain.encoding import Rows
+
+# One strategy serves one champion; the former one stays for what is under way. About 1 MB each.
+MAX_SESSIONS = 16
+_ERRORS_ONLY = 3  # onnxruntime's severity; it warns of GPUs that no one asked for
+
+
+class OnnxModel:
+    """One artefact in a single-threaded session: rows are few and requests many."""
+
+    def __init__(self, artefact: bytes) -> None:
+        """Raises UnusableModel where the artefact is no classifier that onnxruntime can run."""
+        import onnxruntime
+
+        onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _ERRORS_ONLY
+        try:
+            session = onnxruntime.InferenceSession(artefact, options, providers=["CPUExecutionProvider"])
+            (given,) = session.get_inputs()
+        # Its errors share no base class but Exception, and every one of them means the same here.
+        except Exception as error:
+            raise UnusableModel(f"onnxruntime refuses the artefact: {error}") from error
+        outputs = [output.name for output in session.get_outputs()]
+        if "probabilities" not in outputs:
+            raise UnusableModel(f"the artefact has no output `probabilities` but {outputs}")
+        self._input: str = given.name
+        self._run: Any = session.run
+
+    def probabilities(self, rows: "Rows") -> list[float]:
+        """The probability of a winner for each row (n, columns); raises UnusableModel."""
+        try:
+            (table,) = self._run(["probabilities"], {self._input: rows})
+        except Exception as error:  # as in __init__
+            raise UnusableModel(f"onnxruntime cannot run the artefact: {error}") from error
+        winners: list[float] = table[:, 1].tolist()
+        if not all(0 <= probability <= 1 for probability in winners):
+            raise UnusableModel("the artefact answers with something that is no probability")
+        return winners
+
+
+class OnnxInference:
+    """Sessions by model version, the least recently used dropped beyond MAX_SESSIONS."""
+
+    def __init__(self) -> None:
+        self._sessions: OrderedDict[str, OnnxModel] = OrderedDict()
+
+    async def load(self, model: ServedModel) -> None:
+        """Makes `model` ready in a thread, so that no request waits on the import or the session.
+
+        Raises UnusableModel.
+        """
+        if model.artefact is not None and model.version not in self._sessions:
+            self._keep(model.version, await asyncio.to_thread(OnnxModel, model.artefact))
+
+    def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+        """The probability of a winner for each state, in one run; raises UnusableModel."""
+        session = self._sessions.get(model.version)
+        if session is None:
+            if model.artefact is None:
+                raise UnusableModel(f"{model.version} has no artefact")
+            session = self._keep(model.version, OnnxModel(model.artefact))
+        else:
+            self._sessions.move_to_end(model.version)
+        return session.probabilities(encode(states, model.fills))
+
+    def _keep(self, version: str, session: OnnxModel) -> OnnxModel:
+        self._sessions[version] = session
+        while len(self._sessions) > MAX_SESSIONS:
+            self._sessions.popitem(last=False)
+        return session

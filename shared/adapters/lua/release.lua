@@ -1,0 +1,9 @@
+-- Lets go of a lock if the caller holds it; returns 1 if so.
+--
+-- KEYS  the lock
+-- ARGV  lock token
+
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  return redis.call('DEL', KEYS[1])
+end
+return 0

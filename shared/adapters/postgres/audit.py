@@ -1,0 +1,21 @@
+"""Who changed what; rows are only ever added."""
+
+from collections.abc import Mapping
+
+from psycopg.types.json import Jsonb
+
+from shared.adapters.postgres.database import Database
+from shared.sql import queries
+
+_SQL = queries("audit")
+
+
+class Audit:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
+        """Add one entry; `detail` is plain JSON and holds no secret. Raises Unavailable."""
+        entry = {"actor": actor, "action": action, "subject": subject, "detail": Jsonb(dict(detail))}
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["write"], entry)

@@ -1,0 +1,85 @@
+"""Brings a database to the schema that this code expects."""
+
+import asyncio
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+from shared.adapters.postgres.database import translated
+from shared.errors import ConfigurationError
+from shared.sql import migrations, queries
+
+CONNECT_TIMEOUT_S = 5
+_ROLE_ATTEMPTS = 5
+_SQL = queries("migrations")
+
+
+async def migrate(conninfo: str) -> list[str]:
+    """Apply what is missing, each migration in a transaction of its own; the names of those applied.
+
+    Safe to run from several processes at once. Needs the owner of the database, who on a server without
+    the roles must also be allowed to create them. Raises ConfigurationError for a migration that was
+    changed after it was applied or that comes late, and Unavailable. Migrations of newer code are left alone,
+    so that the former version still runs while a new one is rolled out.
+    """
+    with translated():
+        async with await _connect(conninfo) as connection:
+            await connection.execute(_SQL["lock_migrations"])
+            await _ensure_roles(connection)
+            applied = []
+            for name, script, checksum in await _missing(connection):
+                async with connection.transaction():
+                    await connection.execute(script)
+                    await connection.execute(_SQL["record_migration"], {"name": name, "checksum": checksum})
+                applied.append(name)
+            return applied
+
+
+async def pending_migrations(conninfo: str) -> list[str]:
+    """The names of the migrations that are missing; raises as `migrate` does, and changes nothing."""
+    with translated():
+        async with await _connect(conninfo) as connection:
+            return [name for name, _, _ in await _missing(connection)]
+
+
+async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
+    return await AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+
+
+async def _ensure_roles(connection: AsyncConnection[TupleRow]) -> None:
+    # Roles belong to the server and the lock to one database: another database's migrator may make the
+    # same role at the same moment, and what loses that race finds the role there when it looks again.
+    for attempt in range(_ROLE_ATTEMPTS):
+        try:
+            await connection.execute(_SQL["ensure_roles"])
+        except (
+            psycopg.errors.DuplicateObject,
+            psycopg.errors.UniqueViolation,
+            psycopg.errors.InternalError_,  # "tuple concurrently updated", of a grant
+        ):
+            if attempt == _ROLE_ATTEMPTS - 1:
+                raise
+            await asyncio.sleep(0.05 * (attempt + 1))
+        else:
+            return
+
+
+async def _missing(connection: AsyncConnection[TupleRow]) -> list[tuple[str, bytes, str]]:
+    known = migrations()
+    cursor = await connection.execute(_SQL["is_migrated"])
+    row = await cursor.fetchone()
+    if row is None or not row[0]:
+        return known
+    cursor = await connection.execute(_SQL["applied_migrations"])
+    applied: dict[str, str] = dict(await cursor.fetchall())
+    changed = [name for name, _, checksum in known if applied.get(name, checksum) != checksum]
+    if changed:
+        raise ConfigurationError(
+            f"Migrations were changed after they were applied: {', '.join(changed)}. "
+            "Restore them and put the change into a new migration."
+        )
+    missing = [migration for migration in known if migration[0] not in applied]
+    if missing and applied and missing[0][0] < max(applied):
+        raise ConfigurationError(f"Migration {missing[0][0]} comes before one that was applied already.")
+    return missing

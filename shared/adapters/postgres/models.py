@@ -1,0 +1,53 @@
+"""Model versions: their artefacts are data, and at most one of a strategy is its champion."""
+
+import msgspec
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from shared.adapters.postgres.database import Database
+from shared.domain.models import StoredModel
+from shared.errors import NotFound
+from shared.sql import queries
+
+MAX_LISTED = 200
+_SQL = queries("models")
+
+
+class ModelStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def champion(self, strategy: str) -> StoredModel | None:
+        """The version that the strategy is served by, with its artefact; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(StoredModel))
+            await cursor.execute(_SQL["champion"], {"strategy": strategy})
+            return await cursor.fetchone()
+
+    async def add(self, model: StoredModel) -> None:
+        """Store a version; one that exists stays as it is, since versions never change.
+
+        A champion is not added but promoted. Raises Unavailable, and InvalidInput for values the schema
+        refuses.
+        """
+        if model.status == "champion":
+            raise ValueError("add a candidate and promote it")
+        values = msgspec.structs.asdict(model) | {"document": Jsonb(model.document)}
+        async with self._database.transaction(jobs=True) as connection:
+            await connection.execute(_SQL["add_model"], values)
+
+    async def promote(self, version: str) -> None:
+        """Make the version its strategy's champion, retiring the former; raises NotFound, Unavailable."""
+        async with self._database.transaction(jobs=True) as connection:
+            cursor = await connection.execute(_SQL["lock_strategy"], {"version": version})
+            if await cursor.fetchone() is None:
+                raise NotFound(f"There is no model version {version}.")
+            await connection.execute(_SQL["retire_champion"], {"version": version})
+            await connection.execute(_SQL["crown"], {"version": version})
+
+    async def list(self, strategy: str | None) -> list[StoredModel]:
+        """The newest MAX_LISTED versions of a strategy, or of all, newest first, without artefacts."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(StoredModel))
+            await cursor.execute(_SQL["list_models"], {"strategy": strategy, "limit": MAX_LISTED})
+            return await cursor.fetchall()

@@ -1,0 +1,258 @@
+"""One connection to Redis, shared by everything that asks in one process.
+
+All commands asked in one turn of the event loop go out in one write, and the answers resolve the
+askers' futures in order. Nobody waits long on a server that is away: a command fails
+`socket_timeout_s` after it was sent at the latest, and from then on commands fail at once, while about
+once a second one attempt to reconnect runs in the background until it succeeds.
+"""
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shared.errors import Unavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Connection
+    from redis.credentials import CredentialProvider
+
+RETRY_EVERY_S = 1.0
+# After a deadline the loop gets this long to hand over an answer that lay in the socket while the
+# process itself was busy, as it is for 0.2 s when onnxruntime or psycopg are first imported.
+GRACE_S = 0.02
+
+Command = tuple[bytes | str | int | float, ...]
+
+log = logging.getLogger(__name__)
+
+
+class SharedConnection:
+    """Commands of one event loop over one connection; `before_write` may add to each write."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float,
+        socket_timeout_s: float,
+        credential_provider: "CredentialProvider | None",
+        before_write: Callable[[], None],
+    ) -> None:
+        self._url = url
+        self._connect_timeout_s = connect_timeout_s
+        self._socket_timeout_s = socket_timeout_s
+        self._credential_provider = credential_provider
+        self._before_write = before_write
+        self._connection: Connection | None = None
+        self._waiting: list[tuple[bytes, asyncio.Future[Any]]] = []
+        self._in_flight: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
+        self._away_since: float | None = None
+        self._retry_at = 0.0
+        self._attempt: asyncio.Task[None] | None = None
+        self.outage_count = 0
+        self.error_count = 0
+        self._next_refusal_log = 0.0
+
+    @property
+    def is_away(self) -> bool:
+        """Whether commands fail at once because the last attempt to reach the server failed."""
+        return self._away_since is not None
+
+    def ask(self, command: Command) -> asyncio.Future[Any]:
+        """The future answer to `command`: bytes, int, None or a list of these.
+
+        It fails with redis.ResponseError where the server refuses, and with Unavailable.
+        """
+        self.expect_write()
+        return self.enqueue(command)
+
+    def enqueue(self, command: Command) -> asyncio.Future[Any]:
+        """`ask` for `before_write`, whose write is already under way."""
+        import hiredis
+
+        future = asyncio.get_running_loop().create_future()
+        # hiredis's stub declares a tuple of one element; any length is packed.
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        self._waiting.append((packed, future))
+        return future
+
+    def expect_write(self) -> None:
+        """Sees to it that a write follows this turn of the loop; raises Unavailable during an outage."""
+        if self._away_since is not None:
+            self._attempt_when_due()
+            raise _unavailable("no attempt while the server is away")
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    async def close(self) -> None:
+        tasks = [task for task in (self._writer, self._attempt) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._drop(_unavailable("closed"))
+
+    async def _write(self) -> None:
+        """Sends what was asked, a turn of the loop at a time, until nothing is left."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._before_write()
+                if not self._waiting:
+                    break
+                connection = self._connection or await self._connect()
+                asked, self._waiting = self._waiting, []
+                sent_at = loop.time()
+                self._in_flight.extend((sent_at, future) for _, future in asked)
+                if self._watchdog is None:
+                    self._watchdog = loop.call_later(self._socket_timeout_s, self._watch)
+                await connection.send_packed_command(b"".join(packed for packed, _ in asked), False)
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may wait for ever
+            await self._fail(error)
+        finally:
+            self._writer = None
+
+    async def _read(self, connection: "Connection") -> None:
+        """Hands each answer to who asked first; also notices when the server hangs up in between."""
+        from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+
+        try:
+            while True:
+                try:
+                    answer: Any = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+                except ReadOnlyError:
+                    # After a failover this server is a replica; its successor is found by reconnecting.
+                    raise
+                except NoScriptError as error:
+                    answer = error
+                except ResponseError as error:
+                    self._note_refusal(error)
+                    answer = error
+                future = self._in_flight.popleft()[1]
+                if future.done():
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+        except (RedisError, OSError) as error:
+            if self._in_flight:
+                await self._fail(error)
+            else:
+                # An idle connection was closed, as managed services do: the next command opens another.
+                self._connection = self._reader = None
+                await connection.disconnect(nowait=True)
+
+    def _watch(self) -> None:
+        """Fails everything in flight once the oldest command has waited too long."""
+        loop = asyncio.get_running_loop()
+        if not self._in_flight:
+            self._watchdog = None
+            return
+        waited_s = loop.time() - self._in_flight[0][0]
+        if waited_s < self._socket_timeout_s:
+            self._watchdog = loop.call_later(self._socket_timeout_s - waited_s, self._watch)
+        else:
+            self._watchdog = loop.call_later(GRACE_S, self._expire, self._in_flight[0][1])
+
+    def _expire(self, suspect: asyncio.Future[Any]) -> None:
+        if self._in_flight and self._in_flight[0][1] is suspect:
+            self._watchdog = None
+            error = TimeoutError(f"no answer within {self._socket_timeout_s:g} s")
+            self._begin_outage(error)
+            self._attempt = asyncio.get_running_loop().create_task(self._drop(error))
+        else:
+            self._watch()
+
+    async def _connect(self) -> "Connection":
+        """Opens the connection, logs in and hears from the server, within the connect timeout."""
+        from redis.asyncio.connection import Connection, parse_url
+
+        options: dict[str, Any] = {
+            "socket_timeout": self._connect_timeout_s,
+            "socket_connect_timeout": self._connect_timeout_s,
+            "credential_provider": self._credential_provider,
+            "protocol": 2,
+            **parse_url(self._url),
+        }
+        connection: Connection = options.pop("connection_class", Connection)(**options)
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await connection.connect()  # type: ignore[no-untyped-call] # redis-py leaves it untyped
+                await connection.send_command("PING")
+                await connection.read_response()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        self._connection = connection
+        self._reader = asyncio.get_running_loop().create_task(self._read(connection))
+        return connection
+
+    async def _fail(self, error: Exception) -> None:
+        self._begin_outage(error)
+        await self._drop(error)
+
+    def _begin_outage(self, error: Exception) -> None:
+        loop = asyncio.get_running_loop()
+        self._retry_at = loop.time() + RETRY_EVERY_S
+        if self._away_since is None:
+            self._away_since = loop.time()
+            self.outage_count += 1
+            log.warning("Redis is away, requests go on without it: %s: %s", type(error).__name__, error)
+
+    def _note_refusal(self, error: Exception) -> None:
+        """Counts a command that the server refused (out of memory, say), and logs one a minute."""
+        self.error_count += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_refusal_log:
+            self._next_refusal_log = now + 60
+            log.error("Redis refused a command: %s: %s", type(error).__name__, error)
+
+    async def _drop(self, error: Exception) -> None:
+        """Closes the connection and fails everybody who waits on it."""
+        self._before_write()
+        connection, self._connection = self._connection, None
+        reader, self._reader = self._reader, None
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
+        waiting = [future for _, future in (*self._in_flight, *self._waiting)]
+        self._in_flight.clear()
+        self._waiting = []
+        for future in waiting:
+            if not future.done():
+                future.set_exception(_unavailable(f"{type(error).__name__}: {error}"))
+        if reader is not None and reader is not asyncio.current_task():
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+
+    def _attempt_when_due(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._retry_at and (self._attempt is None or self._attempt.done()):
+            self._attempt = loop.create_task(self._end_outage())
+
+    async def _end_outage(self) -> None:
+        from redis.exceptions import RedisError
+
+        loop = asyncio.get_running_loop()
+        try:
+            await self._connect()
+        except (RedisError, OSError) as error:
+            self._begin_outage(error)
+            return
+        assert self._away_since is not None
+        log.info("Redis is back after %.1f s", loop.time() - self._away_since)
+        self._away_since = None
+
+
+def _unavailable(internal: str) -> Unavailable:
+    return Unavailable(
+        "The cache cannot be reached.", code="cache_unavailable", internal=internal, retry_after_s=1
+    )

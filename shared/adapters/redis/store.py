@@ -1,0 +1,271 @@
+"""What we keep in Redis, and the one call of the hot path.
+
+Redis only caches: licenses and keys are at home in Table Storage, and all it holds may vanish at any
+time. Every key has a TTL. `admit` names keys of two hash slots (license and rate, confidence and lock),
+which needs a server of one shard, as Azure Managed Redis with the NoCluster policy is.
+"""
+
+import asyncio
+import hashlib
+import math
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from shared.adapters.redis.connection import SharedConnection
+from shared.domain.licenses import Grant, refusal, valid_until
+from shared.domain.rate_limit import WINDOW_S
+from shared.errors import Unavailable
+
+if TYPE_CHECKING:
+    from redis.credentials import CredentialProvider
+
+CONNECT_TIMEOUT_S = 1.0
+SOCKET_TIMEOUT_S = 0.25
+
+GRANT_TTL_S = 60.0
+CONFIDENCE_TTL_S = 2.0
+# Far longer than one evaluation; who waits for a dead lock-holder has a shorter deadline of its own.
+LOCK_TTL_S = 1.0
+COUNTERS_KEY = "counters"
+COUNTERS_TTL_S = 24 * 3600
+
+# Bounds what one script call holds Redis up for: about 5 us a request.
+MAX_ADMITS_PER_CALL = 256
+
+_LUA = Path(__file__).parent.parent / "lua"
+
+
+def license_key(key_hash: str) -> str:
+    """The license record of one API key: `<revision> <limit a window> <Grant as JSON>`."""
+    return f"license:{{{key_hash}}}"
+
+
+def rate_key(key_hash: str) -> str:
+    """The times of one API key's requests in the last window."""
+    return f"rate:{{{key_hash}}}:window"
+
+
+def lock_key(confidence_key: str) -> str:
+    """Held, as a random token, by who computes that confidence."""
+    return f"lock:{confidence_key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to one request: `record` is None where the license is not cached.
+
+    `limit` is 0 where the license allows nothing: then nothing was counted. `reset_s` are the seconds
+    until more quota comes. `value` is a cached confidence, `age_ms` old; without one, `leading` says that
+    the caller holds the lock and is to compute it.
+    """
+
+    record: bytes | None
+    allowed: bool = False
+    limit: int = 0
+    remaining: int = 0
+    reset_s: float = 0.0
+    value: bytes | None = None
+    age_ms: int = 0
+    leading: bool = False
+
+
+class _Request(NamedTuple):
+    key_hash: str
+    confidence_key: str | None
+    lock_token: str
+    future: asyncio.Future[list[Any]]
+
+
+class _Script(NamedTuple):
+    sha: str
+    source: str
+
+
+@cache
+def _script(name: str) -> _Script:
+    source = (_LUA / f"{name}.lua").read_text(encoding="utf-8")
+    return _Script(hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), source)
+
+
+class RedisStore:
+    """The cache of one event loop. Every method raises Unavailable("cache_unavailable") during an outage."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        socket_timeout_s: float = SOCKET_TIMEOUT_S,
+        window_s: float = WINDOW_S,
+        credential_provider: "CredentialProvider | None" = None,
+    ) -> None:
+        """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
+        self.window_s = window_s
+        self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
+        self._admits: list[_Request] = []
+        self._connection = SharedConnection(
+            url,
+            connect_timeout_s=connect_timeout_s,
+            socket_timeout_s=socket_timeout_s,
+            credential_provider=credential_provider,
+            before_write=self._gather_admits,
+        )
+
+    @property
+    def is_away(self) -> bool:
+        return self._connection.is_away
+
+    @property
+    def outage_count(self) -> int:
+        """Outages since the start; requests that went unlimited are counted by AccessService."""
+        return self._connection.outage_count
+
+    async def admit(
+        self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
+    ) -> Admission:
+        """License, rate limit and cached confidence of one request, in one round trip with all others.
+
+        With a `confidence_key` goes a random `lock_token`.
+        """
+        self._connection.expect_write()
+        future = asyncio.get_running_loop().create_future()
+        self._admits.append(_Request(key_hash, confidence_key, lock_token or "", future))
+        answer = await future
+        if not answer:
+            return Admission(None)
+        if len(answer) == 1:
+            return Admission(answer[0])
+        record, allowed, limit, remaining, reset_us, value, age_ms, leading = answer
+        return Admission(record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1)
+
+    async def put_grant(self, key_hash: str, grant: Grant) -> None:
+        """Caches `grant`, unless one of the same or a later revision is there; it revokes, too."""
+        await self._script("put_grant", *self._grant_command(key_hash, grant))
+
+    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
+        """`put_grant` for many, in one write."""
+        commands = [self._grant_command(key_hash, grant) for key_hash, grant in grants]
+        await asyncio.gather(*(self._script("put_grant", keys, arguments) for keys, arguments in commands))
+
+    async def forget_grant(self, key_hash: str) -> None:
+        await self._ask("DEL", license_key(key_hash))
+
+    async def get_confidence(self, key: str) -> tuple[bytes, int] | None:
+        """The cached confidence and its age in ms."""
+        value, life_ms = await asyncio.gather(self._ask("GET", key), self._ask("PTTL", key))
+        if value is None or life_ms < 0:
+            return None
+        return value, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms)
+
+    async def put_confidence(self, key: str, value: bytes, token: str | None) -> None:
+        """Caches a confidence and releases its lock if `token` holds it."""
+        _, life_ms, _ = self._limits
+        await self._script("put_confidence", (key, lock_key(key)), (value, life_ms, token or ""))
+
+    async def release(self, key: str, token: str) -> bool:
+        """Lets go of the lock on the confidence `key`; False where `token` does not hold it."""
+        return bool(await self._script("release", (lock_key(key),), (token,)) == 1)
+
+    async def add_counts(self, counts: dict[str, int]) -> None:
+        """Adds to the counts that all processes share."""
+        adding = [self._ask("HINCRBY", COUNTERS_KEY, name, count) for name, count in counts.items()]
+        await asyncio.gather(*adding, self._ask("EXPIRE", COUNTERS_KEY, COUNTERS_TTL_S))
+
+    async def counts(self) -> dict[str, int]:
+        flat: list[bytes] = await self._ask("HGETALL", COUNTERS_KEY)
+        return {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+    async def ping(self) -> float:
+        """Seconds for one round trip."""
+        start = time.perf_counter()
+        await self._ask("PING")
+        return time.perf_counter() - start
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    def _grant_command(self, key_hash: str, grant: Grant) -> tuple[Sequence[str], Sequence[bytes | int]]:
+        now = datetime.now(UTC)
+        end = valid_until(grant)
+        life = timedelta(seconds=GRANT_TTL_S)
+        if end is not None and now < end < now + life:
+            life = end - now
+        limit = 0 if refusal(grant, now) else grant.license.requests_per_minute
+        record = b"%d %d %b" % (grant.revision, limit, msgspec.json.encode(grant))
+        return (license_key(key_hash),), (
+            grant.revision,
+            record,
+            max(1, math.ceil(life / timedelta(milliseconds=1))),
+        )
+
+    def _gather_admits(self) -> None:
+        """Makes one script call of all admits of this turn of the loop."""
+        while self._admits:
+            batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
+            self._send_admits(batch, "EVALSHA")
+
+    def _send_admits(self, batch: list[_Request], how: str) -> None:
+        keys: list[str] = []
+        for request in batch:
+            keys += (license_key(request.key_hash), rate_key(request.key_hash))
+            if request.confidence_key is not None:
+                keys += (request.confidence_key, lock_key(request.confidence_key))
+        script = _script("admit")
+        tokens = [request.lock_token for request in batch]
+        body = script.sha if how == "EVALSHA" else script.source
+        call = self._connection.enqueue((how, body, len(keys), *keys, *self._limits, *tokens))
+        call.add_done_callback(lambda done: self._share_out(batch, done))
+
+    def _share_out(self, batch: list[_Request], call: "asyncio.Future[list[list[Any]]]") -> None:
+        from redis.exceptions import NoScriptError
+
+        error = call.exception()
+        if isinstance(error, NoScriptError):
+            try:
+                self._connection.expect_write()
+                self._send_admits(batch, "EVAL")
+            except Unavailable as away:
+                error = away
+            else:
+                return
+        for i, request in enumerate(batch):
+            if request.future.done():
+                continue
+            if error is None:
+                request.future.set_result(call.result()[i])
+            else:
+                request.future.set_exception(_unavailable(error))
+
+    async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
+        from redis.exceptions import NoScriptError
+
+        script = _script(name)
+        try:
+            return await self._ask("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        except Unavailable as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        # The server is new or forgot its scripts; EVAL loads the source and runs it.
+        return await self._ask("EVAL", script.source, len(keys), *keys, *arguments)
+
+    async def _ask(self, *command: bytes | str | int | float) -> Any:
+        from redis.exceptions import ResponseError
+
+        try:
+            return await self._connection.ask(command)
+        except ResponseError as error:
+            raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> Unavailable:
+    internal = error.internal if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
+    return Unavailable(
+        "The cache cannot be reached.", code="cache_unavailable", internal=internal, retry_after_s=1
+    )

@@ -1,0 +1,270 @@
+"""Licenses and API keys in Azure Table Storage, their only home.
+
+Tables `licenses` and `apikeys`, both partitioned by shard, the first two characters of a license's random
+part and of its keys' public ids. So a presented key is read by a point read, a license's keys by a query
+of one partition, and many keys are created in transactions. A row is below 8 KB, of the 1 MiB allowed.
+The tables are created when a first write finds them missing.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from shared.domain.keys import is_public_id, shard_of_public_id
+from shared.domain.licenses import ApiKey, License, is_license_id, shard_of_license_id
+from shared.errors import Conflict, NotFound, Unavailable
+
+if TYPE_CHECKING:
+    from azure.data.tables.aio import TableClient, TableServiceClient
+
+CONNECT_TIMEOUT_S = 1.5
+READ_TIMEOUT_S = 2.0
+# Bounds a call with all its retries; a point read lies on a request's path, the others do not.
+POINT_READ_TIMEOUT_S = 3.0
+CALL_TIMEOUT_S = 20.0
+RETRIES = 2
+RETRY_BACKOFF_S = 0.1
+
+MAX_TRANSACTION = 100
+MAX_UPDATE_ATTEMPTS = 5
+
+LICENSES = "licenses"
+API_KEYS = "apikeys"
+
+
+class LicenseTables:
+    """The key store of one event loop.
+
+    Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
+    """
+
+    def __init__(self, connection_string: str) -> None:
+        self._connection_string = connection_string
+        self._service: TableServiceClient | None = None
+
+    async def get_license(self, license_id: str) -> License | None:
+        if not is_license_id(license_id):
+            return None
+        entity = await self._get(LICENSES, shard_of_license_id(license_id), license_id)
+        return None if entity is None else _row_of(_LICENSE, entity)
+
+    async def get_key(self, public_id: str) -> ApiKey | None:
+        if not is_public_id(public_id):
+            return None
+        entity = await self._get(API_KEYS, shard_of_public_id(public_id), public_id)
+        return None if entity is None else _row_of(_KEY, entity)
+
+    async def keys_of(self, license_id: str) -> list[ApiKey]:
+        """Every key of one license, by public id."""
+        found = await self._query(
+            API_KEYS,
+            "PartitionKey eq @shard and license_id eq @license_id",
+            {"shard": shard_of_license_id(license_id), "license_id": license_id},
+        )
+        return [_row_of(_KEY, entity) for entity in found]
+
+    async def list_licenses(self, limit: int) -> list[License]:
+        """The first `limit` licenses, by id."""
+        return [_row_of(_LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
+
+    async def licenses_to_expire(self, now: datetime) -> list[License]:
+        """Active licenses whose time is over; scans the table, for the timer."""
+        found = await self._query(LICENSES, "status eq 'active' and expires_at le @now", {"now": now})
+        return [_row_of(_LICENSE, entity) for entity in found]
+
+    async def add_license(self, license_: License) -> None:
+        """Raises Conflict when the id is taken."""
+        await self._write(
+            LICENSES, lambda table: table.create_entity(_entity_of(_LICENSE, license_.license_id, license_))
+        )
+
+    async def add_keys(self, keys: Sequence[ApiKey]) -> None:
+        """All of `keys` (of one license, at most MAX_TRANSACTION) or none; Conflict when an id is taken."""
+        operations = [("create", _entity_of(_KEY, key.public_id, key)) for key in keys]
+        await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
+
+    async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
+        """Applies `change` to the license as it is at that moment; raises NotFound, and Conflict after
+        losing MAX_UPDATE_ATTEMPTS races. `change` may run more than once.
+        """
+        if not is_license_id(license_id):
+            raise _missing(_LICENSE, license_id)
+        return await self._update(_LICENSE, license_id, change)
+
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        """As `update_license`, for a key."""
+        if not is_public_id(public_id):
+            raise _missing(_KEY, public_id)
+        return await self._update(_KEY, public_id, change)
+
+    async def ping(self) -> None:
+        """Reads a license that does not exist."""
+        await self._get(LICENSES, "-", "-")
+
+    async def close(self) -> None:
+        if self._service is not None:
+            await self._service.close()
+            self._service = None
+
+    def _table(self, name: str) -> "TableClient":
+        return self._client().get_table_client(name)
+
+    def _client(self) -> "TableServiceClient":
+        if self._service is None:
+            from azure.data.tables.aio import TableServiceClient
+
+            self._service = TableServiceClient.from_connection_string(
+                self._connection_string,
+                connection_timeout=CONNECT_TIMEOUT_S,
+                read_timeout=READ_TIMEOUT_S,
+                retry_total=RETRIES,
+                retry_backoff_factor=RETRY_BACKOFF_S,
+            )
+        return self._service
+
+    async def _get(self, table: str, shard: str, row: str) -> Mapping[str, Any] | None:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        async with _translated(POINT_READ_TIMEOUT_S):
+            try:
+                found: Mapping[str, Any] = await self._table(table).get_entity(shard, row)
+            except ResourceNotFoundError:
+                # The row is missing, or the table is, where nothing was ever written.
+                return None
+            return found
+
+    async def _query(
+        self, table: str, query: str, parameters: dict[str, Any], limit: int | None = None
+    ) -> list[Mapping[str, Any]]:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        found: list[Mapping[str, Any]] = []
+        async with _translated(CALL_TIMEOUT_S):
+            try:
+                async for entity in self._table(table).query_entities(query, parameters=parameters):
+                    found.append(entity)
+                    if limit is not None and len(found) >= limit:
+                        break
+            except ResourceNotFoundError:
+                return []
+        return found
+
+    async def _write(self, table: str, write: Callable[["TableClient"], Awaitable[Any]]) -> None:
+        from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+
+        async with _translated(CALL_TIMEOUT_S):
+            try:
+                await write(self._table(table))
+            except HttpResponseError as error:
+                # Of a transaction the SDK raises a class of its own, and only there it sets the code.
+                code = getattr(error, "error_code", None)
+                if not isinstance(error, ResourceNotFoundError) and code != "TableNotFound":
+                    raise
+                for name in (LICENSES, API_KEYS):
+                    await self._client().create_table_if_not_exists(name)
+                await write(self._table(table))
+
+    async def _update[T](self, kind: "_Kind[T]", row: str, change: Callable[[T], T]) -> T:
+        from azure.core import MatchConditions
+        from azure.core.exceptions import ResourceModifiedError
+        from azure.data.tables import UpdateMode
+
+        for _ in range(MAX_UPDATE_ATTEMPTS):
+            entity: Any = await self._get(kind.table, kind.shard(row), row)
+            if entity is None:
+                raise _missing(kind, row)
+            before = _row_of(kind, entity)
+            after = change(before)
+            if after == before:
+                return before
+            try:
+                async with _translated(CALL_TIMEOUT_S):
+                    await self._table(kind.table).update_entity(
+                        _entity_of(kind, row, after),
+                        mode=UpdateMode.REPLACE,
+                        etag=entity.metadata["etag"],
+                        match_condition=MatchConditions.IfNotModified,
+                    )
+            except Conflict as error:
+                if not isinstance(error.__cause__, ResourceModifiedError):
+                    raise
+                continue
+            return after
+        raise Conflict(f"The {kind.name} {row} keeps being changed by others; try again.")
+
+
+@asynccontextmanager
+async def _translated(timeout_s: float) -> AsyncIterator[None]:
+    """Bounds a call and turns the vendor's errors into ours."""
+    from azure.core.exceptions import (
+        AzureError,
+        HttpResponseError,
+        ResourceExistsError,
+        ResourceModifiedError,
+    )
+
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except (ResourceExistsError, ResourceModifiedError) as error:
+        raise Conflict("It exists already, or somebody else changed it.") from error
+    except HttpResponseError as error:
+        if error.status_code == HTTPStatus.CONFLICT:
+            # Of a transaction, the SDK tells this as a TableTransactionError.
+            raise Conflict("It exists already.") from error
+        raise _unavailable(f"{type(error).__name__}: {error.message}") from error
+    except (AzureError, TimeoutError, OSError) as error:
+        raise _unavailable(f"{type(error).__name__}: {error}") from error
+
+
+def _unavailable(internal: str) -> Unavailable:
+    return Unavailable(
+        "The store of licenses and keys cannot be reached.",
+        code="key_store_unavailable",
+        internal=internal,
+        retry_after_s=1,
+    )
+
+
+class _Kind[T](NamedTuple):
+    """How one kind of struct lies in its table; the tuple in `joined` becomes one text."""
+
+    name: str
+    table: str
+    struct: type[T]
+    joined: str
+    shard: Callable[[str], str]
+
+
+_LICENSE = _Kind("license", LICENSES, License, "symbols", shard_of_license_id)
+_KEY = _Kind("API key", API_KEYS, ApiKey, "scopes", shard_of_public_id)
+
+
+def _missing[T](kind: _Kind[T], row: str) -> NotFound:
+    return NotFound(f"There is no {kind.name} {row[:64]}.")
+
+
+def _entity_of[T](kind: _Kind[T], row: str, struct: T) -> dict[str, Any]:
+    values = {name: getattr(struct, name) for name in kind.struct.__annotations__}
+    values[kind.joined] = ",".join(values[kind.joined])
+    # A property that is not there stands for None; Table Storage has no null.
+    present = {name: value for name, value in values.items() if value is not None}
+    return {"PartitionKey": kind.shard(row), "RowKey": row, **present}
+
+
+def _row_of[T](kind: _Kind[T], entity: Mapping[str, Any]) -> T:
+    values: dict[str, Any] = dict(entity)
+    for name, value in values.items():
+        if isinstance(value, datetime):
+            # The SDK's own subclass, made plain.
+            values[name] = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
+    values[kind.joined] = tuple(part for part in str(values.get(kind.joined, "")).split(",") if part)
+    try:
+        return msgspec.convert(values, kind.struct)
+    except msgspec.ValidationError as error:
+        raise _unavailable(f"a row of {kind.table} is damaged: {error}") from error

@@ -1,0 +1,47 @@
+"""The answer to a confidence request, and the form in which it is cached."""
+
+import msgspec
+
+from shared.domain.models import Basis
+from shared.domain.signals import Side
+
+
+class ConfidenceAnswer(msgspec.Struct, frozen=True, gc=False):
+    """`confidence` is the probability in [0, 1] that the signalled side makes money.
+
+    `basis` says whether a model or the base rate speaks. `cached` is true where the value had been
+    computed before this request asked; `age_ms` is its age then, and 0 for one made meanwhile.
+    """
+
+    confidence: float
+    symbol: str
+    signal_type: Side
+    strategy: str
+    model_version: str
+    basis: Basis
+    cached: bool
+    age_ms: int
+
+
+class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """What is cached: the model's say on one state. Symbol, side and strategy are in the key."""
+
+    confidence: float
+    basis: Basis
+    model_version: str
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Verdict)
+
+
+def encode_verdict(verdict: Verdict) -> bytes:
+    return _encoder.encode(verdict)
+
+
+def decode_verdict(payload: bytes) -> Verdict | None:
+    """None where the cache holds something else: such an entry is a miss, not an error."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,33 @@
+"""The futures that the signal engine knows: tick size, and which market's hours they keep."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Literal
+
+import msgspec
+
+Market = Literal["equity", "crude"]
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """`tick` is the smallest price step in points; `market` names the calendar in shared/calendars."""
+
+    symbol: str
+    tick: Decimal
+    market: Market
+
+    def to_tick(self, price: Decimal | float) -> Decimal:
+        """The nearest tradable price; the even tick where two are equally near."""
+        steps = (Decimal(price) / self.tick).quantize(Decimal(1), ROUND_HALF_EVEN)
+        return steps * self.tick
+
+
+INSTRUMENTS = {
+    instrument.symbol: instrument
+    for instrument in (
+        Instrument("ES", Decimal("0.25"), "equity"),
+        Instrument("NQ", Decimal("0.25"), "equity"),
+        Instrument("YM", Decimal("1"), "equity"),
+        Instrument("RTY", Decimal("0.10"), "equity"),
+        Instrument("CL", Decimal("0.01"), "crude"),
+    )
+}

@@ -1,0 +1,54 @@
+"""The rate limit: at most `limit` requests of one key in any window of 60 seconds, exactly.
+
+The rule: a request at time t is allowed when fewer than `limit` allowed requests lie in [t - window, t].
+A refused request leaves no trace, so a client that keeps asking does not keep itself out. The whole
+limit may be used at once (a burst), and each unit comes back one window after it was used.
+How the rule is kept across processes: shared/adapters/lua/admit.lua.
+"""
+
+import math
+
+import msgspec
+
+from shared.errors import RateLimited
+
+WINDOW_S = 60.0
+POLICY_NAME = "default"
+
+
+class RateState(msgspec.Struct, frozen=True):
+    """A key's quota after one request: requests left now, and the seconds until it next grows."""
+
+    limit: int
+    remaining: int
+    reset_s: float
+    window_s: float = WINDOW_S
+
+
+class RateLimitReached(RateLimited):
+    """429 with the state that the headers are made of."""
+
+    def __init__(self, rate: RateState) -> None:
+        super().__init__(
+            f"The limit of {rate.limit} requests in {rate.window_s:g} s is used up; "
+            f"try again in {retry_after_s(rate.reset_s)} s.",
+            retry_after_s=rate.reset_s,
+        )
+        self.rate = rate
+
+
+def rate_headers(rate: RateState) -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers.
+
+    `RateLimit`: r requests may be sent now, and the quota next grows in t seconds; t is rounded up, so
+    that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds.
+    """
+    return {
+        "RateLimit": f'"{POLICY_NAME}";r={rate.remaining};t={math.ceil(rate.reset_s)}',
+        "RateLimit-Policy": f'"{POLICY_NAME}";q={rate.limit};w={math.ceil(rate.window_s)}',
+    }
+
+
+def retry_after_s(reset_s: float) -> int:
+    """Whole seconds for `Retry-After`, rounded up, so that who waits them out is let in; at least 1."""
+    return max(1, math.ceil(reset_s))

@@ -1,0 +1,307 @@
+"""Who may call: every request's key is verified here, in one fixed order.
+
+1. a Bearer key is there (key_missing), its form and checksum hold (key_malformed)
+2. somebody issued it (key_unknown); it is not revoked or expired (key_revoked, key_expired)
+3. its license is not revoked, suspended or expired (license_revoked, license_suspended, license_expired)
+4. the key has the scope (scope_missing)
+5. the key is within its rate limit (rate_limited)
+
+A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
+
+How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
+each request reads the record in Redis. Without Redis, a process trusts what it last knew of a key for
+KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the check stays closed
+(key_store_unavailable). A revocation that could not reach Redis takes effect there when the record's
+60 seconds are over. Without Redis the limiter opens: requests pass uncounted (`rate` is None).
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.keys import ParsedKey, hash_key, parse_key, same_hash
+from shared.domain.licenses import ApiKey, Grant, License, Scope, refusal, scope_refusal
+from shared.domain.rate_limit import RateLimitReached, RateState
+from shared.errors import Unauthenticated, Unavailable
+
+KNOWN_FOR_S = 5.0
+STALE_FOR_S = 60.0
+MAX_KNOWN = 10_000
+
+# A key that nobody issued is remembered this long. It has a valid checksum all the same, so somebody
+# makes keys up: how many lookups of never seen keys run at once is bounded, those of known keys are not.
+UNKNOWN_FOR_S = 5.0
+MAX_UNKNOWN = 10_000
+MAX_STRANGER_LOOKUPS = 32
+STRANGER_WAIT_S = 3.0
+
+# A grant that took longer to read is not cached: a revocation's own record may have run out meanwhile.
+MAX_LOAD_S = 20.0
+
+_MAX_AUTHORIZATION = 200
+_decode_grant = msgspec.json.Decoder(Grant).decode
+
+
+class Admission(Protocol):
+    @property
+    def record(self) -> bytes | None: ...
+    @property
+    def allowed(self) -> bool: ...
+    @property
+    def limit(self) -> int: ...
+    @property
+    def remaining(self) -> int: ...
+    @property
+    def reset_s(self) -> float: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def age_ms(self) -> int: ...
+    @property
+    def leading(self) -> bool: ...
+
+
+class AccessCache(Protocol):
+    @property
+    def window_s(self) -> float: ...
+    async def admit(
+        self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
+    ) -> Admission: ...
+    async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
+    async def release(self, key: str, token: str) -> bool: ...
+
+
+class KeyReader(Protocol):
+    async def get_key(self, public_id: str) -> ApiKey | None: ...
+    async def get_license(self, license_id: str) -> License | None: ...
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """An admitted request. `rate` is None while the limiter is open.
+
+    `value` is the cached confidence asked for, `age_ms` old. Where `leading` is true, this request holds
+    the lock `lock_token` on `confidence_key` and computes the confidence for all; `AccessService.release`
+    gives the lock back when it does not.
+    """
+
+    grant: Grant
+    rate: RateState | None
+    value: bytes | None = None
+    age_ms: int = 0
+    leading: bool = False
+    confidence_key: str | None = None
+    lock_token: str | None = None
+
+
+class _Known(msgspec.Struct):
+    """A grant as this process last saw it, and the record it was read from (empty: from the key store)."""
+
+    grant: Grant
+    record: bytes
+    seen_at: datetime
+
+
+class AccessService:
+    """Admits requests; one per event loop."""
+
+    def __init__(
+        self, *, pepper: bytes, cache: AccessCache, keys: KeyReader, now: Callable[[], datetime]
+    ) -> None:
+        self._pepper = pepper
+        self._cache = cache
+        self._keys = keys
+        self._now = now
+        self._known: dict[str, _Known] = {}
+        self._unknown: dict[str, datetime] = {}
+        self._lookups: dict[str, asyncio.Task[Grant]] = {}
+        self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
+        # While Table Storage is away, known keys wait for it only once in a while.
+        self._store_retry_at = datetime.min.replace(tzinfo=UTC)
+        self.limiter_open_count = 0
+
+    async def admit(
+        self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
+    ) -> Admitted:
+        """The grant of the key in an `Authorization` header, with its quota and the confidence asked for.
+
+        Raises Unauthenticated, Forbidden, RateLimitReached, and Unavailable("key_store_unavailable").
+        """
+        key = parse_key(_bearer(authorization))
+        key_hash = hash_key(key.text, self._pepper)
+        now = self._now()
+        self._refuse_if_unknown(key_hash, now)
+        token = secrets.token_hex(8) if confidence_key is not None else None
+        try:
+            admission = await self._cache.admit(key_hash, confidence_key, token)
+            if admission.record is None:
+                loaded = await self._stored(key, key_hash, now)
+                admission = await self._cache.admit(key_hash, confidence_key, token)
+        except Unavailable as error:
+            if error.code != "cache_unavailable":
+                raise
+            return self._admit_unlimited(await self._known_or_stored(key, key_hash, now), scope, now)
+        if admission.record is None:
+            # Redis did not keep the record, or Table Storage is away and it was never put there.
+            return self._admit_unlimited(loaded, scope, now)
+        grant = self._grant_of(key_hash, admission.record, now)
+        rate = RateState(admission.limit, admission.remaining, admission.reset_s, self._cache.window_s)
+        admitted = Admitted(
+            grant=grant,
+            rate=rate,
+            value=admission.value,
+            age_ms=admission.age_ms,
+            leading=admission.leading,
+            confidence_key=confidence_key,
+            lock_token=token,
+        )
+        refused = refusal(grant, now) or scope_refusal(grant, scope)
+        if refused is not None:
+            await self.release(admitted)
+            raise refused
+        if not admission.allowed:
+            if admission.limit == 0:
+                # Written by a process whose clock is ahead of ours: the grant ends within that skew.
+                return self._admit_unlimited(grant, scope, now)
+            raise RateLimitReached(rate)
+        return admitted
+
+    async def release(self, admitted: Admitted) -> None:
+        """Gives back the lock of a request that will not compute its confidence; others need not wait."""
+        if admitted.leading and admitted.confidence_key is not None and admitted.lock_token is not None:
+            try:
+                await self._cache.release(admitted.confidence_key, admitted.lock_token)
+            except Unavailable:
+                # The lock ends by itself within its second.
+                return
+
+    def _admit_unlimited(self, grant: Grant, scope: Scope, now: datetime) -> Admitted:
+        """Admits where there is no cache to count in; raises the refusals of 2 to 4."""
+        refused = refusal(grant, now) or scope_refusal(grant, scope)
+        if refused is not None:
+            raise refused
+        self.limiter_open_count += 1
+        return Admitted(grant=grant, rate=None)
+
+    def _grant_of(self, key_hash: str, record: bytes, now: datetime) -> Grant:
+        known = self._known.get(key_hash)
+        if known is not None and known.record == record:
+            known.seen_at = now
+            return known.grant
+        grant = _decode_grant(record.split(b" ", 2)[2])
+        self._remember(key_hash, grant, record, now)
+        return grant
+
+    def _remember(self, key_hash: str, grant: Grant, record: bytes, now: datetime) -> None:
+        if key_hash not in self._known and len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[key_hash] = _Known(grant, record, now)
+
+    def _refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
+        until = self._unknown.get(key_hash)
+        if until is None:
+            return
+        if now < until:
+            raise _key_unknown()
+        del self._unknown[key_hash]
+
+    async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """What to go by without Redis: what this process knows, while it is fresh, else the key store."""
+        known = self._known.get(key_hash)
+        if known is not None and 0 <= (now - known.seen_at).total_seconds() <= KNOWN_FOR_S:
+            return known.grant
+        return await self._stored(key, key_hash, now)
+
+    async def _stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The key store's grant, or while it is away the one this process knows, up to STALE_FOR_S old."""
+        known = self._known.get(key_hash)
+        usable = known is not None and 0 <= (now - known.seen_at).total_seconds() <= STALE_FOR_S
+        if known is not None and usable and now < self._store_retry_at:
+            return known.grant
+        try:
+            return await self._look_up(key, key_hash)
+        except Unavailable:
+            self._store_retry_at = now + timedelta(seconds=KNOWN_FOR_S)
+            if known is not None and usable:
+                return known.grant
+            raise
+
+    async def _look_up(self, key: ParsedKey, key_hash: str) -> Grant:
+        """The grant from the key store, read once for all who ask at the same time, and cached."""
+        lookup = self._lookups.get(key_hash)
+        if lookup is None:
+            lookup = asyncio.get_running_loop().create_task(self._load(key, key_hash))
+            self._lookups[key_hash] = lookup
+            lookup.add_done_callback(lambda done: self._end_lookup(key_hash, done))
+        # Shielded, since the others wait for it even if who asked first goes away.
+        return await asyncio.shield(lookup)
+
+    def _end_lookup(self, key_hash: str, done: asyncio.Task[Grant]) -> None:
+        del self._lookups[key_hash]
+        if not done.cancelled():
+            # Taken note of, in case everybody who waited has gone away.
+            done.exception()
+
+    async def _load(self, key: ParsedKey, key_hash: str) -> Grant:
+        asked_at = self._now()
+        async with nullcontext() if key_hash in self._known else self._stranger_slot():
+            grant = await self._read(key.public_id, key_hash)
+        now = self._now()
+        if grant is None:
+            if len(self._unknown) >= MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[key_hash] = now + timedelta(seconds=UNKNOWN_FOR_S)
+            raise _key_unknown()
+        self._remember(key_hash, grant, b"", asked_at)
+        if (now - asked_at).total_seconds() < MAX_LOAD_S:
+            try:
+                await self._cache.put_grant(key_hash, grant)
+            except Unavailable:
+                # The caller's own next call to the cache finds out and goes on without it.
+                return grant
+        return grant
+
+    async def _read(self, public_id: str, key_hash: str) -> Grant | None:
+        api_key = await self._keys.get_key(public_id)
+        if api_key is None or not same_hash(api_key.key_hash, key_hash):
+            return None
+        license_ = await self._keys.get_license(api_key.license_id)
+        return Grant(license=license_, key=api_key) if license_ is not None else None
+
+    @asynccontextmanager
+    async def _stranger_slot(self) -> AsyncIterator[None]:
+        """One of the slots for keys that this process has never seen valid; waits a bounded time for it."""
+        try:
+            async with asyncio.timeout(STRANGER_WAIT_S):
+                await self._strangers.acquire()
+        except TimeoutError as error:
+            raise Unavailable(
+                "Too many keys are being looked up; try again.",
+                code="key_store_unavailable",
+                internal="every slot for lookups of never seen keys is taken",
+                retry_after_s=1,
+            ) from error
+        try:
+            yield
+        finally:
+            self._strangers.release()
+
+
+def _bearer(authorization: str | None) -> str:
+    """The credential of a Bearer header, as RFC 6750 writes it; raises Unauthenticated."""
+    if not authorization:
+        raise Unauthenticated(
+            "An API key is required: send `Authorization: Bearer sc_live_...`.", code="key_missing"
+        )
+    scheme, _, credential = authorization[:_MAX_AUTHORIZATION].partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("The Authorization header must begin with Bearer.", code="key_malformed")
+    return credential.strip(" ")
+
+
+def _key_unknown() -> Unauthenticated:
+    return Unauthenticated("This API key was never issued.", code="key_unknown")

@@ -1,0 +1,97 @@
+"""The champion of each strategy, held in process so that no request waits on Postgres for it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from shared.domain.models import ServedModel, StoredModel, UnusableModel, served, untrained
+from shared.domain.strategies import MarketState, Strategy, all_strategies
+from shared.errors import Unavailable
+
+REFRESH_S = 5.0  # how long after a promotion a process may still serve the former champion
+RETRY_S = 1.0  # how often a process that has never seen a champion asks for one again
+
+log = logging.getLogger(__name__)
+
+
+class ModelReader(Protocol):
+    async def champion(self, strategy: str) -> StoredModel | None: ...
+
+
+class Inference(Protocol):
+    async def load(self, model: ServedModel) -> None: ...
+    def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]: ...
+
+
+class _Held:
+    """What one process knows of one strategy."""
+
+    def __init__(self) -> None:
+        self.model: ServedModel | None = None
+        self.stored_version: str | None = None
+        self.due_at = float("-inf")
+        self.failure: Unavailable | None = None
+        self.task: asyncio.Task[None] | None = None
+
+
+class Champions:
+    """Fails stale: while Postgres is away the champion last seen is served, logged once per outage.
+
+    A process that has never seen one answers with Unavailable: only the database can say that there is
+    no model, and the untrained prior is for that case alone. `clock` counts seconds, monotonic.
+    """
+
+    def __init__(self, models: ModelReader, inference: Inference, clock: Callable[[], float]) -> None:
+        self._models = models
+        self._inference = inference
+        self._clock = clock
+        self._held = {name: _Held() for name in all_strategies()}
+
+    async def current(self, strategy: str) -> ServedModel:
+        """The champion, at most REFRESH_S behind Postgres while that is there; raises Unavailable."""
+        held = self._held[strategy]
+        if held.task is None and self._clock() >= held.due_at:
+            held.task = asyncio.create_task(self._refresh(all_strategies()[strategy], held))
+        if held.model is not None:
+            return held.model
+        if held.task is not None:
+            # Shielded: a caller that goes away must not take the others' refresh with it.
+            await asyncio.shield(held.task)
+        if held.model is None:
+            raise held.failure or Unavailable("No model is known yet; try again.", retry_after_s=RETRY_S)
+        return held.model
+
+    async def _refresh(self, strategy: Strategy, held: _Held) -> None:
+        try:
+            stored = await self._models.champion(strategy.name)
+            version = stored.version if stored else None
+            if held.model is None or version != held.stored_version:
+                held.model = await self._ready(strategy, stored)
+                held.stored_version = version
+            if held.failure is not None:
+                log.info("models of %s can be read again", strategy.name)
+            held.failure, held.due_at = None, self._clock() + REFRESH_S
+        except Unavailable as error:
+            if held.failure is None:
+                served_meanwhile = held.model.version if held.model else "none"
+                log.warning("models of %s cannot be read, serving %s", strategy.name, served_meanwhile)
+            held.failure = error
+            held.due_at = self._clock() + (RETRY_S if held.model is None else REFRESH_S)
+        finally:
+            held.task = None
+
+    async def _ready(self, strategy: Strategy, stored: StoredModel | None) -> ServedModel:
+        if stored is None:
+            return untrained(strategy)
+        try:
+            model = served(stored, strategy)
+        except UnusableModel:
+            log.exception("the champion of %s is unreadable, serving the prior", strategy.name)
+            return untrained(strategy)
+        try:
+            await self._inference.load(model)
+        except UnusableModel:
+            log.exception("%s cannot be loaded, serving its base rate", model.version)
+            return model.without_artefact()
+        return model

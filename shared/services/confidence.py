@@ -1,0 +1,204 @@
+"""Confidence for market states: computed once, shared by everybody who asks within two seconds."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from shared.domain.confidence import ConfidenceAnswer, Verdict, decode_verdict, encode_verdict
+from shared.domain.models import ServedModel, UnusableModel
+from shared.domain.strategies import MarketState
+from shared.errors import Unavailable
+from shared.services.champions import Champions, Inference, ModelReader
+
+CONFIDENCE_TTL_S = 2.0
+POLL_S = 0.005
+# How long a process waits for another one's evaluation, which takes about 1 ms; past it, it evaluates
+# for itself, so a dead lock holder costs a bot this and no more.
+WAIT_S = 0.25
+MAX_LOCAL = 4_096
+DECIMALS = 4
+
+log = logging.getLogger(__name__)
+
+
+class ConfidenceCache(Protocol):
+    async def get_confidence(self, key: str) -> tuple[bytes, int] | None: ...
+    async def put_confidence(self, key: str, value: bytes, token: str | None) -> None: ...
+
+
+class Admitted(Protocol):
+    """What the admission of the request found in the cache: a value, or whether we are to compute it."""
+
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def age_ms(self) -> int: ...
+    @property
+    def leading(self) -> bool: ...
+    @property
+    def lock_token(self) -> str | None: ...
+
+
+class _Found(NamedTuple):
+    verdict: Verdict
+    computed_at: float  # on the service's clock
+
+
+class ConfidenceService:
+    """Answers from the cache, or computes under single flight: in this process and across processes.
+
+    Without the cache, values are computed and kept in process for CONFIDENCE_TTL_S. `clock` counts
+    seconds, monotonic.
+    """
+
+    def __init__(
+        self, models: ModelReader, cache: ConfidenceCache, inference: Inference, clock: Callable[[], float]
+    ) -> None:
+        self._champions = Champions(models, inference, clock)
+        self._cache = cache
+        self._inference = inference
+        self._clock = clock
+        self._flights: dict[str, asyncio.Future[_Found]] = {}
+        self._polls: set[asyncio.Task[None]] = set()
+        self._local: dict[str, _Found] = {}  # oldest first
+        self._broken: set[str] = set()
+
+    async def cache_key(self, state: MarketState) -> str:
+        """Where the confidence of `state` lies in the cache; raises Unavailable before any model is known."""
+        return state.cache_key((await self._champions.current(state.strategy)).version)
+
+    async def answer(self, state: MarketState, admitted: Admitted) -> ConfidenceAnswer:
+        """The confidence of `state`, given what admission found under its cache key.
+
+        Raises Unavailable only where no model is known and Postgres cannot be asked.
+        """
+        if admitted.value is not None:
+            verdict = decode_verdict(admitted.value)
+            if verdict is not None:
+                return _answer(state, verdict, cached=True, age_ms=admitted.age_ms)
+        asked_at = self._clock()
+        model = await self._champions.current(state.strategy)
+        key = state.cache_key(model.version)
+        if admitted.leading:
+            found = await self._lead(key, state, model, admitted.lock_token)
+        else:
+            found = self._kept(key) or await self._follow(key, state, model)
+        cached = found.computed_at < asked_at
+        age_ms = int((self._clock() - found.computed_at) * 1000) if cached else 0
+        return _answer(state, found.verdict, cached=cached, age_ms=age_ms)
+
+    async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
+        """The confidences of `states` in their order, evaluated in one run per strategy.
+
+        One run over all costs less than looking each up, so the cache is left alone. The values are those
+        that single requests get, but for the seventh decimal before rounding: onnxruntime adds up the
+        rows of a batch in another order. Raises Unavailable as `answer` does.
+        """
+        answers: dict[int, ConfidenceAnswer] = {}
+        for strategy in dict.fromkeys(state.strategy for state in states):
+            model = await self._champions.current(strategy)
+            indices = [index for index, state in enumerate(states) if state.strategy == strategy]
+            verdicts = self._evaluate(model, [states[index] for index in indices])
+            for index, verdict in zip(indices, verdicts, strict=True):
+                answers[index] = _answer(states[index], verdict, cached=False, age_ms=0)
+        return [answers[index] for index in range(len(states))]
+
+    async def _lead(self, key: str, state: MarketState, model: ServedModel, token: str | None) -> _Found:
+        """Computes under the lock that `token` stands for; whoever waits in this process is served first."""
+        flight = self._flights.get(key)
+        if flight is None or flight.done():
+            flight = self._flights[key] = asyncio.get_running_loop().create_future()
+        try:
+            found = self._compute(state, model)
+            flight.set_result(found)
+            await self._put(key, found, token)
+        finally:
+            self._land(key, flight)
+        return found
+
+    async def _follow(self, key: str, state: MarketState, model: ServedModel) -> _Found:
+        """Another asker computes: waits for its value, all askers of this process behind one poll."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = asyncio.get_running_loop().create_future()
+            poll = asyncio.create_task(self._poll(key, state, model, flight))
+            self._polls.add(poll)
+            poll.add_done_callback(self._polls.discard)
+        # Shielded: a caller that goes away must not cancel what the others wait for.
+        return await asyncio.shield(flight)
+
+    async def _poll(
+        self, key: str, state: MarketState, model: ServedModel, flight: asyncio.Future[_Found]
+    ) -> None:
+        deadline = self._clock() + WAIT_S
+        try:
+            while not flight.done() and self._clock() < deadline:
+                cached = await self._cache.get_confidence(key)
+                verdict = decode_verdict(cached[0]) if cached else None
+                if cached and verdict and not flight.done():
+                    flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
+                if not flight.done():
+                    await asyncio.sleep(POLL_S)
+        except Unavailable:
+            pass  # without the cache nobody's value can arrive: compute it here
+        try:
+            if not flight.done():
+                found = self._compute(state, model)
+                flight.set_result(found)
+                await self._put(key, found, None)
+        finally:
+            self._land(key, flight)
+
+    def _land(self, key: str, flight: asyncio.Future[_Found]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        if not flight.done():
+            # Only a defect or the end of the loop leads here; nobody may be left waiting.
+            flight.set_exception(RuntimeError("the evaluation that this request waited for has failed"))
+            flight.exception()  # asked for, so that a flight without waiters is not reported as forgotten
+
+    async def _put(self, key: str, found: _Found, token: str | None) -> None:
+        try:
+            await self._cache.put_confidence(key, encode_verdict(found.verdict), token)
+        except Unavailable:
+            self._local.pop(key, None)
+            self._local[key] = found
+            while len(self._local) > MAX_LOCAL:
+                del self._local[next(iter(self._local))]
+
+    def _kept(self, key: str) -> _Found | None:
+        found = self._local.get(key)
+        if found is not None and self._clock() - found.computed_at >= CONFIDENCE_TTL_S:
+            del self._local[key]
+            return None
+        return found
+
+    def _compute(self, state: MarketState, model: ServedModel) -> _Found:
+        (verdict,) = self._evaluate(model, [state])
+        return _Found(verdict, self._clock())
+
+    def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
+        if model.artefact is not None:
+            try:
+                probabilities = self._inference.probabilities(model, states)
+                return [Verdict(round(value, DECIMALS), "model", model.version) for value in probabilities]
+            except UnusableModel:
+                if model.version not in self._broken:
+                    log.exception("%s fails on a state, its base rate stands in", model.version)
+                    self._broken.add(model.version)
+                model = model.without_artefact()
+        return [Verdict(round(model.base_rate, DECIMALS), "base_rate", model.version)] * len(states)
+
+
+def _answer(state: MarketState, verdict: Verdict, *, cached: bool, age_ms: int) -> ConfidenceAnswer:
+    return ConfidenceAnswer(
+        verdict.confidence,
+        state.symbol,
+        state.side,
+        state.strategy,
+        verdict.model_version,
+        verdict.basis,
+        cached,
+        age_ms,
+    )

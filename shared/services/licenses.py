@@ -1,0 +1,376 @@
+"""Licenses and keys: create, show, rotate, suspend, revoke, expire.
+
+Table Storage is written first: from then on nobody can be granted anything anew. Then the caches learn
+of it, then open connections are closed (Web PubSub checks a token only when a client connects). The two
+later steps are told in `Effect` when they fail: without the caches a change takes effect within a
+minute at most, see shared/services/access.py; without the realtime service sockets stay open until
+their next connect.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.bars import Symbol
+from shared.domain.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
+from shared.domain.licenses import (
+    ALL_SCOPES,
+    DEFAULT_REQUESTS_PER_MINUTE,
+    MAX_REQUESTS_PER_MINUTE,
+    MAX_SYMBOLS,
+    ApiKey,
+    Grant,
+    License,
+    Scope,
+    ending_key,
+    expired,
+    new_license_id,
+    resumed,
+    revoked,
+    revoked_key,
+    shard_of_license_id,
+    suspended,
+)
+from shared.domain.rate_limit import RateState
+from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
+
+MAX_KEYS_PER_TRANSACTION = 100
+MAX_KEYS_AT_ONCE = 10_000
+MAX_LISTED = 1_000
+MAX_OVERLAP = timedelta(days=30)
+# A public id that is taken is so rare (14 million a shard) that losing this often is a defect.
+MAX_ID_ATTEMPTS = 5
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PLAN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+
+class KeyStore(Protocol):
+    async def get_license(self, license_id: str) -> License | None: ...
+    async def get_key(self, public_id: str) -> ApiKey | None: ...
+    async def keys_of(self, license_id: str) -> list[ApiKey]: ...
+    async def list_licenses(self, limit: int) -> list[License]: ...
+    async def licenses_to_expire(self, now: datetime) -> list[License]: ...
+    async def add_license(self, license_: License) -> None: ...
+    async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
+    async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
+
+
+class GrantCache(Protocol):
+    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None: ...
+
+
+class ConnectionCloser(Protocol):
+    async def close_user(self, user_id: str, reason: str) -> None: ...
+
+
+class LicenseView(msgspec.Struct, frozen=True):
+    """A license with its keys."""
+
+    license: License
+    keys: tuple[ApiKey, ...]
+
+
+class CreatedKey(msgspec.Struct, frozen=True):
+    """A new key; `plain` is shown this once and stored nowhere."""
+
+    plain: str
+    key: ApiKey
+
+    def __repr__(self) -> str:
+        return f"CreatedKey({self.key.public_id})"
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """How far a change has got: false where a step failed and takes its time instead."""
+
+    license: License
+    caches_told: bool = True
+    connections_closed: bool = True
+
+
+class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key's holder may know; `requests_remaining` is null while the limiter is open."""
+
+    license_id: str
+    account_id: str
+    plan: str
+    status: str
+    expires_at: datetime | None
+    symbols: tuple[str, ...]
+    requests_per_minute: int
+    requests_remaining: int | None
+    key: str
+    key_scopes: tuple[Scope, ...]
+    key_expires_at: datetime | None
+
+
+def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
+    license_, key = grant.license, grant.key
+    return OwnLicense(
+        license_id=license_.license_id,
+        account_id=license_.account_id,
+        plan=license_.plan,
+        status=license_.status,
+        expires_at=license_.expires_at,
+        symbols=license_.symbols,
+        requests_per_minute=license_.requests_per_minute,
+        requests_remaining=rate.remaining if rate is not None else None,
+        key=key.public_id,
+        key_scopes=key.scopes,
+        key_expires_at=key.expires_at,
+    )
+
+
+class LicenseService:
+    """Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer."""
+
+    def __init__(
+        self,
+        *,
+        store: KeyStore,
+        cache: GrantCache,
+        connections: ConnectionCloser,
+        pepper: bytes,
+        now: Callable[[], datetime],
+        rng: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._cache = cache
+        self._connections = connections
+        self._pepper = pepper
+        self._now = now
+        self._rng = rng
+
+    async def create_license(
+        self,
+        account_id: str,
+        *,
+        symbols: Sequence[str],
+        plan: str = "standard",
+        requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
+        expires_at: datetime | None = None,
+    ) -> License:
+        """A new active license without keys; raises ValidationFailed naming every bad field."""
+        now = self._now()
+        license_ = License(
+            license_id=new_license_id(self._rng),
+            account_id=account_id,
+            plan=plan,
+            expires_at=expires_at,
+            symbols=tuple(dict.fromkeys(symbols)),
+            requests_per_minute=requests_per_minute,
+            created_at=now,
+        )
+        problems = _license_problems(license_, now)
+        if problems:
+            raise ValidationFailed(tuple(problems))
+        await self._store.add_license(license_)
+        return license_
+
+    async def show(self, license_id: str) -> LicenseView:
+        """Raises NotFound."""
+        license_ = await self._license(license_id)
+        return LicenseView(license_, tuple(await self._store.keys_of(license_id)))
+
+    async def list_licenses(self, limit: int = MAX_LISTED) -> list[License]:
+        return await self._store.list_licenses(min(limit, MAX_LISTED))
+
+    async def create_key(
+        self, license_id: str, scopes: Sequence[Scope] = ("bot",), *, expires_at: datetime | None = None
+    ) -> CreatedKey:
+        """A new key of a license; raises NotFound, Conflict where the license has ended, ValidationFailed."""
+        (created,) = await self._create(await self._license(license_id), 1, scopes, expires_at)
+        return created
+
+    async def create_keys(self, license_id: str, count: int, scopes: Sequence[Scope] = ("bot",)) -> list[str]:
+        """`count` new keys of one license, in plain text; in transactions of 100."""
+        if not 1 <= count <= MAX_KEYS_AT_ONCE:
+            message = f"Expected from 1 to {MAX_KEYS_AT_ONCE} keys."
+            raise ValidationFailed((FieldError("count", "out_of_range", message),))
+        created = await self._create(await self._license(license_id), count, scopes, None)
+        return [each.plain for each in created]
+
+    async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
+        """A new key with the same scopes; the old one ends after `overlap`, or earlier if it would have.
+
+        Raises NotFound, Conflict where the key is revoked, ValidationFailed.
+        """
+        if not timedelta(0) <= overlap <= MAX_OVERLAP:
+            message = f"Expected from 0 to {MAX_OVERLAP.days} days."
+            raise ValidationFailed((FieldError("overlap", "out_of_range", message),))
+        old = await self._key(public_id)
+        end = self._now() + overlap
+        ending_key(old, end)
+        license_ = await self._license(old.license_id)
+        # The new key first: a failure in between leaves one key too many, never none.
+        (created,) = await self._create(license_, 1, old.scopes, None)
+        old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
+        return created, Effect(license_, await self._tell_caches(license_, [old]))
+
+    async def revoke_key(self, public_id: str) -> Effect:
+        """Ends one key at once, and closes its account's connections; raises NotFound."""
+        key = await self._store.update_key(_public_id(public_id), revoked_key)
+        license_ = await self._license(key.license_id)
+        return await self._enforce(license_, [key], "key revoked")
+
+    async def suspend_license(self, license_id: str) -> Effect:
+        """Until resumed, all keys of the license are refused; raises NotFound, Conflict."""
+        return await self._change(license_id, suspended, "license suspended")
+
+    async def revoke_license(self, license_id: str) -> Effect:
+        """Ends a license and all its keys for good; raises NotFound."""
+        return await self._change(license_id, revoked, "license revoked")
+
+    async def resume_license(self, license_id: str) -> Effect:
+        """Ends a suspension; raises NotFound, and Conflict where the license has ended."""
+        license_ = await self._store.update_license(license_id, resumed)
+        keys = await self._store.keys_of(license_id)
+        return Effect(license_, await self._tell_caches(license_, keys))
+
+    async def expire_due(self, now: datetime) -> list[License]:
+        """Closes the connections of licenses whose time is over, and marks them; for the timer.
+
+        Their keys are refused from `expires_at` on in any case. A license whose connections could not be
+        closed stays unmarked and is tried again in the next run.
+        """
+        return [
+            await self._store.update_license(due.license_id, lambda license_: expired(license_, now))
+            for due in await self._store.licenses_to_expire(now)
+            if await self._close_connections(due, "license expired")
+        ]
+
+    async def _change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect:
+        license_ = await self._store.update_license(license_id, change)
+        return await self._enforce(license_, await self._store.keys_of(license_id), reason)
+
+    async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str) -> Effect:
+        told = await self._tell_caches(license_, keys)
+        return Effect(license_, told, await self._close_connections(license_, reason))
+
+    async def _tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
+        try:
+            await self._cache.put_grants([(key.key_hash, Grant(license=license_, key=key)) for key in keys])
+        except Unavailable:
+            return False
+        return True
+
+    async def _close_connections(self, license_: License, reason: str) -> bool:
+        try:
+            await self._connections.close_user(license_.account_id, reason)
+        except Unavailable:
+            return False
+        return True
+
+    async def _create(
+        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+    ) -> list[CreatedKey]:
+        now = self._now()
+        problems = [*_scope_problems(scopes), *_expiry_problems(expires_at, now)]
+        if problems:
+            raise ValidationFailed(tuple(problems))
+        if license_.status in ("revoked", "expired"):
+            raise Conflict(f"The license {license_.license_id} is {license_.status} and takes no more keys.")
+        template = ApiKey(
+            public_id="",
+            key_hash="",
+            license_id=license_.license_id,
+            scopes=tuple(dict.fromkeys(scopes)),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        created: list[CreatedKey] = []
+        while len(created) < count:
+            created += await self._store_keys(template, min(MAX_KEYS_PER_TRANSACTION, count - len(created)))
+        return created
+
+    async def _store_keys(self, template: ApiKey, count: int) -> list[CreatedKey]:
+        shard = shard_of_license_id(template.license_id)
+        for attempt in range(1, MAX_ID_ATTEMPTS + 1):
+            public_ids: set[str] = set()
+            while len(public_ids) < count:
+                public_ids.add(new_public_id(shard, self._rng))
+            batch = []
+            for public_id in public_ids:
+                plain = new_key(public_id, self._rng)
+                key_hash = hash_key(plain, self._pepper)
+                key = msgspec.structs.replace(template, public_id=public_id, key_hash=key_hash)
+                batch.append(CreatedKey(plain, key))
+            try:
+                await self._store.add_keys([each.key for each in batch])
+            except Conflict:
+                if attempt == MAX_ID_ATTEMPTS:
+                    raise
+            else:
+                return batch
+        raise AssertionError("the last attempt raises")
+
+    async def _license(self, license_id: str) -> License:
+        license_ = await self._store.get_license(license_id)
+        if license_ is None:
+            raise NotFound(f"There is no license {license_id[:64]}.")
+        return license_
+
+    async def _key(self, public_id: str) -> ApiKey:
+        key = await self._store.get_key(_public_id(public_id))
+        if key is None:
+            raise _no_key(public_id)
+        return key
+
+
+def _public_id(text: str) -> str:
+    found = public_id_in(text)
+    if not found:
+        raise _no_key(text)
+    return found
+
+
+def _no_key(text: str) -> NotFound:
+    # No more of `text` than a public id: it may be a whole key.
+    return NotFound(f"There is no API key {text[:14]}.")
+
+
+def _license_problems(license_: License, now: datetime) -> list[FieldError]:
+    problems = _expiry_problems(license_.expires_at, now)
+    if not _ACCOUNT.fullmatch(license_.account_id):
+        message = "Expected up to 64 letters, digits, dots, dashes and underscores."
+        problems.append(FieldError("account_id", "invalid_format", message))
+    if not _PLAN.fullmatch(license_.plan):
+        message = "Expected up to 32 lower-case letters, digits, dashes and underscores."
+        problems.append(FieldError("plan", "invalid_format", message))
+    if not 1 <= len(license_.symbols) <= MAX_SYMBOLS:
+        message = f"Expected from 1 to {MAX_SYMBOLS} symbols."
+        problems.append(FieldError("symbols", "out_of_range", message))
+    bad = [symbol for symbol in license_.symbols if not _is_symbol(symbol)]
+    if bad:
+        problems.append(FieldError("symbols", "invalid_format", f"Not a symbol: {', '.join(bad)[:200]}."))
+    if not 1 <= license_.requests_per_minute <= MAX_REQUESTS_PER_MINUTE:
+        message = f"Expected from 1 to {MAX_REQUESTS_PER_MINUTE}."
+        problems.append(FieldError("requests_per_minute", "out_of_range", message))
+    return problems
+
+
+def _is_symbol(text: str) -> bool:
+    try:
+        msgspec.convert(text, Symbol)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def _expiry_problems(expires_at: datetime | None, now: datetime) -> list[FieldError]:
+    if expires_at is None or (expires_at.tzinfo is not None and expires_at > now):
+        return []
+    message = "Expected a time in the future with its offset, such as 2027-01-31T00:00:00Z."
+    return [FieldError("expires_at", "out_of_range", message)]
+
+
+def _scope_problems(scopes: Sequence[Scope]) -> list[FieldError]:
+    if scopes and all(scope in ALL_SCOPES for scope in scopes):
+        return []
+    return [FieldError("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")]

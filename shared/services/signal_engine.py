@@ -1,0 +1,130 @@
+"""From stored bars to signals: gathers what is new of a symbol, decides bar by bar, saves all at once."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.bars import StoredBar
+from shared.domain.feeds import MarketClock
+from shared.domain.instruments import INSTRUMENTS, Instrument
+from shared.domain.sessions import Sessions
+from shared.domain.signals import Signal, SignalDraft
+from shared.domain.vwap_bounce import EntryRules, EntryState, advance
+
+# By the wall clock a signal from an older bar would reach bots after the market has moved on.
+SIGNAL_MAX_AGE = timedelta(minutes=3)
+# A feeder's clock may run ahead by this much; a bar from further ahead is not believed.
+CLOCK_SKEW = timedelta(minutes=1)
+# Bars of one turn: some 10 ms of work, after which other requests get the event loop.
+TURN_LIMIT = 1_000
+# Raised when EntryState changes shape or meaning; a state of another version is not read.
+STATE_VERSION = 1
+
+log = logging.getLogger(__name__)
+
+
+class EngineTurn(Protocol):
+    """One transaction that holds the symbol's engine state locked; `bars` are the next ones, oldest first."""
+
+    @property
+    def state(self) -> bytes | None: ...
+    @property
+    def bars(self) -> Sequence[StoredBar]: ...
+    async def save(
+        self, state: bytes, last_open_time: datetime, drafts: Sequence[SignalDraft]
+    ) -> list[Signal]: ...
+
+
+class BarStore(Protocol):
+    def engine_turn(
+        self, symbol: str, strategy: str, *, limit: int = ...
+    ) -> AbstractAsyncContextManager[EngineTurn]: ...
+    async def behind(self, strategy: str) -> list[str]: ...
+
+
+class _SavedState(msgspec.Struct, frozen=True, array_like=True):
+    version: int
+    entry: msgspec.Raw
+
+
+class SignalEngine:
+    """Runs `vwap_bounce` over bars as they come; the same bars give the same signals however they came.
+
+    By the clock `wall`, bars that closed more than SIGNAL_MAX_AGE before `now` move the indicators and the
+    rules on but publish nothing: what a stale feed delivers late is no longer a signal. By the clock
+    `bars`, for replays, every bar is judged by its own time. Bars that arrive after a later bar of their
+    symbol was processed are never looked at.
+    """
+
+    def __init__(
+        self, bars: BarStore, sessions: Sessions, rules: EntryRules, market_clock: MarketClock
+    ) -> None:
+        self._bars = bars
+        self._sessions = sessions
+        self._rules = rules
+        self._market_clock = market_clock
+
+    async def run(self, symbol: str, now: datetime) -> list[Signal]:
+        """Processes every bar of `symbol` not yet processed; returns the signals made, in sequence order.
+
+        A symbol that the engine does not know gives none. Raises Unavailable where the store is away; what
+        was not saved is then processed by the next run.
+        """
+        instrument = INSTRUMENTS.get(symbol)
+        if instrument is None:
+            return []
+        published: list[Signal] = []
+        while True:
+            async with self._bars.engine_turn(symbol, self._rules.name, limit=TURN_LIMIT) as turn:
+                taken = len(turn.bars)
+                if taken:
+                    state, drafts = self._decide(_decoded(turn.state, symbol), turn.bars, instrument, now)
+                    last_open_time = turn.bars[-1].bar.open_time
+                    published += await turn.save(_encoded(state), last_open_time, drafts)
+            if taken < TURN_LIMIT:
+                return published
+
+    async def catch_up(self, now: datetime) -> list[Signal]:
+        """Runs every symbol that has bars not yet processed: what the run on arrival missed."""
+        published: list[Signal] = []
+        for symbol in await self._bars.behind(self._rules.name):
+            published += await self.run(symbol, now)
+        return published
+
+    def _decide(
+        self, state: EntryState, bars: Sequence[StoredBar], instrument: Instrument, now: datetime
+    ) -> tuple[EntryState, list[SignalDraft]]:
+        drafts: list[SignalDraft] = []
+        for stored in bars:
+            session = self._sessions.session_at(instrument.symbol, stored.bar.open_time)
+            state, draft = advance(state, stored.bar, session, self._rules, instrument, source=stored.source)
+            if draft is not None and self._is_timely(draft.event_at, now):
+                drafts.append(msgspec.structs.replace(draft, received_at=stored.received_at))
+        return state, drafts
+
+    def _is_timely(self, event_at: datetime, now: datetime) -> bool:
+        return self._market_clock == "bars" or -CLOCK_SKEW <= now - event_at <= SIGNAL_MAX_AGE
+
+
+def _encoded(state: EntryState) -> bytes:
+    # JSON and not msgpack: the exact VWAP sums may outgrow 64 bits.
+    return msgspec.json.encode((STATE_VERSION, state))
+
+
+def _decoded(saved: bytes | None, symbol: str) -> EntryState:
+    """The saved state, or a new one: bands and averages then warm up again from the next bar."""
+    if saved is None:
+        return EntryState()
+    try:
+        document = msgspec.json.decode(saved, type=_SavedState)
+        if document.version == STATE_VERSION:
+            return msgspec.json.decode(document.entry, type=EntryState)
+    except msgspec.DecodeError as error:
+        log.warning("engine state of %s cannot be read, starting anew: %s", symbol, error)
+        return EntryState()
+    log.warning("engine state of %s is of version %d, starting anew", symbol, document.version)
+    return EntryState()

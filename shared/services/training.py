@@ -1,0 +1,137 @@
+"""Training: from recorded trades to the model, or the base rate, that is served."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, Protocol
+
+import msgspec
+
+from shared.domain.models import ModelDocument, Outcome, StoredModel, version_of
+from shared.domain.strategies import all_strategies
+from shared.domain.training import TrainingRequest, TrainingResult
+from shared.errors import SignalCloudError, Unavailable
+
+# The newest trades a model learns from; 50,000 are 20 MB on the way to the process that trains.
+MAX_OUTCOMES = 50_000
+# Raise with any change of shared/training that should train again on trades already seen.
+TRAINING_REVISION = 1
+
+log = logging.getLogger(__name__)
+
+
+class OutcomeReader(Protocol):
+    async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]: ...
+
+
+class ModelStore(Protocol):
+    async def champion(self, strategy: str) -> StoredModel | None: ...
+    async def add(self, model: StoredModel) -> None: ...
+    async def promote(self, version: str) -> None: ...
+    async def list(self, strategy: str | None) -> Sequence[StoredModel]: ...
+
+
+class Trainer(Protocol):
+    async def train(self, request: TrainingRequest) -> TrainingResult: ...
+
+
+class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run did. `promoted` is the version served from now on, None where nothing changes."""
+
+    strategy: str
+    outcome: Literal["no_trades", "nothing_new", "base_rate", "model", "keep", "failed"]
+    promoted: str | None = None
+    reason: str = ""
+
+
+class TrainingService:
+    """Every run can be repeated or cut short: versions are stored first and promoted last."""
+
+    def __init__(self, outcomes: OutcomeReader, models: ModelStore, trainer: Trainer) -> None:
+        self._outcomes = outcomes
+        self._models = models
+        self._trainer = trainer
+
+    async def run_all(self, now: datetime) -> list[TrainingReport]:
+        """Trains every strategy in turn; one that fails is logged and does not stop the others."""
+        reports = []
+        for strategy in all_strategies():
+            try:
+                reports.append(await self.run(strategy, now))
+            except Unavailable as error:
+                log.warning("training of %s waits for the next run: %s", strategy, error.detail)
+                reports.append(TrainingReport(strategy=strategy, outcome="failed", reason=error.detail))
+            except SignalCloudError as error:
+                log.exception("training of %s failed: %s", strategy, error.internal)
+                reports.append(TrainingReport(strategy=strategy, outcome="failed", reason=error.detail))
+        return reports
+
+    async def run(self, strategy: str, now: datetime) -> TrainingReport:
+        """Trains on trades that had ended by `now`, stores what comes out, promotes what has earned it.
+
+        The base rate is always stored; it is promoted unless a model is or stays champion. Raises
+        Unavailable, and SignalCloudError where the run itself fails.
+        """
+        outcomes = await self._outcomes.outcomes(strategy, before=now, limit=MAX_OUTCOMES)
+        if not outcomes:
+            return TrainingReport(strategy=strategy, outcome="no_trades")
+        data_hash = _hash(strategy, outcomes)
+        former = await self._former_run(strategy, data_hash)
+        if former is not None:
+            return former
+        champion = await self._models.champion(strategy)
+        request = TrainingRequest(
+            strategy=strategy, outcomes=outcomes, data_hash=data_hash, champion=champion
+        )
+        result = await self._trainer.train(request)
+        base_rate = _stored(strategy, now, result.base_rate, None)
+        await self._models.add(base_rate)
+        promoted = base_rate.version if result.decision == "base_rate" else None
+        if result.model is not None:
+            model = _stored(strategy, now, result.model.document, result.model.artefact)
+            await self._models.add(model)
+            promoted = model.version if result.decision == "model" else promoted
+        if promoted is not None:
+            await self._models.promote(promoted)
+        reason = result.base_rate.reason
+        log.info("training of %s on %d trades: %s, %s", strategy, len(outcomes), result.decision, reason)
+        return TrainingReport(strategy=strategy, outcome=result.decision, promoted=promoted, reason=reason)
+
+    async def _former_run(self, strategy: str, data_hash: str) -> TrainingReport | None:
+        """What became of a run on the same trades, completed where it was cut short before promoting."""
+        for stored in await self._models.list(strategy):
+            if stored.document.get("data_hash") != data_hash:
+                continue
+            document = msgspec.convert(stored.document, ModelDocument)
+            if document.decision == "keep":
+                return TrainingReport(strategy=strategy, outcome="nothing_new")
+            if document.decision != stored.basis:
+                continue
+            if stored.status == "candidate":
+                await self._models.promote(stored.version)
+                return TrainingReport(
+                    strategy=strategy,
+                    outcome=document.decision,
+                    promoted=stored.version,
+                    reason=document.reason,
+                )
+            return TrainingReport(strategy=strategy, outcome="nothing_new")
+        return None
+
+
+def _hash(strategy: str, outcomes: Sequence[Outcome]) -> str:
+    schema = all_strategies()[strategy]
+    return hashlib.sha256(msgspec.json.encode((TRAINING_REVISION, schema, outcomes))).hexdigest()
+
+
+def _stored(strategy: str, now: datetime, document: ModelDocument, artefact: bytes | None) -> StoredModel:
+    return StoredModel(
+        version=version_of(strategy, now, msgspec.json.encode(document) + (artefact or b"")),
+        strategy=strategy,
+        status="candidate",
+        basis=document.basis,
+        artefact=artefact,
+        document=msgspec.to_builtins(document),
+        created_at=now,
+    )

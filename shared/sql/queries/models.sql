@@ -1,0 +1,36 @@
+-- name: champion
+-- The model version that a strategy is served by.
+select version, strategy, status, basis, artefact, document, created_at
+from models
+where strategy = %(strategy)s and status = 'champion';
+
+-- name: list_models
+-- All versions, or those of a strategy, newest first, without their artefacts.
+select version, strategy, status, basis, null::bytea as artefact, document, created_at
+from models
+where %(strategy)s::text is null or strategy = %(strategy)s
+order by created_at desc, version
+limit %(limit)s;
+
+-- name: add_model
+-- Stores a new version; one that exists is left as it is.
+insert into models (version, strategy, status, basis, artefact, document, created_at)
+values (%(version)s, %(strategy)s, %(status)s, %(basis)s, %(artefact)s, %(document)s, %(created_at)s)
+on conflict (version) do nothing;
+
+-- name: lock_strategy
+-- One promotion at a time for a strategy, until the end of the transaction.
+select pg_advisory_xact_lock(hashtext('signal_cloud.models'), hashtext(strategy))
+from models
+where version = %(version)s;
+
+-- name: retire_champion
+-- Retires whoever serves the strategy of a version, unless it is that version.
+update models set status = 'retired'
+where status = 'champion'
+    and strategy = (select strategy from models where version = %(version)s)
+    and version <> %(version)s;
+
+-- name: crown
+-- Makes a version its strategy's champion.
+update models set status = 'champion' where version = %(version)s;

@@ -1,0 +1,38 @@
+-- name: ensure_partitions
+-- Makes the partitions of the months that these times fall into.
+select ensure_trade_partitions(%(times)s::timestamptz[]);
+
+-- name: prune_outbox
+-- Drops a bounded number of messages that were sent before a time.
+delete from outbox
+where (symbol, sequence) in (
+    select symbol, sequence from outbox where sent_at < %(before)s order by sent_at limit %(limit)s
+);
+
+-- name: prune_signals
+-- Drops a bounded number of signals that were received before a time and whose messages are gone.
+delete from signals
+where (symbol, sequence) in (
+    select symbol, sequence
+    from signals
+    where received_at < %(before)s
+        and not exists (
+            select from outbox where outbox.symbol = signals.symbol and outbox.sequence = signals.sequence
+        )
+    order by received_at
+    limit %(limit)s
+);
+
+-- name: prune_bars
+-- Drops a bounded number of a symbol's bars that began before a time.
+delete from bars
+where symbol = %(symbol)s and open_time in (
+    select open_time from bars
+    where symbol = %(symbol)s and open_time < %(before)s
+    order by open_time
+    limit %(limit)s
+);
+
+-- name: symbols_with_bars
+-- The symbols that bars were ever stored for.
+select symbol from feeds order by symbol;

@@ -1,0 +1,243 @@
+-- The whole current schema, to read in one place. A test holds it equal to the replayed migrations.
+-- Needs PostgreSQL 18, and the roles signal_functions and signal_jobs (queries/migrations.sql).
+
+-- Prices, money and quantities: exact, finite, and never rounded on the way in, since a check
+-- refuses what a fixed scale would round. Prices may be negative, as crude oil's was in 2020.
+create domain price as numeric check (abs(value) <= 1000000000 and scale(value) <= 8);
+create domain amount as numeric check (abs(value) <= 1000000000 and scale(value) <= 8);
+create domain quantity as numeric check (value > 0 and value <= 1000000000 and scale(value) <= 8);
+create domain symbol as text check (value ~ '^[A-Z][A-Z0-9]{0,11}$');
+
+create table schema_migrations (
+    name text primary key,
+    checksum text not null check (length(checksum) = 64),
+    applied_at timestamptz not null default now()
+);
+comment on index schema_migrations_pkey is 'Prevents a migration from being applied twice.';
+
+-- One row for each trade_id of an account. A partitioned table cannot be unique without its
+-- partition key, so this one is: it says which trade_ids are taken and in which month to look.
+create table trade_ids (
+    account_id text not null check (length(account_id) between 1 and 64),
+    trade_id text not null check (length(trade_id) between 1 and 64),
+    exit_at timestamptz not null,
+    primary key (account_id, trade_id)
+);
+comment on index trade_ids_pkey is
+    'Prevents one trade from counting twice when a bot reports it again, also with another exit time.';
+
+create table trades (
+    account_id text not null,
+    trade_id text not null,
+    key_public_id text not null check (length(key_public_id) between 1 and 64),
+    symbol symbol not null,
+    side text not null check (side in ('LONG', 'SHORT')),
+    strategy text not null check (length(strategy) between 1 and 64),
+    quantity quantity not null,
+    entry_price price not null,
+    exit_price price not null,
+    entry_at timestamptz not null,
+    exit_at timestamptz not null check (isfinite(exit_at)),
+    pnl amount not null,
+    fees amount not null,
+    signal_sequence bigint check (signal_sequence >= 1),
+    confidence double precision check (confidence between 0 and 1),
+    model_version text check (length(model_version) <= 128),
+    features jsonb check (jsonb_typeof(features) = 'object'),
+    received_at timestamptz not null default now(),
+    check (entry_at <= exit_at),
+    primary key (account_id, exit_at, trade_id)
+) partition by range (exit_at);
+comment on index trades_pkey is
+    'Prevents two rows of one trade; its order is the order of an account''s pages.';
+
+create index trades_training on trades (strategy, exit_at) where features is not null;
+
+-- Row-level security: a bot's rows are seen and written by its own account alone. The setting is made
+-- for one transaction; without it no row matches. forced, so that it binds the tables' owner as well.
+alter table trade_ids enable row level security;
+alter table trade_ids force row level security;
+create policy own_account on trade_ids to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+
+alter table trades enable row level security;
+alter table trades force row level security;
+create policy own_account on trades to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+create policy all_accounts on trades for select to signal_jobs using (true);
+
+-- Makes the partitions of the months that `times` fall into. A function of the owner's, so that the
+-- roles which report trades need not own tables. Attaching a table of its own blocks no writer, as
+-- creating a partition in place would; and with no default partition, no rows ever have to move.
+create function ensure_trade_partitions(times timestamptz[]) returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    month timestamp;
+    partition text;
+    made integer := 0;
+begin
+    perform pg_advisory_xact_lock(hashtext('ensure_trade_partitions'));
+    for month in
+        select distinct date_trunc('month', wanted at time zone 'UTC') as first_day
+        from unnest(times) as wanted
+        order by first_day
+    loop
+        -- Far-off months are mistakes; each partition costs every later plan a little.
+        if month < timestamp '2000-01-01' or month > (now() at time zone 'UTC') + interval '4 months' then
+            raise exception 'no partition for %', month using errcode = 'datetime_field_overflow';
+        end if;
+        partition := to_char(month, '"trades_"YYYY_MM');
+        continue when to_regclass('public.' || partition) is not null;
+        execute format('create table public.%I (like public.trades including all)', partition);
+        execute format(
+            'alter table public.trades attach partition public.%I for values from (%L) to (%L)',
+            partition, month at time zone 'UTC', (month + interval '1 month') at time zone 'UTC'
+        );
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+revoke execute on function ensure_trade_partitions(timestamptz[]) from public;
+grant execute on function ensure_trade_partitions(timestamptz[]) to signal_functions, signal_jobs;
+
+grant usage on schema public to signal_functions, signal_jobs;
+grant select on schema_migrations to signal_functions, signal_jobs;
+grant select, insert on trade_ids to signal_functions;
+grant select, insert on trades to signal_functions;
+grant select on trades to signal_jobs;
+
+-- The last sequence of each symbol. Locking its row is what makes a symbol's sequence gapless: the next
+-- signal waits until the one before it is committed or gone.
+create table signal_counters (
+    symbol symbol primary key,
+    last_sequence bigint not null check (last_sequence >= 1)
+);
+comment on index signal_counters_pkey is 'Prevents a symbol from having two counters, and so two sequences.';
+
+create table signals (
+    symbol symbol not null,
+    sequence bigint not null check (sequence >= 1),
+    id uuid not null default uuidv7(),
+    strategy text not null check (length(strategy) between 1 and 64),
+    strategy_version integer not null check (strategy_version >= 1),
+    kind text not null check (kind in ('entry', 'exit')),
+    side text not null check (side in ('LONG', 'SHORT')),
+    price price not null,
+    stop_price price,
+    target_price price,
+    event_at timestamptz not null check (isfinite(event_at)),
+    expires_at timestamptz check (expires_at > event_at),
+    received_at timestamptz not null default now(),
+    features jsonb not null check (jsonb_typeof(features) = 'object'),
+    source text not null check (source in ('live', 'replay', 'simulated')),
+    idempotency_key text check (length(idempotency_key) between 1 and 255),
+    check (kind = 'entry' or expires_at is null),
+    primary key (symbol, sequence)
+);
+comment on index signals_pkey is 'Prevents two signals in one place of a symbol''s sequence.';
+
+create unique index signals_idempotency_key on signals (symbol, idempotency_key)
+    where idempotency_key is not null;
+comment on index signals_idempotency_key is
+    'Prevents a publisher''s retry, or an engine run again after a crash, from signalling twice.';
+
+create index signals_received_at on signals (received_at);
+
+-- Messages on their way to the hub; written with the signal, in its transaction.
+create table outbox (
+    symbol symbol not null,
+    sequence bigint not null,
+    payload bytea not null check (length(payload) between 1 and 65536),
+    created_at timestamptz not null default now(),
+    sent_at timestamptz,
+    primary key (symbol, sequence)
+);
+comment on index outbox_pkey is 'Prevents one signal from being queued twice.';
+
+create index outbox_unsent on outbox (symbol, sequence) include (created_at) where sent_at is null;
+create index outbox_sent_at on outbox (sent_at) where sent_at is not null;
+
+grant select, insert, update on signal_counters to signal_functions;
+grant select, insert on signals to signal_functions;
+grant select, insert on outbox to signal_functions;
+grant update (sent_at) on outbox to signal_functions;
+grant select, delete on signals, outbox to signal_jobs;
+
+-- Not partitioned: five symbols make under two million rows a year, and retention prunes by key range.
+create table bars (
+    symbol symbol not null,
+    open_time timestamptz not null
+        check (date_trunc('minute', open_time at time zone 'UTC') = open_time at time zone 'UTC'),
+    open price not null,
+    high price not null,
+    low price not null,
+    close price not null,
+    volume bigint not null check (volume between 0 and 1000000000),
+    source text not null check (source in ('live', 'replay', 'simulated')),
+    received_at timestamptz not null,
+    check (low <= least(open, close) and high >= greatest(open, close)),
+    primary key (symbol, open_time)
+);
+comment on index bars_pkey is 'Prevents one minute of a symbol from being counted twice into its VWAP.';
+
+-- The newest bar of each symbol, so that health and the engine's timer need not look among the bars.
+create table feeds (
+    symbol symbol primary key,
+    last_open_time timestamptz not null,
+    last_received_at timestamptz not null,
+    source text not null check (source in ('live', 'replay', 'simulated'))
+);
+comment on index feeds_pkey is 'Prevents a symbol from being both fresh and stale.';
+
+-- How far each strategy has come with each symbol; its row is the lock of an engine's turn.
+create table engine_state (
+    symbol symbol not null,
+    strategy text not null check (length(strategy) between 1 and 64),
+    last_open_time timestamptz,
+    state bytea check (length(state) <= 1048576),
+    updated_at timestamptz not null default now(),
+    primary key (symbol, strategy)
+);
+comment on index engine_state_pkey is 'Prevents two engines from signalling on the same bars.';
+
+grant select, insert on bars to signal_functions;
+grant select, insert, update on feeds, engine_state to signal_functions;
+grant select, delete on bars to signal_jobs;
+grant select on feeds to signal_jobs;
+
+create table models (
+    version text primary key check (length(version) between 1 and 128),
+    strategy text not null check (length(strategy) between 1 and 64),
+    status text not null check (status in ('candidate', 'champion', 'challenger', 'retired')),
+    basis text not null check (basis in ('model', 'base_rate')),
+    artefact bytea,
+    document jsonb not null check (jsonb_typeof(document) = 'object'),
+    created_at timestamptz not null,
+    check (basis = 'base_rate' or artefact is not null)
+);
+comment on index models_pkey is 'Prevents a model version from meaning two models.';
+
+create unique index models_champion on models (strategy) where status = 'champion';
+comment on index models_champion is 'Prevents two models of one strategy from being served at once.';
+
+create index models_strategy on models (strategy, created_at);
+
+-- Who changed what; rows are only ever added.
+create table audit (
+    id bigint generated always as identity primary key,
+    at timestamptz not null default now(),
+    actor text not null check (length(actor) between 1 and 128),
+    action text not null check (length(action) between 1 and 64),
+    subject text not null check (length(subject) between 1 and 256),
+    detail jsonb not null check (jsonb_typeof(detail) = 'object')
+);
+comment on index audit_pkey is 'Prevents two entries from being taken for one.';
+
+grant select on models to signal_functions;
+grant select, insert on models to signal_jobs;
+grant update (status) on models to signal_jobs;
+grant insert on audit to signal_functions, signal_jobs;

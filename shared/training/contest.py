@@ -1,0 +1,209 @@
+"""The contest for the place of champion: nothing wins that has not won on later data.
+
+Each candidate is trained on the trades known at the start of a stretch and tested on that stretch,
+four stretches over the later half of the time. Its squared errors are compared with those of the base
+rate known at the same moments, trade by trade, by a bootstrap over whole days; it passes if the lower end
+of that interval is above 0, and the same against a champion model on trades after the champion's own
+training window. What passes is then trained on all trades, exported, and held against scikit-learn.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
+
+from shared.domain.encoding import column_names
+from shared.domain.evaluation import (
+    Interval,
+    brier_score,
+    expected_calibration_error,
+    log_loss,
+    paired_bootstrap,
+)
+from shared.domain.models import ModelDocument
+from shared.domain.training import MIN_TEST_DAYS, MIN_TEST_TRADES, TrainedModel
+from shared.training.candidates import CANDIDATES, winner_probability
+from shared.training.dataset import Dataset
+from shared.training.export import ExportRefused, checked_export
+from shared.training.incumbent import Incumbent
+
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.intp]
+
+SHOWN_LEVEL = 0.95
+# Half a percent at either end: two candidates are tried, and again whenever there are new trades.
+DECISION_LEVEL = 0.99
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """The tested trades, in order, and the forecasts that each side made of them beforehand."""
+
+    tested: Indices
+    base_rate: Floats
+    forecasts: dict[str, Floats]
+
+
+def _hold_trial(data: Dataset, seed: int) -> _Trial:
+    prior = data.strategy.prior
+    tested, base_rate = [], []
+    forecasts: dict[str, list[Floats]] = {name: [] for name in CANDIDATES}
+    for fold in data.folds:
+        won = data.won[fold.train]
+        known = prior.base_rate(float(won.sum()), len(won))
+        tested.append(np.array(fold.test))
+        base_rate.append(np.full(len(fold.test), known))
+        rows = data.inputs(data.fills(fold.train))
+        for name, fit in CANDIDATES.items():
+            model = fit(rows[fold.train], won, seed)
+            forecasts[name].append(winner_probability(model, rows[fold.test]))
+    joined = {name: np.concatenate(parts) for name, parts in forecasts.items()}
+    return _Trial(np.concatenate(tested), np.concatenate(base_rate), joined)
+
+
+def _gain(
+    data: Dataset, tested: Indices, baseline: Floats, forecasts: Floats, *, level: float, seed: int
+) -> Interval:
+    """How much lower the squared error of `forecasts` is than that of `baseline`, with its interval."""
+    won = data.won[tested]
+    differences = (baseline - won) ** 2 - (forecasts - won) ** 2
+    return paired_bootstrap(differences, data.days[tested], level=level, seed=seed)
+
+
+def _scores(forecasts: Floats, won: Floats) -> dict[str, float]:
+    return {
+        "brier": brier_score(forecasts, won),
+        "ece": expected_calibration_error(forecasts, won),
+        "log_loss": log_loss(forecasts, won),
+    }
+
+
+class _Comparison:
+    """All scores of one trial, and who has passed."""
+
+    def __init__(self, data: Dataset, trial: _Trial, incumbent: Incumbent | None, seed: int) -> None:
+        self._data = data
+        self._seed = seed
+        won = data.won[trial.tested]
+        self.passed: list[str] = []
+        self.scores: dict[str, Any] = {
+            "out_of_sample": {
+                "n": len(trial.tested),
+                "days": len(np.unique(data.days[trial.tested])),
+                "first_entry_at": data.outcomes[trial.tested[0]].entry_at,
+                "last_entry_at": data.outcomes[trial.tested[-1]].entry_at,
+            },
+            "base_rate": _scores(trial.base_rate, won),
+            "candidates": {},
+        }
+        gains: dict[str, float] = {}
+        for name, forecasts in trial.forecasts.items():
+            beats_base_rate, shown = self._judge(trial.tested, trial.base_rate, forecasts)
+            entry = {**_scores(forecasts, won), "gain_over_base_rate": shown}
+            passes = beats_base_rate
+            if incumbent is not None:
+                beats_champion, entry["gain_over_champion"] = self._judge_champion(
+                    trial, incumbent, forecasts
+                )
+                passes = passes and beats_champion
+            self.scores["candidates"][name] = entry
+            gains[name] = shown.mean
+            if passes:
+                self.passed.append(name)
+        self.passed.sort(key=lambda name: -gains[name])
+        self.champion_failed = incumbent is not None and self._champion_fails(trial, incumbent)
+
+    def _judge(self, tested: Indices, baseline: Floats, forecasts: Floats) -> tuple[bool, Interval]:
+        strict = _gain(self._data, tested, baseline, forecasts, level=DECISION_LEVEL, seed=self._seed)
+        shown = _gain(self._data, tested, baseline, forecasts, level=SHOWN_LEVEL, seed=self._seed)
+        return strict.low > 0, shown
+
+    def _judge_champion(
+        self, trial: _Trial, incumbent: Incumbent, forecasts: Floats
+    ) -> tuple[bool, Interval | None]:
+        common, ours, theirs = self._unseen(trial, incumbent)
+        if not len(common):
+            return False, None
+        return self._judge(common, incumbent.forecasts[theirs], forecasts[ours])
+
+    def _champion_fails(self, trial: _Trial, incumbent: Incumbent) -> bool:
+        """Whether the base rate known at the time beats the champion model on trades it has not seen."""
+        common, ours, theirs = self._unseen(trial, incumbent)
+        if not len(common):
+            return False
+        fails, shown = self._judge(common, incumbent.forecasts[theirs], trial.base_rate[ours])
+        self.scores["champion"] = {
+            "n": len(common),
+            **_scores(incumbent.forecasts[theirs], self._data.won[common]),
+            "gain_of_base_rate": shown,
+        }
+        return fails
+
+    def _unseen(self, trial: _Trial, incumbent: Incumbent) -> tuple[Indices, Indices, Indices]:
+        """Tested trades that the champion has not learnt from, and where each side's forecasts of them are.
+
+        Empty where they are too few, or of too few days: they would prove nothing.
+        """
+        common, ours, theirs = np.intersect1d(trial.tested, incumbent.tested, return_indices=True)
+        if len(common) < MIN_TEST_TRADES or len(np.unique(self._data.days[common])) < MIN_TEST_DAYS:
+            common = ours = theirs = np.array([], dtype=np.intp)
+        return common, ours, theirs
+
+
+def _final_model(data: Dataset, name: str, document: ModelDocument, seed: int) -> TrainedModel:
+    """The candidate trained on every trade; raises ExportRefused."""
+    fills = data.fills(list(range(data.n)))
+    rows = data.inputs(fills)
+    model = CANDIDATES[name](rows, data.won, seed)
+    artefact, difference = checked_export(model, data.strategy, rows, fills)
+    return TrainedModel(
+        artefact=artefact,
+        document=msgspec.structs.replace(
+            document,
+            basis="model",
+            kind=name,
+            columns=column_names(data.strategy),
+            fills=tuple(float(fill) for fill in fills),
+            scores={**document.scores, "export_difference": difference},
+        ),
+    )
+
+
+def _choose(
+    data: Dataset, comparison: _Comparison, document: ModelDocument, seed: int
+) -> tuple[TrainedModel | None, str]:
+    """The best candidate that has passed and exports faithfully, and why it or none is chosen."""
+    refusals = []
+    for name in comparison.passed:
+        try:
+            model = _final_model(data, name, document, seed)
+        except ExportRefused as error:
+            refusals.append(f"{name} won, but its export was refused: {error}")
+        else:
+            return model, f"{name} beats what was served out of sample, beyond noise"
+    return None, "; ".join(refusals) or "no candidate beats what is served beyond noise"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who has won, if anyone, and all scores as plain JSON."""
+
+    model: TrainedModel | None
+    champion_failed: bool
+    reason: str
+    scores: dict[str, Any]
+
+
+def hold_contest(
+    data: Dataset, incumbent: Incumbent | None, document: ModelDocument, *, seed: int
+) -> Verdict:
+    """Tests every candidate on later data; `document` describes the same trades' base rate."""
+    # Threads that wait for a core spin on it, and their order would change sums in the last bit.
+    with threadpool_limits(1):
+        comparison = _Comparison(data, _hold_trial(data, seed), incumbent, seed)
+        scores = msgspec.to_builtins(comparison.scores)
+        model, reason = _choose(data, comparison, msgspec.structs.replace(document, scores=scores), seed)
+    return Verdict(model, comparison.champion_failed, reason, scores)

@@ -1,0 +1,85 @@
+"""Trades as arrays: what a model sees of each, and whether it won."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.domain.encoding import column_names, encode
+from shared.domain.models import Outcome
+from shared.domain.strategies import MarketState, Strategy, market_state
+from shared.domain.training import Fold, cap_accounts, session_day, walk_forward
+from shared.errors import ValidationFailed
+
+Floats = npt.NDArray[np.float64]
+
+MIN_OF_EACH_CLASS = 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """`n` usable trades in order of entry; `won` is 1 or 0, `days` the session day of each."""
+
+    strategy: Strategy
+    outcomes: list[Outcome]
+    states: list[MarketState]
+    won: Floats
+    days: npt.NDArray[np.int64]
+    folds: list[Fold]
+    rows: dict[str, int]
+
+    @property
+    def n(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether there are trades to be tested on, with winners and losers enough before each stretch."""
+        wins = [int(self.won[fold.train].sum()) for fold in self.folds]
+        rarer = [min(won, len(fold.train) - won) for won, fold in zip(wins, self.folds, strict=True)]
+        return bool(rarer) and min(rarer) >= MIN_OF_EACH_CLASS
+
+    def inputs(self, fills: Floats) -> Floats:
+        """All trades as a model sees them: rows (n, columns), rounded to single precision as when served."""
+        return encode(self.states, [float(fill) for fill in fills]).astype(np.float64)
+
+    def fills(self, indices: list[int]) -> Floats:
+        """Per column the median of what is present among `indices`, to stand in for what is absent."""
+        columns = column_names(self.strategy)
+        rows = encode([self.states[index] for index in indices], [np.nan] * len(columns))
+        fills = np.zeros(len(columns))
+        for column in range(len(columns)):
+            present = rows[:, column][~np.isnan(rows[:, column])]
+            if len(present):
+                fills[column] = np.median(present)
+        return fills
+
+
+def make_dataset(strategy: Strategy, outcomes: list[Outcome]) -> Dataset:
+    """Drops trades whose features do not fit the strategy (any more), then caps each account's share."""
+    rows: Counter[str] = Counter(given=len(outcomes))
+    fitting = []
+    for outcome in sorted(outcomes, key=lambda one: (one.entry_at, one.exit_at)):
+        try:
+            state = market_state(strategy.name, outcome.symbol, outcome.side, outcome.features)
+        except ValidationFailed:
+            rows["unfitting"] += 1
+        else:
+            fitting.append((outcome, state))
+    capped = cap_accounts([outcome for outcome, _ in fitting])
+    rows["over_account_share"] = len(fitting) - len(capped)
+    kept = {id(outcome) for outcome in capped}
+    states = [state for outcome, state in fitting if id(outcome) in kept]
+    folds = walk_forward(capped)
+    if folds:
+        rows["purged"] = sum(fold.test[0] - len(fold.train) for fold in folds)
+    return Dataset(
+        strategy=strategy,
+        outcomes=capped,
+        states=states,
+        won=np.array([float(outcome.won) for outcome in capped]),
+        days=np.array([session_day(outcome.entry_at) for outcome in capped], dtype=np.int64),
+        folds=folds,
+        rows=dict(rows),
+    )

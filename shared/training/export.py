@@ -1,0 +1,120 @@
+"""Models as ONNX, and the proof that the export says what scikit-learn says."""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import FloatTensorType
+
+from shared.adapters.inference import OnnxModel
+from shared.domain.encoding import column_names, encode
+from shared.domain.models import UnusableModel
+from shared.domain.strategies import MarketState, Strategy
+from shared.training.candidates import winner_probability
+
+Floats = npt.NDArray[np.float64]
+
+TOLERANCE = 1e-5  # single precision of a probability, with room; answers are rounded to 1e-4
+_MAX_REASON = 200  # a failed conversion quotes the whole model
+_OPSET = 18
+
+
+class ExportRefused(Exception):
+    """The exported model differs from the trained one, or cannot be made at all."""
+
+
+def export(model: Any, columns: int) -> bytes:
+    """`model` as ONNX with inputs (n, columns), float32, and an output `probabilities` (n, 2)."""
+    inputs = [("rows", FloatTensorType([None, columns]))]
+    try:
+        with warnings.catch_warnings():
+            # The converter of trees hands protobuf booleans for integers, which version 7 refuses and
+            # version 6, to which training is pinned, complains of.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            converted = to_onnx(
+                model, initial_types=inputs, options={id(model): {"zipmap": False}}, target_opset=_OPSET
+            )
+    # skl2onnx raises whatever the converter of the moment raises; each means that there is no export.
+    except Exception as error:
+        raise ExportRefused(f"the conversion failed: {str(error)[:_MAX_REASON]}") from error
+    artefact: bytes = converted.SerializeToString()
+    return artefact
+
+
+def extreme_states(strategy: Strategy) -> list[MarketState]:
+    """Every feature at both ends of its range, one at a time and all together, and all optional absent."""
+    ends = []
+    for feature in strategy.modelled:
+        if feature.range is not None:
+            ends.append((feature.range[0], feature.range[1]))
+        else:
+            ends.append((0.0, float(max(1, len(feature.categories) - 1))))
+    rows = [tuple(low for low, _ in ends), tuple(high for _, high in ends)]
+    middle = [(low + high) // 2 for low, high in ends]
+    for index, (low, high) in enumerate(ends):
+        rows += [(*middle[:index], end, *middle[index + 1 :]) for end in (low, high)]
+    absent = [np.nan if feature.optional else 0.0 for feature in strategy.modelled]
+    rows += [tuple(absent), tuple(1.0 if value == 0 else value for value in absent)]
+    return [
+        MarketState(strategy.name, symbol, "SHORT" if index % 2 else "LONG", row, "")
+        for symbol in strategy.symbols
+        for index, row in enumerate(rows)
+    ]
+
+
+def _compare(model: Any, served: OnnxModel, rows: Floats, kind: str) -> float:
+    expected = winner_probability(model, rows)
+    try:
+        answered = np.array(served.probabilities(rows.astype(np.float32)))
+    except UnusableModel as error:
+        raise ExportRefused(f"on {kind}: {error}") from error
+    worst = float(np.abs(expected - answered).max())
+    if not worst <= TOLERANCE:
+        raise ExportRefused(f"on {kind} the export is off by {worst:.3g}")
+    return worst
+
+
+def _check_nan(model: Any, served: OnnxModel, rows: Floats) -> None:
+    """A NaN never reaches a model when served; should one, it is answered as trained, or refused."""
+    holes = np.repeat(rows[:1], rows.shape[1], axis=0)
+    np.fill_diagonal(holes, np.nan)
+    holes = np.vstack([holes, np.full((1, rows.shape[1]), np.nan)])
+    try:
+        winner_probability(model, holes)
+    except ValueError:
+        for hole in holes:
+            try:
+                served.probabilities(hole[None, :].astype(np.float32))
+            except UnusableModel:
+                continue
+            raise ExportRefused("scikit-learn refuses NaN and the export answers it") from None
+        return
+    _compare(model, served, holes, "NaN")
+
+
+def checked_export(model: Any, strategy: Strategy, rows: Floats, fills: Floats) -> tuple[bytes, float]:
+    """The artefact and its largest difference from scikit-learn, by the code that will serve it.
+
+    Compared on the training rows, on rounded ones, on absent values, on NaN and on the extremes of every
+    range. Raises ExportRefused.
+    """
+    artefact = export(model, len(column_names(strategy)))
+    try:
+        served = OnnxModel(artefact)
+    except UnusableModel as error:
+        raise ExportRefused(str(error)) from error
+    extremes = encode(extreme_states(strategy), [float(fill) for fill in fills]).astype(np.float64)
+    far = np.vstack([extremes * 1_000, -extremes * 1_000])
+    worst = max(
+        _compare(model, served, rows, "training rows"),
+        _compare(model, served, np.round(rows), "rounded rows"),
+        _compare(
+            model, served, np.round(rows, 1).astype(np.float32).astype(np.float64), "rows rounded to 0.1"
+        ),
+        _compare(model, served, extremes, "extremes"),
+        _compare(model, served, far, "values beyond every range"),
+    )
+    _check_nan(model, served, rows)
+    return artefact, worst

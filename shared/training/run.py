@@ -1,0 +1,66 @@
+"""One training run: the base rate always, a model where a contest on later data has been won."""
+
+import importlib.metadata
+
+import msgspec
+
+from shared.domain.models import ModelDocument, Window
+from shared.domain.strategies import all_strategies
+from shared.domain.training import Decision, TrainingRequest, TrainingResult
+from shared.training.dataset import Dataset, make_dataset
+from shared.training.incumbent import find_incumbent
+
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
+
+
+def _libraries() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+def _base_rate(data: Dataset, data_hash: str) -> ModelDocument:
+    wins = int(data.won.sum())
+    return ModelDocument(
+        strategy_version=data.strategy.version,
+        basis="base_rate",
+        base_rate=data.strategy.prior.base_rate(wins, data.n),
+        n=data.n,
+        wins=wins,
+        window=Window(data.outcomes[0].entry_at, max(outcome.exit_at for outcome in data.outcomes)),
+        data_hash=data_hash,
+        decision="base_rate",
+        reason="",
+        rows=data.rows,
+        libraries=_libraries(),
+    )
+
+
+def train(request: TrainingRequest) -> TrainingResult:
+    """The base rate of `request.outcomes`, and a model where one has earned its place.
+
+    The same request gives the same result. Raises ValueError where not one outcome fits the strategy.
+    """
+    data = make_dataset(all_strategies()[request.strategy], request.outcomes)
+    if not data.n:
+        raise ValueError("no outcome fits the strategy")
+    incumbent = find_incumbent(data, request.champion)
+    decision: Decision = "base_rate" if incumbent is None else "keep"
+    document = _base_rate(data, request.data_hash)
+    model = None
+    if not data.is_trainable:
+        reason = "too few trades, days, winners or losers to learn from and be tested on"
+    else:
+        # Here and not above: scikit-learn takes a second to load, and most strategies are young.
+        from shared.training.contest import hold_contest
+
+        verdict = hold_contest(data, incumbent, document, seed=int(request.data_hash[:8], 16))
+        document = msgspec.structs.replace(document, scores=verdict.scores)
+        model, reason = verdict.model, verdict.reason
+        if model is not None:
+            decision = "model"
+        elif verdict.champion_failed:
+            decision = "base_rate"
+            reason = f"the champion is worse than the base rate on trades it has not seen; {reason}"
+    said = {"decision": decision, "reason": reason}
+    if model is not None:
+        model = msgspec.structs.replace(model, document=msgspec.structs.replace(model.document, **said))
+    return TrainingResult(decision=decision, base_rate=msgspec.structs.replace(document, **said), model=model)

@@ -1,0 +1,179 @@
+"""Every error code that a caller can cause, at least once, as problem JSON."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from functions.web import STATUS_OF_CODE
+from shared.domain.keys import new_key
+from tests.e2e.running import RunningStack
+from tests.e2e.test_http_api import STATE, a_trade
+
+Cause = Callable[[RunningStack], httpx.Response]
+
+# Told by outages (tests/integration/test_outages.py, test_redis_hot_path.py) or defects, not by callers.
+NOT_BY_CALLERS = {
+    "internal",
+    "database_unavailable",
+    "cache_unavailable",
+    "key_store_unavailable",
+    "realtime_unavailable",
+}
+
+
+def ask(stack: RunningStack, key: str, **request: Any) -> httpx.Response:
+    with httpx.Client(base_url=f"{stack.base_url}/api", headers={"Authorization": f"Bearer {key}"}) as client:
+        return client.post("/ml/get_confidence", **({"json": STATE} | request))
+
+
+def as_bot(stack: RunningStack, path: str, **request: Any) -> httpx.Response:
+    with stack.client("bot") as client:
+        return client.post(path, **request)
+
+
+def with_key(*arguments: str, then: tuple[str, ...] = ()) -> Cause:
+    """Asks with a fresh key made by the license command, after `then` was done to its license."""
+
+    def cause(stack: RunningStack) -> httpx.Response:
+        made = stack.new_key(*arguments)
+        if then:
+            stack.license(*(part.format(**made) for part in then))
+        return ask(stack, made["key"])
+
+    return cause
+
+
+def rate_limited(stack: RunningStack) -> httpx.Response:
+    key = stack.new_key("--requests-per-minute", "2")["key"]
+    assert [ask(stack, key).status_code for _ in range(2)] == [200, 200]
+    return ask(stack, key)
+
+
+def once_refused(stack: RunningStack, key: str) -> httpx.Response:
+    """The first refusal of a key that ends within a second or two."""
+    deadline = time.monotonic() + 10
+    while (response := ask(stack, key)).status_code == 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return response
+
+
+def expired_license(stack: RunningStack) -> httpx.Response:
+    return once_refused(stack, stack.new_key("--expires", "2s")["key"])
+
+
+def expired_key(stack: RunningStack) -> httpx.Response:
+    made = stack.new_key()
+    return once_refused(stack, stack.license("add-key", made["license_id"], "--expires", "2s")["plain_key"])
+
+
+def reused_idempotency_key(stack: RunningStack) -> httpx.Response:
+    headers = {"Idempotency-Key": uuid4().hex}
+    with stack.client("publisher") as client:
+        for price in ("1", "2"):
+            response = client.post(
+                "/signals", json={"symbol": "RTY", "side": "LONG", "price": price}, headers=headers
+            )
+    return response
+
+
+def anonymously(method: str, path: str, **headers: str) -> Cause:
+    return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
+
+
+CAUSES: dict[str, Cause] = {
+    "malformed_json": lambda stack: as_bot(stack, "/ml/get_confidence", content=b"{"),
+    "validation_failed": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsi": 135}),
+    "unknown_field": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsy": 35}),
+    "body_too_large": lambda stack: as_bot(stack, "/trades", content=b" " * (1024 * 1024 + 1)),
+    "batch_too_large": lambda stack: as_bot(stack, "/trades", json={"trades": [a_trade()] * 501}),
+    "unsupported_media_type": lambda stack: as_bot(
+        stack, "/trades", content=b"<a/>", headers={"Content-Type": "application/xml"}
+    ),
+    "key_missing": anonymously("POST", "/ml/get_confidence"),
+    "key_malformed": lambda stack: ask(stack, "sc_live_mistyped"),
+    "key_unknown": lambda stack: ask(stack, new_key("zz9zz9")),
+    "key_revoked": with_key(then=("revoke", "{public_id}")),
+    "key_expired": expired_key,
+    "scope_missing": lambda stack: as_bot(stack, "/bars", json={"symbol": "ES", "bars": []}),
+    "symbol_not_licensed": with_key("--symbols", "NQ"),
+    "license_suspended": with_key(then=("suspend", "{license_id}")),
+    "license_expired": expired_license,
+    "license_revoked": with_key(then=("revoke", "{license_id}")),
+    "not_found": anonymously("GET", "/nothing/here"),
+    "method_not_allowed": anonymously("DELETE", "/trades"),
+    "conflict": reused_idempotency_key,
+    "rate_limited": rate_limited,
+}
+
+
+def test_every_code_has_its_case() -> None:
+    assert set(CAUSES) | NOT_BY_CALLERS == set(STATUS_OF_CODE)
+
+
+@pytest.mark.parametrize("code", CAUSES)
+def test_a_callers_mistake_is_told_clearly(stack: RunningStack, code: str) -> None:
+    response = CAUSES[code](stack)
+    problem = response.json()
+    assert (problem["code"], response.status_code) == (code, STATUS_OF_CODE[code])
+    assert response.headers["content-type"].startswith("application/problem+json")
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= set(problem)
+    assert problem["status"] == response.status_code
+    assert response.headers["x-request-id"] == problem["request_id"]
+    assert "Traceback" not in response.text
+    if response.status_code == 401:
+        assert response.headers["www-authenticate"].startswith("Bearer")
+    if response.status_code == 429:
+        assert int(response.headers["retry-after"]) >= 1
+        assert response.headers["ratelimit"].startswith('"default";r=0')
+    if response.status_code == 405:
+        assert response.headers["allow"] == "POST, GET"
+
+
+def test_every_bad_field_is_named_at_once(stack: RunningStack) -> None:
+    state = {"symbol": "XX", "signal_type": "UP", "vwap_distance": "far", "rsi": 135, "colour": "red"}
+    problem = as_bot(stack, "/ml/get_confidence", json=state).json()
+    assert {error["field"] for error in problem["errors"]} == set(state)
+
+
+def test_a_bad_trade_in_a_batch_is_named_and_nothing_of_it_is_recorded(stack: RunningStack) -> None:
+    good, bad = a_trade(), a_trade(quantity=0)
+    problem = as_bot(stack, "/trades", json={"trades": [good, bad]}).json()
+    assert [error["field"] for error in problem["errors"]] == ["trades[1].quantity"]
+    with stack.client("bot") as client:
+        stored = {row["trade_id"] for row in client.get("/trades", params={"limit": 500}).json()["trades"]}
+    assert good["trade_id"] not in stored
+
+
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/trades?limit=0", "limit"),
+        ("/trades?since=yesterday", "since"),
+        ("/trades?cursor=abc", "cursor"),
+        ("/trades?colour=red", "colour"),
+        ("/signals", "symbol"),
+        ("/signals?symbol=es", "symbol"),
+        ("/signals?symbol=ES&after=-1", "after"),
+    ],
+)
+def test_a_bad_query_parameter_is_named(stack: RunningStack, path: str, field: str) -> None:
+    with stack.client("bot") as client:
+        response = client.get(path)
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+
+
+def test_platform_headers_of_a_caller_open_nothing(stack: RunningStack) -> None:
+    headers = {
+        "x-ms-client-principal": "eyJhIjoxfQ==",
+        "x-ms-client-principal-id": "admin",
+        "x-functions-key": "k",
+    }
+    response = httpx.get(f"{stack.base_url}/api/status", headers=headers)
+    assert (response.status_code, json.loads(response.content)["code"]) == (401, "key_missing")

@@ -1,0 +1,235 @@
+"""Every route of the running stack, as a bot meets it."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.e2e.running import RunningStack
+
+STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
+
+
+@pytest.fixture
+def api(stack: RunningStack) -> Iterator[httpx.Client]:
+    with stack.client("bot") as client:
+        yield client
+
+
+def a_trade(**changes: Any) -> dict[str, Any]:
+    exit_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+    return {
+        "trade_id": uuid4().hex,
+        "symbol": "ES",
+        "side": "LONG",
+        "entry_price": "6543.25",
+        "exit_price": "6545.50",
+        "entry_at": (exit_at - timedelta(minutes=10)).isoformat(),
+        "exit_at": exit_at.isoformat(),
+        "pnl": "112.50",
+        "features": {"vwap_distance": 2.1, "rsi": 35},
+        **changes,
+    }
+
+
+def test_the_customers_own_request_gets_a_confidence_with_every_field(api: httpx.Client) -> None:
+    state = {**STATE, "rsi": 11}
+    first = api.post("/ml/get_confidence", json=state).json()
+    assert list(first) == [
+        "confidence",
+        "symbol",
+        "signal_type",
+        "strategy",
+        "model_version",
+        "basis",
+        "cached",
+        "age_ms",
+    ]
+    assert 0 <= first["confidence"] <= 1
+    assert (first["strategy"], first["basis"], first["cached"]) == ("vwap_bounce", "base_rate", False)
+    second = api.post("/ml/get_confidence", json=state).json()
+    assert (second["cached"], second["confidence"]) == (True, first["confidence"])
+
+
+def test_a_confidence_is_cached_for_two_seconds(api: httpx.Client) -> None:
+    state = {**STATE, "rsi": 12}
+    assert not api.post("/ml/get_confidence", json=state).json()["cached"]
+    deadline = time.monotonic() + 4
+    ages = []
+    while (answer := api.post("/ml/get_confidence", json=state).json())["cached"]:
+        ages.append(answer["age_ms"])
+        assert time.monotonic() < deadline
+        time.sleep(0.25)
+    assert ages == sorted(ages)
+    assert 1_000 < ages[-1] <= 2_000
+
+
+def test_the_other_strategy_is_asked_by_name(api: httpx.Client) -> None:
+    state = {
+        "strategy": "capitulation_reversal",
+        "symbol": "ES",
+        "signal_type": "LONG",
+        "price": 6487.0,
+        "flush_size_ticks": 38.0,
+        "flush_velocity": 5.43,
+        "flush_direction": "DOWN",
+        "distance_from_flush_low": 9.0,
+        "rsi": 16.9,
+        "volume_climax_ratio": 1.2,
+        "vwap_distance_ticks": -122.8,
+        "reversal_candle": True,
+        "no_new_extreme": True,
+        "regime": "HIGH_VOL_TRENDING",
+        "session": "ETH",
+        "hour": 3,
+    }
+    answer = api.post("/ml/get_confidence", json=state)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["strategy"] == "capitulation_reversal"
+
+
+def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) -> None:
+    trade = a_trade()
+    assert api.post("/trades", json=trade).json()["recorded"] == 1
+    again = api.post("/trades", json={"trades": [trade, a_trade(trade_id=trade["trade_id"], pnl="1")]}).json()
+    assert (again["recorded"], again["duplicates"], again["conflicts"]) == (0, 1, 1)
+    mine = api.get("/trades", params={"limit": 500}).json()["trades"]
+    stored = next(row for row in mine if row["trade_id"] == trade["trade_id"])
+    assert (stored["pnl"], stored["entry_price"], stored["features"]) == (
+        "112.50",
+        "6543.25",
+        trade["features"],
+    )
+
+
+def test_pages_of_trades_meet_without_gap_or_overlap(stack: RunningStack) -> None:
+    with stack.client("bot2") as api:
+        sent = [a_trade() for _ in range(7)]
+        assert api.post("/trades", json={"trades": sent}).json()["recorded"] == 7
+        seen, cursor = [], None
+        while True:
+            page = api.get("/trades", params={"limit": 3} | ({"cursor": cursor} if cursor else {})).json()
+            seen += [row["trade_id"] for row in page["trades"]]
+            cursor = page["next_cursor"]
+            if cursor is None:
+                break
+    assert len(seen) == len(set(seen))
+    assert {trade["trade_id"] for trade in sent} <= set(seen)
+
+
+def test_one_account_sees_nothing_of_another(stack: RunningStack) -> None:
+    secret = a_trade(symbol="CL", pnl="-1")
+    with stack.client("bot") as one, stack.client("bot2") as other:
+        assert one.post("/trades", json=secret).json()["recorded"] == 1
+        before = other.get("/performance").json()
+        theirs = other.get("/trades", params={"limit": 500}).json()["trades"]
+        assert secret["trade_id"] not in {row["trade_id"] for row in theirs}
+        # The same id is free for another account: ids of bots must not meet.
+        assert other.post("/trades", json=secret).json()["recorded"] == 1
+        after = other.get("/performance").json()
+    assert after["total"]["trades"] == before["total"]["trades"] + 1
+
+
+def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
+    key = stack.new_key()["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    with httpx.Client(base_url=f"{stack.base_url}/api", headers=headers) as api:
+        trades = [a_trade(symbol="YM", confidence=0.6), a_trade(symbol="YM", pnl="-50"), a_trade(symbol="ES")]
+        api.post("/trades", json={"trades": trades})
+        told = api.get("/performance").json()
+        of_ym = api.get("/performance", params={"symbol": "YM"}).json()
+    assert (told["total"]["trades"], told["total"]["pnl"]) == (3, "175.00")
+    assert [row["symbol"] for row in told["by_symbol"]] == ["ES", "YM"]
+    assert (of_ym["total"]["trades"], of_ym["total"]["pnl"], of_ym["total"]["wins"]) == (2, "62.50", 1)
+
+
+def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
+    with stack.client("publisher") as publisher, stack.client("bot") as bot:
+        made = [
+            publisher.post("/signals", json={"symbol": "RTY", "side": "LONG", "price": price}).json()[
+                "sequence"
+            ]
+            for price in ("2100.1", "2100.2", "2100.3")
+        ]
+        page = bot.get("/signals", params={"symbol": "RTY", "after": made[0] - 1}).json()
+    assert [message["sequence"] for message in page["signals"]] == made
+    assert [message["signal"]["price"] for message in page["signals"]] == ["2100.1", "2100.2", "2100.3"]
+    assert (page["next_after"], page["last_sequence"]) == (made[-1], made[-1])
+
+
+def test_an_idempotency_key_publishes_once(stack: RunningStack) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    signal = {"symbol": "RTY", "side": "SHORT", "price": "2101"}
+    with stack.client("publisher") as publisher:
+        first = publisher.post("/signals", json=signal, headers=headers)
+        second = publisher.post("/signals", json=signal, headers=headers)
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json() == second.json()
+
+
+def test_bars_are_taken_once(stack: RunningStack) -> None:
+    minute = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(hours=2)
+    bars = [
+        {
+            "open_time": (minute + timedelta(minutes=n)).isoformat(),
+            "open": "100",
+            "high": "101",
+            "low": "99.5",
+            "close": "100.25",
+            "volume": 10,
+        }
+        for n in range(3)
+    ]
+    with stack.client("feeder") as feeder:
+        first = feeder.post("/bars", json={"symbol": "CL", "bars": bars}).json()
+        second = feeder.post("/bars", json={"symbol": "CL", "bars": bars}).json()
+    assert (first["received"], first["inserted"], first["duplicates"]) == (3, 3, 0)
+    assert (second["inserted"], second["duplicates"], second["signals"]) == (0, 3, [])
+
+
+def test_the_license_tells_plan_limits_and_usage(api: httpx.Client) -> None:
+    first, second = api.get("/license").json(), api.get("/license").json()
+    assert first["requests_per_minute"] == 10_000
+    assert second["requests_remaining"] < first["requests_remaining"]
+    assert "ES" in first["symbols"]
+
+
+def test_negotiate_gives_groups_for_what_was_asked(api: httpx.Client) -> None:
+    access = api.post("/ws/negotiate", json={"symbols": ["ES", "NQ"]}).json()
+    assert access["groups"] == ["symbol.ES", "symbol.NQ"]
+    assert access["url"].startswith("ws")
+    assert len(api.post("/ws/negotiate").json()["groups"]) == 5
+
+
+def test_status_counts_what_was_asked(stack: RunningStack) -> None:
+    with stack.client("ops") as ops, stack.client("bot") as bot:
+        before = ops.get("/status").json()["counts"]["confidence_asked"]
+        bot.post("/ml/get_confidence", json=STATE)
+        status = ops.get("/status").json()
+        assert status["counts"]["confidence_asked"] > before
+    assert {model["strategy"] for model in status["models"]} == {"vwap_bounce", "capitulation_reversal"}
+
+
+def test_health_asks_for_no_key(stack: RunningStack) -> None:
+    with httpx.Client(base_url=f"{stack.base_url}/api") as client:
+        assert client.get("/health").json() == {"status": "pass"}
+        ready = client.get("/health/ready")
+        document = client.get("/openapi.json").json()
+    assert ready.status_code == 200
+    assert ready.json()["checks"]["database"]["status"] == "pass"
+    assert document["openapi"] == "3.1.0"
+
+
+def test_rate_headers_let_a_client_pace_itself(api: httpx.Client) -> None:
+    headers = api.get("/license").headers
+    assert headers["ratelimit-policy"] == '"default";q=10000;w=60'
+    assert headers["ratelimit"].startswith('"default";r=')
+
+
+def test_a_request_id_is_kept_when_it_is_one(api: httpx.Client) -> None:
+    assert api.get("/license", headers={"x-request-id": "my-id-1"}).headers["x-request-id"] == "my-id-1"
+    assert api.get("/license", headers={"x-request-id": "no id!"}).headers["x-request-id"] != "no id!"

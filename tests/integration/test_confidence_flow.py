@@ -1,0 +1,133 @@
+"""From reported trades to a cached confidence, on real PostgreSQL and Valkey, trained in a real process."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from shared.adapters.inference import OnnxInference
+from shared.adapters.postgres import Database, ModelStore, TradeStore
+from shared.adapters.redis import RedisStore
+from shared.adapters.training_process import TrainingProcess
+from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.licenses import ApiKey, Grant, License
+from shared.domain.models import Outcome, ServedModel
+from shared.domain.strategies import MarketState, decode_state
+from shared.services.confidence import WAIT_S, ConfidenceService
+from shared.services.training import TrainingService
+from tests.integration.samples import a_trade
+from tests.outcomes import made_outcomes
+
+FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
+NOW = datetime(2025, 10, 17, tzinfo=UTC)
+GOOD = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 3.9, "rsi": 8}')
+BAD = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 0.6, "rsi": 92}')
+KEY_HASH = "ab" * 32
+GRANT = Grant(
+    license=License(
+        license_id="l", account_id="a", symbols=("ES",), requests_per_minute=10_000, created_at=FIRST
+    ),
+    key=ApiKey(public_id="abcdef", key_hash=KEY_HASH, license_id="l", scopes=("bot",), created_at=FIRST),
+)
+
+
+class CountingInference(OnnxInference):
+    """The real thing, which also counts its runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = 0
+
+    def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+        self.runs += 1
+        return super().probabilities(model, states)
+
+
+@dataclass
+class Admitted:
+    value: bytes | None
+    age_ms: int
+    leading: bool
+    lock_token: str | None
+
+
+async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
+    for account in sorted({outcome.account_id for outcome in outcomes}):
+        trades = [
+            a_trade(
+                f"t-{index}",
+                symbol=outcome.symbol,
+                side=outcome.side,
+                entry_at=outcome.entry_at,
+                exit_at=outcome.exit_at,
+                pnl=Decimal(100 if outcome.won else -100),
+                features=outcome.features,
+            )
+            for index, outcome in enumerate(outcomes)
+            if outcome.account_id == account
+        ]
+        await store.record(account, "abcdef", trades)
+
+
+async def ask(
+    service: ConfidenceService, redis: RedisStore, state: MarketState, token: str
+) -> ConfidenceAnswer:
+    admission = await redis.admit(KEY_HASH, await service.cache_key(state), token)
+    assert admission.allowed
+    return await service.answer(state, Admitted(admission.value, admission.age_ms, admission.leading, token))
+
+
+@pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
+async def test_reported_trades_become_a_served_confidence(
+    database: Database, redis_url: str, signal: float, basis: str
+) -> None:
+    trades, models = TradeStore(database), ModelStore(database)
+    outcomes = made_outcomes(600, seed=11, signal=signal, start=FIRST)
+    await report(trades, outcomes)
+    training = TrainingService(trades, models, TrainingProcess())
+    run = await training.run("vwap_bounce", NOW)
+    assert (run.outcome, (await training.run("vwap_bounce", NOW)).outcome) == (basis, "nothing_new")
+
+    stores = [RedisStore(redis_url) for _ in range(3)]
+    inference = CountingInference()
+    services = [
+        ConfidenceService(models=models, cache=store, inference=inference, clock=time.monotonic)
+        for store in stores
+    ]
+    await stores[0].put_grant(KEY_HASH, GRANT)
+    answers = await asyncio.gather(
+        *(ask(services[index % 3], stores[index % 3], GOOD, f"token-{index}") for index in range(150))
+    )
+    assert len({answer.confidence for answer in answers}) == 1
+    assert {(answer.basis, answer.model_version) for answer in answers} == {(basis, run.promoted)}
+    assert inference.runs == (1 if basis == "model" else 0)
+    later = await ask(services[0], stores[0], GOOD, "late")
+    assert (later.cached, later.confidence) == (True, answers[0].confidence)
+    assert 0 <= later.age_ms <= 2_000
+    other = await ask(services[0], stores[0], BAD, "other")
+    if basis == "model":
+        assert answers[0].confidence > 0.8
+        assert other.confidence < 0.3
+    else:
+        wins = sum(outcome.won for outcome in outcomes)
+        assert answers[0].confidence == other.confidence == round((10 + wins) / 620, 4)
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
+    database: Database, redis_url: str
+) -> None:
+    store = RedisStore(redis_url)
+    service = ConfidenceService(ModelStore(database), store, OnnxInference(), time.monotonic)
+    await store.put_grant(KEY_HASH, GRANT)
+    dead = await store.admit(KEY_HASH, await service.cache_key(GOOD), "of a process that dies now")
+    assert dead.leading
+    began = time.monotonic()
+    answers = await asyncio.gather(*(ask(service, store, GOOD, f"token-{index}") for index in range(20)))
+    assert WAIT_S * 0.9 < time.monotonic() - began < WAIT_S + 0.6
+    assert {answer.confidence for answer in answers} == {0.5}
+    await store.close()

@@ -1,0 +1,251 @@
+"""HTTP functions under the local host: what they see, what callers get."""
+
+import http.client
+import re
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from local.host.http import MAX_BODY_BYTES
+from tests.integration.hosting import RunningHost, running_host, wait_for, write_app
+
+APP = """
+import asyncio, json, threading, time
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+meeting = threading.Barrier(2, timeout=10)
+
+def as_json(value):
+    return func.HttpResponse(json.dumps(value), mimetype="application/json")
+
+@app.route(route="see/{symbol}/{n:int?}")
+async def see(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    return as_json({
+        "type": type(req).__module__, "method": req.method, "url": req.url, "headers": dict(req.headers),
+        "params": dict(req.params), "route_params": dict(req.route_params), "body": req.get_body().decode(),
+        "invocation_id": context.invocation_id, "function": context.function_name,
+        "trace_parent": context.trace_context.trace_parent,
+    })
+
+@app.route(route="echo", methods=["POST"])
+async def echo(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(req.get_body(), mimetype="image/png", headers={"x-request-id": "id-1"})
+
+@app.route(route="signals/latest", methods=["GET"])
+async def latest(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("latest")
+
+@app.route(route="signals/{symbol}", methods=["GET"])
+async def by_symbol(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse("by_symbol")
+
+@app.route(route="boom")
+async def boom(req: func.HttpRequest) -> func.HttpResponse:
+    raise LookupError("the reason for the log")
+
+@app.route(route="wrong")
+async def wrong(req: func.HttpRequest):
+    return {"not": "a response"}
+
+@app.route(route="text")
+async def text(req: func.HttpRequest) -> str:
+    return "plain \\u20ac"
+
+@app.route(route="headers")
+async def headers(req: func.HttpRequest) -> func.HttpResponse:
+    first = {"x-a": "first", "content-length": "3"}
+    response = func.HttpResponse(b"x" * 10, mimetype="text/csv", headers=first)
+    response.headers.add("X-A", "last")
+    response.headers.add("Set-Cookie", "a=1; Path=/")
+    response.headers.add("Set-Cookie", "b=2; Path=/")
+    return response
+
+@app.route(route="empty")
+async def empty(req: func.HttpRequest) -> func.HttpResponse:
+    return func.HttpResponse(status_code=204)
+
+@app.route(route="meet")
+def meet(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+    meeting.wait()
+    same = context.thread_local_storage.invocation_id == context.invocation_id
+    return func.HttpResponse("met" if same else "no")
+"""
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningHost]:
+    directory = write_app(tmp_path_factory.mktemp("app"), APP)
+    environment = {"PYTHON_THREADPOOL_THREAD_COUNT": "4"}
+    with running_host(directory, "http", "--port", "0", environment=environment) as running:
+        yield running
+
+
+@pytest.fixture
+def client(host: RunningHost) -> Iterator[httpx.Client]:
+    with host.client() as client:
+        yield client
+
+
+def test_a_function_sees_the_request_as_the_platforms_worker_makes_it(client: httpx.Client) -> None:
+    request = client.build_request(
+        "PUT",
+        "/api/SEE/E%20S/7?q=a%20b&Q=c&empty=&sign=1%2B1",
+        content=b'{"a": 1}',
+        headers=[("X-Twice", "one"), ("x-twice", "two"), ("traceparent", "00-ab-cd-01")],
+    )
+    seen = client.send(request).json()
+    assert seen["type"] == "azure.functions.http"
+    assert seen["method"] == "PUT"
+    assert urlsplit(seen["url"]).path == "/api/SEE/E%20S/7"
+    assert urlsplit(seen["url"]).query == "q=a%20b&Q=c&empty=&sign=1%2B1"
+    assert seen["url"].startswith(str(client.base_url))
+    assert seen["params"] == {"q": "a b,c", "sign": "1+1"}
+    assert seen["route_params"] == {"symbol": "E S", "n": "7"}
+    assert seen["headers"]["x-twice"] == "one,two"
+    assert seen["body"] == '{"a": 1}'
+    assert (seen["function"], seen["trace_parent"]) == ("see", "00-ab-cd-01")
+    assert client.get("/api/see/ES").json()["route_params"] == {"symbol": "ES"}
+
+
+def test_every_invocation_has_its_own_id(client: httpx.Client) -> None:
+    ids = {client.get("/api/see/ES").json()["invocation_id"] for _ in range(5)}
+    assert len(ids) == 5
+    assert all(re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", one) for one in ids)
+
+
+def test_platform_headers_of_a_caller_never_arrive(client: httpx.Client) -> None:
+    forged = {
+        "X-MS-CLIENT-PRINCIPAL": "e30=",
+        "x-ms-client-principal-id": "admin",
+        "X-Ms-Token-Aad-Access-Token": "t",
+        "X-ARR-SSL": "yes",
+        "x-arr-clientcert": "cert",
+        "X-Forwarded-For": "10.0.0.1",
+        "X-Original-Url": "/admin",
+        "X-AppService-Proto": "https",
+        "Client-IP": "10.0.0.1",
+    }
+    kept = {"x-request-id": "r-1", "ce-type": "azure.webpubsub.sys.connect", "authorization": "Bearer k"}
+    headers = client.get("/api/see/ES", headers={**forged, **kept}).json()["headers"]
+    assert not {name.lower() for name in forged} & headers.keys()
+    assert kept.items() <= headers.items()
+
+
+def test_an_earlier_function_hides_a_later_one(client: httpx.Client) -> None:
+    assert client.get("/api/signals/latest").text == "by_symbol"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/api/echo"), ("HEAD", "/api/signals/ES"), ("GET", "/api/none"), ("GET", "/echo")],
+)
+def test_no_function_for_path_and_method_is_404_without_a_body(
+    client: httpx.Client, method: str, path: str
+) -> None:
+    answer = client.request(method, path)
+    assert (answer.status_code, answer.content) == (404, b"")
+
+
+def test_an_exception_is_an_empty_500_and_a_logged_traceback(client: httpx.Client, host: RunningHost) -> None:
+    answer = client.get("/api/boom")
+    assert (answer.status_code, answer.content) == (500, b"")
+    output = wait_for(lambda: host.output() if "the reason for the log" in host.output() else None, "the log")
+    assert "Function boom failed" in output
+    assert "Traceback" in output
+
+
+def test_a_wrong_return_type_is_a_500_that_says_why(client: httpx.Client, host: RunningHost) -> None:
+    assert client.get("/api/wrong").status_code == 500
+    wait_for(lambda: "must return HttpResponse or str, not dict" in host.output(), "the log")
+
+
+def test_a_string_is_answered_as_text(client: httpx.Client) -> None:
+    answer = client.get("/api/text")
+    assert (answer.text, answer.headers["content-type"]) == ("plain \u20ac", "text/plain; charset=utf-8")
+
+
+def test_the_last_of_repeated_response_headers_wins_and_cookies_all_arrive(client: httpx.Client) -> None:
+    answer = client.get("/api/headers")
+    assert answer.headers.get_list("x-a") == ["last"]
+    assert answer.headers.get_list("set-cookie") == ["a=1; Path=/", "b=2; Path=/"]
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert (answer.headers["content-length"], answer.content) == ("10", b"x" * 10)
+
+
+def test_head_and_204_have_no_body(client: httpx.Client) -> None:
+    head = client.head("/api/headers")
+    assert (head.status_code, head.content, head.headers["content-length"]) == (200, b"", "10")
+    assert (client.get("/api/empty").status_code, client.get("/api/empty").content) == (204, b"")
+
+
+def test_sync_functions_run_side_by_side_and_leave_the_loop_free(host: RunningHost) -> None:
+    with host.client() as one, host.client() as other:
+        first = one.build_request("GET", "/api/meet")
+        # Either alone waits for the other: they meet only if both run at once, off the loop.
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(one.send, first)
+            assert other.get("/api/text").status_code == 200
+            assert other.get("/api/meet").text == "met"
+            assert waiting.result(timeout=10).text == "met"
+
+
+def test_a_large_body_arrives_whole_plain_and_chunked(client: httpx.Client) -> None:
+    body = bytes(range(256)) * 40_000
+    assert client.post("/api/echo", content=body).content == body
+    chunked = client.post("/api/echo", content=(body[at : at + 65_536] for at in range(0, len(body), 65_536)))
+    assert "transfer-encoding" in chunked.request.headers
+    assert chunked.content == body
+    assert client.post("/api/echo").content == b""
+
+
+def test_a_body_over_the_bound_is_refused_before_it_is_read(client: httpx.Client) -> None:
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port or 0, timeout=10)
+    connection.putrequest("POST", "/api/echo")
+    connection.putheader("content-length", str(MAX_BODY_BYTES + 1))
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("content-type")) == (413, "application/problem+json")
+    assert b'"code":"body_too_large"' in answer.read()
+    connection.close()
+
+
+def test_a_chunked_body_over_the_bound_is_refused_on_the_way(client: httpx.Client) -> None:
+    chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
+    with socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=20) as caller:
+        caller.sendall(b"POST /api/echo HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        for _ in range(MAX_BODY_BYTES // (1 << 20)):
+            caller.sendall(chunk)
+        try:
+            caller.sendall(chunk)
+            caller.sendall(chunk)
+        except ConnectionError:
+            pass  # the refusal came first and closed the connection
+        assert b" 413 " in caller.recv(64)
+
+
+def test_the_access_log_has_a_line_a_request_without_the_query(
+    client: httpx.Client, host: RunningHost
+) -> None:
+    client.post("/api/echo?code=hush", content=b"12345")
+    client.get("/api/signals/a%0Ab")
+    line = r"^\S+Z POST /api/echo 200 \d+\.\dms 5B id-1$"
+    wait_for(lambda: re.search(line, host.output(), re.MULTILINE), "the access line")
+    wait_for(
+        lambda: re.search(r"^\S+Z GET /api/signals/a%0Ab 200 \S+ 9B -$", host.output(), re.MULTILINE), "it"
+    )
+    assert "hush" not in host.output()
+
+
+def test_the_access_log_can_be_off(tmp_path: Path) -> None:
+    directory = write_app(tmp_path / "app", APP)
+    with running_host(directory, "http", "--port", "0", "--no-access-log") as host, host.client() as client:
+        assert client.get("/api/text").status_code == 200
+        assert client.get("/api/boom").status_code == 500
+        wait_for(lambda: "Function boom failed" in host.output(), "the error log")
+        assert "GET /api/text" not in host.output()

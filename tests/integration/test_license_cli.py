@@ -1,0 +1,177 @@
+"""`python -m local license` against real servers, from what a running stack leaves in its directory."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from local.license import NAMES, main
+from shared.adapters.redis.store import license_key
+from shared.domain.keys import hash_key, parse_key
+from tests.integration.servers import free_port
+
+PEPPER = "p" * 48
+KEY = re.compile(r"^sc_live_[0-9A-Za-z]{44}$", re.MULTILINE)
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def stack(
+    tmp_path: Path, redis_url: str, tables_connection_string: str, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """The files of a running stack whose Web PubSub is away."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STATE", str(tmp_path))
+    hub_url = f"http://127.0.0.1:{free_port()}"
+    content = {
+        "database_url": "postgresql://127.0.0.1/unused",
+        "redis_url": redis_url,
+        "tables_connection_string": tables_connection_string,
+        "webpubsub_connection_string": f"Endpoint={hub_url};AccessKey={'k' * 44};Version=1.0;",
+    }
+    (tmp_path / "stack.json").write_text(json.dumps(content), encoding="utf-8")
+    (tmp_path / "secrets.json").write_text(json.dumps({"api_key_pepper": PEPPER}), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def run(stack: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_(*argv: str) -> tuple[int, str, str]:
+        code = main(argv)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_
+
+
+def created(run: Run, *options: str) -> dict[str, Any]:
+    code, out, err = run("create", "--account", "acct-1", "--json", *options)
+    assert (code, err) == (0, "")
+    return dict(json.loads(out))
+
+
+def test_create_shows_the_license_and_its_key_once(run: Run) -> None:
+    code, out, _ = run("create", "--account", "acct-1", "--symbols", "ES,CL", "--requests-per-minute", "250")
+    assert code == 0
+    (key,) = KEY.findall(out)
+    assert "250 requests a minute" in out
+    assert "ES, CL" in out
+    license_id = out.split()[0]
+    code, out, _ = run("show", license_id)
+    assert code == 0
+    assert key not in out
+    assert f"sc_live_{parse_key(key).public_id}...  active, bot" in out
+
+
+def test_json_can_be_read_by_programs(run: Run) -> None:
+    made = created(run, "--scopes", "publisher,feeder", "--plan", "pro", "--expires", "90d")
+    assert made["license"]["plan"] == "pro"
+    assert made["license"]["expires_at"].endswith("Z")
+    assert made["key"]["scopes"] == ["publisher", "feeder"]
+    assert made["key"]["key_hash"] == hash_key(made["plain_key"], PEPPER.encode())
+    code, out, _ = run("list", "--json")
+    assert code == 0
+    assert [each["license_id"] for each in json.loads(out)] == [made["license"]["license_id"]]
+
+
+def test_a_key_is_added_rotated_and_revoked(run: Run) -> None:
+    license_id = created(run)["license"]["license_id"]
+    code, out, _ = run("add-key", license_id, "--scopes", "ops", "--json")
+    assert code == 0
+    added = json.loads(out)
+    code, out, _ = run("rotate", added["plain_key"], "--overlap", "30m", "--json")
+    assert code == 0
+    rotated = json.loads(out)
+    assert rotated["replaces"] == added["key"]["public_id"]
+    assert rotated["key"]["scopes"] == ["ops"]
+    code, out, _ = run("revoke", f"sc_live_{added['key']['public_id']}")
+    assert code == 0
+    assert "is revoked" in out
+    assert "open connections stay" in out
+    code, out, _ = run("show", license_id, "--json")
+    status = {key["public_id"]: key["status"] for key in json.loads(out)["keys"]}
+    assert status[added["key"]["public_id"]] == "revoked"
+    assert status[rotated["key"]["public_id"]] == "active"
+
+
+def test_suspend_resume_and_revoke_reach_redis_at_once(run: Run, redis_url: str) -> None:
+    made = created(run)
+    license_id = made["license"]["license_id"]
+    with redis.Redis.from_url(redis_url) as client:
+        for command, status, limit in (
+            ("suspend", "suspended", b"0"),
+            ("resume", "active", b"100"),
+            ("revoke", "revoked", b"0"),
+        ):
+            code, out, _ = run(command, license_id)
+            assert code == 0
+            assert f"{license_id}  {status}" in out
+            record = client.get(license_key(made["key"]["key_hash"]))
+            assert isinstance(record, bytes)
+            assert record.split(b" ")[1] == limit
+    code, _, err = run("resume", license_id)
+    assert code == 1
+    assert err.startswith("conflict: ")
+
+
+def test_what_redis_could_not_be_told_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    license_id = created(run)["license"]["license_id"]
+    monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    code, out, _ = run("suspend", license_id)
+    assert code == 0
+    assert "takes effect within 60 seconds" in out
+
+
+def test_errors_are_told_plainly(run: Run, stack: Path) -> None:
+    code, _, err = run("show", "lic_abcdefghijkl")
+    assert (code, err) == (1, "not_found: There is no license lic_abcdefghijkl.\n")
+    code, _, err = run("create", "--account", "no spaces", "--requests-per-minute", "0")
+    assert code == 1
+    assert "account_id: " in err
+    assert "requests_per_minute: " in err
+    (stack / "stack.json").unlink()
+    code, _, err = run("list")
+    assert code == 1
+    assert f"no stack runs on {stack}" in err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["create"],
+        ["create", "--account", "a", "--symbols", "es"],
+        ["create", "--account", "a", "--scopes", "root"],
+        ["create", "--account", "a", "--expires", "2027-01-31"],
+        ["create", "--account", "a", "--expires", "soon"],
+        ["rotate", "Ab12Cd", "--overlap", "-1h"],
+        ["rotate", "Ab12Cd", "--overlap", "1w"],
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_runs(run: Run, argv: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(*argv)
+    assert left.value.code == 2
+
+
+def test_an_unreachable_key_store_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"http://127.0.0.1:{free_port()}/a"
+    connection = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={address};"
+    monkeypatch.setenv("TABLES_CONNECTION_STRING", connection)
+    code, _, err = run("list")
+    assert code == 1
+    assert err.startswith("key_store_unavailable: ")
+
+
+def test_the_whole_answer_is_json(run: Run) -> None:
+    license_id = created(run)["license"]["license_id"]
+    for argv in (("list",), ("show", license_id), ("suspend", license_id), ("revoke", license_id)):
+        code, out, _ = run(*argv, "--json")
+        assert code == 0
+        assert msgspec.json.decode(out)

@@ -1,0 +1,267 @@
+"""Every query in the .sql files finds its rows by an index, shown by EXPLAIN on tables of size."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import psycopg
+import pytest
+from psycopg import AsyncClientCursor
+from psycopg.types.json import Jsonb
+
+from shared.adapters.postgres import Database
+from shared.adapters.postgres.upkeep import BATCH
+from shared.sql import areas, queries
+from tests.integration.samples import a_bar, a_trade
+
+BASE = datetime(2025, 9, 1, tzinfo=UTC)
+TRADES, ACCOUNTS, SIGNALS, BARS = 120_000, 40, 200_000, 100_000
+DEEP = 80_000  # trades of one more account, 55 days of them
+
+# One row a symbol, or a strategy and symbol, or a migration: a page of the disk, read as a whole.
+SMALL_TABLES = {"signal_counters", "feeds", "engine_state", "schema_migrations"}
+
+FILL = f"""
+select ensure_trade_partitions(
+    array['{BASE}'::timestamptz, '{BASE}'::timestamptz + '1 month', '{BASE}'::timestamptz + '2 month']
+);
+insert into trades (
+    account_id, trade_id, key_public_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at,
+    exit_at, pnl, fees, confidence, features
+)
+select
+    'account-' || n % {ACCOUNTS}, 'trade-' || n, 'key', (array['ES', 'NQ', 'CL'])[n % 3 + 1], 'LONG',
+    (array['vwap_bounce', 'capitulation_reversal'])[n % 2 + 1], 1, 6500, 6501, at, at, n % 50 - 20, 2, 0.6,
+    case when n % 4 = 0 then '{{"rsi": 30}}'::jsonb end
+from generate_series(1, {TRADES}) as n,
+    lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
+insert into trades (
+    account_id, trade_id, key_public_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at,
+    exit_at, pnl, fees
+)
+select 'deep', 'deep-' || n, 'key', 'ES', 'LONG', 'vwap_bounce', 1, 6500, 6501, at, at, 1, 2
+from generate_series(1, {DEEP}) as n,
+    lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
+insert into trade_ids select account_id, trade_id, exit_at from trades;
+insert into signals (
+    symbol, sequence, strategy, strategy_version, kind, side, price, event_at, received_at, features, source,
+    idempotency_key
+)
+select
+    (array['ES', 'NQ'])[n % 2 + 1], n / 2 + 1, 'vwap_bounce', 1, 'entry', 'LONG', 6500, at, at, '{{}}',
+    'live', 'key-' || n
+from generate_series(0, {SIGNALS}) as n,
+    lateral (select '{BASE}'::timestamptz + n * interval '30 seconds' as at);
+insert into outbox (symbol, sequence, payload, sent_at)
+select symbol, sequence, '{{}}', case when sequence < {SIGNALS // 2 - 20} then received_at end from signals;
+insert into bars
+select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
+from generate_series(1, {BARS}) as n;
+insert into models
+select
+    'v' || n, 'strategy-' || n % 50, 'retired', 'base_rate', null, '{{}}',
+    '{BASE}'::timestamptz + n * interval '1 hour'
+from generate_series(1, 5000) as n;
+insert into signal_counters values ('ES', 100001), ('NQ', 100001);
+insert into feeds values ('ES', now(), now(), 'live');
+insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
+"""
+
+# What each query is asked; where it depends on size, the size that the code uses.
+SINCE, UNTIL = BASE + timedelta(days=3), BASE + timedelta(days=75)
+ACCOUNT = {"account_id": "account-7"}
+REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
+DRAFT: dict[str, Any] = {
+    "symbol": "ES",
+    "strategy": "vwap_bounce",
+    "strategy_version": 1,
+    "kind": "entry",
+    "side": "LONG",
+    "price": 6500,
+    "stop_price": None,
+    "target_price": None,
+    "event_at": BASE,
+    "expires_at": None,
+    "received_at": BASE,
+    "features": Jsonb({}),
+    "source": "live",
+    "idempotency_key": "key-77",
+}
+PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
+ASKED: dict[str, dict[str, Any]] = {
+    "audit.write": {"actor": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
+    "bars.insert_bars": {
+        "symbol": "ES",
+        "bars": msgspec.json.encode([a_bar(n) for n in range(100)]).decode(),
+        "source": "live",
+        "received_at": BASE,
+    },
+    "bars.lock_engine": {"symbol": "ES", "strategy": "vwap_bounce"},
+    "bars.bars_after": {"symbol": "ES", "after": BASE + timedelta(days=30), "limit": 1_000},
+    "bars.save_engine": {"symbol": "ES", "strategy": "vwap_bounce", "state": b"s", "last_open_time": BASE},
+    "bars.feeds": {},
+    "bars.behind": {"strategy": "vwap_bounce"},
+    "models.champion": {"strategy": "strategy-7"},
+    "models.list_models": {"strategy": "strategy-7", "limit": 200},
+    "models.add_model": {
+        "version": "new",
+        "strategy": "s",
+        "status": "candidate",
+        "basis": "base_rate",
+        "artefact": None,
+        "document": Jsonb({}),
+        "created_at": BASE,
+    },
+    "models.lock_strategy": {"version": "v77"},
+    "models.retire_champion": {"version": "v77"},
+    "models.crown": {"version": "v77"},
+    "outbox.unsent": {"symbol": "ES", "limit": 100},
+    "outbox.mark_sent": {"symbol": "ES", "sequence": SIGNALS // 2},
+    "outbox.pending": {},
+    "outbox.depth": {},
+    "signals.insert_signal": DRAFT,
+    "signals.give_sequence_back": {"symbol": "ES"},
+    "signals.queue_message": {"symbol": "ES", "sequence": 7, "payload": b"{}"},
+    "signals.signal_of_key": {"symbol": "ES", "idempotency_key": "key-77"},
+    "signals.list_signals": {"symbol": "ES", "after": 50_000, "limit": 1_000},
+    "signals.last_sequences": {"symbols": ["ES"]},
+    "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},
+    "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
+    "trades.same_trades": {**ACCOUNT, "trades": REPORTED},
+    "trades.page_of_trades": {**PAGE, "before_exit_at": BASE + timedelta(days=41)},
+    "trades.performance": {**ACCOUNT, "symbol": None, "since": SINCE, "until": UNTIL},
+    "trades.outcomes": {"strategy": "vwap_bounce", "before": UNTIL, "limit": 5_000},
+    "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
+    "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
+    "upkeep.prune_bars": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
+    "upkeep.symbols_with_bars": {},
+}
+NOT_EXPLAINED = {
+    "session.enter": "reads no table",
+    "outbox.wait_at_most": "reads no table",
+    "outbox.lock_turn": "reads no table",
+    "trades.ensure_partitions": "reads the catalogue, by name",
+    "upkeep.ensure_partitions": "reads the catalogue, by name",
+    "migrations.lock_migrations": "reads no table",
+    "migrations.ensure_roles": "reads the catalogue, by name",
+    "migrations.is_migrated": "reads the catalogue, by name",
+    "migrations.applied_migrations": "one row a migration, once a start",
+    "migrations.record_migration": "one row a migration",
+}
+JOBS = {
+    "trades.outcomes",
+    "models.add_model",
+    "models.lock_strategy",
+    "models.retire_champion",
+    "models.crown",
+}
+
+
+@pytest.fixture(scope="module")
+def filled_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    name = "filled"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {migrated_template}")
+    url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(FILL)
+        connection.execute("vacuum analyze")
+    yield url
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def filled(filled_url: str) -> AsyncIterator[Database]:
+    database = Database(filled_url, role="signal_functions", pool_size=1)
+    yield database
+    await database.close()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+async def explain(database: Database, name: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    area, query = name.split(".")
+    jobs = area == "upkeep" or name in JOBS
+    async with database.transaction(account_id=None if jobs else "account-7", jobs=jobs) as connection:
+        cursor = AsyncClientCursor(connection)
+        await cursor.execute(b"explain (format json) " + queries(area)[query], asked)
+        row = await cursor.fetchone()
+    assert row is not None
+    return list(nodes(row[0][0]["Plan"]))
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_a_query_reads_no_large_table_as_a_whole(filled: Database, name: str) -> None:
+    read_whole = {
+        node["Relation Name"]
+        for node in await explain(filled, name, ASKED[name])
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] not in SMALL_TABLES
+    }
+    assert not read_whole
+
+
+def test_every_query_is_explained_or_says_why_not() -> None:
+    written = {f"{area}.{name}" for area in areas() for name in queries(area)}
+    assert written == ASKED.keys() | NOT_EXPLAINED.keys()
+    assert not ASKED.keys() & NOT_EXPLAINED.keys()
+
+
+@pytest.mark.parametrize(
+    ("without", "name"),
+    [
+        ("alter table trades drop constraint trades_pkey", "trades.performance"),
+        ("drop index trades_training", "trades.outcomes"),
+        ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
+        ("drop index signals_idempotency_key", "signals.signal_of_key"),
+        ("drop index outbox_unsent", "outbox.depth"),
+    ],
+)
+async def test_a_missing_index_would_be_noticed(filled_url: str, without: str, name: str) -> None:
+    area, query = name.split(".")
+    async with await psycopg.AsyncConnection.connect(filled_url) as connection:
+        await connection.execute(without.encode())
+        cursor = AsyncClientCursor(connection)
+        await cursor.execute(b"explain (format json) " + queries(area)[query], ASKED[name])
+        row = await cursor.fetchone()
+        assert row is not None
+        assert "Seq Scan" in {node["Node Type"] for node in nodes(row[0][0]["Plan"])}
+        await connection.rollback()
+
+
+@pytest.mark.parametrize("symbol", [None, "ES"])
+async def test_a_page_with_bounds_reads_only_the_months_within_them(
+    filled: Database, symbol: str | None
+) -> None:
+    october = datetime(2025, 10, 15, tzinfo=UTC)
+    asked = PAGE | {"symbol": symbol, "since": october - timedelta(days=5), "before_exit_at": october}
+    read = {node.get("Relation Name") for node in await explain(filled, "trades.page_of_trades", asked)}
+    assert read - {None} == {"trades_2025_10"}
+
+
+async def test_a_deep_page_touches_no_more_than_the_first(filled: Database) -> None:
+    """In blocks, which unlike times do not depend on what else the machine does."""
+    touched = []
+    for after in (None, 0.1, 0.5, 0.75, 0.99):
+        at = round(DEEP * (1 - after)) if after else None
+        asked = PAGE | {
+            "account_id": "deep",
+            "since": None,
+            "before_exit_at": BASE + timedelta(minutes=at) if at else None,
+            "before_trade_id": f"deep-{at}" if at else "",
+        }
+        async with filled.transaction(account_id="deep") as connection:
+            cursor = AsyncClientCursor(connection)
+            page = queries("trades")["page_of_trades"]
+            await cursor.execute(b"explain (analyze, buffers, format json) " + page, asked)
+            row = await cursor.fetchone()
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        assert plan["Actual Rows"] == 100
+        touched.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+    assert max(touched) <= 1.5 * touched[0]

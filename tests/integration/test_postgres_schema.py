@@ -1,0 +1,173 @@
+"""Migrations: equal to schema.sql, once only, by one at a time, by an owner who is no superuser."""
+
+import asyncio
+import os
+import secrets
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from local.embedded_postgres import EmbeddedPostgres, postgres_binary
+from shared import sql
+from shared.adapters.postgres import Database, TradeStore
+from shared.adapters.postgres.migrations import migrate, pending_migrations
+from shared.errors import ConfigurationError, Unavailable
+from tests.integration.samples import a_trade
+from tests.integration.servers import free_port
+
+
+def schema_of(conninfo: str) -> list[str]:
+    """What pg_dump says of the schema, without the lines that name a dump or a session."""
+    given = conninfo_to_dict(conninfo)
+    dumped = subprocess.run(
+        [postgres_binary("pg_dump"), "--schema-only", "--no-owner", conninfo],
+        env={"PATH": os.defpath, "PGPASSWORD": str(given["password"])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [line for line in dumped.stdout.splitlines() if line and not line.startswith(("--", "\\"))]
+
+
+async def test_replayed_migrations_equal_schema_sql(database_url: str, empty_database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
+        await connection.execute(sql.schema())
+    replayed, written = schema_of(database_url), schema_of(empty_database_url)
+    assert replayed == written
+    assert any("CREATE POLICY own_account ON public.trades" in line for line in replayed)
+
+
+async def test_migrators_at_the_same_time_apply_each_migration_once(empty_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(3)))
+    assert sorted(name for names in applied for name in names) == [name for name, _, _ in sql.migrations()]
+    assert await pending_migrations(empty_database_url) == []
+
+
+async def test_migrators_of_two_databases_make_the_roles_together(
+    empty_database_url: str, postgres_url: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute("create database beside template template0")
+    try:
+        await asyncio.gather(
+            migrate(empty_database_url), migrate(make_conninfo(postgres_url, dbname="beside"))
+        )
+    finally:
+        async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+            await connection.execute("drop database beside with (force)")
+
+
+async def test_an_empty_database_has_every_migration_pending(empty_database_url: str) -> None:
+    assert await pending_migrations(empty_database_url) == [name for name, _, _ in sql.migrations()]
+
+
+async def test_a_migration_changed_after_it_was_applied_is_refused(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute(
+            "update schema_migrations set checksum = %s where name = '0001_trades'", ["0" * 64]
+        )
+    with pytest.raises(ConfigurationError, match="0001_trades"):
+        await migrate(database_url)
+    with pytest.raises(ConfigurationError, match="0001_trades"):
+        await pending_migrations(database_url)
+
+
+async def test_a_migration_that_slips_in_before_an_applied_one_is_refused(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("delete from schema_migrations where name = '0002_signals'")
+    with pytest.raises(ConfigurationError, match="0002_signals"):
+        await migrate(database_url)
+
+
+async def test_a_migration_of_newer_code_is_left_alone(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute("insert into schema_migrations values ('9999_newer', %s)", ["0" * 64])
+    assert await migrate(database_url) == []
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(
+    empty_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "migrations").mkdir()
+    (tmp_path / "migrations" / "0001_bad.sql").write_text("create table half (a int); select 1 / 0;")
+    monkeypatch.setattr(sql, "_HERE", tmp_path)
+    with pytest.raises(Exception, match=r"division by zero|outside of what can be stored"):
+        await migrate(empty_database_url)
+    async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
+        cursor = await connection.execute("select to_regclass('half')")
+        assert await cursor.fetchone() == (None,)
+
+
+async def test_an_owner_without_superuser_migrates_and_functions_work(server_directory: Path) -> None:
+    """As in Azure, on a server without our roles: the administrator may create roles and databases only."""
+    password = secrets.token_hex(8)
+    server = EmbeddedPostgres(server_directory / "azure", free_port())
+    try:
+        superuser_url = server.start()
+        async with await psycopg.AsyncConnection.connect(superuser_url, autocommit=True) as connection:
+            await connection.execute(f"create role administrator login createrole password '{password}'")
+            await connection.execute("create database owned owner administrator")
+        url = make_conninfo(superuser_url, user="administrator", password=password, dbname="owned")
+        database = Database(url, role="signal_functions", pool_size=2)
+        assert await migrate(url) == [name for name, _, _ in sql.migrations()]
+        store = TradeStore(database)
+        assert [one.status for one in await store.record("a", "k", [a_trade()])] == ["recorded"]
+        assert len(await store.outcomes("vwap_bounce", before=datetime.now(UTC), limit=5)) == 1
+        await database.close()
+        async with await psycopg.AsyncConnection.connect(url) as connection:
+            # The owner itself has no policy: forced row-level security shows it nothing.
+            assert await (await connection.execute("select count(*) from trades")).fetchone() == (0,)
+    finally:
+        server.stop()
+
+
+async def test_every_unique_index_says_which_mishap_it_prevents(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute("""
+            select indexrelid::regclass::text
+            from pg_index join pg_class on pg_class.oid = indexrelid
+            where indisunique and relnamespace = 'public'::regnamespace
+                and coalesce(obj_description(indexrelid), '') not like 'Prevents %'
+        """)
+        assert await cursor.fetchall() == []
+
+
+async def test_only_what_is_needed_is_granted(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute("""
+            select grantee, table_name, string_agg(privilege_type, ' ' order by privilege_type)
+            from information_schema.table_privileges
+            where table_schema = 'public' and grantee in ('signal_functions', 'signal_jobs', 'PUBLIC')
+            group by grantee, table_name
+        """)
+        granted = {(who, table): rights for who, table, rights in await cursor.fetchall()}
+    assert granted == {
+        ("signal_functions", "schema_migrations"): "SELECT",
+        ("signal_functions", "trade_ids"): "INSERT SELECT",
+        ("signal_functions", "trades"): "INSERT SELECT",
+        ("signal_functions", "signal_counters"): "INSERT SELECT UPDATE",
+        ("signal_functions", "signals"): "INSERT SELECT",
+        ("signal_functions", "outbox"): "INSERT SELECT",  # and UPDATE of sent_at, a column's
+        ("signal_functions", "bars"): "INSERT SELECT",
+        ("signal_functions", "feeds"): "INSERT SELECT UPDATE",
+        ("signal_functions", "engine_state"): "INSERT SELECT UPDATE",
+        ("signal_functions", "models"): "SELECT",
+        ("signal_functions", "audit"): "INSERT",
+        ("signal_jobs", "schema_migrations"): "SELECT",
+        ("signal_jobs", "trades"): "SELECT",
+        ("signal_jobs", "signals"): "DELETE SELECT",
+        ("signal_jobs", "outbox"): "DELETE SELECT",
+        ("signal_jobs", "bars"): "DELETE SELECT",
+        ("signal_jobs", "feeds"): "SELECT",
+        ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
+        ("signal_jobs", "audit"): "INSERT",
+    }
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await migrate(f"postgresql://nobody@127.0.0.1:{free_port()}/none")

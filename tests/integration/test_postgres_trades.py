@@ -1,0 +1,401 @@
+"""Trades on a real server: idempotent, isolated by account, exact, paged and summed."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import accumulate
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.postgres import Database, TradeStore
+from shared.domain.performance import Performance
+from shared.domain.trades import StoredTrade, Trade
+from shared.errors import InvalidInput, ValidationFailed
+from tests.integration.samples import START, a_trade
+
+ALICE, BOB = "account-alice", "account-bob"
+
+
+@pytest.fixture
+def store(database: Database) -> TradeStore:
+    return TradeStore(database)
+
+
+async def statuses(store: TradeStore, trades: Sequence[Trade], account: str = ALICE) -> list[str]:
+    results = await store.record(account, "abc123", trades)
+    assert [result.trade_id for result in results] == [trade.trade_id for trade in trades]
+    return [result.status for result in results]
+
+
+async def everything(store: TradeStore, account: str = ALICE, **chosen: object) -> list[StoredTrade]:
+    filters = {"symbol": None, "since": None, "until": None, "before": None, "limit": 10_000} | chosen
+    return await store.page(account, **filters)  # type: ignore[arg-type] # a test's shorthand
+
+
+def as_reported(stored: StoredTrade) -> Trade:
+    fields = {name: getattr(stored, name) for name in Trade.__struct_fields__}
+    return Trade(**fields)
+
+
+async def test_a_trade_reads_back_exactly_as_it_was_reported(store: TradeStore) -> None:
+    trade = a_trade(
+        entry_price=Decimal("-37.63"),
+        exit_price=Decimal("999999999.00000001"),
+        pnl=Decimal("-0.00000001"),
+        quantity=Decimal("0.10"),
+        confidence=0.1 + 0.2,
+        exit_at=datetime(2025, 9, 3, 4, 5, 6, 789123, tzinfo=UTC),
+        signal_sequence=7,
+    )
+    assert await statuses(store, [trade]) == ["recorded"]
+    (stored,) = await everything(store)
+    assert as_reported(stored) == trade
+    # Equal decimals can differ in their digits; these must not.
+    assert str(stored.quantity) == "0.10"
+    assert str(stored.exit_price) == "999999999.00000001"
+
+
+async def test_what_a_trade_leaves_out_stays_out(store: TradeStore) -> None:
+    trade = a_trade(confidence=None, model_version=None, features=None, signal_sequence=None)
+    await statuses(store, [trade])
+    (stored,) = await everything(store)
+    assert (stored.features, stored.confidence, stored.model_version) == (None, None, None)
+    assert await statuses(store, [trade]) == ["duplicate"]
+
+
+async def test_the_same_trade_again_is_a_duplicate_also_written_differently(store: TradeStore) -> None:
+    trade = a_trade(pnl=Decimal("12.50"))
+    offset = START.astimezone() + timedelta(minutes=10)
+    same = a_trade(pnl=Decimal("12.5000"), exit_at=offset, entry_at=trade.entry_at)
+    assert await statuses(store, [trade]) == ["recorded"]
+    assert await statuses(store, [same]) == ["duplicate"]
+    assert len(await everything(store)) == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pnl": Decimal("137.51")},
+        {"exit_at": START + timedelta(minutes=11), "entry_at": START},
+        {"exit_at": START + timedelta(days=70), "entry_at": START},
+        {"confidence": None},
+        {"features": {"rsi": 35.0}},
+        {"side": "SHORT"},
+        {"fees": Decimal(0)},
+        {"symbol": "NQ"},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+async def test_the_same_trade_id_with_other_content_is_a_conflict(
+    store: TradeStore, changed: dict[str, Any]
+) -> None:
+    first = a_trade()
+    await statuses(store, [first])
+    assert await statuses(store, [a_trade(**changed)]) == ["conflict"]
+    assert [as_reported(stored) for stored in await everything(store)] == [first]
+
+
+async def test_repeats_within_a_batch_are_told_apart_row_by_row(store: TradeStore) -> None:
+    await statuses(store, [a_trade("old", pnl=Decimal(1))])
+    new, other = a_trade("new"), a_trade("new", pnl=Decimal(2))
+    old, old_changed = a_trade("old", pnl=Decimal(1)), a_trade("old", pnl=Decimal(3))
+    batch = [new, old_changed, new, other, a_trade("more"), old, other]
+    assert await statuses(store, batch) == [
+        "recorded",
+        "conflict",
+        "duplicate",
+        "conflict",
+        "recorded",
+        "duplicate",
+        "conflict",
+    ]
+    assert {as_reported(stored).trade_id for stored in await everything(store)} == {"new", "old", "more"}
+
+
+async def test_a_batch_with_an_impossible_trade_records_none_of_it(store: TradeStore) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await store.record(ALICE, "abc123", [a_trade("good"), a_trade("bad", quantity=Decimal(0))])
+    assert "quantity" in refused.value.internal
+    assert await everything(store) == []
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "1000000001", "0.000000001"])
+async def test_amounts_that_cannot_be_kept_exactly_are_refused(store: TradeStore, amount: str) -> None:
+    with pytest.raises(InvalidInput):
+        await store.record(ALICE, "abc123", [a_trade(pnl=Decimal(amount))])
+
+
+async def test_a_past_month_gets_its_partition_on_demand_also_from_many_at_once(
+    store: TradeStore, database_url: str
+) -> None:
+    trades = [
+        a_trade(f"t{year}", exit_at=datetime(year, 9, 30, 23, 59, 59, tzinfo=UTC))
+        for year in range(2000, 2026)
+    ]
+    results = await asyncio.gather(*(statuses(store, [trade]) for trade in trades))
+    assert results == [["recorded"]] * len(trades)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        cursor = await connection.execute(
+            "select count(*) from pg_inherits where inhparent = 'trades'::regclass"
+        )
+        assert await cursor.fetchone() == (26,)
+
+
+@pytest.mark.parametrize("year", [1999, 2999])
+async def test_a_month_out_of_reason_gets_no_partition(store: TradeStore, year: int) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        await store.record(ALICE, "abc123", [a_trade(exit_at=datetime(year, 1, 1, tzinfo=UTC))])
+    assert [error.field for error in refused.value.errors] == ["exit_at"]
+
+
+async def test_a_month_ends_in_utc_whatever_the_bots_offset(store: TradeStore) -> None:
+    new_york_evening = datetime.fromisoformat("2025-09-30T20:30:00-04:00")
+    await statuses(store, [a_trade(exit_at=new_york_evening)])
+    october = datetime(2025, 10, 1, tzinfo=UTC)
+    assert [stored.exit_at for stored in await everything(store, since=october)] == [new_york_evening]
+
+
+async def test_reports_of_the_same_trades_at_once_record_each_once(store: TradeStore) -> None:
+    trades = [a_trade(f"t{n:03}", exit_at=START + timedelta(minutes=n)) for n in range(60)]
+    orders = [random.Random(seed).sample(trades, len(trades)) for seed in range(6)]
+    results = await asyncio.gather(*(statuses(store, order) for order in orders))
+    flat = [status for result in results for status in result]
+    assert flat.count("recorded") == 60
+    assert flat.count("duplicate") == 300
+    assert len(await everything(store)) == 60
+
+
+async def test_a_trade_id_with_two_exit_times_at_once_is_recorded_once(store: TradeStore) -> None:
+    variants = [a_trade("same", exit_at=START + timedelta(days=20 * n)) for n in range(6)]
+    results = await asyncio.gather(*(statuses(store, [variant]) for variant in variants))
+    assert sorted(status for result in results for status in result) == ["conflict"] * 5 + ["recorded"]
+    assert len(await everything(store)) == 1
+
+
+async def test_accounts_do_not_share_trade_ids_or_see_each_other(store: TradeStore) -> None:
+    assert await statuses(store, [a_trade("t", pnl=Decimal(1))], ALICE) == ["recorded"]
+    assert await statuses(store, [a_trade("t", pnl=Decimal(2))], BOB) == ["recorded"]
+    assert [stored.pnl for stored in await everything(store, ALICE)] == [Decimal(1)]
+    assert [stored.pnl for stored in await everything(store, BOB)] == [Decimal(2)]
+
+
+async def test_a_query_that_forgets_its_where_sees_one_account_alone(
+    store: TradeStore, database: Database
+) -> None:
+    for account in (ALICE, BOB):
+        await statuses(store, [a_trade(f"t{n}") for n in range(3)], account)
+    for table in ("trades", "trade_ids"):
+        async with database.transaction(account_id=BOB) as connection:
+            cursor = await connection.execute(f"select distinct account_id from {table}")
+            assert await cursor.fetchall() == [(BOB,)]
+        async with database.transaction() as connection:
+            cursor = await connection.execute(f"select count(*) from {table}")
+            assert await cursor.fetchone() == (0,), "no account set, nothing seen"
+
+
+async def test_one_account_can_neither_write_for_another_nor_change_anything(
+    store: TradeStore, database: Database
+) -> None:
+    await statuses(store, [a_trade()], ALICE)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+        async with database.transaction(account_id=BOB) as connection:
+            await connection.execute("insert into trade_ids values (%s, 'x', now())", [ALICE])
+    for statement in ("update trades set pnl = 0", "delete from trades", "truncate trades"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with database.transaction(account_id=ALICE) as connection:
+                await connection.execute(statement)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with database.transaction(account_id=BOB) as connection:
+            await connection.execute("select * from trades_2025_09")  # a partition has no policy, so no grant
+
+
+async def test_the_account_of_one_transaction_is_forgotten_by_the_next(
+    store: TradeStore, database_url: str
+) -> None:
+    database = Database(database_url, role="signal_functions", pool_size=1)
+    await statuses(TradeStore(database), [a_trade()], ALICE)
+    async with database.transaction() as connection:
+        cursor = await connection.execute("select current_setting('app.account_id', true), current_user")
+        assert await cursor.fetchone() == ("", "signal_functions")
+        assert await (await connection.execute("select count(*) from trades")).fetchone() == (0,)
+    await database.close()
+
+
+async def test_pages_follow_each_other_without_gap_or_repeat(store: TradeStore) -> None:
+    rng = random.Random(7)
+    # Few distinct times, so that many trades close in the same moment, over three months.
+    trades = [
+        a_trade(
+            f"t{n:03}",
+            exit_at=START + timedelta(days=rng.randrange(0, 80, 8)),
+            symbol=rng.choice(["ES", "NQ"]),
+        )
+        for n in range(120)
+    ]
+    await statuses(store, trades)
+    expected = sorted(((t.exit_at, t.trade_id) for t in trades), reverse=True)
+    for symbol in (None, "ES"):
+        seen: list[tuple[datetime, str]] = []
+        before = None
+        while page := await everything(store, symbol=symbol, before=before, limit=7):
+            seen.extend((stored.exit_at, stored.trade_id) for stored in page)
+            before = seen[-1]
+        wanted = {(t.exit_at, t.trade_id) for t in trades if symbol in (None, t.symbol)}
+        assert seen == [key for key in expected if key in wanted]
+
+
+async def test_bounds_take_in_since_and_leave_out_until(store: TradeStore) -> None:
+    await statuses(store, [a_trade(f"t{n}", exit_at=START + timedelta(days=n)) for n in range(5)])
+    page = await everything(store, since=START + timedelta(days=1), until=START + timedelta(days=3))
+    assert [stored.trade_id for stored in page] == ["t2", "t1"]
+
+
+async def test_a_page_ends_at_whichever_of_cursor_and_until_comes_first(store: TradeStore) -> None:
+    await statuses(store, [a_trade(f"t{n}", exit_at=START + timedelta(days=n)) for n in range(5)])
+    for before_day, until_day, first in ((4, 2, "t1"), (2, 4, "t1"), (2, 2, "t1"), (9, 9, "t4")):
+        page = await everything(
+            store,
+            before=(START + timedelta(days=before_day), "t2"),
+            until=START + timedelta(days=until_day),
+        )
+        assert page[0].trade_id == first
+
+
+def drawdown_of(pnls: Sequence[Decimal]) -> Decimal:
+    worst, peak = Decimal(0), Decimal(0)
+    for total in accumulate(pnls):
+        peak = max(peak, total)
+        worst = max(worst, peak - total)
+    return worst
+
+
+def calibration_of(trades: Sequence[Trade]) -> tuple[int, float | None, float | None]:
+    scored = [(trade.confidence, float(trade.pnl > 0)) for trade in trades if trade.confidence is not None]
+    if not scored:
+        return 0, None, None
+    brier = sum((p - won) ** 2 for p, won in scored) / len(scored)
+    bins: dict[int, list[tuple[float, float]]] = {}
+    for p, won in scored:
+        bins.setdefault(min(int(p * 10), 9), []).append((p, won))
+    gaps = [abs(sum(p for p, _ in some) - sum(won for _, won in some)) for some in bins.values()]
+    return len(scored), brier, sum(gaps) / len(scored)
+
+
+def check_figures(figures: object, trades: Sequence[Trade]) -> None:
+    """Compares with a recomputation trade by trade; `figures` is overall or one symbol's."""
+    ordered = sorted(trades, key=lambda trade: (trade.exit_at, trade.trade_id))
+    wins = [trade.pnl for trade in trades if trade.pnl > 0]
+    losses = [trade.pnl for trade in trades if trade.pnl < 0]
+    scored, brier, ece = calibration_of(trades)
+
+    def mean(amounts: list[Decimal]) -> Decimal | None:
+        return round(sum(amounts, Decimal(0)) / len(amounts), 8) if amounts else None
+
+    expected = {
+        "trades": len(trades),
+        "wins": len(wins),
+        "win_rate": len(wins) / len(trades) if trades else None,
+        "pnl": sum((trade.pnl for trade in trades), Decimal(0)),
+        "fees": sum((trade.fees for trade in trades), Decimal(0)),
+        "average_win": pytest.approx(mean(wins), abs=Decimal("1e-8")) if wins else None,
+        "average_loss": pytest.approx(mean(losses), abs=Decimal("1e-8")) if losses else None,
+        "max_drawdown": drawdown_of([trade.pnl for trade in ordered]),
+        "scored": scored,
+        "brier": pytest.approx(brier, abs=1e-12) if scored else None,
+        "ece": pytest.approx(ece, abs=1e-12) if scored else None,
+    }
+    assert {name: getattr(figures, name) for name in expected} == expected
+
+
+amounts = st.decimals(min_value=-1000, max_value=1000, places=2)
+reported = st.builds(
+    lambda minute, symbol, pnl, fees, confidence: (minute, symbol, pnl, fees, confidence),
+    st.integers(0, 100_000),
+    st.sampled_from(["ES", "NQ", "CL"]),
+    amounts,
+    st.decimals(min_value=0, max_value=10, places=2),
+    st.none() | st.floats(0, 1) | st.integers(0, 10).map(lambda tenth: tenth / 10),
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(reported, max_size=40), data=st.data())
+async def test_performance_equals_a_recomputation(
+    store: TradeStore, rows: list[tuple[int, str, Decimal, Decimal, float | None]], data: st.DataObject
+) -> None:
+    account = f"account-{uuid4()}"  # not drawn: an example that is run again needs another account
+    trades = [
+        a_trade(
+            f"t{n}",
+            exit_at=START + timedelta(minutes=minute),
+            symbol=symbol,
+            pnl=pnl,
+            fees=fees,
+            confidence=confidence,
+            features=None,
+        )
+        for n, (minute, symbol, pnl, fees, confidence) in enumerate(rows)
+    ]
+    if trades:
+        await statuses(store, trades, account)
+    since = START + timedelta(minutes=data.draw(st.integers(0, 50_000)))
+    for chosen_since in (None, since):
+        figures = await store.performance(account, symbol=None, since=chosen_since, until=None)
+        chosen = [trade for trade in trades if chosen_since is None or trade.exit_at >= chosen_since]
+        check_figures(figures, chosen)
+        assert [one.symbol for one in figures.by_symbol] == sorted({trade.symbol for trade in chosen})
+        for one in figures.by_symbol:
+            check_figures(one, [trade for trade in chosen if trade.symbol == one.symbol])
+
+
+async def test_performance_of_one_symbol_until_a_time(store: TradeStore) -> None:
+    trades = [
+        a_trade(
+            f"t{n}", exit_at=START + timedelta(days=n), symbol="ES" if n % 2 else "NQ", pnl=Decimal(n - 3)
+        )
+        for n in range(10)
+    ]
+    await statuses(store, trades)
+    await statuses(store, [a_trade("other", symbol="ES", pnl=Decimal(-500))], BOB)
+    figures = await store.performance(ALICE, symbol="ES", since=None, until=START + timedelta(days=7))
+    check_figures(figures, [trade for n, trade in enumerate(trades) if n % 2 and n < 7])
+
+
+async def test_performance_without_trades_has_no_averages(store: TradeStore) -> None:
+    figures = await store.performance(ALICE, symbol=None, since=None, until=None)
+    assert figures == Performance(
+        trades=0,
+        wins=0,
+        win_rate=None,
+        pnl=Decimal(0),
+        fees=Decimal(0),
+        average_win=None,
+        average_loss=None,
+        max_drawdown=Decimal(0),
+        scored=0,
+        brier=None,
+        ece=None,
+        by_symbol=(),
+    )
+
+
+async def test_outcomes_are_the_newest_of_all_accounts_oldest_first(store: TradeStore) -> None:
+    for n in range(6):
+        trade = a_trade(f"t{n}", exit_at=START + timedelta(days=10 * n), pnl=Decimal(n - 2))
+        await statuses(store, [trade], ALICE if n % 2 else BOB)
+    await statuses(store, [a_trade("unseen", features=None, exit_at=START + timedelta(days=1))])
+    await statuses(store, [a_trade("other", strategy="capitulation_reversal")])
+    outcomes = await store.outcomes("vwap_bounce", before=START + timedelta(days=40), limit=3)
+    assert [(one.account_id, one.exit_at, one.won) for one in outcomes] == [
+        (BOB, START + timedelta(days=20), False),
+        (ALICE, START + timedelta(days=30), True),
+        (BOB, START + timedelta(days=40), True),
+    ]
+    assert outcomes[0].features == {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True}

@@ -1,0 +1,522 @@
+"""The hot path against a real Valkey: one call, exact limits, locks, and outages that nobody waits for."""
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shared.adapters.redis import Admission, RedisStore
+from shared.adapters.redis.store import (
+    CONFIDENCE_TTL_S,
+    GRANT_TTL_S,
+    LOCK_TTL_S,
+    MAX_ADMITS_PER_CALL,
+    SOCKET_TIMEOUT_S,
+    license_key,
+    lock_key,
+    rate_key,
+)
+from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
+from shared.errors import Unavailable
+from tests.integration.servers import free_port, running_valkey
+
+HASH = "5b" * 32
+CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
+WINDOW_S = 0.04
+
+
+def grant_of(limit: int = 100, expires_at: datetime | None = None) -> Grant:
+    now = datetime.now(UTC)
+    return Grant(
+        license=License(
+            license_id="lic_Ab1234567890",
+            account_id="acct-1",
+            symbols=("ES",),
+            requests_per_minute=limit,
+            expires_at=expires_at,
+            created_at=now,
+        ),
+        key=ApiKey(
+            public_id="Ab12Cd", key_hash=HASH, license_id="lic_Ab1234567890", scopes=("bot",), created_at=now
+        ),
+    )
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.01)
+
+
+async def until_back(store: RedisStore, within_s: float = 5.0) -> Admission:
+    deadline = time.monotonic() + within_s
+    while True:
+        try:
+            return await store.admit(HASH)
+        except Unavailable:
+            assert time.monotonic() < deadline, "Redis did not come back in time"
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def store(redis_url: str) -> AsyncIterator[RedisStore]:
+    store = RedisStore(redis_url)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@contextmanager
+def own_server(directory: Path) -> Iterator[tuple[str, int]]:
+    """A Valkey of the test's own, to be stopped and killed: its URL and process id."""
+    with running_valkey(directory, free_port()) as url, redis.Redis.from_url(url) as client:
+        yield url, int(client.info("server")["process_id"])
+
+
+async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore) -> None:
+    assert await store.admit(HASH, CONFIDENCE, "token") == Admission(None)
+    grant = grant_of(limit=3)
+    await store.put_grant(HASH, grant)
+    miss = await store.admit(HASH, CONFIDENCE, "token")
+    assert miss.record is not None
+    assert msgspec.json.decode(miss.record.split(b" ", 2)[2], type=Grant) == grant
+    assert (miss.allowed, miss.limit, miss.remaining, miss.value, miss.leading) == (True, 3, 2, None, True)
+    assert miss.reset_s == pytest.approx(60, abs=0.001)
+    await store.put_confidence(CONFIDENCE, b'{"confidence":0.5}', "token")
+    hit = await store.admit(HASH, CONFIDENCE, "other")
+    assert (hit.value, hit.remaining, hit.leading) == (b'{"confidence":0.5}', 1, False)
+    assert 0 <= hit.age_ms < 500
+    await store.admit(HASH)
+    refused = await store.admit(HASH, CONFIDENCE, "other")
+    assert (refused.allowed, refused.remaining, refused.value, refused.leading) == (False, 0, None, False)
+
+
+async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    await store.admit(HASH, CONFIDENCE, "token")
+    await store.put_confidence(CONFIDENCE + "2", b"x", None)
+    await store.add_counts({"requests": 2})
+    lives = {str(key, "ascii"): client.pttl(key) for key in client.scan_iter()}
+    assert lives.keys() == {
+        license_key(HASH),
+        rate_key(HASH),
+        lock_key(CONFIDENCE),
+        CONFIDENCE + "2",
+        "counters",
+    }
+    assert all(life > 0 for life in lives.values())
+    assert lives[license_key(HASH)] <= GRANT_TTL_S * 1000
+    assert lives[lock_key(CONFIDENCE)] <= LOCK_TTL_S * 1000
+    assert lives[CONFIDENCE + "2"] <= CONFIDENCE_TTL_S * 1000
+
+
+async def test_requests_in_flight_share_one_call(store: RedisStore, client: redis.Redis) -> None:
+    hashes = [f"{i:064x}" for i in range(MAX_ADMITS_PER_CALL)]
+    await store.put_grants((each, grant_of()) for each in hashes)
+    await store.admit(HASH)
+    client.config_resetstat()
+    answers = await asyncio.gather(
+        *(
+            store.admit(each, CONFIDENCE if i % 3 else None, "t" if i % 3 else None)
+            for i, each in enumerate(hashes)
+        )
+    )
+    assert all(each.allowed and each.remaining == 99 for each in answers)
+    assert sum(each.leading for each in answers) == 1
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
+
+
+async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of(limit=100_000))
+    count = MAX_ADMITS_PER_CALL * 2 + 1
+    await store.admit(HASH)
+    client.config_resetstat()
+    answers = await asyncio.gather(*(store.admit(HASH) for _ in range(count)))
+    assert [each.remaining for each in answers] == list(range(99_998, 99_998 - count, -1))
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 3
+
+
+async def test_a_server_that_forgot_its_scripts_learns_them_again(
+    store: RedisStore, client: redis.Redis
+) -> None:
+    await store.put_grant(HASH, grant_of())
+    await store.admit(HASH)
+    client.script_flush()
+    assert {each.allowed for each in await asyncio.gather(*(store.admit(HASH) for _ in range(10)))} == {True}
+    client.script_flush()
+    assert await store.release(CONFIDENCE, "t") is False
+    assert store.outage_count == 0
+
+
+async def test_who_goes_away_does_not_disturb_the_others(store: RedisStore) -> None:
+    await store.put_grant(HASH, grant_of())
+    tasks = [asyncio.ensure_future(store.admit(HASH)) for _ in range(10)]
+    await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(each, Admission) for each in answers) == 5
+    assert (await store.admit(HASH)).allowed
+
+
+@settings(max_examples=40, deadline=None)
+@given(limit=st.integers(1, 6), pauses_ms=st.lists(st.floats(0, 25), min_size=5, max_size=25))
+def test_the_limiter_equals_the_model(valkey_url: str, limit: int, pauses_ms: list[float]) -> None:
+    """The model: allowed while fewer than `limit` allowed requests lie in [now - window, now]."""
+    window_us = round(WINDOW_S * 1e6)
+
+    async def run() -> None:
+        store = RedisStore(valkey_url, window_s=WINDOW_S)
+        with redis.Redis.from_url(valkey_url) as client:
+            client.delete(rate_key(HASH), license_key(HASH))
+            await store.put_grant(HASH, grant_of(limit))
+            log: list[int] = []
+            for pause_ms in pauses_ms:
+                await asyncio.sleep(pause_ms / 1000)
+                answer = await store.admit(HASH)
+                reset_us = round(answer.reset_s * 1e6)
+                end = client.lindex(rate_key(HASH), -1 if answer.allowed else 0)
+                if end is None:
+                    # This process was held up for a whole window, and the log has ended meanwhile.
+                    break
+                now = int(end) if answer.allowed else int(end) + window_us + 1 - reset_us
+                held = [each for each in log if each >= now - window_us]
+                assert answer.allowed == (len(held) < limit)
+                if answer.allowed:
+                    held.append(now)
+                    log.append(now)
+                assert answer.remaining == limit - len(held)
+                assert reset_us == held[0] + window_us + 1 - now
+        await store.close()
+
+    asyncio.run(run())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(old=st.integers(0, 3_000), recent=st.integers(0, 300))
+def test_what_is_past_the_window_is_forgotten_exactly(valkey_url: str, old: int, recent: int) -> None:
+    async def run() -> None:
+        store = RedisStore(valkey_url)
+        with redis.Redis.from_url(valkey_url) as client:
+            client.delete(rate_key(HASH), license_key(HASH))
+            await store.put_grant(HASH, grant_of(1_000))
+            now = round(time.time() * 1e6)
+            times = [now - 61_000_000 - 1_000 * i for i in range(old)] + [
+                now - 1_000 * i for i in range(recent)
+            ]
+            if times:
+                client.rpush(rate_key(HASH), *sorted(times))
+            assert (await store.admit(HASH)).remaining == 1_000 - recent - 1
+            assert client.llen(rate_key(HASH)) == recent + 1
+        await store.close()
+
+    asyncio.run(run())
+
+
+async def test_who_waits_out_the_reset_is_let_in_and_asking_costs_nothing(redis_url: str) -> None:
+    store = RedisStore(redis_url, window_s=0.15)
+    await store.put_grant(HASH, grant_of(limit=2))
+    for _ in range(2):
+        assert (await store.admit(HASH)).allowed
+        await asyncio.sleep(0.03)
+    for _ in range(4):
+        for _ in range(5):
+            refused = await store.admit(HASH)
+            assert not refused.allowed
+        await asyncio.sleep(refused.reset_s)
+        assert (await store.admit(HASH)).allowed
+    await store.close()
+
+
+async def test_a_lowered_limit_holds_and_tells_when_it_frees(store: RedisStore, client: redis.Redis) -> None:
+    now = round(time.time() * 1e6)
+    client.rpush(rate_key(HASH), *(now - 50_000_000 + i * 1_000_000 for i in range(10)))
+    await store.put_grant(HASH, grant_of(limit=4))
+    answer = await store.admit(HASH)
+    # The seventh oldest has to go before a fourth has room.
+    assert (answer.allowed, answer.remaining) == (False, 0)
+    assert answer.reset_s == pytest.approx(16, abs=0.5)
+
+
+async def test_a_clock_set_back_does_not_lock_a_key_out(store: RedisStore, client: redis.Redis) -> None:
+    client.rpush(rate_key(HASH), *[round((time.time() + 3600) * 1e6)] * 3)
+    await store.put_grant(HASH, grant_of(limit=3))
+    assert (await store.admit(HASH)).remaining == 2
+
+
+async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of(limit=100))
+    await asyncio.gather(*(store.admit(HASH) for _ in range(120)))
+    assert client.llen(rate_key(HASH)) == 100
+    assert 0 < (client.memory_usage(rate_key(HASH), samples=0) or 0) <= 1_200
+
+
+async def test_a_newer_grant_is_never_replaced_by_an_older_one(store: RedisStore) -> None:
+    old = grant_of()
+    revoked = msgspec.structs.replace(old, key=revoked_key(old.key))
+    await store.put_grant(HASH, old)
+    await store.put_grant(HASH, revoked)
+    await store.put_grant(HASH, old)
+    answer = await store.admit(HASH, CONFIDENCE, "token")
+    assert answer.record is not None
+    assert b'"revoked"' in answer.record
+    assert (answer.allowed, answer.limit, answer.leading) == (False, 0, False)
+
+
+async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, client: redis.Redis) -> None:
+    grant = grant_of()
+    await store.put_grant(HASH, msgspec.structs.replace(grant, license=suspended(grant.license)))
+    await store.admit(HASH, CONFIDENCE, "token")
+    assert client.keys("*") == [license_key(HASH).encode()]
+
+
+async def test_a_record_ends_with_its_grant(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of(expires_at=datetime.now(UTC) + timedelta(seconds=10)))
+    assert 9_000 < client.pttl(license_key(HASH)) <= 10_000
+    await store.forget_grant(HASH)
+    assert await store.admit(HASH) == Admission(None)
+
+
+async def test_a_lock_is_released_by_its_holder_only(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    assert (await store.admit(HASH, CONFIDENCE, "holder")).leading
+    assert not (await store.admit(HASH, CONFIDENCE, "second")).leading
+    assert await store.release(CONFIDENCE, "second") is False
+    await store.put_confidence(CONFIDENCE, b"late", "second")
+    assert client.get(lock_key(CONFIDENCE)) == b"holder"
+    assert await store.release(CONFIDENCE, "holder") is True
+    client.delete(CONFIDENCE)
+    assert (await store.admit(HASH, CONFIDENCE, "second")).leading
+
+
+async def test_the_lock_of_a_dead_holder_ends(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    assert (await store.admit(HASH, CONFIDENCE, "dies")).leading
+    client.pexpire(lock_key(CONFIDENCE), 30)
+    started = time.monotonic()
+    while not (await store.admit(HASH, CONFIDENCE, "next")).leading:
+        assert time.monotonic() < started + LOCK_TTL_S
+        await asyncio.sleep(0.01)
+
+
+async def test_confidences_are_read_with_their_age_and_end(store: RedisStore, client: redis.Redis) -> None:
+    assert await store.get_confidence(CONFIDENCE) is None
+    await store.put_confidence(CONFIDENCE, b"value", None)
+    client.pexpire(CONFIDENCE, 500)
+    found = await store.get_confidence(CONFIDENCE)
+    assert found is not None
+    assert found[0] == b"value"
+    assert 1_500 <= found[1] < 2_000
+
+
+async def test_counts_add_up(store: RedisStore) -> None:
+    await store.add_counts({"requests": 2, "errors": 1})
+    await store.add_counts({"requests": 3})
+    assert await store.counts() == {"requests": 5, "errors": 1}
+
+
+async def test_a_hung_server_costs_a_quarter_second_once(
+    server_directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="shared.adapters.redis")
+    with own_server(server_directory) as (url, pid):
+        store = RedisStore(url)
+        await store.put_grant(HASH, grant_of(limit=10_000))
+        assert (await store.admit(HASH)).allowed
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            answers = await asyncio.gather(*(store.admit(HASH) for _ in range(20)), return_exceptions=True)
+            assert all(isinstance(each, Unavailable) and each.code == "cache_unavailable" for each in answers)
+            assert SOCKET_TIMEOUT_S <= time.monotonic() - started < SOCKET_TIMEOUT_S + 0.2
+            slowest = 0.0
+            ends = time.monotonic() + 2.5
+            while time.monotonic() < ends:
+                began = time.monotonic()
+                with pytest.raises(Unavailable):
+                    await store.admit(HASH)
+                slowest = max(slowest, time.monotonic() - began)
+                await asyncio.sleep(0.01)
+            assert slowest < 0.1
+            assert store.is_away
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert (await until_back(store)).allowed
+        assert (store.outage_count, store.is_away) == (1, False)
+        await store.close()
+    levels = [
+        record.levelname for record in caplog.records if record.name.startswith("shared.adapters.redis")
+    ]
+    assert levels == ["WARNING", "INFO"]
+
+
+async def test_a_restarted_server_is_found_again(server_directory: Path) -> None:
+    port = free_port()
+    with running_valkey(server_directory, port) as url:
+        password = url.split("@")[0].rsplit(":", 1)[1]
+        store = RedisStore(url)
+        await store.put_grant(HASH, grant_of())
+    await until(lambda: not store._connection._in_flight)
+    with pytest.raises(Unavailable):
+        await store.admit(HASH)
+    with pytest.raises(Unavailable):
+        await store.put_confidence(CONFIDENCE, b"x", None)
+    with running_valkey(server_directory, port) as url, redis.Redis.from_url(url) as client:
+        client.config_set("requirepass", password)
+        assert await until_back(store) == Admission(None)
+        assert store.outage_count == 1
+        await store.close()
+
+
+async def test_a_server_that_was_never_there(caplog: pytest.LogCaptureFixture) -> None:
+    store = RedisStore(f"redis://127.0.0.1:{free_port()}/0")
+    started = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(Unavailable) as refused:
+            await store.admit(HASH)
+        assert refused.value.code == "cache_unavailable"
+    assert time.monotonic() - started < 0.5
+    assert store.outage_count == 1
+    assert len(caplog.records) == 1
+    await store.close()
+
+
+async def test_an_idle_connection_that_the_server_closed_is_no_outage(
+    store: RedisStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.put_grant(HASH, grant_of())
+    for _ in range(3):
+        client.client_kill_filter(_type="normal", skipme=True)
+        await until(lambda: store._connection._connection is None)
+        assert (await store.admit(HASH)).allowed
+    assert store.outage_count == 0
+    assert caplog.records == []
+
+
+async def test_a_busy_process_does_not_take_itself_for_an_outage(store: RedisStore) -> None:
+    await store.put_grant(HASH, grant_of())
+    asked = asyncio.ensure_future(store.admit(HASH))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    time.sleep(SOCKET_TIMEOUT_S * 2)  # noqa: ASYNC251 - to block the loop is the point
+    assert (await asked).allowed
+    assert store.outage_count == 0
+
+
+async def test_a_server_out_of_memory_is_told_and_logged_once(
+    store: RedisStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.put_grant(HASH, grant_of())
+    client.config_set("maxmemory", "1")
+    try:
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await store.put_confidence(CONFIDENCE, b"x", None)
+            with pytest.raises(Unavailable):
+                await store.admit(HASH, CONFIDENCE, "t")
+    finally:
+        client.config_set("maxmemory", "0")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert (await store.admit(HASH)).allowed
+
+
+async def test_a_user_with_a_password_from_the_url(redis_url: str, client: redis.Redis) -> None:
+    client.acl_setuser("functions", enabled=True, passwords=["+p@ss/word"], keys=["*"], commands=["+@all"])
+    place = redis_url.rsplit("@", 1)[1]
+    store = RedisStore(f"redis://functions:p%40ss%2Fword@{place}")
+    assert await store.admit(HASH) == Admission(None)
+    await store.close()
+    wrong = RedisStore(f"redis://functions:wrong@{place}")
+    with pytest.raises(Unavailable):
+        await wrong.admit(HASH)
+    await wrong.close()
+
+
+async def test_credentials_from_a_provider(redis_url: str, client: redis.Redis) -> None:
+    client.acl_setuser("entra", enabled=True, passwords=["+token"], keys=["*"], commands=["+@all"])
+    provider = redis.UsernamePasswordCredentialProvider("entra", "token")
+    store = RedisStore(f"redis://{redis_url.rsplit('@', 1)[1]}", credential_provider=provider)
+    assert await store.admit(HASH) == Admission(None)
+    await store.close()
+
+
+def certificate(path: Path) -> None:
+    """A self-signed certificate for localhost, with its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        + signed.public_bytes(serialization.Encoding.PEM)
+    )
+
+
+@asynccontextmanager
+async def tls_in_front_of(port: int, pem: Path) -> AsyncIterator[int]:
+    """TLS on a port of its own, as managed services offer it; Valkey's wheel is built without."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer), return_exceptions=True)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+        server.close_clients()
+
+
+async def test_tls_is_spoken_and_the_certificate_checked(redis_url: str, tmp_path: Path) -> None:
+    pem = tmp_path / "localhost.pem"
+    certificate(pem)
+    login, place = redis_url.removeprefix("redis://").rsplit("@", 1)
+    async with tls_in_front_of(int(place.split(":")[1].split("/")[0]), pem) as port:
+        store = RedisStore(f"rediss://{login}@localhost:{port}/0?ssl_ca_certs={pem}")
+        assert await store.admit(HASH) == Admission(None)
+        await store.close()
+        stranger = RedisStore(f"rediss://{login}@localhost:{port}/0")
+        with pytest.raises(Unavailable):
+            await stranger.admit(HASH)
+        await stranger.close()

@@ -1,0 +1,121 @@
+"""Options of `make run` and `make up`, the state directory, and the comparison at the end of a run."""
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.bots import DemoBot, differences
+from local.options import BUNDLED_BARS, BadOption, job_options, stack_options
+from local.state import StateDirectory, StateInUse
+
+
+def test_defaults() -> None:
+    options = stack_options("up", {"PORT": "", "STATE": ""})
+    assert (options.port, options.workers, options.market_clock) == (7071, 1, "wall")
+    assert options.state.name == ".local"
+    assert stack_options("run", {}).market_clock == "bars"
+    assert job_options({}).source == "simulated"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "70710"),
+        ("PORT", "http"),
+        ("WORKERS", "0"),
+        ("LOAD_KEYS", "-1"),
+        ("MARKET_CLOCK", "moon"),
+        ("SPEED", "0"),
+        ("SPEED", "nan"),
+        ("SPEED", "fast"),
+        ("FROM", "yesterday"),
+        ("BARS", "no/such/file.csv"),
+    ],
+)
+def test_bad_value_names_the_variable(name: str, value: str) -> None:
+    with pytest.raises(BadOption, match=name):
+        stack_options("run", {name: value})
+        job_options({name: value})
+
+
+def test_dates_are_utc_unless_they_say_otherwise() -> None:
+    options = job_options({"FROM": "2025-10-13", "TO": "2025-10-14T09:30:00-04:00"})
+    assert options.start == datetime(2025, 10, 13, tzinfo=UTC)
+    assert options.end == datetime(2025, 10, 14, 13, 30, tzinfo=UTC)
+
+
+def test_only_the_bundled_bars_are_called_simulated(tmp_path: Path) -> None:
+    other = tmp_path / BUNDLED_BARS.name
+    other.touch()
+    assert job_options({"BARS": str(other)}).source == "replay"
+
+
+def test_state_is_held_by_one_and_run_forgets(tmp_path: Path) -> None:
+    run, up = StateDirectory(tmp_path, "run"), StateDirectory(tmp_path, "up")
+    with run.held():
+        run.write_keys({"bot": "k"})
+        secret = run.secret("one")
+        with pytest.raises(StateInUse, match="STATE="), up.held():
+            pass
+        run.publish({"base_url": "http://127.0.0.1:1"})
+        for path in (run.stack_file, tmp_path / "secrets.json", run.data / "keys.json"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not run.stack_file.exists()
+    with run.held():
+        assert run.read_keys() == {}
+        assert run.secret("one") == secret
+    with up.held():
+        up.write_keys({"bot": "k"})
+    with up.held():
+        assert up.read_keys() == {"bot": "k"}
+
+
+def trade(number: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "trade_id": f"bot:ES:{number}",
+        "symbol": "ES",
+        "side": "LONG",
+        "strategy": "vwap_bounce",
+        "entry_price": "6500.25",
+        "exit_price": "6501.00",
+        "entry_at": "2025-10-13T13:30:00+00:00",
+        "exit_at": "2025-10-13T13:35:00Z",
+        "pnl": "33.00",
+        "fees": "4.50",
+        "signal_sequence": number,
+        **changes,
+    }
+
+
+def bot(received: list[int], sent: list[dict[str, Any]]) -> DemoBot:
+    made = DemoBot("bot", "key", Path("unused"))
+    made.received = received
+    made.trades = {each["trade_id"]: each for each in sent}
+    return made
+
+
+def test_equal_accounts_show_no_difference() -> None:
+    stored = trade(1, pnl="33", exit_price="6501", entry_at="2025-10-13T09:30:00-04:00")
+    assert differences(bot([1, 2], [trade(1)]), [1, 2], [stored]) == []
+
+
+@pytest.mark.parametrize(
+    ("received", "stored", "told"),
+    [
+        ([1], [trade(1)], "1 missing"),
+        ([1, 2, 3], [trade(1)], "1 unknown"),
+        ([1, 2, 2], [trade(1)], "1 twice"),
+        ([2, 1], [trade(1)], "out of order"),
+        ([1, 2], [], "sent but not stored"),
+        ([1, 2], [trade(1), trade(2)], "stored but not sent"),
+        ([1, 2], [trade(1), trade(1)], "stored twice"),
+        ([1, 2], [trade(1, pnl="33.01")], "other contents"),
+    ],
+)
+def test_each_difference_is_told(received: list[int], stored: list[dict[str, Any]], told: str) -> None:
+    found = differences(bot(received, [trade(1)]), [1, 2], stored)
+    assert any(told in line for line in found), found
