@@ -1,12 +1,20 @@
 """Confidence for market states."""
 
 import azure.functions as func
+import msgspec
 
 from functions.web import Answer, Call, endpoint
-from shared.domain.strategies import decode_state
+from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.strategies import decode_state, decode_states
 from shared.errors import Forbidden, SignalCloudError
 
 blueprint = func.Blueprint()
+
+
+class ConfidenceBatch(msgspec.Struct, frozen=True):
+    """One answer for each state, in the order asked."""
+
+    confidences: list[ConfidenceAnswer]
 
 
 @blueprint.function_name("get_confidence")
@@ -34,5 +42,19 @@ async def get_confidence(call: Call) -> Answer:
         await services.access.release(admitted)
         raise
     answer = await services.confidence.answer(state, admitted)
-    services.counters.add("confidence_cached" if answer.cached else "confidence_waited_or_computed")
+    if answer.cached:
+        services.counters.add("confidence_cached")
     return Answer(answer)
+
+
+@blueprint.function_name("get_confidence_batch")
+@blueprint.route("ml/get_confidence/batch", methods=["POST"])
+@endpoint
+async def get_confidence_batch(call: Call) -> Answer:
+    """The confidences of 1 to 100 market states, in their order; one request of the rate limit."""
+    await call.admit("bot")
+    states = decode_states(call.body())
+    call.services.counters.add("confidence_asked", len(states))
+    for index, state in enumerate(states):
+        call.licensed_symbol(state.symbol, f"states[{index}].symbol")
+    return Answer(ConfidenceBatch(await call.services.confidence.answer_batch(states)))

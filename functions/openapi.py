@@ -6,13 +6,14 @@ from typing import Any
 
 import msgspec
 
+from functions.confidence import ConfidenceBatch
 from functions.realtime import NegotiateRequest
 from functions.trades import TradesRequest
 from functions.web import STATUS_OF_CODE, Problem
 from shared.domain.confidence import ConfidenceAnswer
 from shared.domain.messages import SignalMessage
 from shared.domain.performance import Performance
-from shared.domain.strategies import Feature, all_strategies
+from shared.domain.strategies import MAX_STATES_PER_REQUEST, Feature, all_strategies
 from shared.domain.trades import Trade
 from shared.services.health import Readiness
 from shared.services.licenses import OwnLicense
@@ -45,8 +46,9 @@ _BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large
 _WRITE = (*_ADMISSION, *_BODY, "symbol_not_licensed", "database_unavailable")
 _READ = (*_ADMISSION, "validation_failed", "unknown_field", "database_unavailable")
 
-# Stands for the flat bodies that the strategies' feature schemas describe.
+# Stand for the flat bodies that the strategies' feature schemas describe, and for a batch of them.
 MARKET_STATE = "MarketState"
+MARKET_STATES = "MarketStates"
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "symbol": {
@@ -89,6 +91,16 @@ OPERATIONS = (
         body=(MARKET_STATE,),
         answer=ConfidenceAnswer,
         codes=_WRITE,
+    ),
+    Operation(
+        method="post",
+        path="/ml/get_confidence/batch",
+        id="getConfidenceBatch",
+        summary="The confidences for 1 to 100 market states, in their order",
+        scope="bot",
+        body=(MARKET_STATES,),
+        answer=ConfidenceBatch,
+        codes=(*_WRITE, "batch_too_large"),
     ),
     Operation(
         method="post",
@@ -216,12 +228,18 @@ def allowed_methods(path: str) -> tuple[str, ...]:
 @cache
 def document() -> dict[str, Any]:
     """The whole document, made once a process."""
-    kinds = {kind for each in OPERATIONS for kind in (each.answer, *each.body)} - {MARKET_STATE} | {Problem}
+    kinds = {kind for each in OPERATIONS for kind in (each.answer, *each.body)} - {
+        MARKET_STATE,
+        MARKET_STATES,
+    } | {Problem}
     ordered = sorted(kinds, key=str)
     made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
     states = _state_schemas()
     refs = {kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)}
-    refs[MARKET_STATE] = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
+    one = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_STATES_PER_REQUEST}
+    refs[MARKET_STATE] = one
+    refs[MARKET_STATES] = {"type": "object", "properties": {"states": many}, "required": ["states"]}
     paths: dict[str, dict[str, Any]] = {}
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method] = _operation(each, refs)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -175,7 +175,11 @@ class Container:
         from shared.services.confidence import ConfidenceService
 
         return ConfidenceService(
-            models=self.model_store, cache=self.redis, inference=OnnxInference(), clock=time.monotonic
+            models=self.model_store,
+            cache=self.redis,
+            inference=OnnxInference(),
+            clock=time.monotonic,
+            evaluated=partial(self.counters.add, "confidence_computed"),
         )
 
     @cached_property

@@ -49,16 +49,22 @@ class ConfidenceService:
     """Answers from the cache, or computes under single flight: in this process and across processes.
 
     Without the cache, values are computed and kept in process for CONFIDENCE_TTL_S. `clock` counts
-    seconds, monotonic.
+    seconds, monotonic; `evaluated` is told how many states were evaluated, whenever some were.
     """
 
     def __init__(
-        self, models: ModelReader, cache: ConfidenceCache, inference: Inference, clock: Callable[[], float]
+        self,
+        models: ModelReader,
+        cache: ConfidenceCache,
+        inference: Inference,
+        clock: Callable[[], float],
+        evaluated: Callable[[int], None] = lambda count: None,
     ) -> None:
         self._champions = Champions(models, inference, clock)
         self._cache = cache
         self._inference = inference
         self._clock = clock
+        self._evaluated = evaluated
         self._flights: dict[str, asyncio.Future[_Found]] = {}
         self._polls: set[asyncio.Task[None]] = set()
         self._local: dict[str, _Found] = {}  # oldest first
@@ -179,6 +185,7 @@ class ConfidenceService:
         return _Found(verdict, self._clock())
 
     def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
+        self._evaluated(len(states))
         if model.artefact is not None:
             try:
                 probabilities = self._inference.probabilities(model, states)

@@ -92,6 +92,16 @@ def test_the_other_strategy_is_asked_by_name(api: httpx.Client) -> None:
     assert answer.json()["strategy"] == "capitulation_reversal"
 
 
+def test_a_batch_is_answered_in_order_as_single_requests_are(api: httpx.Client) -> None:
+    states = [{**STATE, "symbol": symbol, "rsi": rsi} for symbol in ("ES", "NQ") for rsi in range(20, 50)]
+    answers = api.post("/ml/get_confidence/batch", json={"states": states}).json()["confidences"]
+    single = api.post("/ml/get_confidence", json=states[31]).json()
+    assert [answer["symbol"] for answer in answers] == [state["symbol"] for state in states]
+    assert answers[31]["confidence"] == single["confidence"]
+    too_many = api.post("/ml/get_confidence/batch", json={"states": [STATE] * 101})
+    assert (too_many.status_code, too_many.json()["code"]) == (413, "batch_too_large")
+
+
 def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) -> None:
     trade = a_trade()
     assert api.post("/trades", json=trade).json()["recorded"] == 1
@@ -131,7 +141,7 @@ def test_one_account_sees_nothing_of_another(stack: RunningStack) -> None:
         # The same id is free for another account: ids of bots must not meet.
         assert other.post("/trades", json=secret).json()["recorded"] == 1
         after = other.get("/performance").json()
-    assert after["total"]["trades"] == before["total"]["trades"] + 1
+    assert after["trades"] == before["trades"] + 1
 
 
 def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
@@ -142,9 +152,9 @@ def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
         api.post("/trades", json={"trades": trades})
         told = api.get("/performance").json()
         of_ym = api.get("/performance", params={"symbol": "YM"}).json()
-    assert (told["total"]["trades"], told["total"]["pnl"]) == (3, "175.00")
+    assert (told["trades"], told["pnl"]) == (3, "175.00")
     assert [row["symbol"] for row in told["by_symbol"]] == ["ES", "YM"]
-    assert (of_ym["total"]["trades"], of_ym["total"]["pnl"], of_ym["total"]["wins"]) == (2, "62.50", 1)
+    assert (of_ym["trades"], of_ym["pnl"], of_ym["wins"]) == (2, "62.50", 1)
 
 
 def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
