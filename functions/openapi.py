@@ -50,18 +50,14 @@ _READ = (*_ADMISSION, "validation_failed", "unknown_field", "database_unavailabl
 MARKET_STATE = "MarketState"
 MARKET_STATES = "MarketStates"
 
+_SYMBOL: dict[str, Any] = {
+    "description": "One symbol.",
+    "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
+    "example": "ES",
+}
 PARAMETERS: dict[str, dict[str, Any]] = {
-    "symbol": {
-        "description": "One symbol.",
-        "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
-        "example": "ES",
-    },
-    "symbol!": {
-        "description": "One symbol.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
-        "example": "ES",
-    },
+    "symbol": _SYMBOL,
+    "symbol!": _SYMBOL | {"required": True},
     "after": {
         "description": "The last sequence already seen; signals behind it are returned.",
         "schema": {"type": "integer", "minimum": 0, "default": 0},

@@ -52,6 +52,7 @@ class DemoBot:
     reported: dict[str, str] = field(default_factory=dict)
     status: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    process: Service | None = None
     _read: int = 0
 
     def service(self, base_url: str, symbols: list[str], market: BotMarket) -> Service:
@@ -62,7 +63,10 @@ class DemoBot:
             *market.arguments(),
         )
         command = Command(argv, environment, self.log_path, ROOT)
-        return Service(self.name, command, self._is_subscribed, stop_timeout_s=STOP_TIMEOUT_S, restart=False)
+        self.process = Service(
+            self.name, command, self._is_subscribed, stop_timeout_s=STOP_TIMEOUT_S, restart=False
+        )
+        return self.process
 
     async def _is_subscribed(self) -> bool:
         self.listen()
@@ -109,7 +113,9 @@ class DemoBot:
                 self.ended = True
 
     def is_settled(self, last_sequence: int) -> bool:
-        """Whether it has acted on everything and has nothing left to close or to report."""
+        """Whether it has acted on everything and has nothing left to close or to report, or is dead."""
+        if self.process is not None and self.process.state == "stopped":
+            return True
         acted = self.status.get("acted", {})
         return bool(
             acted

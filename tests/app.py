@@ -9,4 +9,4 @@ import function_app
 @cache
 def functions() -> dict[str, Any]:
     """Every function by name, as azure-functions indexed it."""
-    return {each.get_function_name(): each for each in function_app.app.get_functions()}
+    return {str(each.get_function_name()): each for each in function_app.app.get_functions()}

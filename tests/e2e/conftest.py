@@ -1,13 +1,36 @@
 """The whole stack, running once for all end-to-end tests that only use it."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.running import RunningStack, running_stack
 
 
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """Unlike pytest's own, one that PostgreSQL can enter as another user when root runs the tests;
+    it would keep its data outside of the state directory otherwise, and nobody would remove that."""
+    made = Path(tempfile.mkdtemp(prefix="signal-cloud-e2e-"))
+    made.chmod(0o711)
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """An empty directory for the state of stacks."""
+    with _directory() as made:
+        yield made
+
+
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStack]:
-    with running_stack(tmp_path_factory.mktemp("stack") / "state") as running:
+def stack() -> Iterator[RunningStack]:
+    with _directory() as made, running_stack(made / "state") as running:
         yield running

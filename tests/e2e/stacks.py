@@ -17,6 +17,7 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 40.0
+RESTART_TIMEOUT_S = 20.0
 # What a person may have set for stacks of their own.
 _VARIABLES = ("BARS", "SPEED", "FROM", "TO", "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK", "EXIT")
 
@@ -66,7 +67,12 @@ class LocalStack:
         return found
 
     def pid(self, name: str) -> int:
-        return int(self.document()["processes"][name])
+        """Of a service that is up, or will be in a moment."""
+        deadline = time.monotonic() + RESTART_TIMEOUT_S
+        while name not in (processes := self.document()["processes"]):
+            assert time.monotonic() < deadline, f"{name} does not come back:\n{self.output}"
+            time.sleep(0.05)
+        return int(processes[name])
 
     def note_processes(self) -> None:
         """Remember every process that there is now, to look for it when all should be gone."""

@@ -34,8 +34,8 @@ def status_of(document: dict[str, Any], path: str, key: str = "bot") -> int:
         return 0
 
 
-def test_up_is_ready_private_and_leaves_nothing(tmp_path: Path) -> None:
-    with local_stack("up", tmp_path / "a b", LOAD_KEYS="120") as running:
+def test_up_is_ready_private_and_leaves_nothing(directory: Path) -> None:
+    with local_stack("up", directory / "a b", LOAD_KEYS="120") as running:
         document = running.await_ready()
         assert {
             "base_url",
@@ -64,14 +64,14 @@ def test_up_is_ready_private_and_leaves_nothing(tmp_path: Path) -> None:
         assert running.left_behind() == []
 
 
-def test_up_keeps_its_keys_and_data_and_starts_fast_the_second_time(tmp_path: Path) -> None:
-    with local_stack("up", tmp_path) as first:
+def test_up_keeps_its_keys_and_data_and_starts_fast_the_second_time(directory: Path) -> None:
+    with local_stack("up", directory) as first:
         document = first.await_ready()
         signal_body = {"symbol": "ES", "side": "LONG", "price": "6500.25"}
         headers = {"Authorization": f"Bearer {document['keys']['publisher']}"}
         assert httpx.post(document["base_url"] + "/api/signals", json=signal_body, headers=headers).is_success
     started = time.monotonic()
-    with local_stack("up", tmp_path) as second:
+    with local_stack("up", directory) as second:
         again = second.await_ready()
         assert time.monotonic() - started < 15
         assert again["keys"] == document["keys"]
@@ -80,8 +80,8 @@ def test_up_keeps_its_keys_and_data_and_starts_fast_the_second_time(tmp_path: Pa
         assert page["last_sequence"] == 1
 
 
-def test_killed_services_come_back_with_their_data(tmp_path: Path) -> None:
-    with local_stack("up", tmp_path) as running:
+def test_killed_services_come_back_with_their_data(directory: Path) -> None:
+    with local_stack("up", directory) as running:
         before = running.await_ready()
         names = [name for name in before["processes"] if name != "supervisor"]
         assert set(names) == {"postgres", "valkey", "azurite", "webpubsub", "host", "timers"}
@@ -107,8 +107,8 @@ def test_killed_services_come_back_with_their_data(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGKILL])
-def test_nothing_is_left_however_it_ends(tmp_path: Path, how: signal.Signals) -> None:
-    with local_stack("up", tmp_path) as running:
+def test_nothing_is_left_however_it_ends(directory: Path, how: signal.Signals) -> None:
+    with local_stack("up", directory) as running:
         running.await_ready()
         running.process.send_signal(how)
         assert running.await_end() == (-how if how is signal.SIGKILL else 0)
@@ -116,8 +116,8 @@ def test_nothing_is_left_however_it_ends(tmp_path: Path, how: signal.Signals) ->
         assert not (running.state / "stack.json").exists()
 
 
-def test_interrupt_in_the_middle_of_a_start(tmp_path: Path) -> None:
-    with local_stack("up", tmp_path) as running:
+def test_interrupt_in_the_middle_of_a_start(directory: Path) -> None:
+    with local_stack("up", directory) as running:
         until(lambda: "up after" in running.output, running)
         running.note_processes()
         running.process.send_signal(signal.SIGINT)
@@ -126,10 +126,10 @@ def test_interrupt_in_the_middle_of_a_start(tmp_path: Path) -> None:
 
 
 def test_two_stacks_side_by_side_and_none_on_the_same_state_or_port(
-    stack: RunningStack, tmp_path: Path
+    stack: RunningStack, directory: Path
 ) -> None:
     first = stack.document
-    with local_stack("up", tmp_path / "second") as second:
+    with local_stack("up", directory / "second") as second:
         document = second.await_ready()
         assert status_of(document, "/api/license") == 200
         assert status_of(first, "/api/license") == 200
@@ -141,7 +141,7 @@ def test_two_stacks_side_by_side_and_none_on_the_same_state_or_port(
             assert taken.await_end() == 2
             assert "PORT=" in taken.output
         environment = {"STATE": str(second.state)}
-        with local_stack("up", tmp_path / "third", port=free_port(), **environment) as same:
+        with local_stack("up", directory / "third", port=free_port(), **environment) as same:
             assert same.await_end() == 2
             assert "already runs" in same.output
         assert status_of(document, "/api/license") == 200

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 import httpx
-import psutil  # type: ignore[import-untyped]  # ships no types
+import psutil
 import pytest
 
 from tests.integration.hosting import (

@@ -26,7 +26,12 @@ def test_defaults_fill_what_is_optional() -> None:
 def test_every_problem_is_reported_together_and_no_value_is_shown() -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_settings(
-            {"API_KEY_PEPPER": "sekrit", "DATABASE_POOL_SIZE": "many", "MARKET_CLOCK": "sun", "REDIS_URL": " "}
+            {
+                "API_KEY_PEPPER": "sekrit",
+                "DATABASE_POOL_SIZE": "many",
+                "MARKET_CLOCK": "sun",
+                "REDIS_URL": " ",
+            }
         )
     text = caught.value.detail
     for name in ("DATABASE_URL", "REDIS_URL", "API_KEY_PEPPER", "DATABASE_POOL_SIZE", "MARKET_CLOCK"):

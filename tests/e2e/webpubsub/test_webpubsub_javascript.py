@@ -135,11 +135,12 @@ async def test_an_expired_token_does_not_open(modules: Path, stand_in: StandIn, 
 async def test_every_operation_of_the_service_sdk(
     modules: Path, stand_in: StandIn, hub: str, dial: Dialer
 ) -> None:
-    client = await dial.json(sub="it's ann")
+    client, other = await dial.json(sub="it's ann"), await dial.json()
     options = {
         "connectionString": stand_in.connection_string,
         "hub": hub,
         "connectionId": client.connection_id,
+        "otherId": other.connection_id,
         "userId": "it's ann",
     }
     async with running(modules, "service.cjs", json.dumps(options)) as script:
@@ -149,6 +150,10 @@ async def test_every_operation_of_the_service_sdk(
         "connectionExists": [True, False],
         "userExists": [True, False],
         "groupExists": [True, False],
+        "listed": [
+            {"connectionId": client.connection_id, "userId": "it's ann"},
+            {"connectionId": other.connection_id},
+        ],
         "added": [True, True],
         "removed": False,
         "empty": False,

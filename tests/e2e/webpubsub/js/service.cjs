@@ -1,8 +1,8 @@
 // Every operation of the official service SDK. Argument: {connectionString, hub, connectionId, userId} of a
-// connected client that may do everything. Writes what each operation answered as one JSON object.
+// connected client, and the otherId of one without a user. Writes what each operation answered as one JSON object.
 const { WebPubSubServiceClient, odata } = require("@azure/web-pubsub");
 
-const { connectionString, hub, connectionId, userId } = JSON.parse(process.argv[2]);
+const { connectionString, hub, connectionId, otherId, userId } = JSON.parse(process.argv[2]);
 const service = new WebPubSubServiceClient(connectionString, hub, { allowInsecureConnection: true });
 
 async function status(operation) {
@@ -17,13 +17,15 @@ async function status(operation) {
 async function main() {
   const told = {};
   const group = service.group("g/1");
-  await group.addConnection(connectionId);
+  for (const id of [connectionId, otherId]) await group.addConnection(id);
   told.connectionExists = [await service.connectionExists(connectionId), await service.connectionExists("no")];
   told.userExists = [await service.userExists(userId), await service.userExists("no")];
   told.groupExists = [await service.groupExists("g/1"), await service.groupExists("no")];
+  told.listed = [];
+  for await (const member of await group.listConnections({ maxPageSize: 1 })) told.listed.push(member);
   const filter = odata`userId eq ${userId} and 'g/1' in groups`;
   await service.sendToAll({ to: "all" }, { filter, messageTtlSeconds: 60 });
-  await service.sendToAll("unheard", { excludedConnections: [connectionId], contentType: "text/plain" });
+  await service.sendToAll("unheard", { excludedConnections: [connectionId, otherId], contentType: "text/plain" });
   await service.sendToUser(userId, "user", { contentType: "text/plain", filter });
   await service.sendToConnection(connectionId, new Uint8Array([0, 255]).buffer);
   await group.sendToAll({ to: "group" }, { filter });
@@ -31,7 +33,7 @@ async function main() {
   told.added = [await service.groupExists("h"), await service.groupExists("i")];
   await service.removeConnectionsFromGroups(["h"], filter);
   told.removed = await service.groupExists("h");
-  await service.removeConnectionFromAllGroups(connectionId);
+  for (const id of [connectionId, otherId]) await service.removeConnectionFromAllGroups(id);
   await group.addUser(userId);
   await group.removeUser(userId);
   await group.addUser(userId);

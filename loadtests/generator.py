@@ -1,0 +1,303 @@
+"""One process of load: many keep-alive HTTP/1.1 connections in one loop over raw sockets.
+
+`python -m loadtests.generator` reads a Plan (MessagePack) on standard input, runs it, and writes an
+Outcome on standard output. A library client costs more a request than the server under test; this loop
+costs about as much as the system calls. Every answer is read whole, decoded and judged.
+
+Closed loop (`rate` 0): each connection asks again as soon as it has its answer. Open loop: requests
+fall due at `rate` a second whatever the server does, and one that finds no free connection counts its
+latency from when it fell due, so that a slow server cannot hide its queue.
+"""
+
+import array
+import os
+import selectors
+import socket
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+
+import msgspec
+
+# A confidence may be served for this long after it was computed.
+MAX_AGE_S = 2.0
+# Longer than any answer takes; a connection that stays silent for this long has failed.
+SILENCE_S = 20.0
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. A request is `heads[c % len(heads)]`, the length of its body, and the body.
+
+    `hot` bodies are asked again and again, `fresh` ones once each; fresh ones are asked as long as less
+    than `fresh_share` of the answers were not cached. `settle_s` at the start is judged but not counted.
+    `cpus` pins the process.
+    """
+
+    host: str
+    port: int
+    heads: list[bytes]
+    hot: list[bytes]
+    fresh: list[bytes]
+    fresh_share: float
+    connections: int
+    seconds: float
+    settle_s: float = 0.3
+    rate: float = 0.0
+    cpus: list[int] = []
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """What a run saw. `latencies` are seconds as array('d') bytes, of answers after settling.
+
+    `requests` counts every answer, `counted` those after settling within `span_s`. `hot_values` holds
+    the distinct confidences of each hot body, `fresh_values` that of each fresh body asked, in order.
+    `errors` names what was not a 200 with a proper body; `stale` counts answers older than MAX_AGE_S.
+    """
+
+    requests: int = 0
+    counted: int = 0
+    not_cached: int = 0
+    span_s: float = 0.0
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+    latencies: bytes = b""
+    hot_values: list[list[float]] = []
+    fresh_values: list[tuple[int, float]] = []
+    errors: dict[str, int] = {}
+    stale: int = 0
+    unasked: bool = False
+
+
+class _Confidence(msgspec.Struct):
+    confidence: float
+    symbol: str
+    cached: bool
+    age_ms: int
+
+
+class _Connection:
+    __slots__ = ("body", "buffer", "free_at", "head", "index", "sent_at", "socket")
+
+    def __init__(self, address: tuple[str, int], head: bytes) -> None:
+        self.socket = socket.create_connection(address, timeout=SILENCE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.head = head
+        self.buffer = b""
+        self.body = b""
+        self.index = 0
+        self.sent_at = 0.0
+        self.free_at = 0.0
+
+    def answer(self) -> tuple[bytes, bytes] | None:
+        """Head (in lower case) and body once they have arrived whole; raises OSError at the peer's end."""
+        data = self.socket.recv(65_536)
+        if not data:
+            raise ConnectionResetError("the server closed the connection")
+        if self.buffer:
+            data = self.buffer + data
+        end = data.find(_END_OF_HEAD)
+        if end >= 0:
+            head = data[:end].lower()
+            at = head.find(b"content-length:")
+            length = int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else None])
+            if len(data) - end - 4 >= length:
+                self.buffer = b""
+                return head, data[end + 4 :]
+        self.buffer = data
+        return None
+
+
+class _Freshness:
+    """Judges from outside whether a cached answer was computed at most MAX_AGE_S before it was asked for.
+
+    Every computation is somebody's answer with `cached` false, and all askers are ours: so within
+    MAX_AGE_S before a cached answer's request, or later, an answer with `cached` false must arrive.
+    """
+
+    def __init__(self) -> None:
+        self._computed: dict[int, deque[float]] = {}
+        self._suspects: list[tuple[int, float, float]] = []
+
+    def computed(self, index: int, received_at: float) -> None:
+        self._computed.setdefault(index, deque(maxlen=1_000)).append(received_at)
+
+    def cached(self, index: int, sent_at: float, received_at: float) -> None:
+        times = self._computed.get(index)
+        if times is None or sent_at - times[-1] > MAX_AGE_S:
+            # The computing answer may still be on its way to us: judged at the end.
+            self._suspects.append((index, sent_at, received_at))
+
+    def stale(self, started_at: float) -> int:
+        """Cached answers whose computation nobody saw in time; values from before the start are allowed."""
+        count = 0
+        for index, sent_at, _received_at in self._suspects:
+            if sent_at - started_at <= MAX_AGE_S:
+                continue
+            times = self._computed.get(index, ())
+            if not any(sent_at - MAX_AGE_S <= at for at in times):
+                count += 1
+        return count
+
+
+class _Run:
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.outcome = Outcome(hot_values=[])
+        self.errors: Counter[str] = Counter()
+        self.freshness = _Freshness()
+        self.latencies = array.array("d")
+        self.hot_values: list[set[float]] = [set() for _ in plan.hot]
+        self.decode = msgspec.json.Decoder(_Confidence).decode
+        self.next_hot = 0
+        self.next_fresh = 0
+        self.fresh_in_flight = 0
+        self.counting_from = 0.0
+
+    def ask(self, connection: _Connection, started_at: float) -> None:
+        plan, outcome = self.plan, self.outcome
+        wanted = plan.fresh_share * (outcome.requests + plan.connections)
+        if plan.fresh and (not plan.hot or outcome.not_cached + self.fresh_in_flight < wanted):
+            if self.next_fresh >= len(plan.fresh):
+                outcome.unasked = True
+                self.next_fresh = 0
+            connection.index = -1 - self.next_fresh
+            connection.body = plan.fresh[self.next_fresh]
+            self.next_fresh += 1
+            self.fresh_in_flight += 1
+        else:
+            connection.index = self.next_hot
+            connection.body = plan.hot[self.next_hot]
+            self.next_hot = (self.next_hot + 1) % len(plan.hot)
+        body = connection.body
+        connection.sent_at = started_at
+        request = b"%b%d\r\n\r\n%b" % (connection.head, len(body), body)
+        if connection.socket.send(request) != len(request):
+            raise ConnectionError("a request did not fit the socket's buffer")
+
+    def judge(self, connection: _Connection, head: bytes, body: bytes, now: float) -> None:
+        outcome = self.outcome
+        outcome.requests += 1
+        index = connection.index
+        if index < 0:
+            self.fresh_in_flight -= 1
+        if now >= self.counting_from:
+            outcome.counted += 1
+            self.latencies.append(now - connection.sent_at)
+        if not head.startswith(b"http/1.1 200"):
+            self.errors[head[9:12].decode("latin-1")] += 1
+            return
+        try:
+            answer = self.decode(body)
+        except msgspec.DecodeError:
+            self.errors["body"] += 1
+            return
+        if b'"%b"' % answer.symbol.encode() not in connection.body:
+            self.errors["symbol"] += 1
+        if answer.cached:
+            if answer.age_ms > MAX_AGE_S * 1_000:
+                outcome.stale += 1
+            self.freshness.cached(index, connection.sent_at, now)
+        else:
+            outcome.not_cached += 1
+            self.freshness.computed(index, now)
+        if index < 0:
+            outcome.fresh_values.append((-1 - index, answer.confidence))
+        else:
+            self.hot_values[index].add(answer.confidence)
+
+    def run(self) -> Outcome:
+        plan = self.plan
+        address = (plan.host, plan.port)
+        connections = [
+            _Connection(address, plan.heads[number % len(plan.heads)]) for number in range(plan.connections)
+        ]
+        cpu = time.process_time()
+        began = time.perf_counter()
+        self.counting_from = began + plan.settle_s
+        with selectors.DefaultSelector() as selector:
+            for connection in connections:
+                selector.register(connection.socket, selectors.EVENT_READ, connection)
+            ended = (self._closed if plan.rate <= 0 else self._open)(selector, connections, began)
+        for connection in connections:
+            connection.socket.close()
+        outcome = self.outcome
+        outcome.wall_s = ended - began
+        outcome.span_s = ended - self.counting_from
+        outcome.cpu_s = time.process_time() - cpu
+        outcome.latencies = self.latencies.tobytes()
+        outcome.hot_values = [sorted(values) for values in self.hot_values]
+        outcome.errors = dict(self.errors)
+        outcome.stale += self.freshness.stale(began)
+        return outcome
+
+    def _closed(
+        self, selector: selectors.BaseSelector, connections: list[_Connection], began: float
+    ) -> float:
+        """Every connection always has one request under way; ends with the last answer of the time."""
+        ends = began + self.plan.seconds
+        clock: Callable[[], float] = time.perf_counter
+        for connection in connections:
+            self.ask(connection, clock())
+        while (now := clock()) < ends:
+            self._answers(selector, SILENCE_S, now, lambda connection: self.ask(connection, clock()))
+        return now
+
+    def _open(self, selector: selectors.BaseSelector, connections: list[_Connection], began: float) -> float:
+        """Requests fall due evenly; ends when the last one due has its answer."""
+        count = int(self.plan.rate * self.plan.seconds)
+        asked = 0
+        free = deque(connections)
+
+        def freed(connection: _Connection) -> None:
+            connection.free_at = time.perf_counter()
+            free.append(connection)
+
+        while asked < count or len(free) < len(connections):
+            now = time.perf_counter()
+            while free and asked < count and (due := began + asked / self.plan.rate) <= now:
+                connection = free.popleft()
+                # Where a connection was free, a late start is this process's own doing.
+                self.ask(connection, due if connection.free_at > due else time.perf_counter())
+                asked += 1
+            wait_s = began + asked / self.plan.rate - now if free and asked < count else SILENCE_S
+            if now - began > self.plan.seconds + SILENCE_S:
+                self.errors["unanswered"] += len(connections) - len(free)
+                break
+            self._answers(selector, max(0.0, wait_s), now, freed)
+        return time.perf_counter()
+
+    def _answers(
+        self,
+        selector: selectors.BaseSelector,
+        timeout_s: float,
+        now: float,
+        then: Callable[[_Connection], None],
+    ) -> None:
+        ready = selector.select(timeout_s)
+        if not ready and timeout_s >= SILENCE_S:
+            raise TimeoutError(f"no answer on any connection for {SILENCE_S:.0f} s")
+        for key, _ in ready:
+            connection: _Connection = key.data
+            whole = connection.answer()
+            if whole is not None:
+                self.judge(connection, *whole, time.perf_counter())
+                then(connection)
+
+
+def pin(cpus: list[int]) -> None:
+    """Keeps this process to `cpus`, where the system can do that."""
+    if cpus and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus)
+
+
+def main() -> None:
+    plan = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Plan)
+    pin(plan.cpus)
+    sys.stdout.buffer.write(msgspec.msgpack.encode(_Run(plan).run()))
+
+
+if __name__ == "__main__":
+    main()
