@@ -120,12 +120,13 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
     directory = state.data / "valkey"
     directory.mkdir(exist_ok=True)
     # Options by file: a password among the arguments could be read by everyone on the machine.
-    # It caches and counts only, so nothing of it is written to disk.
+    # It caches and counts only, so nothing of it is written to disk; and its one warning at a start is of
+    # memory for saving to disk. Options that it cannot read it tells on stderr all the same.
     options = directory / "valkey.conf"
     options.touch(mode=0o600)
     options.write_text(
         f'bind {HOST}\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\n'
-        f"tcp-backlog 1024\nmaxmemory 256mb\nmaxmemory-policy volatile-lru\n",
+        f"loglevel nothing\ntcp-backlog 1024\nmaxmemory 256mb\nmaxmemory-policy volatile-lru\n",
         encoding="ascii",
     )
     command = Command(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import RunningStack, running_stack
+from tests.e2e.running import RunningStack
+from tests.e2e.stacks import local_stack
 
 
 @contextmanager
@@ -32,5 +33,6 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    with _directory() as made, running_stack(made / "state") as running:
-        yield running
+    with _directory() as made, local_stack("up", made / "state") as started:
+        started.await_ready()
+        yield RunningStack(started.state)

@@ -1,14 +1,9 @@
-"""A stack as `make up` starts it, and what tests ask of it."""
+"""A running stack as its users meet it: clients with keys, and the license command."""
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,15 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-READY_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.e2e.stacks import ROOT
 
 
 @dataclass
@@ -81,38 +68,3 @@ class RunningStack:
         )
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
-
-
-@contextmanager
-def running_stack(state: Path, **settings: str) -> Iterator[RunningStack]:
-    """A stack on `state`, up while the block runs; afterwards it has stopped by itself."""
-    log_path = state.parent / f"{state.name}.log"
-    environment = os.environ | {"STATE": str(state), "PORT": str(free_port())} | settings
-    with log_path.open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "local", "up"],
-            cwd=ROOT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        try:
-            _await_file(state / "stack.json", process, log_path)
-            yield RunningStack(state)
-        finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
-    assert process.returncode == 0, log_path.read_text()
-
-
-def _await_file(path: Path, process: "subprocess.Popen[bytes]", log_path: Path) -> None:
-    deadline = time.monotonic() + READY_TIMEOUT_S
-    while not path.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"the stack did not start:\n{log_path.read_text()}")
-        time.sleep(0.05)

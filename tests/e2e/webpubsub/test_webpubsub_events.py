@@ -4,9 +4,8 @@ import asyncio
 import hashlib
 import hmac
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import pytest
@@ -84,10 +83,8 @@ async def handler(handler_port: int) -> AsyncIterator[Handler]:
 
 
 @pytest.fixture
-def server(handler_port: int, tmp_path: Path) -> Iterator[StandIn]:
-    started = StandIn(
-        tmp_path / "log", "--upstream-url", f"http://127.0.0.1:{handler_port}/{{hub}}/{{event}}"
-    )
+def server(handler_port: int, start_stand_in: Callable[..., StandIn]) -> Iterator[StandIn]:
+    started = start_stand_in("--upstream-url", f"http://127.0.0.1:{handler_port}/{{hub}}/{{event}}")
     yield started
     assert started.stop() == 0
 
@@ -281,10 +278,9 @@ async def test_disconnected_comes_when_the_connection_ends_not_when_its_socket_d
 
 
 async def test_only_the_events_asked_for_are_sent(
-    handler: Handler, handler_port: int, tmp_path: Path
+    handler: Handler, handler_port: int, start_stand_in: Callable[..., StandIn]
 ) -> None:
-    server = StandIn(
-        tmp_path / "other",
+    server = start_stand_in(
         "--upstream-url",
         f"http://127.0.0.1:{handler_port}/",
         "--upstream-events",

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -99,8 +99,10 @@ async def test_recovery_loses_and_doubles_nothing(
     assert heard["connected"] == 1
 
 
-async def test_a_refused_recovery_starts_anew_and_joins_again(modules: Path, tmp_path: Path) -> None:
-    server = StandIn(tmp_path / "log")
+async def test_a_refused_recovery_starts_anew_and_joins_again(
+    modules: Path, start_stand_in: Callable[..., StandIn]
+) -> None:
+    server = start_stand_in()
     with server.service("signals") as service:
         async with _client(modules, "restart", url=server.url("signals", role=ALL_ROLES)) as script:
             assert await script.next() == {"event": "joined"}

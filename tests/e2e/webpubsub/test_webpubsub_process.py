@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,8 +57,10 @@ def test_what_stops_the_start_is_said_in_a_line(
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
-async def test_a_stop_tells_the_clients_and_exits_with_0(tmp_path: Path, name: str) -> None:
-    server = StandIn(tmp_path / "log")
+async def test_a_stop_tells_the_clients_and_exits_with_0(
+    start_stand_in: Callable[..., StandIn], name: str
+) -> None:
+    server = start_stand_in()
     async with dialing(server, HUB) as dial:
         clients = [await dial.json(), await dial.reliable()]
         server.process.send_signal(signal.Signals[name])
@@ -66,17 +69,19 @@ async def test_a_stop_tells_the_clients_and_exits_with_0(tmp_path: Path, name: s
     assert server.log.read_text() == ""
 
 
-async def test_the_key_from_a_file(tmp_path: Path) -> None:
+async def test_the_key_from_a_file(start_stand_in: Callable[..., StandIn], tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("f" * 40 + "\n")
-    server = StandIn(tmp_path / "log", "--access-key-file", str(key))
+    server = start_stand_in("--access-key-file", str(key))
     server.key = "f" * 40
     server.service(HUB).send_to_all({})
     assert server.stop() == 0
 
 
-async def test_after_a_kill_the_same_port_serves_and_refuses_recovery(tmp_path: Path) -> None:
-    server = StandIn(tmp_path / "log")
+async def test_after_a_kill_the_same_port_serves_and_refuses_recovery(
+    start_stand_in: Callable[..., StandIn],
+) -> None:
+    server = start_stand_in()
     async with dialing(server, HUB) as dial:
         client = await dial.reliable(role=ALL_ROLES)
         server.kill()
@@ -89,8 +94,10 @@ async def test_after_a_kill_the_same_port_serves_and_refuses_recovery(tmp_path: 
     assert server.log.read_text() == ""
 
 
-async def test_ten_seconds_standing_still_lose_nobody_and_nothing(tmp_path: Path) -> None:
-    server = StandIn(tmp_path / "log")
+async def test_ten_seconds_standing_still_lose_nobody_and_nothing(
+    start_stand_in: Callable[..., StandIn],
+) -> None:
+    server = start_stand_in()
     service = server.service(HUB)
     async with dialing(server, HUB) as dial:
         kept = await dial.reliable(**{"webpubsub.group": "g"})
@@ -112,8 +119,8 @@ async def test_ten_seconds_standing_still_lose_nobody_and_nothing(tmp_path: Path
     assert server.log.read_text() == ""
 
 
-async def test_a_hundred_clients_come_at_once_and_go(tmp_path: Path) -> None:
-    server = StandIn(tmp_path / "log")
+async def test_a_hundred_clients_come_at_once_and_go(start_stand_in: Callable[..., StandIn]) -> None:
+    server = start_stand_in()
     with server.service(HUB) as service:
         async with dialing(server, HUB) as dial:
             url = server.url(HUB, **{"webpubsub.group": "g"})

@@ -5,7 +5,6 @@ import gc
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,11 +149,11 @@ def test_threaded_recovery_loses_and_doubles_nothing(
 
 
 def test_threaded_refused_recovery_starts_anew_and_rejoins(
-    stand_in: StandIn, proxy: CuttingProxy, tmp_path: Path
+    stand_in: StandIn, proxy: CuttingProxy, start_stand_in: Callable[..., StandIn]
 ) -> None:
     """Another server takes over without a gap: where nothing listens, this client hangs in Recovering."""
     heard, server = Heard(), stand_in
-    other = StandIn(tmp_path / "log")
+    other = start_stand_in()
     with (
         threaded(lambda: proxy.through(server.url("signals", role=ALL_ROLES)), heard) as client,
         other.service("signals") as service,
@@ -267,8 +266,8 @@ async def test_aio_recovery_loses_and_doubles_nothing(
     assert proxy.accepted >= 2
 
 
-async def test_aio_refused_recovery_starts_anew_and_rejoins(tmp_path_factory: pytest.TempPathFactory) -> None:
-    server = StandIn(tmp_path_factory.mktemp("refused") / "log")
+async def test_aio_refused_recovery_starts_anew_and_rejoins(start_stand_in: Callable[..., StandIn]) -> None:
+    server = start_stand_in()
     heard = AsyncHeard()
     async for client in _aio(lambda: server.url("signals", role=ALL_ROLES), heard):
         await client.join_group("g")

@@ -1,0 +1,31 @@
+"""A bare echo: the answer of a confidence request, and nothing done for it.
+
+    python -m local.host http --app loadtests.baseline.echo:app
+
+The same host, the same function model, the same headers and as many bytes as the real answer: what is
+between the two is the cost of the confidence itself.
+"""
+
+import azure.functions as func
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+
+_BODY = (
+    b'{"confidence":0.6137,"symbol":"ES","signal_type":"LONG","strategy":"vwap_bounce",'
+    b'"model_version":"vwap_bounce-20251013T140000Z-1f9a0c3d","basis":"model","cached":true,"age_ms":1012}'
+)
+_HEADERS = {
+    "x-request-id": "8d5f1c3a9b7e4f60a2c4e6f8091b3d57",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "RateLimit": '"default";r=9999;t=60',
+    "RateLimit-Policy": '"default";q=10000;w=60',
+}
+
+
+@app.function_name("get_confidence")
+@app.route("ml/get_confidence", methods=["POST"])
+async def get_confidence(req: func.HttpRequest) -> func.HttpResponse:
+    """Reads the body, as every function must, and answers."""
+    req.get_body()
+    return func.HttpResponse(_BODY, headers=_HEADERS, mimetype="application/json", charset="utf-8")
