@@ -23,19 +23,19 @@ class ConfidenceBatch(msgspec.Struct, frozen=True):
 async def get_confidence(call: Call) -> Answer:
     """The calibrated probability that the signalled side makes money, for one market state."""
     services = call.services
-    services.counters.add("confidence_asked")
-    state, problem = None, None
+    state, key, problem = None, None, None
     try:
         state = decode_state(call.body())
+        key = await services.confidence.cache_key(state)
     except SignalCloudError as error:
         # The key is judged first: who may not ask is not told what was wrong with the question.
         problem = error
-    key = await services.confidence.cache_key(state) if state is not None else None
     admitted = await services.access.admit(call.authorization, "bot", confidence_key=key)
     call.rate, call.grant = admitted.rate, admitted.grant
-    if state is None:
-        assert problem is not None
+    services.counters.add("confidence_asked")
+    if problem is not None:
         raise problem
+    assert state is not None
     try:
         call.licensed_symbol(state.symbol)
     except Forbidden:

@@ -8,13 +8,16 @@ import msgspec
 
 from functions.confidence import ConfidenceBatch
 from functions.realtime import NegotiateRequest
+from functions.signals import MAX_IDEMPOTENCY_KEY
 from functions.trades import TradesRequest
-from functions.web import STATUS_OF_CODE, Problem
+from functions.web import HEALTH_TYPE, JSON_TYPE, PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.limits import MAX_SEQUENCE
 from shared.domain.messages import SignalMessage
 from shared.domain.performance import Performance
 from shared.domain.strategies import MAX_STATES_PER_REQUEST, Feature, all_strategies
 from shared.domain.trades import Trade
+from shared.services import signals, trades
 from shared.services.health import Readiness
 from shared.services.licenses import OwnLicense
 from shared.services.realtime import ClientAccess
@@ -36,7 +39,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: tuple[Any, ...] = ()
     body_required: bool = True
     parameters: tuple[str, ...] = ()
-    status: int = 200
+    # By status: what each says beside the problems of `codes`.
+    statuses: tuple[tuple[int, str], ...] = ((200, "Done"),)
+    media_type: str = JSON_TYPE
     codes: tuple[str, ...] = ()
 
 
@@ -50,6 +55,12 @@ _READ = (*_ADMISSION, "validation_failed", "unknown_field", "database_unavailabl
 MARKET_STATE = "MarketState"
 MARKET_STATES = "MarketStates"
 
+
+def _limit(most: int) -> dict[str, Any]:
+    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": 100}
+    return {"name": "limit", "description": "How many at most.", "schema": schema}
+
+
 _SYMBOL: dict[str, Any] = {
     "description": "One symbol.",
     "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
@@ -60,11 +71,14 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "symbol!": _SYMBOL | {"required": True},
     "after": {
         "description": "The last sequence already seen; signals behind it are returned.",
-        "schema": {"type": "integer", "minimum": 0, "default": 0},
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEQUENCE, "default": 0},
     },
-    "limit": {
-        "description": "How many at most.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    "limit": _limit(trades.MAX_PAGE),
+    "signals_limit": _limit(signals.MAX_PAGE),
+    "idempotency-key": {
+        "in": "header",
+        "description": "The publisher's own name for this signal; sent again, it gives the same signal.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
     },
     "since": {
         "description": "Trades with exit_at from this time on.",
@@ -134,7 +148,7 @@ OPERATIONS = (
         id="getSignals",
         summary="Signals of one symbol in sequence order",
         scope="bot",
-        parameters=("symbol!", "after", "limit"),
+        parameters=("symbol!", "after", "signals_limit"),
         answer=SignalPage,
         codes=(*_READ, "symbol_not_licensed"),
     ),
@@ -142,11 +156,12 @@ OPERATIONS = (
         method="post",
         path="/signals",
         id="postSignals",
-        summary="Publish a signal; 200 instead of 201 where the Idempotency-Key was used before",
+        summary="Publish a signal; once for each Idempotency-Key",
         scope="publisher",
         body=(SignalRequest,),
+        parameters=("idempotency-key",),
         answer=SignalMessage,
-        status=201,
+        statuses=((201, "Published"), (200, "The Idempotency-Key made this signal before")),
         codes=(*_WRITE, "conflict"),
     ),
     Operation(
@@ -195,6 +210,7 @@ OPERATIONS = (
         summary="Liveness",
         scope=None,
         answer=dict[str, str],
+        media_type=HEALTH_TYPE,
     ),
     Operation(
         method="get",
@@ -203,6 +219,8 @@ OPERATIONS = (
         summary="Every dependency, with its latency; 503 when one fails",
         scope=None,
         answer=Readiness,
+        statuses=((200, "Ready"), (503, "A check fails that nothing works without")),
+        media_type=HEALTH_TYPE,
     ),
     Operation(
         method="get",
@@ -235,7 +253,12 @@ def document() -> dict[str, Any]:
     one = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_STATES_PER_REQUEST}
     refs[MARKET_STATE] = one
-    refs[MARKET_STATES] = {"type": "object", "properties": {"states": many}, "required": ["states"]}
+    refs[MARKET_STATES] = {
+        "type": "object",
+        "properties": {"states": many},
+        "required": ["states"],
+        "additionalProperties": False,
+    }
     paths: dict[str, dict[str, Any]] = {}
     for each in OPERATIONS:
         paths.setdefault(each.path, {})[each.method] = _operation(each, refs)
@@ -292,7 +315,11 @@ def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str,
     described: dict[str, Any] = {
         "operationId": each.id,
         "summary": each.summary,
-        "responses": {str(each.status): _response(refs[each.answer], "Done")} | _problems(each.codes),
+        "responses": {
+            str(status): _response(refs[each.answer], description, each.media_type)
+            for status, description in each.statuses
+        }
+        | _problems(each.codes),
         "security": [{"apiKey": []}] if each.scope else [],
     }
     if each.scope:
@@ -308,15 +335,15 @@ def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str,
     return described
 
 
-def _response(schema: Mapping[str, Any], description: str) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
+def _response(schema: Mapping[str, Any], description: str, media_type: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": schema}}}
 
 
 def _problems(codes: tuple[str, ...]) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     for code in codes:
         by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         str(status): {"description": ", ".join(names), "content": content}
         for status, names in sorted(by_status.items())

@@ -3,12 +3,11 @@
 import azure.functions as func
 
 from functions.openapi import allowed_methods, document
-from functions.web import Answer, Call, endpoint
+from functions.web import HEALTH_TYPE, Answer, Call, endpoint
 from shared.errors import MethodNotAllowed, NotFound
 
 blueprint = func.Blueprint()
 
-HEALTH_TYPE = "application/health+json"
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
 

@@ -1,10 +1,13 @@
 """How a bot gets onto the hub."""
 
+from typing import Annotated
+
 import azure.functions as func
 import msgspec
 
 from functions.web import Answer, Call, endpoint
 from shared.domain.bars import Symbol
+from shared.domain.licenses import MAX_SYMBOLS
 from shared.services.trades import symbol_not_licensed
 
 blueprint = func.Blueprint()
@@ -13,7 +16,7 @@ blueprint = func.Blueprint()
 class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The symbols wanted; all that the license covers if left out."""
 
-    symbols: list[Symbol] | None = None
+    symbols: Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS)] | None = None
 
 
 @blueprint.function_name("negotiate")

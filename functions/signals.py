@@ -3,10 +3,10 @@
 import azure.functions as func
 
 from functions.web import Answer, Call, endpoint
+from shared.domain.limits import MAX_SEQUENCE
 from shared.errors import FieldError, ValidationFailed
 from shared.services.signals import MAX_PAGE, BarsRequest, SignalRequest
 
-MAX_SEQUENCE = 2**62
 MAX_IDEMPOTENCY_KEY = 128
 
 blueprint = func.Blueprint()

@@ -59,6 +59,6 @@ async def get_performance(call: Call) -> Answer:
 def _trades(call: Call) -> list[Trade]:
     try:
         bare = msgspec.json.decode(call.body(), type=_Shape).trades is msgspec.UNSET
-    except msgspec.MsgspecError:
-        bare = False
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        bare = False  # refused below, with its reason
     return [call.decoded(Trade)] if bare else call.decoded(TradesRequest).trades

@@ -15,7 +15,7 @@ import azure.functions as func
 import msgspec
 
 from shared.container import Container, container
-from shared.domain.decoding import decode
+from shared.domain.decoding import MAX_ERRORS, decode
 from shared.domain.licenses import Grant, Scope
 from shared.domain.limits import AWARE_TIME
 from shared.domain.rate_limit import (
@@ -26,6 +26,7 @@ from shared.domain.rate_limit import (
 )
 from shared.errors import (
     BodyTooLarge,
+    ConfigurationError,
     FieldError,
     MethodNotAllowed,
     SignalCloudError,
@@ -37,6 +38,8 @@ from shared.services.trades import symbol_not_licensed
 MAX_BODY_BYTES = 1024 * 1024
 PROBLEM_TYPE = "application/problem+json"
 JSON_TYPE = "application/json"
+HEALTH_TYPE = "application/health+json"
+OUR_FAULT = "Something failed on our side; try again."
 
 STATUS_OF_CODE = {
     "malformed_json": 400,
@@ -148,10 +151,10 @@ class Query:
 
     def __init__(self, params: Any, known: Sequence[str]) -> None:
         self._params = params
+        strangers = [name for name in params if name not in known]
         self._problems = [
             FieldError(name[:64], "unknown_field", f"Known parameters: {', '.join(known) or 'none'}.")
-            for name in params
-            if name not in known
+            for name in strangers[:MAX_ERRORS]
         ]
 
     def text(self, name: str, max_length: int = 200) -> str | None:
@@ -213,6 +216,9 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
             call = Call(req, container(), request_id)
             call.services.counters.add("requests")
             answer = await handler(call)
+        except ConfigurationError as error:
+            log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - says it all
+            answer = _problem(SignalCloudError(OUR_FAULT), request_id)
         except SignalCloudError as error:
             if call is not None and isinstance(error, RateLimitReached):
                 call.rate = error.rate
@@ -220,7 +226,7 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
         except Exception:
             # The last line of defence: a defect of ours, told without its insides.
             log.exception("unhandled error, request %s", request_id)
-            answer = _problem(SignalCloudError("Something failed on our side; try again."), request_id)
+            answer = _problem(SignalCloudError(OUR_FAULT), request_id)
         return _response(answer, request_id, call)
 
     # Not functools.wraps: the worker would follow __wrapped__ and look for a parameter named `call`.

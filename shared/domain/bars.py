@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared.domain.limits import is_storable
 from shared.errors import FieldError
 
 BAR_INTERVAL = timedelta(minutes=1)
@@ -74,9 +75,9 @@ def bar_problems(bar: Bar) -> list[FieldError]:
 
 
 def _price_problems(field: str, price: Decimal) -> list[FieldError]:
-    if not price.is_finite() or abs(price) > MAX_PRICE:
+    if not price.is_finite() or not -MAX_PRICE <= price <= MAX_PRICE:
         return [FieldError(field, "out_of_range", f"Must be a number from -{MAX_PRICE} to {MAX_PRICE}.")]
-    if price != price.quantize(_FINEST):
+    if not is_storable(price) or price != price.quantize(_FINEST):
         return [FieldError(field, "out_of_range", f"Must have at most {MAX_PRICE_DECIMALS} decimals.")]
     return []
 

@@ -60,12 +60,26 @@ def _whole(error: msgspec.ValidationError) -> FieldError:
     return FieldError("", "wrong_type", f"{error}.")
 
 
+@cache
+def _declared(kind: Any) -> tuple[dict[str, Any], dict[str, msgspec.structs.FieldInfo]]:
+    """The type hints of a struct by attribute, and its fields by their name in JSON."""
+    hints = get_type_hints(kind, include_extras=True)
+    return hints, {field.encode_name: field for field in msgspec.structs.fields(kind)}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    try:
+        msgspec.convert(value, kind, strict=True)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
 def _walk(value: Any, kind: Any, prefix: str) -> Iterator[FieldError]:
     if not isinstance(value, Mapping):
         yield FieldError(prefix.rstrip("."), "wrong_type", "Expected a JSON object here.")
         return
-    hints = get_type_hints(kind, include_extras=True)
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    hints, fields = _declared(kind)
     if kind.__struct_config__.forbid_unknown_fields:
         for name in value:
             if name not in fields:
@@ -84,7 +98,9 @@ def _walk_value(value: Any, hint: Any, path: str) -> Iterator[FieldError]:
         inner = _struct_inside(hint)
         if inner is not None and isinstance(value, list):
             for index, item in enumerate(value):
-                yield from _walk(item, inner, f"{path}[{index}].")
+                # A thousand good items must not make the one bad one slow to find.
+                if not _fits(item, inner):
+                    yield from _walk(item, inner, f"{path}[{index}].")
         elif inner is not None and isinstance(value, Mapping):
             yield from _walk(value, inner, f"{path}.")
         else:

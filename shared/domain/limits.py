@@ -5,6 +5,8 @@ from decimal import Decimal
 
 MAX_NUMBER = Decimal(10) ** 9
 MAX_DECIMALS = 8
+# Decades beyond any symbol's, and of few enough digits for every JSON reader to keep.
+MAX_SEQUENCE = 10**15
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 FINITE_NUMBER = f"Expected a finite number within 10^9 of zero, with at most {MAX_DECIMALS} decimals."
@@ -14,7 +16,9 @@ PAST_TIME = "Expected a time from the year 2000 on and not in the future."
 
 def is_storable(number: Decimal) -> bool:
     """Whether `number` is finite and fits the numeric columns without rounding."""
-    if not number.is_finite() or abs(number) > MAX_NUMBER:
+    # Compared, never computed with: abs() of 1e1000000 overflows the decimal context.
+    if not number.is_finite() or not -MAX_NUMBER <= number <= MAX_NUMBER:
         return False
     exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and -exponent <= MAX_DECIMALS
+    # From above too, for 0e1000000 is zero, but no text that Postgres reads.
+    return isinstance(exponent, int) and -MAX_DECIMALS <= exponent <= MAX_NUMBER.adjusted()

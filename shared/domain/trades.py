@@ -8,7 +8,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.domain.bars import Symbol
-from shared.domain.limits import AWARE_TIME, EARLIEST, FINITE_NUMBER, PAST_TIME, is_storable
+from shared.domain.limits import (
+    AWARE_TIME,
+    EARLIEST,
+    FINITE_NUMBER,
+    MAX_SEQUENCE,
+    PAST_TIME,
+    is_storable,
+)
 from shared.domain.signals import Side
 from shared.errors import FieldError
 
@@ -38,9 +45,9 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     exit_at: datetime
     pnl: Decimal
     fees: Decimal = Decimal(0)
-    signal_sequence: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    signal_sequence: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQUENCE)] | None = None
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    model_version: Annotated[str, msgspec.Meta(max_length=128)] | None = None
+    model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")] | None = None
     features: dict[str, FeatureValue] | None = None
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -9,18 +10,25 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.messages import HUB, HeartbeatMessage, RevokedMessage, group_of
+from shared.domain.messages import HeartbeatMessage, RevokedMessage, group_of
 from shared.errors import Unavailable
 
 TOKEN_LIFETIME = timedelta(hours=1)
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
-# One turn holds its symbol's lock; a bounded batch keeps the turn short when a backlog is long.
+# One turn holds its symbol's lock and marks what was sent in one transaction, which the database ends
+# after 30 s: bounded in number and, where the hub is slow, in time, or a turn's marks would be lost.
 BATCH = 100
+TURN_S = 10.0
+# After a failed send, how long nobody's request tries again: a hub that hangs costs seconds a try. The
+# relay goes on trying meanwhile.
+PAUSE_S = 5.0
 
 log = logging.getLogger(__name__)
 
 
 class Hub(Protocol):
+    @property
+    def hub(self) -> str: ...
     async def send_to_group(self, group: str, payload: bytes) -> None: ...
     async def send_to_user(self, user_id: str, payload: bytes) -> None: ...
     async def close_user(self, user_id: str, reason: str) -> None: ...
@@ -77,23 +85,50 @@ class RealtimeService:
         self._now = now
         self._universe = tuple(universe)
         self._failing = False
+        self._paused_until = float("-inf")  # on the loop's clock
+        self._sending: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._next: dict[str, asyncio.Task[int]] = {}
 
     async def drain(self, symbol: str) -> int:
-        """Sends what the symbol's outbox holds, in order; returns how many. The rest waits for the relay."""
+        """Sends what the symbol's outbox holds, in order; returns how many. The rest waits for the relay.
+
+        In this process one drain of a symbol runs and one more waits, for all who asked meanwhile: however
+        many publish while the hub hangs, they hold one database connection and not one each. After a
+        failed send nothing is tried for PAUSE_S.
+        """
+        waiting = self._next.get(symbol)
+        if waiting is None:
+            waiting = self._next[symbol] = asyncio.create_task(self._drain_next(symbol))
+        # Shielded: a caller that goes away must not take the others' drain with it.
+        return await asyncio.shield(waiting)
+
+    async def _drain_next(self, symbol: str) -> int:
+        async with self._sending[symbol]:
+            # Whoever asks from here on may have stored something that this drain does not see.
+            del self._next[symbol]
+            if asyncio.get_running_loop().time() < self._paused_until:
+                return 0
+            return await self._drain(symbol)
+
+    async def _drain(self, symbol: str) -> int:
+        clock = asyncio.get_running_loop().time
         sent = 0
         while True:
             async with self._outbox.turn(symbol, limit=BATCH) as turn:
-                entries = turn.entries
-                for entry in entries:
+                ends_at, before = clock() + TURN_S, sent
+                for entry in turn.entries:
                     if not await self._send(symbol, entry.payload):
                         return sent
                     await turn.sent(entry.sequence)
                     sent += 1
-            if len(entries) < BATCH:
+                    if clock() >= ends_at:
+                        break
+            if sent - before < BATCH and sent - before == len(turn.entries):
                 return sent
 
     async def relay(self) -> int:
         """One bounded run over all symbols with unsent messages; returns how many went out."""
+        self._paused_until = float("-inf")
         symbols = await self._outbox.pending()
         return sum(await asyncio.gather(*(self.drain(symbol) for symbol in symbols)))
 
@@ -108,7 +143,7 @@ class RealtimeService:
     async def client_access(self, user_id: str, symbols: Sequence[str]) -> ClientAccess:
         groups = [group_of(symbol) for symbol in symbols]
         url = await self._hub.client_access_url(user_id, groups, TOKEN_LIFETIME)
-        return ClientAccess(url, HUB, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
+        return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
 
     async def close_user(self, user_id: str, reason: str) -> None:
         """Tells every connection of one key that it has ended, then closes them; raises Unavailable.
@@ -123,11 +158,13 @@ class RealtimeService:
         try:
             await self._hub.send_to_group(group_of(symbol), payload)
         except Unavailable as error:
+            self._paused_until = asyncio.get_running_loop().time() + PAUSE_S
             if not self._failing:
                 self._failing = True
                 log.warning("realtime service away, messages wait in the outbox: %s", error.internal)
             return False
         if self._failing:
             self._failing = False
+            self._paused_until = float("-inf")
             log.info("realtime service is back")
         return True

@@ -21,6 +21,8 @@ MAX_LIFETIME = timedelta(days=1)
 # A bar or signal may be stamped by a clock that runs a little ahead of ours.
 CLOCK_SKEW = timedelta(seconds=5)
 
+FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
+
 log = logging.getLogger(__name__)
 
 
@@ -54,7 +56,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     target_price: Decimal | None = None
     event_at: datetime | None = None
     expires_at: datetime | None = None
-    features: Annotated[dict[str, float], msgspec.Meta(max_length=32)] = {}
+    features: Annotated[dict[FeatureName, float], msgspec.Meta(max_length=32)] = {}
 
 
 class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,7 +78,10 @@ class BarsReport(msgspec.Struct, frozen=True):
 
 
 class SignalPage(msgspec.Struct, frozen=True):
-    """Signals in sequence order; ask again with `after=next_after` until it equals `last_sequence`."""
+    """Signals in sequence order; ask again with `after=next_after` until it equals `last_sequence`.
+
+    Where nothing is left behind `after`, be it past retention or past the end, the two are equal.
+    """
 
     symbol: str
     signals: list[SignalMessage]
@@ -143,9 +148,10 @@ class SignalService:
         return message_of(signal), new
 
     async def page(self, symbol: str, after: int, limit: int) -> SignalPage:
-        signals = await self._store.list(symbol, after=after, limit=limit)
+        # The last sequence first: what is published in between is then listed, and never skipped.
         last = (await self._store.last_sequences([symbol])).get(symbol, 0)
-        next_after = signals[-1].sequence if signals else after
+        signals = await self._store.list(symbol, after=after, limit=limit)
+        next_after = signals[-1].sequence if signals else last
         return SignalPage(
             symbol, [message_of(signal) for signal in signals], next_after, max(last, next_after)
         )
@@ -242,7 +248,8 @@ def _signal_problems(request: SignalRequest, event_at: datetime, now: datetime) 
     if request.expires_at is not None:
         if request.kind == "exit":
             found.append(FieldError("expires_at", "out_of_range", "An exit never expires; leave this out."))
-        elif not event_at < request.expires_at <= event_at + MAX_LIFETIME:
+        # A difference, because a sum would overflow in the year 9999.
+        elif not timedelta() < request.expires_at - event_at <= MAX_LIFETIME:
             found.append(
                 FieldError("expires_at", "out_of_range", "Expected a time within a day after event_at.")
             )

@@ -12,6 +12,7 @@ from shared.domain.field_checks import check_features, check_strategy
 from shared.domain.licenses import Grant
 from shared.domain.performance import Performance
 from shared.domain.trades import (
+    MAX_TRADE_ERRORS,
     MAX_TRADES_PER_REQUEST,
     RecordedTrade,
     StoredTrade,
@@ -119,9 +120,12 @@ class TradeService:
             raise ValidationFailed((FieldError("trades", "out_of_range", "Expected at least one trade."),))
         problems = list(check_trades(trades, self._now()))
         for index, trade in enumerate(trades):
+            # Naming a strange field is slow, and a report may hold thousands of them.
+            if len(problems) >= MAX_TRADE_ERRORS:
+                break
             problems.extend(feature_problems(trade, f"trades[{index}]."))
         if problems:
-            raise ValidationFailed(tuple(problems[:50]))
+            raise ValidationFailed(tuple(problems[:MAX_TRADE_ERRORS]))
         unlicensed = {
             trade.symbol: f"trades[{index}].symbol"
             for index, trade in enumerate(trades)

@@ -35,9 +35,17 @@ def translated() -> Iterator[None]:
     """Driver errors as ours: away, or data that the schema refuses. Anything else is a defect and passes."""
     try:
         yield
-    except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable) as error:
+    except (
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.TransactionTimeout,
+    ) as error:
         raise _unavailable("The database took too long. Try again.", error) from error
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.ReadOnlySqlTransaction,  # during a failover, and on a full disk
+    ) as error:
         raise _unavailable("The database cannot be reached just now. Try again.", error) from error
     except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
         refused = error.diag.constraint_name or error.diag.message_primary

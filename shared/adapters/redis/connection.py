@@ -55,6 +55,7 @@ class SharedConnection:
         self._away_since: float | None = None
         self._retry_at = 0.0
         self._attempt: asyncio.Task[None] | None = None
+        self._dropping: asyncio.Task[None] | None = None
         self.outage_count = 0
         self.error_count = 0
         self._next_refusal_log = 0.0
@@ -95,6 +96,8 @@ class SharedConnection:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._dropping is not None:
+            await self._dropping
         await self._drop(_unavailable("closed"))
 
     async def _write(self) -> None:
@@ -165,7 +168,7 @@ class SharedConnection:
             self._watchdog = None
             error = TimeoutError(f"no answer within {self._socket_timeout_s:g} s")
             self._begin_outage(error)
-            self._attempt = asyncio.get_running_loop().create_task(self._drop(error))
+            self._dropping = asyncio.get_running_loop().create_task(self._drop(error))
         else:
             self._watch()
 
