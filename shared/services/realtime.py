@@ -115,15 +115,18 @@ class RealtimeService:
         sent = 0
         while True:
             async with self._outbox.turn(symbol, limit=BATCH) as turn:
-                ends_at, before = clock() + TURN_S, sent
+                ends_at = clock() + TURN_S
                 for entry in turn.entries:
                     if not await self._send(symbol, entry.payload):
                         return sent
                     await turn.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:
+                        more = True
                         break
-            if sent - before < BATCH and sent - before == len(turn.entries):
+                else:
+                    more = len(turn.entries) == BATCH
+            if not more:
                 return sent
 
     async def relay(self) -> int:

@@ -30,6 +30,7 @@ def stack(
     monkeypatch.setenv("STATE", str(tmp_path))
     hub_url = f"http://127.0.0.1:{free_port()}"
     content = {
+        "hub": "signals",
         "database_url": "postgresql://127.0.0.1/unused",
         "redis_url": redis_url,
         "tables_connection_string": tables_connection_string,

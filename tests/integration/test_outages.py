@@ -98,6 +98,8 @@ async def test_an_unknown_key_stays_closed_but_retryable(
 
 
 @pytest.mark.usefixtures("everything_away")
-async def test_a_confidence_without_any_model_known_is_retryable() -> None:
+async def test_a_confidence_is_retryable_and_its_key_is_judged_first() -> None:
     response = await call("get_confidence", "POST", "ml/get_confidence", STATE, key=KEY)
-    assert (response.status_code, json.loads(response.get_body())["code"]) == (503, "database_unavailable")
+    assert (response.status_code, json.loads(response.get_body())["code"]) == (503, "key_store_unavailable")
+    response = await call("get_confidence", "POST", "ml/get_confidence", STATE)
+    assert (response.status_code, json.loads(response.get_body())["code"]) == (401, "key_missing")

@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from local.embedded_postgres import EmbeddedPostgres
 from shared.adapters.postgres import Database
+from shared.adapters.postgres import database as database_module
 from shared.adapters.postgres.migrations import migrate
 from shared.errors import InvalidInput, Unavailable
 from tests.integration.servers import free_port
@@ -225,3 +226,23 @@ async def test_a_database_without_migrations_is_told_apart_from_one_that_is_away
     database = Database(make_conninfo(empty_database_url), role="signal_functions", pool_size=1)
     await database.ping()
     await database.close()
+
+
+async def test_a_transaction_that_took_too_long_is_unavailable(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "TRANSACTION_TIMEOUT_MS", 200)
+    with pytest.raises(Unavailable):
+        async with database.transaction() as connection:
+            await asyncio.sleep(0.4)
+            await connection.execute("select 1")
+    await database.ping()
+
+
+async def test_a_server_that_takes_no_writes_is_unavailable(database: Database) -> None:
+    with pytest.raises(Unavailable):
+        async with database.transaction() as connection:
+            await connection.execute("set transaction read only")
+            await connection.execute(
+                "insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce')"
+            )

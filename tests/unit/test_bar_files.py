@@ -135,3 +135,10 @@ def test_reads_the_real_file() -> None:
 
 def test_a_negative_price_may_be_stored() -> None:
     assert bar_problems(bar(utc("2020-04-20T18:29"), Decimal("-37.63"), low=Decimal("-40.32"))) == []
+
+
+@pytest.mark.parametrize("price", ["1e1000000", "-1e1000000", "0e-1000000", "1.0000000000", "NaN"])
+def test_a_price_that_cannot_be_stored_is_named(price: str) -> None:
+    odd = Decimal(price)
+    bad = Bar(utc("2025-10-14T14:00"), Decimal(1), Decimal(1), Decimal(1), odd, 1)
+    assert [problem.field for problem in bar_problems(bad)] == ["close"]

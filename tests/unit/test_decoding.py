@@ -1,5 +1,7 @@
 """Every bad field is named, and nothing that is sent makes the decoder fail otherwise."""
 
+import time
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -55,6 +57,20 @@ def test_only_unknown_fields_narrow_the_code_and_suggest_the_name() -> None:
         decode(msgspec.json.encode({"trades": [{**GOOD, "sybmol": "ES"}]}), Report)
     assert caught.value.code == "unknown_field"
     assert "did you mean 'symbol'?" in caught.value.errors[0].message
+
+
+def test_what_postgres_cannot_hold_is_refused_by_field() -> None:
+    bad = {**GOOD, "signal_sequence": 2**63, "model_version": "a\0b"}
+    assert problems({"trades": [bad]}) == {
+        "trades[0].signal_sequence": "out_of_range",
+        "trades[0].model_version": "invalid_format",
+    }
+
+
+def test_one_bad_item_behind_thousands_of_good_ones_is_found_fast() -> None:
+    began = time.process_time()
+    assert problems({"trades": [GOOD] * 5_000 + [{}]})["trades[5000].pnl"] == "missing"
+    assert time.process_time() - began < 0.4
 
 
 def test_the_number_of_errors_is_bounded() -> None:

@@ -40,6 +40,20 @@ def test_market_states_follow_the_strategies() -> None:
     assert (state["properties"]["rsi"]["minimum"], state["properties"]["rsi"]["maximum"]) == (0, 100)
 
 
+def test_limits_and_answers_are_those_of_the_routes() -> None:
+    paths: dict[str, Any] = document()["paths"]
+
+    def parameters(path: str, method: str) -> dict[str, Any]:
+        return {each["name"]: each for each in paths[path][method]["parameters"]}
+
+    assert parameters("/trades", "get")["limit"]["schema"]["maximum"] == 500
+    assert parameters("/signals", "get")["limit"]["schema"]["maximum"] == 1_000
+    assert parameters("/signals", "post")["idempotency-key"]["in"] == "header"
+    assert {"200", "201"} <= set(paths["/signals"]["post"]["responses"])
+    ready = paths["/health/ready"]["get"]["responses"]
+    assert [list(ready[status]["content"]) for status in ("200", "503")] == [["application/health+json"]] * 2
+
+
 def test_allowed_methods_ignore_case_and_slashes() -> None:
     assert set(allowed_methods("Trades/")) == {"GET", "POST"}
     assert allowed_methods("nothing/here") == ()

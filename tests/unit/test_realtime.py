@@ -1,5 +1,6 @@
 """Messages leave the outbox in order, exactly what was not sent stays, and heartbeats reach every symbol."""
 
+import asyncio
 import json
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -10,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.errors import Unavailable
+from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
@@ -48,7 +50,27 @@ class FakeOutbox:
 
 
 @dataclass
+class CountingOutbox(FakeOutbox):
+    """Counts the turns that were held, and how many were at most held at once."""
+
+    turns: int = 0
+    held: int = 0
+    most_held: int = 0
+
+    @asynccontextmanager
+    async def turn(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
+        self.turns, self.held = self.turns + 1, self.held + 1
+        self.most_held = max(self.most_held, self.held)
+        try:
+            async with super().turn(symbol, limit=limit) as turn:
+                yield turn
+        finally:
+            self.held -= 1
+
+
+@dataclass
 class FakeHub:
+    hub: str = "signals"
     fails_after: int | None = None
     sent: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -65,6 +87,24 @@ class FakeHub:
 
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
         return f"wss://hub/{user_id}/{','.join(groups)}/{lifetime.total_seconds():.0f}"
+
+
+class HangingHub(FakeHub):
+    """Answers a send only when told to fail, or to work from now on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.gives_up, self.works = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def send_to_group(self, group: str, payload: bytes) -> None:
+        self.asked.set()
+        told = [asyncio.create_task(event.wait()) for event in (self.gives_up, self.works)]
+        await asyncio.wait(told, return_when=asyncio.FIRST_COMPLETED)
+        for task in told:
+            task.cancel()
+        if self.gives_up.is_set():
+            raise Unavailable("away", code="realtime_unavailable", internal="no answer")
+        await super().send_to_group(group, payload)
 
 
 class FakeSequences:
@@ -97,6 +137,42 @@ async def test_what_fails_stays_and_is_told_once(caplog: pytest.LogCaptureFixtur
     hub.fails_after = None
     assert await realtime.relay() == 3
     assert [payload for _, payload in hub.sent] == [b"ES1", b"ES2", b"ES3", b"ES4", b"ES5"]
+
+
+async def test_many_who_publish_while_the_hub_hangs_hold_one_turn_and_wait_for_one_try() -> None:
+    hub, outbox = HangingHub(), CountingOutbox()
+    outbox.add("ES", 3)
+    realtime = service(hub, outbox)
+    asking = [asyncio.create_task(realtime.drain("ES")) for _ in range(20)]
+    await hub.asked.wait()
+    asking += [asyncio.create_task(realtime.drain("ES")) for _ in range(20)]
+    await asyncio.sleep(0)
+    hub.gives_up.set()
+    assert await asyncio.gather(*asking) == [0] * 40
+    assert (outbox.turns, outbox.most_held) == (1, 1)
+
+
+async def test_what_was_stored_while_a_drain_ran_goes_out_with_the_next() -> None:
+    hub, outbox = HangingHub(), FakeOutbox()
+    outbox.add("ES", 1)
+    realtime = service(hub, outbox)
+    first = asyncio.create_task(realtime.drain("ES"))
+    await hub.asked.wait()
+    outbox.rows["ES"].append(Entry(2, b"ES2"))
+    second = asyncio.create_task(realtime.drain("ES"))
+    await asyncio.sleep(0)
+    hub.works.set()
+    assert (await first, await second) == (1, 1)
+    assert [payload for _, payload in hub.sent] == [b"ES1", b"ES2"]
+
+
+async def test_a_slow_hub_gets_a_backlog_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime_module, "TURN_S", 0.0)
+    hub, outbox = FakeHub(), CountingOutbox()
+    outbox.add("ES", 3)
+    assert await service(hub, outbox).drain("ES") == 3
+    assert outbox.turns >= 3
+    assert [payload for _, payload in hub.sent] == [b"ES1", b"ES2", b"ES3"]
 
 
 async def test_the_relay_serves_every_symbol() -> None:

@@ -1,5 +1,6 @@
 """What may be recorded as a trade."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.licenses import ApiKey, Grant, License
 from shared.domain.trades import MAX_TRADE_ERRORS, Trade, check_trades
+from shared.errors import ValidationFailed
+from shared.services.trades import TradeService
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 GOOD = Trade(
@@ -37,6 +41,9 @@ def test_a_negative_price_is_a_price() -> None:
         ({"pnl": Decimal("NaN")}, "pnl"),
         ({"exit_price": Decimal("Infinity")}, "exit_price"),
         ({"entry_price": Decimal("1e10")}, "entry_price"),
+        ({"pnl": Decimal("1e1000000")}, "pnl"),
+        ({"fees": Decimal("-1e1000000")}, "fees"),
+        ({"fees": Decimal("0e1000000000000")}, "fees"),
         ({"fees": Decimal("0.123456789")}, "fees"),
         ({"quantity": Decimal(0)}, "quantity"),
         ({"entry_at": NOW.replace(tzinfo=None)}, "entry_at"),
@@ -54,3 +61,19 @@ def test_each_bad_field_is_named(change: dict[str, Any], field: str) -> None:
 def test_the_number_of_errors_is_bounded() -> None:
     bad = msgspec.structs.replace(GOOD, quantity=Decimal(0))
     assert len(check_trades([bad] * 500, NOW)) == MAX_TRADE_ERRORS
+
+
+async def test_a_report_full_of_strange_features_is_refused_fast() -> None:
+    class NeverReached:
+        def __getattr__(self, name: str) -> Any:
+            raise AssertionError("nothing of this report may be recorded")
+
+    strange = msgspec.structs.replace(GOOD, features={f"f{n}": 1.0 for n in range(30)})
+    license_ = License(license_id="lic_0", account_id="a", symbols=("ES",), created_at=NOW)
+    key = ApiKey(public_id="k", key_hash="h", license_id="lic_0", scopes=("bot",), created_at=NOW)
+    service = TradeService(store=NeverReached(), now=lambda: NOW)
+    began = time.process_time()
+    with pytest.raises(ValidationFailed) as refused:
+        await service.report(Grant(license=license_, key=key), [strange] * 500)
+    assert time.process_time() - began < 0.1
+    assert len(refused.value.errors) == MAX_TRADE_ERRORS
