@@ -32,4 +32,5 @@ async def negotiate(call: Call) -> Answer:
     if refused:
         raise symbol_not_licensed(refused, licensed)
     call.services.counters.add("negotiated")
-    return Answer(await call.services.realtime.client_access(grant.key.public_id, wanted))
+    # The account is the hub's user: revoking a license or a key closes every connection of its account.
+    return Answer(await call.services.realtime.client_access(grant.license.account_id, wanted))

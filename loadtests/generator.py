@@ -32,7 +32,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `hot` bodies are asked again and again, `fresh` ones once each; fresh ones are asked as long as less
     than `fresh_share` of the answers were not cached. `settle_s` at the start is judged but not counted.
-    `cpus` pins the process.
+    `quotas` records what each allowed request was told to have left. `cpus` pins the process.
     """
 
     host: str
@@ -45,6 +45,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     settle_s: float = 0.3
     rate: float = 0.0
+    quotas: bool = False
     cpus: list[int] = []
 
 
@@ -53,7 +54,8 @@ class Outcome(msgspec.Struct, kw_only=True):
 
     `requests` counts every answer, `counted` those after settling within `span_s`. `hot_values` holds
     the distinct confidences of each hot body, `fresh_values` that of each fresh body asked, in order.
-    `errors` names what was not a 200 with a proper body; `stale` counts answers older than MAX_AGE_S.
+    `errors` counts by status, or by what was wrong with a 200; `stale` counts answers older than
+    MAX_AGE_S; `exhausted` says that fresh bodies ran out and were asked again.
     """
 
     requests: int = 0
@@ -67,7 +69,8 @@ class Outcome(msgspec.Struct, kw_only=True):
     fresh_values: list[tuple[int, float]] = []
     errors: dict[str, int] = {}
     stale: int = 0
-    unasked: bool = False
+    quotas: list[int] = []
+    exhausted: bool = False
 
 
 class _Confidence(msgspec.Struct):
@@ -77,7 +80,7 @@ class _Confidence(msgspec.Struct):
     age_ms: int
 
 
-class _Connection:
+class Connection:
     __slots__ = ("body", "buffer", "free_at", "head", "index", "sent_at", "socket")
 
     def __init__(self, address: tuple[str, int], head: bytes) -> None:
@@ -101,13 +104,21 @@ class _Connection:
         end = data.find(_END_OF_HEAD)
         if end >= 0:
             head = data[:end].lower()
-            at = head.find(b"content-length:")
-            length = int(head[at + 15 : head.find(b"\r\n", at) if head.find(b"\r\n", at) > 0 else None])
+            at = head.index(b"content-length:") + 15
+            line_end = head.find(b"\r\n", at)
+            length = int(head[at : line_end if line_end > 0 else None])
             if len(data) - end - 4 >= length:
                 self.buffer = b""
                 return head, data[end + 4 :]
         self.buffer = data
         return None
+
+
+def _quota(head: bytes) -> int:
+    """What `RateLimit: "default";r=99;t=60` says is left; -1 where there is no such header."""
+    at = head.find(b"\r\nratelimit:")
+    at = head.find(b";r=", at) if at >= 0 else -1
+    return int(head[at + 3 : head.find(b";", at + 3)]) if at >= 0 else -1
 
 
 class _Freshness:
@@ -156,12 +167,12 @@ class _Run:
         self.fresh_in_flight = 0
         self.counting_from = 0.0
 
-    def ask(self, connection: _Connection, started_at: float) -> None:
+    def ask(self, connection: Connection, started_at: float) -> None:
         plan, outcome = self.plan, self.outcome
         wanted = plan.fresh_share * (outcome.requests + plan.connections)
         if plan.fresh and (not plan.hot or outcome.not_cached + self.fresh_in_flight < wanted):
             if self.next_fresh >= len(plan.fresh):
-                outcome.unasked = True
+                outcome.exhausted = True
                 self.next_fresh = 0
             connection.index = -1 - self.next_fresh
             connection.body = plan.fresh[self.next_fresh]
@@ -177,7 +188,7 @@ class _Run:
         if connection.socket.send(request) != len(request):
             raise ConnectionError("a request did not fit the socket's buffer")
 
-    def judge(self, connection: _Connection, head: bytes, body: bytes, now: float) -> None:
+    def judge(self, connection: Connection, head: bytes, body: bytes, now: float) -> None:
         outcome = self.outcome
         outcome.requests += 1
         index = connection.index
@@ -189,6 +200,8 @@ class _Run:
         if not head.startswith(b"http/1.1 200"):
             self.errors[head[9:12].decode("latin-1")] += 1
             return
+        if self.plan.quotas:
+            outcome.quotas.append(_quota(head))
         try:
             answer = self.decode(body)
         except msgspec.DecodeError:
@@ -212,7 +225,7 @@ class _Run:
         plan = self.plan
         address = (plan.host, plan.port)
         connections = [
-            _Connection(address, plan.heads[number % len(plan.heads)]) for number in range(plan.connections)
+            Connection(address, plan.heads[number % len(plan.heads)]) for number in range(plan.connections)
         ]
         cpu = time.process_time()
         began = time.perf_counter()
@@ -234,7 +247,7 @@ class _Run:
         return outcome
 
     def _closed(
-        self, selector: selectors.BaseSelector, connections: list[_Connection], began: float
+        self, selector: selectors.BaseSelector, connections: list[Connection], began: float
     ) -> float:
         """Every connection always has one request under way; ends with the last answer of the time."""
         ends = began + self.plan.seconds
@@ -245,13 +258,13 @@ class _Run:
             self._answers(selector, SILENCE_S, now, lambda connection: self.ask(connection, clock()))
         return now
 
-    def _open(self, selector: selectors.BaseSelector, connections: list[_Connection], began: float) -> float:
+    def _open(self, selector: selectors.BaseSelector, connections: list[Connection], began: float) -> float:
         """Requests fall due evenly; ends when the last one due has its answer."""
         count = int(self.plan.rate * self.plan.seconds)
         asked = 0
         free = deque(connections)
 
-        def freed(connection: _Connection) -> None:
+        def freed(connection: Connection) -> None:
             connection.free_at = time.perf_counter()
             free.append(connection)
 
@@ -274,13 +287,13 @@ class _Run:
         selector: selectors.BaseSelector,
         timeout_s: float,
         now: float,
-        then: Callable[[_Connection], None],
+        then: Callable[[Connection], None],
     ) -> None:
         ready = selector.select(timeout_s)
         if not ready and timeout_s >= SILENCE_S:
             raise TimeoutError(f"no answer on any connection for {SILENCE_S:.0f} s")
         for key, _ in ready:
-            connection: _Connection = key.data
+            connection: Connection = key.data
             whole = connection.answer()
             if whole is not None:
                 self.judge(connection, *whole, time.perf_counter())

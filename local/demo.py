@@ -74,9 +74,7 @@ async def demo_keys(settings: Mapping[str, str], state: StateDirectory, load_cou
     try:
         return await _ensure(container, settings["API_KEY_PEPPER"].encode(), state, load_count)
     finally:
-        await container.tables.close()
-        await container.redis.close()
-        await container.hub.close()
+        await container.close()
 
 
 async def _ensure(container: Container, pepper: bytes, state: StateDirectory, load_count: int) -> DemoKeys:

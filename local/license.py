@@ -5,25 +5,32 @@ Settings come from the environment where they are set there, else from the stack
 
 import argparse
 import asyncio
+import getpass
 import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from shared.container import Container
 from shared.domain.bars import Symbol
 from shared.domain.keys import PREFIX, public_id_in
 from shared.domain.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
-from shared.domain.messages import HUB
 from shared.errors import SignalCloudError
 from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
+from shared.settings import Settings, read_settings
 
-NAMES = ("TABLES_CONNECTION_STRING", "REDIS_URL", "WEBPUBSUB_CONNECTION_STRING", "API_KEY_PEPPER")
+NAMES = (
+    "DATABASE_URL",
+    "TABLES_CONNECTION_STRING",
+    "REDIS_URL",
+    "WEBPUBSUB_CONNECTION_STRING",
+    "API_KEY_PEPPER",
+)
 DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
 
 _UNITS: dict[str, timedelta] = {
@@ -58,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         return 1
     try:
-        outcome = asyncio.run(_run(settings, options.command, options))
+        outcome = asyncio.run(_run(read_settings(settings), options.command, options))
     except SignalCloudError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
         for field in error.errors:
@@ -73,26 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _run(settings: Mapping[str, str], command: Command, options: argparse.Namespace) -> Outcome:
-    from shared.adapters.redis import RedisStore
-    from shared.adapters.tables import LicenseTables
-    from shared.adapters.web_pubsub import WebPubSubHub
-
-    async with AsyncExitStack() as stack:
-        tables = LicenseTables(settings["TABLES_CONNECTION_STRING"])
-        stack.push_async_callback(tables.close)
-        cache = RedisStore(settings["REDIS_URL"])
-        stack.push_async_callback(cache.close)
-        hub = WebPubSubHub(settings["WEBPUBSUB_CONNECTION_STRING"], settings.get("WEBPUBSUB_HUB") or HUB)
-        stack.push_async_callback(hub.close)
-        service = LicenseService(
-            store=tables,
-            cache=cache,
-            connections=hub,
-            pepper=settings["API_KEY_PEPPER"].encode(),
-            now=lambda: datetime.now(UTC),
-        )
-        return await command(service, options)
+async def _run(settings: Settings, command: Command, options: argparse.Namespace) -> Outcome:
+    container = Container(settings)
+    try:
+        return await command(container.license_service(f"license command of {getpass.getuser()}"), options)
+    finally:
+        await container.close()
 
 
 def _state_directory(environment: Mapping[str, str]) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.domain.bars import Source
+from shared.services.licenses import MAX_KEYS_AT_ONCE
 
 DEFAULT_PORT = 7071
 DEFAULT_STATE = ".local"
@@ -65,7 +66,7 @@ def stack_options(mode: Mode, environment: Mapping[str, str]) -> StackOptions:
         state=state_directory(environment),
         port=_whole(environment, "PORT", DEFAULT_PORT, 1, 65535),
         workers=_whole(environment, "WORKERS", 1, 1, 64),
-        load_keys=_whole(environment, "LOAD_KEYS", 0, 0, 100_000),
+        load_keys=_whole(environment, "LOAD_KEYS", 0, 0, MAX_KEYS_AT_ONCE),
         market_clock=clock,
     )
 

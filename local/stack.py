@@ -114,15 +114,13 @@ class Stack:
         return settings
 
     async def _prepare(self) -> None:
-        """Schema and demo keys, side by side."""
+        """The schema, then demo keys, whose making is audited in it."""
         started = time.monotonic()
-        async with asyncio.TaskGroup() as group:
-            migrated = group.create_task(migrate(self._settings["DATABASE_URL"]))
-            keys = group.create_task(demo_keys(self._settings, self._state, self.options.load_keys))
-        self.keys = keys.result()
+        migrated = await migrate(self._settings["DATABASE_URL"])
+        self.keys = await demo_keys(self._settings, self._state, self.options.load_keys)
         self._say(
             f"prepared   after {(time.monotonic() - started) * 1000:>5.0f} ms: "
-            f"{len(migrated.result())} migrations, {len(self.keys.by_name)} keys"
+            f"{len(migrated)} migrations, {len(self.keys.by_name)} keys"
             + (f", {self.options.load_keys} keys for load" if self.options.load_keys else "")
         )
 

@@ -159,15 +159,29 @@ class Container:
 
     @cached_property
     def licenses(self) -> "LicenseService":
+        """As timers use it; who else changes licenses says so by `license_service`."""
+        return self.license_service("timer")
+
+    def license_service(self, actor: str) -> "LicenseService":
+        """A service whose changes are audited under `actor`."""
+        from shared.adapters.postgres import Audit
         from shared.services.licenses import LicenseService
 
         return LicenseService(
             store=self.tables,
             cache=self.redis,
             connections=self.realtime,
+            audit=Audit(self.database),
+            actor=actor,
             pepper=self.settings.api_key_pepper.encode(),
             now=self.now,
         )
+
+    async def close(self) -> None:
+        """Closes every adapter that was used; for tools and tests, as the platform never tells a stop."""
+        for name in ("database", "redis", "tables", "hub"):
+            if name in self.__dict__:
+                await getattr(self, name).close()
 
     @cached_property
     def confidence(self) -> "ConfidenceService":

@@ -1,6 +1,6 @@
 """Stateful stand-ins for Redis and Table Storage, as far as access and licenses use them."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -164,3 +164,16 @@ class FakeHub:
         if self.away:
             raise Unavailable("away", code="realtime_unavailable")
         self.closed.append((user_id, reason))
+
+
+class FakeAudit:
+    """Entries as (actor, action, subject); `away` makes it fail."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, str]] = []
+        self.away = False
+
+    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
+        if self.away:
+            raise Unavailable("away", code="database_unavailable")
+        self.entries.append((actor, action, subject))

@@ -81,9 +81,7 @@ async def database(request: Request) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-async def current_license(
-    request: Request, session: Annotated[AsyncSession, Depends(database)]
-) -> License:
+async def current_license(request: Request, session: Annotated[AsyncSession, Depends(database)]) -> License:
     """The active license of the presented key; 401 and 403 as usual."""
     key_hash = hashlib.sha256(presented_key(request).encode()).hexdigest()
     license_ = await session.scalar(select(License).where(License.key_hash == key_hash))
@@ -95,7 +93,9 @@ async def current_license(
 
 
 def predict(model: dict[str, Any], state: MarketState) -> float:
-    row = [[model["sides"][state.signal_type], model["symbols"][state.symbol], state.vwap_distance, state.rsi]]
+    row = [
+        [model["sides"][state.signal_type], model["symbols"][state.symbol], state.vwap_distance, state.rsi]
+    ]
     return round(float(model["estimator"].predict_proba(row)[0, 1]), 4)
 
 

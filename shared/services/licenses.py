@@ -7,10 +7,12 @@ minute at most, see shared/services/access.py; without the realtime service sock
 their next connect.
 """
 
+import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import msgspec
@@ -45,6 +47,8 @@ MAX_OVERLAP = timedelta(days=30)
 # A public id that is taken is so rare (14 million a shard) that losing this often is a defect.
 MAX_ID_ATTEMPTS = 5
 
+log = logging.getLogger(__name__)
+
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLAN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
@@ -67,6 +71,10 @@ class GrantCache(Protocol):
 
 class ConnectionCloser(Protocol):
     async def close_user(self, user_id: str, reason: str) -> None: ...
+
+
+class AuditLog(Protocol):
+    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
 
 
 class LicenseView(msgspec.Struct, frozen=True):
@@ -128,7 +136,11 @@ def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
 
 
 class LicenseService:
-    """Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer."""
+    """Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
+
+    Each change is audited under `actor`, after it was made: a revocation must not wait for Postgres, so an
+    entry that cannot be written is logged instead.
+    """
 
     def __init__(
         self,
@@ -136,6 +148,8 @@ class LicenseService:
         store: KeyStore,
         cache: GrantCache,
         connections: ConnectionCloser,
+        audit: AuditLog,
+        actor: str,
         pepper: bytes,
         now: Callable[[], datetime],
         rng: RandomBytes = secrets.token_bytes,
@@ -143,6 +157,8 @@ class LicenseService:
         self._store = store
         self._cache = cache
         self._connections = connections
+        self._audit = audit
+        self._actor = actor
         self._pepper = pepper
         self._now = now
         self._rng = rng
@@ -171,6 +187,7 @@ class LicenseService:
         if problems:
             raise ValidationFailed(tuple(problems))
         await self._store.add_license(license_)
+        await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_
 
     async def show(self, license_id: str) -> LicenseView:
@@ -211,13 +228,14 @@ class LicenseService:
         # The new key first: a failure in between leaves one key too many, never none.
         (created,) = await self._create(license_, 1, old.scopes, None)
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
+        await self._note("key rotated", old.public_id, successor=created.key.public_id)
         return created, Effect(license_, await self._tell_caches(license_, [old]))
 
     async def revoke_key(self, public_id: str) -> Effect:
         """Ends one key at once, and closes its account's connections; raises NotFound."""
         key = await self._store.update_key(_public_id(public_id), revoked_key)
         license_ = await self._license(key.license_id)
-        return await self._enforce(license_, [key], "key revoked")
+        return await self._enforce(license_, [key], "key revoked", key.public_id)
 
     async def suspend_license(self, license_id: str) -> Effect:
         """Until resumed, all keys of the license are refused; raises NotFound, Conflict."""
@@ -231,7 +249,9 @@ class LicenseService:
         """Ends a suspension; raises NotFound, and Conflict where the license has ended."""
         license_ = await self._store.update_license(license_id, resumed)
         keys = await self._store.keys_of(license_id)
-        return Effect(license_, await self._tell_caches(license_, keys))
+        told = await self._tell_caches(license_, keys)
+        await self._note("license resumed", license_id)
+        return Effect(license_, told)
 
     async def expire_due(self, now: datetime) -> list[License]:
         """Closes the connections of licenses whose time is over, and marks them; for the timer.
@@ -239,19 +259,28 @@ class LicenseService:
         Their keys are refused from `expires_at` on in any case. A license whose connections could not be
         closed stays unmarked and is tried again in the next run.
         """
-        return [
-            await self._store.update_license(due.license_id, lambda license_: expired(license_, now))
-            for due in await self._store.licenses_to_expire(now)
-            if await self._close_connections(due, "license expired")
-        ]
+        ended = []
+        for due in await self._store.licenses_to_expire(now):
+            if await self._close_connections(due, "license expired"):
+                ended.append(await self._store.update_license(due.license_id, partial(expired, now=now)))
+                await self._note("license expired", due.license_id)
+        return ended
 
     async def _change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect:
         license_ = await self._store.update_license(license_id, change)
-        return await self._enforce(license_, await self._store.keys_of(license_id), reason)
+        return await self._enforce(license_, await self._store.keys_of(license_id), reason, license_id)
 
-    async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str) -> Effect:
+    async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str, subject: str) -> Effect:
         told = await self._tell_caches(license_, keys)
-        return Effect(license_, told, await self._close_connections(license_, reason))
+        effect = Effect(license_, told, await self._close_connections(license_, reason))
+        await self._note(reason, subject)
+        return effect
+
+    async def _note(self, action: str, subject: str, **detail: object) -> None:
+        try:
+            await self._audit.write(self._actor, action, subject, detail)
+        except Unavailable as error:
+            log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
 
     async def _tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
         try:
@@ -287,6 +316,8 @@ class LicenseService:
         created: list[CreatedKey] = []
         while len(created) < count:
             created += await self._store_keys(template, min(MAX_KEYS_PER_TRANSACTION, count - len(created)))
+        made = [each.key.public_id for each in created]
+        await self._note("keys created", license_.license_id, count=count, first=made[0], scopes=list(scopes))
         return created
 
     async def _store_keys(self, template: ApiKey, count: int) -> list[CreatedKey]:

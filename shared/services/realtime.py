@@ -90,11 +90,12 @@ class RealtimeService:
         self._next: dict[str, asyncio.Task[int]] = {}
 
     async def drain(self, symbol: str) -> int:
-        """Sends what the symbol's outbox holds, in order; returns how many. The rest waits for the relay.
+        """Sends the oldest of what the symbol's outbox holds, one turn, in order; returns how many.
 
-        In this process one drain of a symbol runs and one more waits, for all who asked meanwhile: however
-        many publish while the hub hangs, they hold one database connection and not one each. After a
-        failed send nothing is tried for PAUSE_S.
+        The rest waits for the relay, so that no request works off a long backlog. In this process one
+        drain of a symbol runs and one more waits, for all who asked meanwhile: however many publish while
+        the hub hangs, they hold one database connection and not one each. After a failed send nothing is
+        tried for PAUSE_S.
         """
         waiting = self._next.get(symbol)
         if waiting is None:
@@ -102,38 +103,35 @@ class RealtimeService:
         # Shielded: a caller that goes away must not take the others' drain with it.
         return await asyncio.shield(waiting)
 
+    async def relay(self) -> int:
+        """One run over all symbols with unsent messages, pause or not; returns how many went out."""
+        self._paused_until = float("-inf")
+        symbols = await self._outbox.pending()
+        return sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
+
+    async def _drain_all(self, symbol: str) -> int:
+        total = 0
+        while sent := await self.drain(symbol):
+            total += sent
+        return total
+
     async def _drain_next(self, symbol: str) -> int:
+        clock = asyncio.get_running_loop().time
         async with self._sending[symbol]:
             # Whoever asks from here on may have stored something that this drain does not see.
             del self._next[symbol]
-            if asyncio.get_running_loop().time() < self._paused_until:
+            if clock() < self._paused_until:
                 return 0
-            return await self._drain(symbol)
-
-    async def _drain(self, symbol: str) -> int:
-        clock = asyncio.get_running_loop().time
-        sent = 0
-        while True:
+            sent, ends_at = 0, clock() + TURN_S
             async with self._outbox.turn(symbol, limit=BATCH) as turn:
-                ends_at = clock() + TURN_S
                 for entry in turn.entries:
                     if not await self._send(symbol, entry.payload):
-                        return sent
+                        break
                     await turn.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:
-                        more = True
                         break
-                else:
-                    more = len(turn.entries) == BATCH
-            if not more:
-                return sent
-
-    async def relay(self) -> int:
-        """One bounded run over all symbols with unsent messages; returns how many went out."""
-        self._paused_until = float("-inf")
-        symbols = await self._outbox.pending()
-        return sum(await asyncio.gather(*(self.drain(symbol) for symbol in symbols)))
+            return sent
 
     async def heartbeat(self, event_at: datetime) -> None:
         """Tells every symbol's group the last sequence, also where nothing was ever signalled."""
@@ -149,7 +147,7 @@ class RealtimeService:
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
 
     async def close_user(self, user_id: str, reason: str) -> None:
-        """Tells every connection of one key that it has ended, then closes them; raises Unavailable.
+        """Tells every connection of an account why it ends, then closes them; raises Unavailable.
 
         It is no ban: whoever comes back is refused at negotiate.
         """

@@ -1,15 +1,18 @@
 """Every route of the running stack, as a bot meets it."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import httpx
 import pytest
 
 from tests.e2e.running import RunningStack
+from tests.webpubsub import BareClient
 
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 
@@ -243,3 +246,27 @@ def test_rate_headers_let_a_client_pace_itself(api: httpx.Client) -> None:
 def test_a_request_id_is_kept_when_it_is_one(api: httpx.Client) -> None:
     assert api.get("/license", headers={"x-request-id": "my-id-1"}).headers["x-request-id"] == "my-id-1"
     assert api.get("/license", headers={"x-request-id": "no id!"}).headers["x-request-id"] != "no id!"
+
+
+@pytest.mark.parametrize("subject", ["public_id", "license_id"])
+async def test_a_revocation_closes_open_connections_and_refuses_new_ones(
+    stack: RunningStack, subject: str
+) -> None:
+    made = await asyncio.to_thread(stack.new_key, "--symbols", "ES")
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    async with (
+        httpx.AsyncClient(base_url=f"{stack.base_url}/api", headers=headers) as api,
+        aiohttp.ClientSession() as session,
+    ):
+        access = (await api.post("/ws/negotiate")).json()
+        async with session.ws_connect(access["url"], protocols=("json.webpubsub.azure.v1",)) as ws:
+            client = BareClient(ws)
+            assert (await client.next())["event"] == "connected"
+            await client.join(access["groups"][0])
+            await asyncio.to_thread(stack.license, "revoke", made[subject])
+            while (frame := await client.next(20))["type"] != "system":
+                if frame["data"]["type"] == "revoked":
+                    told = frame["data"]["reason"]
+            assert (frame["event"], told.split()[-1]) == ("disconnected", "revoked")
+            await client.closed()
+        assert (await api.post("/ws/negotiate")).status_code in (401, 403)

@@ -22,7 +22,11 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def stack(
-    tmp_path: Path, redis_url: str, tables_connection_string: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    tables_connection_string: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """The files of a running stack whose Web PubSub is away."""
     for name in NAMES:
@@ -31,7 +35,7 @@ def stack(
     hub_url = f"http://127.0.0.1:{free_port()}"
     content = {
         "hub": "signals",
-        "database_url": "postgresql://127.0.0.1/unused",
+        "database_url": database_url,
         "redis_url": redis_url,
         "tables_connection_string": tables_connection_string,
         "webpubsub_connection_string": f"Endpoint={hub_url};AccessKey={'k' * 44};Version=1.0;",

@@ -37,10 +37,7 @@ async def everything_away() -> AsyncIterator[Container]:
     loop = asyncio.get_running_loop()
     made = composition._containers[loop] = Container(AWAY)
     yield made
-    await made.database.close()
-    await made.tables.close()
-    await made.hub.close()
-    await made.redis.close()
+    await made.close()
 
 
 async def call(name: str, method: str, path: str, body: object = None, key: str = "") -> func.HttpResponse:

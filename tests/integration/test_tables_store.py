@@ -22,7 +22,7 @@ from shared.domain.licenses import (
 )
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.services.licenses import LicenseService
-from tests.access_fakes import FakeHub
+from tests.access_fakes import FakeAudit, FakeHub
 from tests.integration.servers import free_port
 
 NOW = datetime(2026, 3, 2, 14, 30, 0, 123456, tzinfo=UTC)
@@ -189,7 +189,13 @@ async def test_due_licenses_are_found(tables: LicenseTables) -> None:
 
 async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
-        store=tables, cache=NoCache(), connections=FakeHub(), pepper=PEPPER, now=lambda: datetime.now(UTC)
+        store=tables,
+        cache=NoCache(),
+        connections=FakeHub(),
+        audit=FakeAudit(),
+        actor="tester",
+        pepper=PEPPER,
+        now=lambda: datetime.now(UTC),
     )
     license_ = await service.create_license("load", symbols=["ES"], requests_per_minute=10_000)
     async with asyncio.timeout(20):

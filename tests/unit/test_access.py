@@ -11,7 +11,7 @@ from shared.errors import SignalCloudError, Unavailable
 from shared.services import access
 from shared.services.access import AccessService, Admitted
 from shared.services.licenses import CreatedKey, LicenseService
-from tests.access_fakes import Clock, FakeCache, FakeHub, FakeKeyStore
+from tests.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
 PEPPER = b"p" * 32
 
@@ -23,8 +23,15 @@ class World:
         self.clock = Clock()
         self.cache = FakeCache(self.clock)
         self.store = FakeKeyStore()
+        self.audit = FakeAudit()
         self.licenses = LicenseService(
-            store=self.store, cache=self.cache, connections=FakeHub(), pepper=PEPPER, now=self.clock
+            store=self.store,
+            cache=self.cache,
+            connections=FakeHub(),
+            audit=self.audit,
+            actor="tester",
+            pepper=PEPPER,
+            now=self.clock,
         )
         self.access = self.process()
 

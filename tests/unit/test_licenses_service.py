@@ -7,7 +7,7 @@ from shared.domain.licenses import ALL_SCOPES, Grant, is_license_id, shard_of_li
 from shared.domain.rate_limit import RateState
 from shared.errors import Conflict, NotFound, ValidationFailed
 from shared.services.licenses import LicenseService, own_license
-from tests.access_fakes import Clock, FakeCache, FakeHub, FakeKeyStore
+from tests.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
 PEPPER = b"p" * 32
 
@@ -17,9 +17,16 @@ class World:
         self.clock = Clock()
         self.cache = FakeCache(self.clock)
         self.store = FakeKeyStore()
+        self.audit = FakeAudit()
         self.hub = FakeHub()
         self.service = LicenseService(
-            store=self.store, cache=self.cache, connections=self.hub, pepper=PEPPER, now=self.clock
+            store=self.store,
+            cache=self.cache,
+            connections=self.hub,
+            audit=self.audit,
+            actor="tester",
+            pepper=PEPPER,
+            now=self.clock,
         )
 
     async def license(self, expires_at: datetime | None = None) -> str:
@@ -200,3 +207,30 @@ async def test_own_license_tells_the_holder_what_concerns_it(world: World) -> No
     assert (own.account_id, own.requests_remaining, own.key_scopes) == ("acct-1", 42, ("bot",))
     assert own_license(grant, None).requests_remaining is None
     assert not hasattr(own, "key_hash")
+
+
+async def test_every_change_is_audited_under_its_actor(world: World) -> None:
+    license_id = await world.license()
+    created = await world.service.create_key(license_id)
+    await world.service.suspend_license(license_id)
+    await world.service.resume_license(license_id)
+    await world.service.revoke_key(created.key.public_id)
+    await world.service.revoke_license(license_id)
+    assert world.audit.entries == [
+        ("tester", "license created", license_id),
+        ("tester", "keys created", license_id),
+        ("tester", "license suspended", license_id),
+        ("tester", "license resumed", license_id),
+        ("tester", "key revoked", created.key.public_id),
+        ("tester", "license revoked", license_id),
+    ]
+
+
+async def test_a_revocation_does_not_wait_for_the_audit(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    license_id = await world.license()
+    world.audit.away = True
+    effect = await world.service.revoke_license(license_id)
+    assert effect.license.status == "revoked"
+    assert "not audited: license revoked by tester" in caplog.text

@@ -1,0 +1,169 @@
+"""The stampede: hundreds ask for one uncached state in the same moment, over all workers of a host.
+
+    python -m loadtests.stampede --port 7071 --keys .local/load_keys.txt --ops-key sc_live_...
+
+Exactly one evaluation may happen (the server's own count, from GET /api/status), and the last answer must
+come soon. Beside it are measured one uncached answer on the idle server, and what it takes the machine to
+answer as many askers at once where nothing is to be computed: no answer to all can come sooner.
+"""
+
+import argparse
+import selectors
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from loadtests import market
+from loadtests.generator import SILENCE_S, Connection
+from loadtests.measure import PATH
+
+ASKERS = 500
+ROUNDS = 7
+SINGLES = 30
+COUNTER = "confidence_computed"
+# Processes add their counts to the shared ones about once a second.
+COUNTED_WITHIN_S = 5.0
+
+
+class Unmeasurable(Exception):
+    """The server does not tell what is to be measured; the text says what is missing."""
+
+
+class _Answer(msgspec.Struct):
+    confidence: float
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+@dataclass(frozen=True)
+class StampedeProof:
+    """Evaluations of each round (1 is right), and medians in ms."""
+
+    askers: int
+    evaluations: list[int]
+    last_ms: float
+    single_ms: float
+    floor_ms: float
+    values_differ: bool
+    errors: int
+
+
+def prove(port: int, keys: Sequence[str], ops_key: str, states: Sequence[int]) -> StampedeProof:
+    """Runs every round on states of its own; `states` must not be cached. Raises Unmeasurable."""
+    connections = [
+        Connection(("127.0.0.1", port), market.request_head(PATH, port, keys[number % len(keys)]))
+        for number in range(ASKERS)
+    ]
+    fresh = iter(states)
+    errors = 0
+    differ = False
+    last, floors, evaluations = [], [], []
+    # Every connection's worker has then seen its key, its model and its code.
+    _volley(connections, market.body(next(fresh)))
+    _volley(connections, market.body(next(fresh)))
+    singles = [_volley(connections[number : number + 1], market.body(next(fresh))) for number in range(SINGLES)]
+    for _ in range(ROUNDS):
+        before = _settled_count(port, ops_key)
+        body = market.body(next(fresh))
+        volley = _volley(connections, body)
+        floors.append(_volley(connections, body).took_s)
+        last.append(volley.took_s)
+        errors += volley.errors
+        differ = differ or len(volley.values) != 1
+        evaluations.append(_settled_count(port, ops_key) - before)
+    for connection in connections:
+        connection.socket.close()
+    return StampedeProof(
+        askers=ASKERS,
+        evaluations=evaluations,
+        last_ms=statistics.median(last) * 1e3,
+        single_ms=statistics.median(single.took_s for single in singles) * 1e3,
+        floor_ms=statistics.median(floors) * 1e3,
+        values_differ=differ,
+        errors=errors,
+    )
+
+
+@dataclass(frozen=True)
+class _Volley:
+    took_s: float
+    values: set[float]
+    errors: int
+
+
+def _volley(connections: Sequence[Connection], body: bytes) -> _Volley:
+    """Asks on all connections at once; the time from the first request to the last answer."""
+    values: set[float] = set()
+    errors = 0
+    requests = [b"%b%d\r\n\r\n%b" % (connection.head, len(body), body) for connection in connections]
+    with selectors.DefaultSelector() as selector:
+        for connection in connections:
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+        began = time.perf_counter()
+        for connection, request in zip(connections, requests, strict=True):
+            connection.socket.send(request)
+        left = len(connections)
+        while left:
+            ready = selector.select(SILENCE_S)
+            if not ready:
+                raise TimeoutError(f"{left} askers got no answer")
+            for key, _ in ready:
+                whole = key.data.answer()
+                if whole is None:
+                    continue
+                left -= 1
+                if whole[0].startswith(b"http/1.1 200"):
+                    values.add(_decode(whole[1]).confidence)
+                else:
+                    errors += 1
+        return _Volley(time.perf_counter() - began, values, errors)
+
+
+def _settled_count(port: int, ops_key: str) -> int:
+    """The server's count of evaluations, once two readings over more than a second agree."""
+    deadline = time.monotonic() + COUNTED_WITHIN_S
+    former = -1
+    while True:
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/api/status", headers={"Authorization": f"Bearer {ops_key}"}, timeout=10
+        )
+        answer.raise_for_status()
+        counts = answer.json()["counts"] or {}
+        if COUNTER not in counts:
+            raise Unmeasurable(f"GET /api/status does not count {COUNTER}")
+        count = int(counts[COUNTER])
+        if count == former:
+            return count
+        if time.monotonic() > deadline:
+            raise Unmeasurable(f"{COUNTER} does not come to rest: something else asks this server")
+        former = count
+        time.sleep(1.3)
+
+
+def describe(proof: StampedeProof) -> str:
+    return (
+        f"{proof.askers} askers at once, evaluations {proof.evaluations}; last answer after {proof.last_ms:.1f} ms, "
+        f"one uncached answer {proof.single_ms:.1f} ms, {proof.askers} cached answers {proof.floor_ms:.1f} ms"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.stampede", description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=7071)
+    parser.add_argument("--keys", type=Path, default=Path(".local/load_keys.txt"), help="%(default)s")
+    parser.add_argument("--ops-key", required=True)
+    options = parser.parse_args()
+    keys = options.keys.read_text().split()
+    proof = prove(options.port, keys, options.ops_key, market.shuffled_states(seed=int(time.time())))
+    print(describe(proof))
+    raise SystemExit(0 if set(proof.evaluations) == {1} and not proof.errors else 1)
+
+
+if __name__ == "__main__":
+    main()
