@@ -7,7 +7,7 @@ PROJECT_PYTHON = $(PYTHON) local/bootstrap.py
 export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test lint format clean
+.PHONY: help run up license simulate test lint format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -41,6 +41,13 @@ lint: ## Style, formatting and types
 format: ## Format the code and mend what can be mended by itself
 	@$(PROJECT_PYTHON) -m ruff check --fix .
 	@$(PROJECT_PYTHON) -m ruff format .
+
+LOCK = pip compile --quiet --no-config --universal --python-version 3.13 --no-annotate --no-header --no-emit-index-url
+
+lock: ## Pin anew what pyproject.toml asks for, in requirements*.txt
+	@$(PROJECT_PYTHON) -m pip install --quiet --upgrade --target .local/uv uv
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml -o requirements.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
 
 clean: ## Remove .venv, local state and caches
 	@$(PYTHON) local/bootstrap.py --clean
