@@ -32,7 +32,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `hot` bodies are asked again and again, `fresh` ones once each; fresh ones are asked as long as less
     than `fresh_share` of the answers were not cached. `settle_s` at the start is judged but not counted.
-    `quotas` records what each allowed request was told to have left. `cpus` pins the process.
+    `quotas` records what each allowed request was told to have left. A `bare` server always gives the same
+    answer: only its status is judged. `cpus` pins the process.
     """
 
     host: str
@@ -46,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: float = 0.3
     rate: float = 0.0
     quotas: bool = False
+    bare: bool = False
     cpus: list[int] = []
 
 
@@ -200,6 +202,8 @@ class _Run:
         if not head.startswith(b"http/1.1 200"):
             self.errors[head[9:12].decode("latin-1")] += 1
             return
+        if self.plan.bare:
+            return
         if self.plan.quotas:
             outcome.quotas.append(_quota(head))
         try:
@@ -246,9 +250,7 @@ class _Run:
         outcome.stale += self.freshness.stale(began)
         return outcome
 
-    def _closed(
-        self, selector: selectors.BaseSelector, connections: list[Connection], began: float
-    ) -> float:
+    def _closed(self, selector: selectors.BaseSelector, connections: list[Connection], began: float) -> float:
         """Every connection always has one request under way; ends with the last answer of the time."""
         ends = began + self.plan.seconds
         clock: Callable[[], float] = time.perf_counter

@@ -23,7 +23,7 @@ TOLERANCE = 0.00011
 
 @dataclass
 class Side:
-    """A server under test. `expected` holds the right confidence of every state."""
+    """A server under test. `expected` holds the right confidence of every state, nothing for the bare echo."""
 
     name: str
     pid: int
@@ -82,6 +82,7 @@ def run(
         connections=connections,
         seconds=seconds,
         rate=rate,
+        bare=not side.expected,
         cpus=processors()[1],
     )
     before, helpers_before = cpu_seconds([side.pid]), cpu_seconds(side.helpers)

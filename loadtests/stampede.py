@@ -67,7 +67,9 @@ def prove(port: int, keys: Sequence[str], ops_key: str, states: Sequence[int]) -
     # Every connection's worker has then seen its key, its model and its code.
     _volley(connections, market.body(next(fresh)))
     _volley(connections, market.body(next(fresh)))
-    singles = [_volley(connections[number : number + 1], market.body(next(fresh))) for number in range(SINGLES)]
+    singles = [
+        _volley(connections[number : number + 1], market.body(next(fresh))) for number in range(SINGLES)
+    ]
     for _ in range(ROUNDS):
         before = _settled_count(port, ops_key)
         body = market.body(next(fresh))

@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sqlalchemy import create_engine, insert
 
+from loadtests import market
 from loadtests.baseline.tables import Base, License
 from loadtests.market import SIDES, SYMBOLS
 from shared.domain.trades import Trade
@@ -85,3 +86,13 @@ def train(trades: Sequence[Trade], kind: str, path: Path) -> None:
         "estimator": _estimator(kind).fit(rows, won),
     }
     joblib.dump(model, path)
+
+
+def expected(path: Path) -> list[float]:
+    """The right confidence of every state of loadtests.market, in their order."""
+    model = joblib.load(path)
+    rows = [
+        [model["sides"][side], model["symbols"][symbol], distance, rsi]
+        for symbol, side, distance, rsi in map(market.state, range(market.STATES))
+    ]
+    return [round(float(value), 4) for value in model["estimator"].predict_proba(rows)[:, 1]]

@@ -10,10 +10,10 @@ from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from shared.errors import Unavailable
 
-CONNECT_TIMEOUT_S = 2.0
-READ_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 1.5
 # The SDK's timeouts are per socket operation; this bounds the whole call.
-CALL_TIMEOUT_S = 5.0
+CALL_TIMEOUT_S = 2.0
 
 
 class WebPubSubHub:

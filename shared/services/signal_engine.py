@@ -14,6 +14,7 @@ from shared.domain.instruments import INSTRUMENTS, Instrument
 from shared.domain.sessions import Sessions
 from shared.domain.signals import Signal, SignalDraft
 from shared.domain.vwap_bounce import EntryRules, EntryState, advance
+from shared.errors import Unavailable
 
 # By the wall clock a signal from an older bar would reach bots after the market has moved on.
 SIGNAL_MAX_AGE = timedelta(minutes=3)
@@ -92,7 +93,13 @@ class SignalEngine:
         """Runs every symbol that has bars not yet processed: what the run on arrival missed."""
         published: list[Signal] = []
         for symbol in await self._bars.behind(self._rules.name):
-            published += await self.run(symbol, now)
+            try:
+                published += await self.run(symbol, now)
+            except Unavailable:
+                raise
+            except Exception:
+                # One symbol's defect must not keep the others from their signals.
+                log.exception("the engine fails on %s", symbol)
         return published
 
     def _decide(

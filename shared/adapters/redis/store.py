@@ -154,9 +154,6 @@ class RedisStore:
         commands = [self._grant_command(key_hash, grant) for key_hash, grant in grants]
         await asyncio.gather(*(self._script("put_grant", keys, arguments) for keys, arguments in commands))
 
-    async def forget_grant(self, key_hash: str) -> None:
-        await self._ask("DEL", license_key(key_hash))
-
     async def get_confidence(self, key: str) -> tuple[bytes, int] | None:
         """The cached confidence and its age in ms."""
         value, life_ms = await asyncio.gather(self._ask("GET", key), self._ask("PTTL", key))
