@@ -1,8 +1,8 @@
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.market_data import sessions, vwap_bounce_rules
-from shared.domain.bars import BAR_INTERVAL, Bar, StoredBar
+from shared.domain.bars import BAR_INTERVAL, Bar
 from shared.domain.feeds import MarketClock
 from shared.domain.signals import Signal
 from shared.services import signal_engine
 from shared.services.signal_engine import CLOCK_SKEW, SIGNAL_MAX_AGE, TURN_LIMIT, SignalEngine
-from tests.market import MemoryBarStore, simulated_es, utc
+from tests.market import MemoryBarStore, MemoryTurn, simulated_es, utc
 
 RULES = vwap_bounce_rules()
 LATER = utc("2025-11-21T12:00")  # long after every bar
@@ -222,10 +222,14 @@ async def test_a_symbol_that_fails_does_not_keep_the_others_from_signalling(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     class FailsOnCrude(MemoryBarStore):
-        def _unprocessed(self, symbol: str, row: Any) -> list[StoredBar]:
+        @asynccontextmanager
+        async def engine_turn(
+            self, symbol: str, strategy: str, *, limit: int = 5_000
+        ) -> AsyncIterator[MemoryTurn]:
             if symbol == "CL":
                 raise ArithmeticError("a defect of ours")
-            return super()._unprocessed(symbol, row)
+            async with super().engine_turn(symbol, strategy, limit=limit) as turn:
+                yield turn
 
     store = FailsOnCrude()
     store.insert("CL", BARS)
