@@ -6,7 +6,7 @@ decodes, makes one service call and answers; whatever it raises becomes RFC 9457
 
 import logging
 import re
-import uuid
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -237,7 +237,7 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
 
 def _request_id(req: func.HttpRequest) -> str:
     given = req.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 def _problem(error: SignalCloudError, request_id: str) -> Answer:

@@ -23,7 +23,7 @@ TOLERANCE = 0.00011
 
 @dataclass
 class Side:
-    """A server under test. `expected` holds the right confidence of every state, nothing for the bare echo."""
+    """A server under test. `expected` holds the right confidence of every state, none for the echo."""
 
     name: str
     pid: int

@@ -1,0 +1,60 @@
+"""`make loadtest HOST=https://... KEYS=load_keys.txt`: Locust without its web page, in as many processes as wanted.
+
+    SCENARIO=mixed USERS=200 SECONDS=60 WORKERS=4 python -m loadtests.locust_run
+
+HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a second), SECONDS, WORKERS
+(processes on this machine) and LOCUST_ARGS (anything else, such as --master) are read from the environment.
+Ends with status 1 where any request failed.
+"""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+_USERS = {"bots": 100, "opening_bell": 1_000, "mixed": 200}
+
+
+class BadOption(Exception):
+    """A variable that cannot be used; the text names it."""
+
+
+def arguments(environment: Mapping[str, str]) -> list[str]:
+    """Locust's command line; raises BadOption."""
+    host = environment.get("HOST", "").rstrip("/")
+    if not host.startswith(("http://", "https://")):
+        raise BadOption("HOST must be the address of a deployment, such as http://127.0.0.1:7071")
+    scenario = environment.get("SCENARIO") or "bots"
+    if scenario not in _USERS:
+        raise BadOption(f"SCENARIO={scenario} must be one of {', '.join(_USERS)}")
+    users = _whole(environment, "USERS", _USERS[scenario])
+    command = ["--locustfile", str(LOCUSTFILE), "--host", host, "--headless", "--only-summary"]
+    command += ["--users", str(users), "--spawn-rate", str(_whole(environment, "SPAWN_RATE", users))]
+    command += ["--run-time", f"{_whole(environment, 'SECONDS', 60)}s", "--exit-code-on-error", "1"]
+    workers = _whole(environment, "WORKERS", 1)
+    if workers > 1:
+        command += ["--processes", str(workers)]
+    return command + shlex.split(environment.get("LOCUST_ARGS", ""))
+
+
+def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
+    raw = environment.get(name, "").strip() or str(default)
+    if not (raw.isascii() and raw.isdigit() and int(raw) > 0):
+        raise BadOption(f"{name}={raw} must be a whole number from 1")
+    return int(raw)
+
+
+def main() -> None:
+    try:
+        command = arguments(os.environ)
+    except BadOption as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    # Becoming it: its own signals and exit status reach whoever started us.
+    os.execv(sys.executable, [sys.executable, "-m", "locust", *command])  # noqa: S606 - no shell is wanted
+
+
+if __name__ == "__main__":
+    main()
