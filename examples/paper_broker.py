@@ -44,7 +44,8 @@ class Market:
     """Bars and a clock over them, counted in closed bars, because a replay skips closed hours.
 
     Messages set the clock: a heartbeat is sent at the market's own time, so it sets it both ways;
-    a signal may arrive late and only moves it forward. It never runs backwards.
+    a signal may arrive late and only moves it forward. It never runs backwards. A time after the last
+    bar is not of this market (before a replay's first bar, heartbeats carry today's) and sets nothing.
     """
 
     def __init__(self, symbol: str, bars: list[Bar], speed: float) -> None:
@@ -60,6 +61,8 @@ class Market:
         return bisect_right(self._closes, instant)
 
     def set_clock(self, instant: datetime, *, exact: bool) -> None:
+        if not self._closes or instant > self._closes[-1]:
+            return
         index, now = float(self.index_of(instant)), time.monotonic()
         if exact or self._anchor is None or index > self._estimate(now):
             self._anchor = (index, now)

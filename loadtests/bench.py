@@ -7,6 +7,8 @@ limiter and single flight, and writes docs/performance.md with its plot. Exit st
 missed. Everything else should be quiet meanwhile.
 """
 
+# ruff: noqa: T201 - printing is what it is for
+
 import argparse
 import asyncio
 import contextlib

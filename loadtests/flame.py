@@ -35,9 +35,7 @@ def record(target: Path) -> None:
             ours = stack.our_side(running, stack.our_expected(champion))
             run(ours, fresh_share=0.01, seconds=2.0)
             (worker,) = psutil.Process(ours.pid).children()
-            load = threading.Thread(
-                target=run, args=(ours,), kwargs={"fresh_share": 0.01, "seconds": _LOAD_S}
-            )
+            load = threading.Thread(target=lambda: run(ours, fresh_share=0.01, seconds=_LOAD_S))
             load.start()
             try:
                 _spy(worker.pid, target)
@@ -48,8 +46,8 @@ def record(target: Path) -> None:
 def _spy(pid: int, target: Path) -> None:
     spy = Path(sys.executable).with_name("py-spy")
     rate, seconds = str(SAMPLES_A_SECOND), str(SECONDS)
-    command = [spy, "record", "--pid", str(pid), "--rate", rate, "--duration", seconds]
-    subprocess.run([*command, "--format", "flamegraph", "--output", target], check=True)  # noqa: S603
+    command = [str(spy), "record", "--pid", str(pid), "--rate", rate, "--duration", seconds]
+    subprocess.run([*command, "--format", "flamegraph", "--output", str(target)], check=True)  # noqa: S603
 
 
 def main() -> None:

@@ -116,14 +116,14 @@ class Connection:
         return None
 
 
-def _quota(head: bytes) -> int:
+def quota(head: bytes) -> int:
     """What `RateLimit: "default";r=99;t=60` says is left; -1 where there is no such header."""
     at = head.find(b"\r\nratelimit:")
     at = head.find(b";r=", at) if at >= 0 else -1
     return int(head[at + 3 : head.find(b";", at + 3)]) if at >= 0 else -1
 
 
-class _Freshness:
+class Freshness:
     """Judges from outside whether a cached answer was computed at most MAX_AGE_S before it was asked for.
 
     Every computation is somebody's answer with `cached` false, and all askers are ours: so within
@@ -132,21 +132,21 @@ class _Freshness:
 
     def __init__(self) -> None:
         self._computed: dict[int, deque[float]] = {}
-        self._suspects: list[tuple[int, float, float]] = []
+        self._suspects: list[tuple[int, float]] = []
 
     def computed(self, index: int, received_at: float) -> None:
         self._computed.setdefault(index, deque(maxlen=1_000)).append(received_at)
 
-    def cached(self, index: int, sent_at: float, received_at: float) -> None:
+    def cached(self, index: int, sent_at: float) -> None:
         times = self._computed.get(index)
         if times is None or sent_at - times[-1] > MAX_AGE_S:
             # The computing answer may still be on its way to us: judged at the end.
-            self._suspects.append((index, sent_at, received_at))
+            self._suspects.append((index, sent_at))
 
     def stale(self, started_at: float) -> int:
         """Cached answers whose computation nobody saw in time; values from before the start are allowed."""
         count = 0
-        for index, sent_at, _received_at in self._suspects:
+        for index, sent_at in self._suspects:
             if sent_at - started_at <= MAX_AGE_S:
                 continue
             times = self._computed.get(index, ())
@@ -160,7 +160,7 @@ class _Run:
         self.plan = plan
         self.outcome = Outcome(hot_values=[])
         self.errors: Counter[str] = Counter()
-        self.freshness = _Freshness()
+        self.freshness = Freshness()
         self.latencies = array.array("d")
         self.hot_values: list[set[float]] = [set() for _ in plan.hot]
         self.decode = msgspec.json.Decoder(_Confidence).decode
@@ -205,7 +205,7 @@ class _Run:
         if self.plan.bare:
             return
         if self.plan.quotas:
-            outcome.quotas.append(_quota(head))
+            outcome.quotas.append(quota(head))
         try:
             answer = self.decode(body)
         except msgspec.DecodeError:
@@ -216,7 +216,7 @@ class _Run:
         if answer.cached:
             if answer.age_ms > MAX_AGE_S * 1_000:
                 outcome.stale += 1
-            self.freshness.cached(index, connection.sent_at, now)
+            self.freshness.cached(index, connection.sent_at)
         else:
             outcome.not_cached += 1
             self.freshness.computed(index, now)

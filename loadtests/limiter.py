@@ -6,6 +6,8 @@ Hammers for less than a window, so that exactly `limit` requests may pass, and e
 told a different number of requests left: limit - 1 down to 0.
 """
 
+# ruff: noqa: T201 - printing is what it is for
+
 import argparse
 from dataclasses import dataclass
 

@@ -1,11 +1,13 @@
-"""`make loadtest HOST=https://... KEYS=load_keys.txt`: Locust without its web page, in as many processes as wanted.
+"""`make loadtest HOST=https://... KEYS=load_keys.txt`: Locust without its page, in many processes if wanted.
 
-    SCENARIO=mixed USERS=200 SECONDS=60 WORKERS=4 python -m loadtests.locust_run
+    SCENARIO=mixed USERS=200 DURATION_S=60 WORKERS=4 python -m loadtests.locust_run
 
-HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a second), SECONDS, WORKERS
+HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a second), DURATION_S, WORKERS
 (processes on this machine) and LOCUST_ARGS (anything else, such as --master) are read from the environment.
 Ends with status 1 where any request failed.
 """
+
+# ruff: noqa: T201 - it talks to a terminal
 
 import os
 import shlex
@@ -32,7 +34,7 @@ def arguments(environment: Mapping[str, str]) -> list[str]:
     users = _whole(environment, "USERS", _USERS[scenario])
     command = ["--locustfile", str(LOCUSTFILE), "--host", host, "--headless", "--only-summary"]
     command += ["--users", str(users), "--spawn-rate", str(_whole(environment, "SPAWN_RATE", users))]
-    command += ["--run-time", f"{_whole(environment, 'SECONDS', 60)}s", "--exit-code-on-error", "1"]
+    command += ["--run-time", f"{_whole(environment, 'DURATION_S', 60)}s", "--exit-code-on-error", "1"]
     workers = _whole(environment, "WORKERS", 1)
     if workers > 1:
         command += ["--processes", str(workers)]

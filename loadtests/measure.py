@@ -15,7 +15,7 @@ from loadtests.processes import ROOT, cpu_seconds, processors
 
 HOT_STATES = 10
 # More than any side answers in a second: so many unseen states are kept ready.
-MOST_PER_SECOND = 25_000
+MOST_PER_SECOND = 50_000
 PATH = "/api/ml/get_confidence"
 # A value is rounded to four decimals on both sides; a batch may round the last one otherwise.
 TOLERANCE = 0.00011

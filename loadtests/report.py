@@ -35,8 +35,8 @@ def _document(figures: Figures, directory: Path) -> Iterator[str]:
     yield "# Performance"
     yield ""
     yield (
-        "Written by `make bench`. What carries over to another machine are the ratios: every side ran on the same "
-        f"one, in turn, {figures.rounds} rounds, and each figure is the median of its rounds."
+        "Written by `make bench`. What carries over to another machine are the ratios: every side ran on the "
+        f"same one, in turn, {figures.rounds} rounds, and each figure is the median of its rounds."
     )
     yield ""
     yield "## The hot path: `POST /api/ml/get_confidence`, 100 connections, one server process"
@@ -55,7 +55,8 @@ def _document(figures: Figures, directory: Path) -> Iterator[str]:
     yield "| | wanted | found | |"
     yield "|---|---|---|---|"
     for target in figures.targets():
-        yield f"| {target.what} | {target.wanted} | {target.found} | {'met' if target.met else '**missed**'} |"
+        verdict = "met" if target.met else "**missed**"
+        yield f"| {target.what} | {target.wanted} | {target.found} | {verdict} |"
     yield ""
     yield from _proofs(figures)
     yield from _method(figures)
@@ -85,16 +86,16 @@ def _proofs(figures: Figures) -> Iterator[str]:
     flight = figures.stampede
     if not isinstance(flight, str):
         yield (
-            f"Stampede: {flight.askers} connections over 4 workers ask for one state that nobody has cached. The "
-            f"last answer came {flight.last_ms:.1f} ms after the first request (median); one uncached answer on "
-            f"the idle server takes {flight.single_ms:.1f} ms, and {flight.askers} cached answers at once take "
-            f"{flight.floor_ms:.1f} ms: that is what the machine needs to answer so many."
+            f"Stampede: {flight.askers} connections over 4 workers ask for one state that nobody has cached. "
+            f"The last answer came {flight.last_ms:.1f} ms after the first request (median), and that of as many "
+            f"cached answers {flight.floor_ms:.1f} ms: what this machine needs to answer so many. One uncached "
+            f"answer on the idle server takes {flight.single_ms:.1f} ms."
         )
         yield ""
-    bad = figures.baseline.hits.wrong + figures.baseline.misses.wrong
+    hits, misses = figures.baseline.hits, figures.baseline.misses
     yield (
-        f"The baseline answered {bad} of {figures.baseline.hits.requests + figures.baseline.misses.requests:,} "
-        "requests with a value more than two seconds old: it ages while the answer waits for its turn."
+        f"The baseline answered {hits.wrong + misses.wrong} of {hits.requests + misses.requests:,} requests "
+        "with a value more than two seconds old: its clock starts before the write that its TTL starts at."
     )
     yield ""
 
@@ -114,30 +115,32 @@ def _method(figures: Figures) -> Iterator[str]:
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     yield "## How it is measured"
     yield ""
-    yield f"- Machine: {machine()}; {platform.system()} {platform.release()}, Python {platform.python_version()}; {versions}."
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    yield f"- Machine: {machine()}; {system}; {versions}."
     yield (
-        "- The server under test has one processor to itself; PostgreSQL, Valkey, Azurite and the load generator "
-        "share the others. Its CPU time is that of all its processes and threads, from the operating system."
+        "- The server under test has one processor to itself; PostgreSQL, Valkey, Azurite and the load "
+        "generator share the others. Its CPU time is that of all its processes and threads, as the operating "
+        "system counts it."
     )
     yield (
-        "- The baseline (`loadtests/baseline/app.py`) is FastAPI, slowapi, SQLAlchemy, redis-py and scikit-learn on "
-        "uvicorn with uvloop and httptools, asynchronous, with pooled connections. Both sides learn from the same "
-        "trades, a model of the same kind, and write a line of access log a request."
+        "- The baseline (`loadtests/baseline/app.py`) is FastAPI, slowapi, SQLAlchemy, redis-py and "
+        "scikit-learn on uvicorn with uvloop and httptools, asynchronous, with pooled connections. Both "
+        "sides learn a model of the same kind from the same trades, and write a line of access log a request."
     )
     yield (
-        f"- 99% hits: {HOT_STATES} states are asked again and again, and a new one whenever less than 1% of the "
-        "answers were computed. 0% hits: every state is new. Each connection is a bot with a key of its own."
+        f"- 99% hits: {HOT_STATES} states are asked again and again, and a new one whenever less than 1% of "
+        "the answers were computed. 0% hits: every state is new. Each connection is a bot with its own key."
     )
     yield (
         "- The generator is one process over raw sockets with requests made beforehand "
         f"(busy {figures.ours.hits.generator_busy:.0%} of its processor against ours, "
-        f"{figures.echo.generator_busy:.0%} against the echo). It judges every answer: status, the confidence "
-        "that the stored model gives for that state, an age of at most two seconds by what the answer says and "
-        "by when an answer that was computed was last seen."
+        f"{figures.echo.generator_busy:.0%} against the echo). It judges every answer: its status, the "
+        "confidence that the stored model gives for that state, and an age of at most two seconds by what "
+        "the answer says and by when an answer that was computed was last seen."
     )
     yield (
-        "- The plot is open loop: requests fall due at an even rate whether the server keeps up or not, and who "
-        "waits for a free connection waits on the clock."
+        "- The plot is open loop: requests fall due at an even rate whether the server keeps up or not, and "
+        "the time spent waiting for a free connection counts."
     )
     yield f"- The run took {figures.took_s / 60:.1f} minutes."
 

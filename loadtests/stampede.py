@@ -7,6 +7,8 @@ come soon. Beside it are measured one uncached answer on the idle server, and wh
 answer as many askers at once where nothing is to be computed: no answer to all can come sooner.
 """
 
+# ruff: noqa: T201 - printing is what it is for
+
 import argparse
 import selectors
 import statistics
@@ -150,8 +152,9 @@ def _settled_count(port: int, ops_key: str) -> int:
 
 def describe(proof: StampedeProof) -> str:
     return (
-        f"{proof.askers} askers at once, evaluations {proof.evaluations}; last answer after {proof.last_ms:.1f} ms, "
-        f"one uncached answer {proof.single_ms:.1f} ms, {proof.askers} cached answers {proof.floor_ms:.1f} ms"
+        f"{proof.askers} askers at once, evaluations {proof.evaluations}; last answer after "
+        f"{proof.last_ms:.1f} ms, of {proof.askers} cached ones {proof.floor_ms:.1f} ms; "
+        f"one uncached answer {proof.single_ms:.1f} ms"
     )
 
 

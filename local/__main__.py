@@ -9,6 +9,7 @@ from collections.abc import Callable
 from local.node import ROOT, NodeMissing, ensure_azurite, install_packages
 
 MISUSED = 2
+INTERRUPTED = 130
 
 type Arguments = list[str]
 
@@ -99,4 +100,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)

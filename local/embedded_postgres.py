@@ -236,6 +236,7 @@ class EmbeddedPostgres:
                 env=self._environment(),
                 check=False,
                 timeout=120,
+                start_new_session=True,  # as the server: Ctrl-C is for whoever started us
             )
         finally:
             handed_over.unlink()

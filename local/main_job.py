@@ -96,7 +96,7 @@ class MainJob:
         async with httpx.AsyncClient(base_url=self._stack.base_url, timeout=5.0) as client:
             while True:
                 if self.replay is not None and self._stack.keys is not None:
-                    with contextlib.suppress(httpx.HTTPError):  # the view shows the last one known
+                    with contextlib.suppress(JobFailed):  # the view shows the last one known
                         self.status = await _ask(client, self._stack.keys.ops, "status")
                 await asyncio.sleep(WATCH_EVERY_S)
 

@@ -7,6 +7,8 @@ import signal
 import sys
 from collections.abc import Iterator
 
+from local.bar_files import BarFileError
+from local.host.configuration import HostError
 from local.main_job import JobFailed, MainJob
 from local.node import NodeMissing, ensure_azurite
 from local.options import BadOption, JobOptions, StackOptions
@@ -23,6 +25,8 @@ EXIT_INTERRUPTED = 130
 _SET_PARENT_DEATH_SIGNAL = 1
 _TOLD = (
     BadOption,
+    BarFileError,
+    HostError,
     JobFailed,
     NodeMissing,
     ReplayRefused,

@@ -60,7 +60,7 @@ class Stack:
         self._settings: dict[str, str] = {}
         self._services: list[Service] = []
         self._ready = False
-        self._supervisor = Supervisor(Guardian([state.stack_file]), say, self._publish)
+        self._supervisor = Supervisor(Guardian([state.stack_file, state.load_keys_file]), say, self._publish)
 
     @property
     def services(self) -> list[Service]:

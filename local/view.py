@@ -1,6 +1,7 @@
 """What a person sees of a running stack: a live view on a terminal, plain lines elsewhere."""
 
 import asyncio
+import math
 import sys
 import time
 from collections import deque
@@ -21,14 +22,12 @@ from local.supervise import Service
 FRAMES_PER_S = 4
 PLAIN_PROGRESS_S = 5.0
 _COLOURS = {"up": "green", "restarting": "red", "starting": "yellow", "stopped": "dim", "external": "cyan"}
-_COUNTS = (
-    ("requests", "requests"),
-    ("confidence_asked", "confidences"),
-    ("confidence_cached", "cache hits"),
-    ("bars_received", "bars"),
-    ("signals_published", "signals"),
-    ("trades_recorded", "trades"),
-)
+# The upper half takes this many rows whatever is known yet; signals and events share what a terminal of
+# 24 rows and more has left.
+COUNT_ROWS = 9
+MAX_SIGNAL_ROWS = 6
+MAX_EVENT_ROWS = 10
+BORDERS = 2
 
 
 class View(Protocol):
@@ -65,9 +64,9 @@ class PlainView:
 class LiveView:
     """Services, requests, signals and each bot's trades, redrawn in place; lines said scroll below."""
 
-    def __init__(self) -> None:
-        self._console = Console()
-        self._said: deque[str] = deque(maxlen=10)
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said: deque[str] = deque(maxlen=MAX_EVENT_ROWS)
         self._live: Live | None = None
         self._rate = _Rate()
 
@@ -81,53 +80,76 @@ class LiveView:
         """They have a panel of their own."""
 
     async def show(self, services: Sequence[Service], job: MainJob) -> None:
-        """Until cancelled; leaves the last picture on the terminal."""
+        """Until cancelled; leaves the last picture on the terminal, and the whole summary below it."""
+        try:
+            await self._draw(services, job)
+        finally:
+            for line in job.summary:
+                self._console.print(line, highlight=False, markup=False)
+
+    async def _draw(self, services: Sequence[Service], job: MainJob) -> None:
         # Drawn from the event loop: another thread would read what is being changed.
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
             self._live = live
             try:
                 while True:
-                    live.update(self._picture(services, job), refresh=True)
+                    live.update(self.picture(services, job), refresh=True)
                     await asyncio.sleep(1 / FRAMES_PER_S)
             finally:
-                live.update(self._picture(services, job), refresh=True)
+                live.update(self.picture(services, job), refresh=True)
                 self._live = None
 
-    def _picture(self, services: Sequence[Service], job: MainJob) -> RenderableType:
+    def picture(self, services: Sequence[Service], job: MainJob) -> RenderableType:
         top = Table.grid(expand=True, padding=(0, 1))
-        top.add_column(ratio=5)
-        top.add_column(ratio=4)
+        top.add_column(ratio=1)
+        top.add_column(ratio=1)
         top.add_row(
             Panel(_services_table(services), title="services", title_align="left"),
             Panel(self._counts_table(job), title="requests", title_align="left"),
         )
+        above = max(len(services), COUNT_ROWS) + len(job.bots) + 2 * BORDERS
+        spare = self._console.height - 1 - above - 2 * BORDERS
+        signal_rows = max(1, min(spare // 2, MAX_SIGNAL_ROWS))
+        events = _newest(self._said, max(1, spare - signal_rows), self._console.width - 2 * BORDERS)
         label = f"signals of {job.options.label}"
         return Group(
             top,
-            Panel(_signals_table(job.bots), title=label, title_align="left"),
+            Panel(_signals_table(job.bots, signal_rows), title=label, title_align="left"),
             Panel(_bots_table(job.bots), title="bots (paper trades)", title_align="left"),
-            Panel(Text("\n".join(self._said)), title="events", title_align="left"),
+            Panel(
+                Text("\n".join(events)),
+                title="events",
+                title_align="left",
+                subtitle="Ctrl-C stops everything",
+                subtitle_align="right",
+            ),
         )
 
     def _counts_table(self, job: MainJob) -> RenderableType:
-        table = Table.grid(padding=(0, 2))
+        table = _grid(2)
         counts = job.status.get("counts") or {}
-        self._rate.take(sum(counts.get(name, 0) for name in ("requests",)))
-        table.add_row("request rate", f"{self._rate.per_s:.0f}/s")
-        for name, title in _COUNTS:
-            if name in counts:
-                table.add_row(title, f"{counts[name]:,}")
+        requests, asked = counts.get("requests", 0), counts.get("confidence_asked", 0)
+        self._rate.take(requests)
+        rows = [
+            ("request rate", f"{self._rate.per_s:.0f}/s, {requests:,} in all"),
+            ("cache hits", f"{counts.get('confidence_cached', 0):,} of {asked:,} confidences"),
+            ("signals", f"{counts.get('signals_published', 0):,}"),
+            ("trades", f"{counts.get('trades_recorded', 0):,}"),
+        ]
         latency = job.status.get("publish_latency") or {}
-        if latency.get("p50") is not None:
-            table.add_row("bar to push", f"p50 {latency['p50']:.0f} ms, p99 {latency['p99']:.0f} ms")
-        for model in job.status.get("models", []):
-            table.add_row(model["strategy"], f"{model['basis']} {model['version'] or ''}")
+        if latency.get("p50_ms") is not None:
+            rows.append(("bar to push", f"p50 {latency['p50_ms']:.0f} ms, p99 {latency['p99_ms']:.0f} ms"))
+        rows.extend(
+            ("model", f"{model['basis']} {model['version'] or model['strategy']}")
+            for model in job.status.get("models", [])
+        )
         if job.replay is not None:
             replay = job.replay
-            table.add_row("replay", f"{replay.sent:,} of {replay.total:,} bars at {job.options.speed:g}x")
-            table.add_row(
-                "market time", f"{replay.market_time:%Y-%m-%d %H:%M}Z" if replay.market_time else ""
-            )
+            rows.append(("replay", f"{replay.sent:,} of {replay.total:,} at {job.options.speed:g}x"))
+            if replay.market_time is not None:
+                rows.append(("market time", f"{replay.market_time:%Y-%m-%d %H:%M}Z"))
+        for title, value in rows:
+            table.add_row(title, _cut(value))
         return table
 
 
@@ -148,33 +170,55 @@ class _Rate:
             self.per_s = 0.0
 
 
-def _services_table(services: Sequence[Service]) -> RenderableType:
+def _grid(columns: int) -> Table:
+    """Every row stays one line: on a narrow terminal the last column, made by `_cut`, gives way."""
     table = Table.grid(padding=(0, 2))
+    for column in range(columns):
+        table.add_column(no_wrap=column < columns - 1, overflow="ellipsis")
+    return table
+
+
+def _cut(text: str) -> Text:
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _newest(said: Sequence[str], rows: int, width: int) -> list[str]:
+    """The last of `said` that fit in `rows` lines of `width`, and the very last in any case."""
+    shown: list[str] = []
+    for text in reversed(said):
+        rows -= max(1, math.ceil(len(text) / width))
+        if rows < 0 and shown:
+            break
+        shown.insert(0, text)
+    return shown
+
+
+def _services_table(services: Sequence[Service]) -> RenderableType:
+    table = _grid(4)
     for service in services:
         table.add_row(
             service.name,
             Text(service.state, style=_COLOURS.get(service.state, "")),
-            f"pid {service.pid}" if service.pid else "",
             f"port {service.port}" if service.port else "",
-            f"restarted {service.restarts}x" if service.restarts else f"{service.started_ms} ms",
+            _cut(f"restarted {service.restarts}x" if service.restarts else f"{service.started_ms} ms"),
         )
     return table
 
 
-def _signals_table(bots: Sequence[DemoBot]) -> RenderableType:
+def _signals_table(bots: Sequence[DemoBot], rows: int) -> RenderableType:
     if not bots or not bots[0].recent:
         return Text("none yet", style="dim")
-    table = Table.grid(padding=(0, 2))
-    for event in bots[0].recent:
+    table = _grid(6)
+    for event in list(bots[0].recent)[-rows:]:
         simulated = "SIMULATED" if event["source"] == "simulated" else event["source"]
         side = Text(event["side"], style="green" if event["side"] == "LONG" else "red")
         number = f"#{event['sequence']}"
-        table.add_row(simulated, event["symbol"], number, side, str(event["price"]), event["event_at"])
+        table.add_row(simulated, event["symbol"], number, side, str(event["price"]), _cut(event["event_at"]))
     return table
 
 
 def _bots_table(bots: Sequence[DemoBot]) -> RenderableType:
-    table = Table.grid(padding=(0, 2))
+    table = _grid(7)
     for bot in bots:
         status: dict[str, Any] = bot.status
         last = next(reversed(bot.trades.values()), None)
@@ -182,13 +226,13 @@ def _bots_table(bots: Sequence[DemoBot]) -> RenderableType:
             bot.name,
             f"{len(bot.received)} signals",
             f"{len(bot.trades)} trades",
-            f"{len(bot.reported)} acknowledged",
+            f"{len(bot.reported)} stored",
             f"{status.get('open', 0)} open",
             f"pnl {status.get('pnl', '0')} USD",
-            f"last {last['side']} {last['entry_price']} to {last['exit_price']}" if last else "",
+            _cut(f"last {last['side']} {last['entry_price']} to {last['exit_price']}" if last else ""),
         )
     return table
 
 
 def make_view() -> View:
-    return LiveView() if sys.stdout.isatty() else PlainView()
+    return LiveView(Console()) if sys.stdout.isatty() else PlainView()

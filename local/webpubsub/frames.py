@@ -108,8 +108,9 @@ class FrameReader:
             return opcode, payload
         if not continues:
             self._opcode = opcode
-        self._parts.append(payload)
-        self._parts_bytes += len(payload)
+        if payload:  # empty fragments would pile up without ever reaching the bound
+            self._parts.append(payload)
+            self._parts_bytes += len(payload)
         if not final:
             return None
         message = (self._opcode, b"".join(self._parts))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import jwt
 
@@ -55,6 +55,13 @@ def _texts(value: object) -> tuple[str, ...]:
     return ()
 
 
+def _audiences(claims: Mapping[str, Any]) -> list[SplitResult]:
+    try:
+        return [urlsplit(audience) for audience in _texts(claims["aud"])]
+    except ValueError as error:
+        raise TokenRefused("The token was made for what is no address.") from error
+
+
 def _normal(text: str) -> str:
     return unquote(text).casefold()
 
@@ -67,8 +74,7 @@ def check_request_token(token: str, key: str, path_and_query: str) -> None:
     """
     claims = _decode(token, key, REQUEST_TOKEN_SKEW_S)
     path, _, query = path_and_query.partition("?")
-    for audience in _texts(claims["aud"]):
-        parts = urlsplit(audience)
+    for parts in _audiences(claims):
         same_query = not parts.query or _normal(parts.query) == _normal(query)
         if same_query and _normal(parts.path) == _normal(path):
             return
@@ -79,8 +85,8 @@ def read_client_token(token: str, key: str, hub: str) -> ClientToken:
     """The bearer's identity; raises TokenRefused for a bad, expired or foreign token."""
     claims = _decode(token, key, 0)
     wanted = {_normal(f"/client/hubs/{hub}"), _normal(f"/client/?hub={hub}")}
-    audiences = (urlsplit(audience) for audience in _texts(claims["aud"]))
-    if not any(_normal(parts._replace(scheme="", netloc="").geturl()) in wanted for parts in audiences):
+    without_host = (parts._replace(scheme="", netloc="").geturl() for parts in _audiences(claims))
+    if not any(_normal(address) in wanted for address in without_host):
         raise TokenRefused("The token was made for another hub.")
     subject = claims.get("sub")
     if subject is not None and not (isinstance(subject, str) and 0 < len(subject) <= MAX_USER_CHARS):

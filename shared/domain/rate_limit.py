@@ -41,11 +41,13 @@ def rate_headers(rate: RateState) -> dict[str, str]:
     """The fields of draft-ietf-httpapi-ratelimit-headers.
 
     `RateLimit`: r requests may be sent now, and the quota next grows in t seconds; t is rounded up, so
-    that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds.
+    that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds. The microsecond by
+    which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
+    window_s = math.ceil(rate.window_s)
     return {
-        "RateLimit": f'"{POLICY_NAME}";r={rate.remaining};t={math.ceil(rate.reset_s)}',
-        "RateLimit-Policy": f'"{POLICY_NAME}";q={rate.limit};w={math.ceil(rate.window_s)}',
+        "RateLimit": f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}',
+        "RateLimit-Policy": f'"{POLICY_NAME}";q={rate.limit};w={window_s}',
     }
 
 

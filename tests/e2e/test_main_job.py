@@ -63,6 +63,15 @@ def test_difference_ends_with_status_1(directory: Path) -> None:
         assert "bot-2 ended (signal 9)" in running.output
 
 
+def test_a_bar_file_that_cannot_be_used_is_told_in_one_line(directory: Path) -> None:
+    bars = directory / "bars.csv"
+    bars.write_text("open_time,open,high,low,close,volume\n2025-10-13T00:00:00Z,1,2,1,2,many\n")
+    with local_stack("run", directory / "state", BARS=str(bars), EXIT="1") as running:
+        assert running.await_end(JOB_TIMEOUT_S) == 2, running.output
+        assert "bars.csv, line 2, volume" in running.output
+        assert "Traceback" not in running.output
+
+
 def test_nothing_is_lost_while_services_are_away(directory: Path) -> None:
     bars = bars_file(directory / "bars.csv", 3500)
     with local_stack(

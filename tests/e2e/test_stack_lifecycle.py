@@ -108,20 +108,22 @@ def test_killed_services_come_back_with_their_data(directory: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGHUP, signal.SIGKILL])
 def test_nothing_is_left_however_it_ends(directory: Path, how: signal.Signals) -> None:
-    with local_stack("up", directory) as running:
+    with local_stack("up", directory, LOAD_KEYS="2") as running:
         running.await_ready()
         running.process.send_signal(how)
         assert running.await_end() == (-how if how is signal.SIGKILL else 0)
         assert running.left_behind() == []
         assert not (running.state / "stack.json").exists()
+        assert not (running.state / "load_keys.txt").exists()
 
 
 def test_interrupt_in_the_middle_of_a_start(directory: Path) -> None:
     with local_stack("up", directory) as running:
         until(lambda: "up after" in running.output, running)
         running.note_processes()
-        running.process.send_signal(signal.SIGINT)
+        os.killpg(running.process.pid, signal.SIGINT)  # as the terminal does, children included
         assert running.await_end() == 0
+        assert "Traceback" not in running.output
         assert running.left_behind() == []
 
 

@@ -136,6 +136,17 @@ def test_clock_is_corrected_by_heartbeats_and_never_runs_backwards(monkeypatch: 
     assert desk.market.closed() == 32
 
 
+def test_a_time_after_the_last_bar_does_not_set_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, flat(100))
+    desk.market.set_clock(START + timedelta(days=400), exact=True)  # a heartbeat before the first bar is in
+    assert desk.market.closed() == 0
+    desk.market.set_clock(START + timedelta(minutes=1), exact=False)
+    assert desk.market.closed() == 1
+    assert desk.market.lateness_s(START + timedelta(minutes=1)) == 0
+    desk.market.set_clock(START + timedelta(minutes=100), exact=True)
+    assert desk.market.closed() == 100
+
+
 def test_lateness_is_counted_in_real_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = Desk(monkeypatch, flat(100), speed=600.0)
     desk.market.set_clock(START + timedelta(minutes=50), exact=True)

@@ -12,6 +12,12 @@ def test_the_headers_follow_the_draft() -> None:
     assert headers == {"RateLimit": '"default";r=37;t=13', "RateLimit-Policy": '"default";q=100;w=60'}
 
 
+def test_quota_comes_back_within_the_window() -> None:
+    """The first request of a window: admit.lua says 60.000001 s."""
+    headers = rate_headers(RateState(limit=100, remaining=99, reset_s=60.000001))
+    assert headers["RateLimit"] == '"default";r=99;t=60'
+
+
 @given(st.integers(1, 100_000), st.floats(0, 60))
 def test_who_waits_as_told_has_waited_long_enough(limit: int, reset_s: float) -> None:
     state = RateState(limit=limit, remaining=0, reset_s=reset_s)

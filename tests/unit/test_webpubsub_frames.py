@@ -2,6 +2,7 @@
 
 import json
 import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -64,6 +65,19 @@ def test_fragments_join_and_control_frames_may_come_between() -> None:
         + _masked(TEXT, b"d")
     )
     assert reader.feed(stream) == [(PING, b"!"), (TEXT, b"abc"), (TEXT, b"d")]
+
+
+def test_empty_fragments_count_for_nothing() -> None:
+    reader = FrameReader(100)
+    assert reader.feed(_masked(TEXT, b"", final=False) + _masked(0, b"a", final=False)) == []
+    tracemalloc.start()
+    try:
+        assert reader.feed(_masked(0, b"", final=False) * 20_000) == []
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 10_000
+    assert reader.feed(_masked(0, b"b")) == [(TEXT, b"ab")]
 
 
 @pytest.mark.parametrize(

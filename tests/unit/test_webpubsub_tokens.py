@@ -44,6 +44,7 @@ def test_audiences_of_a_request_that_fit(audience: str | list[str]) -> None:
         _signed(aud="http://host/api/hubs/signals/:send"),
         _signed(aud=f"http://host{PATH}&more=1"),
         _signed(aud=5),
+        _signed(aud="http://[host/api/hubs/signals/:send"),
         _signed(),
         jwt.encode({"aud": f"http://host{PATH}"}, KEY, algorithm="HS256"),
         _signed(aud=f"http://host{PATH}", exp=time.time() - 301),
@@ -58,6 +59,7 @@ def test_audiences_of_a_request_that_fit(audience: str | list[str]) -> None:
         "another path",
         "another query",
         "no text",
+        "no address",
         "no audience",
         "no expiry",
         "expired",
@@ -105,6 +107,7 @@ def test_single_roles_and_groups_may_be_texts() -> None:
     [
         {"aud": "http://host/client/hubs/other"},
         {"aud": "http://host/client/hubs/h?access_token=x"},
+        {"aud": "http://[host/client/hubs/h"},
         {"exp": time.time() - 1},
         {"sub": 5},
         {"sub": ""},
