@@ -1,6 +1,6 @@
 """`python -m local license ...`: licenses and API keys of a running stack or of a deployment.
 
-Settings come from the environment where they are set there, else from the stack that runs on STATE.
+Settings come from the environment, then local.settings.json, then the stack that runs on STATE.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from local.host.configuration import load_local_settings
+from local.node import ROOT
 from shared.container import Container
 from shared.domain.bars import Symbol
 from shared.domain.keys import PREFIX, public_id_in
@@ -95,8 +97,10 @@ def _state_directory(environment: Mapping[str, str]) -> Path:
 def _settings(environment: Mapping[str, str]) -> dict[str, str]:
     from local.stack import settings_of_running
 
+    given = dict(environment)
+    load_local_settings(ROOT, given)
     found = dict(settings_of_running(_state_directory(environment)))
-    found.update({name: environment[name] for name in (*NAMES, "WEBPUBSUB_HUB") if environment.get(name)})
+    found.update({name: given[name] for name in (*NAMES, "WEBPUBSUB_HUB") if given.get(name)})
     return found
 
 

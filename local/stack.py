@@ -73,7 +73,9 @@ class Stack:
         if not is_port_free(port):
             raise ServiceFailed(f"port {port} is in use; choose another with PORT={port + 1}")
         settings = await asyncio.to_thread(read_settings, self.options)
-        if not settings.get("API_KEY_PEPPER"):
+        if settings.get("API_KEY_PEPPER"):
+            self._state.forget_secret("api_key_pepper")
+        else:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
         endpoints = await asyncio.to_thread(data_services, self._state, settings)
         self._services.extend(endpoints.started())

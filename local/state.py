@@ -97,6 +97,14 @@ class StateDirectory:
             write_private(path, json.dumps(kept, indent=2) + "\n")
         return kept[name]
 
+    def forget_secret(self, name: str) -> None:
+        """For a secret that settings give: one that was made earlier must not be taken for it."""
+        path = self.root / "secrets.json"
+        with contextlib.suppress(FileNotFoundError):
+            kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+            if kept.pop(name, None) is not None:
+                write_private(path, json.dumps(kept, indent=2) + "\n")
+
     def read_keys(self) -> dict[str, str]:
         """API keys handed out to this mode's accounts at an earlier start, by name."""
         try:

@@ -119,3 +119,13 @@ def test_equal_accounts_show_no_difference() -> None:
 def test_each_difference_is_told(received: list[int], stored: list[dict[str, Any]], told: str) -> None:
     found = differences(bot(received, [trade(1)]), [1, 2], stored)
     assert any(told in line for line in found), found
+
+
+def test_a_secret_made_earlier_is_not_taken_for_one_that_settings_give(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path, "up")
+    made = state.secret("api_key_pepper")
+    other = state.secret("valkey_password")
+    state.forget_secret("api_key_pepper")
+    assert "api_key_pepper" not in (tmp_path / "secrets.json").read_text()
+    assert state.secret("valkey_password") == other
+    assert state.secret("api_key_pepper") != made
