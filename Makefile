@@ -5,9 +5,10 @@ PROJECT_PYTHON = $(PYTHON) local/bootstrap.py
 
 # Read by `python -m local`; unset or empty means the default that `make help` names.
 export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
+export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test lint format lock clean
+.PHONY: help run up license simulate test bench flame loadtest lint format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -33,6 +34,18 @@ simulate: ## Make the simulated bars anew, e.g. ARGS="--help"
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
 
+bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARGS="--quick"
+	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
+	@$(PROJECT_PYTHON) -m loadtests.bench $(ARGS)
+
+flame: ## A flame graph of the hot path, e.g. ARGS="--help"
+	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
+	@$(PROJECT_PYTHON) -m loadtests.flame $(ARGS)
+
+loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
+	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
+	@$(PROJECT_PYTHON) -m loadtests.locust_run
+
 lint: ## Style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .
 	@$(PROJECT_PYTHON) -m ruff format --check .
@@ -48,6 +61,7 @@ lock: ## Pin anew what pyproject.toml asks for, in requirements*.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet --upgrade --target .local/uv uv
 	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml -o requirements.txt
 	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml --group dev --group bench -c requirements-dev.txt -o requirements-bench.txt
 
 clean: ## Remove .venv, local state and caches
 	@$(PYTHON) local/bootstrap.py --clean

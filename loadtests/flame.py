@@ -46,7 +46,8 @@ def record(target: Path) -> None:
 def _spy(pid: int, target: Path) -> None:
     spy = Path(sys.executable).with_name("py-spy")
     rate, seconds = str(SAMPLES_A_SECOND), str(SECONDS)
-    command = [str(spy), "record", "--pid", str(pid), "--rate", rate, "--duration", seconds]
+    # --gil leaves out threads that wait.
+    command = [str(spy), "record", "--gil", "--pid", str(pid), "--rate", rate, "--duration", seconds]
     subprocess.run([*command, "--format", "flamegraph", "--output", str(target)], check=True)  # noqa: S603
 
 

@@ -87,9 +87,9 @@ def _proofs(figures: Figures) -> Iterator[str]:
     if not isinstance(flight, str):
         yield (
             f"Stampede: {flight.askers} connections over 4 workers ask for one state that nobody has cached. "
-            f"The last answer came {flight.last_ms:.1f} ms after the first request (median), and that of as many "
-            f"cached answers {flight.floor_ms:.1f} ms: what this machine needs to answer so many. One uncached "
-            f"answer on the idle server takes {flight.single_ms:.1f} ms."
+            f"The last answer came {flight.last_ms:.1f} ms after the first request (median), and that of as "
+            f"many cached answers {flight.floor_ms:.1f} ms: what this machine needs to answer so many. One "
+            f"uncached answer on the idle server takes {flight.single_ms:.1f} ms."
         )
         yield ""
     hits, misses = figures.baseline.hits, figures.baseline.misses

@@ -54,7 +54,8 @@ class CachedConfidence(BaseModel):
 
 
 def presented_key(request: Request) -> str:
-    return request.headers.get("authorization", "").removeprefix("Bearer ")
+    authorization: str = request.headers.get("authorization", "")
+    return authorization.removeprefix("Bearer ")
 
 
 limiter = Limiter(key_func=presented_key)
@@ -73,7 +74,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifespan)
 app.state.limiter = limiter
-app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)  # type: ignore[arg-type] # narrower
+app.add_exception_handler(RateLimitExceeded, _rate_limit_exceeded_handler)
 
 
 async def database(request: Request) -> AsyncIterator[AsyncSession]:
@@ -84,7 +85,7 @@ async def database(request: Request) -> AsyncIterator[AsyncSession]:
 async def current_license(request: Request, session: Annotated[AsyncSession, Depends(database)]) -> License:
     """The active license of the presented key; 401 and 403 as usual."""
     key_hash = hashlib.sha256(presented_key(request).encode()).hexdigest()
-    license_ = await session.scalar(select(License).where(License.key_hash == key_hash))
+    license_: License | None = await session.scalar(select(License).where(License.key_hash == key_hash))
     if license_ is None:
         raise HTTPException(401, "Unknown API key")
     if license_.status != "active" or license_.expires_at < datetime.now(UTC):

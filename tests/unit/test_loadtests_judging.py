@@ -51,7 +51,7 @@ def figures(
         every={("ours", "99% hits"): [ours]},
         curves=[],
         limiter=[LimiterProof(100, let_through, 5_000, {}, quotas_exact=True)],
-        stampede=stampede or StampedeProof(500, [1, 1, 1], 30.0, 1.0, 29.0, values_differ=False, errors=0),
+        stampede=stampede or StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
         batch=BatchCost(1.0, 2.0, 200),
         start=LeanStart(0.3, 60.0, 20),
         took_s=1.0,
@@ -84,10 +84,10 @@ def test_each_shortfall_is_named_alone(ours: Measured, what: str) -> None:
     "stampede",
     [
         "GET /api/status does not count it",
-        StampedeProof(500, [1, 2, 1], 30.0, 1.0, 29.0, values_differ=False, errors=0),
-        StampedeProof(500, [1, 1, 1], 30.0, 1.0, 29.0, values_differ=True, errors=0),
-        StampedeProof(500, [1, 1, 1], 30.0, 1.0, 29.0, values_differ=False, errors=1),
-        StampedeProof(500, [1, 1, 1], 90.0, 1.0, 29.0, values_differ=False, errors=0),
+        StampedeProof(500, [1, 2, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
+        StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=True, errors=0),
+        StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=1),
+        StampedeProof(500, [1, 1, 1], 90.0, 15.0, 29.0, values_differ=False, errors=0),
     ],
 )
 def test_a_stampede_that_is_not_proven_is_missed(stampede: StampedeProof | str) -> None:
