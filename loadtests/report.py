@@ -94,8 +94,8 @@ def _proofs(figures: Figures) -> Iterator[str]:
         yield ""
     hits, misses = figures.baseline.hits, figures.baseline.misses
     yield (
-        f"The baseline answered {hits.wrong + misses.wrong} of {hits.requests + misses.requests:,} requests "
-        "with a value more than two seconds old: its clock starts before the write that its TTL starts at."
+        f"Of the baseline's {hits.requests + misses.requests:,} answers, {hits.wrong + misses.wrong} were "
+        "judged wrong or more than two seconds old; the cause was not looked into."
     )
     yield ""
 

@@ -16,6 +16,7 @@ KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the 
 """
 
 import asyncio
+import itertools
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
@@ -117,6 +118,9 @@ class AccessService:
         self._keys = keys
         self._now = now
         self._known: dict[str, _Known] = {}
+        # Lock tokens need only differ: one random part a process, and a count.
+        self._token_base = secrets.token_hex(8)
+        self._tokens = itertools.count()
         self._unknown: dict[str, datetime] = {}
         self._lookups: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
@@ -135,7 +139,7 @@ class AccessService:
         key_hash = hash_key(key.text, self._pepper)
         now = self._now()
         self._refuse_if_unknown(key_hash, now)
-        token = secrets.token_hex(8) if confidence_key is not None else None
+        token = f"{self._token_base}.{next(self._tokens)}" if confidence_key is not None else None
         try:
             admission = await self._cache.admit(key_hash, confidence_key, token)
             if admission.record is None:

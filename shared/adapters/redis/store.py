@@ -10,7 +10,6 @@ import hashlib
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -57,8 +56,7 @@ def lock_key(confidence_key: str) -> str:
     return f"lock:{confidence_key}"
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(msgspec.Struct, frozen=True, gc=False):
     """The answer to one request: `record` is None where the license is not cached.
 
     `limit` is 0 where the license allows nothing: then nothing was counted. `reset_s` are the seconds
