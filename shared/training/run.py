@@ -37,7 +37,8 @@ def _base_rate(data: Dataset, data_hash: str) -> ModelDocument:
 def train(request: TrainingRequest) -> TrainingResult:
     """The base rate of `request.outcomes`, and a model where one has earned its place.
 
-    The same request gives the same result. Raises ValueError where not one outcome fits the strategy.
+    The same request gives the same result, but for the last bits of sums. Raises ValueError where not one
+    outcome fits the strategy.
     """
     data = make_dataset(all_strategies()[request.strategy], request.outcomes)
     if not data.n:
