@@ -11,6 +11,7 @@ from functions.realtime import NegotiateRequest
 from functions.signals import MAX_IDEMPOTENCY_KEY
 from functions.trades import TradesRequest
 from functions.web import HEALTH_TYPE, JSON_TYPE, PROBLEM_TYPE, STATUS_OF_CODE, Problem
+from shared.domain.bars import SYMBOL_PATTERN
 from shared.domain.confidence import ConfidenceAnswer
 from shared.domain.limits import MAX_SEQUENCE
 from shared.domain.messages import SignalMessage
@@ -63,7 +64,7 @@ def _limit(most: int) -> dict[str, Any]:
 
 _SYMBOL: dict[str, Any] = {
     "description": "One symbol.",
-    "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
+    "schema": {"type": "string", "pattern": SYMBOL_PATTERN},
     "example": "ES",
 }
 PARAMETERS: dict[str, dict[str, Any]] = {

@@ -15,6 +15,7 @@ import azure.functions as func
 import msgspec
 
 from shared.container import Container, container
+from shared.domain.bars import SYMBOL_PATTERN
 from shared.domain.decoding import MAX_ERRORS, decode
 from shared.domain.licenses import Grant, Scope
 from shared.domain.limits import AWARE_TIME
@@ -70,7 +71,7 @@ STATUS_OF_CODE = {
 }
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_SYMBOL = re.compile(r"[A-Z][A-Z0-9]{0,11}")
+_SYMBOL = re.compile(SYMBOL_PATTERN)
 _encoder = msgspec.json.Encoder()
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,8 @@ MAX_PRICE = Decimal(10_000_000)
 MAX_VOLUME = 1_000_000_000
 
 Source = Literal["live", "replay", "simulated"]
-Symbol = Annotated[str, msgspec.Meta(pattern=r"^[A-Z][A-Z0-9]{0,11}$")]
+SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}$"
+Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
 Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, exact")]
 
 
