@@ -14,6 +14,7 @@ import re
 import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -141,6 +142,7 @@ def encode_answer(result: Any) -> Answer:
     return result.status_code, [*headers.items(), *cookies], result.get_body()
 
 
+@lru_cache(1_024)
 def _encoded(path: str) -> str:
     return path if _PLAIN_PATH.fullmatch(path) else quote(path, safe=_PATH_SAFE)
 
@@ -161,7 +163,11 @@ class AccessLog:
 
     def add(self, method: str, path: str, answer: Answer, elapsed_s: float) -> None:
         status, headers, body = answer
-        request_id = next((value for name, value in headers if name == "x-request-id"), "-")
+        request_id = "-"
+        for name, value in headers:
+            if name == "x-request-id":
+                request_id = value
+                break
         now = time.time()
         second = int(now)
         if second != self._second:
