@@ -120,7 +120,7 @@ class Response(func.HttpResponse):
         return self._status
 
     @property
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> Any:  # a dict where the base class has a werkzeug list
         return self._headers
 
     @property
