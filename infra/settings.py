@@ -214,9 +214,7 @@ def _compute(reader: ConfigReader) -> ComputeSettings:
             "telemetry_sample_ratio", r"(0(\.\d{1,6})?|1(\.0{1,6})?)", "a share from 0 to 1", default="0.05"
         ),
         schedules={
-            name: reader.matching(
-                name.lower(), _NCRONTAB.pattern, "six NCRONTAB fields, UTC", default=default
-            )
+            name: reader.matching(name.lower(), _NCRONTAB, "six NCRONTAB fields, UTC", default=default)
             for name, default in SCHEDULES.items()
         },
     )
