@@ -121,7 +121,7 @@ class _RecordingMonitor(mocks.MockMonitor):
         self.secret_outputs: list[str] = []
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 - the protocol's name
-        response = super().RegisterResource(request)
+        response = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != _STACK:
             inputs, secrets = _laid_open(json_format.MessageToDict(request.object))
             self.recorded.append(
@@ -146,7 +146,7 @@ class _RecordingMonitor(mocks.MockMonitor):
             outputs, secrets = _laid_open(json_format.MessageToDict(request.outputs))
             self.outputs |= outputs
             self.secret_outputs += secrets
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 def _laid_open(value: Any, path: str = "") -> tuple[Any, list[str]]:
