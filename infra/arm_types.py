@@ -81,7 +81,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "cdn:Route": _cdn("/afdEndpoints/routes", "endpointName", "routeName"),
     "cdn:SecurityPolicy": _cdn("/securityPolicies", "securityPolicyName"),
     "consumption:Budget": ArmType("Microsoft.Consumption/budgets", ("budgetName",), scope="resource"),
-    "dbforpostgresql:Administrator": _postgres("/administrators", "objectId"),
+    "dbforpostgresql:AdministratorsMicrosoftEntra": _postgres("/administrators", "objectId"),
     "dbforpostgresql:Configuration": _postgres("/configurations", "configurationName"),
     "dbforpostgresql:Database": _postgres("/databases", "databaseName"),
     "dbforpostgresql:FirewallRule": _postgres("/firewallRules", "firewallRuleName"),

@@ -16,7 +16,22 @@ def guid(text: str) -> str:
 def computed_outputs(kind: str, resource_id: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Outputs beside the inputs for a resource of an ARM type; none where the program reads none."""
     answer = _ANSWERS.get(kind)
-    return answer(resource_id, name, inputs) if answer else {}
+    return {**_identity(inputs), **(answer(resource_id, name, inputs) if answer else {})}
+
+
+def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """User-assigned identities go in as a list of ids and come back as a mapping of them."""
+    identity = inputs.get("identity")
+    if not identity or "userAssignedIdentities" not in identity:
+        return {}
+    assigned = {
+        identity_id: {
+            "clientId": guid(f"{identity_id}/client"),
+            "principalId": guid(f"{identity_id}/principal"),
+        }
+        for identity_id in identity["userAssignedIdentities"]
+    }
+    return {"identity": {**identity, "userAssignedIdentities": assigned}}
 
 
 def _managed_identity(resource_id: str, _name: str, _inputs: Mapping[str, Any]) -> dict[str, Any]:

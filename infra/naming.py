@@ -28,6 +28,5 @@ class Names:
     def key_vault(self) -> str:
         return f"kv-signal-{self.stack}{self.suffix}"
 
-    @property
-    def storage_account(self) -> str:
-        return f"stsignal{self.stack}{self.suffix}"
+    def storage_account(self, kind: str) -> str:
+        return f"stsig{kind}{self.stack}{self.suffix}"

@@ -189,10 +189,10 @@ class _Azure(mocks.Mocks):
         name = kind.name_parts(inputs)[-1]
         return resource_id, {**inputs, **computed_outputs(kind.type, resource_id, name, inputs), "name": name}
 
-    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         if args.token == "azure-native:authorization:getClientConfig":  # noqa: S105 - a function's name
             client = {"clientId": guid("client"), "objectId": guid("object")}
-            return {**client, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}, None
+            return {**client, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}, []
         raise LookupError(f"the program asks Azure for {args.token}, which nothing here can answer")
 
 

@@ -25,6 +25,8 @@ SCHEDULES = {
 }
 # Azure sells these memory sizes for Flex Consumption instances, and no others.
 FLEX_MEMORY_MB = ("512", "2048", "4096")
+# Web PubSub is sold in single units up to here, then in tens.
+MAX_UNITS = 10
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NCRONTAB = r"[-\d*,/]+( [-\d*,/A-Za-z]+){5}"
 _REDIS_SKU = r"(Balanced|MemoryOptimized|ComputeOptimized)_[BMX]\d{1,4}"
@@ -34,9 +36,38 @@ _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
 @dataclass(frozen=True, slots=True)
+class PlanSize:
+    """A size of a dedicated plan, with the tier that Azure wants named beside it."""
+
+    name: str
+    tier: str
+    processors: int
+
+
+# Standard or better: below it there is neither autoscale nor a staging slot.
+PLAN_SIZES = {
+    size.name: size
+    for size in (
+        PlanSize("S1", "Standard", 1),
+        PlanSize("S2", "Standard", 2),
+        PlanSize("S3", "Standard", 4),
+        PlanSize("P0v3", "Premium0V3", 1),
+        PlanSize("P1v3", "PremiumV3", 2),
+        PlanSize("P2v3", "PremiumV3", 4),
+        PlanSize("P3v3", "PremiumV3", 8),
+        PlanSize("P1mv3", "PremiumMV3", 2),
+        PlanSize("P2mv3", "PremiumMV3", 4),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkSettings:
+    """`deployers` are the addresses of machines that deploy, in CIDR form."""
+
     private: bool
     address_space: str
+    deployers: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +93,7 @@ class FlexSettings:
 @dataclass(frozen=True, slots=True)
 class ComputeSettings:
     plan: PlanKind
-    plan_sku: str
+    plan_size: PlanSize
     zone_redundant: bool
     scaling: ScalingSettings
     flex: FlexSettings
@@ -168,6 +199,7 @@ def read_settings(config: StackConfig) -> Settings:
         network=NetworkSettings(
             private=reader.flag("private_network"),
             address_space=reader.text("address_space", "10.40.0.0/22"),
+            deployers=tuple(filter(None, reader.text("deployer_addresses", "").replace(" ", "").split(","))),
         ),
         compute=_compute(reader),
         redis=RedisSettings(
@@ -192,9 +224,7 @@ def read_settings(config: StackConfig) -> Settings:
 def _compute(reader: ConfigReader) -> ComputeSettings:
     return ComputeSettings(
         plan=cast("PlanKind", reader.choice("plan", ("dedicated", "flex"), default="dedicated")),
-        plan_sku=reader.matching(
-            "plan_sku", r"(S[123]|P[0-5]m?v[34]|P[123]v2)", "a Standard or Premium size", default="P0v3"
-        ),
+        plan_size=PLAN_SIZES[reader.choice("plan_sku", tuple(PLAN_SIZES), default="P0v3")],
         zone_redundant=reader.flag("zone_redundant", default=False),
         scaling=ScalingSettings(
             minimum=reader.integer("autoscale_minimum", 1, 30, default=1),
@@ -241,11 +271,11 @@ def _postgres(reader: ConfigReader) -> PostgresSettings:
 
 
 def _webpubsub(reader: ConfigReader) -> WebPubSubSettings:
-    units = reader.integer("webpubsub_units", 1, 100, default=1)
+    units = reader.integer("webpubsub_units", 1, MAX_UNITS, default=1)
     return WebPubSubSettings(
         sku=reader.choice("webpubsub_sku", ("Free_F1", "Standard_S1", "Premium_P1")),
         units=units,
-        maximum_units=reader.integer("webpubsub_maximum_units", 1, 100, default=units),
+        maximum_units=reader.integer("webpubsub_maximum_units", 1, MAX_UNITS, default=units),
     )
 
 
@@ -294,9 +324,22 @@ def _check_together(settings: Settings, reader: ConfigReader) -> None:
     pepper = settings.api_key_pepper
     if pepper and len(pepper.encode()) < MIN_PEPPER_BYTES:
         reader.problem(f"api_key_pepper must be at least {MIN_PEPPER_BYTES} bytes")
+    _check_addresses(settings.network, reader)
+
+
+def _check_addresses(network: NetworkSettings, reader: ConfigReader) -> None:
     try:
-        space = ipaddress.IPv4Network(settings.network.address_space)
-        if not space.is_private or space.prefixlen > 22:
-            reader.problem("address_space must be a private range of /22 or larger")
+        space = ipaddress.IPv4Network(network.address_space)
     except ValueError:
         reader.problem("address_space must be an IPv4 range such as 10.40.0.0/22")
+    else:
+        if not space.is_private or space.prefixlen > 22:
+            reader.problem("address_space must be a private range of /22 or larger")
+    for deployer in network.deployers:
+        try:
+            ipaddress.IPv4Network(deployer)
+        except ValueError:
+            reader.problem(f"deployer_addresses must be IPv4 ranges such as 203.0.113.7/32, not {deployer!r}")
+        else:
+            if "/" not in deployer:
+                reader.problem(f"deployer_addresses needs a length after {deployer}, such as /32")
