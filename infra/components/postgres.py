@@ -1,6 +1,5 @@
 """Postgres: a flexible server that Entra ID alone opens, its parameters, database and administrator."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
@@ -18,36 +17,35 @@ PGBOUNCER_PORT = 6432
 MAINTENANCE_DAY = 6
 MAINTENANCE_HOUR_UTC = 8
 
-PARAMETERS: Mapping[str, str] = {
-    # Who was slow, who waited, who failed, in the logs.
+PARAMETERS = {
+    # What was slow and what waited, in the logs.
     "log_min_duration_statement": "500",  # ms
     "log_lock_waits": "on",
     "log_checkpoints": "on",
-    "log_connections": "on",
-    "log_disconnections": "on",
     "track_io_timing": "on",
-    "pg_qs.query_capture_mode": "top",
-    "metrics.collector_database_activity": "on",
-    "metrics.autovacuum_diagnostics": "on",
     # Short statements on solid-state storage: no compilation before each, indexes are cheap to read.
     "jit": "off",
     "random_page_cost": "1.1",
     # The outbox and the bars are written and deleted all day: vacuum earlier than at a fifth of a table.
     "autovacuum_vacuum_scale_factor": "0.05",
     "autovacuum_analyze_scale_factor": "0.02",
-    # A client that vanished inside a transaction holds locks no longer than this; the app sets 30 s itself.
+    # A client that vanished inside a transaction holds locks no longer than this; the app's end after 30 s.
     "idle_in_transaction_session_timeout": "60000",  # ms
     "connection_throttle.enable": "on",
     "require_secure_transport": "on",
     "ssl_min_protocol_version": "TLSv1.2",
 }
-PGBOUNCER_PARAMETERS: Mapping[str, str] = {
+# Not to be had on a Burstable server. PgBouncer comes first: its parameters exist once it is enabled.
+LARGER_SERVER_PARAMETERS = {
     "pgbouncer.enabled": "true",
     "pgbouncer.pool_mode": "transaction",
     "pgbouncer.default_pool_size": "50",
     # Prepared statements survive the change of server connection; Azure's default is none.
     "pgbouncer.max_prepared_statements": "500",
     "pgbouncer.query_wait_timeout": "10",  # s; a request waits no longer than this
+    "pg_qs.query_capture_mode": "top",
+    "metrics.collector_database_activity": "on",
+    "metrics.autovacuum_diagnostics": "on",
     "metrics.pgbouncer_diagnostics": "on",
 }
 
@@ -88,7 +86,7 @@ class Postgres(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        parameters = PARAMETERS | PGBOUNCER_PARAMETERS if settings.has_pgbouncer else PARAMETERS
+        parameters = PARAMETERS | (LARGER_SERVER_PARAMETERS if settings.has_pgbouncer else {})
         for parameter, value in parameters.items():
             latest = postgres.Configuration(
                 f"postgres-{parameter}",
