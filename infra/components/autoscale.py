@@ -26,8 +26,9 @@ OPEN_UNTIL = (10, 15)
 DEFAULT_NAME = "Auto created default scale condition"
 
 CPU_OUT_PERCENT, CPU_IN_PERCENT = 70, 30
-# A P0v3 has 4 GB, and kills the worker when they are full.
-MEMORY_OUT_PERCENT = 85
+# High, for before each scaling in Azure takes memory for a load that fewer instances would share: what
+# processes hold at rest, 45% say, would at 85 keep a second instance for ever.
+MEMORY_OUT_PERCENT = 90
 # Each connection is a bot that asks as well; a unit of Web PubSub carries as many.
 CONNECTIONS_OUT_PER_INSTANCE = 1000
 UNITS_OUT_PERCENT, UNITS_IN_PERCENT = 70, 30
