@@ -111,7 +111,6 @@ class RedisSettings:
 
 @dataclass(frozen=True, slots=True)
 class PostgresSettings:
-    version: str
     sku: str
     storage_gb: int
     high_availability: bool
@@ -252,7 +251,6 @@ def _compute(reader: ConfigReader) -> ComputeSettings:
 
 def _postgres(reader: ConfigReader) -> PostgresSettings:
     return PostgresSettings(
-        version=reader.choice("postgres_version", ("17", "18"), default="18"),
         sku=reader.matching("postgres_sku", r"Standard_(B|D|E)\w+", "a Flexible Server compute size"),
         storage_gb=int(
             reader.choice(

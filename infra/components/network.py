@@ -12,7 +12,7 @@ from infra.components.placement import Placement, under
 PrivateService = Literal["blob", "queue", "table", "vault", "postgres", "redis", "webpubsub"]
 
 # Zone in which a service's public name continues, and what its endpoint is called (the group id).
-_ZONES: dict[PrivateService, tuple[str, str]] = {
+ZONES: dict[PrivateService, tuple[str, str]] = {
     "blob": ("privatelink.blob.core.windows.net", "blob"),
     "queue": ("privatelink.queue.core.windows.net", "queue"),
     "table": ("privatelink.table.core.windows.net", "table"),
@@ -100,7 +100,7 @@ class Network(pulumi.ComponentResource):
 
     def connect(self, target: PrivateTarget) -> network.PrivateDnsZoneGroup:
         """A private endpoint for `target`; what is returned exists once its name resolves to it."""
-        _, group_id = _ZONES[target.service]
+        _, group_id = ZONES[target.service]
         endpoint = network.PrivateEndpoint(
             f"endpoint-{target.name}",
             network.PrivateEndpointArgs(
@@ -141,7 +141,7 @@ class Network(pulumi.ComponentResource):
             zone = privatedns.PrivateZone(
                 f"zone-{service}",
                 privatedns.PrivateZoneArgs(
-                    private_zone_name=_ZONES[service][0],
+                    private_zone_name=ZONES[service][0],
                     resource_group_name=self._place.resource_group_name,
                     location="global",
                     tags=self._place.tags,

@@ -9,6 +9,8 @@ from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept, under
 from infra.settings import PostgresSettings
 
+# The schema needs what came with it, such as uuidv7().
+VERSION = "18"
 DATABASE = "signal_cloud"
 SERVER_PORT = 5432
 PGBOUNCER_PORT = 6432
@@ -132,7 +134,7 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
         resource_group_name=place.resource_group_name,
         location=place.location,
         create_mode="Create",
-        version=settings.version,
+        version=VERSION,
         sku=postgres.SkuArgs(name=settings.sku, tier=settings.tier),
         storage=postgres.StorageArgs(storage_size_gb=settings.storage_gb, auto_grow="Enabled"),
         auth_config=postgres.AuthConfigArgs(
