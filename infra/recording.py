@@ -6,6 +6,7 @@ Preview, cost estimate, ARM export and tests read the recording.
 import asyncio
 import contextlib
 import contextvars
+import dataclasses
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ from infra.arm_types import SUBSCRIPTION, arm_type
 from infra.azure_answers import TENANT, computed_outputs, guid
 from infra.naming import PROJECT
 from infra.program import build
-from infra.settings import Settings
+from infra.settings import Settings, read_settings
+from infra.stack_config import stack_from_files
 
 _STACK = "pulumi:pulumi:Stack"
 
@@ -55,6 +57,9 @@ class Resource:
         """ARM type, such as `Microsoft.Web/sites`."""
         return arm_type(self.token).type
 
+    def with_inputs(self, inputs: Mapping[str, Any]) -> "Resource":
+        return dataclasses.replace(self, inputs=inputs)
+
 
 @dataclass(frozen=True, slots=True)
 class Recording:
@@ -80,6 +85,11 @@ class Recording:
             if resource.id.lower() == resource_id.lower():
                 return resource
         raise KeyError(resource_id)
+
+
+def record_stack(stack: str) -> Recording:
+    """What one of STACKS would make, as its file and the example tenant configure it."""
+    return record(read_settings(stack_from_files(stack)))
 
 
 def record(settings: Settings) -> Recording:
