@@ -20,8 +20,9 @@ COUNTED = {
 }
 # The status costs some ten queries, whoever asks.
 REFRESH_S = 15.0
-# Past it a reading is not told any more: another instance's timers have taken over, or none run.
-STALE_AFTER_S = 90.0
+# Past it a reading is not told any more: another instance's timers have taken over, or none run. Timers
+# may be scheduled as seldom as once a minute.
+STALE_AFTER_S = 150.0
 
 
 class Counts(Protocol):
