@@ -21,7 +21,7 @@ class Access:
         return web.DefaultAction.ALLOW if self.everybody else web.DefaultAction.DENY
 
 
-def site_access(front_door_id: pulumi.Output[str] | None, deployers: Sequence[str]) -> Access:
+def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
     """Behind Front Door: that one Front Door, and Web PubSub, which calls `ws/events` directly.
 
     Both tags cover every customer's Front Doors and Web PubSubs. The header tells ours from theirs; for Web
@@ -48,7 +48,7 @@ def site_access(front_door_id: pulumi.Output[str] | None, deployers: Sequence[st
             ip_address="AzureWebPubSub",
         ),
     ]
-    return Access([*rules, *_from_addresses(deployers)], everybody=False)
+    return Access(rules, everybody=False)
 
 
 def staging_access(behind_front_door: bool, deployers: Sequence[str]) -> Access:

@@ -116,7 +116,7 @@ class Compute(pulumi.ComponentResource):
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
                     self._values | slot_values("production", self._place.names.stack),
-                    site_access(args.front_door_id, args.deployers),
+                    site_access(args.front_door_id),
                     deployment_access(args.deployers),
                 ),
                 tags=self._place.tags,
@@ -218,7 +218,7 @@ class Compute(pulumi.ComponentResource):
                 ),
                 site_config=flex_site(
                     self._values,
-                    site_access(args.front_door_id, args.deployers),
+                    site_access(args.front_door_id),
                     deployment_access(args.deployers),
                 ),
                 tags=self._place.tags,

@@ -33,7 +33,6 @@ PARAMETERS = {
     "autovacuum_analyze_scale_factor": "0.02",
     # A client that vanished inside a transaction holds locks no longer than this; the app's end after 30 s.
     "idle_in_transaction_session_timeout": "60000",  # ms
-    "connection_throttle.enable": "on",
     "require_secure_transport": "on",
     "ssl_min_protocol_version": "TLSv1.2",
 }

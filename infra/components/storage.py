@@ -35,9 +35,11 @@ class Storage(pulumi.ComponentResource):
         data = storage.StorageAccount(
             "data-storage", _account(args, self.data_account, args.replication), opts=kept(self)
         )
-        # Timer states and packages: nothing that a deployment does not make anew.
+        # Timer states and packages: nothing that a deployment does not make anew. But without them no host
+        # runs, so they outlive a zone where the data does.
+        zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
         host = storage.StorageAccount(
-            "host-storage", _account(args, self.host_account, "Standard_LRS"), opts=under(self)
+            "host-storage", _account(args, self.host_account, zonal), opts=under(self)
         )
         storage.BlobServiceProperties(
             "data-blobs", _blobs(place, data.name, keep_versions=True), opts=under(self)

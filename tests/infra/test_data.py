@@ -156,15 +156,19 @@ def test_storage_takes_no_keys_and_old_tls(stack: Recording) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variant", "sku"), [("dev", "Standard_LRS"), ("prod", "Standard_ZRS"), ("premium", "Standard_GZRS")]
+    ("variant", "data", "host"),
+    [
+        ("dev", "Standard_LRS", "Standard_LRS"),
+        ("prod", "Standard_ZRS", "Standard_ZRS"),
+        ("premium", "Standard_GZRS", "Standard_ZRS"),
+    ],
 )
-def test_licenses_are_copied_as_the_stack_says(variant: str, sku: str) -> None:
-    (data,) = (
-        each
-        for each in recorded(variant).of_type("Microsoft.Storage/storageAccounts")
-        if each.name == "data-storage"
-    )
-    assert data.inputs["sku"] == {"name": sku}
+def test_licenses_are_copied_as_the_stack_says_and_the_host_outlives_a_zone_with_them(
+    variant: str, data: str, host: str
+) -> None:
+    accounts = recorded(variant).of_type("Microsoft.Storage/storageAccounts")
+    skus = {each.name: each.inputs["sku"]["name"] for each in accounts}
+    assert skus == {"data-storage": data, "host-storage": host}
 
 
 def test_blobs_of_data_keep_versions_and_the_host_s_do_not(stack: Recording) -> None:
