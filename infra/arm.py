@@ -35,6 +35,15 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "virtualNetworkResourceId": "id",
     },
     "Microsoft.KeyVault/vaults/secrets": {"expires": "exp", "notBefore": "nbf"},
+    "Microsoft.Insights/webtests": {
+        "location": "id",
+        "headerFieldName": "key",
+        "headerFieldValue": "value",
+        # There are two kinds, and this is the inner one.
+        "webTestKind": "properties.kind",
+        # In the path, and once more in the body.
+        "webTestName": "properties.name",
+    },
 }
 
 
@@ -58,9 +67,11 @@ def body(resource: Resource) -> dict[str, Any]:
     """The request body that creates a resource; raises UnknownInput, or KeyError for an unknown type."""
     kind = arm_type(resource.token)
     schema = schema_of(schema_name(resource), api_version(resource.token))
+    renamed = RENAMED.get(kind.type, {})
     in_path = {*kind.names, "resourceGroupName", kind.scope_input if kind.scope == "resource" else ""}
+    in_path -= renamed.keys()
     inputs = {key: value for key, value in resource.inputs.items() if key not in in_path}
-    placed = Placing(schema["$defs"], RENAMED.get(kind.type, {})).place(inputs, schema, resource.type)
+    placed = Placing(schema["$defs"], renamed).place(inputs, schema, resource.type)
     return typing.cast("dict[str, Any]", placed)
 
 
@@ -139,8 +150,12 @@ class Placing:
             placed[found] = placed_item
 
     def _name_in(self, schema: Schema, key: str) -> str | None:
-        wanted = _plain(self._renamed.get(key, key))
-        return next((name for name in schema.get("properties", {}) if _plain(name) == wanted), None)
+        known = {_plain(name): name for name in schema.get("properties", {})}
+        # Its own name first: a renamed one may be another type's, as `location` of a web test's place is.
+        renamed = self._renamed.get(key, key)
+        if "properties" in known and renamed.startswith("properties."):
+            return None
+        return known.get(_plain(key)) or known.get(_plain(renamed.removeprefix("properties.")))
 
 
 def _plain(name: str) -> str:

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import authorization, resources
 
+from infra.alerts import Watched
 from infra.components.app_settings import AppValues
 from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAutoscale, UnitAutoscaleArgs
 from infra.components.compute import Compute, ComputeArgs, app_host
+from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
 from infra.components.identity import Identity, IdentityArgs
-from infra.components.monitoring import Monitoring, MonitoringArgs
+from infra.components.monitoring import Monitoring, MonitoringArgs, Targets
 from infra.components.network import Network, NetworkArgs
 from infra.components.placement import Placement
 from infra.components.postgres import DATABASE, Postgres, PostgresArgs
@@ -31,6 +33,7 @@ class _Foundation:
     """What everything else stands on."""
 
     placement: Placement
+    resource_group_id: pulumi.Output[str]
     identity: Identity
     network: Network | None
     monitoring: Monitoring
@@ -58,7 +61,8 @@ def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, tuple(needed))
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
-    _autoscale(settings, base, services, compute)
+    scaling = _autoscale(settings, base, services, compute)
+    _watch(settings, base, services, compute, edge=edge, scaling=scaling)
     return _outputs(base, services, compute, edge)
 
 
@@ -86,6 +90,7 @@ def _foundation(settings: Settings) -> _Foundation:
     )
     return _Foundation(
         placement=placement,
+        resource_group_id=group.id,
         identity=Identity("identity", IdentityArgs(placement)),
         network=network,
         monitoring=Monitoring("monitoring", MonitoringArgs(placement, settings.monitoring)),
@@ -187,18 +192,71 @@ def _compute(
     )
 
 
-def _autoscale(settings: Settings, base: _Foundation, services: _Services, compute: Compute) -> None:
+def _autoscale(
+    settings: Settings, base: _Foundation, services: _Services, compute: Compute
+) -> list[Diagnosed]:
     """Flex Consumption scales by itself; Web PubSub scales in its Premium tier alone."""
     webpubsub_id = services.realtime.service_id
+    made: list[Diagnosed] = []
     if settings.compute.plan == "dedicated":
-        PlanAutoscale(
+        plan = PlanAutoscale(
             "plan-autoscale",
             PlanAutoscaleArgs(base.placement, settings.compute.scaling, compute.plan_id, webpubsub_id),
         )
+        made.append(Diagnosed("plan-autoscale", plan.setting_id))
     if settings.webpubsub.maximum_units > settings.webpubsub.units:
-        UnitAutoscale(
+        units = UnitAutoscale(
             "webpubsub-autoscale", UnitAutoscaleArgs(base.placement, settings.webpubsub, webpubsub_id)
         )
+        made.append(Diagnosed("webpubsub-autoscale", units.setting_id))
+    return made
+
+
+def _watch(
+    settings: Settings,
+    base: _Foundation,
+    services: _Services,
+    compute: Compute,
+    *,
+    edge: Edge | None,
+    scaling: list[Diagnosed],
+) -> None:
+    """Alerts, diagnostics and all else that looks at what was made."""
+    storage = services.storage
+    watched: dict[Watched, pulumi.Output[str]] = {
+        "app": compute.app_id,
+        "plan": compute.plan_id,
+        "postgres": services.postgres.server_id,
+        "redis": services.redis.cluster_id,
+        "webpubsub": services.realtime.service_id,
+    }
+    diagnosed = [
+        *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
+        Diagnosed("redis-database", services.redis.database_id),
+        Diagnosed("data-storage", storage.data_account_id),
+        Diagnosed("host-storage", storage.host_account_id),
+        Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
+        Diagnosed("vault", services.vault.vault_id),
+        *scaling,
+    ]
+    if compute.slot_id is not None:
+        diagnosed.append(Diagnosed("staging-slot", compute.slot_id))
+    if edge is not None:
+        watched["front_door"] = edge.profile_id
+        diagnosed.append(Diagnosed("front-door", edge.profile_id))
+    if base.network is not None:
+        diagnosed.append(Diagnosed("network", base.network.network_id))
+        rules = base.network.rules_ids.items()
+        diagnosed += [Diagnosed("network-rules", resource_id, subnet) for subnet, resource_id in rules]
+    base.monitoring.watch(
+        Targets(
+            url=pulumi.Output.concat("https://", edge.host if edge else compute.host),
+            resource_group_id=base.resource_group_id,
+            watched=watched,
+            diagnosed=tuple(diagnosed),
+        ),
+        settings,
+    )
 
 
 def _outputs(

@@ -79,7 +79,8 @@ class PlanAutoscale(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self.register_outputs({"id": setting.id})
+        self.setting_id = setting.id
+        self.register_outputs({"id": self.setting_id})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class UnitAutoscale(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self.register_outputs({"id": setting.id})
+        self.setting_id = setting.id
+        self.register_outputs({"id": self.setting_id})
 
 
 def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:

@@ -52,6 +52,7 @@ class Compute(pulumi.ComponentResource):
         self.app_name = app_name(args.placement)
         self.host = app_host(args.placement)
         self.staging_host: str | None = None
+        self.slot_id: pulumi.Output[str] | None = None
         self._values = app_values(args.values, args.settings.schedules) | host_storage_values(
             args.host_storage_account, args.client_id
         )

@@ -53,6 +53,7 @@ class Network(pulumi.ComponentResource):
         super().__init__("signal-cloud:infra:Network", name)
         self._place = args.placement
         self._zones: dict[PrivateService, privatedns.PrivateZone] = {}
+        self.rules_ids: dict[str, pulumi.Output[str]] = {}
         app, endpoints, operations = (
             str(subnet)
             for subnet, _ in zip(
@@ -95,6 +96,7 @@ class Network(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
+        self.network_id = self._network.id
         self.app_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/app")
         self.register_outputs({"app_subnet_id": self.app_subnet_id})
 
@@ -176,6 +178,7 @@ class Network(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
+        self.rules_ids[subnet] = group.id
         return network.NetworkSecurityGroupArgs(id=group.id)
 
 

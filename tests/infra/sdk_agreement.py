@@ -32,7 +32,9 @@ def properties_compared(resource: Resource) -> int:
 
 def _compared(resource: Resource) -> "_Comparison":
     _, module, name = resource.token.split(":")
-    arguments = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), f"{name}Args")
+    sdk = importlib.import_module(f"pulumi_azure_native.{module}")
+    # Where another type took the name, the resource's own arguments are called so.
+    arguments = getattr(sdk, f"{name}InitArgs", None) or getattr(sdk, f"{name}Args")
     kind = arm_type(resource.token)
     schema = schema_of(schema_name(resource), api_version(resource.token))
     comparison = _Comparison(Placing(schema["$defs"], RENAMED.get(kind.type, {})))

@@ -126,6 +126,7 @@ EXPECTED_DIFFERENCES: dict[str, str] = {
     "policySettings.scrubbingRules": "the SDK flattens logScrubbing",
     "policySettings.state": "the SDK flattens logScrubbing",
     "notifications.operation": "one value, which the package sets by itself",
+    "criteria.allOf.operator": "the SDK has one list of operators for all conditions of this namespace",
     "subnets.serviceGateway": "of a later version, which the SDK lists all the same",
     "subnet.serviceGateway": "of a later version, which the SDK lists all the same",
 }

@@ -21,7 +21,7 @@ FLEX = ("dev", "prod-flex")
 
 # What the platform and the function host read; all else is the app's.
 HOST_SETTING = re.compile(
-    r"(AzureWebJobs|AzureFunctionsWebHost|FUNCTIONS_|WEBSITE_|SCM_|ENABLE_ORYX_BUILD|APPLICATIONINSIGHTS_)"
+    r"(AzureWebJobs|AzureFunctionsWebHost|FUNCTIONS_|WEBSITE_|SCM_|ENABLE_ORYX_BUILD|APPLICATIONINSIGHTS_|OTEL_)"
 )
 # The brief of this system: names that app and infrastructure agreed upon.
 AGREED = {
