@@ -6,7 +6,8 @@ translation, which refuses what it cannot do right. Two functions that it lacks 
 
 import json
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -128,19 +129,35 @@ def _complete_the_translation() -> None:
     functions.SCALAR_FUNCTIONS[name] = functions.FunctionSpec(name, "template", local, (2,))
 
 
-def run(query: str, rows: Iterable[tuple[str, Row]]) -> list[Row]:
-    """The query's answer over rows, each with its table; what a row leaves out is null."""
+@contextmanager
+def workspace(rows: Iterable[tuple[str, Row]]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """All tables, with rows, each with its table; what a row leaves out is null."""
     _complete_the_translation()
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         for table, columns in TABLES.items():
             declared = ", ".join(f'"{name}" {_SQL_TYPES[kind]}' for name, kind in columns.items())
             connection.execute(f'CREATE TABLE "{table}" ({declared})')
+        complete: dict[str, list[list[Any]]] = {}
         for table, row in rows:
             assert set(row) <= set(TABLES[table]), set(row) - set(TABLES[table])
-            names = ", ".join(f'"{name}"' for name in row)
-            marks = ", ".join("?" for _ in row)
-            values = [json.dumps(value) if isinstance(value, dict) else value for value in row.values()]
-            connection.execute(f'INSERT INTO "{table}" ({names}) VALUES ({marks})', values)
-        answer = duckdb_kql.kql(connection, query)
-        return [dict(zip(answer.columns, found, strict=True)) for found in answer.fetchall()]
+            values = [row.get(name) for name in TABLES[table]]
+            as_json = [json.dumps(value) if isinstance(value, dict) else value for value in values]
+            complete.setdefault(table, []).append(as_json)
+        for table, all_values in complete.items():
+            connection.execute("BEGIN")
+            marks = ", ".join("?" for _ in TABLES[table])
+            connection.executemany(f'INSERT INTO "{table}" VALUES ({marks})', all_values)
+            connection.execute("COMMIT")
+        yield connection
+
+
+def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+    answer = duckdb_kql.kql(connection, query)
+    return [dict(zip(answer.columns, found, strict=True)) for found in answer.fetchall()]
+
+
+def run(query: str, rows: Iterable[tuple[str, Row]]) -> list[Row]:
+    """The query's answer over a workspace of these rows alone."""
+    with workspace(rows) as connection:
+        return ask(connection, query)
