@@ -22,6 +22,12 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER_SPAN_ID = "00f067aa0ba902b7"
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 SENT_WITHIN_S = 30.0
+# Without what the exporter would tell Microsoft of itself, and ask of it.
+EXPORTER_ALONE = {
+    "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+    "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
+    "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+}
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,7 @@ def watched_stack(state: Path) -> Iterator[Watched]:
             "TELEMETRY_FILE": str(path),
             "TELEMETRY_SAMPLE_RATIO": "1",
             "APPLICATIONINSIGHTS_CONNECTION_STRING": insights.connection_string,
-            # What the exporter would tell Microsoft of itself, and ask of it.
-            "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
-            "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
-            "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
+            **EXPORTER_ALONE,
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
         }
