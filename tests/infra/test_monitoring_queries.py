@@ -1,4 +1,4 @@
-"""Queries of alerts and workbook: known to Microsoft's parser, each tried on what it must and must not find."""
+"""Queries of alerts and workbook: read by Microsoft's parser, each tried on what it must find, or not."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
