@@ -11,14 +11,19 @@ blueprint = func.Blueprint()
 @blueprint.timer_trigger(arg_name="timer", schedule="%ENGINE_SCHEDULE%")
 async def run_signal_engine(timer: func.TimerRequest) -> None:
     """Runs the engine over bars whose arrival did not, because a process died in between."""
-    await container().signals.catch_up()
+    services = container()
+    signalled = await services.signals.catch_up()
+    if signalled:
+        services.counters.add("signals_published", signalled)
 
 
 @blueprint.function_name("timer_outbox_relay")
 @blueprint.timer_trigger(arg_name="timer", schedule="%RELAY_SCHEDULE%")
 async def run_outbox_relay(timer: func.TimerRequest) -> None:
     """Sends what could not be pushed at once, in order per symbol."""
-    await container().realtime.relay()
+    services = container()
+    await services.realtime.relay()
+    await services.refresh_measurements()
 
 
 @blueprint.function_name("timer_heartbeat")

@@ -35,7 +35,11 @@ from shared.errors import (
     UnsupportedMediaType,
     ValidationFailed,
 )
+from shared.services.counters import REFUSED
 from shared.services.trades import symbol_not_licensed
+from shared.telemetry import Trace
+from shared.telemetry import begin as begin_trace
+from shared.telemetry import end as end_trace
 
 MAX_BODY_BYTES = 1024 * 1024
 PROBLEM_TYPE = "application/problem+json"
@@ -253,27 +257,47 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
     async def run(req: func.HttpRequest) -> func.HttpResponse:
         request_id = _request_id(req)
         call: Call | None = None
+        trace: Trace | None = None
+        code = ""
         try:
             call = Call(req, container(), request_id)
             call.services.counters.add("requests")
+            trace = begin_trace(req)
             answer = await handler(call)
         except ConfigurationError as error:
             log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - says it all
             answer = _problem(SignalCloudError(OUR_FAULT), request_id)
         except SignalCloudError as error:
-            if call is not None and isinstance(error, RateLimitReached):
-                call.rate = error.rate
-            answer = _problem(error, request_id)
-        except Exception:
+            if call is not None:
+                if isinstance(error, RateLimitReached):
+                    call.rate = error.rate
+                _count(call, error.code)
+            code, answer = error.code, _problem(error, request_id)
+        except Exception as error:
             # The last line of defence: a defect of ours, told without its insides.
             log.exception("unhandled error, request %s", request_id)
-            answer = _problem(SignalCloudError(OUR_FAULT), request_id)
+            code, answer = "internal", _problem(SignalCloudError(OUR_FAULT), request_id)
+            if call is not None:
+                _count(call, code)
+            if trace is not None:
+                trace.failed(error)
+        if trace is not None:
+            end_trace(trace, request_id, answer.status, code)
         return _response(answer, request_id, call)
 
     # Not functools.wraps: the worker would follow __wrapped__ and look for a parameter named `call`.
     run.__name__, run.__qualname__ = handler.__name__, handler.__qualname__
     run.__module__, run.__doc__ = handler.__module__, handler.__doc__
     return run
+
+
+def _count(call: Call, code: str) -> None:
+    """Notes a refusal or a failure of ours; other problems are the caller's own affair."""
+    status = STATUS_OF_CODE[code]
+    if status in (401, 403, 429):
+        call.services.counters.add(f"{REFUSED}{code}")
+    elif status >= 500:
+        call.services.counters.add("requests_failed")
 
 
 def _request_id(req: func.HttpRequest) -> str:

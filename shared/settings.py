@@ -1,6 +1,7 @@
 """The only reader of the environment: frozen settings, with every problem reported at once."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +12,23 @@ from shared.errors import ConfigurationError
 MIN_PEPPER_BYTES = 32
 # Any of these means that a platform runs us, where bars may never set the clock.
 _PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """Where traces and metrics go; nowhere while both `connection_string` and `file` are empty.
+
+    `client_id` is of the managed identity that Application Insights knows us by.
+    """
+
+    connection_string: str = ""
+    client_id: str = ""
+    file: str = ""
+    sample_ratio: float = 0.05
+
+    @property
+    def is_on(self) -> bool:
+        return bool(self.connection_string or self.file)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +45,7 @@ class Settings:
     api_key_pepper: str
     market_clock: Literal["wall", "bars"]
     log_level: str
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class _Reader:
@@ -41,6 +60,9 @@ class _Reader:
             return ""
         return value
 
+    def optional(self, name: str) -> str:
+        return self.environment.get(name, "").strip()
+
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         raw = self.environment.get(name, "").strip()
         if not raw:
@@ -49,6 +71,13 @@ class _Reader:
             self.problems.append(f"{name} must be a whole number from {low} to {high}")
             return default
         return int(raw)
+
+    def share(self, name: str, default: float) -> float:
+        raw = self.environment.get(name, "").strip()
+        if raw and not re.fullmatch(r"[01]|0?\.\d{1,9}|1\.0{1,9}", raw):
+            self.problems.append(f"{name} must be a share from 0 to 1, such as {default}")
+            return default
+        return float(raw or default)
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         value = self.environment.get(name, "").strip() or default
@@ -72,6 +101,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         api_key_pepper=reader.text("API_KEY_PEPPER"),
         market_clock="bars" if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars" else "wall",
         log_level=reader.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        telemetry=_telemetry(reader),
     )
     if settings.api_key_pepper and len(settings.api_key_pepper.encode()) < MIN_PEPPER_BYTES:
         reader.problems.append(f"API_KEY_PEPPER must be at least {MIN_PEPPER_BYTES} bytes")
@@ -80,6 +110,25 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if reader.problems:
         raise ConfigurationError("; ".join(reader.problems))
     return settings
+
+
+def _telemetry(reader: _Reader) -> TelemetrySettings:
+    # The names of the first two are the Functions host's, which reads them too.
+    connection_string = reader.optional("APPLICATIONINSIGHTS_CONNECTION_STRING")
+    if connection_string and "instrumentationkey=" not in connection_string.lower():
+        reader.problems.append("APPLICATIONINSIGHTS_CONNECTION_STRING has no InstrumentationKey")
+    identity = reader.optional("APPLICATIONINSIGHTS_AUTHENTICATION_STRING")
+    found = re.fullmatch(r"Authorization=AAD;ClientId=([0-9A-Fa-f-]{36})", identity)
+    if identity and found is None:
+        reader.problems.append(
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING must read Authorization=AAD;ClientId=<client id>"
+        )
+    return TelemetrySettings(
+        connection_string=connection_string,
+        client_id=found[1] if found else "",
+        file=reader.optional("TELEMETRY_FILE"),
+        sample_ratio=reader.share("TELEMETRY_SAMPLE_RATIO", 0.05),
+    )
 
 
 @cache

@@ -18,6 +18,7 @@ import msgspec
 from shared.domain.keys import is_public_id, shard_of_public_id
 from shared.domain.licenses import ApiKey, License, is_license_id, shard_of_license_id
 from shared.errors import Conflict, NotFound, Unavailable
+from shared.telemetry import traced
 
 if TYPE_CHECKING:
     from azure.data.tables.aio import TableClient, TableServiceClient
@@ -46,6 +47,7 @@ class LicenseTables:
     def __init__(self, connection_string: str) -> None:
         self._connection_string = connection_string
         self._service: TableServiceClient | None = None
+        self.error_count = 0
 
     async def get_license(self, license_id: str) -> License | None:
         if not is_license_id(license_id):
@@ -127,12 +129,23 @@ class LicenseTables:
             )
         return self._service
 
+    @asynccontextmanager
+    async def _bounded(self, timeout_s: float) -> AsyncIterator[None]:
+        """`_translated`, counting the calls that the store failed."""
+        try:
+            async with _translated(timeout_s):
+                yield
+        except Unavailable:
+            self.error_count += 1
+            raise
+
     async def _get(self, table: str, shard: str, row: str) -> Mapping[str, Any] | None:
         from azure.core.exceptions import ResourceNotFoundError
 
-        async with _translated(POINT_READ_TIMEOUT_S):
+        async with self._bounded(POINT_READ_TIMEOUT_S):
             try:
-                found: Mapping[str, Any] = await self._table(table).get_entity(shard, row)
+                reading = self._table(table).get_entity(shard, row)
+                found: Mapping[str, Any] = await traced(reading, "get_entity", "azure_tables")
             except ResourceNotFoundError:
                 # The row is missing, or the table is, where nothing was ever written.
                 return None
@@ -143,23 +156,26 @@ class LicenseTables:
     ) -> list[Mapping[str, Any]]:
         from azure.core.exceptions import ResourceNotFoundError
 
-        found: list[Mapping[str, Any]] = []
-        async with _translated(CALL_TIMEOUT_S):
+        async def listed() -> list[Mapping[str, Any]]:
+            found: list[Mapping[str, Any]] = []
+            async for entity in self._table(table).query_entities(query, parameters=parameters):
+                found.append(entity)
+                if limit is not None and len(found) >= limit:
+                    break
+            return found
+
+        async with self._bounded(CALL_TIMEOUT_S):
             try:
-                async for entity in self._table(table).query_entities(query, parameters=parameters):
-                    found.append(entity)
-                    if limit is not None and len(found) >= limit:
-                        break
+                return await traced(listed(), "query_entities", "azure_tables")
             except ResourceNotFoundError:
                 return []
-        return found
 
     async def _write(self, table: str, write: Callable[["TableClient"], Awaitable[Any]]) -> None:
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-        async with _translated(CALL_TIMEOUT_S):
+        async with self._bounded(CALL_TIMEOUT_S):
             try:
-                await write(self._table(table))
+                await traced(write(self._table(table)), "write", "azure_tables")
             except HttpResponseError as error:
                 # Of a transaction the SDK raises a class of its own, and only there it sets the code.
                 code = getattr(error, "error_code", None)
@@ -183,13 +199,14 @@ class LicenseTables:
             if after == before:
                 return before
             try:
-                async with _translated(CALL_TIMEOUT_S):
-                    await self._table(kind.table).update_entity(
+                async with self._bounded(CALL_TIMEOUT_S):
+                    updating = self._table(kind.table).update_entity(
                         _entity_of(kind, row, after),
                         mode=UpdateMode.REPLACE,
                         etag=entity.metadata["etag"],
                         match_condition=MatchConditions.IfNotModified,
                     )
+                    await traced(updating, "update_entity", "azure_tables")
             except Conflict as error:
                 if not isinstance(error.__cause__, ResourceModifiedError):
                     raise

@@ -9,6 +9,7 @@ from azure.core.exceptions import AzureError
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from shared.errors import Unavailable
+from shared.telemetry import traced
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 1.5
@@ -36,7 +37,8 @@ class WebPubSubHub:
     async def send_to_group(self, group: str, payload: bytes) -> None:
         """One JSON message to every connection in `group`."""
         # As a stream: the SDK would encode a text once more, and decode nothing of a stream.
-        await self._call(self._client.send_to_group(group, BytesIO(payload), content_type="application/json"))
+        sending = self._client.send_to_group(group, BytesIO(payload), content_type="application/json")
+        await self._call("send_to_group", sending)
 
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
         """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`."""
@@ -49,26 +51,25 @@ class WebPubSubHub:
 
     async def close_user(self, user_id: str, reason: str) -> None:
         """Closes every connection of one user. It is no ban: negotiate refuses first."""
-        await self._call(self._client.close_user_connections(user_id, reason=reason))
+        await self._call("close_user", self._client.close_user_connections(user_id, reason=reason))
 
     async def send_to_user(self, user_id: str, payload: bytes) -> None:
         """One JSON message to every connection of one user."""
-        await self._call(
-            self._client.send_to_user(user_id, BytesIO(payload), content_type="application/json")
-        )
+        sending = self._client.send_to_user(user_id, BytesIO(payload), content_type="application/json")
+        await self._call("send_to_user", sending)
 
     async def ping(self) -> None:
         """Asks the data plane a cheap authenticated question."""
-        await self._call(self._client.group_exists("health"))
+        await self._call("ping", self._client.group_exists("health"))
 
     async def close(self) -> None:
         await self._client.close()
 
     @staticmethod
-    async def _call[T](request: Awaitable[T]) -> T:
+    async def _call[T](operation: str, request: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
-                return await request
+                return await traced(request, operation, "webpubsub")
         except (AzureError, TimeoutError, OSError) as error:
             raise Unavailable(
                 "The realtime service cannot be reached.",

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from typing import Protocol
 
 from shared.errors import Unavailable
 
 FLUSH_AFTER_S = 1.0
+# Requests refused are counted by their problem's code, under names that begin so.
+REFUSED = "refused."
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +30,8 @@ class Counters:
         self._store = store
         self._counts: dict[str, int] = {}
         self._flush: asyncio.Task[None] | None = None
+        self._flushed: Counter[str] = Counter()
+        self._swapping = threading.Lock()
 
     def add(self, name: str, count: int = 1) -> None:
         self._counts[name] = self._counts.get(name, 0) + count
@@ -37,13 +42,22 @@ class Counters:
         """The sums over all processes, and this one's unflushed counts; raises Unavailable."""
         return dict(Counter(await self._store.counts()) + Counter(self._counts))
 
+    def process_totals(self) -> dict[str, int]:
+        """What this process counted since it began; any thread may ask."""
+        with self._swapping:
+            return dict(self._flushed + Counter(dict(self._counts)))
+
     async def _flush_later(self) -> None:
         try:
             await asyncio.sleep(FLUSH_AFTER_S)
-            counts, self._counts = self._counts, {}
+            with self._swapping:
+                counts, self._counts = self._counts, {}
+                self._flushed.update(counts)
             try:
                 await self._store.add_counts(counts)
             except Unavailable:
-                self._counts = dict(Counter(counts) + Counter(self._counts))
+                with self._swapping:
+                    self._counts = dict(Counter(counts) + Counter(self._counts))
+                    self._flushed.subtract(counts)
         finally:
             self._flush = None

@@ -40,6 +40,8 @@ class OutboxEntry(Protocol):
     def sequence(self) -> int: ...
     @property
     def payload(self) -> bytes: ...
+    @property
+    def age_s(self) -> float: ...
 
 
 class OutboxTurn(Protocol):
@@ -68,7 +70,10 @@ class ClientAccess(msgspec.Struct, frozen=True):
 
 
 class RealtimeService:
-    """Delivery is at least once and in order per symbol; bots deduplicate on (symbol, sequence)."""
+    """Delivery is at least once and in order per symbol; bots deduplicate on (symbol, sequence).
+
+    `published` is told of each message sent how many seconds that took since it was queued.
+    """
 
     def __init__(
         self,
@@ -78,12 +83,14 @@ class RealtimeService:
         sequences: Sequences,
         now: Callable[[], datetime],
         universe: Sequence[str],
+        published: Callable[[float], None] = lambda latency_s: None,
     ) -> None:
         self._hub = hub
         self._outbox = outbox
         self._sequences = sequences
         self._now = now
         self._universe = tuple(universe)
+        self._published = published
         self._failing = False
         self._paused_until = float("-inf")  # on the loop's clock
         self._sending: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -124,9 +131,11 @@ class RealtimeService:
                 return 0
             sent, ends_at = 0, clock() + TURN_S
             async with self._outbox.turn(symbol, limit=BATCH) as turn:
+                claimed_at = clock()
                 for entry in turn.entries:
                     if not await self._send(symbol, entry.payload):
                         break
+                    self._published(entry.age_s + clock() - claimed_at)
                     await turn.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:

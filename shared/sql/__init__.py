@@ -5,6 +5,7 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 _MARK = "-- name: "
+NAMES: dict[object, str] = {}  # `area.name` of each query given out, for traces, which show no SQL
 
 
 def queries(area: str) -> dict[str, bytes]:
@@ -16,6 +17,7 @@ def queries(area: str) -> dict[str, bytes]:
         if name in found or not description.startswith("-- ") or not query.strip():
             raise ValueError(f"queries/{area}.sql: {name} is not one described query of its own name")
         found[name] = query.strip().encode()
+        NAMES[found[name]] = f"{area}.{name}"
     return found
 
 

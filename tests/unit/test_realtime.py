@@ -21,6 +21,7 @@ NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 class Entry:
     sequence: int
     payload: bytes
+    age_s: float = 0.0
 
 
 @dataclass
@@ -183,6 +184,21 @@ async def test_the_relay_serves_every_symbol() -> None:
     outbox.add("CL", 1)
     assert await service(hub, outbox).relay() == 3
     assert {group for group, _ in hub.sent} == {"symbol.ES", "symbol.CL"}
+
+
+async def test_each_message_sent_tells_how_long_it_waited_and_one_that_failed_tells_nothing() -> None:
+    hub, outbox, told = FakeHub(fails_after=2), FakeOutbox(), list[float]()
+    outbox.rows["ES"] = [Entry(n, b"{}", age_s=float(n)) for n in (7, 6, 5)]
+    realtime = RealtimeService(
+        hub=hub,
+        outbox=outbox,
+        sequences=FakeSequences(),
+        now=lambda: NOW,
+        universe=("ES",),
+        published=told.append,
+    )
+    assert await realtime.drain("ES") == 2
+    assert [round(latency_s) for latency_s in told] == [7, 6]
 
 
 async def test_a_heartbeat_reaches_symbols_that_never_signalled() -> None:

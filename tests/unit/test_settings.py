@@ -43,3 +43,38 @@ def test_bars_may_set_the_clock_on_one_machine_only() -> None:
     assert read_settings({**GOOD, "MARKET_CLOCK": "bars"}).market_clock == "bars"
     with pytest.raises(ConfigurationError, match="MARKET_CLOCK=bars"):
         read_settings({**GOOD, "MARKET_CLOCK": "bars", "WEBSITE_INSTANCE_ID": "7"})
+
+
+def test_telemetry_is_off_until_it_has_somewhere_to_go() -> None:
+    assert not read_settings(GOOD).telemetry.is_on
+    assert read_settings({**GOOD, "TELEMETRY_FILE": "-"}).telemetry.is_on
+
+
+def test_telemetry_goes_to_azure_as_the_identity_named() -> None:
+    client_id = "01234567-89ab-cdef-0123-456789abcdef"
+    telemetry = read_settings(
+        {
+            **GOOD,
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": "InstrumentationKey=k;IngestionEndpoint=https://x/",
+            "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": f"Authorization=AAD;ClientId={client_id}",
+            "TELEMETRY_SAMPLE_RATIO": "0.1",
+        }
+    ).telemetry
+    assert (telemetry.client_id, telemetry.sample_ratio, telemetry.is_on) == (client_id, 0.1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TELEMETRY_SAMPLE_RATIO", "1.5"),
+        ("TELEMETRY_SAMPLE_RATIO", "."),
+        ("TELEMETRY_SAMPLE_RATIO", "-0.1"),
+        ("TELEMETRY_SAMPLE_RATIO", "nan"),
+        ("APPLICATIONINSIGHTS_CONNECTION_STRING", "sekrit"),
+        ("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", "Authorization=AAD"),
+    ],
+)
+def test_bad_telemetry_settings_are_refused(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=name) as caught:
+        read_settings({**GOOD, name: value})
+    assert "sekrit" not in caught.value.detail

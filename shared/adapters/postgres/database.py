@@ -5,18 +5,19 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 import psycopg
-from psycopg import AsyncClientCursor, AsyncConnection
+from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
 from shared.errors import InvalidInput, Unavailable
-from shared.sql import queries
+from shared.sql import NAMES, queries
+from shared.telemetry import traced
 
 JOBS_ROLE = "signal_jobs"
 # Past this the server ends a transaction and frees its locks, whatever its owner does: longer than a
@@ -114,7 +115,7 @@ class Database:
                 # The server ends the transaction first, unless it hangs itself.
                 with _severed_after(TRANSACTION_TIMEOUT_MS / 1000 + 1, connection):
                     yield connection
-                    await connection.commit()
+                    await traced(connection.commit(), "commit", "postgresql")
             finally:
                 await _left(pool, connection)
 
@@ -165,7 +166,8 @@ class Database:
             connection = await pool.getconn(deadline - clock())
             try:
                 with _severed_after(deadline - clock(), connection):
-                    await AsyncClientCursor(connection).execute(_SQL["enter"], settings)
+                    entering = AsyncClientCursor(connection).execute(_SQL["enter"], settings)
+                    await traced(entering, "session.enter", "postgresql")
             except BaseException as error:
                 await _left(pool, connection)
                 # A server that restarted leaves up to a pool's worth of dead connections to go through.
@@ -205,6 +207,15 @@ def _sever(connection: Connection) -> None:
         line.shutdown(socket.SHUT_RDWR)
 
 
+class _Cursor(AsyncCursor[TupleRow]):
+    """A cursor whose statements show in the trace of a sampled request, by their names."""
+
+    async def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+        executing = super().execute(query, *arguments, **options)
+        return await traced(executing, NAMES.get(query, "unnamed"), "postgresql")
+
+
 async def _configure(connection: Connection) -> None:
+    connection.cursor_factory = _Cursor
     set_json_dumps(msgspec.json.encode, connection)
     set_json_loads(msgspec.json.decode, connection)

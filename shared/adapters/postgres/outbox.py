@@ -17,11 +17,12 @@ _SQL = queries("outbox")
 
 
 class OutboxEntry(msgspec.Struct, frozen=True):
-    """One unsent message: the JSON that goes out, and its place in the symbol's sequence."""
+    """One unsent message: the JSON that goes out, its place in the symbol's sequence, and its age."""
 
     symbol: str
     sequence: int
     payload: bytes
+    age_s: float
 
 
 class OutboxTurn:

@@ -21,6 +21,7 @@ from shared.adapters.redis.connection import SharedConnection
 from shared.domain.licenses import Grant, refusal, valid_until
 from shared.domain.rate_limit import WINDOW_S
 from shared.errors import Unavailable
+from shared.telemetry import traced
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
@@ -135,7 +136,7 @@ class RedisStore:
         self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
         self._admits.append(_Request(key_hash, confidence_key, lock_token or "", future))
-        answer = await future
+        answer = await traced(future, "admit", "redis")
         if not answer:
             return Admission(None)
         if len(answer) == 1:
@@ -255,7 +256,7 @@ class RedisStore:
         from redis.exceptions import ResponseError
 
         try:
-            return await self._connection.ask(command)
+            return await traced(self._connection.ask(command), str(command[0]), "redis")
         except ResponseError as error:
             raise _unavailable(error) from error
 

@@ -7,8 +7,8 @@ select set_config('lock_timeout', %(lock_timeout)s, true);
 select pg_advisory_xact_lock(hashtext('signal_cloud.outbox'), hashtext(%(symbol)s));
 
 -- name: unsent
--- The symbol's messages that wait, in order.
-select symbol, sequence, payload
+-- The symbol's messages that wait, in order, and for how many seconds each has.
+select symbol, sequence, payload, extract(epoch from clock_timestamp() - created_at)::double precision as age_s
 from outbox
 where symbol = %(symbol)s and sent_at is null
 order by sequence

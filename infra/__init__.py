@@ -1,0 +1,1 @@
+"""The Azure system as a Pulumi program; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""One component per concern; each takes typed arguments and makes its resources under itself."""

@@ -1,0 +1,113 @@
+"""The app's settings in Azure, by the names that shared/settings.py and the function host read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_azure_native import web
+
+# functions/timers.py's. In the staging slot they are off: a version that is not live must change nothing.
+TIMERS = (
+    "timer_signal_engine",
+    "timer_outbox_relay",
+    "timer_heartbeat",
+    "timer_training",
+    "timer_license_expiry",
+    "timer_upkeep",
+)
+# The slot swaps only once the new version says that all it needs is there.
+READY_PATH = "/api/health/ready"
+_HOST_ID = "AzureFunctionsWebHost__hostid"
+
+Values = dict[str, pulumi.Input[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class AppValues:
+    """What the app is told of its surroundings; each becomes the setting of its name, in capitals."""
+
+    azure_client_id: pulumi.Input[str]
+    database_url: pulumi.Input[str]
+    database_role: str
+    database_pool_size: int
+    redis_url: pulumi.Input[str]
+    tables_endpoint: pulumi.Input[str]
+    webpubsub_endpoint: pulumi.Input[str]
+    webpubsub_hub: str
+    api_key_pepper: pulumi.Input[str]
+    log_level: str
+    telemetry_sample_ratio: str
+    applicationinsights_connection_string: pulumi.Input[str]
+
+
+def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
+    """Settings of the app itself, the same in every slot and plan."""
+    return {
+        "AZURE_CLIENT_ID": values.azure_client_id,
+        "DATABASE_URL": values.database_url,
+        "DATABASE_ROLE": values.database_role,
+        "DATABASE_POOL_SIZE": str(values.database_pool_size),
+        "REDIS_URL": values.redis_url,
+        "TABLES_ENDPOINT": values.tables_endpoint,
+        "WEBPUBSUB_ENDPOINT": values.webpubsub_endpoint,
+        "WEBPUBSUB_HUB": values.webpubsub_hub,
+        "API_KEY_PEPPER": values.api_key_pepper,
+        "MARKET_CLOCK": "wall",
+        "LOG_LEVEL": values.log_level,
+        "TELEMETRY_SAMPLE_RATIO": values.telemetry_sample_ratio,
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": values.applicationinsights_connection_string,
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": pulumi.Output.concat(
+            "Authorization=AAD;ClientId=", values.azure_client_id
+        ),
+        # The function host's own traces, beside the app's, which samples by itself: one a second is plenty.
+        "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
+        "OTEL_TRACES_SAMPLER_ARG": "1",
+        **schedules,
+    }
+
+
+def host_storage_values(account: str, client_id: pulumi.Input[str]) -> Values:
+    """The function host's storage, reached with the identity; there is no connection string to leak."""
+    return {
+        "AzureWebJobsStorage__accountName": account,
+        "AzureWebJobsStorage__credential": "managedidentity",
+        "AzureWebJobsStorage__clientId": client_id,
+    }
+
+
+def dedicated_values(worker_processes: int) -> Values:
+    """What a dedicated plan's host reads; Flex Consumption refuses most of these."""
+    return {
+        "FUNCTIONS_EXTENSION_VERSION": "~4",
+        "FUNCTIONS_WORKER_RUNTIME": "python",
+        # A Python process uses one processor.
+        "FUNCTIONS_WORKER_PROCESS_COUNT": str(worker_processes),
+        # The package is complete when it arrives, bytecode included: nothing is built, nothing is unpacked.
+        "WEBSITE_RUN_FROM_PACKAGE": "1",
+        "SCM_DO_BUILD_DURING_DEPLOYMENT": "false",
+        "ENABLE_ORYX_BUILD": "false",
+        "WEBSITE_SWAP_WARMUP_PING_PATH": READY_PATH,
+        "WEBSITE_SWAP_WARMUP_PING_STATUSES": "200",
+        # Failed health checks, one a minute, until an instance is replaced.
+        "WEBSITE_HEALTHCHECK_MAXPINGFAILURES": "5",
+    }
+
+
+def slot_values(slot: Literal["production", "staging"], stack: str) -> Values:
+    """What stays with a slot when the versions swap.
+
+    Hosts of one id share their timers' locks and states. Left alone, the host makes its id of the first 32
+    characters of the app's name, which may be the same for both slots.
+    """
+    host_id = f"signal-cloud-{stack}" if slot == "production" else f"signal-cloud-{stack}-stage"
+    off = "0" if slot == "production" else "1"
+    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer}.Disabled": off for timer in TIMERS}}
+
+
+def sticky_names() -> list[str]:
+    return list(slot_values("production", ""))
+
+
+def pairs(values: Values) -> list[web.NameValuePairArgs]:
+    return [web.NameValuePairArgs(name=name, value=value) for name, value in sorted(values.items())]

@@ -1,0 +1,228 @@
+"""When instances come and go.
+
+Azure scales out as soon as one rule says so, and in only when every rule for it agrees. So the processor
+alone has a rule for scaling in: rules of memory and connections would each have a veto, and a process at
+rest keeps its memory, so that the system would never shrink again. They scale out alone. Nor do they undo a
+scaling in: before one, Azure works out every metric as it would be with fewer instances, and leaves it where
+a rule would then scale out at once. Connections count per instance, so that more instances bring relief.
+"""
+
+import json
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import monitor
+
+from infra.components.placement import Placement, under
+from infra.settings import ScalingSettings, WebPubSubSettings
+
+OPEN_PROFILE = "New York open"
+# Windows' name of New York time, daylight saving included.
+NEW_YORK = "Eastern Standard Time"
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+OPEN_FROM = (9, 15)
+OPEN_UNTIL = (10, 15)
+# How Azure knows a default profile that follows a recurring one; any other name makes it one more of those.
+DEFAULT_NAME = "Auto created default scale condition"
+
+CPU_OUT_PERCENT, CPU_IN_PERCENT = 70, 30
+# High, for before each scaling in Azure takes memory for a load that fewer instances would share: what
+# processes hold at rest, 45% say, would at 85 keep a second instance for ever.
+MEMORY_OUT_PERCENT = 90
+# Each connection is a bot that asks as well; a unit of Web PubSub carries as many.
+CONNECTIONS_OUT_PER_INSTANCE = 1000
+UNITS_OUT_PERCENT, UNITS_IN_PERCENT = 70, 30
+
+PLAN_NAMESPACE = "Microsoft.Web/serverfarms"
+WEBPUBSUB_NAMESPACE = "Microsoft.SignalRService/WebPubSub"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanAutoscaleArgs:
+    placement: Placement
+    settings: ScalingSettings
+    plan_id: pulumi.Output[str]
+    webpubsub_id: pulumi.Output[str]
+
+
+class PlanAutoscale(pulumi.ComponentResource):
+    """Instances of the dedicated plan."""
+
+    def __init__(self, name: str, args: PlanAutoscaleArgs) -> None:
+        super().__init__("signal-cloud:infra:PlanAutoscale", name)
+        place, settings = args.placement, args.settings
+        rules = plan_rules(args.plan_id, args.webpubsub_id)
+        usual = _capacity(settings.minimum, settings.default, settings.maximum)
+        at_the_open = _capacity(
+            settings.open_minimum, max(settings.default, settings.open_minimum), settings.maximum
+        )
+        setting = monitor.AutoscaleSetting(
+            "plan-autoscale",
+            monitor.AutoscaleSettingArgs(
+                autoscale_setting_name=place.names.local("as", "plan"),
+                resource_group_name=place.resource_group_name,
+                location=place.location,
+                enabled=True,
+                target_resource_uri=args.plan_id,
+                profiles=[
+                    monitor.AutoscaleProfileArgs(
+                        name=OPEN_PROFILE, capacity=at_the_open, rules=rules, recurrence=_weekdays(OPEN_FROM)
+                    ),
+                    monitor.AutoscaleProfileArgs(
+                        name=closing_name(OPEN_PROFILE),
+                        capacity=usual,
+                        rules=rules,
+                        recurrence=_weekdays(OPEN_UNTIL),
+                    ),
+                ],
+                tags=place.tags,
+            ),
+            opts=under(self),
+        )
+        self.setting_id = setting.id
+        self.register_outputs({"id": self.setting_id})
+
+
+@dataclass(frozen=True, slots=True)
+class UnitAutoscaleArgs:
+    placement: Placement
+    settings: WebPubSubSettings
+    webpubsub_id: pulumi.Output[str]
+
+
+class UnitAutoscale(pulumi.ComponentResource):
+    """Units of Web PubSub, in the Premium tier."""
+
+    def __init__(self, name: str, args: UnitAutoscaleArgs) -> None:
+        super().__init__("signal-cloud:infra:UnitAutoscale", name)
+        place, settings = args.placement, args.settings
+        setting = monitor.AutoscaleSetting(
+            "webpubsub-autoscale",
+            monitor.AutoscaleSettingArgs(
+                autoscale_setting_name=place.names.local("as", "webpubsub"),
+                resource_group_name=place.resource_group_name,
+                location=place.location,
+                enabled=True,
+                target_resource_uri=args.webpubsub_id,
+                profiles=[
+                    monitor.AutoscaleProfileArgs(
+                        name="default",
+                        capacity=_capacity(settings.units, settings.units, settings.maximum_units),
+                        rules=unit_rules(args.webpubsub_id),
+                    )
+                ],
+                tags=place.tags,
+            ),
+            opts=under(self),
+        )
+        self.setting_id = setting.id
+        self.register_outputs({"id": self.setting_id})
+
+
+def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:
+    return [
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                "CpuPercentage", PLAN_NAMESPACE, plan_id, ">", CPU_OUT_PERCENT, minutes=5
+            ),
+            scale_action=_action("Increase", 2, cooldown_minutes=5),
+        ),
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                "CpuPercentage", PLAN_NAMESPACE, plan_id, "<", CPU_IN_PERCENT, minutes=10
+            ),
+            scale_action=_action("Decrease", 1, cooldown_minutes=10),
+        ),
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                "MemoryPercentage", PLAN_NAMESPACE, plan_id, ">", MEMORY_OUT_PERCENT, minutes=5
+            ),
+            scale_action=_action("Increase", 1, cooldown_minutes=5),
+        ),
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                "TotalConnectionCount",
+                WEBPUBSUB_NAMESPACE,
+                webpubsub_id,
+                ">",
+                CONNECTIONS_OUT_PER_INSTANCE,
+                minutes=5,
+                per_instance=True,
+            ),
+            scale_action=_action("Increase", 1, cooldown_minutes=5),
+        ),
+    ]
+
+
+def unit_rules(webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:
+    """In slowly: each change of units moves connections, and every bot moved has to come back."""
+    quota = "ConnectionQuotaUtilization"
+    return [
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                quota, WEBPUBSUB_NAMESPACE, webpubsub_id, ">", UNITS_OUT_PERCENT, minutes=5
+            ),
+            scale_action=_action("Increase", 1, cooldown_minutes=5),
+        ),
+        monitor.ScaleRuleArgs(
+            metric_trigger=_trigger(
+                quota, WEBPUBSUB_NAMESPACE, webpubsub_id, "<", UNITS_IN_PERCENT, minutes=30
+            ),
+            scale_action=_action("Decrease", 1, cooldown_minutes=30),
+        ),
+    ]
+
+
+def closing_name(profile: str) -> str:
+    """Name of the default profile that takes over when `profile` ends, in the form that Azure demands."""
+    return json.dumps({"name": DEFAULT_NAME, "for": profile}, separators=(",", ":"))
+
+
+def _trigger(
+    metric: str,
+    namespace: str,
+    resource_id: pulumi.Input[str],
+    operator: str,
+    threshold: int,
+    *,
+    minutes: int,
+    per_instance: bool = False,
+) -> monitor.MetricTriggerArgs:
+    """Average of `metric` over the last `minutes`."""
+    return monitor.MetricTriggerArgs(
+        metric_name=metric,
+        metric_namespace=namespace,
+        metric_resource_uri=resource_id,
+        operator=monitor.ComparisonOperationType.GREATER_THAN
+        if operator == ">"
+        else monitor.ComparisonOperationType.LESS_THAN,
+        threshold=threshold,
+        statistic=monitor.MetricStatisticType.AVERAGE,
+        time_aggregation=monitor.TimeAggregationType.AVERAGE,
+        time_grain="PT1M",
+        time_window=f"PT{minutes}M",
+        divide_per_instance=per_instance,
+    )
+
+
+def _action(direction: str, by: int, *, cooldown_minutes: int) -> monitor.ScaleActionArgs:
+    return monitor.ScaleActionArgs(
+        direction=monitor.ScaleDirection(direction),
+        type=monitor.ScaleType.CHANGE_COUNT,
+        value=str(by),
+        cooldown=f"PT{cooldown_minutes}M",
+    )
+
+
+def _capacity(minimum: int, default: int, maximum: int) -> monitor.ScaleCapacityArgs:
+    return monitor.ScaleCapacityArgs(minimum=str(minimum), default=str(default), maximum=str(maximum))
+
+
+def _weekdays(at: tuple[int, int]) -> monitor.RecurrenceArgs:
+    hour, minute = at
+    return monitor.RecurrenceArgs(
+        frequency=monitor.RecurrenceFrequency.WEEK,
+        schedule=monitor.RecurrentScheduleArgs(
+            time_zone=NEW_YORK, days=list(WEEKDAYS), hours=[hour], minutes=[minute]
+        ),
+    )

@@ -1,0 +1,45 @@
+"""The identities that the system runs as, made first, so that their roles exist before the app starts."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import managedidentity
+
+from infra.components.placement import Placement, under
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityArgs:
+    placement: Placement
+
+
+class Identity(pulumi.ComponentResource):
+    """The app's, which both slots share and a new app keeps; and Web PubSub's, which holds no role at all."""
+
+    def __init__(self, name: str, args: IdentityArgs) -> None:
+        super().__init__("signal-cloud:infra:Identity", name)
+        place = args.placement
+        self.name = place.names.local("id")
+        app = managedidentity.UserAssignedIdentity(
+            "app-identity",
+            resource_name_=self.name,
+            resource_group_name=place.resource_group_name,
+            location=place.location,
+            tags=place.tags,
+            opts=under(self),
+        )
+        # By its tokens the app knows that an event comes from our Web PubSub and no other.
+        events = managedidentity.UserAssignedIdentity(
+            "events-identity",
+            resource_name_=place.names.local("id", "events"),
+            resource_group_name=place.resource_group_name,
+            location=place.location,
+            tags=place.tags,
+            opts=under(self),
+        )
+        self.id = app.id
+        self.client_id = app.client_id
+        self.principal_id = app.principal_id
+        self.events_id = events.id
+        self.events_principal_id = events.principal_id
+        self.register_outputs({"id": self.id})

@@ -1,0 +1,327 @@
+"""Where telemetry and logs go, who is told when something is wrong, and what an operator looks at."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi_azure_native import applicationinsights, consumption, monitor, operationalinsights
+
+from infra.alerts import (
+    AVAILABILITY,
+    BUDGET_ALERTS,
+    LOG_ALERTS,
+    NAMESPACES,
+    Alert,
+    LogAlert,
+    MetricAlert,
+    Watched,
+    metric_alerts,
+)
+from infra.components.diagnostics import Diagnosed, send_diagnostics
+from infra.components.placement import Placement, kept, under
+from infra.settings import MonitoringSettings, Settings
+from infra.workbook import workbook
+
+# Azure's names of places that ask: Virginia, California, Texas, Ireland, Singapore.
+TEST_LOCATIONS = ("us-va-ash-azr", "us-ca-sjc-azr", "us-tx-sn1-azr", "emea-gb-db3-azr", "apac-sg-sin-azr")
+# One place alone may have a bad line.
+FAILED_LOCATIONS = 2
+TEST_PATH = "/api/health/ready"
+TEST_INTERVAL_S = 300
+TEST_TIMEOUT_S = 30
+CERTIFICATE_DAYS = 7
+_WORKBOOKS = uuid.UUID("7c7f4f2e-6a0f-4c0e-9d53-0a2f6d1f7d43")
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringArgs:
+    placement: Placement
+    settings: MonitoringSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What is to be watched. `url` is where bots go; `diagnosed` is all that tells of itself."""
+
+    url: pulumi.Input[str]
+    resource_group_id: pulumi.Input[str]
+    watched: Mapping[Watched, pulumi.Output[str]]
+    diagnosed: tuple[Diagnosed, ...] = field(default=())
+
+
+class Monitoring(pulumi.ComponentResource):
+    """A workspace that holds everything, and Application Insights upon it, opened by Entra ID alone.
+
+    Made first, so that all else can send to it; `watch` comes last, when there is something to watch.
+    """
+
+    def __init__(self, name: str, args: MonitoringArgs) -> None:
+        super().__init__("signal-cloud:infra:Monitoring", name)
+        self._place = place = args.placement
+        self._settings = settings = args.settings
+        workspace = operationalinsights.Workspace(
+            "workspace",
+            operationalinsights.WorkspaceArgs(
+                workspace_name=place.names.local("log"),
+                resource_group_name=place.resource_group_name,
+                location=place.location,
+                sku=operationalinsights.WorkspaceSkuArgs(name="PerGB2018"),
+                retention_in_days=settings.log_retention_days,
+                workspace_capping=operationalinsights.WorkspaceCappingArgs(
+                    daily_quota_gb=settings.log_daily_cap_gb
+                ),
+                features=operationalinsights.WorkspaceFeaturesArgs(disable_local_auth=True),
+                tags=place.tags,
+            ),
+            opts=kept(self),
+        )
+        insights = applicationinsights.Component(
+            "application-insights",
+            resource_name_=place.names.local("appi"),
+            resource_group_name=place.resource_group_name,
+            location=place.location,
+            kind="web",
+            application_type="web",
+            ingestion_mode="LogAnalytics",
+            workspace_resource_id=workspace.id,
+            disable_local_auth=True,
+            tags=place.tags,
+            opts=under(self),
+        )
+        self.workspace_id = workspace.id
+        self.application_insights_id = insights.id
+        self.connection_string = insights.connection_string
+        self.action_group_id = self._action_group().id
+        self.register_outputs({"workspace_id": self.workspace_id})
+
+    def watch(self, targets: Targets, settings: Settings) -> None:
+        """Diagnostic settings, alerts, the availability test, the budget and the workbook."""
+        for what in targets.diagnosed:
+            send_diagnostics(what, self.workspace_id, self)
+        for log_alert in LOG_ALERTS:
+            self._log_alert(log_alert)
+        for metric_alert in metric_alerts(settings):
+            self._metric_alert(metric_alert, targets.watched[metric_alert.watches])
+        self._availability_test(targets.url)
+        self._budget(targets.resource_group_id)
+        self._workbook(targets.watched)
+
+    def _action_group(self) -> monitor.ActionGroup:
+        settings = self._settings
+        country, _, number = settings.alert_sms.removeprefix("+").partition(" ")
+        return monitor.ActionGroup(
+            "on-call",
+            action_group_name=self._place.names.local("ag"),
+            # What a text message begins with: 12 characters at most.
+            group_short_name=f"sc-{self._place.names.stack}"[:12],
+            resource_group_name=self._place.resource_group_name,
+            location="Global",
+            enabled=True,
+            email_receivers=[
+                monitor.MicrosoftCommonEmailReceiverArgs(
+                    name=f"mail-{position}", email_address=address, use_common_alert_schema=True
+                )
+                for position, address in enumerate(settings.alert_emails, 1)
+            ],
+            sms_receivers=[
+                monitor.MicrosoftCommonSmsReceiverArgs(name="sms", country_code=country, phone_number=number)
+            ]
+            if settings.alert_sms
+            else [],
+            webhook_receivers=[
+                monitor.WebhookReceiverArgs(
+                    name="webhook",
+                    # Whoever knows such an address may post to it.
+                    service_uri=pulumi.Output.secret(settings.alert_webhook_url),
+                    use_common_alert_schema=True,
+                )
+            ]
+            if settings.alert_webhook_url
+            else [],
+            tags=self._place.tags,
+            opts=under(self),
+        )
+
+    def _log_alert(self, alert: LogAlert) -> None:
+        monitor.ScheduledQueryRule(
+            f"alert-{alert.name}",
+            monitor.ScheduledQueryRuleArgs(
+                rule_name=alert.name,
+                display_name=alert.name,
+                description=alert.description,
+                resource_group_name=self._place.resource_group_name,
+                location=self._place.location,
+                kind="LogAlert",
+                severity=alert.severity,
+                enabled=True,
+                scopes=[self.workspace_id],
+                window_size=alert.window,
+                evaluation_frequency=alert.frequency,
+                auto_mitigate=True,
+                # A table that nothing was sent to yet would fail the first deployment.
+                skip_query_validation=True,
+                criteria=monitor.ScheduledQueryRuleCriteriaArgs(
+                    all_of=[
+                        monitor.ConditionArgs(
+                            criterion_type="StaticThresholdCriterion",
+                            query=alert.query,
+                            time_aggregation="Count",
+                            operator="GreaterThan",
+                            threshold=0,
+                            failing_periods=monitor.ConditionFailingPeriodsArgs(
+                                number_of_evaluation_periods=1, min_failing_periods_to_alert=1
+                            ),
+                        )
+                    ]
+                ),
+                actions=monitor.ActionsArgs(
+                    action_groups=[self.action_group_id], custom_properties=alert.properties
+                ),
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+
+    def _metric_alert(self, alert: MetricAlert, resource_id: pulumi.Output[str]) -> None:
+        criteria = monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs(
+            odata_type="Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
+            all_of=[
+                monitor.MetricCriteriaArgs(
+                    criterion_type="StaticThresholdCriterion",
+                    name=alert.metric,
+                    metric_namespace=NAMESPACES[alert.watches],
+                    metric_name=alert.metric,
+                    time_aggregation=alert.aggregation,
+                    operator=alert.operator,
+                    threshold=alert.threshold,
+                    # Some metrics are known to Azure only once they were first sent.
+                    skip_metric_validation=True,
+                )
+            ],
+        )
+        self._rule(alert, [resource_id], criteria)
+
+    def _availability_test(self, url: pulumi.Input[str]) -> None:
+        place = self._place
+        test = applicationinsights.WebTest(
+            "availability",
+            applicationinsights.WebTestArgs(
+                web_test_name=place.names.local("webtest", "ready"),
+                synthetic_monitor_id=place.names.local("webtest", "ready"),
+                resource_group_name=place.resource_group_name,
+                location=place.location,
+                kind=applicationinsights.WebTestKind.STANDARD,
+                web_test_kind=applicationinsights.WebTestKind.STANDARD,
+                enabled=True,
+                frequency=TEST_INTERVAL_S,
+                timeout=TEST_TIMEOUT_S,
+                retry_enabled=True,
+                locations=[applicationinsights.WebTestGeolocationArgs(location=at) for at in TEST_LOCATIONS],
+                request=applicationinsights.WebTestPropertiesRequestArgs(
+                    request_url=pulumi.Output.concat(url, TEST_PATH),
+                    http_verb="GET",
+                    parse_dependent_requests=False,
+                    follow_redirects=False,
+                ),
+                validation_rules=applicationinsights.WebTestPropertiesValidationRulesArgs(
+                    expected_http_status_code=200,
+                    s_sl_check=True,
+                    s_sl_cert_remaining_lifetime_check=CERTIFICATE_DAYS,
+                ),
+                # How Azure finds the tests of an Application Insights resource.
+                tags=self.application_insights_id.apply(
+                    lambda insights_id: {**place.tags, f"hidden-link:{insights_id}": "Resource"}
+                ),
+            ),
+            opts=under(self),
+        )
+        self._rule(
+            AVAILABILITY,
+            [test.id, self.application_insights_id],
+            monitor.WebtestLocationAvailabilityCriteriaArgs(
+                odata_type="Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
+                web_test_id=test.id,
+                component_id=self.application_insights_id,
+                failed_location_count=FAILED_LOCATIONS,
+            ),
+        )
+
+    def _rule(
+        self,
+        alert: Alert,
+        scopes: list[pulumi.Output[str]],
+        criteria: monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs
+        | monitor.WebtestLocationAvailabilityCriteriaArgs,
+    ) -> None:
+        monitor.MetricAlert(
+            f"alert-{alert.name}",
+            monitor.MetricAlertArgs(
+                rule_name=alert.name,
+                description=alert.description,
+                resource_group_name=self._place.resource_group_name,
+                location="Global",
+                severity=alert.severity,
+                enabled=True,
+                auto_mitigate=True,
+                scopes=scopes,
+                window_size=alert.window,
+                evaluation_frequency=alert.frequency,
+                criteria=criteria,
+                actions=[
+                    monitor.MetricAlertActionArgs(
+                        action_group_id=self.action_group_id, web_hook_properties=alert.properties
+                    )
+                ],
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+
+    def _budget(self, resource_group_id: pulumi.Input[str]) -> None:
+        settings = self._settings
+        consumption.Budget(
+            "budget",
+            consumption.BudgetArgs(
+                budget_name=self._place.names.local("budget"),
+                scope=resource_group_id,
+                category="Cost",
+                amount=settings.budget_usd,
+                time_grain="Monthly",
+                time_period=consumption.BudgetTimePeriodArgs(start_date=f"{settings.budget_start}T00:00:00Z"),
+                notifications={
+                    alert.name: consumption.NotificationArgs(
+                        enabled=True,
+                        operator="GreaterThanOrEqualTo",
+                        threshold=alert.percent,
+                        threshold_type=alert.kind,
+                        contact_emails=list(settings.alert_emails),
+                        contact_groups=[self.action_group_id],
+                    )
+                    for alert in BUDGET_ALERTS
+                },
+            ),
+            opts=under(self),
+        )
+
+    def _workbook(self, watched: Mapping[Watched, pulumi.Output[str]]) -> None:
+        place = self._place
+        keys: tuple[Watched, ...] = tuple(watched)
+        document = pulumi.Output.all(self.workspace_id, *watched.values()).apply(
+            lambda ids: workbook(ids[0], dict(zip(keys, ids[1:], strict=True)))
+        )
+        applicationinsights.Workbook(
+            "workbook",
+            # Azure asks for a UUID, which then is the same on every run.
+            resource_name_=str(uuid.uuid5(_WORKBOOKS, place.names.local("workbook"))),
+            display_name=f"Signal Cloud {place.names.stack}: an operator's day",
+            resource_group_name=place.resource_group_name,
+            location=place.location,
+            kind="shared",
+            category="workbook",
+            source_id=self.workspace_id,
+            serialized_data=document,
+            version="Notebook/1.0",
+            tags=place.tags,
+            opts=under(self),
+        )

@@ -1,0 +1,212 @@
+"""The private network: subnets with their rules, private endpoints, and names that resolve to them."""
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_azure_native import network, privatedns
+
+from infra.components.placement import Placement, under
+
+PrivateService = Literal["blob", "queue", "table", "vault", "postgres", "redis", "webpubsub"]
+
+# Zone in which a service's public name continues, and what its endpoint is called (the group id).
+ZONES: dict[PrivateService, tuple[str, str]] = {
+    "blob": ("privatelink.blob.core.windows.net", "blob"),
+    "queue": ("privatelink.queue.core.windows.net", "queue"),
+    "table": ("privatelink.table.core.windows.net", "table"),
+    "vault": ("privatelink.vaultcore.azure.net", "vault"),
+    "postgres": ("privatelink.postgres.database.azure.com", "postgresqlServer"),
+    "redis": ("privatelink.redis.azure.net", "redisEnterprise"),
+    "webpubsub": ("privatelink.webpubsub.azure.com", "webpubsub"),
+}
+# HTTPS, Postgres, PgBouncer, Managed Redis.
+_SERVICE_PORTS = ("443", "5432", "6432", "10000")
+# What a subnet is handed to: App Service's plans, or Flex Consumption, which runs elsewhere.
+_DELEGATIONS = {"dedicated": "Microsoft.Web/serverFarms", "flex": "Microsoft.App/environments"}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkArgs:
+    placement: Placement
+    address_space: str
+    plan: Literal["dedicated", "flex"]
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateTarget:
+    """A resource that is to be reached privately; `name` is unique in the stack."""
+
+    name: str
+    resource_id: pulumi.Output[str]
+    service: PrivateService
+
+
+class Network(pulumi.ComponentResource):
+    """Three subnets, each of 256 addresses: the app's, the private endpoints', and one for operations.
+
+    The last is where the machine stands that deploys and administers, for it too must reach the database.
+    """
+
+    def __init__(self, name: str, args: NetworkArgs) -> None:
+        super().__init__("signal-cloud:infra:Network", name)
+        self._place = args.placement
+        self._zones: dict[PrivateService, privatedns.PrivateZone] = {}
+        self.rules_ids: dict[str, pulumi.Output[str]] = {}
+        app, endpoints, operations = (
+            str(subnet)
+            for subnet, _ in zip(
+                ipaddress.IPv4Network(args.address_space).subnets(new_prefix=24), range(3), strict=False
+            )
+        )
+        self._network = network.VirtualNetwork(
+            "network",
+            network.VirtualNetworkInitArgs(
+                virtual_network_name=self._place.names.local("vnet"),
+                resource_group_name=self._place.resource_group_name,
+                location=self._place.location,
+                address_space=network.AddressSpaceArgs(address_prefixes=[args.address_space]),
+                subnets=[
+                    network.SubnetArgs(
+                        name="app",
+                        address_prefix=app,
+                        delegations=[
+                            network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])
+                        ],
+                        network_security_group=self._rules("app", []),
+                    ),
+                    network.SubnetArgs(
+                        name="endpoints",
+                        address_prefix=endpoints,
+                        default_outbound_access=False,
+                        # Without this, rules do not hold for private endpoints.
+                        private_endpoint_network_policies="Enabled",
+                        network_security_group=self._rules(
+                            "endpoints", [_services_from([app, operations], endpoints), _nothing_else()]
+                        ),
+                    ),
+                    network.SubnetArgs(
+                        name="operations",
+                        address_prefix=operations,
+                        network_security_group=self._rules("operations", []),
+                    ),
+                ],
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+        self.network_id = self._network.id
+        self.app_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/app")
+        self.register_outputs({"app_subnet_id": self.app_subnet_id})
+
+    def connect(self, target: PrivateTarget) -> network.PrivateDnsZoneGroup:
+        """A private endpoint for `target`; what is returned exists once its name resolves to it."""
+        _, group_id = ZONES[target.service]
+        endpoint = network.PrivateEndpoint(
+            f"endpoint-{target.name}",
+            network.PrivateEndpointArgs(
+                private_endpoint_name=self._place.names.local("pe", target.name),
+                resource_group_name=self._place.resource_group_name,
+                location=self._place.location,
+                custom_network_interface_name=self._place.names.local("nic", target.name),
+                subnet=network.SubnetArgs(id=pulumi.Output.concat(self._network.id, "/subnets/endpoints")),
+                private_link_service_connections=[
+                    network.PrivateLinkServiceConnectionArgs(
+                        name=target.name,
+                        private_link_service_id=target.resource_id,
+                        group_ids=[group_id],
+                    )
+                ],
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+        return network.PrivateDnsZoneGroup(
+            f"endpoint-names-{target.name}",
+            network.PrivateDnsZoneGroupArgs(
+                private_dns_zone_group_name="default",
+                private_endpoint_name=endpoint.name,
+                resource_group_name=self._place.resource_group_name,
+                private_dns_zone_configs=[
+                    network.PrivateDnsZoneConfigArgs(
+                        name=target.service, private_dns_zone_id=self._zone(target.service).id
+                    )
+                ],
+            ),
+            opts=under(self),
+        )
+
+    def _zone(self, service: PrivateService) -> privatedns.PrivateZone:
+        """The service's zone, made and linked to the network once."""
+        if service not in self._zones:
+            zone = privatedns.PrivateZone(
+                f"zone-{service}",
+                privatedns.PrivateZoneArgs(
+                    private_zone_name=ZONES[service][0],
+                    resource_group_name=self._place.resource_group_name,
+                    location="global",
+                    tags=self._place.tags,
+                ),
+                opts=under(self),
+            )
+            privatedns.VirtualNetworkLink(
+                f"zone-link-{service}",
+                privatedns.VirtualNetworkLinkArgs(
+                    virtual_network_link_name=self._place.names.local("link", service),
+                    private_zone_name=zone.name,
+                    resource_group_name=self._place.resource_group_name,
+                    location="global",
+                    registration_enabled=False,
+                    virtual_network=privatedns.SubResourceArgs(id=self._network.id),
+                    tags=self._place.tags,
+                ),
+                opts=under(self),
+            )
+            self._zones[service] = zone
+        return self._zones[service]
+
+    def _rules(self, subnet: str, rules: list[network.SecurityRuleArgs]) -> network.NetworkSecurityGroupArgs:
+        group = network.NetworkSecurityGroup(
+            f"rules-{subnet}",
+            network.NetworkSecurityGroupInitArgs(
+                network_security_group_name=self._place.names.local("nsg", subnet),
+                resource_group_name=self._place.resource_group_name,
+                location=self._place.location,
+                security_rules=rules,
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+        self.rules_ids[subnet] = group.id
+        return network.NetworkSecurityGroupArgs(id=group.id)
+
+
+def _services_from(sources: list[str], endpoints: str) -> network.SecurityRuleArgs:
+    return network.SecurityRuleArgs(
+        name="services",
+        description="The app and operations reach the services",
+        priority=100,
+        direction="Inbound",
+        access="Allow",
+        protocol="Tcp",
+        source_address_prefixes=sources,
+        source_port_range="*",
+        destination_address_prefix=endpoints,
+        destination_port_ranges=list(_SERVICE_PORTS),
+    )
+
+
+def _nothing_else() -> network.SecurityRuleArgs:
+    return network.SecurityRuleArgs(
+        name="nothing-else",
+        description="Azure's own rules would let everything in that comes from the network",
+        priority=4000,
+        direction="Inbound",
+        access="Deny",
+        protocol="*",
+        source_address_prefix="*",
+        source_port_range="*",
+        destination_address_prefix="*",
+        destination_port_range="*",
+    )

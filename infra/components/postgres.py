@@ -1,0 +1,178 @@
+"""Postgres: a flexible server that Entra ID alone opens, its parameters, database and administrator."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import dbforpostgresql as postgres
+
+from infra.components.network import PrivateTarget
+from infra.components.placement import Placement, kept, under
+from infra.settings import PostgresSettings
+
+# The schema needs what came with it, such as uuidv7().
+VERSION = "18"
+DATABASE = "signal_cloud"
+SERVER_PORT = 5432
+PGBOUNCER_PORT = 6432
+
+# Saturday, 08:00 UTC: CME is closed from Friday 17:00 to Sunday 18:00 New York time, summer and winter.
+MAINTENANCE_DAY = 6
+MAINTENANCE_HOUR_UTC = 8
+
+PARAMETERS = {
+    # What was slow and what waited, in the logs.
+    "log_min_duration_statement": "500",  # ms
+    "log_lock_waits": "on",
+    "log_checkpoints": "on",
+    "track_io_timing": "on",
+    # Short statements on solid-state storage: no compilation before each, indexes are cheap to read.
+    "jit": "off",
+    "random_page_cost": "1.1",
+    # The outbox and the bars are written and deleted all day: vacuum earlier than at a fifth of a table.
+    "autovacuum_vacuum_scale_factor": "0.05",
+    "autovacuum_analyze_scale_factor": "0.02",
+    # A client that vanished inside a transaction holds locks no longer than this; the app's end after 30 s.
+    "idle_in_transaction_session_timeout": "60000",  # ms
+    "require_secure_transport": "on",
+    "ssl_min_protocol_version": "TLSv1.2",
+}
+# Not to be had on a Burstable server. PgBouncer comes first: its parameters exist once it is enabled.
+LARGER_SERVER_PARAMETERS = {
+    "pgbouncer.enabled": "true",
+    "pgbouncer.pool_mode": "transaction",
+    "pgbouncer.default_pool_size": "50",
+    # Prepared statements survive the change of server connection; Azure's default is none.
+    "pgbouncer.max_prepared_statements": "500",
+    "pgbouncer.query_wait_timeout": "10",  # s; a request waits no longer than this
+    "pg_qs.query_capture_mode": "top",
+    "metrics.collector_database_activity": "on",
+    "metrics.autovacuum_diagnostics": "on",
+    "metrics.pgbouncer_diagnostics": "on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresArgs:
+    placement: Placement
+    settings: PostgresSettings
+    private: bool
+    tenant_id: pulumi.Output[str]
+
+
+class Postgres(pulumi.ComponentResource):
+    """The server. The app's login is no resource: the administrator makes it, see README.md."""
+
+    def __init__(self, name: str, args: PostgresArgs) -> None:
+        super().__init__("signal-cloud:infra:Postgres", name)
+        place, settings = args.placement, args.settings
+        self.server_name = place.names.unique("psql")
+        self.host = f"{self.server_name}.postgres.database.azure.com"
+        self.port = PGBOUNCER_PORT if settings.has_pgbouncer else SERVER_PORT
+        server = postgres.Server(
+            "postgres",
+            _server_args(args, self.server_name),
+            opts=kept(self),
+        )
+        self.server_id = server.id
+        # The server takes one change at a time and refuses a second one meanwhile: each waits for the former.
+        latest: pulumi.Resource = postgres.AdministratorsMicrosoftEntra(
+            "postgres-administrator",
+            postgres.AdministratorsMicrosoftEntraArgs(
+                server_name=server.name,
+                resource_group_name=place.resource_group_name,
+                object_id=settings.admin_object_id,
+                principal_name=settings.admin_name,
+                principal_type=settings.admin_type,
+                tenant_id=args.tenant_id,
+            ),
+            opts=under(self),
+        )
+        parameters = PARAMETERS | (LARGER_SERVER_PARAMETERS if settings.has_pgbouncer else {})
+        for parameter, value in parameters.items():
+            latest = postgres.Configuration(
+                f"postgres-{parameter}",
+                postgres.ConfigurationArgs(
+                    server_name=server.name,
+                    resource_group_name=place.resource_group_name,
+                    configuration_name=parameter,
+                    value=value,
+                    source="user-override",
+                ),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[latest]),
+            )
+        if not args.private:
+            latest = _open_to_azure(server, place, self, latest)
+        database = postgres.Database(
+            "database",
+            postgres.DatabaseArgs(
+                server_name=server.name,
+                resource_group_name=place.resource_group_name,
+                database_name=DATABASE,
+                charset="UTF8",
+                collation="en_US.utf8",
+            ),
+            opts=pulumi.ResourceOptions.merge(kept(self), pulumi.ResourceOptions(depends_on=[latest])),
+        )
+        self.ready: pulumi.Resource = database
+        self.register_outputs({"server_id": self.server_id})
+
+    def url(self, login: str) -> str:
+        """What the app connects to as `login`; its password is a token of Entra ID, and no part of this."""
+        return (
+            f"postgresql://{login}@{self.host}:{self.port}/{DATABASE}?sslmode=verify-full&sslrootcert=system"
+        )
+
+    def private_targets(self) -> tuple[PrivateTarget, ...]:
+        return (PrivateTarget("postgres", self.server_id, "postgres"),)
+
+
+def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
+    place, settings = args.placement, args.settings
+    return postgres.ServerArgs(
+        server_name=server_name,
+        resource_group_name=place.resource_group_name,
+        location=place.location,
+        create_mode="Create",
+        version=VERSION,
+        sku=postgres.SkuArgs(name=settings.sku, tier=settings.tier),
+        storage=postgres.StorageArgs(storage_size_gb=settings.storage_gb, auto_grow="Enabled"),
+        auth_config=postgres.AuthConfigArgs(
+            active_directory_auth="Enabled",
+            password_auth="Disabled",  # noqa: S106 - no password but the refusal of one
+            tenant_id=args.tenant_id,
+        ),
+        network=postgres.NetworkArgs(public_network_access="Disabled" if args.private else "Enabled"),
+        # No zone is named: a failover changes the places of the two, and a fixed zone would move them back.
+        high_availability=postgres.HighAvailabilityArgs(
+            mode="ZoneRedundant" if settings.high_availability else "Disabled"
+        ),
+        backup=postgres.BackupArgs(
+            backup_retention_days=settings.backup_days,
+            geo_redundant_backup="Enabled" if settings.geo_backup else "Disabled",
+        ),
+        maintenance_window=postgres.MaintenanceWindowArgs(
+            custom_window="Enabled",
+            day_of_week=MAINTENANCE_DAY,
+            start_hour=MAINTENANCE_HOUR_UTC,
+            start_minute=0,
+        ),
+        tags=place.tags,
+    )
+
+
+def _open_to_azure(
+    server: postgres.Server, place: Placement, parent: pulumi.Resource, latest: pulumi.Resource
+) -> pulumi.Resource:
+    """Without a private network the app comes from any of Azure's addresses; Entra ID alone lets it in."""
+    return postgres.FirewallRule(
+        "postgres-from-azure",
+        postgres.FirewallRuleArgs(
+            firewall_rule_name="azure-services",
+            server_name=server.name,
+            resource_group_name=place.resource_group_name,
+            # This very range is how Azure writes "from within Azure".
+            start_ip_address="0.0.0.0",  # noqa: S104 - no socket is bound
+            end_ip_address="0.0.0.0",  # noqa: S104
+        ),
+        opts=pulumi.ResourceOptions(parent=parent, depends_on=[latest]),
+    )

@@ -1,0 +1,84 @@
+"""Azure Managed Redis: one database behind TLS, opened by Entra ID alone."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import redisenterprise
+
+from infra.components.network import PrivateTarget
+from infra.components.placement import Placement, under
+from infra.settings import RedisSettings
+
+PORT = 10000
+
+
+@dataclass(frozen=True, slots=True)
+class RedisArgs:
+    placement: Placement
+    settings: RedisSettings
+    private: bool
+    app_principal_id: pulumi.Output[str]
+
+
+class Redis(pulumi.ComponentResource):
+    """A cache and nothing more: it may be lost at any time, so it is neither persisted nor protected."""
+
+    def __init__(self, name: str, args: RedisArgs) -> None:
+        super().__init__("signal-cloud:infra:Redis", name)
+        place = args.placement
+        cluster = redisenterprise.RedisEnterprise(
+            "redis",
+            redisenterprise.RedisEnterpriseArgs(
+                cluster_name=place.names.unique("redis"),
+                resource_group_name=place.resource_group_name,
+                location=place.location,
+                sku=redisenterprise.SkuArgs(name=args.settings.sku),
+                high_availability="Enabled" if args.settings.high_availability else "Disabled",
+                minimum_tls_version="1.2",
+                public_network_access="Disabled" if args.private else "Enabled",
+                tags=place.tags,
+            ),
+            opts=under(self),
+        )
+        database = redisenterprise.Database(
+            "redis-database",
+            redisenterprise.DatabaseArgs(
+                cluster_name=cluster.name,
+                database_name="default",
+                resource_group_name=place.resource_group_name,
+                port=PORT,
+                client_protocol="Encrypted",
+                # One shard's worth of commands on several keys at once: what the hot path's script needs.
+                clustering_policy="NoCluster",
+                access_keys_authentication="Disabled",
+                # Every key has a TTL. When memory runs out, what would be gone soonest goes: confidences live
+                # for 2 s, rate limit windows for 60 s. Refusing writes would open the rate limiter instead.
+                eviction_policy="VolatileTTL",
+                defer_upgrade="NotDeferred",
+            ),
+            opts=under(self),
+        )
+        # A data-plane policy, which is why it is not in the table of role assignments.
+        access = redisenterprise.AccessPolicyAssignment(
+            "redis-app-access",
+            redisenterprise.AccessPolicyAssignmentArgs(
+                access_policy_assignment_name="app",
+                access_policy_name="default",
+                cluster_name=cluster.name,
+                database_name=database.name,
+                resource_group_name=place.resource_group_name,
+                user=redisenterprise.AccessPolicyAssignmentPropertiesUserArgs(
+                    object_id=args.app_principal_id
+                ),
+            ),
+            opts=under(self),
+        )
+        self.cluster_id = cluster.id
+        self.database_id = database.id
+        self.host = cluster.host_name
+        self.url = pulumi.Output.concat("rediss://", cluster.host_name, f":{PORT}/0")
+        self.ready: pulumi.Resource = access
+        self.register_outputs({"cluster_id": self.cluster_id})
+
+    def private_targets(self) -> tuple[PrivateTarget, ...]:
+        return (PrivateTarget("redis", self.cluster_id, "redis"),)

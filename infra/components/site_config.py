@@ -1,0 +1,83 @@
+"""How the app's site is set up, for a dedicated plan's slots and for Flex Consumption."""
+
+import pulumi
+from pulumi_azure_native import web
+
+from infra.components.access import Access
+from infra.components.app_settings import Values, pairs
+from infra.settings import FlexSettings
+
+PYTHON_VERSION = "3.13"
+# Liveness: an instance that answers is kept, for a new one would find Redis or Postgres just as absent.
+HEALTH_PATH = "/api/health"
+MIN_TLS = "1.2"
+
+
+def dedicated_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
+    return web.SiteConfigArgs(
+        linux_fx_version=f"PYTHON|{PYTHON_VERSION}",
+        # Timers run only in a host that is awake.
+        always_on=True,
+        health_check_path=HEALTH_PATH,
+        min_tls_version=MIN_TLS,
+        scm_min_tls_version=MIN_TLS,
+        ftps_state="Disabled",
+        http20_enabled=True,
+        remote_debugging_enabled=False,
+        use32_bit_worker_process=False,
+        app_settings=pairs(values),
+        ip_security_restrictions=access.rules,
+        ip_security_restrictions_default_action=access.default_action,
+        scm_ip_security_restrictions=deployment.rules,
+        scm_ip_security_restrictions_default_action=deployment.default_action,
+        scm_ip_security_restrictions_use_main=False,
+    )
+
+
+def flex_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
+    """Flex Consumption knows neither a runtime version here, nor always on, nor health checks."""
+    return web.SiteConfigArgs(
+        min_tls_version=MIN_TLS,
+        scm_min_tls_version=MIN_TLS,
+        ftps_state="Disabled",
+        http20_enabled=True,
+        app_settings=pairs(values),
+        ip_security_restrictions=access.rules,
+        ip_security_restrictions_default_action=access.default_action,
+        scm_ip_security_restrictions=deployment.rules,
+        scm_ip_security_restrictions_default_action=deployment.default_action,
+        scm_ip_security_restrictions_use_main=False,
+    )
+
+
+def flex_function_app(
+    settings: FlexSettings, deployments_url: str, identity_id: pulumi.Input[str]
+) -> web.FunctionAppConfigArgs:
+    """Runtime, instances and where packages lie, all of which Flex Consumption takes apart from settings."""
+    return web.FunctionAppConfigArgs(
+        runtime=web.FunctionsRuntimeArgs(name="python", version=PYTHON_VERSION),
+        deployment=web.FunctionsDeploymentArgs(
+            storage=web.FunctionsDeploymentStorageArgs(
+                type="blobContainer",
+                value=deployments_url,
+                authentication=web.FunctionsDeploymentStorageAuthenticationArgs(
+                    type="UserAssignedIdentity", user_assigned_identity_resource_id=identity_id
+                ),
+            )
+        ),
+        scale_and_concurrency=web.FunctionsScaleAndConcurrencyArgs(
+            instance_memory_mb=settings.memory_mb,
+            maximum_instance_count=settings.maximum_instances,
+            # HTTP functions scale as one group.
+            always_ready=[
+                web.FunctionsAlwaysReadyConfigArgs(name="http", instance_count=settings.always_ready)
+            ]
+            if settings.always_ready
+            else None,
+            triggers=web.FunctionsScaleAndConcurrencyTriggersArgs(
+                http=web.FunctionsScaleAndConcurrencyTriggersHttpArgs(
+                    per_instance_concurrency=settings.http_concurrency
+                )
+            ),
+        ),
+    )

@@ -1,0 +1,125 @@
+"""Two storage accounts: licenses and keys, which are data; and what the function host keeps for itself."""
+
+from dataclasses import dataclass
+
+import pulumi
+from pulumi_azure_native import storage
+
+from infra.components.network import PrivateTarget
+from infra.components.placement import Placement, kept, under
+
+# Both are shared/adapters/tables.py's.
+TABLES = ("licenses", "apikeys")
+DEPLOYMENTS = "deployments"
+SOFT_DELETE_DAYS = 14
+
+
+@dataclass(frozen=True, slots=True)
+class StorageArgs:
+    """`deployments` is whether packages lie in the host's account, as they do on Flex Consumption."""
+
+    placement: Placement
+    replication: str
+    private: bool
+    deployments: bool
+
+
+class Storage(pulumi.ComponentResource):
+    """Apart, so that the host's rights over its own account reach no license."""
+
+    def __init__(self, name: str, args: StorageArgs) -> None:
+        super().__init__("signal-cloud:infra:Storage", name)
+        place = args.placement
+        self.data_account = place.names.storage_account("data")
+        self.host_account = place.names.storage_account("host")
+        data = storage.StorageAccount(
+            "data-storage", _account(args, self.data_account, args.replication), opts=kept(self)
+        )
+        # Timer states and packages: nothing that a deployment does not make anew. But without them no host
+        # runs, so they outlive a zone where the data does.
+        zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
+        host = storage.StorageAccount(
+            "host-storage", _account(args, self.host_account, zonal), opts=under(self)
+        )
+        storage.BlobServiceProperties(
+            "data-blobs", _blobs(place, data.name, keep_versions=True), opts=under(self)
+        )
+        # The host rewrites its timers' states every few seconds: versions of those would pile up for nothing.
+        host_blobs = storage.BlobServiceProperties(
+            "host-blobs", _blobs(place, host.name, keep_versions=False), opts=under(self)
+        )
+        self.table_ids = {
+            table: storage.Table(
+                f"table-{table}",
+                storage.TableArgs(
+                    table_name=table, account_name=data.name, resource_group_name=place.resource_group_name
+                ),
+                opts=kept(self),
+            ).id
+            for table in TABLES
+        }
+        if args.deployments:
+            storage.BlobContainer(
+                DEPLOYMENTS,
+                storage.BlobContainerArgs(
+                    container_name=DEPLOYMENTS,
+                    account_name=host.name,
+                    resource_group_name=place.resource_group_name,
+                    public_access=storage.PublicAccess.NONE,
+                ),
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[host_blobs]),
+            )
+        self.data_account_id = data.id
+        self.host_account_id = host.id
+        self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
+        self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
+        self.register_outputs({"data_account_id": self.data_account_id})
+
+    def private_targets(self) -> tuple[PrivateTarget, ...]:
+        return (
+            PrivateTarget("licenses-table", self.data_account_id, "table"),
+            PrivateTarget("host-blob", self.host_account_id, "blob"),
+            PrivateTarget("host-queue", self.host_account_id, "queue"),
+            PrivateTarget("host-table", self.host_account_id, "table"),
+        )
+
+
+def _account(args: StorageArgs, name: str, replication: str) -> storage.StorageAccountArgs:
+    place = args.placement
+    return storage.StorageAccountArgs(
+        account_name=name,
+        resource_group_name=place.resource_group_name,
+        location=place.location,
+        kind="StorageV2",
+        sku=storage.SkuArgs(name=replication),
+        access_tier=storage.AccessTier.HOT,
+        allow_shared_key_access=False,
+        default_to_o_auth_authentication=True,
+        allow_blob_public_access=False,
+        allow_cross_tenant_replication=False,
+        is_local_user_enabled=False,
+        enable_https_traffic_only=True,
+        minimum_tls_version="TLS1_2",
+        public_network_access="Disabled" if args.private else "Enabled",
+        network_rule_set=storage.NetworkRuleSetArgs(
+            default_action=storage.DefaultAction.DENY if args.private else storage.DefaultAction.ALLOW,
+            bypass="AzureServices",
+        ),
+        tags=place.tags,
+    )
+
+
+def _blobs(
+    place: Placement, account: pulumi.Output[str], *, keep_versions: bool
+) -> storage.BlobServicePropertiesArgs:
+    kept_days = storage.DeleteRetentionPolicyArgs(enabled=True, days=SOFT_DELETE_DAYS)
+    return storage.BlobServicePropertiesArgs(
+        blob_services_name="default",
+        account_name=account,
+        resource_group_name=place.resource_group_name,
+        is_versioning_enabled=keep_versions,
+        delete_retention_policy=kept_days
+        if keep_versions
+        else storage.DeleteRetentionPolicyArgs(enabled=False),
+        container_delete_retention_policy=kept_days,
+    )

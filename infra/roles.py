@@ -1,0 +1,114 @@
+"""The one table of role assignments: who may do what, where, and why. Redis has a policy of its own."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import pulumi
+from pulumi_azure_native import authorization
+
+from infra.naming import PROJECT
+
+# Azure's built-in roles have the same id in every tenant.
+ROLE_IDS = {
+    "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
+    "Monitoring Metrics Publisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
+    "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
+    "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+    "Web PubSub Service Owner": "12cf5a90-567b-43ae-8102-96cf46c7d9b4",
+}
+
+Scope = Literal[
+    "host-storage", "table-licenses", "table-apikeys", "pepper", "webpubsub", "application-insights"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A role of the app's identity over one scope; `key` names it in the stack."""
+
+    key: str
+    role: str
+    scope: Scope
+    why: str
+
+
+ASSIGNMENTS = (
+    Assignment(
+        "host-blobs",
+        "Storage Blob Data Owner",
+        "host-storage",
+        "The function host leases blobs so that a timer runs once, makes its containers, and reads packages",
+    ),
+    Assignment(
+        "host-queues",
+        "Storage Queue Data Contributor",
+        "host-storage",
+        "The function host's own queues, which it opens with its storage",
+    ),
+    Assignment(
+        "host-tables",
+        "Storage Table Data Contributor",
+        "host-storage",
+        "The function host's diagnostic events",
+    ),
+    Assignment(
+        "licenses", "Storage Table Data Contributor", "table-licenses", "The app reads and writes licenses"
+    ),
+    Assignment(
+        "api-keys", "Storage Table Data Contributor", "table-apikeys", "The app reads and writes keys' hashes"
+    ),
+    Assignment(
+        "pepper", "Key Vault Secrets User", "pepper", "The platform resolves API_KEY_PEPPER as the app"
+    ),
+    Assignment(
+        "webpubsub",
+        "Web PubSub Service Owner",
+        "webpubsub",
+        "The app publishes, closes connections and issues client access tokens",
+    ),
+    Assignment(
+        "telemetry",
+        "Monitoring Metrics Publisher",
+        "application-insights",
+        "The app sends telemetry with its identity, for keys are refused",
+    ),
+)
+
+
+def assign(
+    scopes: Mapping[Scope, pulumi.Input[str]],
+    *,
+    principal_id: pulumi.Output[str],
+    subscription_id: pulumi.Output[str],
+    stack: str,
+    suffix: str,
+) -> list[authorization.RoleAssignment]:
+    """Makes every assignment of the table; `scopes` holds the resource id of each of its scopes."""
+    return [
+        authorization.RoleAssignment(
+            f"role-{row.key}",
+            authorization.RoleAssignmentArgs(
+                # A GUID that is the same on every run, so that an assignment is found again.
+                role_assignment_name=str(
+                    uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{stack}/{suffix}/{row.key}")
+                ),
+                scope=scopes[row.scope],
+                role_definition_id=pulumi.Output.concat(
+                    "/subscriptions/",
+                    subscription_id,
+                    "/providers/Microsoft.Authorization/roleDefinitions/",
+                    ROLE_IDS[row.role],
+                ),
+                principal_id=principal_id,
+                # Named, so that Azure does not look for an identity that its directory has yet to hear of.
+                principal_type="ServicePrincipal",
+                description=row.why,
+            ),
+            # Its name is fixed, so the old one must be gone before its successor comes.
+            opts=pulumi.ResourceOptions(delete_before_replace=True),
+        )
+        for row in ASSIGNMENTS
+    ]

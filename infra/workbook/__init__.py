@@ -1,0 +1,193 @@
+"""The workbook of an operator's day: what bots get, what is sent, what it stands on.
+
+Queries are in the .kql files beside this one.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.alerts import NAMESPACES, Watched
+
+_HERE = Path(__file__).parent
+_SCHEMA = "https://github.com/Microsoft/Application-Insights-Workbooks/blob/master/schema/workbook.json"
+# Azure's numbers for kinds of items and queries.
+_TEXT, _PARAMETERS, _QUERY, _METRICS = 1, 9, 3, 10
+_LOGS = 0
+_TIME_PARAMETER = 4
+_WORKSPACE = "microsoft.operationalinsights/workspaces"
+
+Item = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A query of this folder, and how to show it; `width` is percent of the page."""
+
+    query: str
+    title: str
+    shown: str
+    width: int = 50
+
+    @property
+    def kql(self) -> str:
+        return (_HERE / f"{self.query}.kql").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class MetricPanel:
+    """Metrics of the platform: of one resource, each with its aggregation (1 total, 3 maximum, 4 average)."""
+
+    title: str
+    watches: Watched
+    metrics: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    panels: tuple[Panel | MetricPanel, ...]
+
+
+_TOTAL, _MAXIMUM, _AVERAGE = 1, 3, 4
+
+SECTIONS = (
+    Section(
+        "What bots get",
+        (
+            Panel("requests", "Requests a minute, and failed ones", "timechart"),
+            Panel("latency", "What each route takes", "table"),
+            Panel("confidence", "Confidence: asked, cached, computed", "timechart"),
+            Panel("refused", "Requests refused", "timechart"),
+            Panel("availability", "Reached from outside", "table", 100),
+        ),
+    ),
+    Section(
+        "Signals and trades",
+        (
+            Panel("signals", "Signals published and trades written", "barchart"),
+            Panel("publishing", "Seconds to send, and seconds waiting", "timechart"),
+            Panel("waiting", "Messages waiting", "timechart"),
+            Panel("feeds", "Age of each symbol's bars", "table"),
+            Panel("models", "Which model served when", "table", 100),
+        ),
+    ),
+    Section(
+        "What it stands on",
+        (
+            Panel("dependencies", "Calls to Redis, Postgres, Tables, Web PubSub", "table", 100),
+            Panel("outages", "Signs of a service that is away", "timechart", 100),
+            MetricPanel(
+                "Postgres",
+                "postgres",
+                (("cpu_percent", _AVERAGE), ("storage_percent", _AVERAGE), ("active_connections", _MAXIMUM)),
+            ),
+            MetricPanel(
+                "Redis",
+                "redis",
+                (("usedmemorypercentage", _MAXIMUM), ("evictedkeys", _TOTAL), ("connectedclients", _MAXIMUM)),
+            ),
+            MetricPanel(
+                "Web PubSub",
+                "webpubsub",
+                (
+                    ("ConnectionQuotaUtilization", _MAXIMUM),
+                    ("TotalConnectionCount", _MAXIMUM),
+                    ("OutboundTraffic", _TOTAL),
+                ),
+            ),
+            MetricPanel("App", "app", (("Requests", _TOTAL), ("Http5xx", _TOTAL))),
+            Panel("volume", "What is logged, by table", "barchart", 100),
+        ),
+    ),
+)
+
+
+def workbook(workspace_id: str, watched: dict[Watched, str]) -> str:
+    """The workbook as Azure stores it; panels of resources that a stack does not have are left out."""
+    items: list[Item] = [_time_range()]
+    for section in SECTIONS:
+        items.append({"type": _TEXT, "content": {"json": f"## {section.title}"}, "name": section.title})
+        for panel in section.panels:
+            if isinstance(panel, Panel):
+                items.append(_query_item(panel, workspace_id))
+            elif panel.watches in watched:
+                items.append(_metric_item(panel, watched[panel.watches]))
+    document = {
+        "version": "Notebook/1.0",
+        "items": items,
+        "fallbackResourceIds": [workspace_id],
+        "$schema": _SCHEMA,
+    }
+    return json.dumps(document, sort_keys=True)
+
+
+def _time_range() -> Item:
+    hours = (1, 4, 12, 24, 48, 24 * 7)
+    return {
+        "type": _PARAMETERS,
+        "name": "time range",
+        "content": {
+            "version": "KqlParameterItem/1.0",
+            "style": "pills",
+            "parameters": [
+                {
+                    "id": "5b8bd4b0-9a31-4a32-8a3a-3c8b6c5a1a10",
+                    "version": "KqlParameterItem/1.0",
+                    "name": "TimeRange",
+                    "label": "Time range",
+                    "type": _TIME_PARAMETER,
+                    "isRequired": True,
+                    "value": {"durationMs": 24 * 3_600_000},
+                    "typeSettings": {
+                        "selectableValues": [{"durationMs": each * 3_600_000} for each in hours],
+                        "allowCustom": True,
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _query_item(panel: Panel, workspace_id: str) -> Item:
+    return {
+        "type": _QUERY,
+        "name": panel.query,
+        "customWidth": str(panel.width),
+        "content": {
+            "version": "KqlItem/1.0",
+            "query": panel.kql,
+            "size": 0,
+            "title": panel.title,
+            "timeContextFromParameter": "TimeRange",
+            "queryType": _LOGS,
+            "resourceType": _WORKSPACE,
+            "crossComponentResources": [workspace_id],
+            "visualization": panel.shown,
+        },
+    }
+
+
+def _metric_item(panel: MetricPanel, resource_id: str) -> Item:
+    namespace = NAMESPACES[panel.watches].lower()
+    return {
+        "type": _METRICS,
+        "name": panel.title,
+        "customWidth": "50",
+        "content": {
+            "version": "MetricsItem/2.0",
+            "chartId": f"chart-{panel.watches}",
+            "chartType": 2,
+            "size": 0,
+            "title": panel.title,
+            "metricScope": 0,
+            "resourceType": namespace,
+            "resourceIds": [resource_id],
+            "timeContextFromParameter": "TimeRange",
+            "metrics": [
+                {"namespace": namespace, "metric": f"{namespace}--{metric}", "aggregation": aggregation}
+                for metric, aggregation in panel.metrics
+            ],
+        },
+    }

@@ -1,0 +1,109 @@
+"""What this process can say of itself and of the system, for telemetry to read."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Protocol
+
+from shared.services.counters import REFUSED
+from shared.services.status import Status
+from shared.telemetry import Point
+
+# Which count a metric reads.
+COUNTED = {
+    "signal_cloud.requests": "requests",
+    "signal_cloud.requests.failed": "requests_failed",
+    "signal_cloud.confidence.asked": "confidence_asked",
+    "signal_cloud.confidence.cached": "confidence_cached",
+    "signal_cloud.confidence.computed": "confidence_computed",
+    "signal_cloud.signals.published": "signals_published",
+    "signal_cloud.trades.written": "trades_recorded",
+}
+# The status costs some ten queries, whoever asks.
+REFRESH_S = 15.0
+# Past it a reading is not told any more: another instance's timers have taken over, or none run. Timers
+# may be scheduled as seldom as once a minute.
+STALE_AFTER_S = 150.0
+
+
+class Counts(Protocol):
+    def process_totals(self) -> Mapping[str, int]: ...
+
+
+class Limiter(Protocol):
+    @property
+    def limiter_open_count(self) -> int: ...
+
+
+class KeyStore(Protocol):
+    @property
+    def error_count(self) -> int: ...
+
+
+class Measurements:
+    """Counts of this process, and the system's status as this process last read it, if its timers do.
+
+    `points` is called from telemetry's own thread and so only reads what is in memory.
+    """
+
+    def __init__(
+        self,
+        counts: Counts,
+        limiter: Limiter,
+        key_store: KeyStore,
+        status: Callable[[], Awaitable[Status]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._counts = counts
+        self._limiter = limiter
+        self._key_store = key_store
+        self._status = status
+        self._clock = clock
+        self._read: tuple[float, Status] | None = None
+
+    async def refresh(self) -> None:
+        """Reads the status, unless it was within REFRESH_S; raises Unavailable."""
+        if self._read is None or self._clock() - self._read[0] >= REFRESH_S:
+            self._read = (self._clock(), await self._status())
+
+    def points(self, metric: str) -> list[Point]:
+        """The values of a counter or gauge of METRICS; none where this process has nothing to say."""
+        if metric in COUNTED:
+            return [Point(self._counts.process_totals().get(COUNTED[metric], 0))]
+        match metric:
+            case "signal_cloud.requests.refused":
+                return [
+                    Point(count, {"code": name.removeprefix(REFUSED)})
+                    for name, count in self._counts.process_totals().items()
+                    if name.startswith(REFUSED)
+                ]
+            case "signal_cloud.limiter.open":
+                return [Point(self._limiter.limiter_open_count)]
+            case "signal_cloud.license_store.errors":
+                return [Point(self._key_store.error_count)]
+        read = self._read
+        if read is None or self._clock() - read[0] > STALE_AFTER_S:
+            return []
+        return _status_points(metric, read[1])
+
+
+def _status_points(metric: str, status: Status) -> list[Point]:
+    match metric:
+        case "signal_cloud.outbox.depth":
+            return [Point(status.outbox.depth)]
+        case "signal_cloud.outbox.age":
+            return [Point(status.outbox.oldest_s)]
+        case "signal_cloud.bars.age":
+            return [Point(feed.age_s, {"symbol": feed.symbol, "state": feed.state}) for feed in status.feeds]
+        case "signal_cloud.model.in_use":
+            return [
+                Point(
+                    1,
+                    {
+                        "strategy": model.strategy,
+                        "version": model.version or "untrained",
+                        "basis": model.basis,
+                    },
+                )
+                for model in status.models
+            ]
+    raise KeyError(metric)

@@ -1,0 +1,174 @@
+"""A stack's configuration: read once, every problem told at once, every key described."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from infra.config_reader import ConfigurationProblems, StackConfig
+from infra.settings import Settings, read_settings
+from infra.stack_config import STACKS, stack_from_files
+from tests.infra.recording import settings_of
+
+README = Path(__file__).resolve().parents[2] / "infra" / "README.md"
+
+
+class Keys(dict[str, str]):
+    """Values that note which keys are asked for."""
+
+    def __init__(self, values: dict[str, str]) -> None:
+        super().__init__(values)
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: str = "") -> str:  # type: ignore[override]
+        self.asked.add(key)
+        return super().get(key, default)
+
+
+def all_keys() -> set[str]:
+    config = stack_from_files("prod")
+    values = Keys(dict(config.values))
+    read_settings(StackConfig("prod", values, config.secret_keys))
+    return values.asked
+
+
+def problems_of(stack: str = "prod", **changed: str) -> str:
+    with pytest.raises(ConfigurationProblems) as caught:
+        settings_of(stack, **changed)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("stack", STACKS)
+def test_every_stack_can_be_read(stack: str) -> None:
+    assert settings_of(stack).stack == stack
+
+
+def test_settings_are_frozen_and_show_no_secret() -> None:
+    settings = settings_of("prod")
+    assert isinstance(settings, Settings)
+    with pytest.raises(AttributeError):
+        settings.location = "westeurope"  # type: ignore[misc]
+    assert settings.api_key_pepper not in repr(settings)
+    assert settings.monitoring.alert_webhook_url not in repr(settings)
+
+
+def test_every_problem_is_told_at_once() -> None:
+    text = problems_of(
+        location="East US 2",
+        plan="consumption",
+        autoscale_minimum="zero",
+        postgres_backup_days="36",
+        redis_sku="Basic_C0",
+        private_network="perhaps",
+        name_suffix="Not-Valid",
+        engine_schedule="every minute",
+        favourite_colour="red",
+        alert_emails="nobody",
+        deployer_addresses="203.0.113.7",
+    )
+    for key in (
+        "location",
+        "plan",
+        "autoscale_minimum",
+        "postgres_backup_days",
+        "redis_sku",
+        "private_network",
+        "name_suffix",
+        "engine_schedule",
+        "favourite_colour is not a setting",
+        "alert_emails",
+        "deployer_addresses",
+    ):
+        assert key in text
+    assert len(text.splitlines()) == 12
+
+
+def test_what_is_missing_is_named_with_the_command_that_sets_it() -> None:
+    with pytest.raises(ConfigurationProblems) as caught:
+        read_settings(StackConfig("prod", {}))
+    text = str(caught.value)
+    assert "pulumi config set location <value>" in text
+    assert "pulumi config set --secret api_key_pepper <value>" in text
+    assert "Traceback" not in text
+
+
+def test_a_secret_in_plain_text_is_refused_and_not_repeated() -> None:
+    config = stack_from_files("prod")
+    with pytest.raises(ConfigurationProblems) as caught:
+        read_settings(StackConfig("prod", config.values))
+    text = str(caught.value)
+    assert "api_key_pepper lies in plain text" in text
+    assert "alert_webhook_url lies in plain text" in text
+    assert config.values["api_key_pepper"] not in text
+
+
+def test_a_short_pepper_is_refused_and_not_repeated() -> None:
+    text = problems_of(api_key_pepper="short-sekrit")
+    assert "api_key_pepper must be at least 32 bytes" in text
+    assert "sekrit" not in text
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"autoscale_default": "11"}, "autoscale_default must lie between"),
+        ({"autoscale_minimum": "3"}, "autoscale_default must lie between"),
+        ({"autoscale_open_minimum": "11"}, "autoscale_open_minimum must lie between"),
+        ({"zone_redundant": "true", "autoscale_minimum": "1"}, "zone_redundant needs autoscale_minimum"),
+        ({"postgres_sku": "Standard_B2s"}, "postgres_high_availability is not to be had"),
+        ({"webpubsub_maximum_units": "5"}, "needs webpubsub_sku Premium_P1"),
+        ({"webpubsub_maximum_units": "1"}, "must not be below webpubsub_units"),
+        ({"webpubsub_sku": "Free_F1"}, "webpubsub_sku Free_F1 has one unit"),
+        ({"webpubsub_sku": "Free_F1", "webpubsub_units": "1"}, "private_network needs webpubsub_sku"),
+        ({"address_space": "8.8.0.0/16"}, "address_space must be a private range"),
+        ({"address_space": "10.0.0.0/24"}, "address_space must be a private range of /22 or larger"),
+        ({"address_space": "office"}, "address_space must be an IPv4 range"),
+        (
+            {"flex_always_ready": "50", "flex_maximum_instances": "40"},
+            "flex_always_ready must not be above",
+        ),
+    ],
+)
+def test_combinations_that_azure_refuses_are_refused_here(changed: dict[str, str], expected: str) -> None:
+    assert expected in problems_of(**changed)
+
+
+@pytest.mark.parametrize("stack", ["p", "production", "Prod", "prod-eu", "1st"])
+def test_names_of_stacks_fit_into_names_of_resources(stack: str) -> None:
+    config = stack_from_files("prod")
+    with pytest.raises(ConfigurationProblems, match="2 to 8 lower-case letters"):
+        read_settings(StackConfig(stack, config.values, config.secret_keys))
+
+
+def test_the_minimum_of_prod_can_be_two() -> None:
+    assert settings_of("prod", autoscale_minimum="2").compute.scaling.minimum == 2
+
+
+def test_every_setting_is_described() -> None:
+    described = set(re.findall(r"^\| `([a-z_]+)` \|", section("Settings"), flags=re.MULTILINE))
+    assert described == all_keys()
+
+
+def test_described_defaults_are_the_defaults() -> None:
+    rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]*) \|", section("Settings"), flags=re.MULTILINE)
+    described = {key: default.strip().strip("`").replace("none", "") for key, default in rows}
+    config = stack_from_files("prod")
+    required = {key for key, default in described.items() if default == "required"}
+    # A default may be another setting's value.
+    optional = {key: described.get(value, value) for key, value in described.items() if key not in required}
+    bare = StackConfig(
+        "prod", {key: config.values.get(key) or optional[key] for key in required}, config.secret_keys
+    )
+    spelt_out = StackConfig("prod", {**bare.values, **optional}, config.secret_keys)
+    assert read_settings(bare) == read_settings(spelt_out)
+    with pytest.raises(ConfigurationProblems) as caught:
+        read_settings(StackConfig("prod", {}))
+    missing = set(re.findall(r"^  ([a-z_]+) is not set", str(caught.value), flags=re.MULTILINE))
+    assert missing == required
+
+
+def section(title: str) -> str:
+    """Text of one section of the README of infra."""
+    parts = re.split(r"^## ", README.read_text(), flags=re.MULTILINE)
+    (found,) = (part for part in parts if part.startswith(title + "\n"))
+    return found

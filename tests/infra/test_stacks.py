@@ -1,0 +1,296 @@
+"""What holds for every resource of every stack: names, tags, protection, secrets, outputs."""
+
+import importlib
+import inspect
+import ipaddress
+import json
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from infra.components.network import ZONES
+from infra.naming import Names
+from infra.recording import Recording, Resource, record
+from infra.stack_config import STACKS
+from tests.infra.recording import VARIANTS, recorded, settings_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Azure's rules for names: how long, and of which characters.
+NAME_RULES = {
+    "Microsoft.Resources/resourceGroups": r"[\w().-]{0,89}[\w()-]",
+    "Microsoft.ManagedIdentity/userAssignedIdentities": r"[A-Za-z0-9][\w-]{2,127}",
+    "Microsoft.OperationalInsights/workspaces": r"[A-Za-z0-9][A-Za-z0-9-]{2,61}[A-Za-z0-9]",
+    "Microsoft.Insights/components": r"[^%&\\?/]{1,254}[^%&\\?/ .]",
+    "Microsoft.Network/virtualNetworks": r"[A-Za-z0-9][\w.-]{0,62}\w",
+    "Microsoft.Network/networkSecurityGroups": r"[A-Za-z0-9][\w.-]{0,78}\w",
+    "Microsoft.Network/privateEndpoints": r"[A-Za-z0-9][\w.-]{0,62}\w",
+    "Microsoft.DBforPostgreSQL/flexibleServers": r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
+    "Microsoft.Cache/redisEnterprise": r"(?!.*--)[A-Za-z0-9][A-Za-z0-9-]{0,58}[A-Za-z0-9]",
+    "Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments": r"[A-Za-z0-9]{1,60}",
+    "Microsoft.Storage/storageAccounts": r"[a-z0-9]{3,24}",
+    "Microsoft.Storage/storageAccounts/tableServices/tables": r"[A-Za-z][A-Za-z0-9]{2,62}",
+    "Microsoft.Storage/storageAccounts/blobServices/containers": r"(?!.*--)[a-z0-9][a-z0-9-]{2,62}",
+    "Microsoft.KeyVault/vaults": r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,22}[A-Za-z0-9]",
+    "Microsoft.KeyVault/vaults/secrets": r"[A-Za-z0-9-]{1,127}",
+    "Microsoft.SignalRService/webPubSub": r"[A-Za-z][A-Za-z0-9-]{1,61}[A-Za-z0-9]",
+    "Microsoft.SignalRService/webPubSub/hubs": r"[A-Za-z][\w`,.[\]]{0,127}",
+    "Microsoft.Web/serverfarms": r"[\w-]{1,60}",
+    "Microsoft.Web/sites": r"[A-Za-z0-9][A-Za-z0-9-]{0,58}[A-Za-z0-9]",
+    "Microsoft.Web/sites/slots": r"[A-Za-z0-9][A-Za-z0-9-]{0,57}[A-Za-z0-9]",
+    "Microsoft.Insights/autoscaleSettings": r"[^<>%&\\?/#]{1,260}",
+    "Microsoft.Cdn/profiles": r"[A-Za-z0-9][A-Za-z0-9-]{0,258}[A-Za-z0-9]",
+    "Microsoft.Cdn/profiles/afdEndpoints": r"[A-Za-z0-9][A-Za-z0-9-]{0,44}[A-Za-z0-9]",
+    "Microsoft.Cdn/profiles/originGroups": r"[A-Za-z0-9][A-Za-z0-9-]{0,88}[A-Za-z0-9]",
+    "Microsoft.Cdn/profiles/originGroups/origins": r"[A-Za-z0-9][A-Za-z0-9-]{0,88}[A-Za-z0-9]",
+    "Microsoft.Cdn/profiles/afdEndpoints/routes": r"[A-Za-z0-9][A-Za-z0-9-]{0,88}[A-Za-z0-9]",
+    "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": r"[A-Za-z][A-Za-z0-9]{0,127}",
+}
+# Their names are parts of addresses that all of Azure shares.
+UNIQUE_IN_AZURE = (
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.Cache/redisEnterprise",
+    "Microsoft.Storage/storageAccounts",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.SignalRService/webPubSub",
+    "Microsoft.Web/sites",
+    "Microsoft.Cdn/profiles/afdEndpoints",
+)
+HOLDS_DATA = {
+    "Microsoft.Resources/resourceGroups",
+    "Microsoft.DBforPostgreSQL/flexibleServers",
+    "Microsoft.DBforPostgreSQL/flexibleServers/databases",
+    "Microsoft.KeyVault/vaults",
+    "Microsoft.KeyVault/vaults/secrets",
+    "Microsoft.Storage/storageAccounts/tableServices/tables",
+    "Microsoft.OperationalInsights/workspaces",
+}
+
+
+@pytest.fixture(params=VARIANTS)
+def stack(request: pytest.FixtureRequest) -> Recording:
+    return recorded(request.param)
+
+
+def own_name(resource: Resource) -> str:
+    return resource.id.rsplit("/", 1)[-1]
+
+
+def test_all_stacks_are_built_in_half_a_minute() -> None:
+    started = time.monotonic()
+    for each in STACKS:
+        assert record(settings_of(each)).resources
+    assert time.monotonic() - started < 30
+
+
+def test_no_two_resources_share_an_id_or_a_name_in_the_program(stack: Recording) -> None:
+    ids = [each.id.lower() for each in stack.resources]
+    urns = [each.urn for each in stack.resources]
+    assert len(set(ids)) == len(ids)
+    assert len(set(urns)) == len(urns)
+
+
+def test_names_are_valid(stack: Recording) -> None:
+    checked = set()
+    for resource in stack.resources:
+        rule = NAME_RULES.get(resource.type)
+        if rule:
+            checked.add(resource.type)
+            assert re.fullmatch(rule, own_name(resource)), f"{resource.type}: {own_name(resource)}"
+    assert len(checked) > 15
+
+
+@pytest.mark.parametrize("name", ["ab", "premium1"])
+@pytest.mark.parametrize("suffix", ["a1b", "x7k2pq"])
+def test_the_longest_and_the_shortest_names_are_valid(name: str, suffix: str) -> None:
+    names = Names(name, suffix)
+    assert re.fullmatch(NAME_RULES["Microsoft.KeyVault/vaults"], names.key_vault)
+    for kind in ("data", "host"):
+        account = names.storage_account(kind)
+        assert re.fullmatch(NAME_RULES["Microsoft.Storage/storageAccounts"], account)
+    assert re.fullmatch(NAME_RULES["Microsoft.Cdn/profiles/afdEndpoints"], names.unique("fde"))
+    assert re.fullmatch(NAME_RULES["Microsoft.Web/sites"], names.unique("func"))
+    assert len(f"{names.unique('func')}-staging") <= 63  # a label of a host name
+
+
+def test_names_that_all_of_azure_shares_end_in_the_suffix(stack: Recording) -> None:
+    for kind in UNIQUE_IN_AZURE:
+        for resource in stack.of_type(kind):
+            assert own_name(resource).endswith(stack.settings.name_suffix), resource.id
+
+
+def test_everything_that_can_be_tagged_is(stack: Recording) -> None:
+    wanted = {
+        "project": "signal-cloud",
+        "stack": stack.settings.stack,
+        "owner": stack.settings.owner,
+        "cost-centre": stack.settings.cost_centre,
+    }
+    tagged = [each for each in stack.resources if takes_tags(each)]
+    assert len(tagged) > 10
+    for resource in tagged:
+        tags = dict(resource.inputs.get("tags") or {})
+        assert wanted.items() <= tags.items(), resource.name
+
+
+def takes_tags(resource: Resource) -> bool:
+    """As the SDK has it: whether the resource's arguments know tags."""
+    _, module, name = resource.token.split(":")
+    kind = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), name)
+    return "tags" in inspect.signature(kind._internal_init).parameters
+
+
+def test_what_holds_data_is_protected_and_stays_in_azure(stack: Recording) -> None:
+    for resource in stack.resources:
+        if resource.type in HOLDS_DATA or resource.name == "data-storage":
+            assert resource.protect, resource.name
+            assert resource.retain_on_delete, resource.name
+    assert {each.type for each in stack.resources} >= HOLDS_DATA
+
+
+def test_the_pepper_is_a_secret_and_nowhere_else(stack: Recording) -> None:
+    pepper = stack.settings.api_key_pepper
+    secret = stack.only("Microsoft.KeyVault/vaults/secrets")
+    assert secret.inputs["properties"]["value"] == pepper
+    assert secret.secrets == {"properties.value"}
+    for resource in stack.resources:
+        if resource is not secret:
+            assert pepper not in json.dumps(resource.inputs), resource.name
+    assert pepper not in json.dumps(dict(stack.outputs))
+
+
+def test_no_input_and_no_output_holds_a_key(stack: Recording) -> None:
+    """Neither account keys, nor shared access signatures, nor passwords in addresses."""
+    key = re.compile(
+        r"AccountKey=|AccessKey=|SharedAccess|[?&]sig=|Password=|://[^/@\s\"]+:[^/@\s\"]+@", re.I
+    )
+    for resource in stack.resources:
+        assert not key.search(json.dumps(resource.inputs)), resource.name
+    assert not key.search(json.dumps(dict(stack.outputs)))
+    assert not stack.secret_outputs
+
+
+def test_every_output_is_described_and_there(stack: Recording) -> None:
+    readme = (ROOT / "infra" / "README.md").read_text()
+    section = readme.split("\n## Outputs\n")[1].split("\n## ")[0]
+    described = set(re.findall(r"^\| `([a-z_]+)` \|", section, flags=re.MULTILINE))
+    assert set(stack.outputs) <= described
+    assert described == set().union(*(recorded(each).outputs for each in VARIANTS))
+    assert all(isinstance(value, str) and value for value in stack.outputs.values())
+
+
+def test_regional_resources_lie_in_the_stack_s_region(stack: Recording) -> None:
+    for resource in stack.resources:
+        location = resource.inputs.get("location", stack.settings.location)
+        assert location.lower() in {stack.settings.location, "global"}, resource.name
+
+
+def test_every_resource_belongs_to_the_stack_s_group(stack: Recording) -> None:
+    group = stack.outputs["resource_group"]
+    assert group == f"rg-signal-cloud-{stack.settings.stack}"
+    for resource in stack.resources:
+        if "resourceGroupName" in resource.inputs:
+            assert resource.inputs["resourceGroupName"] == group
+
+
+def test_private_stacks_close_every_public_data_plane(stack: Recording) -> None:
+    private = stack.settings.network.private
+    wanted = "Disabled" if private else "Enabled"
+    accounts = stack.of_type("Microsoft.Storage/storageAccounts")
+    assert [each.inputs["publicNetworkAccess"] for each in accounts] == [wanted] * 2
+    vault = stack.only("Microsoft.KeyVault/vaults")
+    assert vault.inputs["properties"]["publicNetworkAccess"] == wanted
+    assert stack.only("Microsoft.Cache/redisEnterprise").inputs["publicNetworkAccess"] == wanted
+    postgres = stack.only("Microsoft.DBforPostgreSQL/flexibleServers")
+    assert postgres.inputs["network"] == {"publicNetworkAccess": wanted}
+    firewall = stack.of_type("Microsoft.DBforPostgreSQL/flexibleServers/firewallRules")
+    assert len(firewall) == (0 if private else 1)
+
+
+def test_private_endpoints_reach_every_service_and_resolve(stack: Recording) -> None:
+    endpoints = stack.of_type("Microsoft.Network/privateEndpoints")
+    if not stack.settings.network.private:
+        assert not endpoints
+        assert not stack.of_type("Microsoft.Network/privateDnsZones")
+        assert not stack.of_type("Microsoft.Network/virtualNetworks")
+        return
+    network = stack.only("Microsoft.Network/virtualNetworks")
+    reached = set()
+    for endpoint in endpoints:
+        (connection,) = endpoint.inputs["privateLinkServiceConnections"]
+        target = stack.by_id(connection["privateLinkServiceId"])
+        (group,) = connection["groupIds"]
+        reached.add((target.name, group))
+        assert endpoint.inputs["subnet"]["id"] == f"{network.id}/subnets/endpoints"
+        (names,) = (
+            each
+            for each in stack.of_type("Microsoft.Network/privateEndpoints/privateDnsZoneGroups")
+            if each.inputs["privateEndpointName"] == own_name(endpoint)
+        )
+        (zone,) = names.inputs["privateDnsZoneConfigs"]
+        expected = next(zone_name for zone_name, zone_group in ZONES.values() if zone_group == group)
+        assert own_name(stack.by_id(zone["privateDnsZoneId"])) == expected
+        assert names.urn in stack.only("Microsoft.Web/sites").depends_on
+    assert reached == {
+        ("postgres", "postgresqlServer"),
+        ("redis", "redisEnterprise"),
+        ("vault", "vault"),
+        ("webpubsub", "webpubsub"),
+        ("data-storage", "table"),
+        ("host-storage", "blob"),
+        ("host-storage", "queue"),
+        ("host-storage", "table"),
+    }
+
+
+def test_every_private_zone_is_linked_to_the_network(stack: Recording) -> None:
+    zones = {own_name(each) for each in stack.of_type("Microsoft.Network/privateDnsZones")}
+    links = stack.of_type("Microsoft.Network/privateDnsZones/virtualNetworkLinks")
+    assert {each.inputs["privateZoneName"] for each in links} == zones
+    for link in links:
+        network = stack.only("Microsoft.Network/virtualNetworks")
+        assert link.inputs["virtualNetwork"]["id"] == network.id
+        assert link.inputs["registrationEnabled"] is False
+
+
+def test_zones_are_azure_s() -> None:
+    assert {zone for zone, _ in ZONES.values()} == {
+        "privatelink.blob.core.windows.net",
+        "privatelink.queue.core.windows.net",
+        "privatelink.table.core.windows.net",
+        "privatelink.vaultcore.azure.net",
+        "privatelink.postgres.database.azure.com",
+        "privatelink.redis.azure.net",
+        "privatelink.webpubsub.azure.com",
+    }
+
+
+def test_subnets_are_apart_and_ruled() -> None:
+    stack = recorded("prod")
+    network = stack.only("Microsoft.Network/virtualNetworks")
+    subnets = {each["name"]: each for each in network.inputs["subnets"]}
+    ranges = [ipaddress.IPv4Network(each["addressPrefix"]) for each in subnets.values()]
+    space = ipaddress.IPv4Network(network.inputs["addressSpace"]["addressPrefixes"][0])
+    assert all(each.subnet_of(space) for each in ranges)
+    assert not any(a.overlaps(b) for a in ranges for b in ranges if a is not b)
+    groups = {own_name(stack.by_id(each["networkSecurityGroup"]["id"])) for each in subnets.values()}
+    assert len(groups) == 3
+    assert subnets["app"]["delegations"] == [{"name": "app", "serviceName": "Microsoft.Web/serverFarms"}]
+    assert subnets["endpoints"]["privateEndpointNetworkPolicies"] == "Enabled"
+    endpoints = stack.by_id(subnets["endpoints"]["networkSecurityGroup"]["id"])
+    allow, deny = endpoints.inputs["securityRules"]
+    assert allow["sourceAddressPrefixes"] == [
+        subnets["app"]["addressPrefix"],
+        subnets["operations"]["addressPrefix"],
+    ]
+    assert set(allow["destinationPortRanges"]) == {"443", "5432", "6432", "10000"}
+    assert (deny["access"], deny["sourceAddressPrefix"], deny["destinationPortRange"]) == ("Deny", "*", "*")
+    assert allow["priority"] < deny["priority"]
+
+
+def test_flex_consumption_gets_a_subnet_of_its_kind() -> None:
+    network = recorded("prod-flex").only("Microsoft.Network/virtualNetworks")
+    (app,) = (each for each in network.inputs["subnets"] if each["name"] == "app")
+    assert app["delegations"][0]["serviceName"] == "Microsoft.App/environments"
