@@ -102,7 +102,7 @@ def _told(state: LoginState | None) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m delivery.migrate", description=__doc__.partition("\n\n")[0]
+        prog="python -m delivery.migrate", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("command", choices=("plan", "apply"), help="say what is missing, or apply it")
     parser.add_argument(
