@@ -43,3 +43,10 @@ def test_bars_may_set_the_clock_on_one_machine_only() -> None:
     assert read_settings({**GOOD, "MARKET_CLOCK": "bars"}).market_clock == "bars"
     with pytest.raises(ConfigurationError, match="MARKET_CLOCK=bars"):
         read_settings({**GOOD, "MARKET_CLOCK": "bars", "WEBSITE_INSTANCE_ID": "7"})
+
+
+def test_a_previous_pepper_is_another_one_of_the_same_strength() -> None:
+    assert read_settings(GOOD | {"API_KEY_PEPPER_PREVIOUS": "q" * 32}).api_key_pepper_previous == "q" * 32
+    for value, told in (("short", "at least 32 bytes, or empty"), ("p" * 32, "is the pepper itself")):
+        with pytest.raises(ConfigurationError, match=told):
+            read_settings(GOOD | {"API_KEY_PEPPER_PREVIOUS": value})
