@@ -185,7 +185,7 @@ def test_paths_in_scripts_exist() -> None:
     for pack in set(re.findall(r"--policy-pack ([\w./-]+)", asked)):
         assert (ROOT / "infra" / pack / "PulumiPolicy.yaml").exists(), pack
     assert '"vnet-signal-cloud-$STACK"' in asked
-    assert "subnet endpoints" in asked
+    assert "--name endpoints" in asked
     assert 'name="endpoints"' in text(ROOT / "infra/components/network.py")
 
 
@@ -321,12 +321,18 @@ def test_a_pull_request_has_one_comment(bench: Bench, known: str, method: str) -
     assert (bench.directory / "body.md").read_text().startswith("<!-- signal-cloud preview -->\n#### dev")
 
 
+def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
+    changing = re.compile(r"az [a-z -]+(?:create|delete|update|restore) --resource-group \"\$(\w+)\"")
+    scripts = "".join(each.script for each in STEPS if each.place.startswith("restore-drill/"))
+    assert set(changing.findall(scripts)) == {"DRILL_GROUP"}
+
+
 def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
     script = step("restore-drill/drill/Delete it").script
     bench.command("az")
-    assert bench.run(script, DRILL="psql-signal-cloud-prod-x7k2p", GROUP="rg").returncode == 1
+    assert bench.run(script, DRILL="psql-signal-cloud-prod-x7k2p", DRILL_GROUP="rg").returncode == 1
     assert bench.calls == []
-    assert bench.run(script, DRILL="psql-drill-4711", GROUP="rg").returncode == 0
+    assert bench.run(script, DRILL="psql-drill-4711", DRILL_GROUP="rg").returncode == 0
     assert "server delete --resource-group rg --name psql-drill-4711" in bench.calls[-1]
 
 
@@ -334,7 +340,7 @@ def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
 def test_the_drills_server_gets_its_administrator(bench: Bench, admins: str, made: bool) -> None:
     bench.command("az", f'case "$*" in *" list "*) echo {admins} ;; esac')
     script = step("restore-drill/drill/Who administers it").script
-    assert bench.run(script, DRILL="d", GROUP="rg", ADMIN="a", ADMIN_ID="i").returncode == 0
+    assert bench.run(script, DRILL="d", DRILL_GROUP="rg", ADMIN="a", ADMIN_ID="i").returncode == 0
     assert any("microsoft-entra-admin create" in call for call in bench.calls) == made
 
 
