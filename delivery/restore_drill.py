@@ -63,7 +63,7 @@ async def findings(connection: Connection, expected: Observation, login: str | N
 def _schema(found: list[str], expected: list[str]) -> Finding:
     known = {name for name, _, _ in migrations()}
     strange = sorted(set(found) - known)
-    if found != expected:
+    if not found or found != expected:
         return Finding("schema", False, f"expected {_last(expected)}, found {_last(found)}")
     if strange:
         return Finding("schema", False, f"this code does not know {', '.join(strange)}")

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -133,6 +133,16 @@ def used(database_url: str, tmp_path: Path, run: Run) -> Iterator[tuple[str, str
 def test_a_database_is_what_it_is(used: tuple[str, str], run: Run) -> None:
     code, told = run(used[0], "check", used[1])
     assert (code, [*by_check(told)]) == (0, EVERYTHING)
+
+
+def test_nothing_is_no_proof(used: tuple[str, str], run: Run, tmp_path: Path) -> None:
+    """A moment before there was any schema expects nothing, and an empty server would be all of that."""
+    expected = msgspec.json.decode(Path(used[1]).read_bytes(), type=Observation)
+    nothing = msgspec.structs.replace(expected, migrations=[], at=expected.at - timedelta(minutes=5))
+    (tmp_path / "nothing.json").write_bytes(msgspec.json.encode(nothing))
+    code, told = run(used[0], "check", str(tmp_path / "nothing.json"))
+    assert code == 1
+    assert by_check(told)["schema"] == "FAILED expected no migration, found no migration"
 
 
 @pytest.mark.parametrize(
