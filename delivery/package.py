@@ -49,7 +49,8 @@ def source_files(root: Path) -> Iterator[Path]:
 
 
 def _ignored(path: Path, patterns: Sequence[str], *, is_directory: bool) -> bool:
-    if path.name == "__pycache__" or path.suffix == ".pyc" or path.name == ".funcignore":
+    # Caches, environments and settings of tools begin with a dot, and nothing of the app does.
+    if path.name == "__pycache__" or path.suffix in (".pyc", ".zip") or path.name.startswith("."):
         return True
     for pattern in patterns:
         if pattern.endswith("/") and not is_directory:

@@ -24,9 +24,19 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_it_holds_the_app_and_nothing_of_the_workshop(package: Path) -> None:
     names = zipfile.ZipFile(package).namelist()
-    assert {name.split("/")[0] for name in names} == {
-        "__pycache__", "function_app.py", "functions", "host.json", "requirements.txt", "shared",
-    }  # fmt: skip
+    tops = {name.split("/")[0] for name in names}
+    assert {"function_app.py", "functions", "host.json", "requirements.txt", "shared"} <= tops
+    assert not [top for top in tops if top.startswith(".")]
+    assert not tops & {
+        "delivery",
+        "docs",
+        "examples",
+        "infra",
+        "loadtests",
+        "local",
+        "tests",
+        "pyproject.toml",
+    }
     assert "shared/sql/migrations/0001_trades.sql" in names
     assert "shared/adapters/lua/admit.lua" in names
 
@@ -71,7 +81,16 @@ def test_the_same_input_makes_the_same_bytes(package: Path, tmp_path: Path) -> N
 
 def test_ignored_names_match_whole_paths(tmp_path: Path) -> None:
     (tmp_path / ".funcignore").write_text("# comment\ntests/\nlocal.settings*.json\n*.md\n")
-    for name in ("tests/a.py", "shared/tests.py", "local.settings.x.json", "README.md", "app.pyc", "app.py"):
+    for name in (
+        "tests/a.py",
+        "shared/tests.py",
+        "local.settings.x.json",
+        "README.md",
+        ".env",
+        "old.zip",
+        "app.pyc",
+        "app.py",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert [str(path) for path in source_files(tmp_path)] == ["app.py", "shared/tests.py"]
