@@ -8,7 +8,8 @@ export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test bench flame loadtest lint format lock clean
+.PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest \
+	lint format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
@@ -41,6 +42,18 @@ bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARG
 flame: ## A flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.flame $(ARGS)
+
+migrate: ## The schema of DATABASE_URL, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
+	@$(PROJECT_PYTHON) -m delivery.migrate $(ARGS)
+
+smoke: ## Whether a deployment does its work: HOST=https://..., a bot's key in SIGNAL_CLOUD_KEY
+	@$(PROJECT_PYTHON) -m delivery.smoke $(ARGS)
+
+drill: ## A restored database held against the live one, e.g. ARGS="--help"
+	@$(PROJECT_PYTHON) -m delivery.restore_drill $(ARGS)
+
+package: ## The app with its packages and bytecode as one zip, e.g. ARGS="--output app.zip"
+	@$(PROJECT_PYTHON) -m delivery.package $(ARGS)
 
 loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt

@@ -154,6 +154,12 @@ async def _rotate(service: LicenseService, options: argparse.Namespace) -> Outco
     return Outcome(value, [*lines, *_warnings(effect)])
 
 
+async def _unrotated(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    keys = await service.keys_hashed_before(options.since)
+    lines = [f"{PREFIX}{key.public_id}...  {key.license_id}  {'+'.join(key.scopes)}" for key in keys]
+    return Outcome(keys, lines or ["every key in force was hashed since"])
+
+
 async def _suspend(service: LicenseService, options: argparse.Namespace) -> Outcome:
     return _effect(await service.suspend_license(options.license))
 
@@ -222,6 +228,7 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "the first 1000 licenses")
     add_key = command("add-key", _add_key, "one more key for a license")
     rotate = command("rotate", _rotate, "a new key in the place of one that ends after an overlap")
+    unrotated = command("unrotated", _unrotated, "keys not used since the pepper was rotated")
     suspend = command("suspend", _suspend, "refuse all keys of a license until it is resumed")
     resume = command("resume", _resume, "end a suspension")
     revoke = command("revoke", _revoke, "end a license with all its keys, or one key, for good")
@@ -233,6 +240,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     for each in (show, add_key, suspend, resume):
         each.add_argument("license", help="such as lic_4f...")
+    unrotated.add_argument("--since", type=_time_of, required=True, help="such as 2027-01-31T00:00:00Z")
     rotate.add_argument("key", help=f"such as {PREFIX}Ab12Cd, or Ab12Cd")
     rotate.add_argument("--overlap", type=_span, default=timedelta(days=1), help="such as 24h (the default)")
     revoke.add_argument("subject", metavar="license-or-key", help=f"such as lic_4f... or {PREFIX}Ab12Cd")
@@ -264,9 +272,16 @@ def _expiry(text: str) -> datetime:
     if re.fullmatch(r"\d{1,5}[smhd]", text):
         return datetime.now(UTC) + _span(text)
     try:
+        return _time_of(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor 90d") from None
+
+
+def _time_of(text: str) -> datetime:
+    try:
         value = datetime.fromisoformat(text)
     except ValueError:
         value = None
     if value is None or value.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2027-01-31T00:00:00Z, nor 90d")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2027-01-31T00:00:00Z")
     return value.astimezone(UTC)

@@ -162,7 +162,13 @@ class Container:
         from shared.services.access import AccessService
 
         pepper = self.settings.api_key_pepper.encode()
-        return AccessService(pepper=pepper, cache=self.redis, keys=self.tables, now=self.now)
+        return AccessService(
+            pepper=pepper,
+            cache=self.redis,
+            keys=self.tables,
+            now=self.now,
+            previous_pepper=self.settings.api_key_pepper_previous.encode() or None,
+        )
 
     @cached_property
     def licenses(self) -> "LicenseService":

@@ -46,6 +46,7 @@ class Settings:
     market_clock: Literal["wall", "bars"]
     log_level: str
     telemetry: TelemetrySettings = TelemetrySettings()
+    api_key_pepper_previous: str = ""
 
 
 class _Reader:
@@ -99,12 +100,18 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         webpubsub_connection_string=reader.text("WEBPUBSUB_CONNECTION_STRING"),
         webpubsub_hub=reader.text("WEBPUBSUB_HUB", "signals"),
         api_key_pepper=reader.text("API_KEY_PEPPER"),
+        api_key_pepper_previous=reader.text("API_KEY_PEPPER_PREVIOUS", ""),
         market_clock="bars" if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars" else "wall",
         log_level=reader.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         telemetry=_telemetry(reader),
     )
     if settings.api_key_pepper and len(settings.api_key_pepper.encode()) < MIN_PEPPER_BYTES:
         reader.problems.append(f"API_KEY_PEPPER must be at least {MIN_PEPPER_BYTES} bytes")
+    previous = settings.api_key_pepper_previous
+    if previous and len(previous.encode()) < MIN_PEPPER_BYTES:
+        reader.problems.append(f"API_KEY_PEPPER_PREVIOUS must be at least {MIN_PEPPER_BYTES} bytes, or empty")
+    if previous and previous == settings.api_key_pepper:
+        reader.problems.append("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
     if settings.market_clock == "bars" and any(environment.get(name) for name in _PLATFORM_MARKERS):
         reader.problems.append("MARKET_CLOCK=bars is for a replay on one machine and refused here")
     if reader.problems:

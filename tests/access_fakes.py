@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from shared.adapters.redis import Admission
-from shared.domain.licenses import ApiKey, Grant, License, refusal
+from shared.domain.licenses import ApiKey, Grant, License, is_hashed_since, refusal
 from shared.errors import Conflict, NotFound, Unavailable
 
 
@@ -108,6 +108,10 @@ class FakeKeyStore:
     async def keys_of(self, license_id: str) -> list[ApiKey]:
         self._answer()
         return [key for key in self.keys.values() if key.license_id == license_id]
+
+    async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
+        self._answer()
+        return [key for key in self.keys.values() if not is_hashed_since(key, moment)]
 
     async def list_licenses(self, limit: int) -> list[License]:
         self._answer()

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from shared.domain.keys import is_public_id, shard_of_public_id
-from shared.domain.licenses import ApiKey, License, is_license_id, shard_of_license_id
+from shared.domain.licenses import (
+    ApiKey,
+    License,
+    is_hashed_since,
+    is_license_id,
+    shard_of_license_id,
+)
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.telemetry import traced
 
@@ -69,6 +75,12 @@ class LicenseTables:
             {"shard": shard_of_license_id(license_id), "license_id": license_id},
         )
         return [_row_of(_KEY, entity) for entity in found]
+
+    async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
+        """Keys whose hash was made before `moment`; scans the table, for an operator."""
+        found = await self._query(API_KEYS, "created_at lt @moment", {"moment": moment})
+        keys = [_row_of(_KEY, entity) for entity in found]
+        return [key for key in keys if not is_hashed_since(key, moment)]
 
     async def list_licenses(self, limit: int) -> list[License]:
         """The first `limit` licenses, by id."""

@@ -41,7 +41,11 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of a key: never the secret, only its keyed hash and its public id."""
+    """What is stored of a key: never the secret, only its keyed hash and its public id.
+
+    A key that was hashed anew under another pepper, at `hashed_at`, keeps its `previous_hash`: by that, a
+    process which still has the former pepper knows it.
+    """
 
     public_id: str
     key_hash: str
@@ -51,6 +55,13 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     expires_at: datetime | None = None
     revision: int = 1
+    previous_hash: str | None = None
+    hashed_at: datetime | None = None
+
+    @property
+    def hashes(self) -> tuple[str, ...]:
+        """All that caches may know this key by."""
+        return (self.key_hash,) if self.previous_hash is None else (self.key_hash, self.previous_hash)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +162,19 @@ def ending_key(key: ApiKey, end: datetime) -> ApiKey:
     if key.expires_at is not None and key.expires_at <= end:
         return key
     return msgspec.structs.replace(key, expires_at=end, revision=key.revision + 1)
+
+
+def rehashed_key(key: ApiKey, old_hash: str, new_hash: str, now: datetime) -> ApiKey:
+    """`key` under a new hash; unchanged unless `old_hash` is still its hash."""
+    if key.key_hash != old_hash:
+        return key
+    return msgspec.structs.replace(
+        key, key_hash=new_hash, previous_hash=old_hash, hashed_at=now, revision=key.revision + 1
+    )
+
+
+def is_hashed_since(key: ApiKey, moment: datetime) -> bool:
+    return (key.hashed_at or key.created_at) >= moment
 
 
 def _changed(license_: License, status: LicenseStatus) -> License:

@@ -6,6 +6,9 @@
 4. the key has the scope (scope_missing)
 5. the key is within its rate limit (rate_limited)
 
+A key is known by its hash under the pepper. Where a previous pepper is accepted too, a key that is stored
+under that one is hashed anew when it is looked up, once for good; see docs/operations.md, Rotate the pepper.
+
 A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
 
 How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
@@ -26,7 +29,15 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.keys import ParsedKey, hash_key, parse_key, same_hash
-from shared.domain.licenses import ApiKey, Grant, License, Scope, refusal, scope_refusal
+from shared.domain.licenses import (
+    ApiKey,
+    Grant,
+    License,
+    Scope,
+    refusal,
+    rehashed_key,
+    scope_refusal,
+)
 from shared.domain.rate_limit import RateLimitReached, RateState
 from shared.errors import Unauthenticated, Unavailable
 
@@ -82,6 +93,7 @@ class AccessCache(Protocol):
 class KeyReader(Protocol):
     async def get_key(self, public_id: str) -> ApiKey | None: ...
     async def get_license(self, license_id: str) -> License | None: ...
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +125,16 @@ class AccessService:
     """Admits requests; one per event loop."""
 
     def __init__(
-        self, *, pepper: bytes, cache: AccessCache, keys: KeyReader, now: Callable[[], datetime]
+        self,
+        *,
+        pepper: bytes,
+        cache: AccessCache,
+        keys: KeyReader,
+        now: Callable[[], datetime],
+        previous_pepper: bytes | None = None,
     ) -> None:
         self._pepper = pepper
+        self._previous_pepper = previous_pepper
         self._cache = cache
         self._keys = keys
         self._now = now
@@ -269,7 +288,7 @@ class AccessService:
     async def _load(self, key: ParsedKey, key_hash: str) -> Grant:
         asked_at = self._now()
         async with nullcontext() if key_hash in self._known else self._stranger_slot():
-            grant = await self._read(key.public_id, key_hash)
+            grant = await self._read(key, key_hash)
         now = self._now()
         if grant is None:
             if len(self._unknown) >= MAX_UNKNOWN:
@@ -285,12 +304,29 @@ class AccessService:
                 return grant
         return grant
 
-    async def _read(self, public_id: str, key_hash: str) -> Grant | None:
-        api_key = await self._keys.get_key(public_id)
-        if api_key is None or not same_hash(api_key.key_hash, key_hash):
+    async def _read(self, key: ParsedKey, key_hash: str) -> Grant | None:
+        api_key = await self._keys.get_key(key.public_id)
+        if api_key is not None and not same_hash(api_key.key_hash, key_hash):
+            api_key = await self._under_another_pepper(key, key_hash, api_key)
+        if api_key is None:
             return None
         license_ = await self._keys.get_license(api_key.license_id)
         return Grant(license=license_, key=api_key) if license_ is not None else None
+
+    async def _under_another_pepper(self, key: ParsedKey, key_hash: str, stored: ApiKey) -> ApiKey | None:
+        """`stored` where it is the presented key, hashed under the pepper before or after ours."""
+        if stored.previous_hash is not None and same_hash(stored.previous_hash, key_hash):
+            return stored
+        if self._previous_pepper is None:
+            return None
+        old_hash = hash_key(key.text, self._previous_pepper)
+        if not same_hash(stored.key_hash, old_hash):
+            return None
+        # Stored before it is cached: a revocation reaches the caches by the hashes that are stored.
+        now = self._now()
+        return await self._keys.update_key(
+            stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
+        )
 
     @asynccontextmanager
     async def _stranger_slot(self) -> AsyncIterator[None]:

@@ -57,6 +57,7 @@ class KeyStore(Protocol):
     async def get_license(self, license_id: str) -> License | None: ...
     async def get_key(self, public_id: str) -> ApiKey | None: ...
     async def keys_of(self, license_id: str) -> list[ApiKey]: ...
+    async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
     async def list_licenses(self, limit: int) -> list[License]: ...
     async def licenses_to_expire(self, now: datetime) -> list[License]: ...
     async def add_license(self, license_: License) -> None: ...
@@ -198,6 +199,15 @@ class LicenseService:
     async def list_licenses(self, limit: int = MAX_LISTED) -> list[License]:
         return await self._store.list_licenses(min(limit, MAX_LISTED))
 
+    async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
+        """Keys in force whose hash is older than `moment`: not used since the pepper was rotated then."""
+        now = self._now()
+        return [
+            key
+            for key in await self._store.keys_hashed_before(moment)
+            if key.status == "active" and (key.expires_at is None or key.expires_at > now)
+        ]
+
     async def create_key(
         self, license_id: str, scopes: Sequence[Scope] = ("bot",), *, expires_at: datetime | None = None
     ) -> CreatedKey:
@@ -284,7 +294,9 @@ class LicenseService:
 
     async def _tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
         try:
-            await self._cache.put_grants([(key.key_hash, Grant(license=license_, key=key)) for key in keys])
+            await self._cache.put_grants(
+                [(key_hash, Grant(license=license_, key=key)) for key in keys for key_hash in key.hashes]
+            )
         except Unavailable:
             return False
         return True

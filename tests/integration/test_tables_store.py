@@ -15,6 +15,7 @@ from shared.domain.licenses import (
     ApiKey,
     License,
     new_license_id,
+    rehashed_key,
     resumed,
     revoked_key,
     shard_of_license_id,
@@ -238,3 +239,17 @@ async def test_a_wrong_account_key_is_told_as_unavailable(tables_connection_stri
         await tables.get_key("abcdef")
     assert "A" * 20 not in refused.value.internal
     await tables.close()
+
+
+async def test_keys_that_were_hashed_anew_are_told_from_the_others(tables: LicenseTables) -> None:
+    license_ = license_of()
+    moved, stays = key_of(license_), key_of(license_)
+    await tables.add_keys([moved, stays])
+    later = NOW + timedelta(hours=1)
+    changed = await tables.update_key(
+        moved.public_id, lambda key: rehashed_key(key, moved.key_hash, "f" * 64, later)
+    )
+    assert (changed.key_hash, changed.previous_hash, changed.hashed_at) == ("f" * 64, moved.key_hash, later)
+    assert await tables.get_key(moved.public_id) == changed
+    assert await tables.keys_hashed_before(later) == [stays]
+    assert await tables.keys_hashed_before(NOW) == []

@@ -78,3 +78,10 @@ def test_bad_telemetry_settings_are_refused(name: str, value: str) -> None:
     with pytest.raises(ConfigurationError, match=name) as caught:
         read_settings({**GOOD, name: value})
     assert "sekrit" not in caught.value.detail
+
+
+def test_a_previous_pepper_is_another_one_of_the_same_strength() -> None:
+    assert read_settings(GOOD | {"API_KEY_PEPPER_PREVIOUS": "q" * 32}).api_key_pepper_previous == "q" * 32
+    for value, told in (("short", "at least 32 bytes, or empty"), ("p" * 32, "is the pepper itself")):
+        with pytest.raises(ConfigurationError, match=told):
+            read_settings(GOOD | {"API_KEY_PEPPER_PREVIOUS": value})

@@ -7,10 +7,16 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from shared.adapters.postgres.database import translated
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, Unavailable
 from shared.sql import migrations, queries
 
 CONNECT_TIMEOUT_S = 5
+# The live version works on while a migration runs, and its requests wait 5 s for a statement. Whoever waits
+# for a lock makes all later comers wait too: so a migration waits shorter than that, and tries again.
+LOCK_TIMEOUT_MS = 1_000
+STATEMENT_TIMEOUT_MS = 4_000
+LOCK_ATTEMPTS = 20
+LOCK_PAUSE_S = 1.5
 _ROLE_ATTEMPTS = 5
 _SQL = queries("migrations")
 
@@ -18,10 +24,11 @@ _SQL = queries("migrations")
 async def migrate(conninfo: str) -> list[str]:
     """Apply what is missing, each migration in a transaction of its own; the names of those applied.
 
-    Safe to run from several processes at once. Needs the owner of the database, who on a server without
-    the roles must also be allowed to create them. Raises ConfigurationError for a migration that was
-    changed after it was applied or that comes late, and Unavailable. Migrations of newer code are left alone,
-    so that the former version still runs while a new one is rolled out.
+    Safe to run from several processes at once, and beside live traffic. Needs the owner of the database, who
+    on a server without the roles must also be allowed to create them. Raises ConfigurationError for a
+    migration that was changed after it was applied, that comes late or that takes too long, and Unavailable.
+    Migrations of newer code are left alone, so that the former version still runs while a new one is rolled
+    out.
     """
     with translated():
         async with await _connect(conninfo) as connection:
@@ -29,11 +36,35 @@ async def migrate(conninfo: str) -> list[str]:
             await _ensure_roles(connection)
             applied = []
             for name, script, checksum in await _missing(connection):
-                async with connection.transaction():
-                    await connection.execute(script)
-                    await connection.execute(_SQL["record_migration"], {"name": name, "checksum": checksum})
+                await _apply(connection, name, script, checksum)
                 applied.append(name)
             return applied
+
+
+async def _apply(connection: AsyncConnection[TupleRow], name: str, script: bytes, checksum: str) -> None:
+    """One migration, whole or not at all; its locks are asked for again while others hold them."""
+    limits = {"lock_timeout": str(LOCK_TIMEOUT_MS), "statement_timeout": str(STATEMENT_TIMEOUT_MS)}
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            async with connection.transaction():
+                await connection.execute(_SQL["limit_migration"], limits)
+                await connection.execute(script)
+                await connection.execute(_SQL["record_migration"], {"name": name, "checksum": checksum})
+        except psycopg.errors.LockNotAvailable as error:
+            if attempt == LOCK_ATTEMPTS - 1:
+                raise Unavailable(
+                    f"Migration {name} did not get its locks in {LOCK_ATTEMPTS} attempts and changed "
+                    "nothing. Find who holds them in pg_stat_activity, then run it again.",
+                    internal=str(error),
+                ) from error
+            await asyncio.sleep(LOCK_PAUSE_S)
+        except psycopg.errors.QueryCanceled as error:
+            raise ConfigurationError(
+                f"A statement of migration {name} took longer than {STATEMENT_TIMEOUT_MS} ms and was undone: "
+                "it would keep live requests waiting. Split it, or move the work out of the migration."
+            ) from error
+        else:
+            return
 
 
 async def pending_migrations(conninfo: str) -> list[str]:

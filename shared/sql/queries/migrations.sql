@@ -28,6 +28,12 @@ select to_regclass('public.schema_migrations') is not null;
 -- What was applied, with the checksum that it had.
 select name, checksum from schema_migrations;
 
+-- name: limit_migration
+-- Bounds how long the migration of this transaction waits for a lock, and how long each of its statements takes.
+select
+    set_config('lock_timeout', %(lock_timeout)s, true),
+    set_config('statement_timeout', %(statement_timeout)s, true);
+
 -- name: record_migration
 -- Notes a migration in its own transaction.
 insert into schema_migrations (name, checksum) values (%(name)s, %(checksum)s);

@@ -1,0 +1,1 @@
+"""What brings a version to where it runs, and proves it there; never deployed itself."""

@@ -1,0 +1,163 @@
+"""`python -m delivery.package`: the app as one zip that the platform mounts and runs as it is.
+
+It holds what .funcignore leaves, the packages of requirements.txt for Linux on x86-64, and the bytecode of
+all of it: the mount is read-only, so nothing could be compiled there, and each start of a process would
+compile anew. The bytecode is never checked against its source, for a zip rounds the times that the check
+compares. The same input makes the same bytes.
+"""
+
+import argparse
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from delivery.reporting import finish
+from shared.errors import ConfigurationError
+from shared.version import VERSION
+
+ROOT = Path(__file__).resolve().parent.parent
+# Where the platform's Python worker looks for packages.
+PACKAGES = Path(".python_packages/lib/site-packages")
+PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+PYTHON = "3.13"
+# The earliest time that a zip can tell.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_BUILD = re.compile(r"[0-9a-zA-Z]{1,40}")
+
+
+def source_files(root: Path) -> Iterator[Path]:
+    """The app's files below `root` that .funcignore does not name, as paths relative to it."""
+    patterns = [
+        line.strip()
+        for line in (root / ".funcignore").read_text(encoding="utf-8").splitlines()
+        if line.strip() and not line.startswith("#")
+    ]
+    for directory, names, files in root.walk():
+        inside = directory.relative_to(root)
+        names[:] = sorted(name for name in names if not _ignored(inside / name, patterns, is_directory=True))
+        for name in sorted(files):
+            if not _ignored(inside / name, patterns, is_directory=False):
+                yield inside / name
+
+
+def _ignored(path: Path, patterns: Sequence[str], *, is_directory: bool) -> bool:
+    # Caches, environments and settings of tools begin with a dot, and nothing of the app does.
+    if path.name == "__pycache__" or path.suffix in (".pyc", ".zip") or path.name.startswith("."):
+        return True
+    for pattern in patterns:
+        if pattern.endswith("/") and not is_directory:
+            continue
+        if fnmatch.fnmatch(path.as_posix(), pattern.rstrip("/")):
+            return True
+    return False
+
+
+def stage(root: Path, tree: Path, version: str) -> None:
+    """The app's own files copied from `root` to `tree`, with `version` as what they call themselves."""
+    for path in source_files(root):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, tree / path)
+    told = tree / "shared" / "version.py"
+    source = told.read_text(encoding="utf-8")
+    stamped = source.replace(f'VERSION = "{VERSION}"', f'VERSION = "{version}"')
+    if version != VERSION and stamped == source:
+        raise ConfigurationError("shared/version.py has another form than this command knows")
+    told.write_text(stamped, encoding="utf-8")
+
+
+def install(requirements: Path, target: Path) -> None:
+    """The pinned packages for the platform, whatever this machine is; raises ConfigurationError."""
+    pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
+    wheels = ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", "--no-compile"]
+    platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
+    run = subprocess.run(  # noqa: S603 - arguments of ours
+        [*pip, *wheels, *platforms, "--no-deps", "--target", str(target), "--requirement", str(requirements)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if run.returncode:
+        raise ConfigurationError(f"pip could not install {requirements.name}: {run.stdout.strip()[-2000:]}")
+
+
+def compile_all(tree: Path) -> None:
+    """Bytecode beside every source; raises ConfigurationError where one is no Python of this version."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON:
+        raise ConfigurationError(f"bytecode is for one version of Python: run this with {PYTHON}")
+    compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
+    run = subprocess.run(  # noqa: S603 - arguments of ours
+        # Tracebacks name a path in the app, and not the one where it was built.
+        [*compiling, "-s", str(tree), str(tree)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        # One process and one order of hashes: both show in what is written, if ever so little.
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+    )
+    if run.returncode:
+        raise ConfigurationError(f"not everything can be compiled:\n{run.stdout.strip()}")
+
+
+def pack(tree: Path, output: Path) -> str:
+    """Everything below `tree` as a zip, in one order and with one time; its SHA-256 in hex."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for path in sorted(path for path in tree.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(tree).as_posix(), _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, path.read_bytes())
+    return hashlib.sha256(output.read_bytes()).hexdigest()
+
+
+async def _run(options: argparse.Namespace) -> int:
+    version = f"{VERSION}+{options.build}" if options.build else VERSION
+    with tempfile.TemporaryDirectory(prefix="signal-cloud-package-") as made:
+        tree = Path(made)
+        stage(ROOT, tree, version)
+        install(ROOT / "requirements.txt", tree / PACKAGES)
+        compile_all(tree)
+        digest = pack(tree, options.output)
+    print(f"version {version}")
+    print(f"sha256  {digest}")
+    print(f"size    {options.output.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when the package is made, 1 when it cannot be, 2 when it was asked wrongly."""
+    return finish(_run(_parser().parse_args(argv)))
+
+
+def _parser() -> argparse.ArgumentParser:
+    summary = (__doc__ or "").partition("\n\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m delivery.package", description=summary)
+    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "app.zip", help="(.local/app.zip)")
+    parser.add_argument(
+        "--build",
+        type=_build,
+        default="",
+        metavar="ID",
+        help="such as a commit: the version becomes X.Y.Z+ID",
+    )
+    return parser
+
+
+def _build(text: str) -> str:
+    if _BUILD.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not 1 to 40 letters and digits")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""How the commands here end: one line for what is wrong, and a status for whoever called."""
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+
+import psycopg
+
+from shared.errors import SignalCloudError
+
+FAILED = 1
+MISUSED = 2
+
+
+def finish(command: Coroutine[object, object, int]) -> int:
+    """Runs `command`; its own status, FAILED for what went wrong around it, told on stderr."""
+    try:
+        return asyncio.run(command)
+    except SignalCloudError as error:
+        print(f"{error.code}: {error.detail}", file=sys.stderr)
+        if error.internal:
+            print(f"  {error.internal}", file=sys.stderr)
+    except psycopg.errors.InsufficientPrivilege as error:
+        print(f"not allowed: {error.diag.message_primary}", file=sys.stderr)
+        if error.diag.message_detail:
+            print(f"  {error.diag.message_detail}", file=sys.stderr)
+    return FAILED

@@ -1,0 +1,135 @@
+"""What a database promises to the version that is live, and what a migration may not take back.
+
+A deployment migrates first and swaps later, and may swap back: so the live version runs on the new schema,
+and every migration may only widen. What narrows (contracts) is done in a later release, once no version
+that runs needs it, and says so in the migration, a line for each promise that ends:
+
+    -- contract: column trades.fees, unused since 0.3.0
+"""
+
+import re
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import TupleRow
+
+_CONTRACT = re.compile(r"^-- contract: (.+), unused since (\d+\.\d+\.\d+)$", re.MULTILINE)
+
+# Each promise: (kind, name, how it is). One that goes, or is another way afterwards, breaks the live version.
+_PROMISES = """
+select 'column', c.relname || '.' || a.attname,
+    format_type(a.atttypid, a.atttypmod)
+        || case when c.relkind in ('r', 'p') and a.attnotnull then '' else ' null' end
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p', 'v', 'm')
+    and a.attnum > 0 and not a.attisdropped and not c.relispartition
+union all
+select 'default', c.relname || '.' || a.attname, 'exists'
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+    and a.attnum > 0 and not a.attisdropped and (a.atthasdef or a.attidentity <> '')
+union all
+select 'unique', c.relname, pg_get_indexdef(i.indexrelid)
+from pg_index i join pg_class c on c.oid = i.indexrelid
+join pg_class t on t.oid = i.indrelid
+where c.relnamespace = 'public'::regnamespace and i.indisunique and not t.relispartition
+union all
+select 'function', p.oid::regprocedure::text, pg_get_function_result(p.oid)
+from pg_proc p where p.pronamespace = 'public'::regnamespace
+union all
+select 'type', typname, typtype::text
+from pg_type t where t.typnamespace = 'public'::regnamespace and typtype in ('d', 'e')
+union all
+select 'grant', grantee || ' ' || table_name, privilege_type
+from information_schema.table_privileges
+where table_schema = 'public' and grantee in ('signal_functions', 'signal_jobs')
+union all
+select 'grant', pg_get_userbyid(acl.grantee) || ' ' || c.relname || '.' || a.attname, acl.privilege_type
+from pg_attribute a join pg_class c on c.oid = a.attrelid, aclexplode(a.attacl) as acl
+where c.relnamespace = 'public'::regnamespace and not a.attisdropped
+    and pg_get_userbyid(acl.grantee) in ('signal_functions', 'signal_jobs')
+union all
+select 'grant', grantee || ' ' || routine_name, privilege_type
+from information_schema.routine_privileges
+where routine_schema = 'public' and grantee in ('signal_functions', 'signal_jobs')
+"""
+
+# What a writer has to heed: new on a table that was there before, it refuses what the live version writes.
+_DEMANDS = """
+select 'constraint', coalesce(c.relname, t.typname) || '.' || n.conname, pg_get_constraintdef(n.oid)
+from pg_constraint n
+left join pg_class c on c.oid = n.conrelid
+left join pg_type t on t.oid = n.contypid
+where n.connamespace = 'public'::regnamespace and n.contype in ('c', 'f', 'x')
+    and not coalesce(c.relispartition, false)
+union all
+select 'unique', t.relname || '.' || c.relname, pg_get_indexdef(i.indexrelid)
+from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class t on t.oid = i.indrelid
+where c.relnamespace = 'public'::regnamespace and i.indisunique and not t.relispartition
+union all
+select 'not null', c.relname || '.' || a.attname,
+    case when a.atthasdef or a.attidentity <> '' then 'with a default' else 'without a default' end
+from pg_attribute a join pg_class c on c.oid = a.attrelid
+where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+    and a.attnum > 0 and not a.attisdropped and a.attnotnull
+union all
+select 'trigger', c.relname || '.' || g.tgname, pg_get_triggerdef(g.oid)
+from pg_trigger g join pg_class c on c.oid = g.tgrelid
+where c.relnamespace = 'public'::regnamespace and not g.tgisinternal
+union all
+select 'row-level security', c.relname, 'on'
+from pg_class c
+where c.relnamespace = 'public'::regnamespace and c.relrowsecurity and not c.relispartition
+union all
+select 'policy', tablename || '.' || policyname,
+    concat_ws(' ', permissive, array_to_string(roles, ','), cmd, qual, with_check)
+from pg_policies where schemaname = 'public'
+"""
+
+Facts = set[tuple[str, str, str]]
+
+
+class Catalog:
+    """One state of a schema."""
+
+    def __init__(self, promises: Facts, demands: Facts) -> None:
+        self.promises = promises
+        self.demands = demands
+
+    @property
+    def owners(self) -> set[str]:
+        """Tables and domains that exist; a demand upon a new one binds nobody yet."""
+        tables = {name.split(".")[0] for kind, name, _ in self.promises if kind == "column"}
+        return tables | {name for kind, name, _ in self.promises if kind == "type"}
+
+
+async def read_catalog(connection: AsyncConnection[TupleRow]) -> Catalog:
+    async def facts(query: str) -> Facts:
+        rows: list[tuple[Any, ...]] = await (await connection.execute(query.encode())).fetchall()
+        return {(str(kind), str(name), str(how)) for kind, name, how in rows}
+
+    return Catalog(await facts(_PROMISES), await facts(_DEMANDS))
+
+
+def broken_promises(before: Catalog, after: Catalog, script: str, released: set[str]) -> list[str]:
+    """What the step from `before` to `after` breaks, unless `script` says that it may.
+
+    `released` are the versions that a contract may name: what was unused in one that is out by now.
+    """
+    allowed: dict[str, str] = dict(_CONTRACT.findall(script))
+    found = []
+    for kind, name, how in sorted(before.promises - after.promises):
+        widened = any((kind, name) == (other, same) for other, same, _ in after.promises)
+        found.append((f"{kind} {name}", f"was {how}, {'is another' if widened else 'is gone'}"))
+    there_before = before.owners
+    for kind, name, how in sorted(after.demands - before.demands):
+        if name.split(".")[0] not in there_before or (kind, how) == ("not null", "with a default"):
+            continue
+        found.append((f"{kind} {name}", f"is demanded anew: {how}"))
+    problems = [f"{what} {why}" for what, why in found if what not in allowed]
+    problems += [
+        f"contract: {what} names {version}, which is not released"
+        for what, version in allowed.items()
+        if version not in released
+    ]
+    return problems

@@ -1,0 +1,354 @@
+"""The workflows are valid, name what exists, ask for few rights, and their scripts do what they say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.workflows import ACTIONS, ROOT, WORKFLOWS, Bench, Step, jobs, read, step, steps
+
+STEPS = list(steps())
+SCRIPTS = [each for each in STEPS if each.script]
+# Actions of others: their makers', by major version, which those move along with their fixes.
+_ACTION = re.compile(r"(actions|azure|pulumi)/[a-z-]+@v\d+")
+_EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
+with_infra = pytest.mark.skipif(
+    not (ROOT / "infra").is_dir(), reason="the infrastructure is not in this tree"
+)
+
+
+def place(each: Step) -> str:
+    return each.place
+
+
+def text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"), [("vendor.github-workflows", WORKFLOWS), ("vendor.github-actions", ACTIONS)]
+)
+def test_they_are_valid_by_githubs_schema(schema: str, files: list[Path]) -> None:
+    assert files
+    run = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, *map(str, files)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_there_is_a_workflow_for_each_part_of_delivery() -> None:
+    assert [path.stem for path in WORKFLOWS] == ["deploy", "drift", "preview", "restore-drill", "test"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_rights_are_stated_and_few(path: Path) -> None:
+    """Nothing by default; each job says what it needs, and why it could need more is in the list here."""
+    workflow = read(path)
+    assert workflow["permissions"] in ({}, {"contents": "read"})
+    allowed = {
+        "contents": {"read"},
+        "id-token": {"write"},  # to sign in to Azure
+        "actions": {"read"},  # to find an earlier package
+        "pull-requests": {"write"} if path.stem == "preview" else set(),
+        "issues": {"write"} if path.stem in ("drift", "restore-drill") else set(),
+    }
+    for name, job in workflow["jobs"].items():
+        rights = job.get("permissions", workflow["permissions"])
+        assert rights, f"{name} states none"
+        for right, level in rights.items():
+            assert level in allowed.get(right, set()), f"{name}: {right}: {level}"
+        signs_in = any(str(each.get("uses", "")).startswith("azure/login@") for each in job.get("steps", ()))
+        assert signs_in == ("id-token" in rights), f"{name} signs in to Azure, or does not"
+        assert not signs_in or "environment" in job, f"{name}: Entra ID trusts an environment by its name"
+
+
+def test_nothing_stored_is_secret() -> None:
+    for path in (*WORKFLOWS, *ACTIONS):
+        assert "secrets." not in text(path), path.name
+        assert "client-secret" not in text(path), path.name
+
+
+def test_every_run_is_bounded_and_alone() -> None:
+    for path in WORKFLOWS:
+        assert "concurrency" in read(path), path.stem
+    for name, job in jobs():
+        assert "uses" in job or 0 < job["timeout-minutes"] <= 150, name
+    for stem in ("deploy", "restore-drill", "drift"):
+        workflow = read(ROOT / ".github" / "workflows" / f"{stem}.yml")
+        assert workflow["concurrency"]["cancel-in-progress"] is False, f"{stem} must not be broken off"
+
+
+def test_actions_are_their_makers_or_ours() -> None:
+    used = [
+        str(content["uses"])
+        for content in (*(each.content for each in STEPS), *dict(jobs()).values())
+        if "uses" in content
+    ]
+    assert used
+    for name in used:
+        if name.startswith("./"):
+            found = ROOT / name
+            assert found.is_file() or (found / "action.yml").is_file(), name
+        else:
+            assert _ACTION.fullmatch(name), name
+
+
+def test_a_checkout_keeps_no_token() -> None:
+    for each in STEPS:
+        if str(each.content.get("uses", "")).startswith("actions/checkout@"):
+            assert each.content["with"]["persist-credentials"] is False, each.place
+
+
+@pytest.mark.parametrize("each", SCRIPTS, ids=place)
+def test_scripts_are_valid_shell_without_expressions_in_them(each: Step) -> None:
+    """What an expression would paste into a script could be anybody's text: values come as variables."""
+    assert not _EXPRESSION.search(each.script)
+    run = subprocess.run(["bash", "-n"], input=each.script, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("each", SCRIPTS, ids=place)
+def test_scripts_name_make_targets_and_options_that_exist(each: Step) -> None:
+    targets = dict(
+        re.findall(
+            r"^([a-z-]+): ##.*\n(?:\t@\$\(PROJECT_PYTHON\) -m ([\w.]+))?",
+            text(ROOT / "Makefile"),
+            re.MULTILINE,
+        )
+    )
+    for target, arguments in re.findall(r'\bmake (?:--silent )?([a-z-]+)(?: ARGS="([^"]*)")?', each.script):
+        assert target in targets, target
+        source = ROOT / f"{targets[target].replace('.', '/')}.py"
+        for option in re.findall(r"--[a-z-]+", arguments):
+            assert f'"{option}"' in text(source), f"{source.name} knows no {option}"
+        for word in re.findall(r"^(?:plan|apply|observe|check)\b", arguments):
+            assert f'"{word}"' in text(source), f"{source.name} knows no {word}"
+
+
+def test_what_a_step_takes_from_another_is_there() -> None:
+    for name, job in jobs():
+        known = {each["id"]: str(each.get("run", "")) for each in job.get("steps", ()) if "id" in each}
+        for number, each in enumerate(job.get("steps", ())):
+            for source, output in re.findall(r"steps\.(\w+)\.outputs\.(\w+)", str(each)):
+                assert re.search(rf"\b{output}\b", known[source]), f"{name}: {source} tells no {output}"
+                earlier = [other.get("id") for other in job["steps"][:number]]
+                assert source in earlier, f"{name}: {source} comes later"
+            for source in re.findall(r"steps\.(\w+)\.outcome", str(each)):
+                assert source in known, f"{name}: there is no step {source}"
+
+
+def test_variables_that_scripts_use_are_given() -> None:
+    """Each upper-case variable is the step's, the job's, an earlier step's, or the runner's own."""
+    of_runner = {
+        "GITHUB_ENV",
+        "GITHUB_OUTPUT",
+        "GITHUB_SHA",
+        "GITHUB_STEP_SUMMARY",
+        "SECONDS",
+        "PULUMI_BACKEND_URL",
+    }
+    given_by_job = {name: set(job.get("env", {})) for name, job in jobs()}
+    for each in SCRIPTS:
+        given = set(each.content.get("env", {})) | given_by_job.get(
+            "/".join(each.place.split("/")[:2]), set()
+        )
+        made = set(re.findall(r"\b([A-Z_]{3,})=", each.script)) | (
+            {"MOMENT"} if "restore-drill" in each.place else set()
+        )
+        used = set(re.findall(r"\$\{?([A-Z_]{2,})\b", each.script))
+        assert used <= given | made | of_runner, f"{each.place}: {used - given - made - of_runner}"
+
+
+@with_infra
+def test_what_is_asked_of_pulumi_exists() -> None:
+    outputs, settings = text(ROOT / "infra/program.py"), text(ROOT / "infra/settings.py")
+    asked = " ".join(each.script for each in SCRIPTS)
+    for names, command in re.findall(r"for name in ([a-z_ ]+); do\n\s*echo \"\$name=\$\(pulumi (\w+)", asked):
+        for name in names.split():
+            assert f'"{name}"' in (outputs if command == "stack" else settings), name
+    for name in re.findall(r"pulumi stack output (\w+)", asked):
+        assert f'"{name}"' in outputs, name
+    for name in re.findall(r"pulumi config get (\w+)", asked):
+        assert f'"{name}"' in settings, name
+
+
+@with_infra
+def test_paths_in_scripts_exist() -> None:
+    asked = " ".join(each.script for each in SCRIPTS)
+    for path in {*re.findall(r"infra/[\w./-]+\.txt", asked), *re.findall(r"--cwd ([\w./-]+)", asked)}:
+        assert (ROOT / path).exists(), path
+    for pack in set(re.findall(r"--policy-pack ([\w./-]+)", asked)):
+        assert (ROOT / "infra" / pack / "PulumiPolicy.yaml").exists(), pack
+    assert '"vnet-signal-cloud-$STACK"' in asked
+    assert "--name endpoints" in asked
+    assert 'name="endpoints"' in text(ROOT / "infra/components/network.py")
+
+
+def test_a_deployment_goes_in_the_one_order_that_is_safe() -> None:
+    names = [each.get("name", "") for each in dict(jobs())["deploy/deploy"]["steps"]]
+    order = [
+        "Infrastructure",
+        "Migrations, beside the version that is live",
+        "New version into the staging slot",
+        "Smoke test of the slot, once it is warm",
+        "Swap",
+        "Smoke test of what is live",
+        "Swap back",
+    ]
+    assert [name for name in names if name in order] == order
+    assert set(dict(jobs())["deploy/deploy"]["needs"]) == {"test", "package"}
+
+
+# The scripts that decide something, run
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("live", "swap", "swapped"),
+    [
+        ("new", "success", True),
+        ("old", "success", False),  # somebody was faster
+        ("", "success", True),  # the new version does not even answer
+        ("new", "failure", True),  # the swap told of a failure and happened all the same
+        ("old", "failure", False),
+        ("", "failure", False),
+        ("", "cancelled", False),
+    ],
+)
+def test_only_a_version_that_failed_is_swapped_back(
+    bench: Bench, live: str, swap: str, swapped: bool
+) -> None:
+    bench.command("az")
+    answer = f"""echo '{{"info": {{"version": "{live}"}}}}'"""
+    bench.command("curl", answer if live else "exit 22")
+    run = bench.run(
+        step("deploy/deploy/Swap back").script,
+        VERSION="new", SWAP=swap, URL="https://x", GROUP="rg", APP="app",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    swaps = [call for call in bench.calls if call.startswith("az functionapp deployment slot swap")]
+    assert len(swaps) == swapped
+    assert ("::error::" in run.stdout) == swapped
+
+
+def test_swapping_back_runs_after_any_end_but_success() -> None:
+    """Also after a cancellation, and never where nothing was swapped."""
+    condition = step("deploy/deploy/Swap back").content["if"]
+    assert "always()" in condition
+    assert "steps.swap.outcome != 'skipped'" in condition
+    assert "steps.live.outcome != 'success'" in condition
+
+
+def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> None:
+    bench.command("az")
+    bench.command("gh", 'if [ "$1 $2" = "run list" ]; then echo 4711; fi')
+    script = step("deploy/deploy/Former version again, where there are no slots").script
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    assert run.returncode == 0, run.stderr
+    assert 'select(.displayTitle == "Deploy dev")' in bench.calls[0]
+    assert bench.calls[1] == "gh run download 4711 --name package --dir former"
+    assert "--src former/app.zip" in bench.calls[2]
+
+
+def test_without_a_former_package_it_says_so(bench: Bench) -> None:
+    bench.command("az")
+    bench.command("gh")
+    script = step("deploy/deploy/Former version again, where there are no slots").script
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    assert run.returncode == 1
+    assert "nothing to go back to" in run.stdout
+    assert not [call for call in bench.calls if call.startswith("az")]
+
+
+def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(bench: Bench, tmp_path: Path) -> None:
+    bench.command("pulumi", 'case "$*" in *staging_url*) exit 1 ;; *) echo "a-$3" ;; esac')
+    output = tmp_path / "output"
+    run = bench.run(
+        step("deploy/deploy/What the stack is called").script, STACK="dev", GITHUB_OUTPUT=str(output)
+    )
+    assert run.returncode == 0, run.stderr
+    told = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    assert told["staging_url"] == ""
+    assert told["url"] == "a-url"
+    assert told["database_admin"] == "a-postgres_admin_name"
+
+
+def test_drift_of_any_stack_is_found_and_told(bench: Bench) -> None:
+    script = step("drift/drift/What Azure has, held against the program").script
+    bench.command("pulumi", "echo all the same")
+    assert bench.run(script, STACKS="dev prod").returncode == 0
+    bench.command("pulumi", 'case "$*" in *"--stack dev"*) echo a tag changed; exit 1 ;; esac')
+    assert bench.run(script, STACKS="dev prod").returncode == 1
+    assert "### dev" in (bench.directory / "drift.md").read_text()
+    assert "### prod" not in (bench.directory / "drift.md").read_text()
+
+    tell = step("drift/drift/Tell it in an issue").script
+    bench.command("gh", 'if [ "$1 $2" = "issue list" ]; then cat known; fi')
+    (bench.directory / "known").write_text("")
+    assert bench.run(tell, RUN="https://x").returncode == 0
+    assert bench.calls[-1].startswith("gh issue create")
+    (bench.directory / "known").write_text("12")
+    assert bench.run(tell, RUN="https://x").returncode == 0
+    assert bench.calls[-1].startswith("gh issue comment 12")
+    assert "a tag changed" in (bench.directory / "body.md").read_text()
+
+
+def test_a_failed_preview_is_still_told_of(bench: Bench) -> None:
+    bench.command("pulumi", 'echo "of $5"; case "$*" in *"--stack prod"*) exit 255 ;; esac')
+    run = bench.run(step("preview/preview/Preview every stack").script, STACKS="dev prod")
+    assert run.returncode == 1
+    comment = (bench.directory / "comment.md").read_text()
+    assert "#### dev" in comment
+    assert "of prod" in comment
+
+
+@pytest.mark.parametrize(("known", "method"), [("", "POST"), ("99", "PATCH")])
+def test_a_pull_request_has_one_comment(bench: Bench, known: str, method: str) -> None:
+    (bench.directory / "comment.md").write_text("#### dev\n")
+    bench.command("gh", f'case "$*" in *--paginate*) echo "{known}" ;; esac')
+    run = bench.run(step("preview/preview/Comment").script, NUMBER="7", REPOSITORY="o/r", GH_TOKEN="t")
+    assert run.returncode == 0, run.stderr
+    assert f"--method {method}" in bench.calls[-1]
+    assert (bench.directory / "body.md").read_text().startswith("<!-- signal-cloud preview -->\n#### dev")
+
+
+def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
+    changing = re.compile(r"az [a-z -]+(?:create|delete|update|restore) --resource-group \"\$(\w+)\"")
+    scripts = "".join(each.script for each in STEPS if each.place.startswith("restore-drill/"))
+    assert set(changing.findall(scripts)) == {"DRILL_GROUP"}
+
+
+def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
+    script = step("restore-drill/drill/Delete it").script
+    bench.command("az")
+    assert bench.run(script, DRILL="psql-signal-cloud-prod-x7k2p", DRILL_GROUP="rg").returncode == 1
+    assert bench.calls == []
+    assert bench.run(script, DRILL="psql-drill-4711", DRILL_GROUP="rg").returncode == 0
+    assert "server delete --resource-group rg --name psql-drill-4711" in bench.calls[-1]
+
+
+@pytest.mark.parametrize(("admins", "made"), [("0", True), ("1", False)])
+def test_the_drills_server_gets_its_administrator(bench: Bench, admins: str, made: bool) -> None:
+    bench.command("az", f'case "$*" in *" list "*) echo {admins} ;; esac')
+    script = step("restore-drill/drill/Who administers it").script
+    assert bench.run(script, DRILL="d", DRILL_GROUP="rg", ADMIN="a", ADMIN_ID="i").returncode == 0
+    assert any("microsoft-entra-admin create" in call for call in bench.calls) == made
+
+
+def test_the_smoke_tests_key_is_masked_before_it_is_used(bench: Bench) -> None:
+    bench.command("az", "echo the-key")
+    bench.command("make", 'test "$SIGNAL_CLOUD_KEY" = the-key')
+    run = bench.run(step("smoke/0").script, HOST="https://x", VERSION="1", KEY_VAULT="kv", WAIT="5")
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("::add-mask::the-key\n")
+    bench.command("az", "exit 3")
+    assert bench.run(step("smoke/0").script, HOST="h", VERSION="1", KEY_VAULT="kv", WAIT="5").returncode == 3
