@@ -23,25 +23,25 @@ class ConfidenceBatch(msgspec.Struct, frozen=True):
 async def get_confidence(call: Call) -> Answer:
     """The calibrated probability that the signalled side makes money, for one market state."""
     services = call.services
-    state, key, problem = None, None, None
+    question, problem = None, None
     try:
-        state = decode_state(call.body())
-        key = await services.confidence.cache_key(state)
+        question = await services.confidence.question(decode_state(call.body()))
     except SignalCloudError as error:
         # The key is judged first: who may not ask is not told what was wrong with the question.
         problem = error
+    key = question.key if question is not None else None
     admitted = await services.access.admit(call.authorization, "bot", confidence_key=key)
     call.rate, call.grant = admitted.rate, admitted.grant
     services.counters.add("confidence_asked")
     if problem is not None:
         raise problem
-    assert state is not None
+    assert question is not None
     try:
-        call.licensed_symbol(state.symbol)
+        call.licensed_symbol(question.state.symbol)
     except Forbidden:
         await services.access.release(admitted)
         raise
-    answer = await services.confidence.answer(state, admitted)
+    answer = await services.confidence.answer(question, admitted)
     if answer.cached:
         services.counters.add("confidence_cached")
     return Answer(answer)

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from shared.domain.confidence import ConfidenceAnswer, Verdict, decode_verdict, encode_verdict
 from shared.domain.models import ServedModel, UnusableModel
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 class ConfidenceCache(Protocol):
     async def get_confidence(self, key: str) -> tuple[bytes, int] | None: ...
-    async def put_confidence(self, key: str, value: bytes, token: str | None) -> None: ...
+    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None: ...
 
 
 class Admitted(Protocol):
@@ -40,9 +40,26 @@ class Admitted(Protocol):
     def lock_token(self) -> str | None: ...
 
 
+class Question(NamedTuple):
+    """A state, the model that is to answer, and where its answer lies in the cache."""
+
+    state: MarketState
+    model: ServedModel
+    key: str
+
+
 class _Found(NamedTuple):
     verdict: Verdict
     computed_at: float  # on the service's clock
+
+
+class _Due(NamedTuple):
+    """A state to evaluate; `found` is for who leads, `flight` for those of this process who wait."""
+
+    question: Question
+    token: str | None
+    found: asyncio.Future[_Found]
+    flight: asyncio.Future[_Found]
 
 
 class ConfidenceService:
@@ -66,33 +83,30 @@ class ConfidenceService:
         self._clock = clock
         self._evaluated = evaluated
         self._flights: dict[str, asyncio.Future[_Found]] = {}
-        self._polls: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._due: list[_Due] = []
         self._local: dict[str, _Found] = {}  # oldest first
         self._broken: set[str] = set()
 
-    async def cache_key(self, state: MarketState) -> str:
-        """Where the confidence of `state` lies in the cache; raises Unavailable before any model is known."""
-        return state.cache_key((await self._champions.current(state.strategy)).version)
+    async def question(self, state: MarketState) -> Question:
+        """What to ask the cache about `state`; raises Unavailable before any model is known."""
+        model = await self._champions.current(state.strategy)
+        return Question(state, model, state.cache_key(model.version))
 
-    async def answer(self, state: MarketState, admitted: Admitted) -> ConfidenceAnswer:
-        """The confidence of `state`, given what admission found under its cache key.
-
-        Raises Unavailable only where no model is known and Postgres cannot be asked.
-        """
+    async def answer(self, question: Question, admitted: Admitted) -> ConfidenceAnswer:
+        """The confidence asked for, given what admission found under the question's key."""
         if admitted.value is not None:
             verdict = decode_verdict(admitted.value)
             if verdict is not None:
-                return _answer(state, verdict, cached=True, age_ms=admitted.age_ms)
+                return _answer(question.state, verdict, cached=True, age_ms=admitted.age_ms)
         asked_at = self._clock()
-        model = await self._champions.current(state.strategy)
-        key = state.cache_key(model.version)
         if admitted.leading:
-            found = await self._lead(key, state, model, admitted.lock_token)
+            found = await self._lead(question, admitted.lock_token)
         else:
-            found = self._kept(key) or await self._follow(key, state, model)
+            found = self._kept(question.key) or await self._follow(question)
         cached = found.computed_at < asked_at
         age_ms = int((self._clock() - found.computed_at) * 1000) if cached else 0
-        return _answer(state, found.verdict, cached=cached, age_ms=age_ms)
+        return _answer(question.state, found.verdict, cached=cached, age_ms=age_ms)
 
     async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
         """The confidences of `states` in their order, evaluated in one run per strategy.
@@ -110,37 +124,60 @@ class ConfidenceService:
                 answers[index] = _answer(states[index], verdict, cached=False, age_ms=0)
         return [answers[index] for index in range(len(states))]
 
-    async def _lead(self, key: str, state: MarketState, model: ServedModel, token: str | None) -> _Found:
-        """Computes under the lock that `token` stands for; whoever waits in this process is served first."""
-        flight = self._flights.get(key)
+    def _lead(self, question: Question, token: str | None) -> asyncio.Future[_Found]:
+        """Has the state evaluated under the lock that `token` stands for.
+
+        All that is due in one turn of the loop is evaluated in one run and cached in one call, and nobody
+        waits for the cache: who asks next through this process is read after it was written.
+        """
+        loop = asyncio.get_running_loop()
+        flight = self._flights.get(question.key)
         if flight is None or flight.done():
-            flight = self._flights[key] = asyncio.get_running_loop().create_future()
-        try:
-            found = self._compute(state, model)
-            flight.set_result(found)
-            await self._put(key, found, token)
-        finally:
-            self._land(key, flight)
+            flight = self._flights[question.key] = loop.create_future()
+        if not self._due:
+            loop.call_soon(self._evaluate_due)
+        found: asyncio.Future[_Found] = loop.create_future()
+        self._due.append(_Due(question, token, found, flight))
         return found
 
-    async def _follow(self, key: str, state: MarketState, model: ServedModel) -> _Found:
+    def _evaluate_due(self) -> None:
+        due, self._due = self._due, []
+        by_model: dict[str, list[_Due]] = {}
+        for each in due:
+            by_model.setdefault(each.question.model.version, []).append(each)
+        for group in by_model.values():
+            try:
+                verdicts = self._evaluate(group[0].question.model, [each.question.state for each in group])
+            except Exception as error:
+                log.exception("an evaluation has failed")
+                for each in group:
+                    self._land(each.question.key, each.flight)
+                    each.found.set_exception(error)
+                continue
+            now = self._clock()
+            entries = []
+            for each, verdict in zip(group, verdicts, strict=True):
+                found = _Found(verdict, now)
+                for future in (each.found, each.flight):
+                    if not future.done():
+                        future.set_result(found)
+                entries.append((each.question.key, found, each.token))
+            self._begin(self._put(entries, [each.flight for each in group]))
+
+    async def _follow(self, question: Question) -> _Found:
         """Another asker computes: waits for its value, all askers of this process behind one poll."""
-        flight = self._flights.get(key)
+        flight = self._flights.get(question.key)
         if flight is None:
-            flight = self._flights[key] = asyncio.get_running_loop().create_future()
-            poll = asyncio.create_task(self._poll(key, state, model, flight))
-            self._polls.add(poll)
-            poll.add_done_callback(self._polls.discard)
+            flight = self._flights[question.key] = asyncio.get_running_loop().create_future()
+            self._begin(self._poll(question, flight))
         # Shielded: a caller that goes away must not cancel what the others wait for.
         return await asyncio.shield(flight)
 
-    async def _poll(
-        self, key: str, state: MarketState, model: ServedModel, flight: asyncio.Future[_Found]
-    ) -> None:
+    async def _poll(self, question: Question, flight: asyncio.Future[_Found]) -> None:
         deadline = self._clock() + WAIT_S
         try:
             while not flight.done() and self._clock() < deadline:
-                cached = await self._cache.get_confidence(key)
+                cached = await self._cache.get_confidence(question.key)
                 verdict = decode_verdict(cached[0]) if cached else None
                 if cached and verdict and not flight.done():
                     flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
@@ -150,11 +187,11 @@ class ConfidenceService:
             pass  # without the cache nobody's value can arrive: compute it here
         try:
             if not flight.done():
-                found = self._compute(state, model)
+                found = self._compute(question)
                 flight.set_result(found)
-                await self._put(key, found, None)
+                await self._put([(question.key, found, None)], [flight])
         finally:
-            self._land(key, flight)
+            self._land(question.key, flight)
 
     def _land(self, key: str, flight: asyncio.Future[_Found]) -> None:
         if self._flights.get(key) is flight:
@@ -164,14 +201,31 @@ class ConfidenceService:
             flight.set_exception(RuntimeError("the evaluation that this request waited for has failed"))
             flight.exception()  # asked for, so that a flight without waiters is not reported as forgotten
 
-    async def _put(self, key: str, found: _Found, token: str | None) -> None:
+    async def _put(
+        self,
+        entries: Sequence[tuple[str, _Found, str | None]],
+        flights: Sequence[asyncio.Future[_Found]],
+    ) -> None:
+        """Caches (key, found, lock token) each; until it is there, others of this process find the flight."""
         try:
-            await self._cache.put_confidence(key, encode_verdict(found.verdict), token)
+            await self._cache.put_confidences(
+                [(key, encode_verdict(found.verdict), token) for key, found, token in entries]
+            )
         except Unavailable:
-            self._local.pop(key, None)
-            self._local[key] = found
+            for key, found, _ in entries:
+                self._local.pop(key, None)
+                self._local[key] = found
             while len(self._local) > MAX_LOCAL:
                 del self._local[next(iter(self._local))]
+        finally:
+            for (key, _, _), flight in zip(entries, flights, strict=True):
+                self._land(key, flight)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Runs `work` beside the requests; kept, since the loop holds tasks only weakly."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _kept(self, key: str) -> _Found | None:
         found = self._local.get(key)
@@ -180,17 +234,23 @@ class ConfidenceService:
             return None
         return found
 
-    def _compute(self, state: MarketState, model: ServedModel) -> _Found:
-        (verdict,) = self._evaluate(model, [state])
+    def _compute(self, question: Question) -> _Found:
+        (verdict,) = self._evaluate(question.model, [question.state])
         return _Found(verdict, self._clock())
 
     def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
         self._evaluated(len(states))
+        return self._verdicts(model, states)
+
+    def _verdicts(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
         if model.artefact is not None:
             try:
                 probabilities = self._inference.probabilities(model, states)
                 return [Verdict(round(value, DECIMALS), "model", model.version) for value in probabilities]
             except UnusableModel:
+                if len(states) > 1:
+                    # One bad state takes the model from none but itself.
+                    return [verdict for state in states for verdict in self._verdicts(model, [state])]
                 if model.version not in self._broken:
                     log.exception("%s fails on a state, its base rate stands in", model.version)
                     self._broken.add(model.version)

@@ -76,9 +76,12 @@ async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
 async def ask(
     service: ConfidenceService, redis: RedisStore, state: MarketState, token: str
 ) -> ConfidenceAnswer:
-    admission = await redis.admit(KEY_HASH, await service.cache_key(state), token)
+    question = await service.question(state)
+    admission = await redis.admit(KEY_HASH, question.key, token)
     assert admission.allowed
-    return await service.answer(state, Admitted(admission.value, admission.age_ms, admission.leading, token))
+    return await service.answer(
+        question, Admitted(admission.value, admission.age_ms, admission.leading, token)
+    )
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
@@ -124,7 +127,7 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
     store = RedisStore(redis_url)
     service = ConfidenceService(ModelStore(database), store, OnnxInference(), time.monotonic)
     await store.put_grant(KEY_HASH, GRANT)
-    dead = await store.admit(KEY_HASH, await service.cache_key(GOOD), "of a process that dies now")
+    dead = await store.admit(KEY_HASH, (await service.question(GOOD)).key, "of a process that dies now")
     assert dead.leading
     began = time.monotonic()
     answers = await asyncio.gather(*(ask(service, store, GOOD, f"token-{index}") for index in range(20)))

@@ -103,7 +103,7 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
     assert msgspec.json.decode(miss.record.split(b" ", 2)[2], type=Grant) == grant
     assert (miss.allowed, miss.limit, miss.remaining, miss.value, miss.leading) == (True, 3, 2, None, True)
     assert miss.reset_s == pytest.approx(60, abs=0.001)
-    await store.put_confidence(CONFIDENCE, b'{"confidence":0.5}', "token")
+    await store.put_confidences([(CONFIDENCE, b'{"confidence":0.5}', "token")])
     hit = await store.admit(HASH, CONFIDENCE, "other")
     assert (hit.value, hit.remaining, hit.leading) == (b'{"confidence":0.5}', 1, False)
     assert 0 <= hit.age_ms < 500
@@ -115,7 +115,7 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
 async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of())
     await store.admit(HASH, CONFIDENCE, "token")
-    await store.put_confidence(CONFIDENCE + "2", b"x", None)
+    await store.put_confidences([(CONFIDENCE + "2", b"x", None)])
     await store.add_counts({"requests": 2})
     lives = {str(key, "ascii"): client.pttl(key) for key in client.scan_iter()}
     assert lives.keys() == {
@@ -301,7 +301,7 @@ async def test_a_lock_is_released_by_its_holder_only(store: RedisStore, client: 
     assert (await store.admit(HASH, CONFIDENCE, "holder")).leading
     assert not (await store.admit(HASH, CONFIDENCE, "second")).leading
     assert await store.release(CONFIDENCE, "second") is False
-    await store.put_confidence(CONFIDENCE, b"late", "second")
+    await store.put_confidences([(CONFIDENCE, b"late", "second")])
     assert client.get(lock_key(CONFIDENCE)) == b"holder"
     assert await store.release(CONFIDENCE, "holder") is True
     client.delete(CONFIDENCE)
@@ -320,7 +320,7 @@ async def test_the_lock_of_a_dead_holder_ends(store: RedisStore, client: redis.R
 
 async def test_confidences_are_read_with_their_age_and_end(store: RedisStore, client: redis.Redis) -> None:
     assert await store.get_confidence(CONFIDENCE) is None
-    await store.put_confidence(CONFIDENCE, b"value", None)
+    await store.put_confidences([(CONFIDENCE, b"value", None)])
     client.pexpire(CONFIDENCE, 500)
     found = await store.get_confidence(CONFIDENCE)
     assert found is not None
@@ -379,7 +379,7 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
     with pytest.raises(Unavailable):
         await store.admit(HASH)
     with pytest.raises(Unavailable):
-        await store.put_confidence(CONFIDENCE, b"x", None)
+        await store.put_confidences([(CONFIDENCE, b"x", None)])
     with running_valkey(server_directory, port) as url, redis.Redis.from_url(url) as client:
         client.config_set("requirepass", password)
         assert await until_back(store) == Admission(None)
@@ -430,7 +430,7 @@ async def test_a_server_out_of_memory_is_told_and_logged_once(
     try:
         for _ in range(3):
             with pytest.raises(Unavailable):
-                await store.put_confidence(CONFIDENCE, b"x", None)
+                await store.put_confidences([(CONFIDENCE, b"x", None)])
             with pytest.raises(Unavailable):
                 await store.admit(HASH, CONFIDENCE, "t")
     finally:

@@ -1,8 +1,9 @@
 """Confidence: single flight in a process and across processes, honest ages, and life without servers."""
 
 import asyncio
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
@@ -81,6 +82,7 @@ class Engine:
     evaluated: list[int] = field(default_factory=list)
     loaded: list[str] = field(default_factory=list)
     broken: bool = False
+    refused_rsi: float = math.nan
 
     async def load(self, model: ServedModel) -> None:
         if model.artefact == b"rubbish":
@@ -88,7 +90,7 @@ class Engine:
         self.loaded.append(model.version)
 
     def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
-        if self.broken:
+        if self.broken or any(state.features[1] == self.refused_rsi for state in states):
             raise UnusableModel("NaN")
         self.evaluated.append(len(states))
         return [state.features[1] / 100 for state in states]
@@ -110,6 +112,7 @@ class Redis:
     locks: dict[str, str] = field(default_factory=dict)
     away: bool = False
     gets: int = 0
+    puts: int = 0
     tokens: "count[int]" = field(default_factory=count)
 
     async def admit(self, key: str) -> Admission:
@@ -131,17 +134,26 @@ class Redis:
         held = self.values.get(key)
         return (held[0], int((time.monotonic() - held[1]) * 1000)) if held else None
 
-    async def put_confidence(self, key: str, value: bytes, token: str | None) -> None:
+    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None:
         if self.away:
             raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
         await asyncio.sleep(0.001)
-        self.values[key] = (value, time.monotonic())
-        if token is not None and self.locks.get(key) == token:
-            del self.locks[key]
+        self.puts += 1
+        for key, value, token in entries:
+            self.values[key] = (value, time.monotonic())
+            if token is not None and self.locks.get(key) == token:
+                del self.locks[key]
 
 
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
-    return await service.answer(state, await redis.admit(await service.cache_key(state)))
+    question = await service.question(state)
+    return await service.answer(question, await redis.admit(question.key))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the fakes signal nothing
+            await asyncio.sleep(0)
 
 
 async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_with_its_age() -> None:
@@ -170,7 +182,7 @@ async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_p
 async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more() -> None:
     redis, engine = Redis(), Engine()
     services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(2)]
-    key = await services[0].cache_key(STATE)
+    key = (await services[0].question(STATE)).key
     redis.locks[key] = "of a process that died"
     started = time.monotonic()
     answers = await asyncio.gather(*(ask(services[index % 2], redis) for index in range(40)))
@@ -180,14 +192,60 @@ async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more()
     assert redis.locks == {key: "of a process that died"}, "a lock is released by its holder alone"
 
 
+async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    bodies = (
+        b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(20)
+    )
+    await service.question(STATE)
+    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(20)]
+    assert engine.evaluated == [20]
+    await until(lambda: not redis.locks)
+    assert (redis.puts, len(redis.values)) == (1, 20)
+
+
+async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
+    redis, engine = Redis(), Engine(refused_rsi=7)
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    bodies = (
+        b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(5, 9)
+    )
+    await service.question(STATE)
+    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    assert [(answer.confidence, answer.basis) for answer in answers] == [
+        (0.05, "model"),
+        (0.06, "model"),
+        (0.6, "base_rate"),
+        (0.08, "model"),
+    ]
+
+
+async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_together() -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model("vwap_bounce-a"))
+    service = ConfidenceService(models, redis, Engine(), clock)
+    question = await service.question(STATE)
+    admitted = await redis.admit(question.key)
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S
+    await service.question(STATE)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert (await service.question(STATE)).model.version == "vwap_bounce-b"
+    assert (await service.answer(question, admitted)).model_version == "vwap_bounce-a"
+    await until(lambda: not redis.locks)
+    assert list(redis.values) == [question.key]
+
+
 async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    await service.cache_key(STATE)
-    waiting = [asyncio.create_task(service.answer(STATE, Admission())) for _ in range(3)]
+    question = await service.question(STATE)
+    waiting = [asyncio.create_task(service.answer(question, Admission())) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
-    await service.answer(STATE, Admission(leading=True, lock_token="mine"))
+    await service.answer(question, Admission(leading=True, lock_token="mine"))
     assert [(await task).cached for task in waiting] == [False, False, False]
     assert engine.evaluated == [1]
 
@@ -195,11 +253,13 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    key = await service.cache_key(STATE)
-    first, second = (asyncio.create_task(service.answer(STATE, Admission())) for _ in range(2))
+    question = await service.question(STATE)
+    first, second = (asyncio.create_task(service.answer(question, Admission())) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
-    await redis.put_confidence(key, encode_verdict(Verdict(0.5, "model", "vwap_bounce-a")), None)
+    await redis.put_confidences(
+        [(question.key, encode_verdict(Verdict(0.5, "model", "vwap_bounce-a")), None)]
+    )
     assert (await second).confidence == 0.5
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -237,7 +297,9 @@ async def test_rubbish_under_the_key_is_a_miss() -> None:
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     for rubbish in (b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"):
         assert decode_verdict(rubbish) is None
-        answer = await service.answer(STATE, Admission(value=rubbish, leading=True, lock_token="mine"))
+        answer = await service.answer(
+            await service.question(STATE), Admission(value=rubbish, leading=True, lock_token="mine")
+        )
         assert (answer.confidence, answer.cached) == (0.35, False)
 
 
@@ -265,10 +327,10 @@ async def test_a_cold_start_without_postgres_is_unavailable_and_does_not_hammer_
     redis, clock = Redis(), Clock()
     models = Models(stored_model(), away=True)
     service = ConfidenceService(models, redis, Engine(), clock)
-    refused = await asyncio.gather(*(service.cache_key(STATE) for _ in range(50)), return_exceptions=True)
+    refused = await asyncio.gather(*(service.question(STATE) for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, Unavailable) and error.code == "database_unavailable" for error in refused)
     with pytest.raises(Unavailable):
-        await service.cache_key(STATE)
+        await service.question(STATE)
     assert models.asked == 1
     models.away = False
     clock.now += champions.RETRY_S
@@ -285,7 +347,7 @@ async def test_a_promotion_is_seen_within_the_refresh_time_and_nobody_waits_for_
     assert (await ask(service, redis)).model_version == "vwap_bounce-a"
     assert models.asked == 1
     clock.now += 0.2
-    assert (await service.cache_key(STATE)).endswith(":vwap_bounce-a"), "served stale while it refreshes"
+    assert (await service.question(STATE)).key.endswith(":vwap_bounce-a"), "served stale while it refreshes"
     await asyncio.gather(*(ask(service, redis) for _ in range(20)))
     assert (await ask(service, redis)).model_version == "vwap_bounce-b"
     assert models.asked == 2

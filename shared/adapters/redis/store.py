@@ -160,10 +160,12 @@ class RedisStore:
             return None
         return value, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms)
 
-    async def put_confidence(self, key: str, value: bytes, token: str | None) -> None:
-        """Caches a confidence and releases its lock if `token` holds it."""
+    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None:
+        """Caches (key, value, lock token) each, and releases the lock where the token holds it."""
         _, life_ms, _ = self._limits
-        await self._script("put_confidence", (key, lock_key(key)), (value, life_ms, token or ""))
+        keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
+        arguments = [part for _, value, token in entries for part in (value, token or "")]
+        await self._script("put_confidences", keys, (life_ms, *arguments))
 
     async def release(self, key: str, token: str) -> bool:
         """Lets go of the lock on the confidence `key`; False where `token` does not hold it."""
