@@ -114,7 +114,8 @@ class Subject:
         value: Any = self.inputs
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
-        return value
+        # Within the pack a list is a proxy that equals no list.
+        return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else value
 
 
 type Rule = Callable[[Subject], Iterator[str]]
