@@ -68,13 +68,16 @@ format: ## Format the code and mend what can be mended by itself
 	@$(PROJECT_PYTHON) -m ruff check --fix .
 	@$(PROJECT_PYTHON) -m ruff format .
 
-LOCK = pip compile --quiet --no-config --universal --python-version 3.13 --no-annotate --no-header --no-emit-index-url
+LOCK = pip compile --quiet --no-config --universal --python-version 3.13 --no-annotate --no-header --no-emit-index-url --upgrade
 
 lock: ## Pin anew what pyproject.toml asks for, in requirements*.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet --upgrade --target .local/uv uv
-	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml -o requirements.txt
-	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
-	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --upgrade pyproject.toml --group dev --group bench -c requirements-dev.txt -o requirements-bench.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) pyproject.toml -o requirements.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) pyproject.toml --group dev --group bench -c requirements-dev.txt -o requirements-bench.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --group infra -c requirements-dev.txt -o infra/requirements.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --group policies -o infra/policies/requirements.txt
+	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --group checkov -o tests/infra/requirements-checkov.txt
 
 clean: ## Remove .venv, local state and caches
 	@$(PYTHON) local/bootstrap.py --clean

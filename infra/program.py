@@ -112,7 +112,15 @@ def _services(settings: Settings, base: _Foundation) -> _Services:
         ),
         vault=Vault(
             "vault",
-            VaultArgs(place, private, base.tenant_id, pulumi.Output.secret(settings.api_key_pepper)),
+            VaultArgs(
+                place,
+                private,
+                base.tenant_id,
+                pulumi.Output.secret(settings.api_key_pepper),
+                pulumi.Output.secret(settings.api_key_pepper_previous)
+                if settings.api_key_pepper_previous
+                else None,
+            ),
         ),
         realtime=Realtime(
             "realtime", RealtimeArgs(place, settings.webpubsub, private, base.identity.events_id)
@@ -135,7 +143,8 @@ def _roles(settings: Settings, base: _Foundation, services: _Services) -> list[p
                 "host-storage": services.storage.host_account_id,
                 "table-licenses": services.storage.table_ids["licenses"],
                 "table-apikeys": services.storage.table_ids["apikeys"],
-                "pepper": services.vault.secret_id,
+                "pepper": services.vault.pepper_id,
+                "pepper-previous": services.vault.previous_pepper_id,
                 "webpubsub": services.realtime.service_id,
                 "application-insights": base.monitoring.application_insights_id,
             },
@@ -170,6 +179,7 @@ def _compute(
         webpubsub_endpoint=services.realtime.endpoint,
         webpubsub_hub=HUB,
         api_key_pepper=services.vault.pepper_reference,
+        api_key_pepper_previous=services.vault.previous_pepper_reference,
         log_level=settings.compute.log_level,
         telemetry_sample_ratio=settings.compute.telemetry_sample_ratio,
         applicationinsights_connection_string=base.monitoring.connection_string,

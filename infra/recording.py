@@ -33,7 +33,8 @@ class Resource:
     """One registered resource. `inputs` are as the provider gets them, with secrets laid open.
 
     `secrets` are the paths within `inputs` that are secret, such as `properties.value`; `parent` is a URN;
-    `depends_on` holds the URNs of what must exist before, by an option or through an input.
+    `depends_on` holds the URNs of what must exist before, by an option or through an input, and
+    `depends_through` which input is made of which of them.
     """
 
     urn: str
@@ -47,6 +48,7 @@ class Resource:
     protect: bool
     retain_on_delete: bool
     ignore_changes: tuple[str, ...]
+    depends_through: Mapping[str, frozenset[str]]
 
     @property
     def is_component(self) -> bool:
@@ -147,6 +149,10 @@ class _RecordingMonitor(mocks.MockMonitor):
                     protect=request.protect,
                     retain_on_delete=request.retainOnDelete,
                     ignore_changes=tuple(request.ignoreChanges),
+                    depends_through={
+                        name: frozenset(sources.urns)
+                        for name, sources in request.propertyDependencies.items()
+                    },
                 )
             )
         return response

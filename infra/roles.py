@@ -21,7 +21,13 @@ ROLE_IDS = {
 }
 
 Scope = Literal[
-    "host-storage", "table-licenses", "table-apikeys", "pepper", "webpubsub", "application-insights"
+    "host-storage",
+    "table-licenses",
+    "table-apikeys",
+    "pepper",
+    "pepper-previous",
+    "webpubsub",
+    "application-insights",
 ]
 
 
@@ -62,6 +68,12 @@ ASSIGNMENTS = (
     ),
     Assignment(
         "pepper", "Key Vault Secrets User", "pepper", "The platform resolves API_KEY_PEPPER as the app"
+    ),
+    Assignment(
+        "pepper-previous",
+        "Key Vault Secrets User",
+        "pepper-previous",
+        "As the pepper, while keys move from the previous one",
     ),
     Assignment(
         "webpubsub",

@@ -170,6 +170,7 @@ class Settings:
     cost_centre: str
     name_suffix: str
     api_key_pepper: str = field(repr=False)
+    api_key_pepper_previous: str = field(repr=False)
     storage_replication: str
     network: NetworkSettings
     compute: ComputeSettings
@@ -192,6 +193,7 @@ def read_settings(config: StackConfig) -> Settings:
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
         api_key_pepper=reader.secret("api_key_pepper"),
+        api_key_pepper_previous=reader.secret("api_key_pepper_previous", default=""),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
@@ -319,9 +321,12 @@ def _check_together(settings: Settings, reader: ConfigReader) -> None:
         reader.problem("webpubsub_sku Free_F1 has one unit")
     if settings.network.private and webpubsub.sku == "Free_F1":
         reader.problem("private_network needs webpubsub_sku Standard_S1 or Premium_P1")
-    pepper = settings.api_key_pepper
-    if pepper and len(pepper.encode()) < MIN_PEPPER_BYTES:
-        reader.problem(f"api_key_pepper must be at least {MIN_PEPPER_BYTES} bytes")
+    pepper, previous = settings.api_key_pepper, settings.api_key_pepper_previous
+    for key, value in (("api_key_pepper", pepper), ("api_key_pepper_previous", previous)):
+        if value and len(value.encode()) < MIN_PEPPER_BYTES:
+            reader.problem(f"{key} must be at least {MIN_PEPPER_BYTES} bytes")
+    if previous and previous == pepper:
+        reader.problem("api_key_pepper_previous is the pepper itself: remove it")
     _check_addresses(settings.network, reader)
 
 

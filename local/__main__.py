@@ -60,13 +60,17 @@ def calendars(arguments: Arguments) -> int:
 
 
 def test(arguments: Arguments) -> int:
-    """every test, after Azurite and the JavaScript clients are installed; arguments go to pytest"""
+    """every test, after Azurite, JavaScript clients and checkov are installed; arguments go to pytest"""
+    from local.tools import CHECKOV, POLICIES, ToolMissing, ensure_tool
+
     try:
+        ensure_tool("checkov", CHECKOV)
+        ensure_tool("policies", POLICIES)
         ensure_azurite()
         for lock in sorted((ROOT / "tests").glob("**/package-lock.json")):
             if "node_modules" not in lock.parts:
                 install_packages(lock.parent, lock.parent)
-    except NodeMissing as error:
+    except (NodeMissing, ToolMissing) as error:
         return _misused(str(error))
     return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
 

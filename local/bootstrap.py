@@ -1,8 +1,8 @@
 """Run the project's own Python: `python3 local/bootstrap.py ARGUMENTS...`.
 
-Finds or fetches Python 3.13, makes `.venv`, installs requirements-dev.txt into it, then becomes
-`.venv/bin/python ARGUMENTS...`. What is installed is stamped, so the next start costs milliseconds.
-Standard library alone, and any Python from 3.9 on can run it. `--clean` removes what it made.
+Finds or fetches Python 3.13, makes `.venv`, installs requirements-dev.txt and infra/requirements.txt into
+it, then becomes `.venv/bin/python ARGUMENTS...`. What is installed is stamped, so the next start costs
+milliseconds. Standard library alone, and any Python from 3.9 on can run it. `--clean` removes what it made.
 """
 
 import contextlib
@@ -25,6 +25,8 @@ VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed-requirements"
 SCRATCH = ROOT / ".local"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
+# A package of six thousand files, of which a run reads a few hundred: compiled on first use, not at once.
+INFRA_REQUIREMENTS = ROOT / "infra" / "requirements.txt"
 # Enough of an interpreter to make a virtual environment: some distributions split these off.
 _PROBE = "import sys, venv, ensurepip, ssl, zlib, ctypes; print('%d.%d' % sys.version_info[:2])"
 _PROBE_TIMEOUT_S = 20
@@ -114,7 +116,7 @@ def find_python() -> str:
 
 def _fingerprint() -> str:
     digest = hashlib.sha256(str(VENV).encode())
-    digest.update(REQUIREMENTS.read_bytes())
+    digest.update(REQUIREMENTS.read_bytes() + INFRA_REQUIREMENTS.read_bytes())
     return digest.hexdigest()
 
 
@@ -125,11 +127,11 @@ def is_installed() -> bool:
         return False
 
 
-def _install() -> None:
+def _install(requirements: Path, *options: str) -> None:
     """pip, with one line a package instead of its pages; everything it said where it fails."""
     pip = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     with subprocess.Popen(
-        [*pip, "--progress-bar", "off", "--requirement", str(REQUIREMENTS)],
+        [*pip, "--progress-bar", "off", *options, "--requirement", str(requirements)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -145,7 +147,7 @@ def _install() -> None:
             elif matched:
                 say(f"{matched.group(1)} {matched.group(2)}")
     if process.returncode:
-        sys.exit("".join(said[-40:]) + f"\nsetup: pip could not install {REQUIREMENTS.name}")
+        sys.exit("".join(said[-40:]) + f"\nsetup: pip could not install {requirements.name}")
 
 
 def _set_up() -> None:
@@ -158,8 +160,10 @@ def _set_up() -> None:
         say(f"making .venv with {python}")
         subprocess.run([python, "-m", "venv", str(VENV)], check=True)
     say(f"installing {REQUIREMENTS.name} into .venv")
-    _install()
-    sources = [str(ROOT / name) for name in ("functions", "shared", "local")]
+    _install(REQUIREMENTS)
+    say("installing infra/requirements.txt into .venv")
+    _install(INFRA_REQUIREMENTS, "--no-compile")
+    sources = [str(ROOT / name) for name in ("functions", "infra", "local", "shared")]
     subprocess.run([str(VENV_PYTHON), "-m", "compileall", "-q", *sources], check=False)
     STAMP.write_text(_fingerprint())
     say(f"ready after {time.monotonic() - started:.0f} s")

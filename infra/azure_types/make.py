@@ -1,8 +1,8 @@
 """Writes `schemas/*.json` anew: `python -m infra.azure_types.make`. Needs a package index, takes a minute.
 
 Run it when the program uses a type or an API version that has no schema: a test names it. Two kinds of
-package hold Azure's types. Microsoft's Azure MCP Server carries many of the Bicep types, which Azure publishes
-for templates. What it lacks comes from the azure-mgmt package of exactly the API version.
+package hold Azure's types. Microsoft's Azure MCP Server carries many of the Bicep types, which Azure
+publishes for templates. What it lacks comes from the azure-mgmt package of exactly the API version.
 """
 
 import argparse

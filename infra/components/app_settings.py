@@ -25,7 +25,10 @@ Values = dict[str, pulumi.Input[str]]
 
 @dataclass(frozen=True, slots=True)
 class AppValues:
-    """What the app is told of its surroundings; each becomes the setting of its name, in capitals."""
+    """What the app is told of its surroundings; each becomes the setting of its name, in capitals.
+
+    `api_key_pepper_previous` is None but during a rotation, and then there is no such setting.
+    """
 
     azure_client_id: pulumi.Input[str]
     database_url: pulumi.Input[str]
@@ -36,6 +39,7 @@ class AppValues:
     webpubsub_endpoint: pulumi.Input[str]
     webpubsub_hub: str
     api_key_pepper: pulumi.Input[str]
+    api_key_pepper_previous: pulumi.Input[str] | None
     log_level: str
     telemetry_sample_ratio: str
     applicationinsights_connection_string: pulumi.Input[str]
@@ -43,7 +47,9 @@ class AppValues:
 
 def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
     """Settings of the app itself, the same in every slot and plan."""
+    previous = values.api_key_pepper_previous
     return {
+        **({} if previous is None else {"API_KEY_PEPPER_PREVIOUS": previous}),
         "AZURE_CLIENT_ID": values.azure_client_id,
         "DATABASE_URL": values.database_url,
         "DATABASE_ROLE": values.database_role,

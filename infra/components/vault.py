@@ -1,4 +1,4 @@
-"""Key Vault: the pepper under which API keys are hashed. Losing it voids every key: it cannot be purged."""
+"""Key Vault: the peppers under which API keys are hashed. Losing one voids its keys: it cannot be purged."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,10 @@ from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept
 
 PEPPER = "api-key-pepper"
+PREVIOUS_PEPPER = "api-key-pepper-previous"
+# What the secret of the previous pepper holds while there is none. It is there all the same: the vault keeps
+# what is deleted, and would refuse to make it again at the next rotation.
+NO_PEPPER = "none"
 # The longest that Azure keeps what was deleted.
 SOFT_DELETE_DAYS = 90
 
@@ -19,6 +23,7 @@ class VaultArgs:
     private: bool
     tenant_id: pulumi.Output[str]
     api_key_pepper: pulumi.Output[str]
+    api_key_pepper_previous: pulumi.Output[str] | None
 
 
 class Vault(pulumi.ComponentResource):
@@ -26,7 +31,7 @@ class Vault(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: VaultArgs) -> None:
         super().__init__("signal-cloud:infra:Vault", name)
-        place = args.placement
+        place = self._place = args.placement
         self.name = place.names.key_vault
         vault = keyvault.Vault(
             "vault",
@@ -50,29 +55,37 @@ class Vault(pulumi.ComponentResource):
             ),
             opts=kept(self),
         )
-        # Written through Azure Resource Manager, which reaches the vault where its own address is closed.
-        secret = keyvault.Secret(
-            "pepper",
+        self.vault_id = vault.id
+        previous = args.api_key_pepper_previous
+        self.pepper_id = self._secret(PEPPER, vault, args.api_key_pepper).id
+        self.previous_pepper_id = self._secret(
+            PREVIOUS_PEPPER, vault, pulumi.Output.secret(NO_PEPPER) if previous is None else previous
+        ).id
+        self.pepper_reference = self._reference(PEPPER)
+        self.previous_pepper_reference = None if previous is None else self._reference(PREVIOUS_PEPPER)
+        self.register_outputs({"vault_id": self.vault_id})
+
+    def _secret(self, name: str, vault: keyvault.Vault, value: pulumi.Output[str]) -> keyvault.Secret:
+        """Written through Azure Resource Manager, which reaches the vault where its own address is closed."""
+        return keyvault.Secret(
+            name,
             keyvault.SecretArgs(
-                secret_name=PEPPER,
+                secret_name=name,
                 vault_name=vault.name,
-                resource_group_name=place.resource_group_name,
+                resource_group_name=self._place.resource_group_name,
                 properties=keyvault.SecretPropertiesArgs(
-                    value=args.api_key_pepper,
+                    value=value,
                     content_type="text/plain; secret under which API keys are hashed",
                     attributes=keyvault.SecretAttributesArgs(enabled=True),
                 ),
-                tags=place.tags,
+                tags=self._place.tags,
             ),
             opts=kept(self),
         )
-        self.vault_id = vault.id
-        self.secret_id = secret.id
-        # Without a version: a new one is taken up within a day, or at once by a restart.
-        self.pepper_reference = (
-            f"@Microsoft.KeyVault(SecretUri=https://{self.name}.vault.azure.net/secrets/{PEPPER})"
-        )
-        self.register_outputs({"vault_id": self.vault_id})
+
+    def _reference(self, secret: str) -> str:
+        """Without a version: a new one is taken up within a day, or at once by a restart."""
+        return f"@Microsoft.KeyVault(SecretUri=https://{self.name}.vault.azure.net/secrets/{secret})"
 
     def private_targets(self) -> tuple[PrivateTarget, ...]:
         return (PrivateTarget("vault", self.vault_id, "vault"),)

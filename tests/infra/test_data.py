@@ -159,7 +159,7 @@ def test_storage_takes_no_keys_and_old_tls(stack: Recording) -> None:
     ("variant", "data", "host"),
     [
         ("dev", "Standard_LRS", "Standard_LRS"),
-        ("prod", "Standard_ZRS", "Standard_ZRS"),
+        ("prod", "Standard_GZRS", "Standard_ZRS"),
         ("premium", "Standard_GZRS", "Standard_ZRS"),
     ],
 )

@@ -102,6 +102,21 @@ def test_a_secret_in_plain_text_is_refused_and_not_repeated() -> None:
     assert config.values["api_key_pepper"] not in text
 
 
+def test_the_previous_pepper_is_another_one_and_long_enough() -> None:
+    assert settings_of("prod").api_key_pepper_previous == ""
+    config = stack_from_files("prod")
+    secret = config.secret_keys | {"api_key_pepper_previous"}
+    for previous, expected in (
+        (config.values["api_key_pepper"], "the pepper itself"),
+        ("p" * 31, "32 bytes"),
+    ):
+        values = {**config.values, "api_key_pepper_previous": previous}
+        with pytest.raises(ConfigurationProblems, match=f"api_key_pepper_previous.*{expected}"):
+            read_settings(StackConfig("prod", values, secret))
+        with pytest.raises(ConfigurationProblems, match="api_key_pepper_previous lies in plain text"):
+            read_settings(StackConfig("prod", values))
+
+
 def test_a_short_pepper_is_refused_and_not_repeated() -> None:
     text = problems_of(api_key_pepper="short-sekrit")
     assert "api_key_pepper must be at least 32 bytes" in text

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from infra.components.network import ZONES
+from infra.config_reader import StackConfig
 from infra.naming import Names
 from infra.recording import Recording, Resource, record
-from infra.stack_config import STACKS
+from infra.settings import read_settings
+from infra.stack_config import STACKS, stack_from_files
 from tests.infra.recording import VARIANTS, recorded, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -152,13 +154,39 @@ def test_what_holds_data_is_protected_and_stays_in_azure(stack: Recording) -> No
 
 def test_the_pepper_is_a_secret_and_nowhere_else(stack: Recording) -> None:
     pepper = stack.settings.api_key_pepper
-    secret = stack.only("Microsoft.KeyVault/vaults/secrets")
-    assert secret.inputs["properties"]["value"] == pepper
-    assert secret.secrets == {"properties.value"}
+    assert_only_in_vault(stack, pepper, "api-key-pepper")
+    secrets = stack.of_type("Microsoft.KeyVault/vaults/secrets")
+    assert {own_name(each) for each in secrets} == {"api-key-pepper", "api-key-pepper-previous"}
+    assert all(each.secrets == {"properties.value"} for each in secrets)
+
+
+def assert_only_in_vault(stack: Recording, value: str, name: str) -> None:
     for resource in stack.resources:
-        if resource is not secret:
-            assert pepper not in json.dumps(resource.inputs), resource.name
-    assert pepper not in json.dumps(dict(stack.outputs))
+        if resource.type == "Microsoft.KeyVault/vaults/secrets" and resource.name == name:
+            assert resource.inputs["properties"]["value"] == value
+        else:
+            assert value not in json.dumps(resource.inputs), resource.name
+    assert value not in json.dumps(dict(stack.outputs))
+
+
+def test_while_the_pepper_rotates_the_previous_one_lies_in_the_vault_too() -> None:
+    former = "the-former-pepper-of-more-than-32-bytes"
+    config = stack_from_files("prod")
+    settings = read_settings(
+        StackConfig(
+            "prod",
+            {**config.values, "api_key_pepper_previous": former},
+            config.secret_keys | {"api_key_pepper_previous"},
+        )
+    )
+    stack = record(settings)
+    assert_only_in_vault(stack, former, "api-key-pepper-previous")
+    reference = f"https://{stack.outputs['key_vault']}.vault.azure.net/secrets/api-key-pepper-previous"
+    for site in (*stack.of_type("Microsoft.Web/sites"), *stack.of_type("Microsoft.Web/sites/slots")):
+        values = {each["name"]: each["value"] for each in site.inputs["siteConfig"]["appSettings"]}
+        assert values["API_KEY_PEPPER_PREVIOUS"] == f"@Microsoft.KeyVault(SecretUri={reference})"
+    before = {each.urn for each in recorded("prod").resources}
+    assert {each.urn for each in stack.resources} == before, "a rotation makes and deletes nothing"
 
 
 def test_no_input_and_no_output_holds_a_key(stack: Recording) -> None:

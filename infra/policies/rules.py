@@ -1,0 +1,295 @@
+"""The rules, as plain functions: each yields what a resource does that it may not. Standard library alone."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+# Developers reach this stack's services from their own machines, with Entra ID as the only way in.
+OPEN_STACKS = frozenset({"dev"})
+REQUIRED_TAGS = ("project", "stack", "owner", "cost-centre")
+# Near the exchanges in New York and Chicago, and the regions that Azure pairs with those.
+ALLOWED_REGIONS = frozenset(
+    {"eastus", "eastus2", "centralus", "northcentralus", "southcentralus", "westus", "westus3", "global"}
+)
+# Larger ones need a decision, so they need a change here.
+ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "cdn:Profile": frozenset({"Standard_AzureFrontDoor", "Premium_AzureFrontDoor"}),
+        "dbforpostgresql:Server": frozenset(
+            {
+                *("Standard_B1ms", "Standard_B2s", "Standard_B2ms"),
+                *(f"Standard_{family}{size}ds_v5" for family in "DE" for size in (2, 4, 8, 16)),
+                *(f"Standard_D{size}ads_v5" for size in (2, 4, 8, 16)),
+            }
+        ),
+        "redisenterprise:RedisEnterprise": frozenset(
+            {f"Balanced_B{size}" for size in (0, 1, 3, 5, 10, 20)}
+            | {f"MemoryOptimized_M{size}" for size in (10, 20)}
+        ),
+        "storage:StorageAccount": frozenset(
+            {"Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS", "Standard_RAGZRS"}
+        ),
+        "web:AppServicePlan": frozenset({"FC1", "P0v3", "P1v3", "P2v3", "P0v4", "P1v4", "P2v4"}),
+        "webpubsub:WebPubSub": frozenset({"Free_F1", "Standard_S1", "Premium_P1"}),
+    }
+)
+TAGGED = frozenset(
+    {
+        "applicationinsights:Component",
+        "applicationinsights:WebTest",
+        "applicationinsights:Workbook",
+        "cdn:AFDEndpoint",
+        "cdn:Profile",
+        "dbforpostgresql:Server",
+        "frontdoor:Policy",
+        "keyvault:Secret",
+        "keyvault:Vault",
+        "managedidentity:UserAssignedIdentity",
+        "monitor:ActionGroup",
+        "monitor:AutoscaleSetting",
+        "monitor:MetricAlert",
+        "monitor:ScheduledQueryRule",
+        "network:NetworkSecurityGroup",
+        "network:PrivateEndpoint",
+        "network:VirtualNetwork",
+        "operationalinsights:Workspace",
+        "privatedns:PrivateZone",
+        "privatedns:VirtualNetworkLink",
+        "redisenterprise:RedisEnterprise",
+        "resources:ResourceGroup",
+        "storage:StorageAccount",
+        "web:AppServicePlan",
+        "web:WebApp",
+        "web:WebAppSlot",
+        "webpubsub:WebPubSub",
+    }
+)
+HOLDS_DATA = frozenset(
+    {
+        "dbforpostgresql:Database",
+        "dbforpostgresql:Server",
+        "keyvault:Vault",
+        "operationalinsights:Workspace",
+        "resources:ResourceGroup",
+        "storage:Table",
+    }
+)
+# What has a diagnostic setting of its own; the workspace receives them, so it needs none.
+DIAGNOSED = frozenset(
+    {
+        "cdn:Profile",
+        "dbforpostgresql:Server",
+        "keyvault:Vault",
+        "network:NetworkSecurityGroup",
+        "network:VirtualNetwork",
+        "redisenterprise:RedisEnterprise",
+        "redisenterprise:Database",
+        "storage:StorageAccount",
+        "web:AppServicePlan",
+        "web:WebApp",
+        "web:WebAppSlot",
+        "webpubsub:WebPubSub",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A resource as a rule sees it: `token` without the provider, such as `web:WebApp`.
+
+    `depends_through` names the resources that each input was made of, by URN.
+    """
+
+    stack: str
+    token: str
+    name: str
+    urn: str
+    inputs: Mapping[str, Any]
+    protect: bool
+    depends_through: Mapping[str, frozenset[str]]
+
+    def at(self, path: str) -> Any:
+        """The input at a dotted path, None where there is none."""
+        value: Any = self.inputs
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        # Within the pack a list is a proxy that equals no list.
+        return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else value
+
+
+type Rule = Callable[[Subject], Iterator[str]]
+type StackRule = Callable[[Iterable[Subject]], Iterator[tuple[str, str]]]
+# What must hold: the path of an input, and the values it may have.
+type Demands = Mapping[str, Mapping[str, tuple[object, ...]]]
+
+
+def _unmet(subject: Subject, demands: Demands) -> Iterator[str]:
+    for path, allowed in demands.get(subject.token, {}).items():
+        value = subject.at(path)
+        if value not in allowed:
+            listed = " or ".join(str(item) for item in allowed)
+            yield f"{path} must be {listed}, not {value}"
+
+
+_OFF = ("Disabled",)
+_SECURE_SITE = {
+    "httpsOnly": (True,),
+    "siteConfig.minTlsVersion": ("1.2", "1.3"),
+    "siteConfig.scmMinTlsVersion": ("1.2", "1.3"),
+    "siteConfig.ftpsState": ("Disabled",),
+}
+_TLS: Demands = {
+    "cdn:Route": {"forwardingProtocol": ("HttpsOnly",), "supportedProtocols": (["Https"],)},
+    "redisenterprise:Database": {"clientProtocol": ("Encrypted",)},
+    "redisenterprise:RedisEnterprise": {"minimumTlsVersion": ("1.2", "1.3")},
+    "storage:StorageAccount": {
+        "enableHttpsTrafficOnly": (True,),
+        "minimumTlsVersion": ("TLS1_2", "TLS1_3"),
+    },
+    "web:WebApp": _SECURE_SITE,
+    "web:WebAppSlot": _SECURE_SITE,
+}
+_NO_KEYS: Demands = {
+    "applicationinsights:Component": {"disableLocalAuth": (True,)},
+    "dbforpostgresql:Server": {
+        "authConfig.passwordAuth": _OFF,
+        "authConfig.activeDirectoryAuth": ("Enabled",),
+    },
+    "keyvault:Vault": {"properties.enableRbacAuthorization": (True,)},
+    "operationalinsights:Workspace": {"features.disableLocalAuth": (True,)},
+    "redisenterprise:Database": {"accessKeysAuthentication": _OFF},
+    "storage:StorageAccount": {"allowSharedKeyAccess": (False,), "isLocalUserEnabled": (False,)},
+    "web:WebAppFtpAllowed": {"allow": (False,)},
+    "web:WebAppFtpAllowedSlot": {"allow": (False,)},
+    "web:WebAppScmAllowed": {"allow": (False,)},
+    "web:WebAppScmAllowedSlot": {"allow": (False,)},
+    "webpubsub:WebPubSub": {"disableLocalAuth": (True,), "disableAadAuth": (False, None)},
+}
+_NEVER_ANONYMOUS: Demands = {
+    "storage:BlobContainer": {"publicAccess": ("None", None)},
+    "storage:StorageAccount": {"allowBlobPublicAccess": (False,)},
+}
+_PRIVATE: Demands = {
+    "dbforpostgresql:Server": {"network.publicNetworkAccess": _OFF},
+    "keyvault:Vault": {
+        "properties.publicNetworkAccess": _OFF,
+        "properties.networkAcls.defaultAction": ("Deny",),
+    },
+    "redisenterprise:RedisEnterprise": {"publicNetworkAccess": _OFF},
+    "storage:StorageAccount": {"publicNetworkAccess": _OFF, "networkRuleSet.defaultAction": ("Deny",)},
+}
+# A server's parameter comes as a resource of its own; `off` would let clients talk in the clear.
+_SECURE_PARAMETERS = {
+    "require_secure_transport": ("on",),
+    "ssl_min_protocol_version": ("TLSv1.2", "TLSv1.3"),
+}
+
+
+def tags_are_complete(subject: Subject) -> Iterator[str]:
+    """Every resource that takes tags says whose it is and who pays."""
+    if subject.token in TAGGED:
+        tags = subject.at("tags") or {}
+        for tag in REQUIRED_TAGS:
+            if not tags.get(tag):
+                yield f"tag {tag} is missing"
+        if tags.get("stack", subject.stack) != subject.stack:
+            yield f"tag stack is {tags['stack']}, in stack {subject.stack}"
+
+
+def region_is_allowed(subject: Subject) -> Iterator[str]:
+    """Data stays in the regions that were agreed on."""
+    location = subject.at("location")
+    if location is not None and str(location).replace(" ", "").lower() not in ALLOWED_REGIONS:
+        yield f"region {location} is not allowed"
+
+
+def sku_is_allowed(subject: Subject) -> Iterator[str]:
+    """No size is bought by a slip."""
+    allowed = ALLOWED_SKUS.get(subject.token)
+    sku = subject.at("sku.name")
+    if allowed is not None and sku not in allowed:
+        yield f"SKU {sku} is not allowed"
+
+
+def transport_is_encrypted(subject: Subject) -> Iterator[str]:
+    """TLS 1.2 or newer on every way in, and no FTP."""
+    yield from _unmet(subject, _TLS)
+    if subject.token == "dbforpostgresql:Configuration":  # noqa: S105 - a type
+        allowed = _SECURE_PARAMETERS.get(str(subject.at("configurationName")))
+        if allowed and subject.at("value") not in allowed:
+            name, value = subject.at("configurationName"), subject.at("value")
+            yield f"{name} must be {' or '.join(allowed)}, not {value}"
+
+
+def no_shared_keys(subject: Subject) -> Iterator[str]:
+    """Entra ID is the only way in: no account keys, no passwords, no publishing credentials."""
+    yield from _unmet(subject, _NO_KEYS)
+
+
+def no_public_data_plane(subject: Subject) -> Iterator[str]:
+    """Nothing is readable without a credential; outside OPEN_STACKS the front alone answers the internet."""
+    yield from _unmet(subject, _NEVER_ANONYMOUS)
+    if subject.stack in OPEN_STACKS:
+        return
+    yield from _unmet(subject, _PRIVATE)
+    if subject.token == "dbforpostgresql:FirewallRule":  # noqa: S105 - a type
+        yield "a firewall rule opens Postgres to public addresses"
+    if subject.token == "webpubsub:WebPubSub":  # noqa: S105 - a type
+        # Bots connect from anywhere; everything else that the service offers stays inside.
+        open_to_all = _publicly_allowed(subject)
+        if open_to_all - {"ClientConnection"}:
+            yield f"the internet may reach {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
+    if subject.token in {"web:WebApp", "web:WebAppSlot"} and _answers_everyone(subject):
+        yield "the app answers everyone, not its Front Door alone"
+
+
+_REQUESTS = frozenset({"ClientConnection", "RESTAPI", "ServerConnection", "Trace"})
+
+
+def _publicly_allowed(subject: Subject) -> frozenset[str]:
+    if subject.at("publicNetworkAccess") == "Disabled":
+        return frozenset()
+    network = subject.at("networkACLs.publicNetwork") or {}
+    if subject.at("networkACLs.defaultAction") == "Deny":
+        return frozenset(network.get("allow") or ())
+    return _REQUESTS - frozenset(network.get("deny") or ())
+
+
+def _answers_everyone(subject: Subject) -> bool:
+    return (
+        subject.at("publicNetworkAccess") != "Disabled"
+        and subject.at("siteConfig.ipSecurityRestrictionsDefaultAction") != "Deny"
+    )
+
+
+def data_is_protected(subject: Subject) -> Iterator[str]:
+    """What holds data cannot be deleted by an update."""
+    if subject.token in HOLDS_DATA and not subject.protect:
+        yield "holds data and is not protected"
+
+
+def diagnostics_everywhere(subjects: Iterable[Subject]) -> Iterator[tuple[str, str]]:
+    """Every service sends its logs and metrics to the workspace: yields URN and text."""
+    everything = list(subjects)
+    diagnosed: set[str] = set()
+    for subject in everything:
+        if subject.token == "monitor:DiagnosticSetting" and subject.at("workspaceId"):  # noqa: S105 - a type
+            diagnosed |= subject.depends_through.get("resourceUri", frozenset())
+    for subject in everything:
+        if subject.token in DIAGNOSED and subject.urn not in diagnosed:
+            yield subject.urn, f"{subject.name} has no diagnostic setting"
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "tags": tags_are_complete,
+        "regions": region_is_allowed,
+        "skus": sku_is_allowed,
+        "tls": transport_is_encrypted,
+        "no-shared-keys": no_shared_keys,
+        "no-public-data-plane": no_public_data_plane,
+        "protected-data": data_is_protected,
+    }
+)
+STACK_RULES: Mapping[str, StackRule] = MappingProxyType({"diagnostics": diagnostics_everywhere})
