@@ -18,7 +18,7 @@ from shared.domain.bars import FeedState
 from shared.domain.feeds import FeedHealth, feed_states, market_now
 from shared.domain.strategies import all_strategies
 from shared.services.counters import Counters
-from shared.settings import Settings, current_settings
+from shared.settings import Settings, current_settings, pepper_bytes
 from shared.version import VERSION
 
 # The relay runs every few seconds: what is older than this is not just waiting for its turn.
@@ -26,6 +26,8 @@ MAX_OUTBOX_AGE_S = 30.0
 MIN_CALENDAR_DAYS = 60
 
 if TYPE_CHECKING:
+    from shared.adapters.identity import Tokens
+    from shared.adapters.key_vault import VaultSecret
     from shared.adapters.postgres import (
         BarStore,
         Database,
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
         TradeStore,
         Upkeep,
     )
+    from shared.adapters.postgres.database import Password
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
@@ -73,6 +76,43 @@ class Container:
         symbols = (symbol for strategy in all_strategies().values() for symbol in strategy.symbols)
         return tuple(dict.fromkeys(symbols))
 
+    # Identity: Entra ID where AZURE_CLIENT_ID is set, else nothing of it is loaded
+
+    @cached_property
+    def tokens(self) -> "Tokens | None":
+        if not self.settings.azure_client_id:
+            return None
+        from shared.adapters.identity import Tokens, credential
+
+        return Tokens(credential(self.settings.azure_client_id if self.settings.managed_identity else None))
+
+    @property
+    def database_password(self) -> "Password | None":
+        """What logs new connections to Postgres in, where the URL does not."""
+        if self.tokens is None:
+            return None
+        from shared.adapters.identity import POSTGRES_SCOPE
+
+        return partial(self.tokens.password, POSTGRES_SCOPE)
+
+    @cached_property
+    def vault_pepper(self) -> "VaultSecret | None":
+        if self.settings.pepper_reference is None or self.tokens is None:
+            return None
+        from shared.adapters.key_vault import VaultSecret
+
+        return VaultSecret("API_KEY_PEPPER", self.settings.pepper_reference, self.tokens)
+
+    def _pepper(self) -> bytes:
+        """Raises Unavailable until Key Vault has told it, and ConfigurationError where that refuses."""
+        vault = self.vault_pepper
+        return pepper_bytes(self.settings.api_key_pepper if vault is None else vault.current())
+
+    async def prepare(self) -> None:
+        """Waits for what a first request would find missing; for tools, which have no second try."""
+        if self.vault_pepper is not None:
+            pepper_bytes(await self.vault_pepper.fetch())
+
     # Adapters
 
     @cached_property
@@ -81,26 +121,37 @@ class Container:
 
         settings = self.settings
         return Database(
-            settings.database_url, role=settings.database_role, pool_size=settings.database_pool_size
+            settings.database_url,
+            role=settings.database_role,
+            pool_size=settings.database_pool_size,
+            password=self.database_password,
         )
 
     @cached_property
     def redis(self) -> "RedisStore":
-        from shared.adapters.redis import RedisStore
+        if self.tokens is None:
+            from shared.adapters.redis import RedisStore
 
-        return RedisStore(self.settings.redis_url)
+            return RedisStore(self.settings.redis_url)
+        from shared.adapters.identity import REDIS_SCOPE
+        from shared.adapters.redis.entra import EntraRedisStore
+
+        return EntraRedisStore(self.settings.redis_url, self.tokens, REDIS_SCOPE)
 
     @cached_property
     def tables(self) -> "LicenseTables":
         from shared.adapters.tables import LicenseTables
 
-        return LicenseTables(self.settings.tables_connection_string)
+        settings = self.settings
+        return LicenseTables(settings.tables_endpoint or settings.tables_connection_string, self.tokens)
 
     @cached_property
     def hub(self) -> "WebPubSubHub":
         from shared.adapters.web_pubsub import WebPubSubHub
 
-        return WebPubSubHub(self.settings.webpubsub_connection_string, self.settings.webpubsub_hub)
+        settings = self.settings
+        address = settings.webpubsub_endpoint or settings.webpubsub_connection_string
+        return WebPubSubHub(address, settings.webpubsub_hub, self.tokens)
 
     @cached_property
     def sessions(self) -> "Sessions":
@@ -154,8 +205,7 @@ class Container:
     def access(self) -> "AccessService":
         from shared.services.access import AccessService
 
-        pepper = self.settings.api_key_pepper.encode()
-        return AccessService(pepper=pepper, cache=self.redis, keys=self.tables, now=self.now)
+        return AccessService(pepper=self._pepper(), cache=self.redis, keys=self.tables, now=self.now)
 
     @cached_property
     def licenses(self) -> "LicenseService":
@@ -173,14 +223,14 @@ class Container:
             connections=self.realtime,
             audit=Audit(self.database),
             actor=actor,
-            pepper=self.settings.api_key_pepper.encode(),
+            pepper=self._pepper(),
             now=self.now,
         )
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, as the platform never tells a stop."""
-        for name in ("database", "redis", "tables", "hub"):
-            if name in self.__dict__:
+        for name in ("database", "redis", "tables", "hub", "vault_pepper", "tokens"):
+            if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
     @cached_property
@@ -284,7 +334,7 @@ class Container:
         from shared.services.health import Finding
 
         await self.database.ping()
-        missing = await pending_migrations(self.settings.database_url)
+        missing = await pending_migrations(self.settings.database_url, self.database_password)
         return Finding("fail", f"migrations missing: {', '.join(missing)}") if missing else None
 
     async def _ask_cache(self) -> None:

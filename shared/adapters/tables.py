@@ -20,6 +20,7 @@ from shared.domain.licenses import ApiKey, License, is_license_id, shard_of_lice
 from shared.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
     from azure.data.tables.aio import TableClient, TableServiceClient
 
 CONNECT_TIMEOUT_S = 1.5
@@ -43,8 +44,10 @@ class LicenseTables:
     Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
     """
 
-    def __init__(self, connection_string: str) -> None:
-        self._connection_string = connection_string
+    def __init__(self, address: str, credential: "AsyncTokenCredential | None" = None) -> None:
+        """`address` is the endpoint where there is a credential, else a connection string."""
+        self._address = address
+        self._credential = credential
         self._service: TableServiceClient | None = None
 
     async def get_license(self, license_id: str) -> License | None:
@@ -118,13 +121,16 @@ class LicenseTables:
         if self._service is None:
             from azure.data.tables.aio import TableServiceClient
 
-            self._service = TableServiceClient.from_connection_string(
-                self._connection_string,
-                connection_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retry_total=RETRIES,
-                retry_backoff_factor=RETRY_BACKOFF_S,
-            )
+            options: dict[str, Any] = {
+                "connection_timeout": CONNECT_TIMEOUT_S,
+                "read_timeout": READ_TIMEOUT_S,
+                "retry_total": RETRIES,
+                "retry_backoff_factor": RETRY_BACKOFF_S,
+            }
+            if self._credential is None:
+                self._service = TableServiceClient.from_connection_string(self._address, **options)
+            else:
+                self._service = TableServiceClient(self._address, credential=self._credential, **options)
         return self._service
 
     async def _get(self, table: str, shard: str, row: str) -> Mapping[str, Any] | None:
