@@ -91,7 +91,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""
     reader = _Reader(environment)
     client_id = _client_id(reader)
-    reference, pepper = _pepper(reader, client_id)
+    reference, pepper = _pepper(reader, "API_KEY_PEPPER", client_id)
     settings = Settings(
         database_url=_database_url(reader) if client_id else reader.text("DATABASE_URL"),
         database_role=reader.text("DATABASE_ROLE", "signal_functions"),
@@ -162,23 +162,23 @@ def _database_url(reader: _Reader) -> str:
     return value
 
 
-def _pepper(reader: _Reader, client_id: str) -> tuple[SecretReference | None, str]:
-    """API_KEY_PEPPER, or where Key Vault keeps it; a reference is never taken for the pepper itself."""
-    value = reader.environment.get("API_KEY_PEPPER", "").strip()
+def _pepper(reader: _Reader, name: str, client_id: str) -> tuple[SecretReference | None, str]:
+    """A pepper, or where Key Vault keeps it; a reference is never taken for the pepper itself."""
+    value = reader.environment.get(name, "").strip()
     if not is_reference(value):
-        value = reader.text("API_KEY_PEPPER")
+        value = reader.text(name)
         if value and len(value.encode()) < MIN_PEPPER_BYTES:
-            reader.problems.append(f"API_KEY_PEPPER must be at least {MIN_PEPPER_BYTES} bytes")
+            reader.problems.append(f"{name} must be at least {MIN_PEPPER_BYTES} bytes")
         return None, value
     if not client_id:
         reader.problems.append(
-            "API_KEY_PEPPER is a Key Vault reference that the platform did not resolve, "
+            f"{name} is a Key Vault reference that the platform did not resolve, "
             "and without AZURE_CLIENT_ID it cannot be fetched"
         )
     try:
         return parse_reference(value), ""
     except ValueError:
-        reader.problems.append("API_KEY_PEPPER is a Key Vault reference of no known form")
+        reader.problems.append(f"{name} is a Key Vault reference of no known form")
         return None, ""
 
 
