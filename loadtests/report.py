@@ -102,7 +102,6 @@ def _proofs(figures: Figures) -> Iterator[str]:
 
 def _method(figures: Figures) -> Iterator[str]:
     names = (
-        "granian",
         "uvloop",
         "redis",
         "hiredis",

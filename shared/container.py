@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -372,7 +372,11 @@ _containers: WeakKeyDictionary[asyncio.AbstractEventLoop, Container] = WeakKeyDi
 
 def container() -> Container:
     """The running loop's container, made on first use; raises ConfigurationError for bad settings."""
-    loop = asyncio.get_running_loop()
+    return _container_of(asyncio.get_running_loop())
+
+
+@lru_cache(1)  # in front of the weak dictionary: every request asks, nearly always of the same loop
+def _container_of(loop: asyncio.AbstractEventLoop) -> Container:
     made = _containers.get(loop)
     if made is None:
         made = _containers[loop] = Container(current_settings())

@@ -100,7 +100,7 @@ def _announce(index: Index, options: argparse.Namespace) -> None:
 
 async def _work(options: argparse.Namespace, configuration: HostConfiguration) -> int:
     """A worker's life; the app is imported inside the running loop, as the platform's worker does."""
-    from local.host.http import HttpApp, serve, write_line
+    from local.host.http import serve
     from local.host.invoking import thread_pool
     from local.host.timers import run_timers
 
@@ -110,8 +110,7 @@ async def _work(options: argparse.Namespace, configuration: HostConfiguration) -
     pool = thread_pool()
     if options.command == "timers":
         return await run_timers(index.timers, configuration.function_timeout, pool)
-    app = HttpApp(index.router, pool, write_line if options.access_log else None)
-    await serve(app, options.host, options.port)
+    await serve(index.router, pool, (options.host, options.port), access_log=options.access_log)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The HTTP side: an RSGI application that turns requests into invocations.
+"""The HTTP side: turns requests into invocations, and what functions return into answers.
 
 Requests look as the platform's worker makes them: header names in lower case, values of a repeated
 header or query key joined by commas, empty query values left out, the body as bytes. Of repeated
@@ -13,23 +13,19 @@ import os
 import re
 import resource
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import azure.functions as func
 from azure.functions.http import HttpRequest  # the class that the worker makes, not its public base
 
 from local.host.context import InvocationContext, InvocationTrace
+from local.host.http1 import Answer, Request, Server
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
 from local.host.routing import Router
-
-if TYPE_CHECKING:
-    from granian._granian import RSGIHTTPProtocol as HTTPProtocol  # granian.rsgi hides its alias from mypy
-    from granian.rsgi import Scope
 
 logger = logging.getLogger("local.host.http")
 
@@ -50,7 +46,6 @@ PLATFORM_HEADER_PREFIXES = (
 PLATFORM_HEADERS = frozenset({"client-ip", "disguised-host", "was-default-hostname"})
 # The server frames the answer; a function's own framing headers could only contradict it.
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
-_BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 _PLAIN_PATH = re.compile(r"[\w/.~-]*", re.ASCII)  # needs no encoding
 _PROBLEM_TOO_LARGE = (
@@ -58,61 +53,38 @@ _PROBLEM_TOO_LARGE = (
     b'"detail":"The request body is over 104857600 bytes."}'
 )
 
-# Granian counts idle connections too; a fleet of bots keeps one or more open each.
-_MOST_CONNECTIONS = 65_536
-
-type Answer = tuple[int, list[tuple[str, str]], bytes]
 _NOT_FOUND: Answer = (404, [], b"")
 _FAILED: Answer = (500, [], b"")
 _TOO_LARGE: Answer = (413, [("content-type", "application/problem+json")], _PROBLEM_TOO_LARGE)
 
+LOG_FLUSH_S = 0.05
+# What fits into a pipe in one piece (PIPE_BUF), so that lines of several workers never mix.
+_LOG_BYTES = 4_096
+
 
 class HttpApp:
-    """One worker's RSGI application; `access_log` gets one finished line a request, or is None."""
+    """One worker's functions behind the router."""
 
-    def __init__(
-        self,
-        router: Router[UserFunction],
-        pool: ThreadPoolExecutor,
-        access_log: Callable[[str], None] | None,
-        max_body_bytes: int = MAX_BODY_BYTES,
-    ) -> None:
+    def __init__(self, router: Router[UserFunction], pool: ThreadPoolExecutor, address: str) -> None:
+        """`address` stands in the URL of a request without a Host header."""
         self._router = router
         self._pool = pool
-        self._access_log = access_log
-        self._max_body_bytes = max_body_bytes
+        self._address = address
 
-    async def __rsgi__(self, scope: "Scope", protocol: "HTTPProtocol") -> None:
-        """The entry point that granian calls for each request."""
-        started = time.perf_counter()
-        status, headers, body = await self._answer(scope, protocol)
-        if body and status not in _BODILESS:
-            protocol.response_bytes(status, headers, body)
-        else:
-            protocol.response_empty(status, headers)
-        if self._access_log is not None:
-            elapsed_ms = (time.perf_counter() - started) * 1_000
-            self._access_log(access_line(scope.method, scope.path, (status, headers, body), elapsed_ms))
-
-    async def _answer(self, scope: "Scope", protocol: "HTTPProtocol") -> Answer:
-        method, path = scope.method, scope.path
-        found = self._router.find(method, path)
+    async def __call__(self, received: Request) -> Answer:
+        found = self._router.find(received.method, received.path)
         if found is None:
             return _NOT_FOUND
         function, route_params = found
-        headers = request_headers(scope.headers.items())
-        body = await self._read_body(headers, protocol)
-        if body is None:
-            return _TOO_LARGE
-        query = scope.query_string
+        headers, query = received.headers, received.query
         request = HttpRequest(
-            method,
-            request_url(scope.scheme, headers.get("host", scope.server), path, query),
+            received.method,
+            request_url("http", headers.get("host", self._address), received.path, query),
             headers=headers,
             params=query_params(query) if query else {},
             route_params=route_params,
             body_type="bytes",
-            body=body,
+            body=received.body,
         )
         context = None
         if function.wants_context:
@@ -121,38 +93,15 @@ class HttpApp:
         try:
             return encode_answer(await invoke(function, request, context, self._pool))
         except Exception:  # the platform turns whatever a function raises into an empty 500
-            logger.exception("Function %s failed: %s %s", function.name, method, _encoded(path))
+            logger.exception(
+                "Function %s failed: %s %s", function.name, received.method, _encoded(received.path)
+            )
             return _FAILED
 
-    async def _read_body(self, headers: dict[str, str], protocol: "HTTPProtocol") -> bytes | None:
-        """The whole body; None when it is over the bound, which a chunked one shows only on the way."""
-        length = headers.get("content-length")
-        if length is not None:
-            if int(length) > self._max_body_bytes:
-                return None
-            # Reading wakes another thread, so nothing is asked for where nothing is.
-            return await protocol() if length != "0" else b""
-        if "transfer-encoding" not in headers:
-            return b""
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in protocol:
-            size += len(chunk)
-            if size > self._max_body_bytes:
-                return None
-            chunks.append(chunk)
-        return b"".join(chunks)
 
-
-def request_headers(items: list[tuple[str, str]]) -> dict[str, str]:
-    """Headers as functions see them: platform headers dropped, repeated ones joined by a comma."""
-    headers: dict[str, str] = {}
-    for name, value in items:
-        if name in headers:
-            headers[name] = f"{headers[name]},{value}"
-        elif name not in PLATFORM_HEADERS and not name.startswith(PLATFORM_HEADER_PREFIXES):
-            headers[name] = value
-    return headers
+def is_platform_header(name: str) -> bool:
+    """Whether the platform alone may set the header `name`, in lower case."""
+    return name in PLATFORM_HEADERS or name.startswith(PLATFORM_HEADER_PREFIXES)
 
 
 def request_url(scheme: str, host: str, path: str, query: str) -> str:
@@ -179,7 +128,7 @@ def encode_answer(result: Any) -> Answer:
         raise TypeError(f"an HTTP function must return HttpResponse or str, not {type(result).__name__}")
     headers: dict[str, str] = {}
     cookies: list[tuple[str, str]] = []
-    for name, value in result.headers:
+    for name, value in result.headers.items():
         key = name.lower()
         if key == "set-cookie":
             cookies.append((key, value))
@@ -193,23 +142,59 @@ def encode_answer(result: Any) -> Answer:
     return result.status_code, [*headers.items(), *cookies], result.get_body()
 
 
+@lru_cache(1_024)
 def _encoded(path: str) -> str:
     return path if _PLAIN_PATH.fullmatch(path) else quote(path, safe=_PATH_SAFE)
 
 
-def access_line(method: str, path: str, answer: Answer, elapsed_ms: float) -> str:
-    """One line: time, method, path (no query: it may hold secrets), status, ms, body bytes, request id."""
-    status, headers, body = answer
-    request_id = next((value for name, value in headers if name == "x-request-id"), "-")
-    now = time.time()
-    stamp = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1_000):03d}Z"
-    return f"{stamp} {method} {_encoded(path)} {status} {elapsed_ms:.1f}ms {len(body)}B {request_id}"
+class AccessLog:
+    """One line a request on standard output, written LOG_FLUSH_S late at most.
 
+    Time, method, path (no query: it may hold secrets), status, ms, body bytes, request id.
+    """
 
-def write_line(line: str) -> None:
-    """One write to standard output, so that lines of several workers never mix."""
-    with contextlib.suppress(OSError):  # a reader that went away must not fail requests
-        os.write(1, f"{line}\n".encode())
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lines: list[str] = []
+        self._size = 0
+        self._second = 0
+        self._stamp = ""
+        self._flush_due = False
+
+    def add(self, method: str, path: str, answer: Answer, elapsed_s: float) -> None:
+        status, headers, body = answer
+        request_id = "-"
+        for name, value in headers:
+            if name == "x-request-id":
+                request_id = value
+                break
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        line = (
+            f"{self._stamp}.{int((now - second) * 1_000):03d}Z {method} {_encoded(path)} {status}"
+            f" {elapsed_s * 1_000:.1f}ms {len(body)}B {request_id}\n"
+        )
+        if self._size + len(line) > _LOG_BYTES:
+            self.flush()
+        self._lines.append(line)
+        self._size += len(line)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_later(LOG_FLUSH_S, self._flush_when_due)
+
+    def flush(self) -> None:
+        if self._lines:
+            text = "".join(self._lines)
+            self._lines, self._size = [], 0
+            with contextlib.suppress(OSError):  # a reader that went away must not fail requests
+                os.write(1, text.encode())
+
+    def _flush_when_due(self) -> None:
+        self._flush_due = False
+        self.flush()
 
 
 def _allow_open_files() -> None:
@@ -218,27 +203,28 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def serve(app: HttpApp, host: str, port: int) -> None:
+async def serve(
+    router: Router[UserFunction], pool: ThreadPoolExecutor, address: tuple[str, int], *, access_log: bool
+) -> None:
     """Serves until SIGTERM or SIGINT, or until standard input closes; answers what is in flight first.
 
-    `host` is an address. Each worker listens on a socket of its own that shares the port.
+    Each worker listens on a socket of its own that shares the port of `address`.
     """
-    from granian.constants import HTTPModes, Interfaces
-    from granian.server.embed import Server
-
     from local.host.supervisor import on_stop_request
 
     _allow_open_files()
+    loop = asyncio.get_running_loop()
+    host, port = address
+    stop = asyncio.Event()
+    on_stop_request(loop, stop.set)
+    log = AccessLog(loop) if access_log else None
     server = Server(
-        app,
-        address=host,
-        port=port,
-        interface=Interfaces.RSGI,
-        http=HTTPModes.http1,
-        websockets=False,
-        backlog=4_096,
-        backpressure=_MOST_CONNECTIONS,
-        log_enabled=False,
+        HttpApp(router, pool, f"{host}:{port}"),
+        max_body_bytes=MAX_BODY_BYTES,
+        too_large=_TOO_LARGE,
+        dropped=is_platform_header,
+        log=log.add if log else None,
     )
-    on_stop_request(asyncio.get_running_loop(), server.stop)
-    await server.serve()
+    await server.serve(host, port, stop)
+    if log:
+        log.flush()

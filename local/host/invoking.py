@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,14 +28,16 @@ def _call_in_thread(function: UserFunction, arguments: Mapping[str, Any], contex
         storage.invocation_id = None
 
 
-async def invoke(
+def invoke(
     function: UserFunction, trigger: Any, context: InvocationContext | None, pool: ThreadPoolExecutor
-) -> Any:
-    """What the function returns; `context` may be None where neither it nor a thread needs one."""
+) -> Awaitable[Any]:
+    """Begins the function; awaited, what it returns. `context` may be None where neither it nor a thread
+    needs one."""
     arguments = {function.trigger_parameter: trigger}
     if function.wants_context:
         arguments["context"] = context
     if function.is_async:
-        return await function.call(**arguments)
+        called: Awaitable[Any] = function.call(**arguments)
+        return called
     used = context or InvocationContext(function.name, function.directory)
-    return await asyncio.get_running_loop().run_in_executor(pool, _call_in_thread, function, arguments, used)
+    return asyncio.get_running_loop().run_in_executor(pool, _call_in_thread, function, arguments, used)

@@ -37,18 +37,18 @@ class RateLimitReached(RateLimited):
         self.rate = rate
 
 
-def rate_headers(rate: RateState) -> dict[str, str]:
-    """The fields of draft-ietf-httpapi-ratelimit-headers.
+def rate_fields(rate: RateState) -> tuple[str, str]:
+    """The values of `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers has them.
 
     `RateLimit`: r requests may be sent now, and the quota next grows in t seconds; t is rounded up, so
     that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds. The microsecond by
     which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
     window_s = math.ceil(rate.window_s)
-    return {
-        "RateLimit": f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}',
-        "RateLimit-Policy": f'"{POLICY_NAME}";q={rate.limit};w={window_s}',
-    }
+    return (
+        f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}',
+        f'"{POLICY_NAME}";q={rate.limit};w={window_s}',
+    )
 
 
 def retry_after_s(reset_s: float) -> int:

@@ -38,6 +38,8 @@ MAX_KNOWN = 10_000
 # makes keys up: how many lookups of never seen keys run at once is bounded, those of known keys are not.
 UNKNOWN_FOR_S = 5.0
 MAX_UNKNOWN = 10_000
+# Authorization headers of keys in use, so that a bot's key is parsed and hashed once and not every time.
+MAX_PRESENTED = 10_000
 MAX_STRANGER_LOOKUPS = 32
 STRANGER_WAIT_S = 3.0
 
@@ -118,6 +120,7 @@ class AccessService:
         self._keys = keys
         self._now = now
         self._known: dict[str, _Known] = {}
+        self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
         # Lock tokens need only differ: one random part a process, and a count.
         self._token_base = secrets.token_hex(8)
         self._tokens = itertools.count()
@@ -135,10 +138,11 @@ class AccessService:
 
         Raises Unauthenticated, Forbidden, RateLimitReached, and Unavailable("key_store_unavailable").
         """
-        key = parse_key(_bearer(authorization))
-        key_hash = hash_key(key.text, self._pepper)
+        presented = self._presented.get(authorization or "")
+        key, key_hash = presented or self._parsed(authorization)
         now = self._now()
-        self._refuse_if_unknown(key_hash, now)
+        if self._unknown:
+            self._refuse_if_unknown(key_hash, now)
         token = f"{self._token_base}.{next(self._tokens)}" if confidence_key is not None else None
         try:
             admission = await self._cache.admit(key_hash, confidence_key, token)
@@ -153,6 +157,8 @@ class AccessService:
             # Redis did not keep the record, or Table Storage is away and it was never put there.
             return self._admit_unlimited(loaded, scope, now)
         grant = self._grant_of(key_hash, admission.record, now)
+        if presented is None and authorization:
+            self._keep_presented(authorization, key, key_hash)
         rate = RateState(admission.limit, admission.remaining, admission.reset_s, self._cache.window_s)
         admitted = Admitted(
             grant=grant,
@@ -173,6 +179,16 @@ class AccessService:
                 return self._admit_unlimited(grant, scope, now)
             raise RateLimitReached(rate)
         return admitted
+
+    def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
+        key = parse_key(_bearer(authorization))
+        return key, hash_key(key.text, self._pepper)
+
+    def _keep_presented(self, authorization: str, key: ParsedKey, key_hash: str) -> None:
+        """Remembers the header of a key that somebody issued; made-up ones could only push those out."""
+        if len(self._presented) >= MAX_PRESENTED:
+            del self._presented[next(iter(self._presented))]
+        self._presented[authorization] = (key, key_hash)
 
     async def release(self, admitted: Admitted) -> None:
         """Gives back the lock of a request that will not compute its confidence; others need not wait."""

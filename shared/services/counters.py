@@ -25,22 +25,25 @@ class Counters:
 
     def __init__(self, store: CounterStore) -> None:
         self._store = store
-        self._counts: Counter[str] = Counter()
+        self._counts: dict[str, int] = {}
         self._flush: asyncio.Task[None] | None = None
 
     def add(self, name: str, count: int = 1) -> None:
-        self._counts[name] += count
-        if self._flush is None or self._flush.done():
+        self._counts[name] = self._counts.get(name, 0) + count
+        if self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._flush_later())
 
     async def totals(self) -> dict[str, int]:
         """The sums over all processes, and this one's unflushed counts; raises Unavailable."""
-        return dict(Counter(await self._store.counts()) + self._counts)
+        return dict(Counter(await self._store.counts()) + Counter(self._counts))
 
     async def _flush_later(self) -> None:
-        await asyncio.sleep(FLUSH_AFTER_S)
-        counts, self._counts = self._counts, Counter()
         try:
-            await self._store.add_counts(dict(counts))
-        except Unavailable:
-            self._counts.update(counts)
+            await asyncio.sleep(FLUSH_AFTER_S)
+            counts, self._counts = self._counts, {}
+            try:
+                await self._store.add_counts(counts)
+            except Unavailable:
+                self._counts = dict(Counter(counts) + Counter(self._counts))
+        finally:
+            self._flush = None

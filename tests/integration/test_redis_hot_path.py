@@ -403,7 +403,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     await store.put_grant(HASH, grant_of())
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: store._connection._connection is None)
+        await until(lambda: store._connection._writer is None)
         assert (await store.admit(HASH)).allowed
     assert store.outage_count == 0
     assert caplog.records == []

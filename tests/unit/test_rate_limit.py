@@ -4,24 +4,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.rate_limit import RateLimitReached, RateState, rate_headers, retry_after_s
+from shared.domain.rate_limit import RateLimitReached, RateState, rate_fields, retry_after_s
 
 
 def test_the_headers_follow_the_draft() -> None:
-    headers = rate_headers(RateState(limit=100, remaining=37, reset_s=12.01))
-    assert headers == {"RateLimit": '"default";r=37;t=13', "RateLimit-Policy": '"default";q=100;w=60'}
+    fields = rate_fields(RateState(limit=100, remaining=37, reset_s=12.01))
+    assert fields == ('"default";r=37;t=13', '"default";q=100;w=60')
 
 
 def test_quota_comes_back_within_the_window() -> None:
     """The first request of a window: admit.lua says 60.000001 s."""
-    headers = rate_headers(RateState(limit=100, remaining=99, reset_s=60.000001))
-    assert headers["RateLimit"] == '"default";r=99;t=60'
+    limit, _ = rate_fields(RateState(limit=100, remaining=99, reset_s=60.000001))
+    assert limit == '"default";r=99;t=60'
 
 
 @given(st.integers(1, 100_000), st.floats(0, 60))
 def test_who_waits_as_told_has_waited_long_enough(limit: int, reset_s: float) -> None:
     state = RateState(limit=limit, remaining=0, reset_s=reset_s)
-    told = re.fullmatch(r'"default";r=0;t=(\d+)', rate_headers(state)["RateLimit"])
+    told = re.fullmatch(r'"default";r=0;t=(\d+)', rate_fields(state)[0])
     assert told is not None
     assert reset_s <= int(told[1]) <= reset_s + 1
     assert max(1, int(told[1])) == retry_after_s(reset_s)

@@ -1,14 +1,16 @@
 """One connection to Redis, shared by everything that asks in one process.
 
 All commands asked in one turn of the event loop go out in one write, and the answers resolve the
-askers' futures in order. Nobody waits long on a server that is away: a command fails
-`socket_timeout_s` after it was sent at the latest, and from then on commands fail at once, while about
-once a second one attempt to reconnect runs in the background until it succeeds.
+askers' futures in order. redis-py opens the connection (TLS, login); from then on hiredis reads it as its
+bytes arrive, without the turns of the loop that streams and tasks in between would cost each answer.
+
+Nobody waits long on a server that is away: a command fails `socket_timeout_s` after it was sent at the
+latest, and from then on commands fail at once, while about once a second one attempt to reconnect runs in
+the background until it succeeds.
 """
 
 import asyncio
 import logging
-import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,13 +18,16 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import Unavailable
 
 if TYPE_CHECKING:
-    from redis.asyncio import Connection
     from redis.credentials import CredentialProvider
 
 RETRY_EVERY_S = 1.0
 # After a deadline the loop gets this long to hand over an answer that lay in the socket while the
 # process itself was busy, as it is for 0.2 s when onnxruntime or psycopg are first imported.
 GRACE_S = 0.02
+
+_INCOMPLETE = object()
+# Answers of a server that must not be asked any further: a replica, or one that is still loading.
+_GIVE_WAY = frozenset({"READONLY", "LOADING", "MASTERDOWN"})
 
 Command = tuple[bytes | str | int | float, ...]
 
@@ -46,16 +51,16 @@ class SharedConnection:
         self._socket_timeout_s = socket_timeout_s
         self._credential_provider = credential_provider
         self._before_write = before_write
-        self._connection: Connection | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._answers: _Answers | None = None
         self._waiting: list[tuple[bytes, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._writer: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._write_due = False
+        self._opening: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._away_since: float | None = None
         self._retry_at = 0.0
         self._attempt: asyncio.Task[None] | None = None
-        self._dropping: asyncio.Task[None] | None = None
         self.outage_count = 0
         self.error_count = 0
         self._next_refusal_log = 0.0
@@ -88,68 +93,81 @@ class SharedConnection:
         if self._away_since is not None:
             self._attempt_when_due()
             raise _unavailable("no attempt while the server is away")
-        if self._writer is None:
-            self._writer = asyncio.get_running_loop().create_task(self._write())
+        if not self._write_due:
+            self._write_due = True
+            asyncio.get_running_loop().call_soon(self._write)
 
     async def close(self) -> None:
-        tasks = [task for task in (self._writer, self._attempt) if task is not None]
+        tasks = [task for task in (self._opening, self._attempt) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._dropping is not None:
-            await self._dropping
-        await self._drop(_unavailable("closed"))
+        self._drop(_unavailable("closed"))
 
-    async def _write(self) -> None:
-        """Sends what was asked, a turn of the loop at a time, until nothing is left."""
+    def _write(self) -> None:
+        """Sends what was asked in this turn of the loop."""
+        self._write_due = False
+        if self._writer is None:
+            if self._opening is None and self._away_since is None:
+                self._opening = asyncio.get_running_loop().create_task(self._open())
+            return
+        self._before_write()
+        if not self._waiting:
+            return
         loop = asyncio.get_running_loop()
+        asked, self._waiting = self._waiting, []
+        sent_at = loop.time()
+        self._in_flight.extend((sent_at, future) for _, future in asked)
+        if self._watchdog is None:
+            self._watchdog = loop.call_later(self._socket_timeout_s, self._watch)
+        self._writer.write(b"".join([packed for packed, _ in asked]))
+
+    async def _open(self) -> None:
         try:
-            while True:
-                self._before_write()
-                if not self._waiting:
-                    break
-                connection = self._connection or await self._connect()
-                asked, self._waiting = self._waiting, []
-                sent_at = loop.time()
-                self._in_flight.extend((sent_at, future) for _, future in asked)
-                if self._watchdog is None:
-                    self._watchdog = loop.call_later(self._socket_timeout_s, self._watch)
-                await connection.send_packed_command(b"".join(packed for packed, _ in asked), False)
+            await self._connect()
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may wait for ever
-            await self._fail(error)
+            self._fail(error)
         finally:
-            self._writer = None
+            self._opening = None
+        self._write()
 
-    async def _read(self, connection: "Connection") -> None:
-        """Hands each answer to who asked first; also notices when the server hangs up in between."""
-        from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
+    def take(self, answer: Any) -> None:
+        """Hands an answer, or the server's refusal, to who asked first."""
+        refusal = self._refusal(answer) if isinstance(answer, Exception) else None
+        if self._writer is None:
+            return
+        future = self._in_flight.popleft()[1]
+        if future.done():
+            return
+        if refusal is None:
+            future.set_result(answer)
+        else:
+            future.set_exception(refusal)
 
-        try:
-            while True:
-                try:
-                    answer: Any = await connection.read_response(timeout=math.inf, disconnect_on_error=False)
-                except ReadOnlyError:
-                    # After a failover this server is a replica; its successor is found by reconnecting.
-                    raise
-                except NoScriptError as error:
-                    answer = error
-                except ResponseError as error:
-                    self._note_refusal(error)
-                    answer = error
-                future = self._in_flight.popleft()[1]
-                if future.done():
-                    continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-        except (RedisError, OSError) as error:
-            if self._in_flight:
-                await self._fail(error)
-            else:
-                # An idle connection was closed, as managed services do: the next command opens another.
-                self._connection = self._reader = None
-                await connection.disconnect(nowait=True)
+    def _refusal(self, answer: Exception) -> Exception:
+        from redis.exceptions import NoScriptError, ResponseError
+
+        text = str(answer)
+        code = text.partition(" ")[0]
+        if code == "NOSCRIPT":
+            return NoScriptError(text)
+        refusal = ResponseError(text)
+        if code in _GIVE_WAY:
+            # After a failover this server is a replica; its successor is found by reconnecting.
+            self._fail(refusal)
+        else:
+            self._note_refusal(refusal)
+        return refusal
+
+    def lost(self, answers: "_Answers", error: Exception) -> None:
+        """The server hung up, or spoke nonsense."""
+        if answers is not self._answers:
+            return  # we hung up
+        if self._in_flight:
+            self._fail(error)
+        else:
+            # An idle connection was closed, as managed services do: the next command opens another.
+            self._hang_up()
 
     def _watch(self) -> None:
         """Fails everything in flight once the oldest command has waited too long."""
@@ -167,12 +185,11 @@ class SharedConnection:
         if self._in_flight and self._in_flight[0][1] is suspect:
             self._watchdog = None
             error = TimeoutError(f"no answer within {self._socket_timeout_s:g} s")
-            self._begin_outage(error)
-            self._dropping = asyncio.get_running_loop().create_task(self._drop(error))
+            self._fail(error)
         else:
             self._watch()
 
-    async def _connect(self) -> "Connection":
+    async def _connect(self) -> None:
         """Opens the connection, logs in and hears from the server, within the connect timeout."""
         from redis.asyncio.connection import Connection, parse_url
 
@@ -183,22 +200,23 @@ class SharedConnection:
             "protocol": 2,
             **parse_url(self._url),
         }
-        connection: Connection = options.pop("connection_class", Connection)(**options)
+        connection: Any = options.pop("connection_class", Connection)(**options)
         try:
             async with asyncio.timeout(self._connect_timeout_s):
-                await connection.connect()  # type: ignore[no-untyped-call] # redis-py leaves it untyped
+                await connection.connect()
                 await connection.send_command("PING")
                 await connection.read_response()
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
-        self._connection = connection
-        self._reader = asyncio.get_running_loop().create_task(self._read(connection))
-        return connection
+        # redis-py has no public way to hand over an open connection: its streams are taken from it.
+        self._writer, connection._writer, connection._reader = connection._writer, None, None
+        self._answers = _Answers(self)
+        self._writer.transport.set_protocol(self._answers)
 
-    async def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self._begin_outage(error)
-        await self._drop(error)
+        self._drop(error)
 
     def _begin_outage(self, error: Exception) -> None:
         loop = asyncio.get_running_loop()
@@ -216,25 +234,24 @@ class SharedConnection:
             self._next_refusal_log = now + 60
             log.error("Redis refused a command: %s: %s", type(error).__name__, error)
 
-    async def _drop(self, error: Exception) -> None:
+    def _drop(self, error: Exception) -> None:
         """Closes the connection and fails everybody who waits on it."""
         self._before_write()
-        connection, self._connection = self._connection, None
-        reader, self._reader = self._reader, None
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-            self._watchdog = None
+        self._hang_up()
         waiting = [future for _, future in (*self._in_flight, *self._waiting)]
         self._in_flight.clear()
         self._waiting = []
         for future in waiting:
             if not future.done():
                 future.set_exception(_unavailable(f"{type(error).__name__}: {error}"))
-        if reader is not None and reader is not asyncio.current_task():
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+
+    def _hang_up(self) -> None:
+        writer, self._writer, self._answers = self._writer, None, None
+        if writer is not None:
+            writer.close()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
 
     def _attempt_when_due(self) -> None:
         loop = asyncio.get_running_loop()
@@ -253,6 +270,29 @@ class SharedConnection:
         assert self._away_since is not None
         log.info("Redis is back after %.1f s", loop.time() - self._away_since)
         self._away_since = None
+
+
+class _Answers(asyncio.Protocol):
+    """Reads the answers of an open connection as their bytes arrive."""
+
+    def __init__(self, owner: SharedConnection) -> None:
+        import hiredis
+
+        self._owner = owner
+        self._reader: Any = hiredis.Reader(notEnoughData=_INCOMPLETE)
+
+    def data_received(self, data: bytes) -> None:
+        import hiredis
+
+        try:
+            self._reader.feed(data)
+            while (answer := self._reader.gets()) is not _INCOMPLETE:
+                self._owner.take(answer)
+        except hiredis.HiredisError as error:
+            self._owner.lost(self, error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._owner.lost(self, error or ConnectionResetError("the server closed the connection"))
 
 
 def _unavailable(internal: str) -> Unavailable:

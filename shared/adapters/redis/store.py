@@ -208,12 +208,13 @@ class RedisStore:
 
     def _send_admits(self, batch: list[_Request], how: str) -> None:
         keys: list[str] = []
-        for request in batch:
-            keys += (license_key(request.key_hash), rate_key(request.key_hash))
-            if request.confidence_key is not None:
-                keys += (request.confidence_key, lock_key(request.confidence_key))
+        tokens: list[str] = []
+        for key_hash, confidence_key, lock_token, _ in batch:
+            keys += (license_key(key_hash), rate_key(key_hash))
+            if confidence_key is not None:
+                keys += (confidence_key, lock_key(confidence_key))
+            tokens.append(lock_token)
         script = _script("admit")
-        tokens = [request.lock_token for request in batch]
         body = script.sha if how == "EVALSHA" else script.source
         call = self._connection.enqueue((how, body, len(keys), *keys, *self._limits, *tokens))
         call.add_done_callback(lambda done: self._share_out(batch, done))
