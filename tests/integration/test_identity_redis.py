@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -146,29 +146,32 @@ async def test_without_a_new_token_the_old_one_serves_to_its_end_and_then_the_ca
     assert not issuer.leaks(caplog.text)
 
 
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
 async def test_a_server_that_refuses_the_new_token_is_asked_again(
     store: EntraRedisStore,
-    tokens: Tokens,
     issuer: Issuer,
     admin: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr("shared.adapters.redis.entra.LOGIN_RETRY_S", 0.1)
+    issuer.lifetime_s = 30.0
     await store.ping()
-    let_in = issuer.on_issue
-    issuer.on_issue = None  # the next token is not known to the server yet
-    while len(issuer.issued) < 2:
-        await tokens.password(REDIS_SCOPE)
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(0.3)
-    assert "WRONGPASS" in caplog.text
+    let_in, issuer.on_issue = issuer.on_issue, None  # the next token is not known to the server yet
+    issuer.renew_after_s = 20.0
+    await until(lambda: "WRONGPASS" in caplog.text)
+    await store.ping()
     assert set(connections(admin).values()) == {"oid-1"}
     assert let_in is not None
-    await let_in(issuer.issued[1], {"oid": "oid-2", "exp": time.time() + 5})
-    async with asyncio.timeout(2):
-        while set(connections(admin).values()) != {"oid-2"}:
-            await asyncio.sleep(0.02)
+    await let_in(issuer.issued[1], {"oid": "oid-2", "exp": time.time() + 30})
+    await until(lambda: set(connections(admin).values()) == {"oid-2"})
+    assert len(issuer.issued) == 2
     assert store.outage_count == 0
     assert not issuer.leaks(caplog.text)
 
