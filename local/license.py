@@ -33,6 +33,16 @@ NAMES = (
     "WEBPUBSUB_CONNECTION_STRING",
     "API_KEY_PEPPER",
 )
+# Of a deployment that Entra ID opens: never mixed with what a stack on this machine uses.
+ENTRA_NAMES = (
+    "AZURE_CLIENT_ID",
+    "DATABASE_URL",
+    "TABLES_ENDPOINT",
+    "REDIS_URL",
+    "WEBPUBSUB_ENDPOINT",
+    "API_KEY_PEPPER",
+)
+_ENTRA_OPTIONS = ("WEBPUBSUB_HUB", "DATABASE_ROLE", "IDENTITY_ENDPOINT")
 DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
 
 _UNITS: dict[str, timedelta] = {
@@ -57,7 +67,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when it is done, 1 when it was refused, 2 when it was asked wrongly."""
     options = _parser().parse_args(argv)
     settings = _settings(os.environ)
-    missing = [name for name in NAMES if not settings.get(name)]
+    is_entra = "AZURE_CLIENT_ID" in settings
+    missing = [name for name in (ENTRA_NAMES if is_entra else NAMES) if not settings.get(name)]
+    if missing and is_entra:
+        print(
+            f"AZURE_CLIENT_ID is set, which means a deployment, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not",
+            file=sys.stderr,
+        )
+        return 1
     if missing:
         state = _state_directory(os.environ)
         print(
@@ -85,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(settings: Settings, command: Command, options: argparse.Namespace) -> Outcome:
     container = Container(settings)
     try:
+        await container.prepare()
         return await command(container.license_service(f"license command of {getpass.getuser()}"), options)
     finally:
         await container.close()
@@ -99,6 +118,8 @@ def _settings(environment: Mapping[str, str]) -> dict[str, str]:
 
     given = dict(environment)
     load_local_settings(ROOT, given)
+    if given.get("AZURE_CLIENT_ID"):
+        return {name: given[name] for name in (*ENTRA_NAMES, *_ENTRA_OPTIONS) if given.get(name)}
     found = dict(settings_of_running(_state_directory(environment)))
     found.update({name: given[name] for name in (*NAMES, "WEBPUBSUB_HUB") if given.get(name)})
     return found

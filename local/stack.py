@@ -45,6 +45,8 @@ def read_settings(options: StackOptions) -> dict[str, str]:
     for name, value in defaults.items():
         settings.setdefault(name, value)
     settings["MARKET_CLOCK"] = options.market_clock
+    # What the stack starts is opened by keys. A shell may have these for a deployment.
+    settings.update(dict.fromkeys(("AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT"), ""))
     return settings
 
 

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
+from shared.domain.secret_references import SecretReference, is_reference, parse_reference
 from shared.errors import ConfigurationError
 
 MIN_PEPPER_BYTES = 32
 # Any of these means that a platform runs us, where bars may never set the clock.
 _PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
+# Set by the platform where an identity is assigned to the app.
+_IDENTITY_MARKER = "IDENTITY_ENDPOINT"
+_CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,12 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that differs between deployments; see README.md for what each means."""
+    """Everything that differs between deployments; see README.md for what each means.
+
+    With an `azure_client_id`, Entra ID opens every service, at `tables_endpoint` and `webpubsub_endpoint`;
+    without one, the connection strings and passwords do. `managed_identity` says that it is the platform's
+    own identity. `api_key_pepper` is empty where `pepper_reference` says where to fetch it from.
+    """
 
     database_url: str
     database_role: str
@@ -45,8 +55,14 @@ class Settings:
     api_key_pepper: str
     market_clock: Literal["wall", "bars"]
     log_level: str
-    telemetry: TelemetrySettings = TelemetrySettings()
     api_key_pepper_previous: str = ""
+    azure_client_id: str = ""
+    managed_identity: bool = False
+    tables_endpoint: str = ""
+    webpubsub_endpoint: str = ""
+    pepper_reference: SecretReference | None = None
+    previous_pepper_reference: SecretReference | None = None
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
 class _Reader:
@@ -59,10 +75,23 @@ class _Reader:
         if value is None:
             self.problems.append(f"{name} is not set")
             return ""
+        if is_reference(value):
+            self.problems.append(f"{name} is a Key Vault reference that was not resolved")
+            return ""
         return value
 
     def optional(self, name: str) -> str:
         return self.environment.get(name, "").strip()
+
+    def address(self, name: str, scheme: str) -> str:
+        """An address of `scheme` that names a host and no user or password."""
+        value = self.text(name)
+        if value and not _is_address(value, scheme):
+            self.problems.append(f"{name} must be {scheme}://<host>... without a user or a password")
+        return value
+
+    def refuse(self, why: str, *names: str) -> None:
+        self.problems.extend(f"{name} {why}" for name in names if self.environment.get(name, "").strip())
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         raw = self.environment.get(name, "").strip()
@@ -91,28 +120,32 @@ class _Reader:
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""
     reader = _Reader(environment)
+    client_id = _client_id(reader)
+    reference, pepper = _pepper(reader, "API_KEY_PEPPER", client_id)
+    previous_reference, previous = _pepper(reader, "API_KEY_PEPPER_PREVIOUS", client_id, default="")
     settings = Settings(
-        database_url=reader.text("DATABASE_URL"),
+        database_url=_database_url(reader) if client_id else reader.text("DATABASE_URL"),
         database_role=reader.text("DATABASE_ROLE", "signal_functions"),
         database_pool_size=reader.integer("DATABASE_POOL_SIZE", 8, 1, 100),
-        redis_url=reader.text("REDIS_URL"),
-        tables_connection_string=reader.text("TABLES_CONNECTION_STRING"),
-        webpubsub_connection_string=reader.text("WEBPUBSUB_CONNECTION_STRING"),
+        redis_url=reader.address("REDIS_URL", "rediss") if client_id else reader.text("REDIS_URL"),
+        tables_connection_string="" if client_id else reader.text("TABLES_CONNECTION_STRING"),
+        webpubsub_connection_string="" if client_id else reader.text("WEBPUBSUB_CONNECTION_STRING"),
         webpubsub_hub=reader.text("WEBPUBSUB_HUB", "signals"),
-        api_key_pepper=reader.text("API_KEY_PEPPER"),
-        api_key_pepper_previous=reader.text("API_KEY_PEPPER_PREVIOUS", ""),
+        api_key_pepper=pepper,
+        api_key_pepper_previous=previous,
         market_clock="bars" if reader.choice("MARKET_CLOCK", "wall", ("wall", "bars")) == "bars" else "wall",
         log_level=reader.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        azure_client_id=client_id,
+        managed_identity=bool(environment.get(_IDENTITY_MARKER)),
+        tables_endpoint=reader.address("TABLES_ENDPOINT", "https") if client_id else "",
+        webpubsub_endpoint=reader.address("WEBPUBSUB_ENDPOINT", "https") if client_id else "",
+        pepper_reference=reference,
+        previous_pepper_reference=previous_reference,
         telemetry=_telemetry(reader),
     )
-    if settings.api_key_pepper and len(settings.api_key_pepper.encode()) < MIN_PEPPER_BYTES:
-        reader.problems.append(f"API_KEY_PEPPER must be at least {MIN_PEPPER_BYTES} bytes")
-    previous = settings.api_key_pepper_previous
-    if previous and len(previous.encode()) < MIN_PEPPER_BYTES:
-        reader.problems.append(f"API_KEY_PEPPER_PREVIOUS must be at least {MIN_PEPPER_BYTES} bytes, or empty")
-    if previous and previous == settings.api_key_pepper:
+    if previous and previous == pepper:
         reader.problems.append("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
-    if settings.market_clock == "bars" and any(environment.get(name) for name in _PLATFORM_MARKERS):
+    if settings.market_clock == "bars" and _on_platform(environment):
         reader.problems.append("MARKET_CLOCK=bars is for a replay on one machine and refused here")
     if reader.problems:
         raise ConfigurationError("; ".join(reader.problems))
@@ -136,6 +169,84 @@ def _telemetry(reader: _Reader) -> TelemetrySettings:
         file=reader.optional("TELEMETRY_FILE"),
         sample_ratio=reader.share("TELEMETRY_SAMPLE_RATIO", 0.05),
     )
+
+
+def pepper_bytes(pepper: str, setting: str = "API_KEY_PEPPER") -> bytes:
+    """The key of every key's hash; raises ConfigurationError for one that is too short."""
+    key = pepper.encode()
+    if len(key) < MIN_PEPPER_BYTES:
+        raise ConfigurationError(f"{setting} must be at least {MIN_PEPPER_BYTES} bytes")
+    return key
+
+
+def _on_platform(environment: Mapping[str, str]) -> bool:
+    return any(environment.get(name) for name in _PLATFORM_MARKERS)
+
+
+def _client_id(reader: _Reader) -> str:
+    """AZURE_CLIENT_ID, which decides which other settings are read; empty where it is not set."""
+    value = reader.environment.get("AZURE_CLIENT_ID", "").strip()
+    if not value:
+        reader.refuse("is for Entra ID and needs AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT")
+        return ""
+    if not _CLIENT_ID.fullmatch(value):
+        reader.problems.append("AZURE_CLIENT_ID must be the client id of an identity, a UUID")
+    if _on_platform(reader.environment) and not reader.environment.get(_IDENTITY_MARKER):
+        reader.problems.append("AZURE_CLIENT_ID is set, but no identity is assigned to this app")
+    reader.refuse(
+        "is a key beside Entra ID: unset it, or AZURE_CLIENT_ID",
+        "TABLES_CONNECTION_STRING",
+        "WEBPUBSUB_CONNECTION_STRING",
+    )
+    return value
+
+
+def _database_url(reader: _Reader) -> str:
+    """DATABASE_URL for Entra ID: it names the login, and proves whom the token is shown to."""
+    value = reader.text("DATABASE_URL")
+    try:
+        url = urlsplit(value)
+        user, password, mode = url.username, url.password, parse_qs(url.query).get("sslmode")
+    except ValueError:
+        user, password, mode = None, None, None
+    if value and (not user or password is not None or mode != ["verify-full"]):
+        reader.problems.append(
+            "DATABASE_URL must be postgresql://<user>@<host>...?sslmode=verify-full without a password, "
+            "where AZURE_CLIENT_ID is set"
+        )
+    return value
+
+
+def _pepper(
+    reader: _Reader, name: str, client_id: str, default: str | None = None
+) -> tuple[SecretReference | None, str]:
+    """A pepper, or where Key Vault keeps it; a reference is never taken for the pepper itself."""
+    value = reader.environment.get(name, "").strip()
+    if not is_reference(value):
+        value = reader.text(name, default)
+        if value and len(value.encode()) < MIN_PEPPER_BYTES:
+            or_empty = "" if default is None else ", or empty"
+            reader.problems.append(f"{name} must be at least {MIN_PEPPER_BYTES} bytes{or_empty}")
+        return None, value
+    if not client_id:
+        reader.problems.append(
+            f"{name} is a Key Vault reference that the platform did not resolve, "
+            "and without AZURE_CLIENT_ID it cannot be fetched"
+        )
+    try:
+        return parse_reference(value), ""
+    except ValueError:
+        reader.problems.append(f"{name} is a Key Vault reference of no known form")
+        return None, ""
+
+
+def _is_address(value: str, scheme: str) -> bool:
+    try:
+        url = urlsplit(value)
+        _ = url.port  # raises where it is no number
+    except ValueError:
+        return False
+    return url.scheme == scheme and bool(url.hostname) and "@" not in url.netloc
 
 
 @cache

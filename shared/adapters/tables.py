@@ -27,6 +27,7 @@ from shared.errors import Conflict, NotFound, Unavailable
 from shared.telemetry import traced
 
 if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
     from azure.data.tables.aio import TableClient, TableServiceClient
 
 CONNECT_TIMEOUT_S = 1.5
@@ -50,8 +51,10 @@ class LicenseTables:
     Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
     """
 
-    def __init__(self, connection_string: str) -> None:
-        self._connection_string = connection_string
+    def __init__(self, address: str, credential: "AsyncTokenCredential | None" = None) -> None:
+        """`address` is the endpoint where there is a credential, else a connection string."""
+        self._address = address
+        self._credential = credential
         self._service: TableServiceClient | None = None
         self.error_count = 0
 
@@ -132,13 +135,16 @@ class LicenseTables:
         if self._service is None:
             from azure.data.tables.aio import TableServiceClient
 
-            self._service = TableServiceClient.from_connection_string(
-                self._connection_string,
-                connection_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=READ_TIMEOUT_S,
-                retry_total=RETRIES,
-                retry_backoff_factor=RETRY_BACKOFF_S,
-            )
+            options: dict[str, Any] = {
+                "connection_timeout": CONNECT_TIMEOUT_S,
+                "read_timeout": READ_TIMEOUT_S,
+                "retry_total": RETRIES,
+                "retry_backoff_factor": RETRY_BACKOFF_S,
+            }
+            if self._credential is None:
+                self._service = TableServiceClient.from_connection_string(self._address, **options)
+            else:
+                self._service = TableServiceClient(self._address, credential=self._credential, **options)
         return self._service
 
     @asynccontextmanager

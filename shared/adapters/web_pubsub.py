@@ -4,12 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from datetime import timedelta
 from io import BytesIO
+from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
 from shared.errors import Unavailable
 from shared.telemetry import traced
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 1.5
@@ -24,15 +28,19 @@ class WebPubSubHub:
     sent again, in order, by the outbox relay.
     """
 
-    def __init__(self, connection_string: str, hub: str) -> None:
+    def __init__(self, address: str, hub: str, credential: "AsyncTokenCredential | None" = None) -> None:
+        """`address` is the endpoint where there is a credential, else a connection string."""
         self.hub = hub
-        self._client = WebPubSubServiceClient.from_connection_string(
-            connection_string,
-            hub=hub,
-            retry_total=0,
-            connection_timeout=CONNECT_TIMEOUT_S,
-            read_timeout=READ_TIMEOUT_S,
-        )
+        options: dict[str, Any] = {
+            "hub": hub,
+            "retry_total": 0,
+            "connection_timeout": CONNECT_TIMEOUT_S,
+            "read_timeout": READ_TIMEOUT_S,
+        }
+        if credential is None:
+            self._client = WebPubSubServiceClient.from_connection_string(address, **options)
+        else:
+            self._client = WebPubSubServiceClient(address, credential=credential, **options)
 
     async def send_to_group(self, group: str, payload: bytes) -> None:
         """One JSON message to every connection in `group`."""
@@ -41,11 +49,16 @@ class WebPubSubHub:
         await self._call("send_to_group", sending)
 
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
-        """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`."""
-        token = await self._client.get_client_access_token(
-            user_id=user_id,
-            roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
-            minutes_to_expire=int(lifetime.total_seconds() // 60),
+        """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`.
+
+        Signed here with the key of a connection string; under a credential, the service is asked for it.
+        """
+        token = await self._call(
+            self._client.get_client_access_token(
+                user_id=user_id,
+                roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
+                minutes_to_expire=int(lifetime.total_seconds() // 60),
+            )
         )
         return str(token["url"])
 

@@ -85,3 +85,88 @@ def test_a_previous_pepper_is_another_one_of_the_same_strength() -> None:
     for value, told in (("short", "at least 32 bytes, or empty"), ("p" * 32, "is the pepper itself")):
         with pytest.raises(ConfigurationError, match=told):
             read_settings(GOOD | {"API_KEY_PEPPER_PREVIOUS": value})
+
+
+ENTRA = {
+    "AZURE_CLIENT_ID": "11059fcc-5514-4800-b5f8-49808b9cfab6",
+    "DATABASE_URL": "postgresql://signal-app@db.postgres.database.azure.com:6432/x?sslmode=verify-full",
+    "REDIS_URL": "rediss://signal.westeurope.redis.azure.net:10000/0",
+    "TABLES_ENDPOINT": "https://signal.table.core.windows.net",
+    "WEBPUBSUB_ENDPOINT": "https://signal.webpubsub.azure.com",
+    "API_KEY_PEPPER": "p" * 32,
+}
+REFERENCE = "@Microsoft.KeyVault(SecretUri=https://signal-kv.vault.azure.net/secrets/api-key-pepper)"
+
+
+def test_a_client_id_asks_for_endpoints_and_no_keys() -> None:
+    settings = read_settings(ENTRA)
+    assert settings.tables_endpoint == ENTRA["TABLES_ENDPOINT"]
+    assert settings.webpubsub_endpoint == ENTRA["WEBPUBSUB_ENDPOINT"]
+    assert (settings.tables_connection_string, settings.webpubsub_connection_string) == ("", "")
+    assert not settings.managed_identity
+    assert read_settings({**ENTRA, "IDENTITY_ENDPOINT": "http://169.254.0.1/token"}).managed_identity
+    assert read_settings(GOOD).azure_client_id == ""
+
+
+def test_every_problem_under_entra_id_is_reported_together_and_no_value_is_shown() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings(
+            {
+                "AZURE_CLIENT_ID": "the-sekrit-one",
+                "DATABASE_URL": "postgresql://signal-app:sekrit@db/x?sslmode=verify-full",
+                "REDIS_URL": "redis://signal:10000/0",
+                "TABLES_ENDPOINT": "http://signal.table.core.windows.net",
+                "TABLES_CONNECTION_STRING": "AccountKey=sekrit",
+                "API_KEY_PEPPER": "@Microsoft.KeyVault(sekrit)",
+                "WEBPUBSUB_HUB": REFERENCE,
+                "WEBSITE_INSTANCE_ID": "7",
+            }
+        )
+    text = caught.value.detail
+    for problem in (
+        "AZURE_CLIENT_ID must be",
+        "no identity is assigned",
+        "DATABASE_URL must be",
+        "REDIS_URL must be rediss://",
+        "TABLES_ENDPOINT must be https://",
+        "TABLES_CONNECTION_STRING is a key",
+        "WEBPUBSUB_ENDPOINT is not set",
+        "API_KEY_PEPPER is a Key Vault reference of no known form",
+        "WEBPUBSUB_HUB is a Key Vault reference",
+    ):
+        assert problem in text
+    assert "sekrit" not in text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"DATABASE_URL": "postgresql://db/x?sslmode=verify-full"},
+        {"DATABASE_URL": "postgresql://app@db/x"},
+        {"DATABASE_URL": "postgresql://app@db/x?sslmode=require"},
+        {"DATABASE_URL": "postgresql://app@[db/x?sslmode=verify-full"},
+        {"REDIS_URL": "rediss://user:password@signal:10000/0"},
+        {"REDIS_URL": "rediss://signal:port/0"},
+        {"WEBPUBSUB_ENDPOINT": "signal.webpubsub.azure.com"},
+        {"TABLES_ENDPOINT": "https://"},
+    ],
+)
+def test_no_token_goes_where_its_receiver_is_not_proven(changed: dict[str, str]) -> None:
+    (name,) = changed
+    with pytest.raises(ConfigurationError, match=f"^{name} must be"):
+        read_settings(ENTRA | changed)
+
+
+@pytest.mark.parametrize("name", ["TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT"])
+def test_an_endpoint_without_an_identity_is_told(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name} is for Entra ID and needs AZURE_CLIENT_ID$"):
+        read_settings({**GOOD, name: "https://signal.example"})
+
+
+def test_a_reference_is_never_taken_for_the_pepper() -> None:
+    settings = read_settings({**ENTRA, "API_KEY_PEPPER": REFERENCE})
+    assert settings.api_key_pepper == ""
+    assert settings.pepper_reference is not None
+    assert settings.pepper_reference.vault_url == "https://signal-kv.vault.azure.net"
+    with pytest.raises(ConfigurationError, match="did not resolve, and without AZURE_CLIENT_ID"):
+        read_settings({**GOOD, "API_KEY_PEPPER": REFERENCE})

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Self
 
+import certifi
 import msgspec
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor
@@ -29,6 +31,8 @@ _WAITING_PER_CONNECTION = 64
 _SQL = queries("session")
 
 Connection = AsyncConnection[TupleRow]
+# Asked for each new connection, where it changes; raises OSError while there is none.
+Password = Callable[[], Awaitable[str]]
 
 
 @contextmanager
@@ -55,6 +59,21 @@ def translated() -> Iterator[None]:
         ) from error
 
 
+async def login_parameters(conninfo: str, password: Password | None) -> dict[str, Any]:
+    """How to connect and log in now; raises psycopg.OperationalError while there is no password."""
+    parameters: dict[str, Any] = conninfo_to_dict(conninfo)
+    if parameters.get("sslrootcert") == "system":
+        # The libpq of psycopg's wheel looks for the system's certificates where no system keeps them.
+        trusted = ssl.get_default_verify_paths().cafile or certifi.where()
+        parameters |= {"sslrootcert": trusted, "sslmode": "verify-full"}
+    if password is not None:
+        try:
+            parameters["password"] = await password()
+        except OSError as error:
+            raise psycopg.OperationalError(str(error)) from error
+    return parameters
+
+
 def _unavailable(detail: str, error: Exception) -> Unavailable:
     return Unavailable(
         detail,
@@ -78,10 +97,13 @@ class Database:
         *,
         role: str,
         pool_size: int,
+        password: Password | None = None,
         statement_timeout_ms: int = 5_000,
         connect_timeout_s: float = 3.0,
     ) -> None:
+        """`password` gives each new connection its password, where `conninfo` does not."""
         self._conninfo = conninfo
+        self._password = password
         self._role = role
         self._pool_size = pool_size
         self._statement_timeout_ms = statement_timeout_ms
@@ -128,7 +150,7 @@ class Database:
         async with self._opening:
             if self._pool is None:
                 pool = AsyncConnectionPool(
-                    kwargs=self._parameters(),
+                    kwargs=self._parameters,
                     connection_class=AsyncConnection[TupleRow],
                     min_size=1,
                     max_size=self._pool_size,
@@ -142,7 +164,7 @@ class Database:
                 self._pool = pool
             return self._pool
 
-    def _parameters(self) -> dict[str, Any]:
+    async def _parameters(self) -> dict[str, Any]:
         defaults = {
             "application_name": "signal-cloud",
             "connect_timeout": max(2, round(self._connect_timeout_s)),  # libpq takes 1 for 2
@@ -150,7 +172,8 @@ class Database:
             "keepalives_idle": 30,
         }
         # Statements are ours to begin and end: `enter` begins a transaction with its settings in one trip.
-        return defaults | conninfo_to_dict(self._conninfo) | {"autocommit": True}
+        given = await login_parameters(self._conninfo, self._password)
+        return defaults | given | {"autocommit": True}
 
     async def _entered(self, pool: AsyncConnectionPool[Connection], account_id: str, role: str) -> Connection:
         """A connection inside a new transaction with its rights set."""

@@ -6,7 +6,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from shared.adapters.postgres.database import translated
+from shared.adapters.postgres.database import Password, login_parameters, translated
 from shared.errors import ConfigurationError, Unavailable
 from shared.sql import migrations, queries
 
@@ -21,7 +21,7 @@ _ROLE_ATTEMPTS = 5
 _SQL = queries("migrations")
 
 
-async def migrate(conninfo: str) -> list[str]:
+async def migrate(conninfo: str, password: Password | None = None) -> list[str]:
     """Apply what is missing, each migration in a transaction of its own; the names of those applied.
 
     Safe to run from several processes at once, and beside live traffic. Needs the owner of the database, who
@@ -31,7 +31,7 @@ async def migrate(conninfo: str) -> list[str]:
     out.
     """
     with translated():
-        async with await _connect(conninfo) as connection:
+        async with await _connect(conninfo, password) as connection:
             await connection.execute(_SQL["lock_migrations"])
             await _ensure_roles(connection)
             applied = []
@@ -67,15 +67,16 @@ async def _apply(connection: AsyncConnection[TupleRow], name: str, script: bytes
             return
 
 
-async def pending_migrations(conninfo: str) -> list[str]:
+async def pending_migrations(conninfo: str, password: Password | None = None) -> list[str]:
     """The names of the migrations that are missing; raises as `migrate` does, and changes nothing."""
     with translated():
-        async with await _connect(conninfo) as connection:
+        async with await _connect(conninfo, password) as connection:
             return [name for name, _, _ in await _missing(connection)]
 
 
-async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
-    return await AsyncConnection.connect(conninfo, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S)
+async def _connect(conninfo: str, password: Password | None) -> AsyncConnection[TupleRow]:
+    parameters = {"connect_timeout": CONNECT_TIMEOUT_S} | await login_parameters(conninfo, password)
+    return await AsyncConnection.connect(**parameters, autocommit=True)
 
 
 async def _ensure_roles(connection: AsyncConnection[TupleRow]) -> None:
