@@ -5,16 +5,17 @@ identity of its own (IDENTITY_ENDPOINT is set), it is the identity that AZURE_CL
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from shared.adapters.postgres.database import Connection, translated
+from shared.adapters.identity import POSTGRES_SCOPE, Tokens, credential
+from shared.adapters.postgres.database import Connection, login_parameters, translated
 from shared.errors import ConfigurationError
 
-POSTGRES_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 CONNECT_TIMEOUT_S = 10
 # Hands its server connections to whoever has a transaction: locks of a session mean nothing there.
 PGBOUNCER_PORT = "6432"
@@ -48,21 +49,20 @@ def connection_parameters(environment: Mapping[str, str], *, entra: bool) -> dic
     return {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "signal-cloud-delivery"} | parameters
 
 
-async def with_token(environment: Mapping[str, str], parameters: dict[str, Any]) -> dict[str, Any]:
-    """`parameters` with a token of Entra ID for a password; it holds for about an hour."""
-    from azure.core.exceptions import AzureError
-    from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
-
+async def with_login(
+    environment: Mapping[str, str], parameters: dict[str, Any], *, entra: bool
+) -> dict[str, Any]:
+    """`parameters` with what logs in now: under Entra ID a token, which holds for about an hour."""
+    conninfo = make_conninfo(**parameters)
+    if not entra:
+        return await login_parameters(conninfo, None)
     client_id = environment.get("AZURE_CLIENT_ID", "").strip() or None
     managed = bool(environment.get("IDENTITY_ENDPOINT"))
-    try:
-        async with (
-            ManagedIdentityCredential(client_id=client_id) if managed else AzureCliCredential() as source
-        ):
-            token = await source.get_token(POSTGRES_SCOPE)
-    except AzureError as error:
-        raise ConfigurationError(f"Entra ID gives no token for Postgres: {error}") from error
-    return parameters | {"password": token.token}
+    async with Tokens(credential(client_id if managed else None)) as tokens:
+        try:
+            return await login_parameters(conninfo, partial(tokens.password, POSTGRES_SCOPE))
+        except psycopg.OperationalError as error:
+            raise ConfigurationError(f"Entra ID gives no token for Postgres: {error}") from error
 
 
 async def connect(parameters: dict[str, Any]) -> Connection:

@@ -14,7 +14,7 @@ from typing import Any
 
 from psycopg.conninfo import make_conninfo
 
-from delivery.database import connect, connection_parameters, is_entra, with_token
+from delivery.database import connect, connection_parameters, is_entra, with_login
 from delivery.reporting import finish
 from shared.adapters.postgres.logins import (
     LoginState,
@@ -38,8 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     entra = is_entra(environment, asked=options.entra)
     parameters = connection_parameters(environment, entra=entra)
-    if entra:
-        parameters = await with_token(environment, parameters)
+    parameters = await with_login(environment, parameters, entra=entra)
     async with await connect(parameters) as connection:
         problems = await unfitness(connection)
         if problems:

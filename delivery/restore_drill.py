@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg.rows import scalar_row, tuple_row
 
-from delivery.database import connect, connection_parameters, is_entra, with_token
+from delivery.database import connect, connection_parameters, is_entra, with_login
 from delivery.observation import (
     REACH,
     SQL,
@@ -150,8 +150,7 @@ async def _run(options: argparse.Namespace) -> int:
     entra = is_entra(os.environ, asked=options.entra)
     parameters: dict[str, Any] = connection_parameters(os.environ, entra=entra)
     expected = _read(options.file) if options.command == "check" else None
-    if entra:
-        parameters = await with_token(os.environ, parameters)
+    parameters = await with_login(os.environ, parameters, entra=entra)
     async with await connect(parameters) as connection:
         if expected is None:
             with translated():

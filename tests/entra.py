@@ -5,7 +5,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Self
 
 import jwt
 from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
@@ -81,3 +81,9 @@ class Issuer:
 
     async def close(self) -> None:
         self.is_closed = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        await self.close()

@@ -257,7 +257,7 @@ def _publicly_allowed(subject: Subject) -> frozenset[str]:
 
 
 def _answers_everyone(subject: Subject) -> bool:
-    return (
+    return bool(
         subject.at("publicNetworkAccess") != "Disabled"
         and subject.at("siteConfig.ipSecurityRestrictionsDefaultAction") != "Deny"
     )

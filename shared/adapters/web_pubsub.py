@@ -53,13 +53,12 @@ class WebPubSubHub:
 
         Signed here with the key of a connection string; under a credential, the service is asked for it.
         """
-        token = await self._call(
-            self._client.get_client_access_token(
-                user_id=user_id,
-                roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
-                minutes_to_expire=int(lifetime.total_seconds() // 60),
-            )
+        asking = self._client.get_client_access_token(
+            user_id=user_id,
+            roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
+            minutes_to_expire=int(lifetime.total_seconds() // 60),
         )
+        token = await self._call("get_client_access_token", asking)
         return str(token["url"])
 
     async def close_user(self, user_id: str, reason: str) -> None:

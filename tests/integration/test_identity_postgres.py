@@ -55,7 +55,7 @@ async def password(issuer: Issuer) -> AsyncIterator[Password]:
 @pytest.fixture
 async def login_url(database_url: str, issuer: Issuer) -> str:
     """The address and the login, without a password."""
-    parameters = conninfo_to_dict(database_url)
+    parameters: dict[str, Any] = conninfo_to_dict(database_url)
     del parameters["password"]
     async with await psycopg.AsyncConnection.connect(database_url) as admin:
         cursor = await admin.execute("select rolname from pg_roles where rolname like 'app-%'")

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from google.protobuf import (  # type: ignore[import-untyped]  # ships no types
+from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
     duration_pb2,
