@@ -13,6 +13,7 @@ from functions.trades import TradesRequest
 from functions.web import HEALTH_TYPE, JSON_TYPE, PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from shared.domain.bars import SYMBOL_PATTERN
 from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.hub_events import ConnectRequest
 from shared.domain.limits import MAX_SEQUENCE
 from shared.domain.messages import SignalMessage
 from shared.domain.performance import Performance
@@ -187,6 +188,26 @@ OPERATIONS = (
         codes=(*_ADMISSION, *_BODY, "symbol_not_licensed"),
     ),
     Operation(
+        method="post",
+        path="/ws/events",
+        id="postHubEvents",
+        summary="For Web PubSub: connect, connected and disconnected, as CloudEvents it proves to be its own",
+        scope=None,
+        body=(ConnectRequest,),
+        answer=None,
+        statuses=((204, "Let in, or taken note of"),),
+        codes=("key_unknown", "key_revoked", *_BODY, "realtime_unavailable"),
+    ),
+    Operation(
+        method="options",
+        path="/ws/events",
+        id="allowHubEvents",
+        summary="For Web PubSub: whether its events are welcome",
+        scope=None,
+        answer=None,
+        codes=("validation_failed",),
+    ),
+    Operation(
         method="get",
         path="/license",
         id="getLicense",
@@ -246,6 +267,7 @@ def document() -> dict[str, Any]:
     kinds = {kind for each in OPERATIONS for kind in (each.answer, *each.body)} - {
         MARKET_STATE,
         MARKET_STATES,
+        None,
     } | {Problem}
     ordered = sorted(kinds, key=str)
     made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
@@ -317,7 +339,7 @@ def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str,
         "operationId": each.id,
         "summary": each.summary,
         "responses": {
-            str(status): _response(refs[each.answer], description, each.media_type)
+            str(status): _response(refs.get(each.answer), description, each.media_type)
             for status, description in each.statuses
         }
         | _problems(each.codes),
@@ -336,7 +358,9 @@ def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str,
     return described
 
 
-def _response(schema: Mapping[str, Any], description: str, media_type: str) -> dict[str, Any]:
+def _response(schema: Mapping[str, Any] | None, description: str, media_type: str) -> dict[str, Any]:
+    if schema is None:
+        return {"description": description}
     return {"description": description, "content": {media_type: {"schema": schema}}}
 
 

@@ -7,6 +7,7 @@ import msgspec
 
 from functions.web import Answer, Call, endpoint
 from shared.domain.bars import Symbol
+from shared.domain.hub_events import ConnectRequest, hub_event
 from shared.domain.licenses import MAX_SYMBOLS
 from shared.services.trades import symbol_not_licensed
 
@@ -34,3 +35,20 @@ async def negotiate(call: Call) -> Answer:
     call.services.counters.add("negotiated")
     # The account is the hub's user: revoking a license or a key closes every connection of its account.
     return Answer(await call.services.realtime.client_access(grant.license.account_id, wanted))
+
+
+@blueprint.function_name("hub_events")
+@blueprint.route("ws/events", methods=["POST", "OPTIONS"])
+@endpoint
+async def hub_events(call: Call) -> Answer:
+    """Web PubSub's question before a client connects, and its news of connections: CloudEvents."""
+    services, headers = call.services, call.request.headers
+    if call.request.method == "OPTIONS":
+        allowed = services.hub_events.allowed_origin(headers.get("webhook-request-origin", ""))
+        return Answer(b"", headers={"webhook-allowed-origin": allowed})
+    event = hub_event(headers, services.settings.webpubsub_hub)
+    await services.hub_events.prove(event, headers)
+    if event.kind == "connect":
+        await services.hub_events.admit(event, call.decoded(ConnectRequest))
+    services.hub_events.note(event)
+    return Answer(b"", 204)

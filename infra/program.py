@@ -171,6 +171,7 @@ def _compute(
 ) -> Compute:
     values = AppValues(
         azure_client_id=base.identity.client_id,
+        azure_tenant_id=base.tenant_id,
         database_url=services.postgres.url(base.identity.name),
         database_role=DATABASE_ROLE,
         database_pool_size=settings.compute.database_pool_size,
@@ -178,6 +179,7 @@ def _compute(
         tables_endpoint=services.storage.tables_endpoint,
         webpubsub_endpoint=services.realtime.endpoint,
         webpubsub_hub=HUB,
+        webpubsub_events_principal=base.identity.events_principal_id,
         api_key_pepper=services.vault.pepper_reference,
         api_key_pepper_previous=services.vault.previous_pepper_reference,
         log_level=settings.compute.log_level,

@@ -86,9 +86,10 @@ class Endpoints:
         return [service for service in every if service is not None]
 
 
-def data_services(state: StateDirectory, settings: Mapping[str, str]) -> Endpoints:
+def data_services(state: StateDirectory, settings: Mapping[str, str], host_port: int) -> Endpoints:
     """Services for whatever `settings` does not name; `settings` of the result names all but Postgres'
-    URL, which is known when it has started."""
+    URL, which is known when it has started. Web PubSub tells the function host at `host_port` of connections.
+    """
     ports = iter(free_ports(4))
     wanted = dict(settings)
     postgres = valkey = azurite = webpubsub = None
@@ -99,7 +100,7 @@ def data_services(state: StateDirectory, settings: Mapping[str, str]) -> Endpoin
     if not wanted.get("TABLES_CONNECTION_STRING"):
         azurite, wanted["TABLES_CONNECTION_STRING"] = _azurite(state, next(ports))
     if not wanted.get("WEBPUBSUB_CONNECTION_STRING"):
-        webpubsub, wanted["WEBPUBSUB_CONNECTION_STRING"] = _webpubsub(state, next(ports))
+        webpubsub, wanted["WEBPUBSUB_CONNECTION_STRING"] = _webpubsub(state, next(ports), host_port)
     return Endpoints(wanted, postgres, valkey, azurite, webpubsub)
 
 
@@ -160,12 +161,14 @@ def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
     return Service("azurite", command, answers_http(port, "/"), port, stop_signal=signal.SIGINT), connection
 
 
-def _webpubsub(state: StateDirectory, port: int) -> tuple[Service, str]:
+def _webpubsub(state: StateDirectory, port: int, host_port: int) -> tuple[Service, str]:
     key = state.secret("webpubsub_access_key")
     command = _command(
         state,
         "webpubsub",
         *(sys.executable, "-m", "local.webpubsub", "--host", HOST, "--port", str(port)),
+        *("--upstream-url", f"http://{HOST}:{host_port}/api/ws/events"),
+        *("--upstream-events", "connect,connected,disconnected"),
         env={**os.environ, "WEBPUBSUB_ACCESS_KEY": key},
     )
     service = Service("webpubsub", command, answers_http(port, "/api/health", b"200"), port)

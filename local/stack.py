@@ -79,7 +79,7 @@ class Stack:
             self._state.forget_secret("api_key_pepper")
         else:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
-        endpoints = await asyncio.to_thread(data_services, self._state, settings)
+        endpoints = await asyncio.to_thread(data_services, self._state, settings, port)
         self._services.extend(endpoints.started())
         await self._supervisor.start(*endpoints.started())
         self._settings = self._complete(endpoints)

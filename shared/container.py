@@ -18,10 +18,9 @@ from weakref import WeakKeyDictionary
 from shared import telemetry
 from shared.domain.bars import FeedState
 from shared.domain.feeds import FeedHealth, feed_states, market_now
-from shared.domain.secret_references import SecretReference
 from shared.domain.strategies import all_strategies
 from shared.services.counters import Counters
-from shared.settings import Settings, current_settings, pepper_bytes
+from shared.settings import Settings, current_settings
 from shared.version import VERSION
 
 # The relay runs every few seconds: what is older than this is not just waiting for its turn.
@@ -33,8 +32,6 @@ TELEMETRY_AFTER_S = 2.0
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from shared.adapters.identity import Tokens
-    from shared.adapters.key_vault import VaultSecret
     from shared.adapters.postgres import (
         BarStore,
         Database,
@@ -44,14 +41,15 @@ if TYPE_CHECKING:
         TradeStore,
         Upkeep,
     )
-    from shared.adapters.postgres.database import Password
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
+    from shared.credentials import Credentials
     from shared.domain.sessions import Sessions
     from shared.services.access import AccessService
     from shared.services.confidence import ConfidenceService
     from shared.services.health import Finding, ReadinessService
+    from shared.services.hub_events import HubEventService
     from shared.services.licenses import LicenseService
     from shared.services.measurements import Measurements
     from shared.services.realtime import RealtimeService
@@ -84,58 +82,11 @@ class Container:
         symbols = (symbol for strategy in all_strategies().values() for symbol in strategy.symbols)
         return tuple(dict.fromkeys(symbols))
 
-    # Identity: Entra ID where AZURE_CLIENT_ID is set, else nothing of it is loaded
-
     @cached_property
-    def tokens(self) -> "Tokens | None":
-        if not self.settings.azure_client_id:
-            return None
-        from shared.adapters.identity import Tokens, credential
+    def credentials(self) -> "Credentials":
+        from shared.credentials import Credentials
 
-        return Tokens(credential(self.settings.azure_client_id if self.settings.managed_identity else None))
-
-    @property
-    def database_password(self) -> "Password | None":
-        """What logs new connections to Postgres in, where the URL does not."""
-        if self.tokens is None:
-            return None
-        from shared.adapters.identity import POSTGRES_SCOPE
-
-        return partial(self.tokens.password, POSTGRES_SCOPE)
-
-    @cached_property
-    def vault_pepper(self) -> "VaultSecret | None":
-        return self._vault_secret("API_KEY_PEPPER", self.settings.pepper_reference)
-
-    @cached_property
-    def vault_previous_pepper(self) -> "VaultSecret | None":
-        return self._vault_secret("API_KEY_PEPPER_PREVIOUS", self.settings.previous_pepper_reference)
-
-    def _vault_secret(self, setting: str, reference: SecretReference | None) -> "VaultSecret | None":
-        if reference is None or self.tokens is None:
-            return None
-        from shared.adapters.key_vault import VaultSecret
-
-        return VaultSecret(setting, reference, self.tokens)
-
-    def _pepper(self) -> bytes:
-        """Raises Unavailable until Key Vault has told it, and ConfigurationError where that refuses."""
-        vault = self.vault_pepper
-        return pepper_bytes(self.settings.api_key_pepper if vault is None else vault.current())
-
-    def _previous_pepper(self) -> bytes | None:
-        """None where no other pepper is accepted; raises as `_pepper` does."""
-        vault = self.vault_previous_pepper
-        pepper = self.settings.api_key_pepper_previous if vault is None else vault.current()
-        return pepper_bytes(pepper, "API_KEY_PEPPER_PREVIOUS") if pepper else None
-
-    async def prepare(self) -> None:
-        """Waits for what a first request would find missing; for tools, which have no second try."""
-        for vault in (self.vault_pepper, self.vault_previous_pepper):
-            if vault is not None:
-                await vault.fetch()
-        self._pepper()
-        self._previous_pepper()
+        return Credentials(self.settings)
 
     # Adapters
 
@@ -148,26 +99,28 @@ class Container:
             settings.database_url,
             role=settings.database_role,
             pool_size=settings.database_pool_size,
-            password=self.database_password,
+            password=self.credentials.database_password,
         )
 
     @cached_property
     def redis(self) -> "RedisStore":
-        if self.tokens is None:
+        tokens = self.credentials.tokens
+        if tokens is None:
             from shared.adapters.redis import RedisStore
 
             return RedisStore(self.settings.redis_url)
         from shared.adapters.identity import REDIS_SCOPE
         from shared.adapters.redis.entra import EntraRedisStore
 
-        return EntraRedisStore(self.settings.redis_url, self.tokens, REDIS_SCOPE)
+        return EntraRedisStore(self.settings.redis_url, tokens, REDIS_SCOPE)
 
     @cached_property
     def tables(self) -> "LicenseTables":
         from shared.adapters.tables import LicenseTables
 
         settings = self.settings
-        return LicenseTables(settings.tables_endpoint or settings.tables_connection_string, self.tokens)
+        address = settings.tables_endpoint or settings.tables_connection_string
+        return LicenseTables(address, self.credentials.tokens)
 
     @cached_property
     def hub(self) -> "WebPubSubHub":
@@ -175,7 +128,7 @@ class Container:
 
         settings = self.settings
         address = settings.webpubsub_endpoint or settings.webpubsub_connection_string
-        return WebPubSubHub(address, settings.webpubsub_hub, self.tokens)
+        return WebPubSubHub(address, settings.webpubsub_hub, self.credentials.tokens)
 
     @cached_property
     def sessions(self) -> "Sessions":
@@ -230,11 +183,11 @@ class Container:
         from shared.services.access import AccessService
 
         return AccessService(
-            pepper=self._pepper(),
+            pepper=self.credentials.pepper(),
             cache=self.redis,
             keys=self.tables,
             now=self.now,
-            previous_pepper=self._previous_pepper(),
+            previous_pepper=self.credentials.previous_pepper(),
         )
 
     @cached_property
@@ -253,13 +206,13 @@ class Container:
             connections=self.realtime,
             audit=Audit(self.database),
             actor=actor,
-            pepper=self._pepper(),
+            pepper=self.credentials.pepper(),
             now=self.now,
         )
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, as the platform never tells a stop."""
-        for name in ("database", "redis", "tables", "hub", "vault_pepper", "vault_previous_pepper", "tokens"):
+        for name in ("database", "redis", "tables", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
@@ -298,9 +251,18 @@ class Container:
             hub=self.hub,
             outbox=self.outbox,
             sequences=self.signal_store,
+            closures=self.redis,
             now=self.now,
             universe=self.universe,
             published=telemetry.published,
+        )
+
+    @cached_property
+    def hub_events(self) -> "HubEventService":
+        from shared.services.hub_events import HubEventService
+
+        return HubEventService(
+            proof=self.credentials.event_proof(), closures=self.redis, count=self.counters.add
         )
 
     @cached_property
@@ -382,7 +344,7 @@ class Container:
         from shared.services.health import Finding
 
         await self.database.ping()
-        missing = await pending_migrations(self.settings.database_url, self.database_password)
+        missing = await pending_migrations(self.settings.database_url, self.credentials.database_password)
         return Finding("fail", f"migrations missing: {', '.join(missing)}") if missing else None
 
     async def _ask_cache(self) -> None:

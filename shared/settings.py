@@ -16,7 +16,7 @@ MIN_PEPPER_BYTES = 32
 _PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
 # Set by the platform where an identity is assigned to the app.
 _IDENTITY_MARKER = "IDENTITY_ENDPOINT"
-_CLIENT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,8 @@ class Settings:
     managed_identity: bool = False
     tables_endpoint: str = ""
     webpubsub_endpoint: str = ""
+    azure_tenant_id: str = ""
+    webpubsub_events_principal: str = ""
     pepper_reference: SecretReference | None = None
     previous_pepper_reference: SecretReference | None = None
     telemetry: TelemetrySettings = TelemetrySettings()
@@ -89,6 +91,12 @@ class _Reader:
         if value and not _is_address(value, scheme):
             self.problems.append(f"{name} must be {scheme}://<host>... without a user or a password")
         return value
+
+    def uuid(self, name: str) -> str:
+        value = self.text(name)
+        if value and not _UUID.fullmatch(value):
+            self.problems.append(f"{name} must be a UUID")
+        return value.lower()
 
     def refuse(self, why: str, *names: str) -> None:
         self.problems.extend(f"{name} {why}" for name in names if self.environment.get(name, "").strip())
@@ -139,6 +147,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         managed_identity=bool(environment.get(_IDENTITY_MARKER)),
         tables_endpoint=reader.address("TABLES_ENDPOINT", "https") if client_id else "",
         webpubsub_endpoint=reader.address("WEBPUBSUB_ENDPOINT", "https") if client_id else "",
+        azure_tenant_id=reader.uuid("AZURE_TENANT_ID") if client_id else "",
+        webpubsub_events_principal=reader.uuid("WEBPUBSUB_EVENTS_PRINCIPAL") if client_id else "",
         pepper_reference=reference,
         previous_pepper_reference=previous_reference,
         telemetry=_telemetry(reader),
@@ -189,7 +199,7 @@ def _client_id(reader: _Reader) -> str:
     if not value:
         reader.refuse("is for Entra ID and needs AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT")
         return ""
-    if not _CLIENT_ID.fullmatch(value):
+    if not _UUID.fullmatch(value):
         reader.problems.append("AZURE_CLIENT_ID must be the client id of an identity, a UUID")
     if _on_platform(reader.environment) and not reader.environment.get(_IDENTITY_MARKER):
         reader.problems.append("AZURE_CLIENT_ID is set, but no identity is assigned to this app")

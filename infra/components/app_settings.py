@@ -31,6 +31,7 @@ class AppValues:
     """
 
     azure_client_id: pulumi.Input[str]
+    azure_tenant_id: pulumi.Input[str]
     database_url: pulumi.Input[str]
     database_role: str
     database_pool_size: int
@@ -38,6 +39,7 @@ class AppValues:
     tables_endpoint: pulumi.Input[str]
     webpubsub_endpoint: pulumi.Input[str]
     webpubsub_hub: str
+    webpubsub_events_principal: pulumi.Input[str]
     api_key_pepper: pulumi.Input[str]
     api_key_pepper_previous: pulumi.Input[str] | None
     log_level: str
@@ -51,6 +53,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
     return {
         **({} if previous is None else {"API_KEY_PEPPER_PREVIOUS": previous}),
         "AZURE_CLIENT_ID": values.azure_client_id,
+        "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,
         "DATABASE_ROLE": values.database_role,
         "DATABASE_POOL_SIZE": str(values.database_pool_size),
@@ -58,6 +61,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "TABLES_ENDPOINT": values.tables_endpoint,
         "WEBPUBSUB_ENDPOINT": values.webpubsub_endpoint,
         "WEBPUBSUB_HUB": values.webpubsub_hub,
+        "WEBPUBSUB_EVENTS_PRINCIPAL": values.webpubsub_events_principal,
         "API_KEY_PEPPER": values.api_key_pepper,
         "MARKET_CLOCK": "wall",
         "LOG_LEVEL": values.log_level,

@@ -59,6 +59,10 @@ class Sequences(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
+class Closures(Protocol):
+    async def put_closed(self, account_id: str, at: float, life_s: float) -> None: ...
+
+
 class ClientAccess(msgspec.Struct, frozen=True):
     """What a bot needs to connect: the URL carries a token that expires at `expires_at`."""
 
@@ -81,6 +85,7 @@ class RealtimeService:
         hub: Hub,
         outbox: Outbox,
         sequences: Sequences,
+        closures: Closures,
         now: Callable[[], datetime],
         universe: Sequence[str],
         published: Callable[[float], None] = lambda latency_s: None,
@@ -88,6 +93,7 @@ class RealtimeService:
         self._hub = hub
         self._outbox = outbox
         self._sequences = sequences
+        self._closures = closures
         self._now = now
         self._universe = tuple(universe)
         self._published = published
@@ -158,8 +164,12 @@ class RealtimeService:
     async def close_user(self, user_id: str, reason: str) -> None:
         """Tells every connection of an account why it ends, then closes them; raises Unavailable.
 
-        It is no ban: whoever comes back is refused at negotiate.
+        Whoever comes back is refused at negotiate, and with a client access URL made before, at connect.
         """
+        try:
+            await self._closures.put_closed(user_id, self._now().timestamp(), TOKEN_LIFETIME.total_seconds())
+        except Unavailable as error:
+            log.warning("older client access URLs of %s still work: %s", user_id, error.internal)
         message = RevokedMessage(reason=reason, event_at=self._now())
         await self._hub.send_to_user(user_id, msgspec.json.encode(message))
         await self._hub.close_user(user_id, reason)

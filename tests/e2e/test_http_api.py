@@ -270,3 +270,23 @@ async def test_a_revocation_closes_open_connections_and_refuses_new_ones(
             assert (frame["event"], told.split()[-1]) == ("disconnected", "revoked")
             await client.closed()
         assert (await api.post("/ws/negotiate")).status_code in (401, 403)
+        # Its client access URL would hold for an hour more.
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(access["url"], protocols=("json.webpubsub.azure.v1",))
+        assert refused.value.status == 401
+
+
+def test_events_that_web_pubsub_did_not_send_are_refused(stack: RunningStack) -> None:
+    headers = {
+        "ce-type": "azure.webpubsub.sys.connect",
+        "ce-hub": "signals",
+        "ce-connectionId": "c-1",
+        "ce-userId": "somebody",
+        "ce-signature": "sha256=00",
+    }
+    url = f"{stack.base_url}/api/ws/events"
+    answer = httpx.post(url, headers=headers, json={"claims": {}})
+    assert (answer.status_code, answer.json()["code"]) == (401, "key_unknown")
+    answer = httpx.post(url, json={})
+    assert (answer.status_code, len(answer.json()["errors"])) == (422, 3)
+    assert httpx.options(url, headers={"WebHook-Request-Origin": "stranger"}).status_code == 422

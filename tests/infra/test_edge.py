@@ -157,7 +157,6 @@ def test_web_pubsub_asks_the_app_about_connections(stack: Recording) -> None:
     assert identity["userAssignedIdentities"] == [identity_id(stack, "events-identity")]
 
 
-@pytest.mark.xfail(strict=True, reason="the app has no ws/events yet: no client could connect")
 def test_the_app_serves_what_web_pubsub_asks() -> None:
     (handler,) = recorded("prod").only(f"{WEBPUBSUB}/hubs").inputs["properties"]["eventHandlers"]
     path = handler["urlTemplate"].removeprefix(recorded("prod").outputs["app_url"])

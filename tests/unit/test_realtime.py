@@ -70,6 +70,17 @@ class CountingOutbox(FakeOutbox):
 
 
 @dataclass
+class FakeClosures:
+    away: bool = False
+    closed: dict[str, float] = field(default_factory=dict)
+
+    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
+        if self.away:
+            raise Unavailable("away", code="cache_unavailable", internal="refused")
+        self.closed[account_id] = at
+
+
+@dataclass
 class FakeHub:
     hub: str = "signals"
     fails_after: int | None = None
@@ -115,7 +126,12 @@ class FakeSequences:
 
 def service(hub: FakeHub, outbox: FakeOutbox) -> RealtimeService:
     return RealtimeService(
-        hub=hub, outbox=outbox, sequences=FakeSequences(), now=lambda: NOW, universe=("ES", "NQ")
+        hub=hub,
+        outbox=outbox,
+        sequences=FakeSequences(),
+        closures=FakeClosures(),
+        now=lambda: NOW,
+        universe=("ES", "NQ"),
     )
 
 
@@ -193,6 +209,7 @@ async def test_each_message_sent_tells_how_long_it_waited_and_one_that_failed_te
         hub=hub,
         outbox=outbox,
         sequences=FakeSequences(),
+        closures=FakeClosures(),
         now=lambda: NOW,
         universe=("ES",),
         published=told.append,
@@ -228,3 +245,19 @@ async def test_who_is_closed_is_told_why_first() -> None:
         "license revoked",
     )
     assert closed == ("k1", b"closed: license revoked")
+
+
+async def test_a_closed_account_is_remembered_and_closed_without_the_cache_too() -> None:
+    for away in (False, True):
+        hub, closures = FakeHub(), FakeClosures(away)
+        realtime = RealtimeService(
+            hub=hub,
+            outbox=FakeOutbox(),
+            sequences=FakeSequences(),
+            closures=closures,
+            now=lambda: NOW,
+            universe=(),
+        )
+        await realtime.close_user("k1", "key revoked")
+        assert closures.closed == ({} if away else {"k1": NOW.timestamp()})
+        assert hub.sent[-1] == ("k1", b"closed: key revoked")

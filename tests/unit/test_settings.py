@@ -89,6 +89,8 @@ def test_a_previous_pepper_is_another_one_of_the_same_strength() -> None:
 
 ENTRA = {
     "AZURE_CLIENT_ID": "11059fcc-5514-4800-b5f8-49808b9cfab6",
+    "AZURE_TENANT_ID": "ab1f708d-50f6-404c-a006-d71b2ac7a606",
+    "WEBPUBSUB_EVENTS_PRINCIPAL": "5d2a1c56-07a4-4b41-8c0e-3c8a1f0de111",
     "DATABASE_URL": "postgresql://signal-app@db.postgres.database.azure.com:6432/x?sslmode=verify-full",
     "REDIS_URL": "rediss://signal.westeurope.redis.azure.net:10000/0",
     "TABLES_ENDPOINT": "https://signal.table.core.windows.net",
@@ -131,6 +133,8 @@ def test_every_problem_under_entra_id_is_reported_together_and_no_value_is_shown
         "TABLES_ENDPOINT must be https://",
         "TABLES_CONNECTION_STRING is a key",
         "WEBPUBSUB_ENDPOINT is not set",
+        "AZURE_TENANT_ID is not set",
+        "WEBPUBSUB_EVENTS_PRINCIPAL is not set",
         "API_KEY_PEPPER is a Key Vault reference of no known form",
         "WEBPUBSUB_HUB is a Key Vault reference",
     ):

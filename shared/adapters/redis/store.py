@@ -52,6 +52,11 @@ def rate_key(key_hash: str) -> str:
     return f"rate:{{{key_hash}}}:window"
 
 
+def closed_key(account_id: str) -> str:
+    """When an account's connections were closed, for as long as older client access URLs live."""
+    return f"closed:{{{account_id}}}"
+
+
 def lock_key(confidence_key: str) -> str:
     """Held, as a random token, by who computes that confidence."""
     return f"lock:{confidence_key}"
@@ -170,6 +175,14 @@ class RedisStore:
     async def release(self, key: str, token: str) -> bool:
         """Lets go of the lock on the confidence `key`; False where `token` does not hold it."""
         return bool(await self._script("release", (lock_key(key),), (token,)) == 1)
+
+    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
+        """Remembers for `life_s` seconds when an account's connections were closed (epoch seconds)."""
+        await self._ask("SET", closed_key(account_id), repr(at), "PX", math.ceil(life_s * 1000))
+
+    async def closed_at(self, account_id: str) -> float | None:
+        found: bytes | None = await self._ask("GET", closed_key(account_id))
+        return float(found) if found is not None else None
 
     async def add_counts(self, counts: dict[str, int]) -> None:
         """Adds to the counts that all processes share."""

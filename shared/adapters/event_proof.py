@@ -1,0 +1,113 @@
+"""That an event is from our own Web PubSub: signed with its access key, or with a token of its identity."""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from shared.domain.hub_events import HubEvent, is_signed
+from shared.errors import Unauthenticated, Unavailable
+
+# The audience that infra/components/realtime.py has the service ask its tokens for.
+AUDIENCE = "https://webpubsub.azure.com"
+AUTHORITY = "https://login.microsoftonline.com"
+FETCH_TIMEOUT_S = 5
+KEYS_LIFE_S = 6 * 3600
+# A token that names a key nobody knows makes the keys be read again, but no more often than this.
+REFRESH_EVERY_S = 60.0
+LEEWAY_S = 60
+
+
+class AccessKeyProof:
+    """Under a connection string: `ce-signature` under its access key."""
+
+    def __init__(self, connection_string: str) -> None:
+        parts = (part.partition("=") for part in connection_string.split(";"))
+        fields = {name.strip().lower(): value for name, _, value in parts}
+        endpoint = urlsplit(fields.get("endpoint", ""))
+        port = fields.get("port")
+        self.origin = f"{endpoint.hostname}:{port}" if port else endpoint.netloc
+        self._keys = [fields.get("accesskey", "").encode()]
+
+    async def check(self, event: HubEvent, headers: Mapping[str, str]) -> None:
+        if not is_signed(event.connection_id, headers.get("ce-signature", ""), self._keys):
+            raise _refused()
+
+
+class TokenProof:
+    """Under Entra ID: a token of the tenant for our audience, of the identity that Web PubSub has."""
+
+    def __init__(
+        self, endpoint: str, *, tenant_id: str, principal_id: str, authority: str = AUTHORITY
+    ) -> None:
+        """`principal_id` is the object id of the identity that the service sends events by."""
+        self.origin = urlsplit(endpoint).netloc
+        self._principal_id = principal_id
+        # Of both versions of the token endpoint: which one is used is the audience's application's choice.
+        self._issuers = [f"{AUTHORITY}/{tenant_id}/v2.0", f"https://sts.windows.net/{tenant_id}/"]
+        self._keys_url = f"{authority}/{tenant_id}/discovery/v2.0/keys"
+        self._keys: Any = None
+        self._refreshed_at = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def check(self, event: HubEvent, headers: Mapping[str, str]) -> None:
+        """Raises Unauthenticated, and Unavailable while the tenant's keys cannot be read."""
+        import jwt
+
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            raise _refused()
+        try:
+            key = await self._key(jwt.get_unverified_header(token).get("kid", ""))
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=[AUDIENCE, f"{AUDIENCE}/"],
+                issuer=self._issuers,
+                leeway=LEEWAY_S,
+                options={"require": ["exp", "iss", "aud", "oid"]},
+            )
+        except jwt.PyJWTError as error:
+            raise _refused(type(error).__name__) from error
+        if claims["oid"] != self._principal_id:
+            raise _refused("another identity's token")
+
+    async def _key(self, key_id: str) -> Any:
+        """The tenant's public key of that id; raises Unauthenticated, Unavailable."""
+        async with self._reading:
+            key = await asyncio.to_thread(self._find, key_id, refresh=False)
+            now = time.monotonic()
+            if key is None and now - self._refreshed_at >= REFRESH_EVERY_S:
+                self._refreshed_at = now
+                key = await asyncio.to_thread(self._find, key_id, refresh=True)
+        if key is None:
+            raise _refused("a key that the tenant does not have")
+        return key
+
+    def _find(self, key_id: str, *, refresh: bool) -> Any:
+        import jwt
+
+        if self._keys is None:
+            self._keys = jwt.PyJWKClient(
+                self._keys_url, cache_jwk_set=True, lifespan=KEYS_LIFE_S, timeout=FETCH_TIMEOUT_S
+            )
+        try:
+            known = self._keys.get_signing_keys(refresh=refresh)
+        except jwt.PyJWKClientConnectionError as error:
+            raise Unavailable(
+                "Events cannot be verified now; try again.",
+                code="realtime_unavailable",
+                internal=f"the tenant's signing keys cannot be read: {error}",
+                retry_after_s=1,
+            ) from error
+        except jwt.PyJWTError:
+            return None
+        return next((one.key for one in known if one.key_id == key_id), None)
+
+
+def _refused(internal: str = "") -> Unauthenticated:
+    return Unauthenticated(
+        "Only this deployment's Web PubSub may send events.", code="key_unknown", internal=internal
+    )
