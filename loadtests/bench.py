@@ -3,7 +3,8 @@
     python -m loadtests.bench [--quick] [--rounds 5] [--no-report]
 
 Starts a stack of its own, the baseline and a bare echo, interleaves them over several rounds, proves the
-limiter and single flight, and writes docs/performance.md with its plot. Exit status 1 where a target is
+limiter and single flight, lets Locust's users in, measures fan-out and bulk writes, and writes
+docs/performance.md with its plot. Exit status 1 where a target is
 missed. Everything else should be quiet meanwhile.
 """
 
@@ -19,10 +20,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from loadtests import batch, lean_start, limiter, market, report, stack, stampede
+from loadtests import (
+    batch,
+    bulk_writes,
+    fanout,
+    lean_start,
+    limiter,
+    locust_run,
+    market,
+    report,
+    stack,
+    stampede,
+)
 from loadtests.baseline import prepare
-from loadtests.figures import Curve, Figures, Side99And0, medians
-from loadtests.measure import Measured, Side, run
+from loadtests.figures import Curve, Delivery, Figures, Side99And0, medians
+from loadtests.measure import Measured, Side, percentile, run
 from loadtests.processes import ROOT
 
 HITS_99 = 0.01
@@ -41,9 +53,25 @@ class Effort:
     misses_s: float = 3.0
     curve_s: float = 3.0
     limiter_s: float = 6.0
+    keyset_rows: int = 5_000_000
+    fanout_s: float = 8.0
+    # Users and seconds; a bot that asks a hundred times is done after about half a minute.
+    scenarios: tuple[tuple[str, int, int], ...] = (
+        ("bots", 100, 45),
+        ("opening_bell", 1_000, 20),
+        ("mixed", 200, 20),
+    )
 
 
-QUICK = Effort(rounds=1, hits_s=2.0, misses_s=1.5, curve_s=1.0)
+QUICK = Effort(
+    rounds=1,
+    hits_s=2.0,
+    misses_s=1.5,
+    curve_s=1.0,
+    keyset_rows=200_000,
+    fanout_s=2.0,
+    scenarios=(("bots", 20, 5), ("opening_bell", 100, 8), ("mixed", 20, 5)),
+)
 
 
 @dataclass
@@ -119,7 +147,7 @@ def curve(side: Side, highest: float, seconds: float) -> Curve:
 
 
 def prove(running: stack.RunningStack, directory: Path, effort: Effort) -> dict[str, Any]:
-    """Limiter and stampede over four workers; lean start and batch on the way."""
+    """Over four workers: the limiter, the stampede, and Locust's users."""
     ops_key = running.addresses["keys"]["ops"]
     with stack.more_workers(running, WORKERS, directory / "workers.log") as (_, port):
         proofs = []
@@ -136,7 +164,33 @@ def prove(running: stack.RunningStack, directory: Path, effort: Effort) -> dict[
         except stampede.Unmeasurable as error:
             flight = str(error)
             say(f"stampede not proven: {error}")
-    return {"limiter": proofs, "stampede": flight}
+        scenarios = []
+        for name, users, seconds in effort.scenarios:
+            keys = running.state / "load_keys.txt"
+            found = locust_run.measure(name, users, seconds, host=f"http://127.0.0.1:{port}", keys=keys)
+            say(f"Locust, {name}: {found.requests:,} requests of {users} users, {found.failures} failed")
+            scenarios.append(found)
+    return {"limiter": proofs, "stampede": flight, "scenarios": scenarios}
+
+
+def deliver(effort: Effort) -> Delivery:
+    """A thousand subscribers of one group, ten messages a second."""
+    load = fanout.Load(subscribers=1_000, rate=10.0, seconds=effort.fanout_s, size=300)
+    result, _, _ = fanout.run(load, None)
+    ordered = sorted(result.latencies)
+    return Delivery(
+        subscribers=load.subscribers,
+        deliveries=len(ordered),
+        lost_or_repeated=result.missing + result.repeated,
+        p50_ms=percentile(ordered, 0.5) * 1e3,
+        p99_ms=percentile(ordered, 0.99) * 1e3,
+    )
+
+
+def write(effort: Effort) -> tuple[bulk_writes.WriteRates, float]:
+    """Trades in bulk beside single inserts and COPY, and deep pages of them."""
+    arguments = ["--keyset-rows", str(effort.keyset_rows), "--repeats", "3" if effort.rounds > 1 else "1"]
+    return bulk_writes.run(bulk_writes.parser().parse_args(arguments))
 
 
 def bench(effort: Effort) -> Figures:
@@ -159,6 +213,9 @@ def bench(effort: Effort) -> Figures:
             proofs = prove(running, directory, effort)
             start = lean_start.measure()
             say(lean_start.describe(start))
+    delivery = deliver(effort)
+    say(f"fan-out to {delivery.subscribers}: p50 {delivery.p50_ms:.1f}, p99 {delivery.p99_ms:.1f} ms")
+    rates, dearest_page = write(effort)
     return Figures(
         rounds=effort.rounds,
         baseline=Side99And0(best["baseline", "99% hits"], best["baseline", "0% hits"]),
@@ -168,6 +225,9 @@ def bench(effort: Effort) -> Figures:
         curves=curves,
         batch=hundred,
         start=start,
+        delivery=delivery,
+        writes=rates,
+        dearest_page=dearest_page,
         took_s=time.monotonic() - began,
         **proofs,
     )

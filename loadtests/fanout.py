@@ -286,6 +286,29 @@ def _report(load: Load, result: Result, before: Usage | None, after: Usage | Non
     return "\n".join(lines)
 
 
+def run(load: Load, connection_string: str | None) -> tuple[Result, Usage | None, Usage | None]:
+    """Loads the service named, or a stand-in of our own, whose usage before and after comes along."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    stand_in = None
+    if connection_string is None:
+        stand_in, connection_string = _start_stand_in()
+    usages: list[Usage | None] = []
+
+    def note_usage() -> None:
+        usages.append(_usage(stand_in.pid) if stand_in is not None else None)
+
+    try:
+        result = uvloop.run(measure(connection_string, load, note_usage))
+        note_usage()
+    finally:
+        if stand_in is not None:
+            stand_in.terminate()
+            stand_in.wait(20)
+    before, after = usages
+    return result, before, after
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.fanout",
@@ -301,24 +324,8 @@ def main() -> int:
     load = Load(arguments.subscribers, arguments.rate, arguments.seconds, arguments.size)
     if min(load.subscribers, load.rate, load.seconds, load.size) <= 0:
         parser.error("all numbers must be above 0")
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    stand_in, connection_string = None, arguments.connection_string
-    if connection_string is None:
-        stand_in, connection_string = _start_stand_in()
-    usages: list[Usage | None] = []
-
-    def note_usage() -> None:
-        usages.append(_usage(stand_in.pid) if stand_in is not None else None)
-
-    try:
-        result = uvloop.run(measure(connection_string, load, note_usage))
-        note_usage()
-    finally:
-        if stand_in is not None:
-            stand_in.terminate()
-            stand_in.wait(20)
-    print(_report(load, result, *usages))  # noqa: T201  # its purpose
+    result, before, after = run(load, arguments.connection_string)
+    print(_report(load, result, before, after))  # noqa: T201  # its purpose
     return 1 if result.missing or result.repeated else 0
 
 

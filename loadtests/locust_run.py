@@ -9,10 +9,14 @@ Ends with status 1 where any request failed.
 
 # ruff: noqa: T201 - it talks to a terminal
 
+import json
 import os
 import shlex
+import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
@@ -46,6 +50,66 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
     if not (raw.isascii() and raw.isdigit() and int(raw) > 0):
         raise BadOption(f"{name}={raw} must be a whole number from 1")
     return int(raw)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What one scenario came to, all its requests together; latencies in ms as Locust rounds them."""
+
+    name: str
+    users: int
+    requests: int
+    failures: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+
+
+def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -> Scenario:
+    """Runs one scenario from one process beside us; raises RuntimeError where Locust itself fails."""
+    with tempfile.TemporaryDirectory(prefix="signal-cloud-locust-") as name:
+        figures = Path(name) / "stats"
+        environment = {
+            "HOST": host,
+            "SCENARIO": scenario,
+            "USERS": str(users),
+            "DURATION_S": str(seconds),
+            "LOCUST_ARGS": f"--json-file {shlex.quote(str(figures))} --loglevel ERROR",
+        }
+        command = [sys.executable, "-m", "locust", *arguments(environment)]
+        done = subprocess.run(  # noqa: S603 - our own command line
+            command,
+            env={**os.environ, **environment, "KEYS": str(keys), "BELL_AFTER_S": "5"},
+            capture_output=True,
+            timeout=seconds + 60,
+            check=False,
+        )
+        written = figures.with_suffix(".json")
+        if not written.exists():
+            raise RuntimeError(f"Locust ended with {done.returncode}: {done.stderr.decode()[-2_000:]}")
+        return _summed(scenario, users, json.loads(written.read_text(encoding="utf-8")))
+
+
+def _summed(name: str, users: int, entries: list[dict[str, object]]) -> Scenario:
+    times: dict[float, int] = {}
+    failures = 0
+    for entry in entries:
+        failures += int(str(entry["num_failures"]))
+        counts = entry["response_times"]
+        assert isinstance(counts, dict)
+        for time_ms, count in counts.items():
+            times[float(time_ms)] = times.get(float(time_ms), 0) + int(count)
+    total = sum(times.values())
+
+    def at(share: float) -> float:
+        passed = 0
+        for time_ms in sorted(times):
+            passed += times[time_ms]
+            if passed >= share * total:
+                return time_ms
+        return float("nan")
+
+    return Scenario(name, users, total, failures, at(0.5), at(0.95), at(0.99))
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
 
 CONFIDENCE_TTL_S = 2.0
+# The first look comes when an evaluation elsewhere may just be there, the later ones ever more slowly.
+FIRST_POLL_S = 0.001
 POLL_S = 0.005
 # How long a process waits for another one's evaluation, which takes about 1 ms; past it, it evaluates
 # for itself, so a dead lock holder costs a bot this and no more.
@@ -174,7 +176,7 @@ class ConfidenceService:
         return await asyncio.shield(flight)
 
     async def _poll(self, question: Question, flight: asyncio.Future[_Found]) -> None:
-        deadline = self._clock() + WAIT_S
+        deadline, pause_s = self._clock() + WAIT_S, FIRST_POLL_S
         try:
             while not flight.done() and self._clock() < deadline:
                 cached = await self._cache.get_confidence(question.key)
@@ -182,7 +184,8 @@ class ConfidenceService:
                 if cached and verdict and not flight.done():
                     flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
                 if not flight.done():
-                    await asyncio.sleep(POLL_S)
+                    await asyncio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, POLL_S)
         except Unavailable:
             pass  # without the cache nobody's value can arrive: compute it here
         try:

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from loadtests import market
 from loadtests.batch import BatchCost
-from loadtests.figures import Figures, Side99And0, medians
+from loadtests.bulk_writes import WriteRates
+from loadtests.figures import Delivery, Figures, Side99And0, medians
 from loadtests.generator import Connection, Freshness, quota
 from loadtests.lean_start import LeanStart
 from loadtests.limiter import LimiterProof
-from loadtests.locust_run import BadOption, arguments
+from loadtests.locust_run import BadOption, Scenario, arguments
 from loadtests.measure import Measured, percentile
 from loadtests.stampede import StampedeProof
 from shared.domain.strategies import decode_state
@@ -39,7 +40,14 @@ def measured(
 
 
 def figures(
-    ours: Measured, *, stampede: StampedeProof | str | None = None, let_through: int = 100
+    ours: Measured,
+    *,
+    stampede: StampedeProof | str | None = None,
+    let_through: int = 100,
+    failed: int = 0,
+    lost: int = 0,
+    writes: WriteRates | None = None,
+    dearest_page: float = 1.5,
 ) -> Figures:
     """A run whose baseline answers 100 a second at 100 ms and 2,000 us, and whose echo answers 4,000."""
     slow = measured(per_second=100, p99_ms=100, cpu_us=2_000)
@@ -52,8 +60,12 @@ def figures(
         curves=[],
         limiter=[LimiterProof(100, let_through, 5_000, {}, quotas_exact=True)],
         stampede=stampede or StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
+        scenarios=[Scenario("bots", 100, 10_000, failed, 5.0, 9.0, 12.0)],
         batch=BatchCost(1.0, 2.0, 200),
         start=LeanStart(0.3, 60.0, 20),
+        delivery=Delivery(1_000, 100_000, lost, 12.0, 21.0),
+        writes=writes or WriteRates(1_000.0, 8_000.0, 16_000.0),
+        dearest_page=dearest_page,
         took_s=1.0,
     )
 
@@ -64,6 +76,24 @@ def missed(run: Figures) -> list[str]:
 
 def test_a_run_that_reaches_every_target_meets_all() -> None:
     assert missed(figures(measured(per_second=2_600, p99_ms=5, cpu_us=100))) == []
+
+
+GOOD = measured(per_second=2_600, p99_ms=5, cpu_us=100)
+
+
+@pytest.mark.parametrize(
+    ("run", "what"),
+    [
+        (figures(GOOD, failed=1), "Locust"),
+        (figures(GOOD, lost=1), "fan-out"),
+        (figures(GOOD, writes=WriteRates(1_000.0, 7_999.0, 15_000.0)), "single inserts"),
+        (figures(GOOD, writes=WriteRates(100.0, 7_999.0, 16_000.0)), "COPY"),
+        (figures(GOOD, dearest_page=1.51), "dearest page"),
+    ],
+)
+def test_a_miss_beside_the_hot_path_is_named(run: Figures, what: str) -> None:
+    (missing,) = missed(run)
+    assert what in missing
 
 
 @pytest.mark.parametrize(
