@@ -144,10 +144,15 @@ NOT_EXPLAINED = {
     "trades.ensure_partitions": "reads the catalogue, by name",
     "upkeep.ensure_partitions": "reads the catalogue, by name",
     "migrations.lock_migrations": "reads no table",
+    "migrations.limit_migration": "reads no table",
     "migrations.ensure_roles": "reads the catalogue, by name",
     "migrations.is_migrated": "reads the catalogue, by name",
     "migrations.applied_migrations": "one row a migration, once a start",
     "migrations.record_migration": "one row a migration",
+}
+RUN_BY_HAND = {
+    "restore": "reads whole tables, in a drill, under its own time limit",
+    "logins": "reads the catalogue, once a deployment",
 }
 JOBS = {
     "trades.outcomes",
@@ -207,7 +212,7 @@ async def test_a_query_reads_no_large_table_as_a_whole(filled: Database, name: s
 
 
 def test_every_query_is_explained_or_says_why_not() -> None:
-    written = {f"{area}.{name}" for area in areas() for name in queries(area)}
+    written = {f"{area}.{name}" for area in areas() if area not in RUN_BY_HAND for name in queries(area)}
     assert written == ASKED.keys() | NOT_EXPLAINED.keys()
     assert not ASKED.keys() & NOT_EXPLAINED.keys()
 

@@ -216,6 +216,8 @@ def test_nothing_of_identity_is_loaded_where_keys_open_the_services(client_id: s
     if client_id:
         settings |= {
             "AZURE_CLIENT_ID": client_id,
+            "AZURE_TENANT_ID": "ab1f708d-50f6-404c-a006-d71b2ac7a606",
+            "WEBPUBSUB_EVENTS_PRINCIPAL": "5d2a1c56-07a4-4b41-8c0e-3c8a1f0de111",
             "TABLES_ENDPOINT": "https://localhost",
             "WEBPUBSUB_ENDPOINT": "https://localhost",
         }

@@ -22,9 +22,6 @@ PROCEDURES = (
     "Region loss",
     "Drift",
 )
-with_infra = pytest.mark.skipif(
-    not (ROOT / "infra").is_dir(), reason="the infrastructure is not in this tree"
-)
 
 
 def test_every_procedure_says_what_was_walked_through_and_what_was_not() -> None:
@@ -69,7 +66,6 @@ def test_files_that_it_names_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
-@with_infra
 def test_outputs_and_configuration_exist() -> None:
     outputs = (ROOT / "infra/program.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"\$\(output (\w+)\)", TEXT)):
@@ -79,7 +75,6 @@ def test_outputs_and_configuration_exist() -> None:
         assert f'"{name}"' in settings, name
 
 
-@with_infra
 def test_every_alert_has_its_runbook_and_no_runbook_is_left_over() -> None:
     described = (
         (ROOT / "infra/README.md").read_text(encoding="utf-8").split("\n## Alerts\n")[1].split("\n## ")[0]

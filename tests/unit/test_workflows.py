@@ -14,9 +14,6 @@ SCRIPTS = [each for each in STEPS if each.script]
 # Actions of others: their makers', by major version, which those move along with their fixes.
 _ACTION = re.compile(r"(actions|azure|pulumi)/[a-z-]+@v\d+")
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
-with_infra = pytest.mark.skipif(
-    not (ROOT / "infra").is_dir(), reason="the infrastructure is not in this tree"
-)
 
 
 def place(each: Step) -> str:
@@ -164,7 +161,6 @@ def test_variables_that_scripts_use_are_given() -> None:
         assert used <= given | made | of_runner, f"{each.place}: {used - given - made - of_runner}"
 
 
-@with_infra
 def test_what_is_asked_of_pulumi_exists() -> None:
     outputs, settings = text(ROOT / "infra/program.py"), text(ROOT / "infra/settings.py")
     asked = " ".join(each.script for each in SCRIPTS)
@@ -177,7 +173,6 @@ def test_what_is_asked_of_pulumi_exists() -> None:
         assert f'"{name}"' in settings, name
 
 
-@with_infra
 def test_paths_in_scripts_exist() -> None:
     asked = " ".join(each.script for each in SCRIPTS)
     for path in {*re.findall(r"infra/[\w./-]+\.txt", asked), *re.findall(r"--cwd ([\w./-]+)", asked)}:
