@@ -72,7 +72,9 @@ def test(arguments: Arguments) -> int:
                 install_packages(lock.parent, lock.parent)
     except (NodeMissing, ToolMissing) as error:
         return _misused(str(error))
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=ROOT, check=False).returncode
+    # Tests wait more than they compute; each process has servers of its own, so that few are enough.
+    chosen = arguments or ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    return subprocess.run([sys.executable, "-m", "pytest", *chosen], cwd=ROOT, check=False).returncode
 
 
 def _misused(text: str) -> int:

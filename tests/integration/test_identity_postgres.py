@@ -100,7 +100,8 @@ async def test_tokens_change_under_load_and_no_request_fails(
             group.create_task(keep_connecting())
     await steady.close()
     assert len(issuer.issued) >= 5
-    assert issuer.asked[POSTGRES_SCOPE] == len(issuer.issued)
+    unanswered = issuer.asked[POSTGRES_SCOPE] - len(issuer.issued)
+    assert unanswered in (0, 1), "one renewal at a time, the last of which may be under way"
     assert len(connected) > 50
     assert len(served) <= 4, "connections live on beyond the token that they were opened with"
     assert not issuer.leaks(caplog.text)

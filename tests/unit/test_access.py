@@ -78,7 +78,7 @@ async def test_a_good_key_is_admitted_with_its_quota(world: World) -> None:
         ("Bearer ", "key_malformed"),
         ("Bearer sc_live_nothing", "key_malformed"),
         ("Bearer " + "x" * 100_000, "key_malformed"),
-        ("Bearer " + new_key("Ab12Cd"), "key_unknown"),
+        pytest.param("Bearer " + new_key("Ab12Cd"), "key_unknown", id="never issued"),
     ],
 )
 async def test_what_is_no_issued_key_is_refused(world: World, header: str | None, code: str) -> None:
