@@ -169,6 +169,8 @@ def prove(running: stack.RunningStack, directory: Path, effort: Effort) -> dict[
             keys = running.state / "load_keys.txt"
             found = locust_run.measure(name, users, seconds, host=f"http://127.0.0.1:{port}", keys=keys)
             say(f"Locust, {name}: {found.requests:,} requests of {users} users, {found.failures} failed")
+            for reason in found.reasons:
+                say(f"  {reason}")
             scenarios.append(found)
     return {"limiter": proofs, "stampede": flight, "scenarios": scenarios}
 

@@ -9,6 +9,7 @@ Ends with status 1 where any request failed.
 
 # ruff: noqa: T201 - it talks to a terminal
 
+import csv
 import json
 import os
 import shlex
@@ -63,6 +64,7 @@ class Scenario:
     p50_ms: float
     p95_ms: float
     p99_ms: float
+    reasons: list[str]  # of failures, the most frequent first
 
 
 def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -> Scenario:
@@ -74,7 +76,7 @@ def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -
             "SCENARIO": scenario,
             "USERS": str(users),
             "DURATION_S": str(seconds),
-            "LOCUST_ARGS": f"--json-file {shlex.quote(str(figures))} --loglevel ERROR",
+            "LOCUST_ARGS": f"--json-file {shlex.quote(str(figures))} --csv {shlex.quote(str(figures))} --loglevel ERROR",
         }
         command = [sys.executable, "-m", "locust", *arguments(environment)]
         done = subprocess.run(  # noqa: S603 - our own command line
@@ -87,10 +89,13 @@ def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -
         written = figures.with_suffix(".json")
         if not written.exists():
             raise RuntimeError(f"Locust ended with {done.returncode}: {done.stderr.decode()[-2_000:]}")
-        return _summed(scenario, users, json.loads(written.read_text(encoding="utf-8")))
+        with figures.with_name("stats_failures.csv").open(encoding="utf-8", newline="") as file:
+            failed = sorted(csv.DictReader(file), key=lambda row: -int(row["Occurrences"]))
+        reasons = [f"{row['Occurrences']} times {row['Name']}: {row['Error']}" for row in failed]
+        return _summed(scenario, users, json.loads(written.read_text(encoding="utf-8")), reasons)
 
 
-def _summed(name: str, users: int, entries: list[dict[str, object]]) -> Scenario:
+def _summed(name: str, users: int, entries: list[dict[str, object]], reasons: list[str]) -> Scenario:
     times: dict[float, int] = {}
     failures = 0
     for entry in entries:
@@ -109,7 +114,7 @@ def _summed(name: str, users: int, entries: list[dict[str, object]]) -> Scenario
                 return time_ms
         return float("nan")
 
-    return Scenario(name, users, total, failures, at(0.5), at(0.95), at(0.99))
+    return Scenario(name, users, total, failures, at(0.5), at(0.95), at(0.99), reasons)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import pytest
 from psycopg import AsyncClientCursor
 from psycopg.types.json import Jsonb
 
-from shared.adapters.postgres import Database
+from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.upkeep import BATCH
 from shared.sql import areas, queries
 from tests.integration.samples import a_bar, a_trade
@@ -209,6 +209,21 @@ async def test_a_query_reads_no_large_table_as_a_whole(filled: Database, name: s
         if node["Node Type"] == "Seq Scan" and node["Relation Name"] not in SMALL_TABLES
     }
     assert not read_whole
+
+
+async def test_known_trades_are_looked_up_one_by_one_before_there_are_statistics(database: Database) -> None:
+    """Trades that were sent again were compared with all of their account's, until a request timed out."""
+    trades = [a_trade(f"trade-{n}") for n in range(1_000)]
+    await TradeStore(database).record("account-7", "key", trades)
+    asked = {**ACCOUNT, "trades": msgspec.json.encode(trades[5:7]).decode()}
+    async with database.transaction(account_id="account-7") as connection:
+        cursor = AsyncClientCursor(connection)
+        await cursor.execute(b"explain (analyze, format json) " + queries("trades")["same_trades"], asked)
+        row = await cursor.fetchone()
+    assert row is not None
+    read = [node for node in nodes(row[0][0]["Plan"]) if "Relation Name" in node]
+    assert {node["Relation Name"].rstrip("0123456789_") for node in read} == {"trades", "trade_ids"}
+    assert all(node["Actual Rows"] <= 1 for node in read)
 
 
 def test_every_query_is_explained_or_says_why_not() -> None:

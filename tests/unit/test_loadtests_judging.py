@@ -60,7 +60,7 @@ def figures(
         curves=[],
         limiter=[LimiterProof(100, let_through, 5_000, {}, quotas_exact=True)],
         stampede=stampede or StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
-        scenarios=[Scenario("bots", 100, 10_000, failed, 5.0, 9.0, 12.0)],
+        scenarios=[Scenario("bots", 100, 10_000, failed, 5.0, 9.0, 12.0, [])],
         batch=BatchCost(1.0, 2.0, 200),
         start=LeanStart(0.3, 60.0, 20),
         delivery=Delivery(1_000, 100_000, lost, 12.0, 21.0),

@@ -48,11 +48,19 @@ from rows from (
     trade_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at, exit_at, pnl, fees,
     signal_sequence, confidence, model_version, features, place
 )
+-- The keys are unique, so the limits change no answer: they keep the planner from joining all trades of the
+-- account, which it does where statistics are old, and which takes seconds.
 left join lateral (
-    select trades.*
+    select exit_at
     from trade_ids
-    join trades using (account_id, exit_at, trade_id)
-    where trade_ids.account_id = %(account_id)s and trade_ids.trade_id = reported.trade_id
+    where account_id = %(account_id)s and trade_id = reported.trade_id
+    limit 1
+) as taken on true
+left join lateral (
+    select *
+    from trades
+    where account_id = %(account_id)s and exit_at = taken.exit_at and trade_id = reported.trade_id
+    limit 1
 ) as stored on true
 order by reported.place;
 
