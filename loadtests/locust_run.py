@@ -71,12 +71,13 @@ def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -
     """Runs one scenario from one process beside us; raises RuntimeError where Locust itself fails."""
     with tempfile.TemporaryDirectory(prefix="signal-cloud-locust-") as name:
         figures = Path(name) / "stats"
+        files = shlex.quote(str(figures))
         environment = {
             "HOST": host,
             "SCENARIO": scenario,
             "USERS": str(users),
             "DURATION_S": str(seconds),
-            "LOCUST_ARGS": f"--json-file {shlex.quote(str(figures))} --csv {shlex.quote(str(figures))} --loglevel ERROR",
+            "LOCUST_ARGS": f"--json-file {files} --csv {files} --loglevel ERROR",
         }
         command = [sys.executable, "-m", "locust", *arguments(environment)]
         done = subprocess.run(  # noqa: S603 - our own command line
