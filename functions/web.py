@@ -339,8 +339,9 @@ def _response(answer: Answer, request_id: str, call: Call | None) -> func.HttpRe
         "content-type": answer.content_type,
         "x-content-type-options": "nosniff",
         "cache-control": "no-store",
-        **answer.headers,
     }
+    if answer.headers:
+        headers |= answer.headers
     if call is not None and call.rate is not None:
         headers["ratelimit"], headers["ratelimit-policy"] = rate_fields(call.rate)
     value = answer.value

@@ -7,6 +7,7 @@ How the rule is kept across processes: shared/adapters/lua/admit.lua.
 """
 
 import math
+from functools import lru_cache
 
 import msgspec
 
@@ -44,11 +45,14 @@ def rate_fields(rate: RateState) -> tuple[str, str]:
     that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds. The microsecond by
     which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
-    window_s = math.ceil(rate.window_s)
-    return (
-        f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}',
-        f'"{POLICY_NAME}";q={rate.limit};w={window_s}',
-    )
+    window_s, policy = _policy(rate.limit, rate.window_s)
+    return f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}', policy
+
+
+@lru_cache(1_024)
+def _policy(limit: int, window_s: float) -> tuple[int, str]:
+    whole = math.ceil(window_s)
+    return whole, f'"{POLICY_NAME}";q={limit};w={whole}'
 
 
 def retry_after_s(reset_s: float) -> int:

@@ -21,7 +21,7 @@ KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the 
 import asyncio
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -83,9 +83,9 @@ class Admission(Protocol):
 class AccessCache(Protocol):
     @property
     def window_s(self) -> float: ...
-    async def admit(
+    def admit(
         self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
-    ) -> Admission: ...
+    ) -> Awaitable[Admission]: ...
     async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def release(self, key: str, token: str) -> bool: ...
 

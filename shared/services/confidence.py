@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from shared.domain.confidence import ConfidenceAnswer, Verdict, decode_verdict, encode_verdict
 from shared.domain.models import ServedModel, UnusableModel
 from shared.domain.strategies import MarketState
@@ -12,9 +14,10 @@ from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
 
 CONFIDENCE_TTL_S = 2.0
-# The first look comes when an evaluation elsewhere may just be there, the later ones ever more slowly.
-FIRST_POLL_S = 0.001
-POLL_S = 0.005
+# Who waits for another process's evaluation looks for it this often: at first, and after SOON_S.
+POLL_S = 0.001
+SOON_S = 0.02
+LATER_POLL_S = 0.005
 # How long a process waits for another one's evaluation, which takes about 1 ms; past it, it evaluates
 # for itself, so a dead lock holder costs a bot this and no more.
 WAIT_S = 0.25
@@ -42,7 +45,7 @@ class Admitted(Protocol):
     def lock_token(self) -> str | None: ...
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True):
     """A state, the model that is to answer, and where its answer lies in the cache."""
 
     state: MarketState
@@ -176,16 +179,15 @@ class ConfidenceService:
         return await asyncio.shield(flight)
 
     async def _poll(self, question: Question, flight: asyncio.Future[_Found]) -> None:
-        deadline, pause_s = self._clock() + WAIT_S, FIRST_POLL_S
+        began = self._clock()
         try:
-            while not flight.done() and self._clock() < deadline:
+            while not flight.done() and (waited_s := self._clock() - began) < WAIT_S:
                 cached = await self._cache.get_confidence(question.key)
                 verdict = decode_verdict(cached[0]) if cached else None
                 if cached and verdict and not flight.done():
                     flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
                 if not flight.done():
-                    await asyncio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, POLL_S)
+                    await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
         except Unavailable:
             pass  # without the cache nobody's value can arrive: compute it here
         try:

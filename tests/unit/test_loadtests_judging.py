@@ -2,6 +2,7 @@
 
 import math
 import socket
+from typing import Any
 
 import msgspec
 import pytest
@@ -39,6 +40,21 @@ def measured(
     )
 
 
+def a_stampede(**found: Any) -> StampedeProof:
+    right: dict[str, Any] = {
+        "askers": 500,
+        "evaluations": [1, 1, 1],
+        "timed_evaluations": 40,
+        "last_ms": 30.0,
+        "single_ms": 15.0,
+        "floor_ms": 29.0,
+        "late_ms": 1.0,
+        "values_differ": False,
+        "errors": 0,
+    }
+    return StampedeProof(**right | found)
+
+
 def figures(
     ours: Measured,
     *,
@@ -59,7 +75,7 @@ def figures(
         every={("ours", "99% hits"): [ours]},
         curves=[],
         limiter=[LimiterProof(100, let_through, 5_000, {}, quotas_exact=True)],
-        stampede=stampede or StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
+        stampede=stampede or a_stampede(),
         scenarios=[Scenario("bots", 100, 10_000, failed, 5.0, 9.0, 12.0, [])],
         batch=BatchCost(1.0, 2.0, 200),
         start=LeanStart(0.3, 60.0, 20),
@@ -114,10 +130,11 @@ def test_each_shortfall_is_named_alone(ours: Measured, what: str) -> None:
     "stampede",
     [
         "GET /api/status does not count it",
-        StampedeProof(500, [1, 2, 1], 30.0, 15.0, 29.0, values_differ=False, errors=0),
-        StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=True, errors=0),
-        StampedeProof(500, [1, 1, 1], 30.0, 15.0, 29.0, values_differ=False, errors=1),
-        StampedeProof(500, [1, 1, 1], 90.0, 15.0, 29.0, values_differ=False, errors=0),
+        a_stampede(evaluations=[1, 2, 1]),
+        a_stampede(timed_evaluations=41),
+        a_stampede(values_differ=True),
+        a_stampede(errors=1),
+        a_stampede(late_ms=60.0),
     ],
 )
 def test_a_stampede_that_is_not_proven_is_missed(stampede: StampedeProof | str) -> None:

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -80,11 +80,11 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     leading: bool = False
 
 
-class _Request(NamedTuple):
+class _Request(msgspec.Struct):
     key_hash: str
     confidence_key: str | None
     lock_token: str
-    future: asyncio.Future[list[Any]]
+    future: asyncio.Future[Admission]
 
 
 class _Script(NamedTuple):
@@ -131,9 +131,9 @@ class RedisStore:
         """Outages since the start; requests that went unlimited are counted by AccessService."""
         return self._connection.outage_count
 
-    async def admit(
+    def admit(
         self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
-    ) -> Admission:
+    ) -> Awaitable[Admission]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
 
         With a `confidence_key` goes a random `lock_token`.
@@ -141,13 +141,7 @@ class RedisStore:
         self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
         self._admits.append(_Request(key_hash, confidence_key, lock_token or "", future))
-        answer = await traced(future, "admit", "redis")
-        if not answer:
-            return Admission(None)
-        if len(answer) == 1:
-            return Admission(answer[0])
-        record, allowed, limit, remaining, reset_us, value, age_ms, leading = answer
-        return Admission(record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1)
+        return traced(future, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
         """Caches `grant`, unless one of the same or a later revision is there; it revokes, too."""
@@ -225,11 +219,12 @@ class RedisStore:
     def _send_admits(self, batch: list[_Request], how: str) -> None:
         keys: list[str] = []
         tokens: list[str] = []
-        for key_hash, confidence_key, lock_token, _ in batch:
+        for request in batch:
+            key_hash, confidence_key = request.key_hash, request.confidence_key
             keys += (license_key(key_hash), rate_key(key_hash))
             if confidence_key is not None:
                 keys += (confidence_key, lock_key(confidence_key))
-            tokens.append(lock_token)
+            tokens.append(request.lock_token)
         script = _script("admit")
         body = script.sha if how == "EVALSHA" else script.source
         call = self._connection.enqueue((how, body, len(keys), *keys, *self._limits, *tokens))
@@ -247,13 +242,14 @@ class RedisStore:
                 error = away
             else:
                 return
-        for i, request in enumerate(batch):
-            if request.future.done():
-                continue
-            if error is None:
-                request.future.set_result(call.result()[i])
-            else:
-                request.future.set_exception(_unavailable(error))
+        if error is not None:
+            for request in batch:
+                if not request.future.done():
+                    request.future.set_exception(_unavailable(error))
+            return
+        for request, answer in zip(batch, call.result(), strict=True):
+            if not request.future.done():
+                request.future.set_result(_admission(answer))
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -274,6 +270,16 @@ class RedisStore:
             return await traced(self._connection.ask(command), str(command[0]), "redis")
         except ResponseError as error:
             raise _unavailable(error) from error
+
+
+def _admission(answer: Sequence[Any]) -> Admission:
+    """What admit.lua answers to one request."""
+    if not answer:
+        return Admission(None)
+    if len(answer) == 1:
+        return Admission(answer[0])
+    record, allowed, limit, remaining, reset_us, value, age_ms, leading = answer
+    return Admission(record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1)
 
 
 def _unavailable(error: BaseException) -> Unavailable:
