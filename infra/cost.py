@@ -87,7 +87,7 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     prod = each["prod"]
     minutes = load["connected_hours_per_session"] * 60
     busy = load.changed(confidences_per_session=LIMIT_A_MINUTE * minutes / load["symbols_per_bot"])
-    at_the_limit = estimated("prod", prod.usage.users, busy, prices).usd - prod.usd
+    at_the_limit = estimate(prod.usage.recording, prod.usage.users, busy, prices).usd - prod.usd
     bare = with_settings("prod", BARE)
     assert bare is not None
     least = estimate(bare, prod.usage.users, load, prices).usd

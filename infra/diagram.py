@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from infra.recording import Recording, Resource
 from infra.roles import ROLE_IDS
 
-_ROLES = {role_id: role for role, role_id in ROLE_IDS.items()}
+ROLES = {role_id: role for role, role_id in ROLE_IDS.items()}
 # What stands for itself, in words, under the heading that it is drawn beneath.
 DRAWN = {
     "Microsoft.Cdn/profiles": ("Edge", "Front Door"),
@@ -164,7 +164,7 @@ def identity_paths(recording: Recording) -> Iterator[Path]:
     """Who may do what: roles, access policies, administrators, and what runs as which identity."""
     roles: dict[str, list[str]] = defaultdict(list)
     for assignment in recording.of_type("Microsoft.Authorization/roleAssignments"):
-        role = _ROLES[assignment.inputs["roleDefinitionId"].rsplit("/", 1)[-1]]
+        role = ROLES[assignment.inputs["roleDefinitionId"].rsplit("/", 1)[-1]]
         roles[_drawn_above(recording, assignment.inputs["scope"])].append(role)
     for target, names in roles.items():
         yield Path("app_identity", target, ", ".join(dict.fromkeys(names)), dotted=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infra.diagram import flowchart, outline
+from infra.diagram import ROLES, flowchart, outline
 from infra.markdown import table
 from infra.recording import PROGRAM, Recording, Resource, record_stack
 from infra.stack_config import DIRECTORY, STACKS
@@ -18,7 +18,6 @@ from infra.stack_config import DIRECTORY, STACKS
 OUTPUT = DIRECTORY.parent / ".local" / "infra-preview"
 # Inputs that tell one stack's resource from another's, by the words that they are shown with.
 _FACTS: Mapping[str, Mapping[str, str]] = {
-    "Microsoft.Authorization/roleAssignments": {"": "principalType"},
     "Microsoft.Cache/redisEnterprise": {"": "sku.name", "high availability": "highAvailability"},
     "Microsoft.Cache/redisEnterprise/databases": {"": "clusteringPolicy", "port": "port"},
     "Microsoft.Cdn/profiles": {"": "sku.name"},
@@ -55,12 +54,22 @@ def facts(resource: Resource) -> str:
     """Size and other inputs that decide what is bought."""
     if resource.type == "Microsoft.Insights/autoscaleSettings":
         return "; ".join(_profiles(resource))
+    if resource.type == "Microsoft.Authorization/roleAssignments":
+        role = ROLES[_last(resource.inputs["roleDefinitionId"])]
+        return f"{role} on {_last(resource.inputs['scope'])}"
+    if resource.type == "Microsoft.Network/privateEndpoints":
+        (connection,) = resource.inputs["privateLinkServiceConnections"]
+        return f"{', '.join(connection['groupIds'])} of {_last(connection['privateLinkServiceId'])}"
     shown = []
     for words, path in _FACTS.get(resource.type, {}).items():
         value = _at(resource.inputs, path)
         if value is not None:
-            shown.append(f"{words} {value}".strip())
+            shown.append(f"{words}: {value}" if words else str(value))
     return ", ".join(shown)
+
+
+def _last(resource_id: str) -> str:
+    return resource_id.rsplit("/", 1)[-1]
 
 
 def _profiles(setting: Resource) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra import cost
@@ -130,12 +130,14 @@ def test_what_high_availability_and_private_endpoints_cost() -> None:
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+@settings(max_examples=50, deadline=None)
 @given(users=st.integers(1, 20_000), more=st.integers(1, 20_000))
 def test_more_bots_never_cost_less(variant: str, users: int, more: int) -> None:
     few, many = reckoned(variant, users), reckoned(variant, users + more)
     assert many.usd >= few.usd - 1e-9
 
 
+@settings(max_examples=50, deadline=None)
 @given(
     factor=st.floats(1, 50),
     figure=st.sampled_from(sorted(set(LOAD.figures) - {"sessions_per_month", "connected_hours_per_session"})),
@@ -244,7 +246,8 @@ def test_a_broken_price_table_tells_every_broken_entry(tmp_path: Path) -> None:
     ]
 
 
-def test_readme_holds_what_the_program_reckons() -> None:
+def test_readme_holds_what_the_program_reckons(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "record_stack", recorded)
     section = cost.README.read_text().split(cost.BEGIN)[1].split(cost.END)[0].strip()
     assert section == cost.readme_section(LOAD, PRICES), "python -m infra.cost --write-readme"
 
@@ -266,6 +269,7 @@ def test_one_stack_is_told_with_its_lines_its_doubts_and_its_assumptions(
     total = reckoned("prod").usd
     assert told.startswith(f"prod, 1,000 bots: {total:,.0f} USD a month\n")
     assert "unverified, from general knowledge" in told
+    assert "The stack's budget_usd is 800: 89% of it would be used, and it alerts at 80%." in told
     assert f"The customer reckons with 365 USD: this is {total - 365:,.0f} USD above that." in told
     assert "Instances: 1.09 on average" in told
     assert all(f"- {name}: " in told for name in LOAD.figures)

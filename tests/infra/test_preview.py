@@ -59,11 +59,13 @@ def test_what_is_bought_is_shown() -> None:
     prod = recorded("prod")
     shown = {row[1]: row[4] for row in rows(preview.resource_table(prod))}
     assert shown["postgres"] == (
-        "Standard_D2ds_v5, version 18, GB 64, standby ZoneRedundant, "
-        "days of backups 30, geo-redundant Enabled"
+        "Standard_D2ds_v5, version: 18, GB: 64, standby: ZoneRedundant, "
+        "days of backups: 30, geo-redundant: Enabled"
     )
     assert shown["plan-autoscale"] == "4 to 10 from 09:15; 1 to 10 from 10:15"
-    assert shown["webpubsub"] == "Standard_S1, units 2"
+    assert shown["webpubsub"] == "Standard_S1, units: 2"
+    assert shown["role-pepper"] == "Key Vault Secrets User on api-key-pepper"
+    assert shown["endpoint-redis"] == "redisEnterprise of redis-signal-cloud-prod-demo1"
 
 
 def test_nothing_secret_is_shown(stack: Recording) -> None:
