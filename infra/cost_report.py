@@ -89,6 +89,12 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     """What to know beside the total: too small a stack, prices by memory, budget, customer's figure."""
     for warning in estimate.usage.warnings():
         yield f"TOO SMALL: {warning}"
+    sources: dict[str, float] = defaultdict(float)
+    for charge in estimate.charges:
+        sources[charge.price.source.name] += charge.usd
+    dearest = sorted(((usd, name) for name, usd in sources.items() if usd >= 0.5), reverse=True)
+    told = ", ".join(f"{name} {usd:,.0f}" for usd, name in dearest)
+    yield f"By the price's source (--prices tells what each is), USD: {told}"
     unverified = [each for each in estimate.charges if not each.price.source.verified]
     if unverified:
         usd = sum(each.usd for each in unverified)

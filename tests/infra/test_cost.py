@@ -269,6 +269,7 @@ def test_one_stack_is_told_with_its_lines_its_doubts_and_its_assumptions(
     total = reckoned("prod").usd
     assert told.startswith(f"prod, 1,000 bots: {total:,.0f} USD a month\n")
     assert "unverified, from general knowledge" in told
+    assert "By the price's source (--prices tells what each is), USD: retail-east-us " in told
     assert "The stack's budget_usd is 800: 89% of it would be used, and it alerts at 80%." in told
     assert f"The customer reckons with 365 USD: this is {total - 365:,.0f} USD above that." in told
     assert "Instances: 1.09 on average" in told
