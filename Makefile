@@ -8,11 +8,11 @@ export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest \
+.PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest infra-preview \
 	lint format lock clean
 
 help: ## List the targets and their variables
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  PORT=7071 WORKERS=1 STATE=.local      for run and up; two stacks need a PORT and a STATE each'
 	@echo '  BARS=file.csv[.gz] SPEED=600          for run: bars to replay, as a multiple of real time'
@@ -58,6 +58,9 @@ package: ## The app with its packages and bytecode as one zip, e.g. ARGS="--outp
 loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.locust_run
+
+infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
+	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)
 
 lint: ## Style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .

@@ -25,6 +25,8 @@ from infra.program import build
 from infra.settings import Settings, read_settings
 from infra.stack_config import stack_from_files
 
+# What the program makes outside of any component is said to be made by it.
+PROGRAM = "program"
 _STACK = "pulumi:pulumi:Stack"
 
 
@@ -59,6 +61,11 @@ class Resource:
         """ARM type, such as `Microsoft.Web/sites`."""
         return arm_type(self.token).type
 
+    @property
+    def own_name(self) -> str:
+        """Its name in Azure, without those of what it lies in."""
+        return self.id.rsplit("/", 1)[-1]
+
     def with_inputs(self, inputs: Mapping[str, Any]) -> "Resource":
         return dataclasses.replace(self, inputs=inputs)
 
@@ -80,6 +87,10 @@ class Recording:
         """The single resource of a type; raises ValueError where there is none or more than one."""
         (found,) = self.of_type(arm)
         return found
+
+    def component_of(self, resource: Resource) -> str:
+        """Name of the component that makes a resource, or PROGRAM."""
+        return next((each.name for each in self.components if each.urn == resource.parent), PROGRAM)
 
     def by_id(self, resource_id: str) -> Resource:
         """The resource behind an ARM id; raises KeyError where the stack makes none."""
