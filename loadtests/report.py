@@ -92,8 +92,9 @@ def _proofs(figures: Figures) -> Iterator[str]:
             f"many cached answers, asked right after them, {flight.floor_ms:.1f} ms: what this machine needs "
             f"to answer so many. Between the two lie {flight.late_ms:.1f} ms (median of the differences). "
             f"One uncached answer on the idle server takes {flight.single_ms:.1f} ms. Three times that for "
-            f"all {flight.askers}, as first wanted, is less than their answers take where nothing is evaluated "
-            f"({flight.floor_ms / flight.single_ms:.0f} times), so the target is on what the stampede adds."
+            f"all {flight.askers}, as first wanted, is less than their answers take where nothing is "
+            f"evaluated ({flight.floor_ms / flight.single_ms:.0f} times), so the target is on what the "
+            "stampede adds."
         )
         yield ""
     hits, misses = figures.baseline.hits, figures.baseline.misses
