@@ -11,25 +11,23 @@ figures go into infra/load.toml, from which the cost of a month is estimated.
 
 import asyncio
 import contextlib
-import gzip
 import json
 import os
 import random
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import httpx
 
+from loadtests.ingestion import Ingestion, Received, ingestion
 from loadtests.processes import server
 from local.services import free_ports
 
@@ -43,49 +41,6 @@ _EXPORTER_ALONE = {
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
     "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
 }
-
-
-class Ingestion:
-    """Stands in for Application Insights: bytes of each envelope as JSON, by what it is and when it came."""
-
-    def __init__(self) -> None:
-        self.received: list[tuple[float, str, dict[str, Any], int]] = []
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") == "gzip":
-                    body = gzip.decompress(body)
-                envelopes = json.loads(body)
-                for each in envelopes:
-                    size = len(json.dumps(each, separators=(",", ":")).encode())
-                    told.received.append((time.monotonic(), each["data"]["baseType"], each, size))
-                count = len(envelopes)
-                answer = json.dumps({"itemsReceived": count, "itemsAccepted": count, "errors": []}).encode()
-                self.send_response(200)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    @property
-    def connection_string(self) -> str:
-        endpoint = f"http://127.0.0.1:{self._server.server_address[1]}/"
-        key = "00000000-0000-0000-0000-000000000000"
-        return f"InstrumentationKey={key};IngestionEndpoint={endpoint};LiveEndpoint={endpoint}"
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 class Tally:
@@ -164,14 +119,15 @@ async def _messages(base_url: str, keys: dict[str, str]) -> dict[str, list[int]]
     return sizes
 
 
-def _telemetry(received: list[tuple[float, str, dict[str, Any], int]]) -> dict[str, float]:
+def _telemetry(received: Sequence[Received]) -> dict[str, float]:
     """Bytes that one traced confidence leaves, and bytes of metrics that a process sends each minute."""
     traces: dict[str, int] = defaultdict(int)
     of_confidence = set()
     metrics: dict[tuple[str, float], int] = defaultdict(int)
-    for at, kind, envelope, size in received:
+    for at_s, envelope in received:
+        kind, size = envelope["data"]["baseType"], len(json.dumps(envelope, separators=(",", ":")).encode())
         if kind == "MetricData":
-            metrics[envelope["tags"]["ai.cloud.roleInstance"], round(at / METRICS_EVERY_S)] += size
+            metrics[envelope["tags"]["ai.cloud.roleInstance"], round(at_s / METRICS_EVERY_S)] += size
             continue
         trace = envelope["tags"]["ai.operation.id"]
         traces[trace] += size
@@ -218,16 +174,12 @@ async def measure(stack: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> int:
-    insights = Ingestion()
-    try:
-        with tempfile.TemporaryDirectory(prefix="signal-cloud-traffic-") as directory:
-            Path(directory).chmod(0o711)
-            with _stack(Path(directory), insights) as stack:
-                found = asyncio.run(measure(stack))
-                time.sleep(METRICS_EVERY_S)  # two exports of metrics are complete by then
-            found |= _telemetry(insights.received)
-    finally:
-        insights.close()
+    with ingestion() as insights, tempfile.TemporaryDirectory(prefix="signal-cloud-traffic-") as directory:
+        Path(directory).chmod(0o711)
+        with _stack(Path(directory), insights) as stack:
+            found = asyncio.run(measure(stack))
+            time.sleep(METRICS_EVERY_S)  # two exports of metrics are complete by then
+        found |= _telemetry(insights.received)
     print(f"{datetime.now(UTC).date()}, {os.cpu_count()} processors, {REQUESTS} confidences:")
     for name, value in found.items():
         print(f"  {name}: {value:,.0f}")

@@ -13,11 +13,12 @@ from typing import Any, get_args, get_type_hints
 import azure.functions as func
 import pytest
 
+from loadtests.ingestion import ingestion
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
 from shared.domain.feeds import FeedHealth
 from shared.domain.models import Basis
 from shared.telemetry import METRICS
-from tests.e2e.ingestion import OtlpSpan, Row, ingestion
+from tests.e2e.telemetry_rows import OtlpSpan, Row, all_rows
 from tests.e2e.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
 from tests.infra.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
 
@@ -68,7 +69,7 @@ def test_every_metric_was_sent_to_both_with_what_happened(watched: Watched) -> N
 
 
 def test_application_insights_gets_what_the_file_gets(watched: Watched) -> None:
-    rows = watched.insights.rows()
+    rows = all_rows(watched.insights)
     metrics = {row.columns["Name"]: row for row in rows if row.table == "AppMetrics"}
     for name, points in watched.file.metrics().items():
         assert set(metrics[name].properties) == set(points[0][1]), name
@@ -104,7 +105,7 @@ def test_a_failure_says_where_it_came_from(watched: Watched) -> None:
 
 
 def rows(watched: Watched, table: str) -> list[Row]:
-    return [row for row in watched.insights.rows() if row.table == table]
+    return [row for row in all_rows(watched.insights) if row.table == table]
 
 
 def test_requests_arrive_as_an_operator_would_look_for_them(watched: Watched) -> None:
@@ -133,7 +134,7 @@ def defect() -> list[Row]:
         trace.failed(KeyError("defect"))
         trace.end("request-1", 500, "internal")
         recorder.close()
-        return insights.rows()
+        return all_rows(insights)
 
 
 def test_a_defect_arrives_with_its_request(defect: list[Row]) -> None:
@@ -147,7 +148,7 @@ def test_a_defect_arrives_with_its_request(defect: list[Row]) -> None:
 def read(watched: Watched, defect: list[Row]) -> dict[str, Parsed]:
     """What Microsoft's parser says of every query, knowing only the columns that were really sent."""
     sent: dict[str, set[str]] = {}
-    for row in (*watched.insights.rows(), *defect):
+    for row in (*all_rows(watched.insights), *defect):
         # A property that is empty everywhere would be a name for nothing.
         sent.setdefault(row.table, set()).update(
             name for name, value in row.columns.items() if value is not None
@@ -189,7 +190,7 @@ def test_queries_look_only_for_properties_that_the_metrics_have(
 
 def test_queries_compare_with_values_that_occur(watched: Watched, read: dict[str, Parsed]) -> None:
     """Each other text of a query is one that was sent, or one that the code may send."""
-    sent = {str(value) for row in watched.insights.rows() for value in row.columns.values()}
+    sent = {str(value) for row in all_rows(watched.insights) for value in row.columns.values()}
     possible = {*get_args(get_type_hints(FeedHealth)["state"]), *get_args(Basis)}
     # A time zone, the beginning of names that occur, and what Azure itself writes.
     other = {"America/New_York", "GET /api/health", "Ingestion", "OverQuota"}
@@ -206,7 +207,7 @@ def stored(row: Row) -> tuple[str, dict[str, Any]]:
 
 
 def test_panels_show_what_happened(watched: Watched) -> None:
-    sent = [stored(row) for row in watched.insights.rows()]
+    sent = [stored(row) for row in all_rows(watched.insights)]
     with workspace(sent) as connection:
         answers = {name: ask(connection, text) for name, text in queries().items()}
     latency = {row["Name"]: row for row in answers["workbook/latency"]}

@@ -12,11 +12,12 @@ from typing import Any
 
 import httpx
 
+from loadtests.ingestion import Ingestion, ingestion
 from shared.domain.keys import new_key
 from shared.telemetry import METRICS
-from tests.e2e.ingestion import Ingestion, OtlpFile, ingestion
 from tests.e2e.running import RunningStack
 from tests.e2e.stacks import LocalStack, local_stack
+from tests.e2e.telemetry_rows import OtlpFile, all_rows
 
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 CALLER_SPAN_ID = "00f067aa0ba902b7"
@@ -78,8 +79,8 @@ def _complete(watched: Watched) -> bool:
     sent = watched.file.metrics()
     counted = {metric.name for metric in METRICS if metric.kind != "gauge"}
     idle = [name for name in counted if not any(value > 0 for value, _ in sent.get(name, ()))]
-    named = {row.columns["Name"] for row in watched.insights.rows() if row.table == "AppMetrics"}
-    stored = {row.columns["Id"] for row in watched.insights.rows() if "Id" in row.columns}
+    named = {row.columns["Name"] for row in all_rows(watched.insights) if row.table == "AppMetrics"}
+    stored = {row.columns["Id"] for row in all_rows(watched.insights) if "Id" in row.columns}
     return (
         not idle
         and {metric.name for metric in METRICS} <= set(sent) & named

@@ -1,18 +1,16 @@
-"""A stand-in for Application Insights' ingestion endpoint, and what it and an OTLP file were told as rows.
+"""What Application Insights and an OTLP file were told, as rows.
 
 Azure's exporter sends envelopes; the workspace keeps them in one table for each kind. Which field ends in
 which column is Azure Monitor's documented schema of these tables.
 """
 
-import gzip
 import json
 import re
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from loadtests.ingestion import Ingestion
 
 Columns = dict[str, Any]
 
@@ -39,51 +37,8 @@ class Row(NamedTuple):
         return found
 
 
-class Ingestion:
-    """What the endpoint was sent so far; `connection_string` is what an app needs to send there."""
-
-    def __init__(self, port: int) -> None:
-        self.envelopes: list[dict[str, Any]] = []
-        self.connection_string = (
-            "InstrumentationKey=00000000-0000-0000-0000-000000000000;"
-            f"IngestionEndpoint=http://127.0.0.1:{port}/;LiveEndpoint=http://127.0.0.1:{port}/"
-        )
-
-    def rows(self) -> list[Row]:
-        return [_row(envelope) for envelope in list(self.envelopes)]
-
-
-@contextmanager
-def ingestion() -> Iterator[Ingestion]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            sent = json.loads(body)
-            told.envelopes.extend(sent)
-            answer = json.dumps(
-                {"itemsReceived": len(sent), "itemsAccepted": len(sent), "errors": []}
-            ).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Ingestion(server.server_address[1])
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    try:
-        yield told
-    finally:
-        server.shutdown()
-        server.server_close()
-        serving.join()
+def all_rows(insights: Ingestion) -> list[Row]:
+    return [_row(each.envelope) for each in list(insights.received)]
 
 
 def _row(envelope: dict[str, Any]) -> Row:
