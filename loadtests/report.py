@@ -15,12 +15,13 @@ _HEAD = "| server | requests/s | p50 / p95 / p99 ms | CPU us a request | times t
 
 
 def summary(figures: Figures) -> str:
-    """The targets, a line each, for a terminal."""
-    lines = [
+    """The hot path's medians and the targets, a line each, for a terminal."""
+    hot_path = [*_hot_path(figures), ""]
+    targets = [
         f"{'met   ' if target.met else 'MISSED'} {target.what}: {target.found} (wanted: {target.wanted})"
         for target in figures.targets()
     ]
-    return "\n".join([*lines, f"took {figures.took_s:.0f} s"])
+    return "\n".join([*hot_path, *targets, f"took {figures.took_s:.0f} s"])
 
 
 def write(figures: Figures, directory: Path) -> None:
@@ -41,9 +42,7 @@ def _document(figures: Figures, directory: Path) -> Iterator[str]:
     yield ""
     yield "## The hot path: `POST /api/ml/get_confidence`, 100 connections, one server process"
     yield ""
-    yield from _table("99% of answers cached", figures, misses=False)
-    yield ""
-    yield from _table("No answer cached: each state is new", figures, misses=True)
+    yield from _hot_path(figures)
     yield ""
     yield f"![Latency against load]({PLOT})"
     yield ""
@@ -61,6 +60,12 @@ def _document(figures: Figures, directory: Path) -> Iterator[str]:
     yield from _proofs(figures)
     yield from _others(figures)
     yield from _method(figures)
+
+
+def _hot_path(figures: Figures) -> Iterator[str]:
+    yield from _table("99% of answers cached", figures, misses=False)
+    yield ""
+    yield from _table("No answer cached: each state is new", figures, misses=True)
 
 
 def _table(title: str, figures: Figures, *, misses: bool) -> Iterator[str]:
