@@ -266,7 +266,9 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
             answer = await handler(call)
         except ConfigurationError as error:
             log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - says it all
-            answer = _problem(SignalCloudError(OUR_FAULT), request_id)
+            code, answer = "internal", _problem(SignalCloudError(OUR_FAULT), request_id)
+            if call is not None:
+                _count(call, code)
         except SignalCloudError as error:
             if call is not None:
                 if isinstance(error, RateLimitReached):

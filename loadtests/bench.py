@@ -229,6 +229,7 @@ def bench(effort: Effort) -> Figures:
         start=start,
         delivery=delivery,
         writes=rates,
+        paged_trades=effort.keyset_rows,
         dearest_page=dearest_page,
         took_s=time.monotonic() - began,
         **proofs,

@@ -79,6 +79,7 @@ class Figures:
     start: LeanStart
     delivery: Delivery
     writes: WriteRates
+    paged_trades: int
     dearest_page: float
     took_s: float
 
@@ -112,7 +113,10 @@ class Figures:
             _at_least("trades in bulk, times single inserts", SINGLE_MIN, self.writes.times_single),
             _at_least("trades in bulk, share of a bare COPY", COPY_MIN, self.writes.of_copy, digits=2),
             _at_most(
-                "dearest page of 5 million trades, times the first", DEPTH_MAX, self.dearest_page, digits=2
+                f"dearest page of {self.paged_trades:,} trades, times the first",
+                DEPTH_MAX,
+                self.dearest_page,
+                digits=2,
             ),
             _none(
                 "messages lost or repeated in fan-out",

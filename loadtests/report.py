@@ -132,8 +132,8 @@ def _others(figures: Figures) -> Iterator[str]:
     yield ""
     yield (
         f"Trades: {writes.batched:,.0f} rows/s in batches of 500 (durable), {writes.single:,.0f} as single "
-        f"inserts through the same pool, {writes.bare_copy:,.0f} by a bare COPY. A page deep in 5 million "
-        f"trades costs at most {figures.dearest_page:.2f} times the first."
+        f"inserts through the same pool, {writes.bare_copy:,.0f} by a bare COPY. A page deep in "
+        f"{figures.paged_trades:,} trades costs at most {figures.dearest_page:.2f} times the first."
     )
     yield ""
 

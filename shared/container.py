@@ -305,7 +305,12 @@ class Container:
     def measurements(self) -> "Measurements":
         from shared.services.measurements import Measurements
 
-        return Measurements(self.counters, self.access, self.tables, self.status.status)
+        return Measurements(self.counters, self._limiter_open_count, self.tables, self.status.status)
+
+    def _limiter_open_count(self) -> int:
+        # The service itself waits for the pepper, and telemetry must not.
+        access: AccessService | None = self.__dict__.get("access")
+        return access.limiter_open_count if access is not None else 0
 
     async def refresh_measurements(self) -> None:
         """For a timer: reads again what telemetry tells of the system; raises Unavailable."""

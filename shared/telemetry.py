@@ -9,10 +9,13 @@ decides a bill, and a caller's own `traceparent` may say "sampled" on every requ
 requests that are.
 """
 
+import logging
 from collections.abc import Awaitable, Mapping
 from contextvars import ContextVar
 from random import random
 from typing import Literal, NamedTuple, Protocol
+
+log = logging.getLogger(__name__)
 
 System = Literal["redis", "postgresql", "azure_tables", "webpubsub"]
 
@@ -93,7 +96,12 @@ def begin(request: Request) -> Trace | None:
     if random() >= _ratio:  # noqa: S311 - draws a sample, guards nothing
         return None
     assert _recorder is not None
-    trace = _recorder.begin(request)
+    try:
+        trace = _recorder.begin(request)
+    except Exception:
+        # A request that cannot be traced, for an odd URL say, is answered all the same.
+        log.exception("a request is not traced")
+        return None
     _trace.set(trace)
     return trace
 

@@ -29,7 +29,9 @@ MAX_WAITING = 16
 # After a refusal the rest of what the client sends is read and dropped for so long: closing on unread
 # input would reset the connection, and the refusal with it.
 LINGER_S = 2.0
+# Of header names that are remembered.
 _MAX_NAMES = 1_024
+_MAX_NAME_BYTES = 64
 _BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -134,7 +136,7 @@ class Server:
         except KeyError:
             name = raw.decode("latin-1").lower()
             known = None if self._dropped(name) else name
-            if len(self._names) < _MAX_NAMES:
+            if len(self._names) < _MAX_NAMES and len(raw) <= _MAX_NAME_BYTES:
                 self._names[raw] = known
             return known
 
@@ -219,7 +221,7 @@ class Connection(asyncio.Protocol):
             self._next()
         except httptools.HttpParserError:
             self._refuse(_MALFORMED)
-        if self._head_bytes > MAX_HEAD_BYTES and self._receiving and self._size < 0:
+        if self._head_bytes > MAX_HEAD_BYTES and self._receiving:
             self._refuse(_HEAD_TOO_LARGE)
 
     def eof_received(self) -> bool:
@@ -268,12 +270,13 @@ class Connection(asyncio.Protocol):
         if int(headers.get("content-length", 0)) > self._server.max_body_bytes:
             self._refuse(self._server.too_large)
         elif "expect" in headers and headers["expect"].lower() == "100-continue" and self._task is None:
-            self._transport.write(_CONTINUE)
+            self._server.send(self._transport, _CONTINUE)
 
     def on_body(self, part: bytes) -> None:
         if self._refused:
             return
         self._size += len(part)
+        self._head_bytes = 0  # what follows is of the body, or trailers
         if self._size > self._server.max_body_bytes:
             self._refuse(self._server.too_large)
         else:
@@ -301,10 +304,8 @@ class Connection(asyncio.Protocol):
         if self._task is not None or not self._writable:
             return
         if self._waiting:
-            if len(self._waiting) == MAX_WAITING:
-                self._transport.resume_reading()
             # Eager: a request that never waits costs no turn of the loop.
-            task = asyncio.Task(self._run(self._waiting.popleft()), loop=self._loop, eager_start=True)
+            task = asyncio.Task(self._run(), loop=self._loop, eager_start=True)
             if not task.done():
                 self._task = task
         elif self._refusal is not None:
@@ -317,20 +318,26 @@ class Connection(asyncio.Protocol):
             # Soon, not now: the answer before is sent at the end of this turn of the loop.
             self._loop.call_soon(self._transport.close)
 
-    async def _run(self, request: Request) -> None:
-        started = time.perf_counter()
-        try:
-            answer = await self._server.app(request)
-        except Exception:  # a defect of the host itself; those of functions are answered by then
-            logger.exception("The host failed on %s %s", request.method, request.path)
-            answer = _FAILED
-        if not request.keep_alive or self._server.stopping:
-            self._closing = True
-        self._write(request, answer, last=self._closing and not self._waiting)
-        if self._server.log is not None:
-            self._server.log(request.method, request.path, answer, time.perf_counter() - started)
+    async def _run(self) -> None:
+        """Answers what waits, in order, until nothing is left or the client takes no more."""
+        while self._waiting and self._writable:
+            if len(self._waiting) == MAX_WAITING:
+                self._transport.resume_reading()
+            request = self._waiting.popleft()
+            started = time.perf_counter()
+            try:
+                answer = await self._server.app(request)
+            # A defect of the host itself, or a function that cancelled itself; other failures are answers.
+            except (Exception, asyncio.CancelledError):
+                logger.exception("The host failed on %s %s", request.method, request.path)
+                answer = _FAILED
+            if not request.keep_alive or self._server.stopping:
+                self._closing = True
+            self._write(request, answer, last=self._closing and not self._waiting)
+            if self._server.log is not None:
+                self._server.log(request.method, request.path, answer, time.perf_counter() - started)
         self._task = None
-        if self._waiting or self._closing:
+        if self._closing:
             self._next()
 
     def _write(self, request: Request, answer: Answer, *, last: bool) -> None:
@@ -370,8 +377,12 @@ class Connection(asyncio.Protocol):
             self._loop.call_soon(self._transport.close)
 
     def close_if_stalled(self) -> None:
-        if self._receiving and self._reads == self._swept_reads:
-            self._transport.close()
+        """Closes where nothing came since the last call, though half a request or room for answers is due."""
+        if self._reads == self._swept_reads:
+            if not self._writable:
+                self._transport.abort()  # closing would wait for answers to be read
+            elif self._receiving:
+                self._transport.close()
         self._swept_reads = self._reads
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,8 @@ FETCH_TIMEOUT_S = 5
 KEYS_LIFE_S = 6 * 3600
 # A token that names a key nobody knows makes the keys be read again, but no more often than this.
 REFRESH_EVERY_S = 60.0
+# While the directory is away: events come to a public address, and none may wait behind another's attempt.
+RETRY_AFTER_S = 1.0
 LEEWAY_S = 60
 
 
@@ -39,17 +41,26 @@ class TokenProof:
     """Under Entra ID: a token of the tenant for our audience, of the identity that Web PubSub has."""
 
     def __init__(
-        self, endpoint: str, *, tenant_id: str, principal_id: str, authority: str = AUTHORITY
+        self,
+        endpoint: str,
+        *,
+        tenant_id: str,
+        principal_id: str,
+        authority: str = AUTHORITY,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`principal_id` is the object id of the identity that the service sends events by."""
+        """`principal_id` is the object id of the identity that the service sends events by; `clock` counts
+        seconds."""
         self.origin = urlsplit(endpoint).netloc
         self._principal_id = principal_id
         # Of both versions of the token endpoint: which one is used is the audience's application's choice.
         self._issuers = [f"{AUTHORITY}/{tenant_id}/v2.0", f"https://sts.windows.net/{tenant_id}/"]
         self._keys_url = f"{authority}/{tenant_id}/discovery/v2.0/keys"
-        self._keys: Any = None
-        self._refreshed_at = float("-inf")
-        self._reading = asyncio.Lock()
+        self._clock = clock
+        self._keys: dict[str, Any] = {}
+        self._unknown_due_at = self._refresh_due_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+        self._failure = ""
 
     async def check(self, event: HubEvent, headers: Mapping[str, str]) -> None:
         """Raises Unauthenticated, and Unavailable while the tenant's keys cannot be read."""
@@ -76,35 +87,44 @@ class TokenProof:
 
     async def _key(self, key_id: str) -> Any:
         """The tenant's public key of that id; raises Unauthenticated, Unavailable."""
-        async with self._reading:
-            key = await asyncio.to_thread(self._find, key_id, refresh=False)
-            now = time.monotonic()
-            if key is None and now - self._refreshed_at >= REFRESH_EVERY_S:
-                self._refreshed_at = now
-                key = await asyncio.to_thread(self._find, key_id, refresh=True)
-        if key is None:
-            raise _refused("a key that the tenant does not have")
-        return key
-
-    def _find(self, key_id: str, *, refresh: bool) -> Any:
-        import jwt
-
-        if self._keys is None:
-            self._keys = jwt.PyJWKClient(
-                self._keys_url, cache_jwk_set=True, lifespan=KEYS_LIFE_S, timeout=FETCH_TIMEOUT_S
-            )
-        try:
-            known = self._keys.get_signing_keys(refresh=refresh)
-        except jwt.PyJWKClientConnectionError as error:
+        key = self._keys.get(key_id)
+        due_at = self._unknown_due_at if key is None else self._refresh_due_at
+        if self._reading is None and self._clock() >= due_at:
+            self._reading = asyncio.create_task(self._read())
+        if key is None and self._reading is not None:
+            # Shielded: a caller that goes away must not take the others' reading with it.
+            await asyncio.shield(self._reading)
+            key = self._keys.get(key_id)
+        if key is not None:
+            return key
+        if self._failure:
             raise Unavailable(
                 "Events cannot be verified now; try again.",
                 code="realtime_unavailable",
-                internal=f"the tenant's signing keys cannot be read: {error}",
+                internal=f"the tenant's signing keys cannot be read: {self._failure}",
                 retry_after_s=1,
-            ) from error
-        except jwt.PyJWTError:
-            return None
-        return next((one.key for one in known if one.key_id == key_id), None)
+            )
+        raise _refused("a key that the tenant does not have")
+
+    async def _read(self) -> None:
+        """Reads the keys once for all who wait; where that fails, those that are known go on serving."""
+        import jwt
+
+        client = jwt.PyJWKClient(self._keys_url, cache_jwk_set=False, timeout=FETCH_TIMEOUT_S)
+        try:
+            found = await asyncio.to_thread(client.get_signing_keys)
+        # A directory that is away, or something in its place that does not publish keys.
+        except (jwt.PyJWTError, OSError, ValueError) as error:
+            self._failure = f"{type(error).__name__}: {error}"
+            self._unknown_due_at = self._refresh_due_at = self._clock() + RETRY_AFTER_S
+        else:
+            now = self._clock()
+            self._unknown_due_at = now + REFRESH_EVERY_S if self._keys else now
+            self._refresh_due_at = now + KEYS_LIFE_S
+            self._keys = {one.key_id: one.key for one in found if one.key_id}
+            self._failure = ""
+        finally:
+            self._reading = None
 
 
 def _refused(internal: str = "") -> Unauthenticated:

@@ -5,6 +5,9 @@ import msgspec
 from shared.domain.models import Basis
 from shared.domain.signals import Side
 
+# How long one answer is shared by everybody who asks the same.
+CONFIDENCE_TTL_S = 2.0
+
 
 class ConfidenceAnswer(msgspec.Struct, frozen=True, gc=False):
     """`confidence` is the probability in [0, 1] that the signalled side makes money.

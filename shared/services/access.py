@@ -353,7 +353,9 @@ def _bearer(authorization: str | None) -> str:
         raise Unauthenticated(
             "An API key is required: send `Authorization: Bearer sc_live_...`.", code="key_missing"
         )
-    scheme, _, credential = authorization[:_MAX_AUTHORIZATION].partition(" ")
+    scheme, _, credential = authorization.partition(" ")
+    if len(authorization) > _MAX_AUTHORIZATION:
+        raise Unauthenticated("The Authorization header is too long for a key.", code="key_malformed")
     if scheme.lower() != "bearer":
         raise Unauthenticated("The Authorization header must begin with Bearer.", code="key_malformed")
     return credential.strip(" ")

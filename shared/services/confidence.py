@@ -3,17 +3,23 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from shared.domain.confidence import ConfidenceAnswer, Verdict, decode_verdict, encode_verdict
+from shared.domain.confidence import (
+    CONFIDENCE_TTL_S,
+    ConfidenceAnswer,
+    Verdict,
+    decode_verdict,
+    encode_verdict,
+)
 from shared.domain.models import ServedModel, UnusableModel
 from shared.domain.strategies import MarketState
 from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
 
-CONFIDENCE_TTL_S = 2.0
 # Who waits for another process's evaluation looks for it this often: at first, and after SOON_S.
 POLL_S = 0.001
 SOON_S = 0.02
@@ -157,7 +163,8 @@ class ConfidenceService:
                 log.exception("an evaluation has failed")
                 for each in group:
                     self._land(each.question.key, each.flight)
-                    each.found.set_exception(error)
+                    if not each.found.done():
+                        each.found.set_exception(error)
                 continue
             now = self._clock()
             entries = []
@@ -179,24 +186,27 @@ class ConfidenceService:
         return await asyncio.shield(flight)
 
     async def _poll(self, question: Question, flight: asyncio.Future[_Found]) -> None:
-        began = self._clock()
         try:
-            while not flight.done() and (waited_s := self._clock() - began) < WAIT_S:
-                cached = await self._cache.get_confidence(question.key)
-                verdict = decode_verdict(cached[0]) if cached else None
-                if cached and verdict and not flight.done():
-                    flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
-                if not flight.done():
-                    await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
-        except Unavailable:
-            pass  # without the cache nobody's value can arrive: compute it here
-        try:
+            # Without the cache nobody's value can arrive: it is computed here.
+            with suppress(Unavailable):
+                await self._look_for(question.key, flight)
             if not flight.done():
                 found = self._compute(question)
                 flight.set_result(found)
                 await self._put([(question.key, found, None)], [flight])
         finally:
             self._land(question.key, flight)
+
+    async def _look_for(self, key: str, flight: asyncio.Future[_Found]) -> None:
+        """Looks in the cache until the value is there or WAIT_S are over; raises Unavailable."""
+        began = self._clock()
+        while not flight.done() and (waited_s := self._clock() - began) < WAIT_S:
+            cached = await self._cache.get_confidence(key)
+            verdict = decode_verdict(cached[0]) if cached else None
+            if cached and verdict and not flight.done():
+                flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
+            if not flight.done():
+                await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
     def _land(self, key: str, flight: asyncio.Future[_Found]) -> None:
         if self._flights.get(key) is flight:

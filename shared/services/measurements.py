@@ -29,11 +29,6 @@ class Counts(Protocol):
     def process_totals(self) -> Mapping[str, int]: ...
 
 
-class Limiter(Protocol):
-    @property
-    def limiter_open_count(self) -> int: ...
-
-
 class KeyStore(Protocol):
     @property
     def error_count(self) -> int: ...
@@ -48,13 +43,13 @@ class Measurements:
     def __init__(
         self,
         counts: Counts,
-        limiter: Limiter,
+        limiter_open_count: Callable[[], int],
         key_store: KeyStore,
         status: Callable[[], Awaitable[Status]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counts = counts
-        self._limiter = limiter
+        self._limiter_open_count = limiter_open_count
         self._key_store = key_store
         self._status = status
         self._clock = clock
@@ -77,7 +72,7 @@ class Measurements:
                     if name.startswith(REFUSED)
                 ]
             case "signal_cloud.limiter.open":
-                return [Point(self._limiter.limiter_open_count)]
+                return [Point(self._limiter_open_count())]
             case "signal_cloud.license_store.errors":
                 return [Point(self._key_store.error_count)]
         read = self._read

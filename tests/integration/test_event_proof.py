@@ -1,5 +1,6 @@
 """Tokens of Web PubSub's identity, checked against keys that a tenant publishes over HTTP."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +11,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from shared.adapters.event_proof import AUDIENCE, TokenProof
+from shared.adapters.event_proof import AUDIENCE, KEYS_LIFE_S, RETRY_AFTER_S, TokenProof
 from shared.domain.hub_events import HubEvent
 from shared.errors import Unauthenticated, Unavailable
 
@@ -26,12 +27,16 @@ class Tenant:
         self.keys = {"k1": rsa.generate_private_key(65537, 2048)}
         self.reads = 0
         self.is_away = False
+        self.page = ""
+        self.now = 1_000.0
 
     async def published(self, request: web.Request) -> web.Response:
         assert request.match_info["tenant"] == TENANT
         self.reads += 1
         if self.is_away:
             return web.Response(status=503)
+        if self.page:
+            return web.Response(text=self.page, content_type="text/html")
         keys = []
         for name, key in self.keys.items():
             public = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
@@ -70,6 +75,7 @@ async def proof(tenant: Tenant) -> AsyncIterator[TokenProof]:
         tenant_id=TENANT,
         principal_id=PRINCIPAL,
         authority=f"http://127.0.0.1:{port}",
+        clock=lambda: tenant.now,
     )
     await runner.cleanup()
 
@@ -129,10 +135,28 @@ async def test_a_new_key_is_found_and_invented_ones_do_not_make_the_keys_be_read
     assert tenant.reads == 2
 
 
-async def test_a_directory_that_is_away_is_worth_a_retry(proof: TokenProof, tenant: Tenant) -> None:
-    tenant.is_away = True
-    with pytest.raises(Unavailable) as refused:
-        await proof.check(EVENT, tenant.token())
-    assert refused.value.code == "realtime_unavailable"
-    tenant.is_away = False
+@pytest.mark.parametrize("fault", [{"is_away": True}, {"page": "<html>a proxy's page</html>"}])
+async def test_a_directory_that_is_away_is_worth_a_retry_and_is_not_asked_by_everybody(
+    proof: TokenProof, tenant: Tenant, fault: dict[str, Any]
+) -> None:
+    vars(tenant).update(fault)
+    for _ in range(2):
+        told = await asyncio.gather(
+            *(proof.check(EVENT, tenant.token()) for _ in range(5)), return_exceptions=True
+        )
+        assert {each.code for each in told if isinstance(each, Unavailable)} == {"realtime_unavailable"}
+        assert len(told) == 5
+    assert tenant.reads == 1
+    vars(tenant).update(is_away=False, page="")
+    tenant.now += RETRY_AFTER_S
     await proof.check(EVENT, tenant.token())
+
+
+async def test_known_keys_serve_on_while_the_directory_is_away(proof: TokenProof, tenant: Tenant) -> None:
+    await proof.check(EVENT, tenant.token())
+    tenant.is_away = True
+    tenant.now += KEYS_LIFE_S
+    for _ in range(3):
+        await proof.check(EVENT, tenant.token())
+        await asyncio.sleep(0.05)
+    assert tenant.reads == 2

@@ -1,5 +1,6 @@
 """HTTP functions under the local host: what they see, what callers get."""
 
+import contextlib
 import http.client
 import re
 import socket
@@ -65,6 +66,15 @@ async def headers(req: func.HttpRequest) -> func.HttpResponse:
     response.headers.add("Set-Cookie", "a=1; Path=/")
     response.headers.add("Set-Cookie", "b=2; Path=/")
     return response
+
+@app.route(route="slow")
+async def slow(req: func.HttpRequest) -> func.HttpResponse:
+    await asyncio.sleep(0.05)
+    return func.HttpResponse("slow")
+
+@app.route(route="gives-up")
+async def gives_up(req: func.HttpRequest) -> func.HttpResponse:
+    raise asyncio.CancelledError
 
 @app.route(route="empty")
 async def empty(req: func.HttpRequest) -> func.HttpResponse:
@@ -227,6 +237,55 @@ def test_a_chunked_body_over_the_bound_is_refused_on_the_way(client: httpx.Clien
         except ConnectionError:
             pass  # the refusal came first and closed the connection
         assert b" 413 " in caller.recv(64)
+
+
+def asked(client: httpx.Client, *requests: bytes) -> bytes:
+    """All that the server says to `requests`, sent in one piece, the last of which closes the connection."""
+    address = (client.base_url.host, client.base_url.port or 0)
+    with socket.create_connection(address, timeout=20) as caller:
+        caller.sendall(b"".join(requests))
+        answer = b""
+        while part := caller.recv(65_536):
+            answer += part
+    return answer
+
+
+def get(path: str, *, last: bool = False) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: h\r\n{'Connection: close' if last else 'X-A: b'}\r\n\r\n".encode()
+
+
+def test_a_thousand_requests_ahead_of_their_answers_are_answered_in_order(client: httpx.Client) -> None:
+    requests = [get("/api/slow"), *[get("/api/signals/ES")] * 1_000, get("/api/text", last=True)]
+    answer = asked(client, *requests)
+    assert answer.count(b"HTTP/1.1 200 OK") == 1_002
+    assert answer.index(b"slow") < answer.index(b"by_symbol")
+    assert answer.endswith("plain \u20ac".encode())
+
+
+def test_a_function_that_cancels_itself_is_a_500_and_the_connection_goes_on(client: httpx.Client) -> None:
+    answer = asked(client, get("/api/gives-up"), get("/api/signals/ES", last=True))
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.endswith(b"by_symbol")
+
+
+def test_trailers_are_bounded(client: httpx.Client) -> None:
+    head = b"POST /api/echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n"
+    address = (client.base_url.host, client.base_url.port or 0)
+    with socket.create_connection(address, timeout=20) as caller:
+        caller.sendall(head + b"X-Trailer: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                caller.sendall(b"t" * 65_536)
+        assert caller.recv(65_536).startswith(b"HTTP/1.1 431 ")
+
+
+def test_an_interim_answer_does_not_overtake_the_one_before(client: httpx.Client) -> None:
+    expecting = (
+        b"POST /api/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n"
+        b"Connection: close\r\n\r\nx"
+    )
+    answer = asked(client, get("/api/signals/ES"), expecting)
+    assert answer.index(b"200 OK") < answer.index(b"100 Continue") < answer.rindex(b"200 OK")
 
 
 def test_the_access_log_has_a_line_a_request_without_the_query(

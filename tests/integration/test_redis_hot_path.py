@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from shared.adapters.redis import Admission, RedisStore
 from shared.adapters.redis.store import (
-    CONFIDENCE_TTL_S,
     GRANT_TTL_S,
     LOCK_TTL_S,
     MAX_ADMITS_PER_CALL,
@@ -27,6 +26,7 @@ from shared.adapters.redis.store import (
     lock_key,
     rate_key,
 )
+from shared.domain.confidence import CONFIDENCE_TTL_S
 from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.errors import Unavailable
 from tests.certificates import certificate, tls_in_front_of

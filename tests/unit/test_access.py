@@ -78,6 +78,8 @@ async def test_a_good_key_is_admitted_with_its_quota(world: World) -> None:
         ("Bearer ", "key_malformed"),
         ("Bearer sc_live_nothing", "key_malformed"),
         ("Bearer " + "x" * 100_000, "key_malformed"),
+        # As far as it is looked at, a key; each such header was remembered, whole.
+        pytest.param("Bearer " + new_key("Ab12Cd") + " " * 200 + "x", "key_malformed", id="long tail"),
         pytest.param("Bearer " + new_key("Ab12Cd"), "key_unknown", id="never issued"),
     ],
 )

@@ -7,17 +7,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
+from unittest.mock import AsyncMock, patch
 
 import msgspec
 import pytest
 
-from shared.domain.confidence import ConfidenceAnswer, Verdict, decode_verdict, encode_verdict
+from shared.domain.confidence import (
+    CONFIDENCE_TTL_S,
+    ConfidenceAnswer,
+    Verdict,
+    decode_verdict,
+    encode_verdict,
+)
 from shared.domain.encoding import column_names
 from shared.domain.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
 from shared.domain.strategies import MarketState, decode_state, decode_states, default_strategy
 from shared.errors import Unavailable
 from shared.services import champions
-from shared.services.confidence import CONFIDENCE_TTL_S, WAIT_S, ConfidenceService
+from shared.services.confidence import WAIT_S, ConfidenceService
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 STATE = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
@@ -248,6 +255,41 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
     await service.answer(question, Admission(leading=True, lock_token="mine"))
     assert [(await task).cached for task in waiting] == [False, False, False]
     assert engine.evaluated == [1]
+
+
+async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await service.question(STATE)
+    broken = AsyncMock(side_effect=TypeError("nonsense"))
+    for _ in range(2):
+        with (
+            patch.object(redis, "get_confidence", broken),
+            pytest.raises(RuntimeError, match="has failed"),
+        ):
+            await asyncio.wait_for(service.answer(question, Admission()), 1)
+    await asyncio.gather(*service._tasks, return_exceptions=True)
+    assert (await service.answer(question, Admission(leading=True, lock_token="mine"))).basis == "model"
+
+
+async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    questions = [
+        await service.question(
+            decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi)
+        )
+        for rsi in (30, 31)
+    ]
+    with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
+        gone, stays = (
+            asyncio.ensure_future(service.answer(question, Admission(leading=True, lock_token="mine")))
+            for question in questions
+        )
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(stays, 1)
 
 
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:

@@ -81,6 +81,7 @@ def figures(
         start=LeanStart(0.3, 60.0, 20),
         delivery=Delivery(1_000, 100_000, lost, 12.0, 21.0),
         writes=writes or WriteRates(1_000.0, 8_000.0, 16_000.0),
+        paged_trades=5_000_000,
         dearest_page=dearest_page,
         took_s=1.0,
     )

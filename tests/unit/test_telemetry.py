@@ -16,10 +16,13 @@ from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
 
 from shared import telemetry
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
+from shared.container import Container
+from shared.credentials import Credentials
 from shared.errors import Unavailable
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
+from shared.settings import Settings
 from shared.telemetry import METRICS, Point
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +79,11 @@ async def test_about_the_asked_share_of_requests_is_traced(sent: Path) -> None:
     # Five standard deviations around 500.
     assert 400 < sum(trace is not None for trace in traces) < 600
     assert spans(sent) == []  # begun and never ended
+
+
+async def test_a_request_that_cannot_be_traced_is_answered(sent: Path) -> None:
+    assert telemetry.begin(request("http://[/api/x")) is None
+    assert telemetry.begin(request()) is not None
 
 
 async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands_for(sent: Path) -> None:
@@ -178,7 +186,6 @@ async def test_a_process_never_forgets_what_it_counted(monkeypatch: pytest.Monke
 
 
 class Idle:
-    limiter_open_count = 2
     error_count = 3
 
     @staticmethod
@@ -191,7 +198,7 @@ def measurements(clock: list[float], asked: list[int]) -> Measurements:
         asked.append(1)
         return STATUS
 
-    return Measurements(Idle(), Idle(), Idle(), status, lambda: clock[0])
+    return Measurements(Idle(), lambda: 2, Idle(), status, lambda: clock[0])
 
 
 STATUS: Status = msgspec.convert(
@@ -246,3 +253,19 @@ async def test_every_metric_but_the_histogram_has_points() -> None:
         [Point(2)],
         [Point(3)],
     )
+
+
+async def test_telemetry_begins_before_key_vault_has_told_the_pepper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed off for the life of a process whose pepper was not there in its first two seconds."""
+    settings = Settings("", "", 1, "redis://127.0.0.1:1", "", "", "signals", "", "wall", "INFO")
+    made = Container(settings)
+
+    def not_there(_: Credentials) -> bytes:
+        raise Unavailable("not yet", code="key_store_unavailable")
+
+    monkeypatch.setattr(Credentials, "pepper", not_there)
+    monkeypatch.setattr(Container, "tables", Idle())
+    assert made.measurements.points("signal_cloud.limiter.open") == [Point(0)]
+    await made.close()

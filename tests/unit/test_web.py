@@ -12,7 +12,7 @@ from functions.web import STATUS_OF_CODE, Answer, Call, Query, endpoint
 from shared import container as composition
 from shared import errors
 from shared.container import Container
-from shared.errors import SignalCloudError, Unavailable, ValidationFailed
+from shared.errors import ConfigurationError, SignalCloudError, Unavailable, ValidationFailed
 from shared.settings import Settings
 
 
@@ -43,6 +43,12 @@ async def test_a_defect_is_told_without_its_insides_and_logged(caplog: pytest.Lo
     assert "secret" not in response.get_body().decode()
     assert "secret of ours" in caplog.text
     assert str(problem["request_id"]) in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ConfigurationError("x"), Unavailable("x")])
+async def test_whatever_is_our_fault_is_counted(error: Exception) -> None:
+    await answered(error)
+    assert composition.container().counters.process_totals()["requests_failed"] == 1
 
 
 async def test_what_is_internal_of_an_outage_goes_to_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:

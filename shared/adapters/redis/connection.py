@@ -62,7 +62,6 @@ class SharedConnection:
         self._retry_at = 0.0
         self._attempt: asyncio.Task[None] | None = None
         self.outage_count = 0
-        self.error_count = 0
         self._next_refusal_log = 0.0
 
     @property
@@ -92,7 +91,7 @@ class SharedConnection:
         """Sees to it that a write follows this turn of the loop; raises Unavailable during an outage."""
         if self._away_since is not None:
             self._attempt_when_due()
-            raise _unavailable("no attempt while the server is away")
+            raise unavailable("no attempt while the server is away")
         if not self._write_due:
             self._write_due = True
             asyncio.get_running_loop().call_soon(self._write)
@@ -102,7 +101,7 @@ class SharedConnection:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._drop(_unavailable("closed"))
+        self._drop(unavailable("closed"))
 
     def _write(self) -> None:
         """Sends what was asked in this turn of the loop."""
@@ -135,6 +134,10 @@ class SharedConnection:
         """Hands an answer, or the server's refusal, to who asked first."""
         refusal = self._refusal(answer) if isinstance(answer, Exception) else None
         if self._writer is None:
+            return
+        if not self._in_flight:
+            # Whose answer would the next one be?
+            self._hang_up()
             return
         future = self._in_flight.popleft()[1]
         if future.done():
@@ -227,8 +230,7 @@ class SharedConnection:
             log.warning("Redis is away, requests go on without it: %s: %s", type(error).__name__, error)
 
     def _note_refusal(self, error: Exception) -> None:
-        """Counts a command that the server refused (out of memory, say), and logs one a minute."""
-        self.error_count += 1
+        """Logs a command that the server refused (out of memory, say), once a minute."""
         now = asyncio.get_running_loop().time()
         if now >= self._next_refusal_log:
             self._next_refusal_log = now + 60
@@ -243,7 +245,7 @@ class SharedConnection:
         self._waiting = []
         for future in waiting:
             if not future.done():
-                future.set_exception(_unavailable(f"{type(error).__name__}: {error}"))
+                future.set_exception(unavailable(f"{type(error).__name__}: {error}"))
 
     def _hang_up(self) -> None:
         writer, self._writer, self._answers = self._writer, None, None
@@ -295,7 +297,8 @@ class _Answers(asyncio.Protocol):
         self._owner.lost(self, error or ConnectionResetError("the server closed the connection"))
 
 
-def _unavailable(internal: str) -> Unavailable:
+def unavailable(internal: str) -> Unavailable:
+    """Says to callers what an outage comes to, and `internal` to the log."""
     return Unavailable(
         "The cache cannot be reached.", code="cache_unavailable", internal=internal, retry_after_s=1
     )

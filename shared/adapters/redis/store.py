@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from shared.adapters.redis.connection import SharedConnection
+from shared.adapters.redis.connection import SharedConnection, unavailable
+from shared.domain.confidence import CONFIDENCE_TTL_S
 from shared.domain.licenses import Grant, refusal, valid_until
 from shared.domain.rate_limit import WINDOW_S
 from shared.errors import Unavailable
@@ -30,7 +31,6 @@ CONNECT_TIMEOUT_S = 1.0
 SOCKET_TIMEOUT_S = 0.25
 
 GRANT_TTL_S = 60.0
-CONFIDENCE_TTL_S = 2.0
 # Far longer than one evaluation; who waits for a dead lock-holder has a shorter deadline of its own.
 LOCK_TTL_S = 1.0
 COUNTERS_KEY = "counters"
@@ -283,7 +283,6 @@ def _admission(answer: Sequence[Any]) -> Admission:
 
 
 def _unavailable(error: BaseException) -> Unavailable:
-    internal = error.internal if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
-    return Unavailable(
-        "The cache cannot be reached.", code="cache_unavailable", internal=internal, retry_after_s=1
+    return unavailable(
+        error.internal if isinstance(error, Unavailable) else f"{type(error).__name__}: {error}"
     )
