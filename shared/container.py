@@ -19,7 +19,7 @@ from shared import telemetry
 from shared.domain.bars import FeedState
 from shared.domain.feeds import FeedHealth, feed_states, market_now
 from shared.domain.strategies import all_strategies
-from shared.services.counters import Counters
+from shared.services.counters import LIMITER_OPEN, Counters
 from shared.settings import Settings, current_settings
 from shared.version import VERSION
 
@@ -188,6 +188,7 @@ class Container:
             keys=self.tables,
             now=self.now,
             previous_pepper=self.credentials.previous_pepper(),
+            unlimited=partial(self.counters.add, LIMITER_OPEN),
         )
 
     @cached_property
@@ -305,12 +306,7 @@ class Container:
     def measurements(self) -> "Measurements":
         from shared.services.measurements import Measurements
 
-        return Measurements(self.counters, self._limiter_open_count, self.tables, self.status.status)
-
-    def _limiter_open_count(self) -> int:
-        # The service itself waits for the pepper, and telemetry must not.
-        access: AccessService | None = self.__dict__.get("access")
-        return access.limiter_open_count if access is not None else 0
+        return Measurements(self.counters, self.tables, self.status.status)
 
     async def refresh_measurements(self) -> None:
         """For a timer: reads again what telemetry tells of the system; raises Unavailable."""

@@ -132,9 +132,12 @@ class AccessService:
         keys: KeyReader,
         now: Callable[[], datetime],
         previous_pepper: bytes | None = None,
+        unlimited: Callable[[], None] = lambda: None,
     ) -> None:
+        """`unlimited` is told of each request that no rate limit counted."""
         self._pepper = pepper
         self._previous_pepper = previous_pepper
+        self._unlimited = unlimited
         self._cache = cache
         self._keys = keys
         self._now = now
@@ -148,7 +151,6 @@ class AccessService:
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
         # While Table Storage is away, known keys wait for it only once in a while.
         self._store_retry_at = datetime.min.replace(tzinfo=UTC)
-        self.limiter_open_count = 0
 
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
@@ -223,7 +225,7 @@ class AccessService:
         refused = refusal(grant, now) or scope_refusal(grant, scope)
         if refused is not None:
             raise refused
-        self.limiter_open_count += 1
+        self._unlimited()
         return Admitted(grant=grant, rate=None)
 
     def _grant_of(self, key_hash: str, record: bytes, now: datetime) -> Grant:

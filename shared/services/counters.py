@@ -11,6 +11,7 @@ from shared.errors import Unavailable
 FLUSH_AFTER_S = 1.0
 # Requests refused are counted by their problem's code, under names that begin so.
 REFUSED = "refused."
+LIMITER_OPEN = "limiter_open"
 
 log = logging.getLogger(__name__)
 

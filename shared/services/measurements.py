@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from shared.services.counters import REFUSED
+from shared.services.counters import LIMITER_OPEN, REFUSED
 from shared.services.status import Status
 from shared.telemetry import Point
 
@@ -12,6 +12,7 @@ from shared.telemetry import Point
 COUNTED = {
     "signal_cloud.requests": "requests",
     "signal_cloud.requests.failed": "requests_failed",
+    "signal_cloud.limiter.open": LIMITER_OPEN,
     "signal_cloud.confidence.asked": "confidence_asked",
     "signal_cloud.confidence.cached": "confidence_cached",
     "signal_cloud.confidence.computed": "confidence_computed",
@@ -43,13 +44,11 @@ class Measurements:
     def __init__(
         self,
         counts: Counts,
-        limiter_open_count: Callable[[], int],
         key_store: KeyStore,
         status: Callable[[], Awaitable[Status]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._counts = counts
-        self._limiter_open_count = limiter_open_count
         self._key_store = key_store
         self._status = status
         self._clock = clock
@@ -71,8 +70,6 @@ class Measurements:
                     for name, count in self._counts.process_totals().items()
                     if name.startswith(REFUSED)
                 ]
-            case "signal_cloud.limiter.open":
-                return [Point(self._limiter_open_count())]
             case "signal_cloud.license_store.errors":
                 return [Point(self._key_store.error_count)]
         read = self._read

@@ -12,14 +12,14 @@ async def test_an_answer_that_nobody_asked_for_costs_the_connection_and_no_comma
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     connections: list[asyncio.StreamWriter] = []
-    hung_up: list[asyncio.StreamWriter] = []
+    hung_up = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(writer)
         while line := await reader.readline():
             if line.startswith(b"*"):
                 writer.write(b"+OK\r\n")
-        hung_up.append(writer)
+        hung_up.set()
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -28,8 +28,7 @@ async def test_an_answer_that_nobody_asked_for_costs_the_connection_and_no_comma
     connections[0].write(b"+what\r\n")
     with caplog.at_level(logging.WARNING):
         async with asyncio.timeout(5):
-            while not hung_up:
-                await asyncio.sleep(0.01)
+            await hung_up.wait()
         await store.ping()
     assert len(connections) == 2
     assert not caplog.records

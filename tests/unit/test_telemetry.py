@@ -190,7 +190,7 @@ class Idle:
 
     @staticmethod
     def process_totals() -> dict[str, int]:
-        return {"requests": 5, "refused.key_missing": 1, "refused.rate_limited": 4}
+        return {"requests": 5, "limiter_open": 2, "refused.key_missing": 1, "refused.rate_limited": 4}
 
 
 def measurements(clock: list[float], asked: list[int]) -> Measurements:
@@ -198,7 +198,7 @@ def measurements(clock: list[float], asked: list[int]) -> Measurements:
         asked.append(1)
         return STATUS
 
-    return Measurements(Idle(), lambda: 2, Idle(), status, lambda: clock[0])
+    return Measurements(Idle(), Idle(), status, lambda: clock[0])
 
 
 STATUS: Status = msgspec.convert(
