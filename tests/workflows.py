@@ -82,7 +82,7 @@ class Bench:
         path.chmod(0o755)
 
     def run(self, step: Step, **variables: str) -> subprocess.CompletedProcess[str]:
-        """As a runner does: ends at the first failure, of a pipe's parts too where the workflow names bash."""
+        """As a runner does: ends at the first failure, of a pipe's parts too where bash is named."""
         return subprocess.run(
             [*_SHELLS[step.shell], "-c", step.script],
             cwd=self.directory,
