@@ -12,6 +12,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from delivery.reporting import AskedWrongly
 from shared.adapters.identity import POSTGRES_SCOPE, Tokens, credential
 from shared.adapters.postgres.database import Connection, login_parameters, translated
 from shared.errors import ConfigurationError
@@ -27,14 +28,14 @@ def is_entra(environment: Mapping[str, str], *, asked: bool) -> bool:
 
 
 def connection_parameters(environment: Mapping[str, str], *, entra: bool) -> dict[str, Any]:
-    """What DATABASE_URL says; raises ConfigurationError naming every problem, never a value."""
+    """What DATABASE_URL says; raises AskedWrongly naming every problem, never a value."""
     url = environment.get("DATABASE_URL", "").strip()
     if not url:
-        raise ConfigurationError("DATABASE_URL is not set")
+        raise AskedWrongly("DATABASE_URL is not set")
     try:
         parameters: dict[str, Any] = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:
-        raise ConfigurationError("DATABASE_URL is not a PostgreSQL address") from error
+        raise AskedWrongly("DATABASE_URL is not a PostgreSQL address") from error
     problems = [
         f"DATABASE_URL names no {name}" for name in ("host", "user", "dbname") if name not in parameters
     ]
@@ -45,7 +46,7 @@ def connection_parameters(environment: Mapping[str, str], *, entra: bool) -> dic
     if entra and "password" in parameters:
         problems.append("DATABASE_URL has a password, where a token of Entra ID is to be one")
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise AskedWrongly("; ".join(problems))
     return {"connect_timeout": CONNECT_TIMEOUT_S, "application_name": "signal-cloud-delivery"} | parameters
 
 

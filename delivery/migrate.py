@@ -7,10 +7,10 @@ migrator at a time; the others wait for it.
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from psycopg.conninfo import make_conninfo
 
@@ -25,8 +25,6 @@ from shared.adapters.postgres.logins import (
 )
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError
-
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -120,9 +118,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _object_id(text: str) -> str:
-    if _UUID.fullmatch(text) is None:
+    """A UUID in the form that Entra ID writes it, and no other of those that Python reads."""
+    try:
+        object_id = str(UUID(text))
+    except ValueError:
+        object_id = None
+    if object_id is None or object_id != text.lower():
         raise argparse.ArgumentTypeError(f"{text!r} is not an object id, which is a UUID")
-    return text
+    return object_id
 
 
 if __name__ == "__main__":

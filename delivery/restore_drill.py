@@ -26,10 +26,9 @@ from delivery.observation import (
     begin,
     observe,
 )
-from delivery.reporting import FAILED, finish
+from delivery.reporting import FAILED, AskedWrongly, finish
 from shared.adapters.postgres.database import JOBS_ROLE, Connection, translated
 from shared.adapters.postgres.logins import login_state
-from shared.errors import ConfigurationError
 from shared.sql import migrations
 
 FUNCTIONS_ROLE = "signal_functions"
@@ -167,7 +166,7 @@ def _read(path: Path) -> Observation:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Observation)
     except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigurationError(f"{path} is not what `observe` tells: {error}") from error
+        raise AskedWrongly(f"{path} is not what `observe` tells: {error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,9 +17,8 @@ from uuid import uuid4
 
 import aiohttp
 
-from delivery.reporting import FAILED, finish
+from delivery.reporting import FAILED, AskedWrongly, finish
 from shared.domain.keys import new_key
-from shared.errors import ConfigurationError
 
 TIMEOUT_S = 15.0
 WAIT_S = 120.0
@@ -224,7 +223,7 @@ async def _run(options: argparse.Namespace) -> int:
     if not options.url.startswith(("https://", "http://")):
         problems.append("the address must begin with https://, or http:// on one machine")
     if problems:
-        raise ConfigurationError("; ".join(problems))
+        raise AskedWrongly("; ".join(problems))
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT}) as session:
         api = Api(session, options.url, key, options.symbol)

@@ -12,14 +12,20 @@ from ruamel.yaml import YAML
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
+# What a runner on Linux makes of a shell's name, and of none.
+_SHELLS: dict[str | None, list[str]] = {
+    None: ["bash", "-e"],
+    "bash": ["bash", "--noprofile", "--norc", "-eo", "pipefail"],
+}
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step, and where it stands: `file/job/name`."""
+    """A step, and where it stands: `file/job/name`; `shell` is what runs its script, if anything says so."""
 
     place: str
     content: dict[str, Any]
+    shell: str | None
 
     @property
     def script(self) -> str:
@@ -38,12 +44,21 @@ def jobs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def steps() -> Iterator[Step]:
-    for place, job in jobs():
-        for number, step in enumerate(job.get("steps", ())):
-            yield Step(f"{place}/{step.get('name') or step.get('uses') or number}", step)
+    for path in WORKFLOWS:
+        workflow = read(path)
+        for name, job in workflow["jobs"].items():
+            for number, step in enumerate(job.get("steps", ())):
+                place = f"{path.stem}/{name}/{step.get('name') or step.get('uses') or number}"
+                yield Step(place, step, _shell(step, job, workflow))
     for path in ACTIONS:
         for number, step in enumerate(read(path)["runs"]["steps"]):
-            yield Step(f"{path.parent.name}/{step.get('name') or number}", step)
+            yield Step(f"{path.parent.name}/{step.get('name') or number}", step, step.get("shell"))
+
+
+def _shell(step: dict[str, Any], *around: dict[str, Any]) -> str | None:
+    """The step's own, else the innermost default of what is `around` it."""
+    said = [step, *(each.get("defaults", {}).get("run", {}) for each in around)]
+    return next((str(each["shell"]) for each in said if "shell" in each), None)
 
 
 def step(place: str) -> Step:
@@ -66,10 +81,10 @@ class Bench:
         path.write_text(f'#!/bin/bash\necho "{name} $*" >> "{self._log}"\n{script}\n')
         path.chmod(0o755)
 
-    def run(self, script: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """As a runner does: bash, ending at the first failure, of a pipe's parts too."""
+    def run(self, step: Step, **variables: str) -> subprocess.CompletedProcess[str]:
+        """As a runner does: ends at the first failure, of a pipe's parts too where bash is named."""
         return subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            [*_SHELLS[step.shell], "-c", step.script],
             cwd=self.directory,
             env={"PATH": f"{self._commands}:{os.environ['PATH']}", **variables},
             capture_output=True,

@@ -68,7 +68,7 @@ def test_nobody_there_fails() -> None:
 
 def test_wrong_use_is_told_at_once() -> None:
     code, _, err = run("signals.example.com", SIGNAL_CLOUD_KEY="")
-    assert code == 1
+    assert code == 2
     assert "SIGNAL_CLOUD_KEY is not set" in err
     assert "must begin with https://" in err
     assert run(SIGNAL_CLOUD_KEY="x")[0] == 2

@@ -145,22 +145,22 @@ def test_who_may_not_migrate_is_told_everything_at_once(
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "status", "told"),
     [
-        ("", "DATABASE_URL is not set"),
-        ("nonsense", "is not a PostgreSQL address"),
-        ("postgresql://127.0.0.1/", "names no user; DATABASE_URL names no dbname"),
-        ("postgresql://u:p@127.0.0.1:6432/d", "leads to PgBouncer (6432)"),
-        ("postgresql://u:p@127.0.0.1:1/d", "connection to server at"),
+        ("", 2, "DATABASE_URL is not set"),
+        ("nonsense", 2, "is not a PostgreSQL address"),
+        ("postgresql://127.0.0.1/", 2, "names no user; DATABASE_URL names no dbname"),
+        ("postgresql://u:p@127.0.0.1:6432/d", 2, "leads to PgBouncer (6432)"),
+        ("postgresql://u:p@127.0.0.1:1/d", 1, "connection to server at"),
     ],
 )
 def test_a_bad_address_is_told_in_one_line(
-    value: str, told: str, run: Run, monkeypatch: pytest.MonkeyPatch
+    value: str, status: int, told: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("AZURE_CLIENT_ID", raising=False)
     monkeypatch.setenv("DATABASE_URL", value)
     code, out, err = run("plan")
-    assert (code, out) == (1, "")
+    assert (code, out) == (status, "")
     assert told in err
     assert ":p@" not in err
 
@@ -168,7 +168,9 @@ def test_a_bad_address_is_told_in_one_line(
 def test_a_password_beside_a_token_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:p@127.0.0.1/d")
     monkeypatch.setenv("AZURE_CLIENT_ID", OBJECT_ID)
-    assert "DATABASE_URL has a password" in run("plan")[2]
+    code, _, err = run("plan")
+    assert code == 2
+    assert "DATABASE_URL has a password" in err
 
 
 def test_no_token_is_told_in_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +201,23 @@ def test_a_token_is_the_password(
     assert run("plan", "--entra")[0] == 0
 
 
-@pytest.mark.parametrize("argv", [[], ["undo"], ["apply", "--login", "x", "--login-object-id", "y"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["undo"],
+        *(
+            ["apply", "--login", "x", "--login-object-id", object_id]
+            for object_id in (
+                "y",
+                "",
+                OBJECT_ID.replace("-", ""),
+                f"{{{OBJECT_ID}}}",
+                f"urn:uuid:{OBJECT_ID}",
+            )
+        ),
+    ],
+)
 def test_wrong_arguments_are_refused(argv: list[str], run: Run) -> None:
     with pytest.raises(SystemExit) as left:
         run(*argv)

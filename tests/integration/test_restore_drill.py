@@ -177,8 +177,12 @@ def test_what_is_damaged_is_found(
 def test_bad_use_is_told_plainly(database_url: str, tmp_path: Path, run: Run) -> None:
     (tmp_path / "bad.json").write_text("{}")
     code, told = run(database_url, "check", str(tmp_path / "bad.json"))
-    assert code == 1
+    assert code == 2
     assert "is not what `observe` tells" in told
+    assert run("", "check", str(tmp_path / "bad.json")) == (
+        2,
+        "configuration_invalid: DATABASE_URL is not set\n",
+    )
     for when in ("yesterday", "2026-01-01T00:00:00", START.isoformat(), "2099-01-01T00:00:00Z"):
         with pytest.raises(SystemExit) as left:
             run(database_url, "observe", "--at", when)

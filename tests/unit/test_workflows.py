@@ -1,5 +1,6 @@
 """The workflows are valid, name what exists, ask for few rights, and their scripts do what they say."""
 
+import json
 import re
 import subprocess
 import sys
@@ -109,6 +110,19 @@ def test_scripts_are_valid_shell_without_expressions_in_them(each: Step) -> None
     assert run.returncode == 0, run.stderr
 
 
+def test_every_script_ends_at_a_failure_within_a_pipe() -> None:
+    """GitHub runs bash with pipefail only where a workflow names bash."""
+    for path in WORKFLOWS:
+        assert read(path)["defaults"] == {"run": {"shell": "bash"}}, path.stem
+    assert {each.shell for each in SCRIPTS} == {"bash"}
+
+
+@pytest.mark.parametrize("each", SCRIPTS, ids=place)
+def test_no_failure_is_lost_in_the_arguments_of_a_command(each: Step) -> None:
+    """The status of `echo "x=$(false)"` is echo's; of `x=$(false)` it is that of false."""
+    assert not re.search(r"^\s*(?:echo|printf|export|local)\b.*\$\(", each.script, re.MULTILINE)
+
+
 @pytest.mark.parametrize("each", SCRIPTS, ids=place)
 def test_scripts_name_make_targets_and_options_that_exist(each: Step) -> None:
     targets = dict(
@@ -164,11 +178,13 @@ def test_variables_that_scripts_use_are_given() -> None:
 def test_what_is_asked_of_pulumi_exists() -> None:
     outputs, settings = text(ROOT / "infra/program.py"), text(ROOT / "infra/settings.py")
     asked = " ".join(each.script for each in SCRIPTS)
-    for names, command in re.findall(r"for name in ([a-z_ ]+); do\n\s*echo \"\$name=\$\(pulumi (\w+)", asked):
+    loops = re.findall(r"for name in ([a-z_ ]+); do\n\s*value=\$\((pulumi config|pulumi stack|python)", asked)
+    assert len(loops) == 3
+    for names, command in loops:
         for name in names.split():
-            assert f'"{name}"' in (outputs if command == "stack" else settings), name
-    for name in re.findall(r"pulumi stack output (\w+)", asked):
-        assert f'"{name}"' in outputs, name
+            assert f'"{name}"' in (settings if command == "pulumi config" else outputs), name
+    assert '.get("staging_url", "")' in asked
+    assert 'outputs["staging_url"]' in outputs
     for name in re.findall(r"pulumi config get (\w+)", asked):
         assert f'"{name}"' in settings, name
 
@@ -226,7 +242,7 @@ def test_only_a_version_that_failed_is_swapped_back(
     answer = f"""echo '{{"info": {{"version": "{live}"}}}}'"""
     bench.command("curl", answer if live else "exit 22")
     run = bench.run(
-        step("deploy/deploy/Swap back").script,
+        step("deploy/deploy/Swap back"),
         VERSION="new", SWAP=swap, URL="https://x", GROUP="rg", APP="app",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -246,7 +262,7 @@ def test_swapping_back_runs_after_any_end_but_success() -> None:
 def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh", 'if [ "$1 $2" = "run list" ]; then echo 4711; fi')
-    script = step("deploy/deploy/Former version again, where there are no slots").script
+    script = step("deploy/deploy/Former version again, where there are no slots")
     run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
     assert run.returncode == 0, run.stderr
     assert 'select(.displayTitle == "Deploy dev")' in bench.calls[0]
@@ -257,49 +273,149 @@ def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> Non
 def test_without_a_former_package_it_says_so(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh")
-    script = step("deploy/deploy/Former version again, where there are no slots").script
+    script = step("deploy/deploy/Former version again, where there are no slots")
     run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
     assert run.returncode == 1
     assert "nothing to go back to" in run.stdout
     assert not [call for call in bench.calls if call.startswith("az")]
 
 
-def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(bench: Bench, tmp_path: Path) -> None:
-    bench.command("pulumi", 'case "$*" in *staging_url*) exit 1 ;; *) echo "a-$3" ;; esac')
-    output = tmp_path / "output"
-    run = bench.run(
-        step("deploy/deploy/What the stack is called").script, STACK="dev", GITHUB_OUTPUT=str(output)
-    )
+NAMES = (
+    "url", "app_name", "resource_group", "identity_name", "identity_principal_id", "postgres_host",
+    "database", "key_vault",
+)  # fmt: skip
+
+
+def pulumi(outputs: dict[str, str]) -> str:
+    """What the command does where a stack has these outputs, and every setting."""
+    return f"""case "$1" in stack) echo '{json.dumps(outputs)}' ;; *) echo "a-$3" ;; esac"""
+
+
+@pytest.mark.parametrize("slot", [{}, {"staging_url": "https://slot"}])
+def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(
+    bench: Bench, slot: dict[str, str]
+) -> None:
+    bench.command("pulumi", pulumi({name: f"a-{name}" for name in NAMES} | slot))
+    output = bench.directory / "output"
+    run = bench.run(step("deploy/deploy/What the stack is called"), STACK="dev", GITHUB_OUTPUT=str(output))
     assert run.returncode == 0, run.stderr
     told = dict(line.split("=", 1) for line in output.read_text().splitlines())
-    assert told["staging_url"] == ""
-    assert told["url"] == "a-url"
-    assert told["database_admin"] == "a-postgres_admin_name"
+    assert told == {name: f"a-{name}" for name in NAMES} | {
+        "staging_url": slot.get("staging_url", ""),
+        "database_admin": "a-postgres_admin_name",
+    }
+
+
+@pytest.mark.parametrize("failing", ["stack output", "config get"])
+@pytest.mark.parametrize("place", ["deploy/deploy", "restore-drill/drill"])
+def test_a_stack_that_cannot_be_asked_ends_the_run(bench: Bench, place: str, failing: str) -> None:
+    """Above all it is no stack without slots, whose new version goes in the place of the old one."""
+    outputs = pulumi(dict.fromkeys(NAMES, "x"))
+    bench.command("pulumi", f'[ "$1 $2" != "{failing}" ] || exit 255\n{outputs}')
+    asking = step(f"{place}/What the stack is called")
+    assert bench.run(asking, STACK="prod", GITHUB_OUTPUT=str(bench.directory / "output")).returncode == 255
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_output_that_a_deployment_needs_is_not_left_empty(bench: Bench, name: str) -> None:
+    bench.command("pulumi", pulumi({other: "x" for other in NAMES if other != name}))
+    run = bench.run(
+        step("deploy/deploy/What the stack is called"),
+        STACK="dev", GITHUB_OUTPUT=str(bench.directory / "output"),
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert f"KeyError: '{name}'" in run.stderr
+
+
+def test_a_package_that_cannot_be_built_ends_the_run(bench: Bench) -> None:
+    output = bench.directory / "output"
+    variables = {"GITHUB_SHA": "0123456789abcdef", "GITHUB_OUTPUT": str(output)}
+    building = step("deploy/package/Build the package, bytecode included")
+    bench.command("make", "echo version 1.2.3+0123456789ab")
+    assert bench.run(building, **variables).returncode == 0
+    assert output.read_text() == "version=1.2.3+0123456789ab\n"
+    bench.command("make", "exit 2")
+    assert bench.run(building, **variables).returncode == 2
+
+
+def test_a_database_that_is_not_what_it_was_fails_the_drill(bench: Bench) -> None:
+    summary = bench.directory / "summary"
+    check = step("restore-drill/drill/Hold it against the live one")
+    bench.command("make", "echo ok schema")
+    assert bench.run(check, LOGIN="app", GITHUB_STEP_SUMMARY=str(summary)).returncode == 0
+    bench.command("make", "echo FAILED trades; exit 2")
+    assert bench.run(check, LOGIN="app", GITHUB_STEP_SUMMARY=str(summary)).returncode == 2
+    assert summary.read_text() == "ok schema\nFAILED trades\n"
+
+
+# What `pulumi preview --expect-no-changes` ends with where there are changes, since 3.226.1.
+CHANGES = 7
+
+
+def test_pulumi_is_one_that_tells_a_difference_from_an_error() -> None:
+    (installing,) = (
+        each for each in STEPS if str(each.content.get("uses", "")).startswith("pulumi/actions@")
+    )
+    lowest = re.fullmatch(r"\^3\.(\d+)\.(\d+)", installing.content["with"]["pulumi-version"])
+    assert lowest is not None
+    assert tuple(map(int, lowest.groups())) >= (226, 1)
 
 
 def test_drift_of_any_stack_is_found_and_told(bench: Bench) -> None:
-    script = step("drift/drift/What Azure has, held against the program").script
+    search = step("drift/drift/What Azure has, held against the program")
     bench.command("pulumi", "echo all the same")
-    assert bench.run(script, STACKS="dev prod").returncode == 0
-    bench.command("pulumi", 'case "$*" in *"--stack dev"*) echo a tag changed; exit 1 ;; esac')
-    assert bench.run(script, STACKS="dev prod").returncode == 1
+    assert bench.run(search, STACKS="dev prod").returncode == 0
+    bench.command("pulumi", f'case "$*" in *"--stack dev"*) echo a tag changed; exit {CHANGES} ;; esac')
+    run = bench.run(search, STACKS="dev prod")
+    assert run.returncode == 1
+    assert "::error::" not in run.stdout
     assert "### dev" in (bench.directory / "drift.md").read_text()
     assert "### prod" not in (bench.directory / "drift.md").read_text()
 
-    tell = step("drift/drift/Tell it in an issue").script
+    tell = step("drift/drift/Tell it in an issue")
     bench.command("gh", 'if [ "$1 $2" = "issue list" ]; then cat known; fi')
     (bench.directory / "known").write_text("")
     assert bench.run(tell, RUN="https://x").returncode == 0
-    assert bench.calls[-1].startswith("gh issue create")
+    assert bench.calls[-1] == (
+        "gh issue create --title Infrastructure has drifted --label drift --body-file body.md"
+    )
     (bench.directory / "known").write_text("12")
     assert bench.run(tell, RUN="https://x").returncode == 0
     assert bench.calls[-1].startswith("gh issue comment 12")
     assert "a tag changed" in (bench.directory / "body.md").read_text()
 
 
+@pytest.mark.parametrize("status", [1, 3, 4, 255])
+def test_a_search_for_drift_that_fails_is_not_told_as_drift(bench: Bench, status: int) -> None:
+    search = step("drift/drift/What Azure has, held against the program")
+    bench.command("pulumi", f'case "$*" in *"--stack dev"*) echo no login; exit {status} ;; esac')
+    run = bench.run(search, STACKS="dev prod")
+    assert run.returncode == 1
+    assert f"::error::dev could not be compared: pulumi preview ended with {status}\n" in run.stdout
+    assert not (bench.directory / "drift.md").exists()
+
+    bench.command("gh")
+    assert bench.run(step("drift/drift/Tell it in an issue"), RUN="https://x").returncode == 0
+    made = [call for call in bench.calls if call.startswith("gh issue create")]
+    assert made == [
+        "gh issue create --title The search for drift failed --label drift-unknown --body-file body.md"
+    ]
+    assert "no login" in (bench.directory / "body.md").read_text()
+
+
+def test_drift_of_one_stack_and_a_failure_of_another_are_both_told(bench: Bench) -> None:
+    bench.command("pulumi", f'case "$*" in *"--stack dev"*) exit 4 ;; *) exit {CHANGES} ;; esac')
+    search = step("drift/drift/What Azure has, held against the program")
+    assert bench.run(search, STACKS="dev prod").returncode == 1
+    bench.command("gh")
+    assert bench.run(step("drift/drift/Tell it in an issue"), RUN="https://x").returncode == 0
+    made = [call for call in bench.calls if call.startswith("gh issue create")]
+    assert ["--label drift " in call for call in made] == [True, False]
+
+
 def test_a_failed_preview_is_still_told_of(bench: Bench) -> None:
     bench.command("pulumi", 'echo "of $5"; case "$*" in *"--stack prod"*) exit 255 ;; esac')
-    run = bench.run(step("preview/preview/Preview every stack").script, STACKS="dev prod")
+    run = bench.run(step("preview/preview/Preview every stack"), STACKS="dev prod")
     assert run.returncode == 1
     comment = (bench.directory / "comment.md").read_text()
     assert "#### dev" in comment
@@ -310,10 +426,19 @@ def test_a_failed_preview_is_still_told_of(bench: Bench) -> None:
 def test_a_pull_request_has_one_comment(bench: Bench, known: str, method: str) -> None:
     (bench.directory / "comment.md").write_text("#### dev\n")
     bench.command("gh", f'case "$*" in *--paginate*) echo "{known}" ;; esac')
-    run = bench.run(step("preview/preview/Comment").script, NUMBER="7", REPOSITORY="o/r", GH_TOKEN="t")
+    run = bench.run(step("preview/preview/Comment"), NUMBER="7", REPOSITORY="o/r", GH_TOKEN="t")
     assert run.returncode == 0, run.stderr
     assert f"--method {method}" in bench.calls[-1]
     assert (bench.directory / "body.md").read_text().startswith("<!-- signal-cloud preview -->\n#### dev")
+
+
+def test_the_first_of_many_comments_is_written_anew(bench: Bench) -> None:
+    """More of them than a pipe holds: whoever reads the first one reads on."""
+    (bench.directory / "comment.md").write_text("#### dev\n")
+    bench.command("gh", 'case "$*" in *--paginate*) seq 99 200000 ;; esac')
+    run = bench.run(step("preview/preview/Comment"), NUMBER="7", REPOSITORY="o/r", GH_TOKEN="t")
+    assert run.returncode == 0, run.stderr
+    assert bench.calls[-1].startswith("gh api --method PATCH repos/o/r/issues/comments/99 ")
 
 
 def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
@@ -323,7 +448,7 @@ def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
 
 
 def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
-    script = step("restore-drill/drill/Delete it").script
+    script = step("restore-drill/drill/Delete it")
     bench.command("az")
     assert bench.run(script, DRILL="psql-signal-cloud-prod-x7k2p", DRILL_GROUP="rg").returncode == 1
     assert bench.calls == []
@@ -334,7 +459,7 @@ def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
 @pytest.mark.parametrize(("admins", "made"), [("0", True), ("1", False)])
 def test_the_drills_server_gets_its_administrator(bench: Bench, admins: str, made: bool) -> None:
     bench.command("az", f'case "$*" in *" list "*) echo {admins} ;; esac')
-    script = step("restore-drill/drill/Who administers it").script
+    script = step("restore-drill/drill/Who administers it")
     assert bench.run(script, DRILL="d", DRILL_GROUP="rg", ADMIN="a", ADMIN_ID="i").returncode == 0
     assert any("microsoft-entra-admin create" in call for call in bench.calls) == made
 
@@ -342,8 +467,8 @@ def test_the_drills_server_gets_its_administrator(bench: Bench, admins: str, mad
 def test_the_smoke_tests_key_is_masked_before_it_is_used(bench: Bench) -> None:
     bench.command("az", "echo the-key")
     bench.command("make", 'test "$SIGNAL_CLOUD_KEY" = the-key')
-    run = bench.run(step("smoke/0").script, HOST="https://x", VERSION="1", KEY_VAULT="kv", WAIT="5")
+    run = bench.run(step("smoke/0"), HOST="https://x", VERSION="1", KEY_VAULT="kv", WAIT="5")
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("::add-mask::the-key\n")
     bench.command("az", "exit 3")
-    assert bench.run(step("smoke/0").script, HOST="h", VERSION="1", KEY_VAULT="kv", WAIT="5").returncode == 3
+    assert bench.run(step("smoke/0"), HOST="h", VERSION="1", KEY_VAULT="kv", WAIT="5").returncode == 3
