@@ -188,6 +188,14 @@ def test_an_address_that_is_refused_is_not_repeated() -> None:
     assert "sekrit" not in problems_of(alert_webhook_url="http://hooks.example.com/sekrit")
 
 
+@pytest.mark.parametrize("stack", ["prod", "premium"])
+def test_after_a_region_s_loss_a_stack_can_be_made_in_the_pair(stack: str) -> None:
+    """As docs/operations.md tells: with the size that a restore of the backup takes there."""
+    pair = REGIONS[settings_of(stack).location].pair
+    made = settings_of(stack, location=pair, postgres_high_availability="false", name_suffix="x7k2q")
+    assert made.postgres.sku == settings_of(stack).postgres.sku
+
+
 def test_every_region_has_its_pair_in_the_table() -> None:
     assert {region.pair for region in REGIONS.values()} <= set(REGIONS)
     assert not list(postgres_lacks("westeurope", "Standard_D2ds_v5", standby=True, geo_backup=True))
