@@ -93,6 +93,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
         "Microsoft.ManagedIdentity/userAssignedIdentities", ("resourceName",)
     ),
     "monitor:ActionGroup": ArmType("Microsoft.Insights/actionGroups", ("actionGroupName",)),
+    "monitor:ActivityLogAlert": ArmType("Microsoft.Insights/activityLogAlerts", ("activityLogAlertName",)),
     "monitor:AutoscaleSetting": ArmType("Microsoft.Insights/autoscaleSettings", ("autoscaleSettingName",)),
     "monitor:DiagnosticSetting": ArmType(
         "Microsoft.Insights/diagnosticSettings", ("name",), scope="resource", scope_input="resourceUri"

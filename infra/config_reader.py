@@ -25,9 +25,17 @@ class ConfigReader:
         self._config = config
         self._known: set[str] = set()
         self._problems: list[str] = []
+        self._wrong: set[str] = set()
 
-    def problem(self, text: str) -> None:
+    def problem(self, text: str, *keys: str) -> None:
+        """`keys` are those whose values are of no use, so that nothing follows from them."""
         self._problems.append(text)
+        self._wrong.update(keys)
+
+    def together(self, text: str, *keys: str) -> None:
+        """A problem of values together; none where one of them is a problem by itself."""
+        if not self._wrong.intersection(keys):
+            self._problems.append(text)
 
     def text(self, key: str, default: str | None = None) -> str:
         self._known.add(key)
@@ -35,24 +43,28 @@ class ConfigReader:
         if value:
             return value
         if default is None:
-            self.problem(f"{key} is not set: pulumi config set {key} <value>")
+            self.problem(f"{key} is not set: pulumi config set {key} <value>", key)
             return ""
         return default
+
+    def has(self, key: str) -> bool:
+        """Whether a value was given, right or wrong."""
+        return bool(self._config.values.get(key, "").strip())
 
     def secret(self, key: str, default: str | None = None) -> str:
         """A value that must have been set with --secret, so that it lies encrypted in the stack's file."""
         self._known.add(key)
         value = self._config.values.get(key, "").strip()
         if value and key not in self._config.secret_keys:
-            self.problem(f"{key} lies in plain text: pulumi config set --secret {key} <value>")
+            self.problem(f"{key} lies in plain text: pulumi config set --secret {key} <value>", key)
         if not value and default is None:
-            self.problem(f"{key} is not set: pulumi config set --secret {key} <value>")
+            self.problem(f"{key} is not set: pulumi config set --secret {key} <value>", key)
         return value or default or ""
 
     def matching(self, key: str, pattern: str, meaning: str, default: str | None = None) -> str:
         value = self.text(key, default)
         if value and not re.fullmatch(pattern, value):
-            self.problem(f"{key} must be {meaning}, not {value!r}")
+            self.problem(f"{key} must be {meaning}, not {value!r}", key)
         return value
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
@@ -60,7 +72,7 @@ class ConfigReader:
         if value.isascii() and value.isdigit() and low <= int(value) <= high:
             return int(value)
         if value:
-            self.problem(f"{key} must be a whole number from {low} to {high}, not {value!r}")
+            self.problem(f"{key} must be a whole number from {low} to {high}, not {value!r}", key)
         return low
 
     def flag(self, key: str, default: bool | None = None) -> bool:
@@ -72,7 +84,7 @@ class ConfigReader:
         if value in allowed:
             return value
         if value:
-            self.problem(f"{key} must be one of {', '.join(allowed)}, not {value!r}")
+            self.problem(f"{key} must be one of {', '.join(allowed)}, not {value!r}", key)
         return allowed[0]
 
     def finish(self) -> None:

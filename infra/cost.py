@@ -58,8 +58,10 @@ def estimated(stack: str, users: int, load: Load, prices: PriceTable) -> Estimat
 
 
 def with_settings(stack: str, changed: Mapping[str, str]) -> Recording | None:
-    """The stack with some settings changed, None where these are not to be had together."""
+    """The stack with some settings changed, None where they are so already or not to be had."""
     config = stack_from_files(stack)
+    if changed.items() <= config.values.items():
+        return None
     try:
         settings = read_settings(StackConfig(stack, {**config.values, **changed}, config.secret_keys))
     except ConfigurationProblems:
@@ -94,13 +96,14 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     named = ", ".join(f"`{key}: {value}`" for key, value in BARE.items())
     parts = [
         report.comparison(each, load.purposes),
+        report.too_small(each),
         f"`prod` with {prod.usage.users:,} bots, by settings that would bring it down, each alone:",
         report.savings_table(savings("prod", prod, load, prices)),
         f"With {named} together, `prod` would cost {least:,.0f} USD.",
         f"Were each of these bots to ask its {LIMIT_A_MINUTE} confidences in every minute of every session, "
         f"`prod` would cost {at_the_limit:,.0f} USD more, without the instances that this takes.",
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(part for part in parts if part)
 
 
 def write_readme(section: str) -> None:

@@ -122,6 +122,15 @@ def comparison(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose
     return table(heads, rows, right=frozenset({1, 2, 3, 4}))
 
 
+def too_small(estimates: Mapping[str, Estimate]) -> str:
+    """Where a stack does not carry the bots that it is compared for; nothing where each does."""
+    return "\n".join(
+        f"`{stack}` is too small for {each.usage.users:,} bots: {warning}."
+        for stack, each in estimates.items()
+        for warning in each.usage.warnings()
+    )
+
+
 def savings_table(savings: Sequence[Saving]) -> str:
     rows = [(f"`{each.setting}`", f"{each.usd:,.0f}", each.loses) for each in savings]
     return table(("setting", "USD less", "and then"), rows, right=frozenset({1}))

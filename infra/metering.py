@@ -27,6 +27,7 @@ FREE: Mapping[str, str] = {
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": _PART,
+    "Microsoft.Insights/activityLogAlerts": "alerts of the activity log are free",
     "Microsoft.Insights/autoscaleSettings": "what it adds is charged for where it is added",
     "Microsoft.Insights/components": "charged for as what the workspace takes in",
     "Microsoft.Insights/diagnosticSettings": "charged for as what the workspace takes in",

@@ -248,6 +248,11 @@ def _watch(
         Diagnosed("data-storage", storage.data_account_id),
         Diagnosed("host-storage", storage.host_account_id),
         Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
+        Diagnosed("data-blobs", storage.data_blobs_id),
+        Diagnosed("host-blobs", storage.host_blobs_id),
+        Diagnosed("host-queues", pulumi.Output.concat(storage.host_account_id, "/queueServices/default")),
+        Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
+        Diagnosed("workspace", base.monitoring.workspace_id),
         Diagnosed("vault", services.vault.vault_id),
         *scaling,
     ]

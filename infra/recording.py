@@ -7,7 +7,8 @@ import asyncio
 import contextlib
 import contextvars
 import dataclasses
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
@@ -107,13 +108,25 @@ def record_stack(stack: str) -> Recording:
 
 def record(settings: Settings) -> Recording:
     """Every resource that the stack of these settings would make."""
-    with contextlib.closing(asyncio.new_event_loop()) as worker_loop:
+    with contextlib.closing(asyncio.new_event_loop()) as worker_loop, _without_collector():
         # Pulumi keeps its engine and root in context variables: a copy leaves the caller's alone.
         context = contextvars.copy_context()
         monitor = context.run(lambda: asyncio.run(_run(settings, worker_loop)))
     components = tuple(resource for resource in monitor.recorded if resource.is_component)
     resources = tuple(resource for resource in monitor.recorded if not resource.is_component)
     return Recording(settings, components, resources, monitor.outputs, frozenset(monitor.secret_outputs))
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Half of a recording would be the collector's, which walks Pulumi's many tasks and finds no garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 async def _run(settings: Settings, worker_loop: asyncio.AbstractEventLoop) -> "_RecordingMonitor":

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from infra.config_reader import ConfigReader, StackConfig
+from infra.regions import postgres_lacks
 
 PlanKind = Literal["dedicated", "flex"]
 EdgeTier = Literal["none", "standard", "premium"]
@@ -29,9 +30,6 @@ FLEX_MEMORY_MB = ("512", "2048", "4096")
 MAX_UNITS = 10
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _NCRONTAB = r"[-\d*,/]+( [-\d*,/A-Za-z]+){5}"
-_REDIS_SKU = r"(Balanced|MemoryOptimized|ComputeOptimized)_[BMX]\d{1,4}"
-_POSTGRES_STORAGE_GB = ("32", "64", "128", "256", "512", "1024", "2048")
-_PRINCIPALS = ("Group", "User", "ServicePrincipal")
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
@@ -188,7 +186,9 @@ def read_settings(config: StackConfig) -> Settings:
         reader.problem("the stack's name must be 2 to 8 lower-case letters and digits: names are made of it")
     settings = Settings(
         stack=config.stack,
-        location=reader.matching("location", r"[a-z]+[0-9]?", "a region as Azure writes it, such as eastus2"),
+        location=reader.matching(
+            "location", r"[a-z]+[0-9]?", "a region as Azure writes it, such as centralus"
+        ),
         owner=reader.matching("owner", r"\S.{0,255}", "a team or an address"),
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
@@ -281,14 +281,17 @@ def _webpubsub(reader: ConfigReader) -> WebPubSubSettings:
 
 def _monitoring(reader: ConfigReader) -> MonitoringSettings:
     emails = tuple(part.strip() for part in reader.text("alert_emails").split(",") if part.strip())
-    if not all(_EMAIL.fullmatch(email) for email in emails):
+    if reader.has("alert_emails") and not (emails and all(map(_EMAIL.fullmatch, emails))):
         reader.problem("alert_emails must be mail addresses with commas between them")
+    webhook = reader.secret("alert_webhook_url", default="")
+    if webhook and not re.fullmatch(r"https://[^\s/]+(/\S*)?", webhook):
+        reader.problem("alert_webhook_url must be an https:// address: alerts name what is weak")
     return MonitoringSettings(
         alert_emails=emails,
         alert_sms=reader.matching(
             "alert_sms", r"(\+\d{1,3} \d{4,14})?", "a number such as +1 3125550100, or empty", default=""
         ),
-        alert_webhook_url=reader.secret("alert_webhook_url", default=""),
+        alert_webhook_url=webhook,
         log_retention_days=reader.integer("log_retention_days", 30, 730, default=30),
         log_daily_cap_gb=reader.integer("log_daily_cap_gb", 1, 1000, default=1),
         budget_usd=reader.integer("budget_usd", 1, 1_000_000),
@@ -300,27 +303,9 @@ def _monitoring(reader: ConfigReader) -> MonitoringSettings:
 
 def _check_together(settings: Settings, reader: ConfigReader) -> None:
     """What each value alone cannot tell: combinations that Azure refuses, or that make no sense."""
-    scaling = settings.compute.scaling
-    if not scaling.minimum <= scaling.default <= scaling.maximum:
-        reader.problem("autoscale_default must lie between autoscale_minimum and autoscale_maximum")
-    if not scaling.minimum <= scaling.open_minimum <= scaling.maximum:
-        reader.problem("autoscale_open_minimum must lie between autoscale_minimum and autoscale_maximum")
-    if settings.compute.plan == "dedicated" and settings.compute.zone_redundant and scaling.minimum < 2:
-        reader.problem("zone_redundant needs autoscale_minimum of 2 or more")
-    if settings.compute.flex.always_ready > settings.compute.flex.maximum_instances:
-        reader.problem("flex_always_ready must not be above flex_maximum_instances")
-    postgres = settings.postgres
-    if postgres.high_availability and postgres.tier == "Burstable":
-        reader.problem("postgres_high_availability is not to be had on a Burstable postgres_sku")
-    webpubsub = settings.webpubsub
-    if webpubsub.maximum_units < webpubsub.units:
-        reader.problem("webpubsub_maximum_units must not be below webpubsub_units")
-    if webpubsub.maximum_units > webpubsub.units and webpubsub.sku != "Premium_P1":
-        reader.problem("webpubsub_maximum_units above webpubsub_units needs webpubsub_sku Premium_P1")
-    if webpubsub.sku == "Free_F1" and webpubsub.units != 1:
-        reader.problem("webpubsub_sku Free_F1 has one unit")
-    if settings.network.private and webpubsub.sku == "Free_F1":
-        reader.problem("private_network needs webpubsub_sku Standard_S1 or Premium_P1")
+    _check_instances(settings.compute, reader)
+    _check_postgres(settings, reader)
+    _check_units(settings, reader)
     pepper, previous = settings.api_key_pepper, settings.api_key_pepper_previous
     for key, value in (("api_key_pepper", pepper), ("api_key_pepper_previous", previous)):
         if value and len(value.encode()) < MIN_PEPPER_BYTES:
@@ -328,6 +313,71 @@ def _check_together(settings: Settings, reader: ConfigReader) -> None:
     if previous and previous == pepper:
         reader.problem("api_key_pepper_previous is the pepper itself: remove it")
     _check_addresses(settings.network, reader)
+
+
+def _check_instances(compute: ComputeSettings, reader: ConfigReader) -> None:
+    scaling, flex = compute.scaling, compute.flex
+    between = ("autoscale_minimum", "autoscale_maximum")
+    if not scaling.minimum <= scaling.default <= scaling.maximum:
+        reader.together(
+            f"autoscale_default must lie between {between[0]} and {between[1]}", "autoscale_default", *between
+        )
+    if not scaling.minimum <= scaling.open_minimum <= scaling.maximum:
+        reader.together(
+            f"autoscale_open_minimum must lie between {between[0]} and {between[1]}",
+            "autoscale_open_minimum",
+            *between,
+        )
+    if compute.plan == "dedicated" and compute.zone_redundant and scaling.minimum < 2:
+        reader.together("zone_redundant needs autoscale_minimum of 2 or more", "plan", "autoscale_minimum")
+    if flex.always_ready > flex.maximum_instances:
+        reader.together(
+            "flex_always_ready must not be above flex_maximum_instances",
+            "flex_always_ready",
+            "flex_maximum_instances",
+        )
+
+
+def _check_postgres(settings: Settings, reader: ConfigReader) -> None:
+    postgres = settings.postgres
+    if postgres.high_availability and postgres.tier == "Burstable":
+        reader.together(
+            "postgres_high_availability is not to be had on a Burstable postgres_sku",
+            "postgres_high_availability",
+            "postgres_sku",
+        )
+    lacks = ", and ".join(
+        postgres_lacks(
+            settings.location,
+            postgres.sku,
+            standby=postgres.high_availability,
+            geo_backup=postgres.geo_backup,
+        )
+    )
+    if lacks:
+        keys = ("location", "postgres_sku", "postgres_high_availability", "postgres_geo_backup")
+        reader.together(f"location {settings.location} does not fit Postgres: {lacks}", *keys)
+
+
+def _check_units(settings: Settings, reader: ConfigReader) -> None:
+    webpubsub = settings.webpubsub
+    units = ("webpubsub_units", "webpubsub_maximum_units")
+    if webpubsub.maximum_units < webpubsub.units:
+        reader.together("webpubsub_maximum_units must not be below webpubsub_units", *units)
+    if webpubsub.maximum_units > webpubsub.units and webpubsub.sku != "Premium_P1":
+        reader.together(
+            "webpubsub_maximum_units above webpubsub_units needs webpubsub_sku Premium_P1",
+            "webpubsub_sku",
+            *units,
+        )
+    if webpubsub.sku == "Free_F1" and webpubsub.units != 1:
+        reader.together("webpubsub_sku Free_F1 has one unit", "webpubsub_sku", "webpubsub_units")
+    if settings.network.private and webpubsub.sku == "Free_F1":
+        reader.together(
+            "private_network needs webpubsub_sku Standard_S1 or Premium_P1",
+            "private_network",
+            "webpubsub_sku",
+        )
 
 
 def _check_addresses(network: NetworkSettings, reader: ConfigReader) -> None:

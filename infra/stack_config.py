@@ -9,7 +9,6 @@ from pulumi.runtime import config as pulumi_config
 
 from infra.config_reader import StackConfig
 from infra.naming import PROJECT
-from infra.settings import Settings, read_settings
 
 DIRECTORY = Path(__file__).resolve().parent
 STACKS = ("dev", "prod", "premium")
@@ -38,11 +37,6 @@ def stack_from_files(stack: str) -> StackConfig:
         values={_own(key): _as_text(value) for key, value in values.items() if key.startswith(_PREFIX)},
         secret_keys=secrets,
     )
-
-
-def settings_from_files(stack: str) -> Settings:
-    """Settings as `stack_from_files` gives them; raises ConfigurationProblems."""
-    return read_settings(stack_from_files(stack))
 
 
 def _own(key: str) -> str:

@@ -35,8 +35,6 @@ class Alert:
     name: str
     severity: Severity
     says: str
-    window: str
-    frequency: str
 
     @property
     def runbook(self) -> str:
@@ -53,7 +51,15 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class LogAlert(Alert):
+class RuleAlert(Alert):
+    """Evaluated every so often, each time over a window; both in ISO 8601."""
+
+    window: str
+    frequency: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogAlert(RuleAlert):
     """Fires when its query gives any row."""
 
     @property
@@ -62,7 +68,7 @@ class LogAlert(Alert):
 
 
 @dataclass(frozen=True, slots=True)
-class MetricAlert(Alert):
+class MetricAlert(RuleAlert):
     """Fires when a metric of the platform passes its threshold over the window."""
 
     watches: Watched
@@ -70,6 +76,17 @@ class MetricAlert(Alert):
     aggregation: Literal["Average", "Maximum", "Total"]
     operator: Literal["GreaterThan", "LessThan"]
     threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class HealthAlert(Alert):
+    """Fires when Azure's own judgement of a resource becomes one of `states`.
+
+    It comes once for each change, without an all-clear; Azure knows no severity of such an alert.
+    """
+
+    watches: Watched
+    states: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +100,7 @@ class BudgetAlert:
 
 
 # What reaches the app from outside, from several places of the world at once.
-AVAILABILITY = Alert(
+AVAILABILITY = RuleAlert(
     "unavailable", 0, "The service cannot be reached from two places or more.", "PT5M", "PT1M"
 )
 
@@ -106,6 +123,17 @@ LOG_ALERTS = (
     ),
 )
 
+# Azure judges the standby too: no metric tells of it, for those of replication are of read replicas.
+HEALTH_ALERTS = (
+    HealthAlert(
+        "postgres-health",
+        2,
+        "Azure finds Postgres, or the readiness of its standby, degraded or gone.",
+        "postgres",
+        ("Degraded", "Unavailable"),
+    ),
+)
+
 BUDGET_ALERTS = (
     BudgetAlert("budget-80", "The month has cost 80% of its budget.", 80, "Actual"),
     BudgetAlert("budget-100", "The month has cost all of its budget.", 100, "Actual"),
@@ -116,7 +144,6 @@ BUDGET_ALERTS = (
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
-_GIB = 1024**3
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
@@ -130,7 +157,7 @@ def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
 
 def alerts_of(settings: Settings) -> tuple[Alert, ...]:
     """Every alert of a stack but those of its budget."""
-    return (AVAILABILITY, *LOG_ALERTS, *metric_alerts(settings))
+    return (AVAILABILITY, *LOG_ALERTS, *metric_alerts(settings), *HEALTH_ALERTS)
 
 
 def _always(settings: Settings) -> Iterator[MetricAlert]:
@@ -184,12 +211,6 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
         yield MetricAlert(
             "postgres-waiting", 2, "Clients wait for a connection of PgBouncer's.",
             "PT5M", "PT1M", "postgres", "client_connections_waiting", "Maximum", "GreaterThan", 10,
-        )  # fmt: skip
-    if settings.postgres.high_availability:
-        yield MetricAlert(
-            "postgres-replication", 2, "A copy of Postgres is a quarter of a GiB behind.",
-            "PT15M", "PT5M", "postgres", "physical_replication_delay_in_bytes", "Maximum", "GreaterThan",
-            _GIB / 4,
         )  # fmt: skip
 
 

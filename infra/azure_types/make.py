@@ -146,6 +146,12 @@ MODEL_PACKAGES = (
         {"Microsoft.Insights/metricAlerts": "MetricAlertResource"},
     ),
     ModelPackage(
+        "azure-mgmt-monitor==6.0.2",
+        "azure.mgmt.monitor.v2020_10_01.models",
+        "2020-10-01",
+        {"Microsoft.Insights/activityLogAlerts": "ActivityLogAlertResource"},
+    ),
+    ModelPackage(
         "azure-mgmt-monitor==8.0.0b3",
         "azure.mgmt.monitor.models",
         "2025-01-01-preview",

@@ -1,10 +1,11 @@
 """When instances come and go.
 
 Azure scales out as soon as one rule says so, and in only when every rule for it agrees. So the processor
-alone has a rule for scaling in: rules of memory and connections would each have a veto, and a process at
-rest keeps its memory, so that the system would never shrink again. They scale out alone. Nor do they undo a
-scaling in: before one, Azure works out every metric as it would be with fewer instances, and leaves it where
-a rule would then scale out at once. Connections count per instance, so that more instances bring relief.
+alone has a rule for scaling in: rules of memory and connections would have to agree each time, and a process
+at rest keeps its memory, so that the system would never shrink again. They scale out alone. They hold
+instances all the same where fewer would not do: before it scales in, Azure works out every metric as it would
+be then, and stays where a rule would scale out at once. Connections count per instance, so that more
+instances bring relief.
 """
 
 import json

@@ -18,11 +18,15 @@ LOGS: dict[str, tuple[str, ...]] = {
     "staging-slot": ("FunctionAppLogs",),
     "postgres": ("PostgreSQLLogs", "PostgreSQLFlexPGBouncer"),
     "redis-database": ("ConnectionEvents",),
-    # Who reads and changes licenses and keys; reads are few, for Redis stands before them.
-    "tables": ("StorageRead", "StorageWrite", "StorageDelete"),
+    # Who changes licenses and keys. Not StorageRead: each key is read again once Redis has let go of it.
+    "tables": ("StorageWrite", "StorageDelete"),
+    # Who deletes packages. Not StorageWrite: the host notes every run of a timer there.
+    "host-blobs": ("StorageDelete",),
+    # Who asks the workspace what.
+    "workspace": ("Audit",),
     "vault": ("AuditEvent",),
-    # Not MessagingLogs: a line for every message and connection.
-    "webpubsub": ("ConnectivityLogs", "HttpRequestLogs"),
+    # Not MessagingLogs and HttpRequestLogs: a line for every message, and for every call that publishes one.
+    "webpubsub": ("ConnectivityLogs",),
     "front-door": ("FrontDoorWebApplicationFirewallLog", "FrontDoorHealthProbeLog"),
     "network-rules": ("NetworkSecurityGroupEvent",),
     "plan-autoscale": ("AutoscaleScaleActions",),
@@ -33,6 +37,9 @@ METRICS: dict[str, tuple[str, ...]] = {
     "redis": ("AllMetrics",),
     "data-storage": ("Transaction",),
     "host-storage": ("Transaction",),
+    "data-blobs": ("Transaction",),
+    "host-queues": ("Transaction",),
+    "host-tables": ("Transaction",),
     "network": ("AllMetrics",),
 }
 

@@ -80,7 +80,6 @@ class Edge(pulumi.ComponentResource):
         self.profile_id = profile.id
         self.front_door_id = profile.front_door_id
         self.host = endpoint.host_name
-        self.firewall_id = firewall.id
         self.register_outputs({"host": self.host})
 
     def _route(self, args: EdgeArgs, profile: cdn.Profile, endpoint: cdn.AFDEndpoint) -> None:

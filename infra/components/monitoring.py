@@ -10,11 +10,13 @@ from pulumi_azure_native import applicationinsights, consumption, monitor, opera
 from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
+    HEALTH_ALERTS,
     LOG_ALERTS,
     NAMESPACES,
-    Alert,
+    HealthAlert,
     LogAlert,
     MetricAlert,
+    RuleAlert,
     Watched,
     metric_alerts,
 )
@@ -103,6 +105,8 @@ class Monitoring(pulumi.ComponentResource):
             self._log_alert(log_alert)
         for metric_alert in metric_alerts(settings):
             self._metric_alert(metric_alert, targets.watched[metric_alert.watches])
+        for health_alert in HEALTH_ALERTS:
+            self._health_alert(health_alert, targets.watched[health_alert.watches])
         self._availability_test(targets.url)
         self._budget(targets.resource_group_id)
         self._workbook(targets.watched)
@@ -202,6 +206,41 @@ class Monitoring(pulumi.ComponentResource):
         )
         self._rule(alert, [resource_id], criteria)
 
+    def _health_alert(self, alert: HealthAlert, resource_id: pulumi.Output[str]) -> None:
+        monitor.ActivityLogAlert(
+            f"alert-{alert.name}",
+            monitor.ActivityLogAlertArgs(
+                activity_log_alert_name=alert.name,
+                description=alert.description,
+                resource_group_name=self._place.resource_group_name,
+                location="Global",
+                enabled=True,
+                scopes=[resource_id],
+                condition=monitor.AlertRuleAllOfConditionArgs(
+                    all_of=[
+                        monitor.AlertRuleAnyOfOrLeafConditionArgs(field="category", equals="ResourceHealth"),
+                        monitor.AlertRuleAnyOfOrLeafConditionArgs(
+                            any_of=[
+                                monitor.AlertRuleLeafConditionArgs(
+                                    field="properties.currentHealthStatus", equals=state
+                                )
+                                for state in alert.states
+                            ]
+                        ),
+                    ]
+                ),
+                actions=monitor.ActionListArgs(
+                    action_groups=[
+                        monitor.ActionGroupArgs(
+                            action_group_id=self.action_group_id, webhook_properties=alert.properties
+                        )
+                    ]
+                ),
+                tags=self._place.tags,
+            ),
+            opts=under(self),
+        )
+
     def _availability_test(self, url: pulumi.Input[str]) -> None:
         place = self._place
         test = applicationinsights.WebTest(
@@ -249,7 +288,7 @@ class Monitoring(pulumi.ComponentResource):
 
     def _rule(
         self,
-        alert: Alert,
+        alert: RuleAlert,
         scopes: list[pulumi.Output[str]],
         criteria: monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs
         | monitor.WebtestLocationAvailabilityCriteriaArgs,

@@ -39,9 +39,9 @@ class Storage(pulumi.ComponentResource):
         # runs, so they outlive a zone where the data does.
         zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
         host = storage.StorageAccount(
-            "host-storage", _account(args, self.host_account, zonal), opts=under(self)
+            "host-storage", _account(args, self.host_account, zonal), opts=kept(self)
         )
-        storage.BlobServiceProperties(
+        data_blobs = storage.BlobServiceProperties(
             "data-blobs", _blobs(place, data.name, keep_versions=True), opts=under(self)
         )
         # The host rewrites its timers' states every few seconds: versions of those would pile up for nothing.
@@ -71,6 +71,7 @@ class Storage(pulumi.ComponentResource):
             )
         self.data_account_id = data.id
         self.host_account_id = host.id
+        self.data_blobs_id, self.host_blobs_id = data_blobs.id, host_blobs.id
         self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
         self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
         self.register_outputs({"data_account_id": self.data_account_id})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from infra import cost
 from infra.arm_types import ARM_TYPES
-from infra.cost_report import remarks
+from infra.cost_report import remarks, too_small
 from infra.metering import FREE, METERS, Estimate, estimate
 from infra.prices import LOAD_FILE, PRICES_FILE, CannotEstimate, PriceTable, read_load, read_prices
 from infra.recording import Recording
@@ -24,6 +24,12 @@ PRICES, LOAD = read_prices(), read_load()
 
 def reckoned(variant: str, users: int = 1000) -> Estimate:
     return estimate(recorded(variant), users, LOAD, PRICES)
+
+
+@pytest.fixture(autouse=True)
+def _recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command takes the recordings that all tests share, and makes none of its own."""
+    monkeypatch.setattr(cost, "record_stack", recorded)
 
 
 def usd(found: Estimate, key: str) -> float:
@@ -65,8 +71,8 @@ def test_a_type_without_a_price_is_an_error_and_never_nothing(monkeypatch: pytes
     [
         ("plan_sku", "P3v3", r"plan\.P3v3"),
         ("redis_sku", "MemoryOptimized_M10", r"redis\.MemoryOptimized_M10"),
-        ("postgres_sku", "Standard_E2ds_v5", r"postgres\.Standard_E2ds_v5"),
-        ("location", "westeurope", "prices are those of eastus and eastus2, not of westeurope"),
+        ("postgres_sku", "Standard_E2ds_v4", r"postgres\.Standard_E2ds_v4"),
+        ("location", "westeurope", "prices are those of eastus and centralus, not of westeurope"),
     ],
 )
 def test_a_size_or_a_region_without_a_price_is_an_error(key: str, value: str, missing: str) -> None:
@@ -86,14 +92,14 @@ def test_all_that_is_missing_is_told_at_once() -> None:
 def test_prod_by_hand() -> None:
     """730 hours; two servers and disks of 64 GB, two nodes, two units, eight endpoints, seven zones."""
     prod = reckoned("prod", users=1)
-    assert usd(prod, "postgres.Standard_D2ds_v5") == pytest.approx(2 * 730 * 0.178)
+    assert usd(prod, "postgres.Standard_D2ds_v4") == pytest.approx(2 * 730 * 0.178)
     assert usd(prod, "postgres.storage") == pytest.approx(2 * 64 * 0.115)
     assert usd(prod, "redis.Balanced_B1") == pytest.approx(2 * 730 * 0.032)
     assert usd(prod, "webpubsub.Standard_S1") == pytest.approx(2 * 730 / 24 * 1.61)
     assert usd(prod, "network.endpoint") == pytest.approx(8 * 730 * 0.01)
     assert usd(prod, "network.zone") == pytest.approx(7 * 0.5)
     assert usd(prod, "edge.Standard_AzureFrontDoor") == 35
-    assert usd(prod, "alert.metric") == pytest.approx(19 * 0.1)
+    assert usd(prod, "alert.metric") == pytest.approx(18 * 0.1)
     assert usd(prod, "alert.log.PT5M") == pytest.approx(8 * 1.5)
     # Five places, every five minutes.
     assert usd(prod, "availability.test") == pytest.approx(5 * 12 * 730 * 0.000645)
@@ -141,8 +147,8 @@ def test_a_stacks_own_budget_does_not_alert_for_the_bots_it_is_for(stack: str) -
 def test_what_high_availability_and_private_endpoints_cost() -> None:
     prod = reckoned("prod")
     alone = estimate(recorded_with("prod", postgres_high_availability="false"), 1000, LOAD, PRICES)
-    # Its server, its disk, and the alert on its replication.
-    assert prod.usd - alone.usd == pytest.approx(730 * 0.178 + 64 * 0.115 + 0.1, abs=0.01)
+    # Its server and its disk.
+    assert prod.usd - alone.usd == pytest.approx(730 * 0.178 + 64 * 0.115, abs=0.01)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -206,6 +212,9 @@ def test_a_stack_that_is_too_small_is_told() -> None:
     assert Usage(recorded("prod"), 1000, LOAD).warnings() == []
     (told,) = Usage(recorded("prod"), 2001, LOAD).warnings()
     assert told == "Web PubSub takes 2,000 connections of 2,001 bots: webpubsub_units"
+    assert Usage(recorded("dev"), 9, LOAD).warnings() == [], "as Pulumi.dev.yaml says"
+    (quota,) = Usage(recorded("dev"), 10, LOAD).warnings()
+    assert "sends 20,000 messages a day, and these bots need 22,095: webpubsub_sku" in quota
     assert "20 connections of 21 bots" in Usage(recorded("dev"), 21, LOAD).warnings()[0]
     flooded = LOAD.changed(platform_log_mb_per_resource_day=1000)
     assert "cap of 2 GB a day" in Usage(recorded("prod"), 1, flooded).warnings()[0]
@@ -226,7 +235,7 @@ def test_every_price_is_of_something_that_a_stack_can_have() -> None:
     used = {each.price.key for variant in VARIANTS for each in reckoned(variant).charges}
     others = {
         "plan.": {"P1mv3", "S1", "S2"},
-        "postgres.": {"Standard_B2s"},
+        "postgres.": {"Standard_B2s", "Standard_D2ds_v5", "Standard_D4ds_v5"},
         "redis.": {"Balanced_B5"},
         "table.": {"Standard_ZRS", "Standard_GRS"},
         "alert.log.": {"PT1M", "PT10M"},
@@ -262,10 +271,18 @@ def test_a_broken_price_table_tells_every_broken_entry(tmp_path: Path) -> None:
     ]
 
 
-def test_readme_holds_what_the_program_reckons(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "record_stack", recorded)
+def test_readme_holds_what_the_program_reckons() -> None:
     section = cost.README.read_text().split(cost.BEGIN)[1].split(cost.END)[0].strip()
     assert section == cost.readme_section(LOAD, PRICES), "python -m infra.cost --write-readme"
+
+
+def test_a_stack_that_is_too_small_is_told_beside_the_comparison() -> None:
+    assert too_small({"prod": reckoned("prod", 1000)}) == ""
+    told = too_small({"dev": reckoned("dev", 10), "prod": reckoned("prod", 2001)})
+    assert [line.split(":")[0] for line in told.splitlines()] == [
+        "`dev` is too small for 10 bots",
+        "`prod` is too small for 2,001 bots",
+    ]
 
 
 def test_the_readme_is_written_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +302,7 @@ def test_one_stack_is_told_with_its_lines_its_doubts_and_its_assumptions(
     total = reckoned("prod").usd
     assert told.startswith(f"prod, 1,000 bots: {total:,.0f} USD a month\n")
     assert "unverified, from general knowledge" in told
-    assert "By the price's source (--prices tells what each is), USD: retail-east-us " in told
+    assert "By the price's source (--prices tells what each is), USD: infracost-output " in told
     assert "budget_usd" not in told
     assert f"The customer reckons with 365 USD: this is {total - 365:,.0f} USD above that." in told
     assert "Instances: 1.09 on average" in told

@@ -216,5 +216,5 @@ def test_the_vault_is_opened_by_roles_and_cannot_be_purged(stack: Recording) -> 
 
 
 def test_a_memory_optimised_server_has_its_tier() -> None:
-    server = recorded_with("prod", postgres_sku="Standard_E2ds_v5").only(SERVER).inputs
-    assert server["sku"] == {"name": "Standard_E2ds_v5", "tier": "MemoryOptimized"}
+    server = recorded_with("prod", postgres_sku="Standard_E2ds_v4").only(SERVER).inputs
+    assert server["sku"] == {"name": "Standard_E2ds_v4", "tier": "MemoryOptimized"}

@@ -10,6 +10,7 @@ import pytest
 from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
+    HEALTH_ALERTS,
     LOG_ALERTS,
     NAMESPACES,
     SEVERITIES,
@@ -18,6 +19,7 @@ from infra.alerts import (
     usable_connections,
 )
 from infra.components.monitoring import FAILED_LOCATIONS
+from infra.policies.rules import NOT_DIAGNOSED
 from infra.recording import Recording, Resource
 from infra.workbook import SECTIONS, MetricPanel, Panel
 from tests.infra.kusto_queries import queries
@@ -26,6 +28,7 @@ from tests.infra.recording import VARIANTS, recorded, recorded_with
 ROOT = Path(__file__).resolve().parents[2]
 LOG_RULE = "Microsoft.Insights/scheduledQueryRules"
 METRIC_RULE = "Microsoft.Insights/metricAlerts"
+HEALTH_RULE = "Microsoft.Insights/activityLogAlerts"
 GROUP = "Microsoft.Insights/actionGroups"
 DIAGNOSTICS = "Microsoft.Insights/diagnosticSettings"
 SITE = "Microsoft.Web/sites"
@@ -47,7 +50,6 @@ DOCUMENTED = {
         "active_connections": {"Average", "Maximum"},
         "maximum_used_transactionIDs": {"Average", "Maximum"},
         "client_connections_waiting": {"Average", "Maximum"},
-        "physical_replication_delay_in_bytes": {"Average", "Maximum"},
     },
     "Microsoft.Cache/redisEnterprise": {
         "usedmemorypercentage": {"Maximum"},
@@ -71,7 +73,7 @@ ASKED_FOR = {
     "Postgres storage, connections, replication, CPU": {
         "postgres-storage",
         "postgres-connections",
-        "postgres-replication",
+        "postgres-health",
         "postgres-cpu",
     },
     "Web PubSub quota": {"webpubsub-quota"},
@@ -80,21 +82,6 @@ ASKED_FOR = {
     "model retired": {"model-retired"},
     "license store errors": {"license-store-errors"},
 }
-DIAGNOSED = (
-    "Microsoft.Web/sites",
-    "Microsoft.Web/sites/slots",
-    "Microsoft.Web/serverfarms",
-    "Microsoft.DBforPostgreSQL/flexibleServers",
-    "Microsoft.Cache/redisEnterprise",
-    "Microsoft.Cache/redisEnterprise/databases",
-    "Microsoft.SignalRService/webPubSub",
-    "Microsoft.Storage/storageAccounts",
-    "Microsoft.KeyVault/vaults",
-    "Microsoft.Cdn/profiles",
-    "Microsoft.Network/virtualNetworks",
-    "Microsoft.Network/networkSecurityGroups",
-    "Microsoft.Insights/autoscaleSettings",
-)
 WINDOWS = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT1H": 60, "P1D": 24 * 60}
 FREQUENCIES = {"PT1M": 1, "PT5M": 5, "PT15M": 15, "PT1H": 60}
 
@@ -109,12 +96,13 @@ def rules(stack: Recording) -> tuple[Resource, ...]:
 
 
 def names(stack: Recording) -> set[str]:
-    return {rule.inputs["ruleName"] for rule in rules(stack)}
+    timed = {rule.inputs["ruleName"] for rule in rules(stack)}
+    return timed | {rule.inputs["activityLogAlertName"] for rule in stack.of_type(HEALTH_RULE)}
 
 
 def test_every_alert_of_the_table_is_made_and_none_besides(stack: Recording) -> None:
     assert names(stack) == {alert.name for alert in alerts_of(stack.settings)}
-    assert len(rules(stack)) == len(names(stack))
+    assert len(rules(stack)) + len(HEALTH_ALERTS) == len(names(stack))
 
 
 @pytest.mark.parametrize(("asked", "answer"), ASKED_FOR.items())
@@ -143,6 +131,23 @@ def test_every_alert_reaches_who_is_on_call_and_says_what_to_do(stack: Recording
             assert inputs["actions"] == [
                 {"actionGroupId": group, "webHookProperties": {"runbook": alert.runbook}}
             ]
+
+
+def test_azures_judgement_of_postgres_and_its_standby_reaches_who_is_on_call(stack: Recording) -> None:
+    rule = stack.only(HEALTH_RULE).inputs
+    (alert,) = HEALTH_ALERTS
+    assert rule["enabled"] is True
+    assert rule["scopes"] == [stack.only("Microsoft.DBforPostgreSQL/flexibleServers").id]
+    category, states = rule["condition"]["allOf"]
+    assert category == {"field": "category", "equals": "ResourceHealth"}
+    assert {(each["field"], each["equals"]) for each in states["anyOf"]} == {
+        ("properties.currentHealthStatus", "Degraded"),
+        ("properties.currentHealthStatus", "Unavailable"),
+    }
+    assert rule["actions"]["actionGroups"] == [
+        {"actionGroupId": stack.only(GROUP).id, "webhookProperties": {"runbook": alert.runbook}}
+    ]
+    assert alert.runbook in rule["description"]
 
 
 def test_windows_are_azures_and_no_longer_than_looked_at(stack: Recording) -> None:
@@ -182,8 +187,8 @@ def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Rec
 
 def test_alerts_fit_what_a_stack_has() -> None:
     dev, prod = names(recorded("dev")), names(recorded("prod"))
-    assert not dev & {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting", "postgres-replication"}
-    assert {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting", "postgres-replication"} <= prod
+    assert not dev & {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting"}
+    assert {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting", "postgres-health"} <= prod
     assert "plan-cpu" not in names(recorded("prod-flex"))
 
 
@@ -246,12 +251,18 @@ def test_everything_that_can_tell_of_itself_does(stack: Recording) -> None:
         assert sent
         assert all(each["enabled"] for each in sent)
         told[setting.inputs["resourceUri"]] = sent
-    able = {resource.id for resource in stack.resources if resource.type in DIAGNOSED}
+    able = {
+        resource.id
+        for resource in stack.resources
+        if resource.token.removeprefix("azure-native:") not in NOT_DIAGNOSED
+    }
     assert able <= set(told), able - set(told)
-    assert {uri for uri in told if uri not in able} == {
-        f"{stack.by_id(account).id}/tableServices/default"
-        for account in able
-        if stack.by_id(account).name == "data-storage"
+    # Services of storage accounts that the program does not make, for they are there as it is.
+    data, host = stack.outputs["data_storage_account"], stack.outputs["host_storage_account"]
+    assert {uri.split("/storageAccounts/")[1] for uri in told if uri not in able} == {
+        f"{data}/tableServices/default",
+        f"{host}/tableServices/default",
+        f"{host}/queueServices/default",
     }
 
 
@@ -259,7 +270,14 @@ def test_nothing_logs_a_line_for_every_request_or_message(stack: Recording) -> N
     categories = {
         each["category"] for setting in stack.of_type(DIAGNOSTICS) for each in setting.inputs.get("logs", ())
     }
-    assert not categories & {"FrontDoorAccessLog", "MessagingLogs", "AppServiceHTTPLogs"}
+    assert not categories & {
+        "FrontDoorAccessLog",
+        "MessagingLogs",
+        "HttpRequestLogs",
+        "AppServiceHTTPLogs",
+        "StorageRead",
+    }
+    assert {"Audit", "AuditEvent", "StorageWrite", "StorageDelete"} <= categories
 
 
 def test_the_budget_speaks_at_four_fifths_and_at_all_of_it(stack: Recording) -> None:

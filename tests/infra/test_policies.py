@@ -13,8 +13,20 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from infra.arm import api_version, schema_name
 from infra.azure_types import schema_of
-from infra.policies.rules import OPEN_STACKS, RULES, STACK_RULES, TAGGED, Subject
+from infra.policies.rules import (
+    ALLOWED_REGIONS,
+    ALLOWED_SKUS,
+    HOLDS_DATA,
+    NOT_DIAGNOSED,
+    OPEN_STACKS,
+    RULES,
+    STACK_RULES,
+    TAGGED,
+    Subject,
+)
 from infra.recording import Resource
+from infra.regions import REGIONS
+from infra.settings import PLAN_SIZES
 from local.node import ROOT
 from local.tools import POLICIES, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
@@ -67,7 +79,7 @@ VIOLATIONS: tuple[tuple[str, str, str, object, str], ...] = (
     ("tags", "redisenterprise:RedisEnterprise", "tags", {"project": "x"}, "tag owner is missing"),
     ("tags", "web:WebApp", "tags.stack", "dev", "tag stack is dev, in stack prod"),
     ("regions", "storage:StorageAccount", "location", "westeurope", "region westeurope is not allowed"),
-    ("skus", "web:AppServicePlan", "sku.name", "P3v3", "SKU P3v3 is not allowed"),
+    ("skus", "web:AppServicePlan", "sku.name", "P5mv3", "SKU P5mv3 is not allowed"),
     ("skus", "redisenterprise:RedisEnterprise", "sku.name", "Balanced_B1000", "SKU Balanced_B1000"),
     ("skus", "dbforpostgresql:Server", "sku.name", "Standard_E96ds_v5", "SKU Standard_E96ds_v5"),
     ("skus", "webpubsub:WebPubSub", "sku.name", "Premium_P2", "SKU Premium_P2 is not allowed"),
@@ -112,8 +124,9 @@ def test_a_firewall_rule_is_allowed_where_developers_work_alone() -> None:
     assert list(RULES["no-public-data-plane"](replace(subject, stack="prod")))
 
 
-def test_data_without_protection_is_named() -> None:
-    subject = next(s for s in subjects_of("prod") if s.token == "dbforpostgresql:Server")
+@pytest.mark.parametrize("token", sorted(HOLDS_DATA))
+def test_data_without_protection_is_named(token: str) -> None:
+    subject = next(s for s in subjects_of("prod") if s.token == token)
     assert list(RULES["protected-data"](replace(subject, protect=False))) == [
         "holds data and is not protected"
     ]
@@ -126,7 +139,24 @@ def test_a_service_without_diagnostics_is_named() -> None:
         if not (subject.token == "monitor:DiagnosticSetting" and "/vaults/" in str(subject.at("resourceUri")))
     ]
     (violation,) = STACK_RULES["diagnostics"](kept)
-    assert violation[1] == "vault has no diagnostic setting"
+    assert violation[1] == "vault has no diagnostic setting, and is no exception"
+
+
+def test_a_type_that_nobody_thought_of_has_to_tell_of_itself() -> None:
+    subject = replace(subjects_of("prod")[0], token="eventhub:Namespace", urn="urn:new", name="new")
+    (violation,) = STACK_RULES["diagnostics"]([*subjects_of("prod"), subject])
+    assert violation == ("urn:new", "new has no diagnostic setting, and is no exception")
+
+
+def test_every_exception_from_diagnostics_is_a_type_of_ours_and_says_why() -> None:
+    made = {s.token for variant in VARIANTS for s in subjects_of(variant)}
+    assert set(NOT_DIAGNOSED) <= made
+    assert all(NOT_DIAGNOSED.values())
+
+
+def test_settings_and_policies_agree_on_sizes_of_plans_and_on_regions() -> None:
+    assert ALLOWED_SKUS["web:AppServicePlan"] == {*PLAN_SIZES, "FC1"}
+    assert {*REGIONS, "global"} == ALLOWED_REGIONS
 
 
 def test_the_tagged_types_are_those_that_azure_lets_be_tagged() -> None:

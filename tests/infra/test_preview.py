@@ -59,7 +59,7 @@ def test_what_is_bought_is_shown() -> None:
     prod = recorded("prod")
     shown = {row[1]: row[4] for row in rows(preview.resource_table(prod))}
     assert shown["postgres"] == (
-        "Standard_D2ds_v5, version: 18, GB: 64, standby: ZoneRedundant, "
+        "Standard_D2ds_v4, version: 18, GB: 64, standby: ZoneRedundant, "
         "days of backups: 30, geo-redundant: Enabled"
     )
     assert shown["plan-autoscale"] == "4 to 10 from 09:15; 1 to 10 from 10:15"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.config_reader import ConfigurationProblems, StackConfig
+from infra.regions import REGIONS, postgres_lacks
 from infra.settings import Settings, read_settings
 from infra.stack_config import STACKS, stack_from_files
 from tests.infra.recording import settings_of
@@ -130,6 +131,24 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
         ({"autoscale_minimum": "3"}, "autoscale_default must lie between"),
         ({"autoscale_open_minimum": "11"}, "autoscale_open_minimum must lie between"),
         ({"zone_redundant": "true", "autoscale_minimum": "1"}, "zone_redundant needs autoscale_minimum"),
+        (
+            {"location": "eastus2", "postgres_sku": "Standard_D2ds_v5"},
+            "location eastus2 does not fit Postgres: Standard_D2ds_v5 is not to be had, v3 and v4 are, "
+            "and new servers get no standby in another zone",
+        ),
+        ({"location": "eastus"}, "location eastus does not fit Postgres: new servers get no standby"),
+        ({"location": "westus3"}, "location westus3 does not fit Postgres: backups are not kept in another"),
+        (
+            {"postgres_sku": "Standard_D2ds_v5"},
+            "a backup is restored in eastus2, where Standard_D2ds_v5 is not to be had",
+        ),
+        ({"postgres_sku": "Standard_E4ads_v5"}, "Standard_E4ads_v5 is not to be had"),
+        ({"alert_emails": " , ,"}, "alert_emails must be mail addresses"),
+        (
+            {"alert_webhook_url": "http://hooks.example.com/x"},
+            "alert_webhook_url must be an https:// address",
+        ),
+        ({"alert_webhook_url": "https://"}, "alert_webhook_url must be an https:// address"),
         ({"postgres_sku": "Standard_B2s"}, "postgres_high_availability is not to be had"),
         ({"webpubsub_maximum_units": "5"}, "needs webpubsub_sku Premium_P1"),
         ({"webpubsub_maximum_units": "1"}, "must not be below webpubsub_units"),
@@ -146,6 +165,42 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
 )
 def test_combinations_that_azure_refuses_are_refused_here(changed: dict[str, str], expected: str) -> None:
     assert expected in problems_of(**changed)
+
+
+def test_nothing_is_told_that_only_follows_from_what_is_missing() -> None:
+    with pytest.raises(ConfigurationProblems) as caught:
+        read_settings(StackConfig("prod", {}))
+    _, *problems = str(caught.value).splitlines()
+    assert problems
+    assert all(" is not set: pulumi config set " in problem for problem in problems), problems
+
+
+def test_nothing_is_told_that_only_follows_from_what_is_wrong() -> None:
+    text = problems_of(webpubsub_sku="Premium", autoscale_minimum="ten", postgres_sku="Standard_B2s")
+    assert [line.split()[0] for line in text.splitlines()[1:]] == [
+        "autoscale_minimum",
+        "webpubsub_sku",
+        "postgres_high_availability",
+    ]
+
+
+def test_an_address_that_is_refused_is_not_repeated() -> None:
+    assert "sekrit" not in problems_of(alert_webhook_url="http://hooks.example.com/sekrit")
+
+
+@pytest.mark.parametrize("stack", ["prod", "premium"])
+def test_after_a_region_s_loss_a_stack_can_be_made_in_the_pair(stack: str) -> None:
+    """As docs/operations.md tells: with the size that a restore of the backup takes there."""
+    pair = REGIONS[settings_of(stack).location].pair
+    made = settings_of(stack, location=pair, postgres_high_availability="false", name_suffix="x7k2q")
+    assert made.postgres.sku == settings_of(stack).postgres.sku
+
+
+def test_every_region_has_its_pair_in_the_table() -> None:
+    assert {region.pair for region in REGIONS.values()} <= set(REGIONS)
+    assert not list(postgres_lacks("westeurope", "Standard_D2ds_v5", standby=True, geo_backup=True))
+    assert not list(postgres_lacks("eastus2", "Standard_B1ms", standby=False, geo_backup=False))
+    assert not list(postgres_lacks("westus3", "Standard_E8ads_v5", standby=True, geo_backup=False))
 
 
 @pytest.mark.parametrize("stack", ["p", "production", "Prod", "prod-eu", "1st"])

@@ -66,6 +66,7 @@ HOLDS_DATA = {
     "Microsoft.DBforPostgreSQL/flexibleServers/databases",
     "Microsoft.KeyVault/vaults",
     "Microsoft.KeyVault/vaults/secrets",
+    "Microsoft.Storage/storageAccounts",
     "Microsoft.Storage/storageAccounts/tableServices/tables",
     "Microsoft.OperationalInsights/workspaces",
 }
@@ -146,7 +147,7 @@ def takes_tags(resource: Resource) -> bool:
 
 def test_what_holds_data_is_protected_and_stays_in_azure(stack: Recording) -> None:
     for resource in stack.resources:
-        if resource.type in HOLDS_DATA or resource.name == "data-storage":
+        if resource.type in HOLDS_DATA:
             assert resource.protect, resource.name
             assert resource.retain_on_delete, resource.name
     assert {each.type for each in stack.resources} >= HOLDS_DATA
