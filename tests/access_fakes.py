@@ -35,6 +35,7 @@ class FakeCache:
         self.times: dict[str, list[datetime]] = {}
         self.confidences: dict[str, bytes] = {}
         self.locks: dict[str, str] = {}
+        self.ends_at: dict[str, datetime] = {}
         self.admits = 0
 
     async def admit(
@@ -42,7 +43,7 @@ class FakeCache:
     ) -> Admission:
         self._answer()
         self.admits += 1
-        if key_hash not in self.records:
+        if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
             return Admission(None)
         _, limit, record = self.records[key_hash]
         if limit == 0:
@@ -59,12 +60,14 @@ class FakeCache:
         if allowed and confidence_key is not None and lock_token is not None:
             value = self.confidences.get(confidence_key)
             leading = value is None and self.locks.setdefault(confidence_key, lock_token) == lock_token
-        return Admission(record, allowed, limit, limit - len(times), reset_s, value, 7, leading)
+        life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
+        return Admission(record, allowed, limit, limit - len(times), reset_s, value, 7, leading, life_ms)
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
         self._answer()
-        if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] >= grant.revision:
+        if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] > grant.revision:
             return
+        self.ends_at[key_hash] = self.clock() + timedelta(seconds=60)
         limit = 0 if refusal(grant, self.clock()) else grant.license.requests_per_minute
         record = b"%d %d %b" % (grant.revision, limit, msgspec.json.encode(grant))
         self.records[key_hash] = (grant.revision, limit, record)

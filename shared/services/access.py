@@ -14,15 +14,15 @@ A request that fails 1 to 3 counts against no limit; one that fails 4 does, so t
 How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
 each request reads the record in Redis. Without Redis, a process trusts what it last knew of a key for
 KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the check stays closed
-(key_store_unavailable). A revocation that could not reach Redis takes effect there when the record's
-60 seconds are over. Without Redis the limiter opens: requests pass uncounted (`rate` is None).
+(key_store_unavailable). A revocation that could not reach Redis takes effect there when the record is
+read again, 40 to 60 seconds after it was cached. Without Redis the limiter opens: requests pass uncounted (`rate` is None).
 """
 
 import asyncio
 import itertools
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -39,7 +39,7 @@ from shared.domain.licenses import (
     scope_refusal,
 )
 from shared.domain.rate_limit import RateLimitReached, RateState
-from shared.errors import Unauthenticated, Unavailable
+from shared.errors import SignalCloudError, Unauthenticated, Unavailable
 
 KNOWN_FOR_S = 5.0
 STALE_FOR_S = 60.0
@@ -53,6 +53,11 @@ MAX_UNKNOWN = 10_000
 MAX_PRESENTED = 10_000
 MAX_STRANGER_LOOKUPS = 32
 STRANGER_WAIT_S = 3.0
+
+# A cached record of a key in use is read again in the background when it has no longer than this to live:
+# its end would make all requests of the key wait for Table Storage, and keys loaded together end together.
+REFRESH_BEFORE_MS = 20_000
+MAX_REFRESHES = 8
 
 # A grant that took longer to read is not cached: a revocation's own record may have run out meanwhile.
 MAX_LOAD_S = 20.0
@@ -78,6 +83,8 @@ class Admission(Protocol):
     def age_ms(self) -> int: ...
     @property
     def leading(self) -> bool: ...
+    @property
+    def life_ms(self) -> int: ...
 
 
 class AccessCache(Protocol):
@@ -119,6 +126,7 @@ class _Known(msgspec.Struct):
     grant: Grant
     record: bytes
     seen_at: datetime
+    refreshed_at: datetime | None = None
 
 
 class AccessService:
@@ -149,6 +157,8 @@ class AccessService:
         self._unknown: dict[str, datetime] = {}
         self._lookups: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
+        self._refreshing = asyncio.Semaphore(MAX_REFRESHES)
+        self._refreshes: set[asyncio.Task[None]] = set()
         # While Table Storage is away, known keys wait for it only once in a while.
         self._store_retry_at = datetime.min.replace(tzinfo=UTC)
 
@@ -178,6 +188,8 @@ class AccessService:
             # Redis did not keep the record, or Table Storage is away and it was never put there.
             return self._admit_unlimited(loaded, scope, now)
         grant = self._grant_of(key_hash, admission.record, now)
+        if admission.life_ms < REFRESH_BEFORE_MS:
+            self._refresh_ahead(key, key_hash, now)
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
         rate = RateState(admission.limit, admission.remaining, admission.reset_s, self._cache.window_s)
@@ -238,9 +250,27 @@ class AccessService:
         return grant
 
     def _remember(self, key_hash: str, grant: Grant, record: bytes, now: datetime) -> None:
-        if key_hash not in self._known and len(self._known) >= MAX_KNOWN:
+        former = self._known.get(key_hash)
+        if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        self._known[key_hash] = _Known(grant, record, now)
+        refreshed_at = former.refreshed_at if former is not None else None
+        self._known[key_hash] = _Known(grant, record, now, refreshed_at)
+
+    def _refresh_ahead(self, key: ParsedKey, key_hash: str, now: datetime) -> None:
+        """Has a grant read again; the record of one that is about to end itself has little life each time."""
+        known = self._known[key_hash]
+        pause = timedelta(milliseconds=REFRESH_BEFORE_MS)
+        if known.refreshed_at is None or now - known.refreshed_at >= pause:
+            known.refreshed_at = now
+            task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
+            self._refreshes.add(task)
+            task.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self, key: ParsedKey, key_hash: str) -> None:
+        async with self._refreshing:
+            # What fails shows when the record has ended: then a request asks, and is told.
+            with suppress(SignalCloudError):
+                await self._look_up(key, key_hash)
 
     def _refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
         until = self._unknown.get(key_hash)

@@ -288,6 +288,14 @@ async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, cli
     assert client.keys("*") == [license_key(HASH).encode()]
 
 
+async def test_the_same_grant_read_again_lives_as_long_again(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    client.pexpire(license_key(HASH), 1_000)
+    assert 0 < (await store.admit(HASH)).life_ms <= 1_000
+    await store.put_grant(HASH, grant_of())
+    assert 50_000 < (await store.admit(HASH)).life_ms <= GRANT_TTL_S * 1_000
+
+
 async def test_a_record_ends_with_its_grant(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of(expires_at=datetime.now(UTC) + timedelta(seconds=10)))
     assert 9_000 < client.pttl(license_key(HASH)) <= 10_000

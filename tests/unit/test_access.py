@@ -169,6 +169,35 @@ async def test_a_suspension_ends_when_resumed(world: World) -> None:
     await world.admit(bot.plain)
 
 
+async def test_a_record_in_use_is_read_again_before_it_ends_and_no_request_waits_for_it(world: World) -> None:
+    bot = await world.bot(limit=100)
+    await world.admit(bot.plain)
+    reads = world.store.reads
+    world.clock.forward(39)
+    await world.admit(bot.plain)
+    assert not world.access._refreshes
+    world.clock.forward(2)
+    for _ in range(10):
+        await world.admit(bot.plain)
+    assert world.store.reads == reads, "nobody waited"
+    await asyncio.gather(*world.access._refreshes)
+    assert world.store.reads == reads + 1
+    world.clock.forward(30)  # past the first record's end
+    await world.admit(bot.plain)
+    assert world.store.reads == reads + 1
+
+
+async def test_a_record_that_cannot_be_read_again_serves_to_its_end(world: World) -> None:
+    bot = await world.bot(limit=100)
+    await world.admit(bot.plain)
+    world.store.away = True
+    world.clock.forward(45)
+    await world.admit(bot.plain)
+    await asyncio.gather(*world.access._refreshes)
+    world.clock.forward(10)
+    assert (await world.admit(bot.plain)).rate is not None
+
+
 async def test_without_redis_the_limiter_opens_and_is_counted(world: World) -> None:
     bot = await world.bot(limit=1)
     await world.admit(bot.plain)

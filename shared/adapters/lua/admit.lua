@@ -4,7 +4,7 @@
 --       the confidence's key and its lock
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, then for each request
 --       its lock token, empty where no confidence is asked for
--- Returns for each request {record, allowed, limit, remaining, reset_us, value, age_ms, leading};
+-- Returns for each request {record, allowed, limit, remaining, reset_us, value, age_ms, leading, life_ms};
 --       {} where the license is not cached, {record} where it allows nothing (its limit is 0).
 --
 -- The limit is a log of the times of the requests that were let through, at most `limit` long, oldest
@@ -93,7 +93,7 @@ for i = 4, #ARGV do
       if allowed == 1 and token ~= '' then
         value, age, leading = look_up(KEYS[k + 2], KEYS[k + 3], token)
       end
-      answer = {record, allowed, limit, remaining, reset, value, age, leading}
+      answer = {record, allowed, limit, remaining, reset, value, age, leading, redis.call('PTTL', KEYS[k])}
     end
   end
   answers[#answers + 1] = answer

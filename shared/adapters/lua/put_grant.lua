@@ -1,12 +1,12 @@
--- Caches a license record unless one of the same or a later revision is there, so that a slow reader of
--- the key store never undoes a revocation.
+-- Caches a license record unless one of a later revision is there, so that a slow reader of the key store
+-- never undoes a revocation. The same revision, read again, lives as long again.
 --
 -- KEYS  license:{hash}
 -- ARGV  revision, record, life in ms
 -- Returns 1 if stored, else 0.
 
 local held = redis.call('GET', KEYS[1])
-if held and tonumber(string.match(held, '^%d+')) >= tonumber(ARGV[1]) then
+if held and tonumber(string.match(held, '^%d+')) > tonumber(ARGV[1]) then
   return 0
 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])

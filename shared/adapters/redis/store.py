@@ -67,7 +67,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
 
     `limit` is 0 where the license allows nothing: then nothing was counted. `reset_s` are the seconds
     until more quota comes. `value` is a cached confidence, `age_ms` old; without one, `leading` says that
-    the caller holds the lock and is to compute it.
+    the caller holds the lock and is to compute it. The record is cached for `life_ms` more.
     """
 
     record: bytes | None
@@ -78,6 +78,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     value: bytes | None = None
     age_ms: int = 0
     leading: bool = False
+    life_ms: int = 0
 
 
 class _Request(msgspec.Struct):
@@ -144,7 +145,7 @@ class RedisStore:
         return traced(future, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
-        """Caches `grant`, unless one of the same or a later revision is there; it revokes, too."""
+        """Caches `grant`, unless one of a later revision is there; it revokes, too."""
         await self._script("put_grant", *self._grant_command(key_hash, grant))
 
     async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
@@ -278,8 +279,10 @@ def _admission(answer: Sequence[Any]) -> Admission:
         return Admission(None)
     if len(answer) == 1:
         return Admission(answer[0])
-    record, allowed, limit, remaining, reset_us, value, age_ms, leading = answer
-    return Admission(record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1)
+    record, allowed, limit, remaining, reset_us, value, age_ms, leading, life_ms = answer
+    return Admission(
+        record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1, life_ms
+    )
 
 
 def _unavailable(error: BaseException) -> Unavailable:
