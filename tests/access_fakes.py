@@ -35,6 +35,7 @@ class FakeCache:
         self.times: dict[str, list[datetime]] = {}
         self.confidences: dict[str, bytes] = {}
         self.locks: dict[str, str] = {}
+        self.claims: dict[str, datetime] = {}
         self.ends_at: dict[str, datetime] = {}
         self.admits = 0
 
@@ -75,6 +76,13 @@ class FakeCache:
     async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
         for key_hash, grant in grants:
             await self.put_grant(key_hash, grant)
+
+    async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
+        self._answer()
+        if self.claims.get(key_hash, self.clock()) > self.clock():
+            return False
+        self.claims[key_hash] = self.clock() + timedelta(seconds=life_s)
+        return True
 
     async def release(self, key: str, token: str) -> bool:
         self._answer()

@@ -15,7 +15,8 @@ How long a revocation takes: with Redis up, every process refuses the key from i
 each request reads the record in Redis. Without Redis, a process trusts what it last knew of a key for
 KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the check stays closed
 (key_store_unavailable). A revocation that could not reach Redis takes effect there when the record is
-read again, 40 to 60 seconds after it was cached. Without Redis the limiter opens: requests pass uncounted (`rate` is None).
+read again, 60 seconds after it was cached at the latest. Without Redis the limiter opens: requests pass
+uncounted (`rate` is None).
 """
 
 import asyncio
@@ -54,10 +55,11 @@ MAX_PRESENTED = 10_000
 MAX_STRANGER_LOOKUPS = 32
 STRANGER_WAIT_S = 3.0
 
-# A cached record of a key in use is read again in the background when it has no longer than this to live:
-# its end would make all requests of the key wait for Table Storage, and keys loaded together end together.
-REFRESH_BEFORE_MS = 20_000
-MAX_REFRESHES = 8
+# The record of a key in use is read again in the background before it ends, since its end makes requests
+# wait for Table Storage. It has from 10 to 40 s to live then, by its key, for keys loaded together end
+# together. One process reads it for all.
+REFRESH_BEFORE_MS = (10_000, 40_000)
+REFRESH_CLAIM_S = 10.0
 
 # A grant that took longer to read is not cached: a revocation's own record may have run out meanwhile.
 MAX_LOAD_S = 20.0
@@ -94,6 +96,7 @@ class AccessCache(Protocol):
         self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
     ) -> Awaitable[Admission]: ...
     async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
+    async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
     async def release(self, key: str, token: str) -> bool: ...
 
 
@@ -126,6 +129,7 @@ class _Known(msgspec.Struct):
     grant: Grant
     record: bytes
     seen_at: datetime
+    refresh_below_ms: int
     refreshed_at: datetime | None = None
 
 
@@ -157,7 +161,6 @@ class AccessService:
         self._unknown: dict[str, datetime] = {}
         self._lookups: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
-        self._refreshing = asyncio.Semaphore(MAX_REFRESHES)
         self._refreshes: set[asyncio.Task[None]] = set()
         # While Table Storage is away, known keys wait for it only once in a while.
         self._store_retry_at = datetime.min.replace(tzinfo=UTC)
@@ -187,9 +190,10 @@ class AccessService:
         if admission.record is None:
             # Redis did not keep the record, or Table Storage is away and it was never put there.
             return self._admit_unlimited(loaded, scope, now)
-        grant = self._grant_of(key_hash, admission.record, now)
-        if admission.life_ms < REFRESH_BEFORE_MS:
-            self._refresh_ahead(key, key_hash, now)
+        known = self._known_by(key_hash, admission.record, now)
+        grant = known.grant
+        if admission.life_ms < known.refresh_below_ms:
+            self._refresh_ahead(known, key, key_hash, now)
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
         rate = RateState(admission.limit, admission.remaining, admission.reset_s, self._cache.window_s)
@@ -240,36 +244,34 @@ class AccessService:
         self._unlimited()
         return Admitted(grant=grant, rate=None)
 
-    def _grant_of(self, key_hash: str, record: bytes, now: datetime) -> Grant:
+    def _known_by(self, key_hash: str, record: bytes, now: datetime) -> _Known:
         known = self._known.get(key_hash)
         if known is not None and known.record == record:
             known.seen_at = now
-            return known.grant
-        grant = _decode_grant(record.split(b" ", 2)[2])
-        self._remember(key_hash, grant, record, now)
-        return grant
+            return known
+        return self._remember(key_hash, _decode_grant(record.split(b" ", 2)[2]), record, now)
 
-    def _remember(self, key_hash: str, grant: Grant, record: bytes, now: datetime) -> None:
+    def _remember(self, key_hash: str, grant: Grant, record: bytes, now: datetime) -> _Known:
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
         refreshed_at = former.refreshed_at if former is not None else None
-        self._known[key_hash] = _Known(grant, record, now, refreshed_at)
+        known = _Known(grant, record, now, refresh_below_ms(key_hash), refreshed_at)
+        self._known[key_hash] = known
+        return known
 
-    def _refresh_ahead(self, key: ParsedKey, key_hash: str, now: datetime) -> None:
+    def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
         """Has a grant read again; the record of one that is about to end itself has little life each time."""
-        known = self._known[key_hash]
-        pause = timedelta(milliseconds=REFRESH_BEFORE_MS)
-        if known.refreshed_at is None or now - known.refreshed_at >= pause:
+        if known.refreshed_at is None or now - known.refreshed_at >= timedelta(seconds=REFRESH_CLAIM_S):
             known.refreshed_at = now
             task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
             self._refreshes.add(task)
             task.add_done_callback(self._refreshes.discard)
 
     async def _refresh(self, key: ParsedKey, key_hash: str) -> None:
-        async with self._refreshing:
-            # What fails shows when the record has ended: then a request asks, and is told.
-            with suppress(SignalCloudError):
+        # What fails shows when the record has ended: then a request asks, and is told.
+        with suppress(SignalCloudError):
+            if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM_S):
                 await self._look_up(key, key_hash)
 
     def _refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
@@ -377,6 +379,12 @@ class AccessService:
             yield
         finally:
             self._strangers.release()
+
+
+def refresh_below_ms(key_hash: str) -> int:
+    """With how much life left the record of a key (by its hash in hex) is read again."""
+    low, high = REFRESH_BEFORE_MS
+    return low + (high - low) * int(key_hash[:4], 16) // 0xFFFF
 
 
 def _bearer(authorization: str | None) -> str:

@@ -296,6 +296,13 @@ async def test_the_same_grant_read_again_lives_as_long_again(store: RedisStore, 
     assert 50_000 < (await store.admit(HASH)).life_ms <= GRANT_TTL_S * 1_000
 
 
+async def test_one_of_all_claims_a_refresh(store: RedisStore) -> None:
+    assert await store.claim_refresh(HASH, 0.05)
+    assert not await store.claim_refresh(HASH, 0.05)
+    await asyncio.sleep(0.06)
+    assert await store.claim_refresh(HASH, 0.05)
+
+
 async def test_a_record_ends_with_its_grant(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of(expires_at=datetime.now(UTC) + timedelta(seconds=10)))
     assert 9_000 < client.pttl(license_key(HASH)) <= 10_000

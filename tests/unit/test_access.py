@@ -1,15 +1,16 @@
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from unittest.mock import patch
 
 import pytest
 
-from shared.domain.keys import new_key
+from shared.domain.keys import hash_key, new_key
 from shared.domain.licenses import Grant, Scope
 from shared.domain.rate_limit import RateLimitReached
 from shared.errors import SignalCloudError, Unavailable
 from shared.services import access
-from shared.services.access import AccessService, Admitted
+from shared.services.access import AccessService, Admitted, refresh_below_ms
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -169,32 +170,47 @@ async def test_a_suspension_ends_when_resumed(world: World) -> None:
     await world.admit(bot.plain)
 
 
-async def test_a_record_in_use_is_read_again_before_it_ends_and_no_request_waits_for_it(world: World) -> None:
-    bot = await world.bot(limit=100)
-    await world.admit(bot.plain)
+async def test_a_record_in_use_is_read_again_by_one_process_and_no_request_waits_for_it(
+    world: World,
+) -> None:
+    bot = await world.bot(limit=1_000)
+    processes = [world.process() for _ in range(4)]
+    for process in processes:
+        await process.admit(f"Bearer {bot.plain}", "bot")
     reads = world.store.reads
-    world.clock.forward(39)
-    await world.admit(bot.plain)
-    assert not world.access._refreshes
+    before_s = refresh_below_ms(bot.key.key_hash) / 1000
+    world.clock.forward(60 - before_s - 1)
+    for process in processes:
+        await process.admit(f"Bearer {bot.plain}", "bot")
+        assert not process._refreshes
     world.clock.forward(2)
-    for _ in range(10):
-        await world.admit(bot.plain)
+    for process in processes * 5:
+        await process.admit(f"Bearer {bot.plain}", "bot")
     assert world.store.reads == reads, "nobody waited"
-    await asyncio.gather(*world.access._refreshes)
+    await asyncio.gather(*(task for process in processes for task in process._refreshes))
     assert world.store.reads == reads + 1
-    world.clock.forward(30)  # past the first record's end
-    await world.admit(bot.plain)
+    world.clock.forward(before_s)  # past the first record's end
+    for process in processes:
+        await process.admit(f"Bearer {bot.plain}", "bot")
     assert world.store.reads == reads + 1
+
+
+def test_keys_loaded_together_are_read_again_apart() -> None:
+    moments = [refresh_below_ms(hash_key(new_key("Ab12Cd"), b"p" * 32)) for _ in range(1_000)]
+    assert 10_000 <= min(moments) < 11_000
+    assert 39_000 < max(moments) <= 40_000
+    assert max(Counter(moment // 1_000 for moment in moments).values()) < 80
 
 
 async def test_a_record_that_cannot_be_read_again_serves_to_its_end(world: World) -> None:
     bot = await world.bot(limit=100)
     await world.admit(bot.plain)
     world.store.away = True
-    world.clock.forward(45)
+    world.clock.forward(51)
     await world.admit(bot.plain)
+    assert world.access._refreshes
     await asyncio.gather(*world.access._refreshes)
-    world.clock.forward(10)
+    world.clock.forward(8)
     assert (await world.admit(bot.plain)).rate is not None
 
 

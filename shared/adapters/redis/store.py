@@ -47,6 +47,11 @@ def license_key(key_hash: str) -> str:
     return f"license:{{{key_hash}}}"
 
 
+def refresh_key(key_hash: str) -> str:
+    """Held by the process that reads the license again."""
+    return f"license:{{{key_hash}}}:refresh"
+
+
 def rate_key(key_hash: str) -> str:
     """The times of one API key's requests in the last window."""
     return f"rate:{{{key_hash}}}:window"
@@ -152,6 +157,11 @@ class RedisStore:
         """`put_grant` for many, in one write."""
         commands = [self._grant_command(key_hash, grant) for key_hash, grant in grants]
         await asyncio.gather(*(self._script("put_grant", keys, arguments) for keys, arguments in commands))
+
+    async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
+        """Whether the caller is the one, for `life_s` seconds, to read that key's license again."""
+        answer = await self._ask("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000))
+        return answer is not None
 
     async def get_confidence(self, key: str) -> tuple[bytes, int] | None:
         """The cached confidence and its age in ms."""
