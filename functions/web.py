@@ -267,22 +267,18 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
         except ConfigurationError as error:
             log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - says it all
             code, answer = "internal", _problem(SignalCloudError(OUR_FAULT), request_id)
-            if call is not None:
-                _count(call, code)
         except SignalCloudError as error:
-            if call is not None:
-                if isinstance(error, RateLimitReached):
-                    call.rate = error.rate
-                _count(call, error.code)
+            if call is not None and isinstance(error, RateLimitReached):
+                call.rate = error.rate
             code, answer = error.code, _problem(error, request_id)
         except Exception as error:
             # The last line of defence: a defect of ours, told without its insides.
             log.exception("unhandled error, request %s", request_id)
             code, answer = "internal", _problem(SignalCloudError(OUR_FAULT), request_id)
-            if call is not None:
-                _count(call, code)
             if trace is not None:
                 trace.failed(error)
+        if code and call is not None:
+            _count(call, code)
         if trace is not None:
             end_trace(trace, request_id, answer.status, code)
         return _response(answer, request_id, call)

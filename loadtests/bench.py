@@ -246,7 +246,13 @@ def main() -> None:
         "--report", type=Path, default=ROOT / "docs", help="directory written to (%(default)s)"
     )
     options = parser.parse_args()
-    figures = bench(QUICK if options.quick else Effort(rounds=options.rounds))
+    if options.rounds < 1:
+        parser.error("--rounds must be 1 or more")
+    try:
+        figures = bench(QUICK if options.quick else Effort(rounds=options.rounds))
+    except KeyboardInterrupt:
+        say("stopped; nothing is written")
+        raise SystemExit(130) from None
     if not options.quick:
         report.write(figures, options.report)
     print(report.summary(figures))

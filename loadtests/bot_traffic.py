@@ -9,6 +9,7 @@ figures go into infra/load.toml, from which the cost of a month is estimated.
 
 # ruff: noqa: T201 - printing is what it is for
 
+import argparse
 import asyncio
 import contextlib
 import json
@@ -174,6 +175,11 @@ async def measure(stack: dict[str, Any]) -> dict[str, float]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        prog="python -m loadtests.bot_traffic",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args()
     with ingestion() as insights, tempfile.TemporaryDirectory(prefix="signal-cloud-traffic-") as directory:
         Path(directory).chmod(0o711)
         with _stack(Path(directory), insights) as stack:

@@ -10,7 +10,7 @@ A scenario is chosen by its name (SCENARIO, default `bots`):
   then as after a lost answer, own trades read back, connections dropped and opened anew.
 
 Each user has a key of its own from KEYS, one a line. More processes on one machine: WORKERS=4. More
-machines: WORKERS=0 with LOCUST_ARGS="--master" or "--worker --master-host ...".
+machines: LOCUST_ARGS="--master" or "--worker --master-host ...".
 """
 
 import itertools

@@ -181,7 +181,10 @@ def main() -> None:
     parser.add_argument("--keys", type=Path, default=Path(".local/load_keys.txt"), help="%(default)s")
     parser.add_argument("--ops-key", required=True)
     options = parser.parse_args()
-    keys = options.keys.read_text().split()
+    try:
+        keys = options.keys.read_text().split()
+    except OSError as error:
+        parser.error(f"--keys {options.keys} cannot be read ({error.strerror}): one API key a line")
     proof = prove(options.port, keys, options.ops_key, market.shuffled_states(seed=int(time.time())))
     print(describe(proof))
     raise SystemExit(0 if proof.is_single_flight and not proof.errors else 1)

@@ -36,7 +36,7 @@ LOCK_TTL_S = 1.0
 COUNTERS_KEY = "counters"
 COUNTERS_TTL_S = 24 * 3600
 
-# Bounds what one script call holds Redis up for: about 5 us a request.
+# Bounds what one script call holds Redis up for: about 10 us a request.
 MAX_ADMITS_PER_CALL = 256
 
 _LUA = Path(__file__).parent.parent / "lua"
