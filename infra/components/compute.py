@@ -1,6 +1,7 @@
 """The function app: on a dedicated plan with a staging slot, or on Flex Consumption without one."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pulumi
 from pulumi_azure_native import web
@@ -97,30 +98,36 @@ class Compute(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["sku.capacity"]),
         )
 
+    def _common(self) -> dict[str, Any]:
+        """What app and slot have alike, on either plan."""
+        return {
+            "resource_group_name": self._place.resource_group_name,
+            "location": self._place.location,
+            "kind": "functionapp,linux",
+            "reserved": True,
+            "server_farm_id": self.plan.id,
+            "identity": self._identity,
+            "key_vault_reference_identity": self._args.identity_id,
+            "https_only": True,
+            "client_affinity_enabled": False,
+            "public_network_access": "Enabled",
+            "virtual_network_subnet_id": self._args.subnet_id,
+            "tags": self._place.tags,
+        }
+
     def _dedicated_app(self) -> web.WebApp:
         args = self._args
         return web.WebApp(
             "app",
             web.WebAppArgs(
                 name=self.app_name,
-                resource_group_name=self._place.resource_group_name,
-                location=self._place.location,
-                kind="functionapp,linux",
-                reserved=True,
-                server_farm_id=self.plan.id,
-                identity=self._identity,
-                key_vault_reference_identity=args.identity_id,
-                https_only=True,
-                client_affinity_enabled=False,
-                public_network_access="Enabled",
-                virtual_network_subnet_id=args.subnet_id,
+                **self._common(),
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
                     self._values | slot_values("production", self._place.names.stack),
                     site_access(args.front_door_id),
                     deployment_access(args.deployers),
                 ),
-                tags=self._place.tags,
             ),
             opts=self._started_last(),
         )
@@ -142,24 +149,13 @@ class Compute(pulumi.ComponentResource):
             web.WebAppSlotArgs(
                 name=self.app.name,
                 slot=STAGING,
-                resource_group_name=self._place.resource_group_name,
-                location=self._place.location,
-                kind="functionapp,linux",
-                reserved=True,
-                server_farm_id=self.plan.id,
-                identity=self._identity,
-                key_vault_reference_identity=args.identity_id,
-                https_only=True,
-                client_affinity_enabled=False,
-                public_network_access="Enabled",
-                virtual_network_subnet_id=args.subnet_id,
+                **self._common(),
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
                     self._values | slot_values("staging", self._place.names.stack),
                     staging_access(args.front_door_id is not None, args.deployers),
                     deployment_access(args.deployers),
                 ),
-                tags=self._place.tags,
             ),
             opts=self._started_last(),
         )
@@ -203,17 +199,7 @@ class Compute(pulumi.ComponentResource):
             "app",
             web.WebAppArgs(
                 name=self.app_name,
-                resource_group_name=self._place.resource_group_name,
-                location=self._place.location,
-                kind="functionapp,linux",
-                reserved=True,
-                server_farm_id=self.plan.id,
-                identity=self._identity,
-                key_vault_reference_identity=args.identity_id,
-                https_only=True,
-                client_affinity_enabled=False,
-                public_network_access="Enabled",
-                virtual_network_subnet_id=args.subnet_id,
+                **self._common(),
                 function_app_config=flex_function_app(
                     args.settings.flex, args.deployments_url, args.identity_id
                 ),
@@ -222,7 +208,6 @@ class Compute(pulumi.ComponentResource):
                     site_access(args.front_door_id),
                     deployment_access(args.deployers),
                 ),
-                tags=self._place.tags,
             ),
             opts=self._started_last(),
         )
