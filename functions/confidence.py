@@ -23,9 +23,11 @@ class ConfidenceBatch(msgspec.Struct, frozen=True):
 async def get_confidence(call: Call) -> Answer:
     """The calibrated probability that the signalled side makes money, for one market state."""
     services = call.services
+    confidence = services.confidence
     question, problem = None, None
     try:
-        question = await services.confidence.question(decode_state(call.body()))
+        state = decode_state(call.body())
+        question = confidence.question(state) or await confidence.first_question(state)
     except SignalCloudError as error:
         # The key is judged first: who may not ask is not told what was wrong with the question.
         problem = error
@@ -41,7 +43,8 @@ async def get_confidence(call: Call) -> Answer:
     except Forbidden:
         await services.access.release(admitted)
         raise
-    answer = await services.confidence.answer(question, admitted)
+    finding = admitted.finding
+    answer = confidence.cached_answer(question, finding) or await confidence.answer(question, finding)
     if answer.cached:
         services.counters.add("confidence_cached")
     return Answer(answer)

@@ -186,7 +186,7 @@ class Container:
             pepper=self.credentials.pepper(),
             cache=self.redis,
             keys=self.tables,
-            now=self.now,
+            now=time.time,
             previous_pepper=self.credentials.previous_pepper(),
             unlimited=partial(self.counters.add, LIMITER_OPEN),
         )

@@ -5,8 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from shared.adapters.redis import Admission
+from shared.domain.admission import NO_REVISION, Admission
+from shared.domain.confidence import Finding, Verdict
 from shared.domain.licenses import ApiKey, Grant, License, is_hashed_since, refusal
+from shared.domain.rate_limit import RateState
 from shared.errors import Conflict, NotFound, Unavailable
 
 
@@ -18,6 +20,9 @@ class Clock:
 
     def __call__(self) -> datetime:
         return self.time
+
+    def timestamp(self) -> float:
+        return self.time.timestamp()
 
     def forward(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
@@ -33,23 +38,25 @@ class FakeCache:
         self.forgetful = False
         self.records: dict[str, tuple[int, int, bytes]] = {}
         self.times: dict[str, list[datetime]] = {}
-        self.confidences: dict[str, bytes] = {}
+        self.confidences: dict[str, Verdict] = {}
         self.locks: dict[str, str] = {}
         self.claims: dict[str, datetime] = {}
         self.ends_at: dict[str, datetime] = {}
         self.admits = 0
 
     async def admit(
-        self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
-    ) -> Admission:
+        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+    ) -> Admission | None:
         self._answer()
         self.admits += 1
         if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
-            return Admission(None)
-        _, limit, record = self.records[key_hash]
-        if limit == 0:
-            return Admission(record)
+            return None
+        stored, limit, whole = self.records[key_hash]
+        record = None if str(stored) == revision else whole
         now = self.clock()
+        life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
+        if limit == 0:
+            return Admission(record, allowed=False, rate=None, life_ms=life_ms)
         times = self.times[key_hash] = [
             time for time in self.times.get(key_hash, []) if (now - time).total_seconds() <= self.window_s
         ]
@@ -57,12 +64,15 @@ class FakeCache:
         if allowed:
             times.append(now)
         reset_s = self.window_s - (now - times[0]).total_seconds()
-        value, leading = None, False
-        if allowed and confidence_key is not None and lock_token is not None:
-            value = self.confidences.get(confidence_key)
-            leading = value is None and self.locks.setdefault(confidence_key, lock_token) == lock_token
-        life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
-        return Admission(record, allowed, limit, limit - len(times), reset_s, value, 7, leading, life_ms)
+        rate = RateState(limit, limit - len(times), reset_s, self.window_s)
+        finding = self._find(confidence_key) if allowed and confidence_key is not None else None
+        return Admission(record, allowed, rate, life_ms, finding)
+
+    def _find(self, key: str) -> Finding:
+        if key in self.confidences:
+            return Finding(key, self.confidences[key], 7)
+        token = f"token {self.admits}"
+        return Finding(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
         self._answer()

@@ -34,6 +34,18 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     model_version: str
 
 
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """What the cache held under `key` when it was asked: a verdict, `age_ms` old, or None.
+
+    Without one, who got a `lock_token` holds the lock and is to compute the confidence for all.
+    """
+
+    key: str
+    verdict: Verdict | None = None
+    age_ms: int = 0
+    lock_token: str | None = None
+
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Verdict)
 

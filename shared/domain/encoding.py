@@ -3,10 +3,13 @@
 Side and every category become one column per value (1 or 0), a boolean is 1 or 0, a number is itself,
 and an optional one gets a second column that is 1 where it is absent; `fills` stand in for it there.
 No NaN and no scaling reaches a model: a scaler before trees would move values across split points.
+
+Plain Python up to the last step: most states are encoded alone, where a call of numpy costs more than
+what it does.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -18,53 +21,48 @@ if TYPE_CHECKING:
 
     type Rows = npt.NDArray[np.float32]
 
-_SIDES = ("LONG", "SHORT")
-
-
-def _columns(strategy: Strategy) -> list[tuple[str, int, float]]:
-    """(name, index into (side, symbol, *features), code that the column stands for or NaN for the value)."""
-    columns = [("side:SHORT", 0, 1.0)]
-    columns += [(f"symbol:{symbol}", 1, float(code)) for code, symbol in enumerate(strategy.symbols)]
-    for source, feature in enumerate(strategy.modelled, start=2):
-        if feature.type == "category":
-            columns += [
-                (f"{feature.name}:{category}", source, float(code))
-                for code, category in enumerate(feature.categories)
-            ]
-            continue
-        columns.append((feature.name, source, math.nan))
-        if feature.optional:
-            columns.append((f"{feature.name}:absent", source, math.inf))
-    return columns
-
-
-@cache
-def _layout(strategy: str) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.float64], npt.NDArray[np.bool_]]":
-    import numpy as np
-
-    columns = _columns(all_strategies()[strategy])
-    codes = np.array([code for _, _, code in columns])
-    return np.array([source for _, source, _ in columns]), codes, np.isnan(codes)
+type _Columns = tuple[float, ...]
 
 
 def column_names(strategy: Strategy) -> tuple[str, ...]:
     """The names of the columns that `encode` makes, in order."""
-    return tuple(name for name, _, _ in _columns(strategy))
+    names = ["side:SHORT", *(f"symbol:{symbol}" for symbol in strategy.symbols)]
+    for feature in strategy.modelled:
+        if feature.type == "category":
+            names += [f"{feature.name}:{category}" for category in feature.categories]
+        else:
+            names += [feature.name, f"{feature.name}:absent"] if feature.optional else [feature.name]
+    return tuple(names)
+
+
+def _one_hot(count: int) -> list[_Columns]:
+    """The columns of each of `count` values: 1 in its own."""
+    return [tuple(float(column == value) for column in range(count)) for value in range(count)]
+
+
+@cache
+def _layout(strategy: str) -> tuple[Mapping[str, _Columns], list[tuple[list[_Columns], bool]]]:
+    """The columns of each symbol; of each modelled feature those of its categories, and if it is optional."""
+    declared = all_strategies()[strategy]
+    symbols = dict(zip(declared.symbols, _one_hot(len(declared.symbols)), strict=True))
+    return symbols, [(_one_hot(len(feature.categories)), feature.optional) for feature in declared.modelled]
+
+
+def _row(state: MarketState, fills: Sequence[float]) -> list[float]:
+    symbols, features = _layout(state.strategy)
+    row = [float(state.side == "SHORT"), *symbols[state.symbol]]
+    for value, (categories, optional) in zip(state.features, features, strict=True):
+        if categories:
+            row += (0.0,) * len(categories) if math.isnan(value) else categories[int(value)]
+        elif optional:
+            row += (fills[len(row)], 1.0) if math.isnan(value) else (value, 0.0)
+        else:
+            row.append(value)
+    return row
 
 
 def encode(states: Sequence[MarketState], fills: Sequence[float]) -> "Rows":
     """Rows (len(states), columns), float32, of states of one strategy; `fills` holds one per column."""
     import numpy as np
 
-    strategy = all_strategies()[states[0].strategy]
-    sources, codes, is_value = _layout(strategy.name)
-    raw = np.array(
-        [
-            (_SIDES.index(state.side), strategy.symbols.index(state.symbol), *state.features)
-            for state in states
-        ]
-    )
-    gathered = raw[:, sources]
-    absent = np.isnan(gathered)
-    rows = np.where(is_value, np.where(absent, np.asarray(fills), gathered), gathered == codes)
-    return np.where(np.isinf(codes), absent, rows).astype(np.float32)
+    return np.array([_row(state, fills) for state in states], dtype=np.float32)

@@ -1,7 +1,8 @@
 """Licenses and the API keys that they own, and what they allow at a given time."""
 
+import math
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
@@ -118,6 +119,14 @@ def valid_until(grant: Grant) -> datetime | None:
     """When `grant` ends by itself; None when it does not."""
     ends = [end for end in (grant.key.expires_at, grant.license.expires_at) if end is not None]
     return min(ends, default=None)
+
+
+def good_until(grant: Grant) -> float:
+    """Until when `refusal` is None, in seconds since the epoch: 0 if it is not now, infinity if for good."""
+    if refusal(grant, datetime.min.replace(tzinfo=UTC)) is not None:
+        return 0.0
+    end = valid_until(grant)
+    return math.inf if end is None else end.timestamp()
 
 
 def suspended(license_: License) -> License:

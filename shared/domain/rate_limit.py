@@ -14,7 +14,7 @@ import msgspec
 from shared.errors import RateLimited
 
 WINDOW_S = 60.0
-POLICY_NAME = "default"
+_POLICY = '"default"'  # the name of the policy, as a structured field's string
 
 
 class RateState(msgspec.Struct, frozen=True):
@@ -46,13 +46,13 @@ def rate_fields(rate: RateState) -> tuple[str, str]:
     which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
     window_s, policy = _policy(rate.limit, rate.window_s)
-    return f'"{POLICY_NAME}";r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}', policy
+    return f"{_POLICY};r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}", policy
 
 
 @lru_cache(1_024)
 def _policy(limit: int, window_s: float) -> tuple[int, str]:
     whole = math.ceil(window_s)
-    return whole, f'"{POLICY_NAME}";q={limit};w={whole}'
+    return whole, f"{_POLICY};q={limit};w={whole}"
 
 
 def retry_after_s(reset_s: float) -> int:

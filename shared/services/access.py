@@ -20,21 +20,23 @@ uncounted (`rate` is None).
 """
 
 import asyncio
-import itertools
-import secrets
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
 
+from shared.domain.admission import NO_REVISION, Admission
+from shared.domain.confidence import Finding
 from shared.domain.keys import ParsedKey, hash_key, parse_key, same_hash
 from shared.domain.licenses import (
     ApiKey,
     Grant,
     License,
     Scope,
+    good_until,
     refusal,
     rehashed_key,
     scope_refusal,
@@ -68,33 +70,10 @@ _MAX_AUTHORIZATION = 200
 _decode_grant = msgspec.json.Decoder(Grant).decode
 
 
-class Admission(Protocol):
-    @property
-    def record(self) -> bytes | None: ...
-    @property
-    def allowed(self) -> bool: ...
-    @property
-    def limit(self) -> int: ...
-    @property
-    def remaining(self) -> int: ...
-    @property
-    def reset_s(self) -> float: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def age_ms(self) -> int: ...
-    @property
-    def leading(self) -> bool: ...
-    @property
-    def life_ms(self) -> int: ...
-
-
 class AccessCache(Protocol):
-    @property
-    def window_s(self) -> float: ...
     def admit(
-        self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
-    ) -> Awaitable[Admission]: ...
+        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+    ) -> Awaitable[Admission | None]: ...
     async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
     async def release(self, key: str, token: str) -> bool: ...
@@ -106,31 +85,30 @@ class KeyReader(Protocol):
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
 
-class Admitted(msgspec.Struct, frozen=True, kw_only=True):
-    """An admitted request. `rate` is None while the limiter is open.
+class Admitted(msgspec.Struct, frozen=True):
+    """An admitted request. `rate` is None while the limiter is open, and so is `finding`.
 
-    `value` is the cached confidence asked for, `age_ms` old. Where `leading` is true, this request holds
-    the lock `lock_token` on `confidence_key` and computes the confidence for all; `AccessService.release`
-    gives the lock back when it does not.
+    Where the finding says that this request is to compute the confidence, `AccessService.release` gives
+    the lock back when it does not.
     """
 
     grant: Grant
-    rate: RateState | None
-    value: bytes | None = None
-    age_ms: int = 0
-    leading: bool = False
-    confidence_key: str | None = None
-    lock_token: str | None = None
+    rate: RateState | None = None
+    finding: Finding | None = None
 
 
 class _Known(msgspec.Struct):
-    """A grant as this process last saw it, and the record it was read from (empty: from the key store)."""
+    """A grant as this process last saw it; times are seconds since the epoch.
+
+    From `good_until` on it may be refused, and is judged in full.
+    """
 
     grant: Grant
-    record: bytes
-    seen_at: datetime
+    revision: str
+    good_until: float
+    seen_at: float
     refresh_below_ms: int
-    refreshed_at: datetime | None = None
+    refreshed_at: float = -math.inf
 
 
 class AccessService:
@@ -142,11 +120,11 @@ class AccessService:
         pepper: bytes,
         cache: AccessCache,
         keys: KeyReader,
-        now: Callable[[], datetime],
+        now: Callable[[], float],
         previous_pepper: bytes | None = None,
         unlimited: Callable[[], None] = lambda: None,
     ) -> None:
-        """`unlimited` is told of each request that no rate limit counted."""
+        """`now` gives seconds since the epoch; `unlimited` is told of each request that nothing counted."""
         self._pepper = pepper
         self._previous_pepper = previous_pepper
         self._unlimited = unlimited
@@ -155,15 +133,12 @@ class AccessService:
         self._now = now
         self._known: dict[str, _Known] = {}
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
-        # Lock tokens need only differ: one random part a process, and a count.
-        self._token_base = secrets.token_hex(8)
-        self._tokens = itertools.count()
-        self._unknown: dict[str, datetime] = {}
+        self._unknown: dict[str, float] = {}
         self._lookups: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
         self._refreshes: set[asyncio.Task[None]] = set()
         # While Table Storage is away, known keys wait for it only once in a while.
-        self._store_retry_at = datetime.min.replace(tzinfo=UTC)
+        self._store_retry_at = -math.inf
 
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
@@ -177,44 +152,44 @@ class AccessService:
         now = self._now()
         if self._unknown:
             self._refuse_if_unknown(key_hash, now)
-        token = f"{self._token_base}.{next(self._tokens)}" if confidence_key is not None else None
+        known = self._known.get(key_hash)
         try:
-            admission = await self._cache.admit(key_hash, confidence_key, token)
-            if admission.record is None:
+            admission = await self._cache.admit(
+                key_hash, known.revision if known else NO_REVISION, confidence_key
+            )
+            if admission is None:
                 loaded = await self._stored(key, key_hash, now)
-                admission = await self._cache.admit(key_hash, confidence_key, token)
+                known = self._known.get(key_hash)
+                admission = await self._cache.admit(
+                    key_hash, known.revision if known else NO_REVISION, confidence_key
+                )
         except Unavailable as error:
             if error.code != "cache_unavailable":
                 raise
             return self._admit_unlimited(await self._known_or_stored(key, key_hash, now), scope, now)
-        if admission.record is None:
+        if admission is None:
             # Redis did not keep the record, or Table Storage is away and it was never put there.
             return self._admit_unlimited(loaded, scope, now)
-        known = self._known_by(key_hash, admission.record, now)
-        grant = known.grant
+        if known is None or admission.record is not None:
+            assert admission.record is not None
+            known = self._remember(key_hash, _decode_grant(admission.record.split(b" ", 2)[2]), now)
+        known.seen_at = now
         if admission.life_ms < known.refresh_below_ms:
             self._refresh_ahead(known, key, key_hash, now)
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
-        rate = RateState(admission.limit, admission.remaining, admission.reset_s, self._cache.window_s)
-        admitted = Admitted(
-            grant=grant,
-            rate=rate,
-            value=admission.value,
-            age_ms=admission.age_ms,
-            leading=admission.leading,
-            confidence_key=confidence_key,
-            lock_token=token,
-        )
-        refused = refusal(grant, now) or scope_refusal(grant, scope)
-        if refused is not None:
-            await self.release(admitted)
-            raise refused
+        grant = known.grant
+        admitted = Admitted(grant, admission.rate, admission.finding)
+        if now >= known.good_until or scope not in grant.key.scopes:
+            refused = _refusal(grant, scope, now)
+            if refused is not None:
+                await self.release(admitted)
+                raise refused
+        if admission.rate is None:
+            # Written by a process whose clock is ahead of ours: the grant ends within that skew.
+            return self._admit_unlimited(grant, scope, now)
         if not admission.allowed:
-            if admission.limit == 0:
-                # Written by a process whose clock is ahead of ours: the grant ends within that skew.
-                return self._admit_unlimited(grant, scope, now)
-            raise RateLimitReached(rate)
+            raise RateLimitReached(admission.rate)
         return admitted
 
     def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
@@ -229,40 +204,35 @@ class AccessService:
 
     async def release(self, admitted: Admitted) -> None:
         """Gives back the lock of a request that will not compute its confidence; others need not wait."""
-        if admitted.leading and admitted.confidence_key is not None and admitted.lock_token is not None:
+        finding = admitted.finding
+        if finding is not None and finding.lock_token is not None:
             try:
-                await self._cache.release(admitted.confidence_key, admitted.lock_token)
+                await self._cache.release(finding.key, finding.lock_token)
             except Unavailable:
                 # The lock ends by itself within its second.
                 return
 
-    def _admit_unlimited(self, grant: Grant, scope: Scope, now: datetime) -> Admitted:
+    def _admit_unlimited(self, grant: Grant, scope: Scope, now: float) -> Admitted:
         """Admits where there is no cache to count in; raises the refusals of 2 to 4."""
-        refused = refusal(grant, now) or scope_refusal(grant, scope)
+        refused = _refusal(grant, scope, now)
         if refused is not None:
             raise refused
         self._unlimited()
-        return Admitted(grant=grant, rate=None)
+        return Admitted(grant)
 
-    def _known_by(self, key_hash: str, record: bytes, now: datetime) -> _Known:
-        known = self._known.get(key_hash)
-        if known is not None and known.record == record:
-            known.seen_at = now
-            return known
-        return self._remember(key_hash, _decode_grant(record.split(b" ", 2)[2]), record, now)
-
-    def _remember(self, key_hash: str, grant: Grant, record: bytes, now: datetime) -> _Known:
+    def _remember(self, key_hash: str, grant: Grant, now: float) -> _Known:
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        refreshed_at = former.refreshed_at if former is not None else None
-        known = _Known(grant, record, now, refresh_below_ms(key_hash), refreshed_at)
+        known = _Known(grant, str(grant.revision), good_until(grant), now, refresh_below_ms(key_hash))
+        if former is not None:
+            known.refreshed_at = former.refreshed_at
         self._known[key_hash] = known
         return known
 
-    def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
+    def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: float) -> None:
         """Has a grant read again; the record of one that is about to end itself has little life each time."""
-        if known.refreshed_at is None or now - known.refreshed_at >= timedelta(seconds=REFRESH_CLAIM_S):
+        if now - known.refreshed_at >= REFRESH_CLAIM_S:
             known.refreshed_at = now
             task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
             self._refreshes.add(task)
@@ -274,7 +244,7 @@ class AccessService:
             if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM_S):
                 await self._look_up(key, key_hash)
 
-    def _refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
+    def _refuse_if_unknown(self, key_hash: str, now: float) -> None:
         until = self._unknown.get(key_hash)
         if until is None:
             return
@@ -282,23 +252,23 @@ class AccessService:
             raise _key_unknown()
         del self._unknown[key_hash]
 
-    async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+    async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: float) -> Grant:
         """What to go by without Redis: what this process knows, while it is fresh, else the key store."""
         known = self._known.get(key_hash)
-        if known is not None and 0 <= (now - known.seen_at).total_seconds() <= KNOWN_FOR_S:
+        if known is not None and 0 <= now - known.seen_at <= KNOWN_FOR_S:
             return known.grant
         return await self._stored(key, key_hash, now)
 
-    async def _stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+    async def _stored(self, key: ParsedKey, key_hash: str, now: float) -> Grant:
         """The key store's grant, or while it is away the one this process knows, up to STALE_FOR_S old."""
         known = self._known.get(key_hash)
-        usable = known is not None and 0 <= (now - known.seen_at).total_seconds() <= STALE_FOR_S
+        usable = known is not None and 0 <= now - known.seen_at <= STALE_FOR_S
         if known is not None and usable and now < self._store_retry_at:
             return known.grant
         try:
             return await self._look_up(key, key_hash)
         except Unavailable:
-            self._store_retry_at = now + timedelta(seconds=KNOWN_FOR_S)
+            self._store_retry_at = now + KNOWN_FOR_S
             if known is not None and usable:
                 return known.grant
             raise
@@ -327,10 +297,10 @@ class AccessService:
         if grant is None:
             if len(self._unknown) >= MAX_UNKNOWN:
                 del self._unknown[next(iter(self._unknown))]
-            self._unknown[key_hash] = now + timedelta(seconds=UNKNOWN_FOR_S)
+            self._unknown[key_hash] = now + UNKNOWN_FOR_S
             raise _key_unknown()
-        self._remember(key_hash, grant, b"", asked_at)
-        if (now - asked_at).total_seconds() < MAX_LOAD_S:
+        self._remember(key_hash, grant, asked_at)
+        if now - asked_at < MAX_LOAD_S:
             try:
                 await self._cache.put_grant(key_hash, grant)
             except Unavailable:
@@ -357,7 +327,7 @@ class AccessService:
         if not same_hash(stored.key_hash, old_hash):
             return None
         # Stored before it is cached: a revocation reaches the caches by the hashes that are stored.
-        now = self._now()
+        now = datetime.fromtimestamp(self._now(), UTC)
         return await self._keys.update_key(
             stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
         )
@@ -379,6 +349,10 @@ class AccessService:
             yield
         finally:
             self._strangers.release()
+
+
+def _refusal(grant: Grant, scope: Scope, now: float) -> SignalCloudError | None:
+    return refusal(grant, datetime.fromtimestamp(now, UTC)) or scope_refusal(grant, scope)
 
 
 def refresh_below_ms(key_hash: str) -> int:

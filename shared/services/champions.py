@@ -48,14 +48,17 @@ class Champions:
         self._clock = clock
         self._held = {name: _Held() for name in all_strategies()}
 
-    async def current(self, strategy: str) -> ServedModel:
-        """The champion, at most REFRESH_S behind Postgres while that is there; raises Unavailable."""
+    def held(self, strategy: str) -> ServedModel | None:
+        """The champion, at most REFRESH_S behind Postgres while that is there; None before the first."""
         held = self._held[strategy]
         if held.task is None and self._clock() >= held.due_at:
             held.task = asyncio.create_task(self._refresh(all_strategies()[strategy], held))
-        if held.model is not None:
-            return held.model
-        if held.task is not None:
+        return held.model
+
+    async def first(self, strategy: str) -> ServedModel:
+        """What `held` gives, as soon as there is one; raises Unavailable."""
+        held = self._held[strategy]
+        if self.held(strategy) is None and held.task is not None:
             # Shielded: a caller that goes away must not take the others' refresh with it.
             await asyncio.shield(held.task)
         if held.model is None:

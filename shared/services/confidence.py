@@ -11,9 +11,8 @@ import msgspec
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
+    Finding,
     Verdict,
-    decode_verdict,
-    encode_verdict,
 )
 from shared.domain.models import ServedModel, UnusableModel
 from shared.domain.strategies import MarketState
@@ -34,21 +33,8 @@ log = logging.getLogger(__name__)
 
 
 class ConfidenceCache(Protocol):
-    async def get_confidence(self, key: str) -> tuple[bytes, int] | None: ...
-    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None: ...
-
-
-class Admitted(Protocol):
-    """What the admission of the request found in the cache: a value, or whether we are to compute it."""
-
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def age_ms(self) -> int: ...
-    @property
-    def leading(self) -> bool: ...
-    @property
-    def lock_token(self) -> str | None: ...
+    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None: ...
+    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None: ...
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -59,7 +45,7 @@ class Question(msgspec.Struct, frozen=True):
     key: str
 
 
-class _Found(NamedTuple):
+class _Computed(NamedTuple):
     verdict: Verdict
     computed_at: float  # on the service's clock
 
@@ -69,8 +55,8 @@ class _Due(NamedTuple):
 
     question: Question
     token: str | None
-    found: asyncio.Future[_Found]
-    flight: asyncio.Future[_Found]
+    found: asyncio.Future[_Computed]
+    flight: asyncio.Future[_Computed]
 
 
 class ConfidenceService:
@@ -93,26 +79,34 @@ class ConfidenceService:
         self._inference = inference
         self._clock = clock
         self._evaluated = evaluated
-        self._flights: dict[str, asyncio.Future[_Found]] = {}
+        self._flights: dict[str, asyncio.Future[_Computed]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[_Due] = []
-        self._local: dict[str, _Found] = {}  # oldest first
+        self._local: dict[str, _Computed] = {}  # oldest first
         self._broken: set[str] = set()
 
-    async def question(self, state: MarketState) -> Question:
-        """What to ask the cache about `state`; raises Unavailable before any model is known."""
-        model = await self._champions.current(state.strategy)
+    def question(self, state: MarketState) -> Question | None:
+        """What to ask the cache about `state`; None before any model is known, see `first_question`."""
+        model = self._champions.held(state.strategy)
+        return Question(state, model, state.cache_key(model.version)) if model is not None else None
+
+    async def first_question(self, state: MarketState) -> Question:
+        """`question` as soon as a model is known; raises Unavailable."""
+        model = await self._champions.first(state.strategy)
         return Question(state, model, state.cache_key(model.version))
 
-    async def answer(self, question: Question, admitted: Admitted) -> ConfidenceAnswer:
-        """The confidence asked for, given what admission found under the question's key."""
-        if admitted.value is not None:
-            verdict = decode_verdict(admitted.value)
-            if verdict is not None:
-                return _answer(question.state, verdict, cached=True, age_ms=admitted.age_ms)
+    @staticmethod
+    def cached_answer(question: Question, finding: Finding | None) -> ConfidenceAnswer | None:
+        """The confidence asked for, where admission found it under the question's key."""
+        if finding is None or finding.verdict is None:
+            return None
+        return _answer(question.state, finding.verdict, cached=True, age_ms=finding.age_ms)
+
+    async def answer(self, question: Question, finding: Finding | None) -> ConfidenceAnswer:
+        """The confidence asked for, which admission did not find."""
         asked_at = self._clock()
-        if admitted.leading:
-            found = await self._lead(question, admitted.lock_token)
+        if finding is not None and finding.lock_token is not None:
+            found = await self._lead(question, finding.lock_token)
         else:
             found = self._kept(question.key) or await self._follow(question)
         cached = found.computed_at < asked_at
@@ -128,14 +122,14 @@ class ConfidenceService:
         """
         answers: dict[int, ConfidenceAnswer] = {}
         for strategy in dict.fromkeys(state.strategy for state in states):
-            model = await self._champions.current(strategy)
+            model = self._champions.held(strategy) or await self._champions.first(strategy)
             indices = [index for index, state in enumerate(states) if state.strategy == strategy]
             verdicts = self._evaluate(model, [states[index] for index in indices])
             for index, verdict in zip(indices, verdicts, strict=True):
                 answers[index] = _answer(states[index], verdict, cached=False, age_ms=0)
         return [answers[index] for index in range(len(states))]
 
-    def _lead(self, question: Question, token: str | None) -> asyncio.Future[_Found]:
+    def _lead(self, question: Question, token: str) -> asyncio.Future[_Computed]:
         """Has the state evaluated under the lock that `token` stands for.
 
         All that is due in one turn of the loop is evaluated in one run and cached in one call, and nobody
@@ -147,7 +141,7 @@ class ConfidenceService:
             flight = self._flights[question.key] = loop.create_future()
         if not self._due:
             loop.call_soon(self._evaluate_due)
-        found: asyncio.Future[_Found] = loop.create_future()
+        found: asyncio.Future[_Computed] = loop.create_future()
         self._due.append(_Due(question, token, found, flight))
         return found
 
@@ -169,14 +163,14 @@ class ConfidenceService:
             now = self._clock()
             entries = []
             for each, verdict in zip(group, verdicts, strict=True):
-                found = _Found(verdict, now)
+                found = _Computed(verdict, now)
                 for future in (each.found, each.flight):
                     if not future.done():
                         future.set_result(found)
                 entries.append((each.question.key, found, each.token))
             self._begin(self._put(entries, [each.flight for each in group]))
 
-    async def _follow(self, question: Question) -> _Found:
+    async def _follow(self, question: Question) -> _Computed:
         """Another asker computes: waits for its value, all askers of this process behind one poll."""
         flight = self._flights.get(question.key)
         if flight is None:
@@ -185,7 +179,7 @@ class ConfidenceService:
         # Shielded: a caller that goes away must not cancel what the others wait for.
         return await asyncio.shield(flight)
 
-    async def _poll(self, question: Question, flight: asyncio.Future[_Found]) -> None:
+    async def _poll(self, question: Question, flight: asyncio.Future[_Computed]) -> None:
         try:
             # Without the cache nobody's value can arrive: it is computed here.
             with suppress(Unavailable):
@@ -197,18 +191,18 @@ class ConfidenceService:
         finally:
             self._land(question.key, flight)
 
-    async def _look_for(self, key: str, flight: asyncio.Future[_Found]) -> None:
+    async def _look_for(self, key: str, flight: asyncio.Future[_Computed]) -> None:
         """Looks in the cache until the value is there or WAIT_S are over; raises Unavailable."""
         began = self._clock()
         while not flight.done() and (waited_s := self._clock() - began) < WAIT_S:
             cached = await self._cache.get_confidence(key)
-            verdict = decode_verdict(cached[0]) if cached else None
-            if cached and verdict and not flight.done():
-                flight.set_result(_Found(verdict, self._clock() - cached[1] / 1000))
+            if cached and not flight.done():
+                verdict, age_ms = cached
+                flight.set_result(_Computed(verdict, self._clock() - age_ms / 1000))
             if not flight.done():
                 await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
-    def _land(self, key: str, flight: asyncio.Future[_Found]) -> None:
+    def _land(self, key: str, flight: asyncio.Future[_Computed]) -> None:
         if self._flights.get(key) is flight:
             del self._flights[key]
         if not flight.done():
@@ -218,14 +212,12 @@ class ConfidenceService:
 
     async def _put(
         self,
-        entries: Sequence[tuple[str, _Found, str | None]],
-        flights: Sequence[asyncio.Future[_Found]],
+        entries: Sequence[tuple[str, _Computed, str | None]],
+        flights: Sequence[asyncio.Future[_Computed]],
     ) -> None:
         """Caches (key, found, lock token) each; until it is there, others of this process find the flight."""
         try:
-            await self._cache.put_confidences(
-                [(key, encode_verdict(found.verdict), token) for key, found, token in entries]
-            )
+            await self._cache.put_confidences([(key, found.verdict, token) for key, found, token in entries])
         except Unavailable:
             for key, found, _ in entries:
                 self._local.pop(key, None)
@@ -242,16 +234,16 @@ class ConfidenceService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _kept(self, key: str) -> _Found | None:
+    def _kept(self, key: str) -> _Computed | None:
         found = self._local.get(key)
         if found is not None and self._clock() - found.computed_at >= CONFIDENCE_TTL_S:
             del self._local[key]
             return None
         return found
 
-    def _compute(self, question: Question) -> _Found:
+    def _compute(self, question: Question) -> _Computed:
         (verdict,) = self._evaluate(question.model, [question.state])
-        return _Found(verdict, self._clock())
+        return _Computed(verdict, self._clock())
 
     def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
         self._evaluated(len(states))

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -47,14 +46,6 @@ class CountingInference(OnnxInference):
         return super().probabilities(model, states)
 
 
-@dataclass
-class Admitted:
-    value: bytes | None
-    age_ms: int
-    leading: bool
-    lock_token: str | None
-
-
 async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
     for account in sorted({outcome.account_id for outcome in outcomes}):
         trades = [
@@ -73,15 +64,13 @@ async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
         await store.record(account, "abcdef", trades)
 
 
-async def ask(
-    service: ConfidenceService, redis: RedisStore, state: MarketState, token: str
-) -> ConfidenceAnswer:
-    question = await service.question(state)
-    admission = await redis.admit(KEY_HASH, question.key, token)
+async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
+    question = service.question(state) or await service.first_question(state)
+    admission = await redis.admit(KEY_HASH, confidence_key=question.key)
+    assert admission is not None
     assert admission.allowed
-    return await service.answer(
-        question, Admitted(admission.value, admission.age_ms, admission.leading, token)
-    )
+    finding = admission.finding
+    return service.cached_answer(question, finding) or await service.answer(question, finding)
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
@@ -103,15 +92,15 @@ async def test_reported_trades_become_a_served_confidence(
     ]
     await stores[0].put_grant(KEY_HASH, GRANT)
     answers = await asyncio.gather(
-        *(ask(services[index % 3], stores[index % 3], GOOD, f"token-{index}") for index in range(150))
+        *(ask(services[index % 3], stores[index % 3], GOOD) for index in range(150))
     )
     assert len({answer.confidence for answer in answers}) == 1
     assert {(answer.basis, answer.model_version) for answer in answers} == {(basis, run.promoted)}
     assert inference.runs == (1 if basis == "model" else 0)
-    later = await ask(services[0], stores[0], GOOD, "late")
+    later = await ask(services[0], stores[0], GOOD)
     assert (later.cached, later.confidence) == (True, answers[0].confidence)
     assert 0 <= later.age_ms <= 2_000
-    other = await ask(services[0], stores[0], BAD, "other")
+    other = await ask(services[0], stores[0], BAD)
     if basis == "model":
         assert answers[0].confidence > 0.8
         assert other.confidence < 0.3
@@ -127,10 +116,13 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
     store = RedisStore(redis_url)
     service = ConfidenceService(ModelStore(database), store, OnnxInference(), time.monotonic)
     await store.put_grant(KEY_HASH, GRANT)
-    dead = await store.admit(KEY_HASH, (await service.question(GOOD)).key, "of a process that dies now")
-    assert dead.leading
+    key = (await service.first_question(GOOD)).key
+    dead = await store.admit(KEY_HASH, confidence_key=key)
+    assert dead is not None
+    assert dead.finding is not None
+    assert dead.finding.lock_token is not None
     began = time.monotonic()
-    answers = await asyncio.gather(*(ask(service, store, GOOD, f"token-{index}") for index in range(20)))
+    answers = await asyncio.gather(*(ask(service, store, GOOD) for index in range(20)))
     assert WAIT_S * 0.9 < time.monotonic() - began < WAIT_S + 0.6
     assert {answer.confidence for answer in answers} == {0.5}
     await store.close()

@@ -16,7 +16,7 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.redis import Admission, RedisStore
+from shared.adapters.redis import RedisStore
 from shared.adapters.redis.store import (
     GRANT_TTL_S,
     LOCK_TTL_S,
@@ -26,7 +26,8 @@ from shared.adapters.redis.store import (
     lock_key,
     rate_key,
 )
-from shared.domain.confidence import CONFIDENCE_TTL_S
+from shared.domain.admission import Admission
+from shared.domain.confidence import CONFIDENCE_TTL_S, Finding, Verdict
 from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.errors import Unavailable
 from tests.certificates import certificate, tls_in_front_of
@@ -34,6 +35,7 @@ from tests.integration.servers import free_port, running_valkey
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
+VERDICT = Verdict(0.5, "model", "m1")
 WINDOW_S = 0.04
 
 
@@ -54,6 +56,25 @@ def grant_of(limit: int = 100, expires_at: datetime | None = None) -> Grant:
     )
 
 
+async def admitted(store: RedisStore, key_hash: str = HASH, **options: str) -> Admission:
+    """For a license that is cached."""
+    answer = await store.admit(key_hash, **options)
+    assert answer is not None
+    return answer
+
+
+async def remaining(store: RedisStore) -> int:
+    answer = await admitted(store)
+    assert answer.rate is not None
+    return answer.rate.remaining
+
+
+async def find(store: RedisStore, key: str = CONFIDENCE) -> Finding:
+    answer = await admitted(store, confidence_key=key)
+    assert answer.finding is not None
+    return answer.finding
+
+
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
@@ -61,7 +82,7 @@ async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def until_back(store: RedisStore, within_s: float = 5.0) -> Admission:
+async def until_back(store: RedisStore, within_s: float = 5.0) -> Admission | None:
     deadline = time.monotonic() + within_s
     while True:
         try:
@@ -92,27 +113,93 @@ def own_server(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore) -> None:
-    assert await store.admit(HASH, CONFIDENCE, "token") == Admission(None)
+    assert await store.admit(HASH, confidence_key=CONFIDENCE) is None
     grant = grant_of(limit=3)
     await store.put_grant(HASH, grant)
-    miss = await store.admit(HASH, CONFIDENCE, "token")
+    miss = await admitted(store, confidence_key=CONFIDENCE)
     assert miss.record is not None
     assert msgspec.json.decode(miss.record.split(b" ", 2)[2], type=Grant) == grant
-    assert (miss.allowed, miss.limit, miss.remaining, miss.value, miss.leading) == (True, 3, 2, None, True)
-    assert miss.reset_s == pytest.approx(60, abs=0.001)
-    await store.put_confidences([(CONFIDENCE, b'{"confidence":0.5}', "token")])
-    hit = await store.admit(HASH, CONFIDENCE, "other")
-    assert (hit.value, hit.remaining, hit.leading) == (b'{"confidence":0.5}', 1, False)
+    assert miss.allowed
+    assert miss.rate is not None
+    assert (miss.rate.limit, miss.rate.remaining, miss.rate.window_s) == (3, 2, 60)
+    assert miss.rate.reset_s == pytest.approx(60, abs=0.001)
+    assert miss.finding is not None
+    assert miss.finding.verdict is None
+    await store.put_confidences([(CONFIDENCE, VERDICT, miss.finding.lock_token)])
+    hit = await find(store)
+    assert (hit.key, hit.verdict, hit.lock_token) == (CONFIDENCE, VERDICT, None)
     assert 0 <= hit.age_ms < 500
     await store.admit(HASH)
-    refused = await store.admit(HASH, CONFIDENCE, "other")
-    assert (refused.allowed, refused.remaining, refused.value, refused.leading) == (False, 0, None, False)
+    refused = await admitted(store, confidence_key=CONFIDENCE)
+    assert refused.rate is not None
+    assert (refused.allowed, refused.rate.remaining) == (False, 0)
+    assert refused.finding == Finding(CONFIDENCE)
+
+
+async def test_a_record_is_sent_to_who_has_another_revision(store: RedisStore) -> None:
+    grant = grant_of()
+    await store.put_grant(HASH, grant)
+    revision = str(grant.revision)
+    assert (await admitted(store, revision="1")).record is not None
+    known = await admitted(store, revision=revision)
+    assert (known.record, known.allowed) == (None, True)
+    suspension = msgspec.structs.replace(grant, license=suspended(grant.license))
+    await store.put_grant(HASH, suspension)
+    told = await admitted(store, revision=revision)
+    assert told.record is not None
+    assert (told.allowed, told.rate) == (False, None)
+    assert (await admitted(store, revision=str(suspension.revision))).record is None
+
+
+async def test_askers_of_one_call_share_what_is_found(store: RedisStore, client: redis.Redis) -> None:
+    other = CONFIDENCE + "2"
+    await store.put_grant(HASH, grant_of(limit=4))
+    await store.put_confidences([(other, VERDICT, None)])
+    answers = await asyncio.gather(
+        *(store.admit(HASH, confidence_key=key) for key in (CONFIDENCE, other, CONFIDENCE, other, other))
+    )
+    findings = [each.finding for each in answers if each and each.finding]
+    assert [finding.key for finding in findings] == [CONFIDENCE, other, CONFIDENCE, other, other]
+    assert [finding.verdict for finding in findings] == [None, VERDICT, None, VERDICT, VERDICT]
+    leader, *others = [finding.lock_token for finding in findings]
+    assert leader is not None
+    assert leader.encode() == client.get(lock_key(CONFIDENCE))
+    assert others == [None] * 4
+    assert [each.allowed for each in answers if each] == [True] * 4 + [False]
+
+
+async def test_a_refused_request_takes_no_lock_from_those_behind_it(
+    store: RedisStore, client: redis.Redis
+) -> None:
+    second = "6c" * 32
+    await store.put_grant(HASH, grant_of(limit=1))
+    await store.put_grant(second, grant_of())
+    await store.admit(HASH)
+    refused, let_in = await asyncio.gather(
+        *(admitted(store, key_hash, confidence_key=CONFIDENCE) for key_hash in (HASH, second))
+    )
+    assert (refused.allowed, let_in.allowed) == (False, True)
+    assert refused.finding == Finding(CONFIDENCE)
+    assert let_in.finding is not None
+    assert let_in.finding.lock_token is not None
+    # With nobody let in, nobody computes it, and the lock stays free.
+    client.delete(lock_key(CONFIDENCE))
+    await store.admit(HASH, confidence_key=CONFIDENCE)
+    assert client.get(lock_key(CONFIDENCE)) is None
+
+
+async def test_rubbish_in_the_cache_is_no_verdict_and_no_lock(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    client.set(CONFIDENCE, b"\xff", px=1_000)
+    found = await find(store)
+    assert (found.verdict, found.lock_token) == (None, None)
+    assert await store.get_confidence(CONFIDENCE) is None
 
 
 async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of())
-    await store.admit(HASH, CONFIDENCE, "token")
-    await store.put_confidences([(CONFIDENCE + "2", b"x", None)])
+    await store.admit(HASH, confidence_key=CONFIDENCE)
+    await store.put_confidences([(CONFIDENCE + "2", VERDICT, None)])
     await store.add_counts({"requests": 2})
     lives = {str(key, "ascii"): client.pttl(key) for key in client.scan_iter()}
     assert lives.keys() == {
@@ -134,13 +221,12 @@ async def test_requests_in_flight_share_one_call(store: RedisStore, client: redi
     await store.admit(HASH)
     client.config_resetstat()
     answers = await asyncio.gather(
-        *(
-            store.admit(each, CONFIDENCE if i % 3 else None, "t" if i % 3 else None)
-            for i, each in enumerate(hashes)
-        )
+        *(store.admit(each, confidence_key=CONFIDENCE if i % 3 else None) for i, each in enumerate(hashes))
     )
-    assert all(each.allowed and each.remaining == 99 for each in answers)
-    assert sum(each.leading for each in answers) == 1
+    assert all(each and each.allowed and each.rate and each.rate.remaining == 99 for each in answers)
+    findings = [each.finding for each in answers if each]
+    assert [finding is not None for finding in findings] == [i % 3 > 0 for i in range(len(hashes))]
+    assert sum(finding is not None and finding.lock_token is not None for finding in findings) == 1
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
@@ -149,8 +235,8 @@ async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: re
     count = MAX_ADMITS_PER_CALL * 2 + 1
     await store.admit(HASH)
     client.config_resetstat()
-    answers = await asyncio.gather(*(store.admit(HASH) for _ in range(count)))
-    assert [each.remaining for each in answers] == list(range(99_998, 99_998 - count, -1))
+    answers = await asyncio.gather(*(remaining(store) for _ in range(count)))
+    assert answers == list(range(99_998, 99_998 - count, -1))
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 3
 
 
@@ -160,7 +246,7 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
     await store.put_grant(HASH, grant_of())
     await store.admit(HASH)
     client.script_flush()
-    assert {each.allowed for each in await asyncio.gather(*(store.admit(HASH) for _ in range(10)))} == {True}
+    assert {each.allowed for each in await asyncio.gather(*(admitted(store) for _ in range(10)))} == {True}
     client.script_flush()
     assert await store.release(CONFIDENCE, "t") is False
     assert store.outage_count == 0
@@ -174,7 +260,7 @@ async def test_who_goes_away_does_not_disturb_the_others(store: RedisStore) -> N
         task.cancel()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert sum(isinstance(each, Admission) for each in answers) == 5
-    assert (await store.admit(HASH)).allowed
+    assert (await admitted(store)).allowed
 
 
 @settings(max_examples=40, deadline=None)
@@ -191,8 +277,9 @@ def test_the_limiter_equals_the_model(valkey_url: str, limit: int, pauses_ms: li
             log: list[int] = []
             for pause_ms in pauses_ms:
                 await asyncio.sleep(pause_ms / 1000)
-                answer = await store.admit(HASH)
-                reset_us = round(answer.reset_s * 1e6)
+                answer = await admitted(store)
+                assert answer.rate is not None
+                reset_us = round(answer.rate.reset_s * 1e6)
                 end = client.lindex(rate_key(HASH), -1 if answer.allowed else 0)
                 if end is None:
                     # This process was held up for a whole window, and the log has ended meanwhile.
@@ -203,7 +290,7 @@ def test_the_limiter_equals_the_model(valkey_url: str, limit: int, pauses_ms: li
                 if answer.allowed:
                     held.append(now)
                     log.append(now)
-                assert answer.remaining == limit - len(held)
+                assert answer.rate.remaining == limit - len(held)
                 assert reset_us == held[0] + window_us + 1 - now
         await store.close()
 
@@ -224,7 +311,7 @@ def test_what_is_past_the_window_is_forgotten_exactly(valkey_url: str, old: int,
             ]
             if times:
                 client.rpush(rate_key(HASH), *sorted(times))
-            assert (await store.admit(HASH)).remaining == 1_000 - recent - 1
+            assert await remaining(store) == 1_000 - recent - 1
             assert client.llen(rate_key(HASH)) == recent + 1
         await store.close()
 
@@ -235,14 +322,15 @@ async def test_who_waits_out_the_reset_is_let_in_and_asking_costs_nothing(redis_
     store = RedisStore(redis_url, window_s=0.15)
     await store.put_grant(HASH, grant_of(limit=2))
     for _ in range(2):
-        assert (await store.admit(HASH)).allowed
+        assert (await admitted(store)).allowed
         await asyncio.sleep(0.03)
     for _ in range(4):
         for _ in range(5):
-            refused = await store.admit(HASH)
+            refused = await admitted(store)
             assert not refused.allowed
-        await asyncio.sleep(refused.reset_s)
-        assert (await store.admit(HASH)).allowed
+        assert refused.rate is not None
+        await asyncio.sleep(refused.rate.reset_s)
+        assert (await admitted(store)).allowed
     await store.close()
 
 
@@ -250,16 +338,17 @@ async def test_a_lowered_limit_holds_and_tells_when_it_frees(store: RedisStore, 
     now = round(time.time() * 1e6)
     client.rpush(rate_key(HASH), *(now - 50_000_000 + i * 1_000_000 for i in range(10)))
     await store.put_grant(HASH, grant_of(limit=4))
-    answer = await store.admit(HASH)
+    answer = await admitted(store)
+    assert answer.rate is not None
     # The seventh oldest has to go before a fourth has room.
-    assert (answer.allowed, answer.remaining) == (False, 0)
-    assert answer.reset_s == pytest.approx(16, abs=0.5)
+    assert (answer.allowed, answer.rate.remaining) == (False, 0)
+    assert answer.rate.reset_s == pytest.approx(16, abs=0.5)
 
 
 async def test_a_clock_set_back_does_not_lock_a_key_out(store: RedisStore, client: redis.Redis) -> None:
     client.rpush(rate_key(HASH), *[round((time.time() + 3600) * 1e6)] * 3)
     await store.put_grant(HASH, grant_of(limit=3))
-    assert (await store.admit(HASH)).remaining == 2
+    assert await remaining(store) == 2
 
 
 async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> None:
@@ -275,25 +364,25 @@ async def test_a_newer_grant_is_never_replaced_by_an_older_one(store: RedisStore
     await store.put_grant(HASH, old)
     await store.put_grant(HASH, revoked)
     await store.put_grant(HASH, old)
-    answer = await store.admit(HASH, CONFIDENCE, "token")
+    answer = await admitted(store, confidence_key=CONFIDENCE)
     assert answer.record is not None
     assert b'"revoked"' in answer.record
-    assert (answer.allowed, answer.limit, answer.leading) == (False, 0, False)
+    assert (answer.allowed, answer.rate, answer.finding) == (False, None, Finding(CONFIDENCE))
 
 
 async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, client: redis.Redis) -> None:
     grant = grant_of()
     await store.put_grant(HASH, msgspec.structs.replace(grant, license=suspended(grant.license)))
-    await store.admit(HASH, CONFIDENCE, "token")
+    await store.admit(HASH, confidence_key=CONFIDENCE)
     assert client.keys("*") == [license_key(HASH).encode()]
 
 
 async def test_the_same_grant_read_again_lives_as_long_again(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of())
     client.pexpire(license_key(HASH), 1_000)
-    assert 0 < (await store.admit(HASH)).life_ms <= 1_000
+    assert 0 < (await admitted(store)).life_ms <= 1_000
     await store.put_grant(HASH, grant_of())
-    assert 50_000 < (await store.admit(HASH)).life_ms <= GRANT_TTL_S * 1_000
+    assert 50_000 < (await admitted(store)).life_ms <= GRANT_TTL_S * 1_000
 
 
 async def test_one_of_all_claims_a_refresh(store: RedisStore) -> None:
@@ -310,33 +399,34 @@ async def test_a_record_ends_with_its_grant(store: RedisStore, client: redis.Red
 
 async def test_a_lock_is_released_by_its_holder_only(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of())
-    assert (await store.admit(HASH, CONFIDENCE, "holder")).leading
-    assert not (await store.admit(HASH, CONFIDENCE, "second")).leading
-    assert await store.release(CONFIDENCE, "second") is False
-    await store.put_confidences([(CONFIDENCE, b"late", "second")])
-    assert client.get(lock_key(CONFIDENCE)) == b"holder"
-    assert await store.release(CONFIDENCE, "holder") is True
+    holder = (await find(store)).lock_token
+    assert holder is not None
+    assert (await find(store)).lock_token is None
+    assert await store.release(CONFIDENCE, "another") is False
+    await store.put_confidences([(CONFIDENCE, VERDICT, "another")])
+    assert client.get(lock_key(CONFIDENCE)) == holder.encode()
+    assert await store.release(CONFIDENCE, holder) is True
     client.delete(CONFIDENCE)
-    assert (await store.admit(HASH, CONFIDENCE, "second")).leading
+    assert (await find(store)).lock_token not in (None, holder)
 
 
 async def test_the_lock_of_a_dead_holder_ends(store: RedisStore, client: redis.Redis) -> None:
     await store.put_grant(HASH, grant_of())
-    assert (await store.admit(HASH, CONFIDENCE, "dies")).leading
+    assert (await find(store)).lock_token is not None
     client.pexpire(lock_key(CONFIDENCE), 30)
     started = time.monotonic()
-    while not (await store.admit(HASH, CONFIDENCE, "next")).leading:
+    while (await find(store)).lock_token is None:
         assert time.monotonic() < started + LOCK_TTL_S
         await asyncio.sleep(0.01)
 
 
 async def test_confidences_are_read_with_their_age_and_end(store: RedisStore, client: redis.Redis) -> None:
     assert await store.get_confidence(CONFIDENCE) is None
-    await store.put_confidences([(CONFIDENCE, b"value", None)])
+    await store.put_confidences([(CONFIDENCE, VERDICT, None)])
     client.pexpire(CONFIDENCE, 500)
     found = await store.get_confidence(CONFIDENCE)
     assert found is not None
-    assert found[0] == b"value"
+    assert found[0] == VERDICT
     assert 1_500 <= found[1] < 2_000
 
 
@@ -353,7 +443,7 @@ async def test_a_hung_server_costs_a_quarter_second_once(
     with own_server(server_directory) as (url, pid):
         store = RedisStore(url)
         await store.put_grant(HASH, grant_of(limit=10_000))
-        assert (await store.admit(HASH)).allowed
+        assert (await admitted(store)).allowed
         os.kill(pid, signal.SIGSTOP)
         try:
             started = time.monotonic()
@@ -372,7 +462,7 @@ async def test_a_hung_server_costs_a_quarter_second_once(
             assert store.is_away
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert (await until_back(store)).allowed
+        assert await until_back(store) is not None
         assert (store.outage_count, store.is_away) == (1, False)
         await store.close()
     levels = [
@@ -391,10 +481,10 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
     with pytest.raises(Unavailable):
         await store.admit(HASH)
     with pytest.raises(Unavailable):
-        await store.put_confidences([(CONFIDENCE, b"x", None)])
+        await store.put_confidences([(CONFIDENCE, VERDICT, None)])
     with running_valkey(server_directory, port) as url, redis.Redis.from_url(url) as client:
         client.config_set("requirepass", password)
-        assert await until_back(store) == Admission(None)
+        assert await until_back(store) is None
         assert store.outage_count == 1
         await store.close()
 
@@ -419,14 +509,14 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
         await until(lambda: store._connection._writer is None)
-        assert (await store.admit(HASH)).allowed
+        assert (await admitted(store)).allowed
     assert store.outage_count == 0
     assert caplog.records == []
 
 
 async def test_a_busy_process_does_not_take_itself_for_an_outage(store: RedisStore) -> None:
     await store.put_grant(HASH, grant_of())
-    asked = asyncio.ensure_future(store.admit(HASH))
+    asked = asyncio.ensure_future(admitted(store))
     await asyncio.sleep(0)
     # In the next turn the request is written, and right after it the loop is held up.
     asyncio.get_running_loop().call_soon(time.sleep, SOCKET_TIMEOUT_S * 2)
@@ -442,20 +532,20 @@ async def test_a_server_out_of_memory_is_told_and_logged_once(
     try:
         for _ in range(3):
             with pytest.raises(Unavailable):
-                await store.put_confidences([(CONFIDENCE, b"x", None)])
+                await store.put_confidences([(CONFIDENCE, VERDICT, None)])
             with pytest.raises(Unavailable):
-                await store.admit(HASH, CONFIDENCE, "t")
+                await store.admit(HASH, confidence_key=CONFIDENCE)
     finally:
         client.config_set("maxmemory", "0")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert (await store.admit(HASH)).allowed
+    assert (await admitted(store)).allowed
 
 
 async def test_a_user_with_a_password_from_the_url(redis_url: str, client: redis.Redis) -> None:
     client.acl_setuser("functions", enabled=True, passwords=["+p@ss/word"], keys=["*"], commands=["+@all"])
     place = redis_url.rsplit("@", 1)[1]
     store = RedisStore(f"redis://functions:p%40ss%2Fword@{place}")
-    assert await store.admit(HASH) == Admission(None)
+    assert await store.admit(HASH) is None
     await store.close()
     wrong = RedisStore(f"redis://functions:wrong@{place}")
     with pytest.raises(Unavailable):
@@ -467,7 +557,7 @@ async def test_credentials_from_a_provider(redis_url: str, client: redis.Redis) 
     client.acl_setuser("entra", enabled=True, passwords=["+token"], keys=["*"], commands=["+@all"])
     provider = redis.UsernamePasswordCredentialProvider("entra", "token")
     store = RedisStore(f"redis://{redis_url.rsplit('@', 1)[1]}", credential_provider=provider)
-    assert await store.admit(HASH) == Admission(None)
+    assert await store.admit(HASH) is None
     await store.close()
 
 
@@ -477,7 +567,7 @@ async def test_tls_is_spoken_and_the_certificate_checked(redis_url: str, tmp_pat
     login, place = redis_url.removeprefix("redis://").rsplit("@", 1)
     async with tls_in_front_of(int(place.split(":")[1].split("/")[0]), pem) as port:
         store = RedisStore(f"rediss://{login}@localhost:{port}/0?ssl_ca_certs={pem}")
-        assert await store.admit(HASH) == Admission(None)
+        assert await store.admit(HASH) is None
         await store.close()
         stranger = RedisStore(f"rediss://{login}@localhost:{port}/0")
         with pytest.raises(Unavailable):

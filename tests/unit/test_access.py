@@ -5,6 +5,7 @@ from unittest.mock import patch
 
 import pytest
 
+from shared.domain.confidence import Finding, Verdict
 from shared.domain.keys import hash_key, new_key
 from shared.domain.licenses import Grant, Scope
 from shared.domain.rate_limit import RateLimitReached
@@ -42,7 +43,7 @@ class World:
             pepper=PEPPER,
             cache=self.cache,
             keys=self.store,
-            now=self.clock,
+            now=self.clock.timestamp,
             unlimited=lambda: self.unlimited.append(1),
         )
 
@@ -353,11 +354,13 @@ async def test_a_confidence_miss_leads_once_and_a_hit_comes_along(world: World) 
     bot = await world.bot(limit=10)
     first = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
     second = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert (first.leading, second.leading) == (True, False)
-    assert first.lock_token != second.lock_token
-    world.cache.confidences["confidence:{a}:m"] = b"0.5"
+    assert first.finding is not None
+    assert second.finding is not None
+    assert first.finding.lock_token is not None
+    assert second.finding.lock_token is None
+    verdict = world.cache.confidences["confidence:{a}:m"] = Verdict(0.5, "model", "m")
     third = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert (third.value, third.age_ms, third.leading) == (b"0.5", 7, False)
+    assert third.finding == Finding("confidence:{a}:m", verdict, 7)
 
 
 async def test_a_refused_request_keeps_no_lock(world: World) -> None:

@@ -15,16 +15,16 @@ import pytest
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
+    Finding,
     Verdict,
     decode_verdict,
-    encode_verdict,
 )
 from shared.domain.encoding import column_names
 from shared.domain.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
 from shared.domain.strategies import MarketState, decode_state, decode_states, default_strategy
 from shared.errors import Unavailable
 from shared.services import champions
-from shared.services.confidence import WAIT_S, ConfidenceService
+from shared.services.confidence import WAIT_S, ConfidenceService, Question
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 STATE = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
@@ -104,36 +104,28 @@ class Engine:
 
 
 @dataclass
-class Admission:
-    value: bytes | None = None
-    age_ms: int = 0
-    leading: bool = False
-    lock_token: str | None = None
-
-
-@dataclass
 class Redis:
     """The cache and its locks, shared by any number of services as processes share one Redis."""
 
-    values: dict[str, tuple[bytes, float]] = field(default_factory=dict)
+    values: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
     away: bool = False
     gets: int = 0
     puts: int = 0
     tokens: "count[int]" = field(default_factory=count)
 
-    async def admit(self, key: str) -> Admission:
+    async def find(self, key: str) -> Finding | None:
         await asyncio.sleep(0)
         if self.away:
-            return Admission()
+            return None
         held = self.values.get(key)
         if held is not None:
-            return Admission(held[0], int((time.monotonic() - held[1]) * 1000))
+            return Finding(key, held[0], int((time.monotonic() - held[1]) * 1000))
         token = f"token-{next(self.tokens)}"
         leading = self.locks.setdefault(key, token) == token
-        return Admission(leading=leading, lock_token=token)
+        return Finding(key, lock_token=token if leading else None)
 
-    async def get_confidence(self, key: str) -> tuple[bytes, int] | None:
+    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None:
         self.gets += 1
         await asyncio.sleep(0)
         if self.away:
@@ -141,7 +133,7 @@ class Redis:
         held = self.values.get(key)
         return (held[0], int((time.monotonic() - held[1]) * 1000)) if held else None
 
-    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None:
+    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
         if self.away:
             raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
         await asyncio.sleep(0.001)
@@ -152,9 +144,18 @@ class Redis:
                 del self.locks[key]
 
 
+async def asked(service: ConfidenceService, state: MarketState = STATE) -> Question:
+    return service.question(state) or await service.first_question(state)
+
+
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
-    question = await service.question(state)
-    return await service.answer(question, await redis.admit(question.key))
+    question = await asked(service, state)
+    finding = await redis.find(question.key)
+    return service.cached_answer(question, finding) or await service.answer(question, finding)
+
+
+def leading(question: Question) -> Finding:
+    return Finding(question.key, lock_token="mine")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -189,7 +190,7 @@ async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_p
 async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more() -> None:
     redis, engine = Redis(), Engine()
     services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(2)]
-    key = (await services[0].question(STATE)).key
+    key = (await asked(services[0])).key
     redis.locks[key] = "of a process that died"
     started = time.monotonic()
     answers = await asyncio.gather(*(ask(services[index % 2], redis) for index in range(40)))
@@ -205,7 +206,7 @@ async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() ->
     bodies = (
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(20)
     )
-    await service.question(STATE)
+    await asked(service)
     answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
     assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(20)]
     assert engine.evaluated == [20]
@@ -219,7 +220,7 @@ async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
     bodies = (
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(5, 9)
     )
-    await service.question(STATE)
+    await asked(service)
     answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
     assert [(answer.confidence, answer.basis) for answer in answers] == [
         (0.05, "model"),
@@ -233,13 +234,13 @@ async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_toge
     redis, clock = Redis(), Clock()
     models = Models(stored_model("vwap_bounce-a"))
     service = ConfidenceService(models, redis, Engine(), clock)
-    question = await service.question(STATE)
-    admitted = await redis.admit(question.key)
+    question = await asked(service)
+    admitted = await redis.find(question.key)
     models.stored = stored_model("vwap_bounce-b")
     clock.now += champions.REFRESH_S
-    await service.question(STATE)
+    await asked(service)
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
-    assert (await service.question(STATE)).model.version == "vwap_bounce-b"
+    assert (await asked(service)).model.version == "vwap_bounce-b"
     assert (await service.answer(question, admitted)).model_version == "vwap_bounce-a"
     await until(lambda: not redis.locks)
     assert list(redis.values) == [question.key]
@@ -248,11 +249,11 @@ async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_toge
 async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await service.question(STATE)
-    waiting = [asyncio.create_task(service.answer(question, Admission())) for _ in range(3)]
+    question = await asked(service)
+    waiting = [asyncio.create_task(service.answer(question, Finding(question.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
-    await service.answer(question, Admission(leading=True, lock_token="mine"))
+    await service.answer(question, leading(question))
     assert [(await task).cached for task in waiting] == [False, False, False]
     assert engine.evaluated == [1]
 
@@ -260,31 +261,31 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
 async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await service.question(STATE)
+    question = await asked(service)
     broken = AsyncMock(side_effect=TypeError("nonsense"))
     for _ in range(2):
         with (
             patch.object(redis, "get_confidence", broken),
             pytest.raises(RuntimeError, match="has failed"),
         ):
-            await asyncio.wait_for(service.answer(question, Admission()), 1)
+            await asyncio.wait_for(service.answer(question, Finding(question.key)), 1)
     await asyncio.gather(*service._tasks, return_exceptions=True)
-    assert (await service.answer(question, Admission(leading=True, lock_token="mine"))).basis == "model"
+    assert (await service.answer(question, leading(question))).basis == "model"
 
 
 async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     questions = [
-        await service.question(
-            decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi)
+        await asked(
+            service,
+            decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi),
         )
         for rsi in (30, 31)
     ]
     with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
         gone, stays = (
-            asyncio.ensure_future(service.answer(question, Admission(leading=True, lock_token="mine")))
-            for question in questions
+            asyncio.ensure_future(service.answer(question, leading(question))) for question in questions
         )
         await asyncio.sleep(0)
         gone.cancel()
@@ -295,13 +296,11 @@ async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_awa
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await service.question(STATE)
-    first, second = (asyncio.create_task(service.answer(question, Admission())) for _ in range(2))
+    question = await asked(service)
+    first, second = (asyncio.create_task(service.answer(question, Finding(question.key))) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
-    await redis.put_confidences(
-        [(question.key, encode_verdict(Verdict(0.5, "model", "vwap_bounce-a")), None)]
-    )
+    await redis.put_confidences([(question.key, Verdict(0.5, "model", "vwap_bounce-a"), None)])
     assert (await second).confidence == 0.5
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -334,15 +333,9 @@ async def test_the_cache_kept_in_process_is_bounded(monkeypatch: pytest.MonkeyPa
     assert len(engine.evaluated) == 5, "the oldest made room, so it was computed again"
 
 
-async def test_rubbish_under_the_key_is_a_miss() -> None:
-    redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    for rubbish in (b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"):
-        assert decode_verdict(rubbish) is None
-        answer = await service.answer(
-            await service.question(STATE), Admission(value=rubbish, leading=True, lock_token="mine")
-        )
-        assert (answer.confidence, answer.cached) == (0.35, False)
+@pytest.mark.parametrize("rubbish", [b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"])
+def test_rubbish_in_the_cache_is_no_verdict(rubbish: bytes) -> None:
+    assert decode_verdict(rubbish) is None
 
 
 async def test_without_any_model_the_prior_is_served_and_says_so() -> None:
@@ -369,10 +362,10 @@ async def test_a_cold_start_without_postgres_is_unavailable_and_does_not_hammer_
     redis, clock = Redis(), Clock()
     models = Models(stored_model(), away=True)
     service = ConfidenceService(models, redis, Engine(), clock)
-    refused = await asyncio.gather(*(service.question(STATE) for _ in range(50)), return_exceptions=True)
+    refused = await asyncio.gather(*(asked(service) for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, Unavailable) and error.code == "database_unavailable" for error in refused)
     with pytest.raises(Unavailable):
-        await service.question(STATE)
+        await asked(service)
     assert models.asked == 1
     models.away = False
     clock.now += champions.RETRY_S
@@ -389,7 +382,7 @@ async def test_a_promotion_is_seen_within_the_refresh_time_and_nobody_waits_for_
     assert (await ask(service, redis)).model_version == "vwap_bounce-a"
     assert models.asked == 1
     clock.now += 0.2
-    assert (await service.question(STATE)).key.endswith(":vwap_bounce-a"), "served stale while it refreshes"
+    assert (await asked(service)).key.endswith(":vwap_bounce-a"), "served stale while it refreshes"
     await asyncio.gather(*(ask(service, redis) for _ in range(20)))
     assert (await ask(service, redis)).model_version == "vwap_bounce-b"
     assert models.asked == 2

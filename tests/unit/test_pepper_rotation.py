@@ -26,7 +26,11 @@ class Fleet:
 
     def process(self, pepper: bytes, previous: bytes | None = None) -> AccessService:
         return AccessService(
-            pepper=pepper, cache=self.cache, keys=self.store, now=self.clock, previous_pepper=previous
+            pepper=pepper,
+            cache=self.cache,
+            keys=self.store,
+            now=self.clock.timestamp,
+            previous_pepper=previous,
         )
 
     def licenses(self, pepper: bytes) -> LicenseService:

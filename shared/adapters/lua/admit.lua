@@ -1,11 +1,17 @@
--- Admits a batch of requests: for each its license, the rate limit and a cached confidence, in one call.
+-- Admits a batch of requests: for each its license and the rate limit, and the cached confidences that
+-- they ask for, in one call.
 --
--- KEYS  for each request: license:{hash}, rate:{hash}:window, then, where its token is not empty,
---       the confidence's key and its lock
--- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, then for each request
---       its lock token, empty where no confidence is asked for
--- Returns for each request {record, allowed, limit, remaining, reset_us, value, age_ms, leading, life_ms};
---       {} where the license is not cached, {record} where it allows nothing (its limit is 0).
+-- KEYS  for each request license:{hash} and rate:{hash}:window; then for each confidence that any of them
+--       asks for its key and its lock
+-- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; one byte for
+--       each request: the number of the confidence that it asks for, from 1, or 0; then for each request
+--       the revision of the license that its caller has, or 0
+-- Returns the requests and the confidences, in order.
+--       A request: {limit, remaining, reset_us, life_ms, record}; remaining is -1 where it is refused, and
+--       the record nil where the caller has that revision. {} where the license is not cached.
+--       A confidence: {value, age_ms} where it is cached; {n} where the lock was free and the caller is to
+--       compute it, on behalf of request n (from 0); {} where somebody else does, or nobody who was let
+--       through asked.
 --
 -- The limit is a log of the times of the requests that were let through, at most `limit` long, oldest
 -- first: a request passes while fewer than `limit` of them lie within the window, both ends included.
@@ -17,6 +23,9 @@ local window = tonumber(ARGV[1])
 local window_ms = math.ceil(window / 1000) + 1
 local confidence_ms = tonumber(ARGV[2])
 local lock_ms = ARGV[3]
+local token = ARGV[4]
+local asked_for = ARGV[5]
+local count = #asked_for
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local horizon = now - window
@@ -38,7 +47,7 @@ local function forget_old(key, count)
   return count - old
 end
 
--- Lets one request through if the limit allows: allowed (1 or 0), remaining, microseconds to more quota.
+-- Lets one request through if the limit allows: remaining (-1 if not), microseconds to more quota.
 local function take(key, limit)
   local count = redis.call('LLEN', key)
   local oldest = now
@@ -56,47 +65,48 @@ local function take(key, limit)
   if count < limit then
     redis.call('RPUSH', key, now)
     redis.call('PEXPIRE', key, window_ms)
-    return 1, limit - count - 1, oldest - horizon + 1
+    return limit - count - 1, oldest - horizon + 1
   end
   -- More than `limit` are there when the license's limit was lowered meanwhile.
   if count > limit then
     oldest = tonumber(redis.call('LINDEX', key, count - limit))
   end
-  return 0, 0, oldest - horizon + 1
+  return -1, oldest - horizon + 1
 end
 
--- The cached confidence and its age, or whether this caller is the one to compute it.
-local function look_up(key, lock, token)
+-- What `requester`, who was let through, finds of a confidence.
+local function look_up(key, lock, requester)
   local value = redis.call('GET', key)
   if value then
-    return value, math.max(0, confidence_ms - redis.call('PTTL', key)), 0
+    return {value, math.max(0, confidence_ms - redis.call('PTTL', key))}
   end
   if redis.call('SET', lock, token, 'NX', 'PX', lock_ms) then
-    return false, 0, 1
+    return {requester}
   end
-  return false, 0, 0
+  return {}
 end
 
-local answers = {}
-local k = 1
-for i = 4, #ARGV do
-  local token = ARGV[i]
-  local record = redis.call('GET', KEYS[k])
+local requests, confidences = {}, {}
+for i = 1, count do
+  local key = KEYS[2 * i - 1]
+  local record = redis.call('GET', key)
   local answer = {}
   if record then
-    local limit = tonumber(string.match(record, '^%d+ (%d+) '))
-    if limit == 0 then
-      answer = {record}
-    else
-      local allowed, remaining, reset = take(KEYS[k + 1], limit)
-      local value, age, leading = false, 0, 0
-      if allowed == 1 and token ~= '' then
-        value, age, leading = look_up(KEYS[k + 2], KEYS[k + 3], token)
-      end
-      answer = {record, allowed, limit, remaining, reset, value, age, leading, redis.call('PTTL', KEYS[k])}
+    local revision, allowance = string.match(record, '^(%d+) (%d+) ')
+    local limit, remaining, reset = tonumber(allowance), -1, 0
+    if limit > 0 then
+      remaining, reset = take(KEYS[2 * i], limit)
+    end
+    answer = {limit, remaining, reset, redis.call('PTTL', key), revision ~= ARGV[i + 5] and record}
+    local asked = string.byte(asked_for, i)
+    if remaining >= 0 and asked > 0 and not confidences[asked] then
+      local at = 2 * (count + asked)
+      confidences[asked] = look_up(KEYS[at - 1], KEYS[at], i - 1)
     end
   end
-  answers[#answers + 1] = answer
-  k = k + (token == '' and 2 or 4)
+  requests[i] = answer
 end
-return answers
+for asked = 1, #KEYS / 2 - count do
+  confidences[asked] = confidences[asked] or {}
+end
+return {requests, confidences}

@@ -1,5 +1,5 @@
 """Redis: license records, rate limits, cached confidences and their locks."""
 
-from shared.adapters.redis.store import Admission, RedisStore
+from shared.adapters.redis.store import RedisStore
 
-__all__ = ["Admission", "RedisStore"]
+__all__ = ["RedisStore"]

@@ -7,20 +7,29 @@ which needs a server of one shard, as Azure Managed Redis with the NoCluster pol
 
 import asyncio
 import hashlib
+import itertools
 import math
+import secrets
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from shared.adapters.redis.connection import SharedConnection, unavailable
-from shared.domain.confidence import CONFIDENCE_TTL_S
+from shared.domain.admission import NO_REVISION, Admission
+from shared.domain.confidence import (
+    CONFIDENCE_TTL_S,
+    Finding,
+    Verdict,
+    decode_verdict,
+    encode_verdict,
+)
 from shared.domain.licenses import Grant, refusal, valid_until
-from shared.domain.rate_limit import WINDOW_S
+from shared.domain.rate_limit import WINDOW_S, RateState
 from shared.errors import Unavailable
 from shared.telemetry import traced
 
@@ -36,8 +45,10 @@ LOCK_TTL_S = 1.0
 COUNTERS_KEY = "counters"
 COUNTERS_TTL_S = 24 * 3600
 
-# Bounds what one script call holds Redis up for: about 10 us a request.
-MAX_ADMITS_PER_CALL = 256
+# Bounds what one script call holds Redis up for, about 10 us a request; numbers fit into a byte.
+MAX_ADMITS_PER_CALL = 255
+# Of API keys whose names here are kept made.
+MAX_REMEMBERED_KEYS = 16_384
 
 _LUA = Path(__file__).parent.parent / "lua"
 
@@ -62,35 +73,21 @@ def closed_key(account_id: str) -> str:
     return f"closed:{{{account_id}}}"
 
 
+@lru_cache(MAX_REMEMBERED_KEYS)
+def _keys_of(key_hash: str) -> tuple[str, str]:
+    return license_key(key_hash), rate_key(key_hash)
+
+
 def lock_key(confidence_key: str) -> str:
     """Held, as a random token, by who computes that confidence."""
     return f"lock:{confidence_key}"
 
 
-class Admission(msgspec.Struct, frozen=True, gc=False):
-    """The answer to one request: `record` is None where the license is not cached.
-
-    `limit` is 0 where the license allows nothing: then nothing was counted. `reset_s` are the seconds
-    until more quota comes. `value` is a cached confidence, `age_ms` old; without one, `leading` says that
-    the caller holds the lock and is to compute it. The record is cached for `life_ms` more.
-    """
-
-    record: bytes | None
-    allowed: bool = False
-    limit: int = 0
-    remaining: int = 0
-    reset_s: float = 0.0
-    value: bytes | None = None
-    age_ms: int = 0
-    leading: bool = False
-    life_ms: int = 0
-
-
 class _Request(msgspec.Struct):
     key_hash: str
+    revision: str
     confidence_key: str | None
-    lock_token: str
-    future: asyncio.Future[Admission]
+    future: asyncio.Future[Admission | None]
 
 
 class _Script(NamedTuple):
@@ -120,6 +117,9 @@ class RedisStore:
         self.window_s = window_s
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._admits: list[_Request] = []
+        # Lock tokens need only differ: one random part a process, and a count.
+        self._token_base = secrets.token_hex(8)
+        self._tokens = itertools.count()
         self._connection = SharedConnection(
             url,
             connect_timeout_s=connect_timeout_s,
@@ -138,15 +138,16 @@ class RedisStore:
         return self._connection.outage_count
 
     def admit(
-        self, key_hash: str, confidence_key: str | None = None, lock_token: str | None = None
-    ) -> Awaitable[Admission]:
+        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+    ) -> Awaitable[Admission | None]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
 
-        With a `confidence_key` goes a random `lock_token`.
+        None where the license is not cached. `revision` is of the grant that the caller has.
         """
-        self._connection.expect_write()
+        if not self._admits:
+            self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
-        self._admits.append(_Request(key_hash, confidence_key, lock_token or "", future))
+        self._admits.append(_Request(key_hash, revision, confidence_key, future))
         return traced(future, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
@@ -163,18 +164,19 @@ class RedisStore:
         answer = await self._ask("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000))
         return answer is not None
 
-    async def get_confidence(self, key: str) -> tuple[bytes, int] | None:
+    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None:
         """The cached confidence and its age in ms."""
         value, life_ms = await asyncio.gather(self._ask("GET", key), self._ask("PTTL", key))
-        if value is None or life_ms < 0:
+        verdict = decode_verdict(value) if value is not None else None
+        if verdict is None or life_ms < 0:
             return None
-        return value, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms)
+        return verdict, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms)
 
-    async def put_confidences(self, entries: Sequence[tuple[str, bytes, str | None]]) -> None:
-        """Caches (key, value, lock token) each, and releases the lock where the token holds it."""
+    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
+        """Caches (key, verdict, lock token) each, and releases the lock where the token holds it."""
         _, life_ms, _ = self._limits
         keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
-        arguments = [part for _, value, token in entries for part in (value, token or "")]
+        arguments = [part for _, verdict, token in entries for part in (encode_verdict(verdict), token or "")]
         await self._script("put_confidences", keys, (life_ms, *arguments))
 
     async def release(self, key: str, token: str) -> bool:
@@ -229,19 +231,31 @@ class RedisStore:
 
     def _send_admits(self, batch: list[_Request], how: str) -> None:
         keys: list[str] = []
-        tokens: list[str] = []
+        asked: dict[str, int] = {}
+        asked_for = bytearray()
+        revisions: list[str] = []
         for request in batch:
-            key_hash, confidence_key = request.key_hash, request.confidence_key
-            keys += (license_key(key_hash), rate_key(key_hash))
-            if confidence_key is not None:
-                keys += (confidence_key, lock_key(confidence_key))
-            tokens.append(request.lock_token)
+            keys += _keys_of(request.key_hash)
+            key = request.confidence_key
+            asked_for.append(0 if key is None else asked.setdefault(key, len(asked) + 1))
+            revisions.append(request.revision)
+        for key in asked:
+            keys += (key, lock_key(key))
+        token = f"{self._token_base}.{next(self._tokens)}"
         script = _script("admit")
         body = script.sha if how == "EVALSHA" else script.source
-        call = self._connection.enqueue((how, body, len(keys), *keys, *self._limits, *tokens))
-        call.add_done_callback(lambda done: self._share_out(batch, done))
+        call = self._connection.enqueue(
+            (how, body, len(keys), *keys, *self._limits, token, bytes(asked_for), *revisions)
+        )
+        call.add_done_callback(partial(self._share_out, batch, asked, token))
 
-    def _share_out(self, batch: list[_Request], call: "asyncio.Future[list[list[Any]]]") -> None:
+    def _share_out(
+        self,
+        batch: list[_Request],
+        asked: dict[str, int],
+        token: str,
+        call: "asyncio.Future[tuple[list[list[Any]], list[list[Any]]]]",
+    ) -> None:
         from redis.exceptions import NoScriptError
 
         error = call.exception()
@@ -258,9 +272,18 @@ class RedisStore:
                 if not request.future.done():
                     request.future.set_exception(_unavailable(error))
             return
-        for request, answer in zip(batch, call.result(), strict=True):
+        answers, confidences = call.result()
+        findings: dict[str | None, Finding] = {}
+        leaders: dict[int, Finding] = {}
+        for key, found in zip(asked, confidences, strict=True):
+            value, age_ms = found if len(found) > 1 else (None, 0)
+            findings[key] = Finding(key, decode_verdict(value) if value else None, age_ms)
+            if len(found) == 1:
+                leaders[found[0]] = Finding(key, lock_token=token)
+        for number, (request, answer) in enumerate(zip(batch, answers, strict=True)):
             if not request.future.done():
-                request.future.set_result(_admission(answer))
+                finding = leaders.get(number) or findings.get(request.confidence_key)
+                request.future.set_result(_admission(answer, self.window_s, finding))
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -283,16 +306,13 @@ class RedisStore:
             raise _unavailable(error) from error
 
 
-def _admission(answer: Sequence[Any]) -> Admission:
+def _admission(answer: Sequence[Any], window_s: float, finding: Finding | None) -> Admission | None:
     """What admit.lua answers to one request."""
     if not answer:
-        return Admission(None)
-    if len(answer) == 1:
-        return Admission(answer[0])
-    record, allowed, limit, remaining, reset_us, value, age_ms, leading, life_ms = answer
-    return Admission(
-        record, allowed == 1, limit, remaining, reset_us / 1e6, value, age_ms, leading == 1, life_ms
-    )
+        return None
+    limit, remaining, reset_us, life_ms, record = answer
+    rate = RateState(limit, max(0, remaining), reset_us / 1e6, window_s) if limit else None
+    return Admission(record, remaining >= 0, rate, life_ms, finding)
 
 
 def _unavailable(error: BaseException) -> Unavailable:
