@@ -50,13 +50,47 @@ class _Computed(NamedTuple):
     computed_at: float  # on the service's clock
 
 
+class _Flight:
+    """One state's evaluation, here or in another process, and the askers of this process who wait for it.
+
+    Each has a future of its own, so that one who goes away takes nobody with it.
+    """
+
+    __slots__ = ("_waiting", "found")
+
+    def __init__(self) -> None:
+        self.found: _Computed | None = None
+        self._waiting: list[asyncio.Future[_Computed]] = []
+
+    def join(self) -> asyncio.Future[_Computed]:
+        future: asyncio.Future[_Computed] = asyncio.get_running_loop().create_future()
+        if self.found is None:
+            self._waiting.append(future)
+        else:
+            future.set_result(self.found)
+        return future
+
+    def land(self, found: _Computed) -> None:
+        """Everybody who waits, and who joins later, has `found`."""
+        self.found = found
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(found)
+        self._waiting.clear()
+
+    def fail(self, error: Exception) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(error)
+        self._waiting.clear()
+
+
 class _Due(NamedTuple):
-    """A state to evaluate; `found` is for who leads, `flight` for those of this process who wait."""
+    """A state to evaluate under the lock that `token` stands for."""
 
     question: Question
-    token: str | None
-    found: asyncio.Future[_Computed]
-    flight: asyncio.Future[_Computed]
+    token: str
+    flight: _Flight
 
 
 class ConfidenceService:
@@ -79,7 +113,7 @@ class ConfidenceService:
         self._inference = inference
         self._clock = clock
         self._evaluated = evaluated
-        self._flights: dict[str, asyncio.Future[_Computed]] = {}
+        self._flights: dict[str, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[_Due] = []
         self._local: dict[str, _Computed] = {}  # oldest first
@@ -135,15 +169,13 @@ class ConfidenceService:
         All that is due in one turn of the loop is evaluated in one run and cached in one call, and nobody
         waits for the cache: who asks next through this process is read after it was written.
         """
-        loop = asyncio.get_running_loop()
         flight = self._flights.get(question.key)
-        if flight is None or flight.done():
-            flight = self._flights[question.key] = loop.create_future()
+        if flight is None or flight.found is not None:
+            flight = self._flights[question.key] = _Flight()
         if not self._due:
-            loop.call_soon(self._evaluate_due)
-        found: asyncio.Future[_Computed] = loop.create_future()
-        self._due.append(_Due(question, token, found, flight))
-        return found
+            asyncio.get_running_loop().call_soon(self._evaluate_due)
+        self._due.append(_Due(question, token, flight))
+        return flight.join()
 
     def _evaluate_due(self) -> None:
         due, self._due = self._due, []
@@ -156,77 +188,65 @@ class ConfidenceService:
             except Exception as error:
                 log.exception("an evaluation has failed")
                 for each in group:
-                    self._land(each.question.key, each.flight)
-                    if not each.found.done():
-                        each.found.set_exception(error)
+                    each.flight.fail(error)
+                    self._end(each.question.key, each.flight)
                 continue
             now = self._clock()
-            entries = []
             for each, verdict in zip(group, verdicts, strict=True):
-                found = _Computed(verdict, now)
-                for future in (each.found, each.flight):
-                    if not future.done():
-                        future.set_result(found)
-                entries.append((each.question.key, found, each.token))
-            self._begin(self._put(entries, [each.flight for each in group]))
+                each.flight.land(_Computed(verdict, now))
+            self._begin(self._put([(each.question.key, each.flight, each.token) for each in group]))
 
-    async def _follow(self, question: Question) -> _Computed:
+    def _follow(self, question: Question) -> asyncio.Future[_Computed]:
         """Another asker computes: waits for its value, all askers of this process behind one poll."""
         flight = self._flights.get(question.key)
         if flight is None:
-            flight = self._flights[question.key] = asyncio.get_running_loop().create_future()
+            flight = self._flights[question.key] = _Flight()
             self._begin(self._poll(question, flight))
-        # Shielded: a caller that goes away must not cancel what the others wait for.
-        return await asyncio.shield(flight)
+        return flight.join()
 
-    async def _poll(self, question: Question, flight: asyncio.Future[_Computed]) -> None:
+    async def _poll(self, question: Question, flight: _Flight) -> None:
         try:
             # Without the cache nobody's value can arrive: it is computed here.
             with suppress(Unavailable):
                 await self._look_for(question.key, flight)
-            if not flight.done():
-                found = self._compute(question)
-                flight.set_result(found)
-                await self._put([(question.key, found, None)], [flight])
+            if flight.found is None:
+                (verdict,) = self._evaluate(question.model, [question.state])
+                flight.land(_Computed(verdict, self._clock()))
+                await self._put([(question.key, flight, None)])
         finally:
-            self._land(question.key, flight)
+            self._end(question.key, flight)
 
-    async def _look_for(self, key: str, flight: asyncio.Future[_Computed]) -> None:
+    async def _look_for(self, key: str, flight: _Flight) -> None:
         """Looks in the cache until the value is there or WAIT_S are over; raises Unavailable."""
         began = self._clock()
-        while not flight.done() and (waited_s := self._clock() - began) < WAIT_S:
+        while flight.found is None and (waited_s := self._clock() - began) < WAIT_S:
             cached = await self._cache.get_confidence(key)
-            if cached and not flight.done():
+            if cached:
                 verdict, age_ms = cached
-                flight.set_result(_Computed(verdict, self._clock() - age_ms / 1000))
-            if not flight.done():
+                flight.land(_Computed(verdict, self._clock() - age_ms / 1000))
+            elif flight.found is None:
                 await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
-    def _land(self, key: str, flight: asyncio.Future[_Computed]) -> None:
+    def _end(self, key: str, flight: _Flight) -> None:
+        """Takes no more askers. Who still waits does so for a defect, or at the end of the loop."""
         if self._flights.get(key) is flight:
             del self._flights[key]
-        if not flight.done():
-            # Only a defect or the end of the loop leads here; nobody may be left waiting.
-            flight.set_exception(RuntimeError("the evaluation that this request waited for has failed"))
-            flight.exception()  # asked for, so that a flight without waiters is not reported as forgotten
+        flight.fail(RuntimeError("the evaluation that this request waited for has failed"))
 
-    async def _put(
-        self,
-        entries: Sequence[tuple[str, _Computed, str | None]],
-        flights: Sequence[asyncio.Future[_Computed]],
-    ) -> None:
-        """Caches (key, found, lock token) each; until it is there, others of this process find the flight."""
+    async def _put(self, entries: Sequence[tuple[str, _Flight, str | None]]) -> None:
+        """Caches what has landed, each with its key and lock token; until it is there, others join it."""
+        found = [(key, flight.found, token) for key, flight, token in entries if flight.found is not None]
         try:
-            await self._cache.put_confidences([(key, found.verdict, token) for key, found, token in entries])
+            await self._cache.put_confidences([(key, each.verdict, token) for key, each, token in found])
         except Unavailable:
-            for key, found, _ in entries:
+            for key, each, _ in found:
                 self._local.pop(key, None)
-                self._local[key] = found
+                self._local[key] = each
             while len(self._local) > MAX_LOCAL:
                 del self._local[next(iter(self._local))]
         finally:
-            for (key, _, _), flight in zip(entries, flights, strict=True):
-                self._land(key, flight)
+            for key, flight, _ in entries:
+                self._end(key, flight)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` beside the requests; kept, since the loop holds tasks only weakly."""
@@ -240,10 +260,6 @@ class ConfidenceService:
             del self._local[key]
             return None
         return found
-
-    def _compute(self, question: Question) -> _Computed:
-        (verdict,) = self._evaluate(question.model, [question.state])
-        return _Computed(verdict, self._clock())
 
     def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
         self._evaluated(len(states))
