@@ -32,7 +32,7 @@ async def get_confidence(call: Call) -> Answer:
         # The key is judged first: who may not ask is not told what was wrong with the question.
         problem = error
     key = question.key if question is not None else None
-    admitted = await services.access.admit(call.authorization, "bot", confidence_key=key)
+    admitted = await services.access.admit(call.header("authorization"), "bot", confidence_key=key)
     call.rate, call.grant = admitted.rate, admitted.grant
     services.counters.add("confidence_asked")
     if problem is not None:

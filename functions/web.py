@@ -156,20 +156,23 @@ class Call:
 
     async def admit(self, scope: Scope) -> Grant:
         """The grant of the presented key; raises Unauthenticated, Forbidden, RateLimited, Unavailable."""
-        admitted = await self.services.access.admit(self.authorization, scope)
+        admitted = await self.services.access.admit(self.header("authorization"), scope)
         self.rate, self.grant = admitted.rate, admitted.grant
         return admitted.grant
 
-    @property
-    def authorization(self) -> str | None:
-        return _header(self.headers, "authorization")
+    def header(self, name: str) -> str | None:
+        """A header that is nearly always there: the worker's own `get` costs twice as much."""
+        try:
+            return self.headers[name]
+        except KeyError:
+            return None
 
     def body(self) -> bytes:
         """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
         body = self.request.get_body()
         if len(body) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"A body holds at most {MAX_BODY_BYTES} bytes, this one {len(body)}.")
-        given = _header(self.headers, "content-type")
+        given = self.header("content-type")
         if given == JSON_TYPE or given is None:
             return body
         media_type = given.split(";", 1)[0].strip().lower()
@@ -300,14 +303,6 @@ def _count(call: Call, code: str) -> None:
         call.services.counters.add(f"{REFUSED}{code}")
     elif status >= 500:
         call.services.counters.add("requests_failed")
-
-
-def _header(headers: Mapping[str, str], name: str) -> str | None:
-    """A header that is nearly always there: the worker's own `get` costs twice as much."""
-    try:
-        return headers[name]
-    except KeyError:
-        return None
 
 
 def _request_id(headers: Mapping[str, str]) -> str:

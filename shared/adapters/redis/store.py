@@ -273,17 +273,18 @@ class RedisStore:
                     request.future.set_exception(_unavailable(error))
             return
         answers, confidences = call.result()
-        findings: dict[str | None, Finding] = {}
-        leaders: dict[int, Finding] = {}
+        by_key: dict[str | None, Finding] = {
+            key: _finding(key, found) for key, found in zip(asked, confidences, strict=True)
+        }
+        findings = [by_key.get(request.confidence_key) for request in batch]
         for key, found in zip(asked, confidences, strict=True):
-            value, age_ms = found if len(found) > 1 else (None, 0)
-            findings[key] = Finding(key, decode_verdict(value) if value else None, age_ms)
             if len(found) == 1:
-                leaders[found[0]] = Finding(key, lock_token=token)
-        for number, (request, answer) in enumerate(zip(batch, answers, strict=True)):
-            if not request.future.done():
-                finding = leaders.get(number) or findings.get(request.confidence_key)
-                request.future.set_result(_admission(answer, self.window_s, finding))
+                (leader,) = found
+                findings[leader] = Finding(key, lock_token=token)
+        for request, answer, finding in zip(batch, answers, findings, strict=True):
+            future = request.future
+            if not future.done():
+                future.set_result(_admission(answer, self.window_s, finding))
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -304,6 +305,14 @@ class RedisStore:
             return await traced(self._connection.ask(command), str(command[0]), "redis")
         except ResponseError as error:
             raise _unavailable(error) from error
+
+
+def _finding(key: str, found: Sequence[Any]) -> Finding:
+    """What all but the leader find under `key`, by what admit.lua says of a confidence."""
+    if len(found) < 2:
+        return Finding(key)
+    value, age_ms = found
+    return Finding(key, decode_verdict(value), age_ms)
 
 
 def _admission(answer: Sequence[Any], window_s: float, finding: Finding | None) -> Admission | None:
