@@ -27,7 +27,7 @@ from loadtests.measure import PATH
 
 ASKERS = 500
 ROUNDS = 5  # whose evaluations are counted one by one
-TIMED_ROUNDS = 40
+TIMED_ROUNDS = 120  # so that the median says more than the machine's moods
 SINGLES = 30
 COUNTER = "confidence_computed"
 # Processes add their counts to the shared ones about once a second.
