@@ -105,9 +105,9 @@ def _proofs(figures: Figures) -> Iterator[str]:
     hits, misses = figures.baseline.hits, figures.baseline.misses
     yield (
         f"Of the baseline's {hits.requests + misses.requests:,} answers, {hits.wrong + misses.wrong} were "
-        "judged wrong or more than two seconds old. Those looked into were all old: it stamps a value when it is "
-        "computed, and the value's two seconds in Redis begin when its SET gets there, behind everything else "
-        "that waits in the event loop."
+        "judged wrong or more than two seconds old. Those looked into were all old: it stamps a value when "
+        "it is computed, and the value's two seconds in Redis begin when its SET gets there, behind all "
+        "else that waits in the event loop."
     )
     yield ""
 

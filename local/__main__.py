@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from local.node import ROOT, NodeMissing, ensure_azurite, install_packages
+from local.node import NodeMissing, ensure_azurite, install_packages
+from local.places import ROOT
 
 MISUSED = 2
 INTERRUPTED = 130

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from local.node import ROOT
+from local.places import ROOT
 from local.supervise import Command, Service
 
 # A bot that is told to stop may still have trades to report.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from local.host.configuration import load_local_settings
-from local.node import ROOT
+from local.places import ROOT
 from shared.container import Container
 from shared.domain.bars import Symbol
 from shared.domain.keys import PREFIX, public_id_in

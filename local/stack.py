@@ -13,8 +13,8 @@ import httpx
 
 from local.demo import DemoKeys, await_durable, demo_keys
 from local.host.configuration import load_local_settings
-from local.node import ROOT
 from local.options import StackOptions
+from local.places import ROOT
 from local.services import HOST, Endpoints, data_services, function_host, is_port_free, timer_host
 from local.state import StateDirectory
 from local.supervise import Guardian, PostgresProcess, Service, ServiceFailed, Supervisor, last_lines

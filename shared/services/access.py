@@ -12,11 +12,11 @@ under that one is hashed anew when it is looked up, once for good; see docs/oper
 A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
 
 How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
-each request is held against the record in Redis, and brings it along where its revision is another. Without Redis, a process trusts what it last knew of a key for
-KNOWN_FOR_S, and where Table Storage is away as well, for STALE_FOR_S; then the check stays closed
-(key_store_unavailable). A revocation that could not reach Redis takes effect there when the record is
-read again, 60 seconds after it was cached at the latest. Without Redis the limiter opens: requests pass
-uncounted (`rate` is None).
+each request is held against the record in Redis, and brings it along where its revision is another.
+Without Redis, a process trusts what it last knew of a key for KNOWN_FOR_S, and where Table Storage is away
+as well, for STALE_FOR_S; then the check stays closed (key_store_unavailable). A revocation that could not
+reach Redis takes effect there when the record is read again, 60 seconds after it was cached at the latest.
+Without Redis the limiter opens: requests pass uncounted (`rate` is None).
 """
 
 import asyncio

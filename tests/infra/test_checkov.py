@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from infra.arm import template
-from local.node import ROOT
+from local.places import ROOT
 from local.tools import CHECKOV, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
 

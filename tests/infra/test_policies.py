@@ -27,7 +27,7 @@ from infra.policies.rules import (
 from infra.recording import Resource
 from infra.regions import REGIONS
 from infra.settings import PLAN_SIZES
-from local.node import ROOT
+from local.places import ROOT
 from local.tools import POLICIES, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
 

@@ -18,7 +18,7 @@ from loadtests.lean_start import LeanStart
 from loadtests.limiter import LimiterProof
 from loadtests.locust_run import BadOption, Scenario, arguments
 from loadtests.measure import Measured, percentile
-from loadtests.stampede import StampedeProof
+from loadtests.stampede import TIMED_ROUNDS, StampedeProof
 from shared.domain.strategies import decode_state
 
 
@@ -44,7 +44,7 @@ def a_stampede(**found: Any) -> StampedeProof:
     right: dict[str, Any] = {
         "askers": 500,
         "evaluations": [1, 1, 1],
-        "timed_evaluations": 40,
+        "timed_evaluations": TIMED_ROUNDS,
         "last_ms": 30.0,
         "single_ms": 15.0,
         "floor_ms": 29.0,

@@ -273,14 +273,7 @@ class RedisStore:
                     request.future.set_exception(_unavailable(error))
             return
         answers, confidences = call.result()
-        by_key: dict[str | None, Finding] = {
-            key: _finding(key, found) for key, found in zip(asked, confidences, strict=True)
-        }
-        findings = [by_key.get(request.confidence_key) for request in batch]
-        for key, found in zip(asked, confidences, strict=True):
-            if len(found) == 1:
-                (leader,) = found
-                findings[leader] = Finding(key, lock_token=token)
+        findings = _findings(batch, asked, confidences, token)
         for request, answer, finding in zip(batch, answers, findings, strict=True):
             future = request.future
             if not future.done():
@@ -307,12 +300,24 @@ class RedisStore:
             raise _unavailable(error) from error
 
 
-def _finding(key: str, found: Sequence[Any]) -> Finding:
-    """What all but the leader find under `key`, by what admit.lua says of a confidence."""
-    if len(found) < 2:
-        return Finding(key)
-    value, age_ms = found
-    return Finding(key, decode_verdict(value), age_ms)
+def _findings(
+    batch: Sequence[_Request], asked: Iterable[str], confidences: Sequence[Sequence[Any]], token: str
+) -> list[Finding | None]:
+    """What each request of a batch finds of the confidence it asks for, from what admit.lua says of each."""
+    shared: dict[str | None, Finding] = {}
+    leaders: dict[int, Finding] = {}
+    for key, found in zip(asked, confidences, strict=True):
+        if len(found) == 2:
+            value, age_ms = found
+            shared[key] = Finding(key, decode_verdict(value), age_ms)
+            continue
+        shared[key] = Finding(key)
+        for leader in found:
+            leaders[leader] = Finding(key, lock_token=token)
+    findings = [shared.get(request.confidence_key) for request in batch]
+    for number, finding in leaders.items():
+        findings[number] = finding
+    return findings
 
 
 def _admission(answer: Sequence[Any], window_s: float, finding: Finding | None) -> Admission | None:
