@@ -64,7 +64,7 @@ class FakeCache:
         if allowed:
             times.append(now)
         reset_s = self.window_s - (now - times[0]).total_seconds()
-        rate = RateState(limit, limit - len(times), reset_s, self.window_s)
+        rate = RateState(limit, limit - len(times), reset_s)
         finding = self._find(confidence_key) if allowed and confidence_key is not None else None
         return Admission(record, allowed, rate, life_ms, finding)
 

@@ -13,17 +13,16 @@ import msgspec
 
 from shared.errors import RateLimited
 
-WINDOW_S = 60.0
+WINDOW_S = 60
 _POLICY = '"default"'  # the name of the policy, as a structured field's string
 
 
-class RateState(msgspec.Struct, frozen=True):
+class RateState(msgspec.Struct, frozen=True, gc=False):
     """A key's quota after one request: requests left now, and the seconds until it next grows."""
 
     limit: int
     remaining: int
     reset_s: float
-    window_s: float = WINDOW_S
 
 
 class RateLimitReached(RateLimited):
@@ -31,7 +30,7 @@ class RateLimitReached(RateLimited):
 
     def __init__(self, rate: RateState) -> None:
         super().__init__(
-            f"The limit of {rate.limit} requests in {rate.window_s:g} s is used up; "
+            f"The limit of {rate.limit} requests in {WINDOW_S} s is used up; "
             f"try again in {retry_after_s(rate.reset_s)} s.",
             retry_after_s=rate.reset_s,
         )
@@ -45,14 +44,13 @@ def rate_fields(rate: RateState) -> tuple[str, str]:
     that who waits it out is let in. `RateLimit-Policy`: q requests in any w seconds. The microsecond by
     which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
-    window_s, policy = _policy(rate.limit, rate.window_s)
-    return f"{_POLICY};r={rate.remaining};t={min(math.ceil(rate.reset_s), window_s)}", policy
+    t = math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S
+    return f"{_POLICY};r={rate.remaining};t={t}", _policy(rate.limit)
 
 
 @lru_cache(1_024)
-def _policy(limit: int, window_s: float) -> tuple[int, str]:
-    whole = math.ceil(window_s)
-    return whole, f"{_POLICY};q={limit};w={whole}"
+def _policy(limit: int) -> str:
+    return f"{_POLICY};q={limit};w={WINDOW_S}"
 
 
 def retry_after_s(reset_s: float) -> int:

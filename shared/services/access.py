@@ -85,7 +85,7 @@ class KeyReader(Protocol):
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
 
-class Admitted(msgspec.Struct, frozen=True):
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """An admitted request. `rate` is None while the limiter is open, and so is `finding`.
 
     Where the finding says that this request is to compute the confidence, `AccessService.release` gives

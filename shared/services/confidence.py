@@ -37,7 +37,7 @@ class ConfidenceCache(Protocol):
     async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None: ...
 
 
-class Question(msgspec.Struct, frozen=True):
+class Question(msgspec.Struct, frozen=True, gc=False):
     """A state, the model that is to answer, and where its answer lies in the cache."""
 
     state: MarketState

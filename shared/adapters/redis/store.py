@@ -83,7 +83,7 @@ def lock_key(confidence_key: str) -> str:
     return f"lock:{confidence_key}"
 
 
-class _Request(msgspec.Struct):
+class _Request(msgspec.Struct, gc=False):
     key_hash: str
     revision: str
     confidence_key: str | None
@@ -114,7 +114,6 @@ class RedisStore:
         credential_provider: "CredentialProvider | None" = None,
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
-        self.window_s = window_s
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._admits: list[_Request] = []
         # Lock tokens need only differ: one random part a process, and a count.
@@ -277,7 +276,7 @@ class RedisStore:
         for request, answer, finding in zip(batch, answers, findings, strict=True):
             future = request.future
             if not future.done():
-                future.set_result(_admission(answer, self.window_s, finding))
+                future.set_result(_admission(answer, finding))
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -320,12 +319,12 @@ def _findings(
     return findings
 
 
-def _admission(answer: Sequence[Any], window_s: float, finding: Finding | None) -> Admission | None:
+def _admission(answer: Sequence[Any], finding: Finding | None) -> Admission | None:
     """What admit.lua answers to one request."""
     if not answer:
         return None
     limit, remaining, reset_us, life_ms, record = answer
-    rate = RateState(limit, max(0, remaining), reset_us / 1e6, window_s) if limit else None
+    rate = RateState(limit, max(0, remaining), reset_us / 1e6) if limit else None
     return Admission(record, remaining >= 0, rate, life_ms, finding)
 
 
