@@ -43,8 +43,8 @@ async def get_confidence(call: Call) -> Answer:
     except Forbidden:
         await services.access.release(admitted)
         raise
-    finding = admitted.finding
-    answer = confidence.cached_answer(question, finding) or await confidence.answer(question, finding)
+    lookup = admitted.lookup
+    answer = confidence.cached_answer(question, lookup) or await confidence.answer(question, lookup)
     if answer.cached:
         services.counters.add("confidence_cached")
     return Answer(answer)

@@ -161,7 +161,8 @@ class Call:
         return admitted.grant
 
     def header(self, name: str) -> str | None:
-        """A header that is nearly always there: the worker's own `get` costs twice as much."""
+        """The header `name`, in lower case, or None."""
+        # Not `get`: the worker's own takes two calls, and a header asked for here is nearly always there.
         try:
             return self.headers[name]
         except KeyError:

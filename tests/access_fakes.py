@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
-from shared.domain.admission import NO_REVISION, Admission
-from shared.domain.confidence import Finding, Verdict
+from shared.domain.admission import NO_TAG, Admission, decode_record, encode_record
+from shared.domain.confidence import Lookup, Verdict
 from shared.domain.licenses import ApiKey, Grant, License, is_hashed_since, refusal
 from shared.domain.rate_limit import RateState
 from shared.errors import Conflict, NotFound, Unavailable
@@ -45,14 +43,14 @@ class FakeCache:
         self.admits = 0
 
     async def admit(
-        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
     ) -> Admission | None:
         self._answer()
         self.admits += 1
         if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
             return None
-        stored, limit, whole = self.records[key_hash]
-        record = None if str(stored) == revision else whole
+        _, limit, whole = self.records[key_hash]
+        record = None if decode_record(whole)[0] == tag else whole
         now = self.clock()
         life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
         if limit == 0:
@@ -65,14 +63,16 @@ class FakeCache:
             times.append(now)
         reset_s = self.window_s - (now - times[0]).total_seconds()
         rate = RateState(limit, limit - len(times), reset_s)
-        finding = self._find(confidence_key) if allowed and confidence_key is not None else None
-        return Admission(record, allowed, rate, life_ms, finding)
+        lookup = None
+        if confidence_key is not None:
+            lookup = self._find(confidence_key) if allowed else Lookup(confidence_key)
+        return Admission(record, allowed, rate, life_ms, lookup)
 
-    def _find(self, key: str) -> Finding:
+    def _find(self, key: str) -> Lookup:
         if key in self.confidences:
-            return Finding(key, self.confidences[key], 7)
+            return Lookup(key, self.confidences[key], 7)
         token = f"token {self.admits}"
-        return Finding(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
+        return Lookup(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
         self._answer()
@@ -80,8 +80,7 @@ class FakeCache:
             return
         self.ends_at[key_hash] = self.clock() + timedelta(seconds=60)
         limit = 0 if refusal(grant, self.clock()) else grant.license.requests_per_minute
-        record = b"%d %d %b" % (grant.revision, limit, msgspec.json.encode(grant))
-        self.records[key_hash] = (grant.revision, limit, record)
+        self.records[key_hash] = (grant.revision, limit, encode_record(grant, limit))
 
     async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
         for key_hash, grant in grants:

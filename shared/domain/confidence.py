@@ -34,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     model_version: str
 
 
-class Finding(msgspec.Struct, frozen=True, gc=False):
+class Lookup(msgspec.Struct, frozen=True, gc=False):
     """What the cache held under `key` when it was asked: a verdict, `age_ms` old, or None.
 
     Without one, who got a `lock_token` holds the lock and is to compute the confidence for all.
@@ -58,5 +58,5 @@ def decode_verdict(payload: bytes) -> Verdict | None:
     """None where the cache holds something else: such an entry is a miss, not an error."""
     try:
         return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -12,7 +12,7 @@ under that one is hashed anew when it is looked up, once for good; see docs/oper
 A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
 
 How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
-each request is held against the record in Redis, and brings it along where its revision is another.
+each request is held against the record in Redis, which is sent along where it is another than before.
 Without Redis, a process trusts what it last knew of a key for KNOWN_FOR_S, and where Table Storage is away
 as well, for STALE_FOR_S; then the check stays closed (key_store_unavailable). A revocation that could not
 reach Redis takes effect there when the record is read again, 60 seconds after it was cached at the latest.
@@ -28,8 +28,8 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.admission import NO_REVISION, Admission
-from shared.domain.confidence import Finding
+from shared.domain.admission import NO_TAG, Admission, decode_record
+from shared.domain.confidence import Lookup
 from shared.domain.keys import ParsedKey, hash_key, parse_key, same_hash
 from shared.domain.licenses import (
     ApiKey,
@@ -67,12 +67,11 @@ REFRESH_CLAIM_S = 10.0
 MAX_LOAD_S = 20.0
 
 _MAX_AUTHORIZATION = 200
-_decode_grant = msgspec.json.Decoder(Grant).decode
 
 
 class AccessCache(Protocol):
     def admit(
-        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]: ...
     async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
@@ -86,25 +85,25 @@ class KeyReader(Protocol):
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """An admitted request. `rate` is None while the limiter is open, and so is `finding`.
+    """An admitted request. `rate` is None while the limiter is open, and so is `lookup`.
 
-    Where the finding says that this request is to compute the confidence, `AccessService.release` gives
+    Where the lookup says that this request is to compute the confidence, `AccessService.release` gives
     the lock back when it does not.
     """
 
     grant: Grant
     rate: RateState | None = None
-    finding: Finding | None = None
+    lookup: Lookup | None = None
 
 
 class _Known(msgspec.Struct):
     """A grant as this process last saw it; times are seconds since the epoch.
 
-    From `good_until` on it may be refused, and is judged in full.
+    `tag` is of its record in Redis. From `good_until` on it may be refused, and is judged in full.
     """
 
     grant: Grant
-    revision: str
+    tag: bytes
     good_until: float
     seen_at: float
     refresh_below_ms: int
@@ -134,7 +133,7 @@ class AccessService:
         self._known: dict[str, _Known] = {}
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
         self._unknown: dict[str, float] = {}
-        self._lookups: dict[str, asyncio.Task[Grant]] = {}
+        self._loads: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
         self._refreshes: set[asyncio.Task[None]] = set()
         # While Table Storage is away, known keys wait for it only once in a while.
@@ -154,15 +153,11 @@ class AccessService:
             self._refuse_if_unknown(key_hash, now)
         known = self._known.get(key_hash)
         try:
-            admission = await self._cache.admit(
-                key_hash, known.revision if known else NO_REVISION, confidence_key
-            )
+            admission = await self._cache.admit(key_hash, known.tag if known else NO_TAG, confidence_key)
             if admission is None:
                 loaded = await self._stored(key, key_hash, now)
-                known = self._known.get(key_hash)
-                admission = await self._cache.admit(
-                    key_hash, known.revision if known else NO_REVISION, confidence_key
-                )
+                known = None
+                admission = await self._cache.admit(key_hash, confidence_key=confidence_key)
         except Unavailable as error:
             if error.code != "cache_unavailable":
                 raise
@@ -172,14 +167,15 @@ class AccessService:
             return self._admit_unlimited(loaded, scope, now)
         if known is None or admission.record is not None:
             assert admission.record is not None
-            known = self._remember(key_hash, _decode_grant(admission.record.split(b" ", 2)[2]), now)
+            tag, grant = decode_record(admission.record)
+            known = self._remember(key_hash, grant, tag, now)
         known.seen_at = now
         if admission.life_ms < known.refresh_below_ms:
             self._refresh_ahead(known, key, key_hash, now)
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
         grant = known.grant
-        admitted = Admitted(grant, admission.rate, admission.finding)
+        admitted = Admitted(grant, admission.rate, admission.lookup)
         if now >= known.good_until or scope not in grant.key.scopes:
             refused = _refusal(grant, scope, now)
             if refused is not None:
@@ -204,10 +200,10 @@ class AccessService:
 
     async def release(self, admitted: Admitted) -> None:
         """Gives back the lock of a request that will not compute its confidence; others need not wait."""
-        finding = admitted.finding
-        if finding is not None and finding.lock_token is not None:
+        lookup = admitted.lookup
+        if lookup is not None and lookup.lock_token is not None:
             try:
-                await self._cache.release(finding.key, finding.lock_token)
+                await self._cache.release(lookup.key, lookup.lock_token)
             except Unavailable:
                 # The lock ends by itself within its second.
                 return
@@ -220,11 +216,11 @@ class AccessService:
         self._unlimited()
         return Admitted(grant)
 
-    def _remember(self, key_hash: str, grant: Grant, now: float) -> _Known:
+    def _remember(self, key_hash: str, grant: Grant, tag: bytes, now: float) -> _Known:
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        known = _Known(grant, str(grant.revision), good_until(grant), now, refresh_below_ms(key_hash))
+        known = _Known(grant, tag, good_until(grant), now, refresh_below_ms(key_hash))
         if former is not None:
             known.refreshed_at = former.refreshed_at
         self._known[key_hash] = known
@@ -275,16 +271,16 @@ class AccessService:
 
     async def _look_up(self, key: ParsedKey, key_hash: str) -> Grant:
         """The grant from the key store, read once for all who ask at the same time, and cached."""
-        lookup = self._lookups.get(key_hash)
-        if lookup is None:
-            lookup = asyncio.get_running_loop().create_task(self._load(key, key_hash))
-            self._lookups[key_hash] = lookup
-            lookup.add_done_callback(lambda done: self._end_lookup(key_hash, done))
+        load = self._loads.get(key_hash)
+        if load is None:
+            load = asyncio.get_running_loop().create_task(self._load(key, key_hash))
+            self._loads[key_hash] = load
+            load.add_done_callback(lambda done: self._end_load(key_hash, done))
         # Shielded, since the others wait for it even if who asked first goes away.
-        return await asyncio.shield(lookup)
+        return await asyncio.shield(load)
 
-    def _end_lookup(self, key_hash: str, done: asyncio.Task[Grant]) -> None:
-        del self._lookups[key_hash]
+    def _end_load(self, key_hash: str, done: asyncio.Task[Grant]) -> None:
+        del self._loads[key_hash]
         if not done.cancelled():
             # Taken note of, in case everybody who waited has gone away.
             done.exception()
@@ -299,7 +295,7 @@ class AccessService:
                 del self._unknown[next(iter(self._unknown))]
             self._unknown[key_hash] = now + UNKNOWN_FOR_S
             raise _key_unknown()
-        self._remember(key_hash, grant, asked_at)
+        self._remember(key_hash, grant, NO_TAG, asked_at)
         if now - asked_at < MAX_LOAD_S:
             try:
                 await self._cache.put_grant(key_hash, grant)

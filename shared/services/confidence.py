@@ -11,7 +11,7 @@ import msgspec
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
-    Finding,
+    Lookup,
     Verdict,
 )
 from shared.domain.models import ServedModel, UnusableModel
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class ConfidenceCache(Protocol):
-    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None: ...
+    async def get_confidence(self, key: str) -> Lookup | None: ...
     async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None: ...
 
 
@@ -56,11 +56,16 @@ class _Flight:
     Each has a future of its own, so that one who goes away takes nobody with it.
     """
 
-    __slots__ = ("_waiting", "found")
+    __slots__ = ("_waiting", "found", "has_failed")
 
     def __init__(self) -> None:
         self.found: _Computed | None = None
+        self.has_failed = False
         self._waiting: list[asyncio.Future[_Computed]] = []
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.found is None and not self.has_failed
 
     def join(self) -> asyncio.Future[_Computed]:
         future: asyncio.Future[_Computed] = asyncio.get_running_loop().create_future()
@@ -79,6 +84,7 @@ class _Flight:
         self._waiting.clear()
 
     def fail(self, error: Exception) -> None:
+        self.has_failed = True
         for future in self._waiting:
             if not future.done():
                 future.set_exception(error)
@@ -130,17 +136,17 @@ class ConfidenceService:
         return Question(state, model, state.cache_key(model.version))
 
     @staticmethod
-    def cached_answer(question: Question, finding: Finding | None) -> ConfidenceAnswer | None:
+    def cached_answer(question: Question, lookup: Lookup | None) -> ConfidenceAnswer | None:
         """The confidence asked for, where admission found it under the question's key."""
-        if finding is None or finding.verdict is None:
+        if lookup is None or lookup.verdict is None:
             return None
-        return _answer(question.state, finding.verdict, cached=True, age_ms=finding.age_ms)
+        return _answer(question.state, lookup.verdict, cached=True, age_ms=lookup.age_ms)
 
-    async def answer(self, question: Question, finding: Finding | None) -> ConfidenceAnswer:
+    async def answer(self, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
         """The confidence asked for, which admission did not find."""
         asked_at = self._clock()
-        if finding is not None and finding.lock_token is not None:
-            found = await self._lead(question, finding.lock_token)
+        if lookup is not None and lookup.lock_token is not None:
+            found = await self._lead(question, lookup.lock_token)
         else:
             found = self._kept(question.key) or await self._follow(question)
         cached = found.computed_at < asked_at
@@ -152,7 +158,7 @@ class ConfidenceService:
 
         One run over all costs less than looking each up, so the cache is left alone. The values are those
         that single requests get, but for the seventh decimal before rounding: onnxruntime adds up the
-        rows of a batch in another order. Raises Unavailable as `answer` does.
+        rows of a batch in another order. Raises Unavailable before any model is known.
         """
         answers: dict[int, ConfidenceAnswer] = {}
         for strategy in dict.fromkeys(state.strategy for state in states):
@@ -170,7 +176,7 @@ class ConfidenceService:
         waits for the cache: who asks next through this process is read after it was written.
         """
         flight = self._flights.get(question.key)
-        if flight is None or flight.found is not None:
+        if flight is None or not flight.is_under_way:
             flight = self._flights[question.key] = _Flight()
         if not self._due:
             asyncio.get_running_loop().call_soon(self._evaluate_due)
@@ -192,9 +198,12 @@ class ConfidenceService:
                     self._end(each.question.key, each.flight)
                 continue
             now = self._clock()
+            entries = []
             for each, verdict in zip(group, verdicts, strict=True):
-                each.flight.land(_Computed(verdict, now))
-            self._begin(self._put([(each.question.key, each.flight, each.token) for each in group]))
+                found = _Computed(verdict, now)
+                each.flight.land(found)
+                entries.append((each.question.key, found, each.token))
+            self._begin(self._put(entries, [each.flight for each in group]))
 
     def _follow(self, question: Question) -> asyncio.Future[_Computed]:
         """Another asker computes: waits for its value, all askers of this process behind one poll."""
@@ -209,22 +218,25 @@ class ConfidenceService:
             # Without the cache nobody's value can arrive: it is computed here.
             with suppress(Unavailable):
                 await self._look_for(question.key, flight)
-            if flight.found is None:
+            if flight.is_under_way:
                 (verdict,) = self._evaluate(question.model, [question.state])
-                flight.land(_Computed(verdict, self._clock()))
-                await self._put([(question.key, flight, None)])
+                found = _Computed(verdict, self._clock())
+                flight.land(found)
+                await self._put([(question.key, found, None)], [flight])
         finally:
             self._end(question.key, flight)
 
     async def _look_for(self, key: str, flight: _Flight) -> None:
-        """Looks in the cache until the value is there or WAIT_S are over; raises Unavailable."""
+        """Looks in the cache while another process computes the value, WAIT_S at most; raises Unavailable."""
         began = self._clock()
-        while flight.found is None and (waited_s := self._clock() - began) < WAIT_S:
-            cached = await self._cache.get_confidence(key)
-            if cached:
-                verdict, age_ms = cached
-                flight.land(_Computed(verdict, self._clock() - age_ms / 1000))
-            elif flight.found is None:
+        while flight.is_under_way and (waited_s := self._clock() - began) < WAIT_S:
+            lookup = await self._cache.get_confidence(key)
+            if lookup is None:
+                # Whoever was to compute it may not ask, or gave up.
+                return
+            if lookup.verdict is not None and flight.is_under_way:
+                flight.land(_Computed(lookup.verdict, self._clock() - lookup.age_ms / 1000))
+            if flight.is_under_way:
                 await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
     def _end(self, key: str, flight: _Flight) -> None:
@@ -233,19 +245,20 @@ class ConfidenceService:
             del self._flights[key]
         flight.fail(RuntimeError("the evaluation that this request waited for has failed"))
 
-    async def _put(self, entries: Sequence[tuple[str, _Flight, str | None]]) -> None:
-        """Caches what has landed, each with its key and lock token; until it is there, others join it."""
-        found = [(key, flight.found, token) for key, flight, token in entries if flight.found is not None]
+    async def _put(
+        self, entries: Sequence[tuple[str, _Computed, str | None]], flights: Sequence[_Flight]
+    ) -> None:
+        """Caches (key, found, lock token) each; until it is there, others of this process join the flight."""
         try:
-            await self._cache.put_confidences([(key, each.verdict, token) for key, each, token in found])
+            await self._cache.put_confidences([(key, found.verdict, token) for key, found, token in entries])
         except Unavailable:
-            for key, each, _ in found:
+            for key, found, _ in entries:
                 self._local.pop(key, None)
-                self._local[key] = each
+                self._local[key] = found
             while len(self._local) > MAX_LOCAL:
                 del self._local[next(iter(self._local))]
         finally:
-            for key, flight, _ in entries:
+            for (key, _, _), flight in zip(entries, flights, strict=True):
                 self._end(key, flight)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

@@ -234,11 +234,12 @@ class LicenseService:
         old = await self._key(public_id)
         end = self._now() + overlap
         ending_key(old, end)
-        license_ = await self._license(old.license_id)
         # The new key first: a failure in between leaves one key too many, never none.
-        (created,) = await self._create(license_, 1, old.scopes, None)
+        (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
         await self._note("key rotated", old.public_id, successor=created.key.public_id)
+        # Not as it was before: what has changed since must not be undone in the caches.
+        license_ = await self._license(old.license_id)
         return created, Effect(license_, await self._tell_caches(license_, [old]))
 
     async def revoke_key(self, public_id: str) -> Effect:

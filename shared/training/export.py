@@ -50,7 +50,7 @@ def extreme_states(strategy: Strategy) -> list[MarketState]:
         if feature.range is not None:
             ends.append((feature.range[0], feature.range[1]))
         else:
-            ends.append((0.0, float(max(1, len(feature.categories) - 1))))
+            ends.append((0.0, float(len(feature.categories or "01") - 1)))
     rows = [tuple(low for low, _ in ends), tuple(high for _, high in ends)]
     middle = [(low + high) // 2 for low, high in ends]
     for index, (low, high) in enumerate(ends):

@@ -69,8 +69,8 @@ async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState)
     admission = await redis.admit(KEY_HASH, confidence_key=question.key)
     assert admission is not None
     assert admission.allowed
-    finding = admission.finding
-    return service.cached_answer(question, finding) or await service.answer(question, finding)
+    lookup = admission.lookup
+    return service.cached_answer(question, lookup) or await service.answer(question, lookup)
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
@@ -119,8 +119,8 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
     key = (await service.first_question(GOOD)).key
     dead = await store.admit(KEY_HASH, confidence_key=key)
     assert dead is not None
-    assert dead.finding is not None
-    assert dead.finding.lock_token is not None
+    assert dead.lookup is not None
+    assert dead.lookup.lock_token is not None
     began = time.monotonic()
     answers = await asyncio.gather(*(ask(service, store, GOOD) for index in range(20)))
     assert WAIT_S * 0.9 < time.monotonic() - began < WAIT_S + 0.6

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,8 +27,8 @@ from shared.adapters.redis.store import (
     lock_key,
     rate_key,
 )
-from shared.domain.admission import Admission
-from shared.domain.confidence import CONFIDENCE_TTL_S, Finding, Verdict
+from shared.domain.admission import Admission, decode_record
+from shared.domain.confidence import CONFIDENCE_TTL_S, Lookup, Verdict
 from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.errors import Unavailable
 from tests.certificates import certificate, tls_in_front_of
@@ -56,7 +57,7 @@ def grant_of(limit: int = 100, expires_at: datetime | None = None) -> Grant:
     )
 
 
-async def admitted(store: RedisStore, key_hash: str = HASH, **options: str) -> Admission:
+async def admitted(store: RedisStore, key_hash: str = HASH, **options: Any) -> Admission:
     """For a license that is cached."""
     answer = await store.admit(key_hash, **options)
     assert answer is not None
@@ -69,10 +70,10 @@ async def remaining(store: RedisStore) -> int:
     return answer.rate.remaining
 
 
-async def find(store: RedisStore, key: str = CONFIDENCE) -> Finding:
+async def find(store: RedisStore, key: str = CONFIDENCE) -> Lookup:
     answer = await admitted(store, confidence_key=key)
-    assert answer.finding is not None
-    return answer.finding
+    assert answer.lookup is not None
+    return answer.lookup
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
@@ -118,14 +119,14 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
     await store.put_grant(HASH, grant)
     miss = await admitted(store, confidence_key=CONFIDENCE)
     assert miss.record is not None
-    assert msgspec.json.decode(miss.record.split(b" ", 2)[2], type=Grant) == grant
+    assert decode_record(miss.record)[1] == grant
     assert miss.allowed
     assert miss.rate is not None
     assert (miss.rate.limit, miss.rate.remaining) == (3, 2)
     assert miss.rate.reset_s == pytest.approx(60, abs=0.001)
-    assert miss.finding is not None
-    assert miss.finding.verdict is None
-    await store.put_confidences([(CONFIDENCE, VERDICT, miss.finding.lock_token)])
+    assert miss.lookup is not None
+    assert miss.lookup.verdict is None
+    await store.put_confidences([(CONFIDENCE, VERDICT, miss.lookup.lock_token)])
     hit = await find(store)
     assert (hit.key, hit.verdict, hit.lock_token) == (CONFIDENCE, VERDICT, None)
     assert 0 <= hit.age_ms < 500
@@ -133,22 +134,39 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
     refused = await admitted(store, confidence_key=CONFIDENCE)
     assert refused.rate is not None
     assert (refused.allowed, refused.rate.remaining) == (False, 0)
-    assert refused.finding == Finding(CONFIDENCE)
+    assert refused.lookup == Lookup(CONFIDENCE)
 
 
-async def test_a_record_is_sent_to_who_has_another_revision(store: RedisStore) -> None:
+async def test_a_record_is_sent_to_who_has_another(store: RedisStore) -> None:
     grant = grant_of()
     await store.put_grant(HASH, grant)
-    revision = str(grant.revision)
-    assert (await admitted(store, revision="1")).record is not None
-    known = await admitted(store, revision=revision)
+    first = await admitted(store)
+    assert first.record is not None
+    tag, _ = decode_record(first.record)
+    known = await admitted(store, tag=tag)
     assert (known.record, known.allowed) == (None, True)
-    suspension = msgspec.structs.replace(grant, license=suspended(grant.license))
-    await store.put_grant(HASH, suspension)
-    told = await admitted(store, revision=revision)
+    # Of the same revision, as two changes that cross each other may leave it.
+    other = msgspec.structs.replace(grant, key=revoked_key(grant.key))
+    other = msgspec.structs.replace(other, license=msgspec.structs.replace(grant.license, revision=0))
+    assert other.revision == grant.revision
+    await store.put_grant(HASH, other)
+    told = await admitted(store, tag=tag)
     assert told.record is not None
+    assert decode_record(told.record)[1] == other
     assert (told.allowed, told.rate) == (False, None)
-    assert (await admitted(store, revision=str(suspension.revision))).record is None
+
+
+async def test_every_confidence_of_a_call_has_a_leader_of_its_own(
+    store: RedisStore, client: redis.Redis
+) -> None:
+    keys = [CONFIDENCE, CONFIDENCE + "2"]
+    await store.put_grant(HASH, grant_of())
+    answers = await asyncio.gather(*(admitted(store, confidence_key=key) for key in keys * 2))
+    lookups = [each.lookup for each in answers if each.lookup]
+    assert [lookup.lock_token is not None for lookup in lookups] == [True, True, False, False]
+    entries = [(lookup.key, VERDICT, lookup.lock_token) for lookup in lookups[:2]]
+    await store.put_confidences(entries)
+    assert [client.get(lock_key(key)) for key in keys] == [None, None]
 
 
 async def test_askers_of_one_call_share_what_is_found(store: RedisStore, client: redis.Redis) -> None:
@@ -158,10 +176,10 @@ async def test_askers_of_one_call_share_what_is_found(store: RedisStore, client:
     answers = await asyncio.gather(
         *(store.admit(HASH, confidence_key=key) for key in (CONFIDENCE, other, CONFIDENCE, other, other))
     )
-    findings = [each.finding for each in answers if each and each.finding]
-    assert [finding.key for finding in findings] == [CONFIDENCE, other, CONFIDENCE, other, other]
-    assert [finding.verdict for finding in findings] == [None, VERDICT, None, VERDICT, VERDICT]
-    leader, *others = [finding.lock_token for finding in findings]
+    lookups = [each.lookup for each in answers if each and each.lookup]
+    assert [lookup.key for lookup in lookups] == [CONFIDENCE, other, CONFIDENCE, other, other]
+    assert [lookup.verdict for lookup in lookups] == [None, VERDICT, None, VERDICT, VERDICT]
+    leader, *others = [lookup.lock_token for lookup in lookups]
     assert leader is not None
     assert leader.encode() == client.get(lock_key(CONFIDENCE))
     assert others == [None] * 4
@@ -179,9 +197,9 @@ async def test_a_refused_request_takes_no_lock_from_those_behind_it(
         *(admitted(store, key_hash, confidence_key=CONFIDENCE) for key_hash in (HASH, second))
     )
     assert (refused.allowed, let_in.allowed) == (False, True)
-    assert refused.finding == Finding(CONFIDENCE)
-    assert let_in.finding is not None
-    assert let_in.finding.lock_token is not None
+    assert refused.lookup == Lookup(CONFIDENCE)
+    assert let_in.lookup is not None
+    assert let_in.lookup.lock_token is not None
     # With nobody let in, nobody computes it, and the lock stays free.
     client.delete(lock_key(CONFIDENCE))
     await store.admit(HASH, confidence_key=CONFIDENCE)
@@ -224,9 +242,9 @@ async def test_requests_in_flight_share_one_call(store: RedisStore, client: redi
         *(store.admit(each, confidence_key=CONFIDENCE if i % 3 else None) for i, each in enumerate(hashes))
     )
     assert all(each and each.allowed and each.rate and each.rate.remaining == 99 for each in answers)
-    findings = [each.finding for each in answers if each]
-    assert [finding is not None for finding in findings] == [i % 3 > 0 for i in range(len(hashes))]
-    assert sum(finding is not None and finding.lock_token is not None for finding in findings) == 1
+    lookups = [each.lookup for each in answers if each]
+    assert [lookup is not None for lookup in lookups] == [i % 3 > 0 for i in range(len(hashes))]
+    assert sum(lookup is not None and lookup.lock_token is not None for lookup in lookups) == 1
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
@@ -246,7 +264,10 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
     await store.put_grant(HASH, grant_of())
     await store.admit(HASH)
     client.script_flush()
-    assert {each.allowed for each in await asyncio.gather(*(admitted(store) for _ in range(10)))} == {True}
+    answers = await asyncio.gather(*(admitted(store, confidence_key=CONFIDENCE) for _ in range(10)))
+    assert {each.allowed for each in answers} == {True}
+    (token,) = [each.lookup.lock_token for each in answers if each.lookup and each.lookup.lock_token]
+    assert await store.release(CONFIDENCE, token) is True
     client.script_flush()
     assert await store.release(CONFIDENCE, "t") is False
     assert store.outage_count == 0
@@ -367,7 +388,7 @@ async def test_a_newer_grant_is_never_replaced_by_an_older_one(store: RedisStore
     answer = await admitted(store, confidence_key=CONFIDENCE)
     assert answer.record is not None
     assert b'"revoked"' in answer.record
-    assert (answer.allowed, answer.rate, answer.finding) == (False, None, Finding(CONFIDENCE))
+    assert (answer.allowed, answer.rate, answer.lookup) == (False, None, Lookup(CONFIDENCE))
 
 
 async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, client: redis.Redis) -> None:
@@ -421,13 +442,22 @@ async def test_the_lock_of_a_dead_holder_ends(store: RedisStore, client: redis.R
 
 
 async def test_confidences_are_read_with_their_age_and_end(store: RedisStore, client: redis.Redis) -> None:
-    assert await store.get_confidence(CONFIDENCE) is None
     await store.put_confidences([(CONFIDENCE, VERDICT, None)])
     client.pexpire(CONFIDENCE, 500)
     found = await store.get_confidence(CONFIDENCE)
     assert found is not None
-    assert found[0] == VERDICT
-    assert 1_500 <= found[1] < 2_000
+    assert (found.key, found.verdict) == (CONFIDENCE, VERDICT)
+    assert 1_500 <= found.age_ms < 2_000
+
+
+async def test_who_waits_for_a_confidence_is_told_when_nobody_computes_it(store: RedisStore) -> None:
+    await store.put_grant(HASH, grant_of())
+    assert await store.get_confidence(CONFIDENCE) is None
+    token = (await find(store)).lock_token
+    assert token is not None
+    assert await store.get_confidence(CONFIDENCE) == Lookup(CONFIDENCE)
+    await store.release(CONFIDENCE, token)
+    assert await store.get_confidence(CONFIDENCE) is None
 
 
 async def test_counts_add_up(store: RedisStore) -> None:

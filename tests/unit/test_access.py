@@ -1,13 +1,16 @@
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 from unittest.mock import patch
 
+import msgspec
 import pytest
 
-from shared.domain.confidence import Finding, Verdict
+from shared.domain.admission import encode_record
+from shared.domain.confidence import Lookup, Verdict
 from shared.domain.keys import hash_key, new_key
-from shared.domain.licenses import Grant, Scope
+from shared.domain.licenses import ApiKey, Grant, Scope, revoked_key
 from shared.domain.rate_limit import RateLimitReached
 from shared.errors import SignalCloudError, Unavailable
 from shared.services import access
@@ -161,6 +164,50 @@ async def test_a_revocation_holds_at_once_in_every_process(world: World) -> None
     with pytest.raises(SignalCloudError) as refused:
         await other.admit(f"Bearer {bot.plain}", "bot")
     assert refused.value.code == "key_revoked"
+
+
+async def test_a_grant_of_the_same_revision_that_allows_nothing_is_not_taken_for_the_known_one(
+    world: World,
+) -> None:
+    """Two changes that cross each other may leave two grants of one revision."""
+    bot = await world.bot()
+    known = (await world.admit(bot.plain)).grant
+    license_ = msgspec.structs.replace(known.license, revision=known.license.revision - 1)
+    crossed = msgspec.structs.replace(known, license=license_, key=revoked_key(known.key))
+    assert crossed.revision == known.revision
+    await world.cache.put_grant(bot.key.key_hash, crossed)
+    assert (await world.refusal(bot.plain)).code == "key_revoked"
+
+
+async def test_a_rotation_does_not_undo_in_the_caches_what_changes_meanwhile(world: World) -> None:
+    bot = await world.bot()
+    add_keys = world.store.add_keys
+
+    async def suspended_meanwhile(keys: Sequence[ApiKey]) -> None:
+        await add_keys(keys)
+        await world.licenses.suspend_license(bot.key.license_id)
+
+    with patch.object(world.store, "add_keys", suspended_meanwhile):
+        await world.licenses.rotate_key(bot.key.public_id, timedelta(hours=1))
+    assert (await world.refusal(bot.plain)).code == "license_suspended"
+
+
+async def test_use_keeps_a_grant_fresh_for_an_outage(world: World) -> None:
+    bot = await world.bot(limit=10)
+    await world.admit(bot.plain)
+    world.clock.forward(access.STALE_FOR_S - 10)
+    await world.admit(bot.plain)
+    world.clock.forward(access.STALE_FOR_S - 10)
+    world.cache.away = world.store.away = True
+    assert (await world.admit(bot.plain)).rate is None
+
+
+async def test_a_record_of_a_clock_ahead_of_ours_lets_in_uncounted(world: World) -> None:
+    bot = await world.bot()
+    grant = (await world.admit(bot.plain)).grant
+    world.cache.records[bot.key.key_hash] = (grant.revision, 0, encode_record(grant, 0))
+    assert (await world.admit(bot.plain)).rate is None
+    assert world.unlimited == [1]
 
 
 async def test_a_suspension_ends_when_resumed(world: World) -> None:
@@ -354,13 +401,13 @@ async def test_a_confidence_miss_leads_once_and_a_hit_comes_along(world: World) 
     bot = await world.bot(limit=10)
     first = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
     second = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert first.finding is not None
-    assert second.finding is not None
-    assert first.finding.lock_token is not None
-    assert second.finding.lock_token is None
+    assert first.lookup is not None
+    assert second.lookup is not None
+    assert first.lookup.lock_token is not None
+    assert second.lookup.lock_token is None
     verdict = world.cache.confidences["confidence:{a}:m"] = Verdict(0.5, "model", "m")
     third = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert third.finding == Finding("confidence:{a}:m", verdict, 7)
+    assert third.lookup == Lookup("confidence:{a}:m", verdict, 7)
 
 
 async def test_a_refused_request_keeps_no_lock(world: World) -> None:

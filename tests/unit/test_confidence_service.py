@@ -15,7 +15,7 @@ import pytest
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
-    Finding,
+    Lookup,
     Verdict,
     decode_verdict,
 )
@@ -114,24 +114,26 @@ class Redis:
     puts: int = 0
     tokens: "count[int]" = field(default_factory=count)
 
-    async def find(self, key: str) -> Finding | None:
+    async def find(self, key: str) -> Lookup | None:
         await asyncio.sleep(0)
         if self.away:
             return None
         held = self.values.get(key)
         if held is not None:
-            return Finding(key, held[0], int((time.monotonic() - held[1]) * 1000))
+            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
         token = f"token-{next(self.tokens)}"
         leading = self.locks.setdefault(key, token) == token
-        return Finding(key, lock_token=token if leading else None)
+        return Lookup(key, lock_token=token if leading else None)
 
-    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None:
+    async def get_confidence(self, key: str) -> Lookup | None:
         self.gets += 1
         await asyncio.sleep(0)
         if self.away:
             raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
         held = self.values.get(key)
-        return (held[0], int((time.monotonic() - held[1]) * 1000)) if held else None
+        if held:
+            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
+        return Lookup(key) if key in self.locks else None
 
     async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
         if self.away:
@@ -150,12 +152,12 @@ async def asked(service: ConfidenceService, state: MarketState = STATE) -> Quest
 
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
     question = await asked(service, state)
-    finding = await redis.find(question.key)
-    return service.cached_answer(question, finding) or await service.answer(question, finding)
+    lookup = await redis.find(question.key)
+    return service.cached_answer(question, lookup) or await service.answer(question, lookup)
 
 
-def leading(question: Question) -> Finding:
-    return Finding(question.key, lock_token="mine")
+def leading(question: Question) -> Lookup:
+    return Lookup(question.key, lock_token="mine")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -250,7 +252,8 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     question = await asked(service)
-    waiting = [asyncio.create_task(service.answer(question, Finding(question.key))) for _ in range(3)]
+    redis.locks[question.key] = "mine"
+    waiting = [asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
     await service.answer(question, leading(question))
@@ -268,7 +271,7 @@ async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
             patch.object(redis, "get_confidence", broken),
             pytest.raises(RuntimeError, match="has failed"),
         ):
-            await asyncio.wait_for(service.answer(question, Finding(question.key)), 1)
+            await asyncio.wait_for(service.answer(question, Lookup(question.key)), 1)
     await asyncio.gather(*service._tasks, return_exceptions=True)
     assert (await service.answer(question, leading(question))).basis == "model"
 
@@ -293,11 +296,54 @@ async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_awa
             await asyncio.wait_for(stays, 1)
 
 
+async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "of a request that is refused"
+    began = time.monotonic()
+    waiting = [asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    del redis.locks[question.key]
+    assert [(await task).confidence for task in waiting] == [0.35] * 3
+    assert time.monotonic() - began < WAIT_S / 2
+    assert engine.evaluated == [1]
+
+
+async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    service = ConfidenceService(Models(stored_model()), redis, engine, clock)
+    await ask(service, redis)
+    await until(lambda: not redis.locks)
+    await until(lambda: not service._flights)
+    clock.now += 2 * CONFIDENCE_TTL_S
+    redis.values.clear()
+    late = await service.answer(await asked(service), Lookup((await asked(service)).key))
+    assert (late.cached, late.age_ms) == (False, 0)
+    assert engine.evaluated == [1, 1]
+
+
+async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "mine"
+    follower = asyncio.ensure_future(service.answer(question, Lookup(question.key)))
+    await asyncio.sleep(0.005)
+    with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
+        for each in (asyncio.ensure_future(service.answer(question, leading(question))), follower):
+            with pytest.raises(TypeError):
+                await asyncio.wait_for(each, 1)
+    assert await asyncio.gather(*service._tasks) == [None]
+    assert engine.evaluated == []
+
+
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     question = await asked(service)
-    first, second = (asyncio.create_task(service.answer(question, Finding(question.key))) for _ in range(2))
+    redis.locks[question.key] = "another process's"
+    first, second = (asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
     await redis.put_confidences([(question.key, Verdict(0.5, "model", "vwap_bounce-a"), None)])

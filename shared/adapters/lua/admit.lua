@@ -5,10 +5,10 @@
 --       asks for its key and its lock
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; one byte for
 --       each request: the number of the confidence that it asks for, from 1, or 0; then for each request
---       the revision of the license that its caller has, or 0
+--       the tag of the license that its caller has
 -- Returns the requests and the confidences, in order.
 --       A request: {limit, remaining, reset_us, life_ms, record}; remaining is -1 where it is refused, and
---       the record nil where the caller has that revision. {} where the license is not cached.
+--       the record nil where the caller has it, by its tag. {} where the license is not cached.
 --       A confidence: {value, age_ms} where it is cached; {n} where the lock was free and the caller is to
 --       compute it, on behalf of request n (from 0); {} where somebody else does, or nobody who was let
 --       through asked.
@@ -92,12 +92,12 @@ for i = 1, count do
   local record = redis.call('GET', key)
   local answer = {}
   if record then
-    local revision, allowance = string.match(record, '^(%d+) (%d+) ')
+    local allowance, tag = string.match(record, '^%d+ (%d+) (%x+) ')
     local limit, remaining, reset = tonumber(allowance), -1, 0
     if limit > 0 then
       remaining, reset = take(KEYS[2 * i], limit)
     end
-    answer = {limit, remaining, reset, redis.call('PTTL', key), revision ~= ARGV[i + 5] and record}
+    answer = {limit, remaining, reset, redis.call('PTTL', key), tag ~= ARGV[i + 5] and record}
     local asked = string.byte(asked_for, i)
     if remaining >= 0 and asked > 0 and not confidences[asked] then
       local at = 2 * (count + asked)

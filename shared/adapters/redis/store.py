@@ -8,6 +8,7 @@ which needs a server of one shard, as Azure Managed Redis with the NoCluster pol
 import asyncio
 import hashlib
 import itertools
+import logging
 import math
 import secrets
 import time
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from shared.adapters.redis.connection import SharedConnection, unavailable
-from shared.domain.admission import NO_REVISION, Admission
+from shared.domain.admission import NO_TAG, Admission, encode_record
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
-    Finding,
+    Lookup,
     Verdict,
     decode_verdict,
     encode_verdict,
@@ -50,11 +51,13 @@ MAX_ADMITS_PER_CALL = 255
 # Of API keys whose names here are kept made.
 MAX_REMEMBERED_KEYS = 16_384
 
+log = logging.getLogger(__name__)
+
 _LUA = Path(__file__).parent.parent / "lua"
 
 
 def license_key(key_hash: str) -> str:
-    """The license record of one API key: `<revision> <limit a window> <Grant as JSON>`."""
+    """The license record of one API key; its form is in shared/domain/admission.py."""
     return f"license:{{{key_hash}}}"
 
 
@@ -85,7 +88,7 @@ def lock_key(confidence_key: str) -> str:
 
 class _Request(msgspec.Struct, gc=False):
     key_hash: str
-    revision: str
+    tag: bytes
     confidence_key: str | None
     future: asyncio.Future[Admission | None]
 
@@ -137,16 +140,16 @@ class RedisStore:
         return self._connection.outage_count
 
     def admit(
-        self, key_hash: str, revision: str = NO_REVISION, confidence_key: str | None = None
+        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
 
-        None where the license is not cached. `revision` is of the grant that the caller has.
+        None where the license is not cached. `tag` is of the license record that the caller has.
         """
         if not self._admits:
             self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
-        self._admits.append(_Request(key_hash, revision, confidence_key, future))
+        self._admits.append(_Request(key_hash, tag, confidence_key, future))
         return traced(future, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
@@ -163,13 +166,16 @@ class RedisStore:
         answer = await self._ask("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000))
         return answer is not None
 
-    async def get_confidence(self, key: str) -> tuple[Verdict, int] | None:
-        """The cached confidence and its age in ms."""
-        value, life_ms = await asyncio.gather(self._ask("GET", key), self._ask("PTTL", key))
+    async def get_confidence(self, key: str) -> Lookup | None:
+        """The cached confidence, a lookup without one while somebody computes it, None if nobody does."""
+        # The lock first: its holder lets go of it when the value is there.
+        held, value, life_ms = await asyncio.gather(
+            self._ask("EXISTS", lock_key(key)), self._ask("GET", key), self._ask("PTTL", key)
+        )
         verdict = decode_verdict(value) if value is not None else None
-        if verdict is None or life_ms < 0:
-            return None
-        return verdict, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms)
+        if verdict is not None and life_ms >= 0:
+            return Lookup(key, verdict, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms))
+        return Lookup(key) if held else None
 
     async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
         """Caches (key, verdict, lock token) each, and releases the lock where the token holds it."""
@@ -215,10 +221,9 @@ class RedisStore:
         if end is not None and now < end < now + life:
             life = end - now
         limit = 0 if refusal(grant, now) else grant.license.requests_per_minute
-        record = b"%d %d %b" % (grant.revision, limit, msgspec.json.encode(grant))
         return (license_key(key_hash),), (
             grant.revision,
-            record,
+            encode_record(grant, limit),
             max(1, math.ceil(life / timedelta(milliseconds=1))),
         )
 
@@ -232,19 +237,19 @@ class RedisStore:
         keys: list[str] = []
         asked: dict[str, int] = {}
         asked_for = bytearray()
-        revisions: list[str] = []
+        tags: list[bytes] = []
         for request in batch:
             keys += _keys_of(request.key_hash)
             key = request.confidence_key
             asked_for.append(0 if key is None else asked.setdefault(key, len(asked) + 1))
-            revisions.append(request.revision)
+            tags.append(request.tag)
         for key in asked:
             keys += (key, lock_key(key))
         token = f"{self._token_base}.{next(self._tokens)}"
         script = _script("admit")
         body = script.sha if how == "EVALSHA" else script.source
         call = self._connection.enqueue(
-            (how, body, len(keys), *keys, *self._limits, token, bytes(asked_for), *revisions)
+            (how, body, len(keys), *keys, *self._limits, token, bytes(asked_for), *tags)
         )
         call.add_done_callback(partial(self._share_out, batch, asked, token))
 
@@ -266,17 +271,21 @@ class RedisStore:
                 error = away
             else:
                 return
+        if error is None:
+            try:
+                answers, confidences = call.result()
+                lookups = _lookups_of(batch, asked, confidences, token)
+                for request, answer, lookup in zip(batch, answers, lookups, strict=True):
+                    if not request.future.done():
+                        request.future.set_result(_admission(answer, lookup))
+            except Exception as defect:
+                # Nobody may be left waiting for an answer that cannot be read.
+                log.exception("the answer of admit.lua cannot be read")
+                error = defect
         if error is not None:
             for request in batch:
                 if not request.future.done():
                     request.future.set_exception(_unavailable(error))
-            return
-        answers, confidences = call.result()
-        findings = _findings(batch, asked, confidences, token)
-        for request, answer, finding in zip(batch, answers, findings, strict=True):
-            future = request.future
-            if not future.done():
-                future.set_result(_admission(answer, finding))
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -299,33 +308,33 @@ class RedisStore:
             raise _unavailable(error) from error
 
 
-def _findings(
+def _lookups_of(
     batch: Sequence[_Request], asked: Iterable[str], confidences: Sequence[Sequence[Any]], token: str
-) -> list[Finding | None]:
+) -> list[Lookup | None]:
     """What each request of a batch finds of the confidence it asks for, from what admit.lua says of each."""
-    shared: dict[str | None, Finding] = {}
-    leaders: dict[int, Finding] = {}
+    by_key: dict[str | None, Lookup] = {}
+    leaders: dict[int, Lookup] = {}
     for key, found in zip(asked, confidences, strict=True):
         if len(found) == 2:
             value, age_ms = found
-            shared[key] = Finding(key, decode_verdict(value), age_ms)
+            by_key[key] = Lookup(key, decode_verdict(value), age_ms)
             continue
-        shared[key] = Finding(key)
+        by_key[key] = Lookup(key)
         for leader in found:
-            leaders[leader] = Finding(key, lock_token=token)
-    findings = [shared.get(request.confidence_key) for request in batch]
-    for number, finding in leaders.items():
-        findings[number] = finding
-    return findings
+            leaders[leader] = Lookup(key, lock_token=token)
+    lookups = [by_key.get(request.confidence_key) for request in batch]
+    for number, lookup in leaders.items():
+        lookups[number] = lookup
+    return lookups
 
 
-def _admission(answer: Sequence[Any], finding: Finding | None) -> Admission | None:
+def _admission(answer: Sequence[Any], lookup: Lookup | None) -> Admission | None:
     """What admit.lua answers to one request."""
     if not answer:
         return None
     limit, remaining, reset_us, life_ms, record = answer
     rate = RateState(limit, max(0, remaining), reset_us / 1e6) if limit else None
-    return Admission(record, remaining >= 0, rate, life_ms, finding)
+    return Admission(record, remaining >= 0, rate, life_ms, lookup)
 
 
 def _unavailable(error: BaseException) -> Unavailable:
