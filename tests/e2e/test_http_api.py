@@ -10,6 +10,7 @@ from uuid import uuid4
 import aiohttp
 import httpx
 import pytest
+import redis
 
 from tests.e2e.running import RunningStack
 from tests.webpubsub import BareClient
@@ -69,6 +70,15 @@ def test_a_confidence_is_cached_for_two_seconds(api: httpx.Client) -> None:
         time.sleep(0.25)
     assert ages == sorted(ages)
     assert 1_000 < ages[-1] <= 2_000
+
+
+def test_who_may_not_ask_about_a_symbol_holds_up_nobody(stack: RunningStack, api: httpx.Client) -> None:
+    state = {**STATE, "rsi": 13}
+    stranger = {"Authorization": f"Bearer {stack.new_key('--symbols', 'NQ')['key']}"}
+    assert api.post("/ml/get_confidence", json=state, headers=stranger).status_code == 403
+    with redis.Redis.from_url(stack.document["redis_url"]) as cache:
+        assert not [*cache.scan_iter("lock:*")]
+    assert not api.post("/ml/get_confidence", json=state).json()["cached"]
 
 
 def test_the_other_strategy_is_asked_by_name(api: httpx.Client) -> None:
