@@ -128,12 +128,11 @@ class ConfidenceService:
     def question(self, state: MarketState) -> Question | None:
         """What to ask the cache about `state`; None before any model is known, see `first_question`."""
         model = self._champions.held(state.strategy)
-        return Question(state, model, state.cache_key(model.version)) if model is not None else None
+        return _question(state, model) if model is not None else None
 
     async def first_question(self, state: MarketState) -> Question:
         """`question` as soon as a model is known; raises Unavailable."""
-        model = await self._champions.first(state.strategy)
-        return Question(state, model, state.cache_key(model.version))
+        return _question(state, await self._champions.first(state.strategy))
 
     @staticmethod
     def cached_answer(question: Question, lookup: Lookup | None) -> ConfidenceAnswer | None:
@@ -162,7 +161,7 @@ class ConfidenceService:
         """
         answers: dict[int, ConfidenceAnswer] = {}
         for strategy in dict.fromkeys(state.strategy for state in states):
-            model = self._champions.held(strategy) or await self._champions.first(strategy)
+            model = await self._champions.first(strategy)
             indices = [index for index, state in enumerate(states) if state.strategy == strategy]
             verdicts = self._evaluate(model, [states[index] for index in indices])
             for index, verdict in zip(indices, verdicts, strict=True):
@@ -292,6 +291,10 @@ class ConfidenceService:
                     self._broken.add(model.version)
                 model = model.without_artefact()
         return [Verdict(round(model.base_rate, DECIMALS), "base_rate", model.version)] * len(states)
+
+
+def _question(state: MarketState, model: ServedModel) -> Question:
+    return Question(state, model, state.cache_key(model.version))
 
 
 def _answer(state: MarketState, verdict: Verdict, *, cached: bool, age_ms: int) -> ConfidenceAnswer:

@@ -50,13 +50,15 @@ def extreme_states(strategy: Strategy) -> list[MarketState]:
         if feature.range is not None:
             ends.append((feature.range[0], feature.range[1]))
         else:
-            ends.append((0.0, float(len(feature.categories or "01") - 1)))
+            values = len(feature.categories) if feature.type == "category" else 2
+            ends.append((0.0, float(values - 1)))
     rows = [tuple(low for low, _ in ends), tuple(high for _, high in ends)]
     middle = [(low + high) // 2 for low, high in ends]
     for index, (low, high) in enumerate(ends):
         rows += [(*middle[:index], end, *middle[index + 1 :]) for end in (low, high)]
     absent = [np.nan if feature.optional else 0.0 for feature in strategy.modelled]
-    rows += [tuple(absent), tuple(1.0 if value == 0 else value for value in absent)]
+    at_one = [min(1.0, high) if value == 0 else value for value, (_, high) in zip(absent, ends, strict=True)]
+    rows += [tuple(absent), tuple(at_one)]
     return [
         MarketState(strategy.name, symbol, "SHORT" if index % 2 else "LONG", row, "")
         for symbol in strategy.symbols

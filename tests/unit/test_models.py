@@ -16,7 +16,8 @@ from shared.domain.models import (
     untrained,
     version_of,
 )
-from shared.domain.strategies import all_strategies, default_strategy, market_state
+from shared.domain.strategies import Feature, all_strategies, default_strategy, market_state
+from shared.training.export import extreme_states
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 COLUMNS = column_names(default_strategy())
@@ -174,3 +175,14 @@ def test_rows_of_a_batch_are_those_of_its_states() -> None:
     assert not np.isnan(batch).any()
     for state, row in zip(states, batch, strict=True):
         assert np.array_equal(encode([state], fills)[0], row)
+
+
+def test_a_category_of_one_value_has_no_other_extreme(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = default_strategy()
+    session = Feature(name="session", type="category", description="when", categories=("rth",))
+    strategy = msgspec.structs.replace(base, name="alone", features=(*base.features, session))
+    monkeypatch.setattr("shared.domain.encoding.all_strategies", lambda: {strategy.name: strategy})
+    columns = column_names(strategy)
+    rows = encode(extreme_states(strategy), [0.0] * len(columns))
+    assert rows.shape[1] == len(columns)
+    assert set(rows[:, columns.index("session:rth")]) == {1.0}

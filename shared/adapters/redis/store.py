@@ -146,7 +146,7 @@ class RedisStore:
 
         None where the license is not cached. `tag` is of the license record that the caller has.
         """
-        if not self._admits:
+        if not self._admits:  # else the one before saw to it
             self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
         self._admits.append(_Request(key_hash, tag, confidence_key, future))
