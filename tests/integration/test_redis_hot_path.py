@@ -258,6 +258,33 @@ async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: re
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 3
 
 
+async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client: redis.Redis) -> None:
+    await store.put_grant(HASH, grant_of())
+    await store.admit(HASH)
+    client.config_resetstat()
+    client.client_pause(1_000)
+    asked = []
+    for _ in range(10):
+        asked.append(store.admit(HASH))
+        # What is asked in one turn of the loop is written in the next.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    client.client_unpause()
+    left = [each.rate.remaining for each in await asyncio.gather(*asked) if each and each.rate]
+    assert left == list(range(98, 88, -1))
+    assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2
+
+
+async def test_closing_leaves_nobody_waiting(redis_url: str) -> None:
+    store = RedisStore(redis_url)
+    await store.ping()
+    asked = [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL + 1)]
+    await store.close()
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(each, Unavailable) for each in answers)
+
+
 async def test_a_server_that_forgot_its_scripts_learns_them_again(
     store: RedisStore, client: redis.Redis
 ) -> None:
@@ -499,6 +526,26 @@ async def test_a_hung_server_costs_a_quarter_second_once(
         record.levelname for record in caplog.records if record.name.startswith("shared.adapters.redis")
     ]
     assert levels == ["WARNING", "INFO"]
+
+
+async def test_who_waits_behind_a_call_that_fails_fails_with_it(server_directory: Path) -> None:
+    with own_server(server_directory) as (url, pid):
+        store = RedisStore(url)
+        await store.admit(HASH)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            under_way = store.admit(HASH)
+            await asyncio.sleep(SOCKET_TIMEOUT_S / 2)
+            behind = [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL + 1)]
+            async with asyncio.timeout(5):
+                answers = await asyncio.gather(under_way, *behind, return_exceptions=True)
+            assert all(isinstance(each, Unavailable) for each in answers)
+            assert time.monotonic() - started < SOCKET_TIMEOUT_S + 0.2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await until_back(store)
+        await store.close()
 
 
 async def test_a_restarted_server_is_found_again(server_directory: Path) -> None:

@@ -119,6 +119,7 @@ class RedisStore:
         """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._admits: list[_Request] = []
+        self._is_admitting = False
         # Lock tokens need only differ: one random part a process, and a count.
         self._token_base = secrets.token_hex(8)
         self._tokens = itertools.count()
@@ -144,9 +145,12 @@ class RedisStore:
     ) -> Awaitable[Admission | None]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
 
+        One such call is under way at a time: a request that finds none leaves at once, those that come
+        meanwhile share the next. So the busier a process is, the more requests share what a call costs.
+
         None where the license is not cached. `tag` is of the license record that the caller has.
         """
-        if not self._admits:  # else the one before saw to it
+        if not self._admits and not self._is_admitting:  # else another one saw to it
             self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
         self._admits.append(_Request(key_hash, tag, confidence_key, future))
@@ -213,6 +217,7 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._connection.close()
+        self._fail_waiting(unavailable("closed"))
 
     def _grant_command(self, key_hash: str, grant: Grant) -> tuple[Sequence[str], Sequence[bytes | int]]:
         now = datetime.now(UTC)
@@ -228,8 +233,8 @@ class RedisStore:
         )
 
     def _gather_admits(self) -> None:
-        """Makes one script call of all admits of this turn of the loop."""
-        while self._admits:
+        """Makes one script call of the admits asked for so far, unless one is under way."""
+        if self._admits and not self._is_admitting:
             batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
             self._send_admits(batch, "EVALSHA")
 
@@ -245,6 +250,7 @@ class RedisStore:
             tags.append(request.tag)
         for key in asked:
             keys += (key, lock_key(key))
+        self._is_admitting = True
         token = f"{self._token_base}.{next(self._tokens)}"
         script = _script("admit")
         body = script.sha if how == "EVALSHA" else script.source
@@ -262,6 +268,7 @@ class RedisStore:
     ) -> None:
         from redis.exceptions import NoScriptError
 
+        self._is_admitting = False
         error = call.exception()
         if isinstance(error, NoScriptError):
             try:
@@ -271,6 +278,8 @@ class RedisStore:
                 error = away
             else:
                 return
+        if self._admits:
+            self._admit_waiting()
         if error is None:
             try:
                 answers, confidences = call.result()
@@ -283,9 +292,17 @@ class RedisStore:
                 log.exception("the answer of admit.lua cannot be read")
                 error = defect
         if error is not None:
-            for request in batch:
-                if not request.future.done():
-                    request.future.set_exception(_unavailable(error))
+            _fail(batch, error)
+
+    def _admit_waiting(self) -> None:
+        try:
+            self._connection.expect_write()
+        except Unavailable as away:
+            self._fail_waiting(away)
+
+    def _fail_waiting(self, error: Unavailable) -> None:
+        waiting, self._admits = self._admits, []
+        _fail(waiting, error)
 
     async def _script(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         from redis.exceptions import NoScriptError
@@ -335,6 +352,12 @@ def _admission(answer: Sequence[Any], lookup: Lookup | None) -> Admission | None
     limit, remaining, reset_us, life_ms, record = answer
     rate = RateState(limit, max(0, remaining), reset_us / 1e6) if limit else None
     return Admission(record, remaining >= 0, rate, life_ms, lookup)
+
+
+def _fail(requests: Iterable[_Request], error: BaseException) -> None:
+    for request in requests:
+        if not request.future.done():
+            request.future.set_exception(_unavailable(error))
 
 
 def _unavailable(error: BaseException) -> Unavailable:
