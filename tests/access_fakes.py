@@ -43,7 +43,7 @@ class FakeCache:
         self.admits = 0
 
     async def admit(
-        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Admission | None:
         self._answer()
         self.admits += 1

@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,7 @@ import azure.functions as func
 from azure.functions.http import HttpRequest  # the class that the worker makes, not its public base
 
 from local.host.context import InvocationContext, InvocationTrace
-from local.host.http1 import Answer, Request, Server
+from local.host.http1 import Answer, Answered, Request, Server
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
 from local.host.routing import Router
@@ -161,26 +162,28 @@ class AccessLog:
         self._stamp = ""
         self._flush_due = False
 
-    def add(self, method: str, path: str, answer: Answer, elapsed_s: float) -> None:
-        status, headers, body = answer
-        request_id = "-"
-        for name, value in headers:
-            if name == "x-request-id":
-                request_id = value
-                break
-        now = time.time()
+    def add(self, answered: Sequence[Answered]) -> None:
+        """One line for each of the answers that have just been sent."""
+        now, at = time.time(), time.perf_counter()
         second = int(now)
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        line = (
-            f"{self._stamp}.{int((now - second) * 1_000):03d}Z {method} {_encoded(path)} {status}"
-            f" {elapsed_s * 1_000:.1f}ms {len(body)}B {request_id}\n"
-        )
-        if self._size + len(line) > _LOG_BYTES:
-            self.flush()
-        self._lines.append(line)
-        self._size += len(line)
+        stamp = f"{self._stamp}.{int((now - second) * 1_000):03d}Z"
+        for method, path, (status, headers, body), begun_at in answered:
+            request_id = "-"
+            for name, value in headers:
+                if name == "x-request-id":
+                    request_id = value
+                    break
+            line = (
+                f"{stamp} {method or '-'} {_encoded(path)} {status} {(at - begun_at) * 1_000:.1f}ms"
+                f" {len(body)}B {request_id}\n"
+            )
+            if self._size + len(line) > _LOG_BYTES:
+                self.flush()
+            self._lines.append(line)
+            self._size += len(line)
         if not self._flush_due:
             self._flush_due = True
             self._loop.call_later(LOG_FLUSH_S, self._flush_when_due)

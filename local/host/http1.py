@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -38,6 +38,8 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" fo
 
 type Headers = list[tuple[str, str]]
 type Answer = tuple[int, Headers, bytes]
+# Method, decoded path, answer, and when the request was begun, by time.perf_counter.
+type Answered = tuple[str, str, Answer, float]
 _MALFORMED: Answer = (HTTPStatus.BAD_REQUEST, [], b"")
 _HEAD_TOO_LARGE: Answer = (HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, [], b"")
 _FAILED: Answer = (HTTPStatus.INTERNAL_SERVER_ERROR, [], b"")
@@ -70,20 +72,21 @@ class Server:
         max_body_bytes: int,
         too_large: Answer,
         dropped: Callable[[str], bool],
-        log: Callable[[str, str, Answer, float], None] | None,
+        log: Callable[[Sequence[Answered]], None] | None,
     ) -> None:
         """`app` answers a request; `too_large` is the answer to a body over the bound.
 
-        Headers whose lower-case name is `dropped` never reach the app. `log` is told each answer: method,
-        decoded path, answer, and the seconds that it took.
+        Headers whose lower-case name is `dropped` never reach the app. `log` is told the answers of a turn
+        of the loop when they are sent.
         """
         self.app = app
         self.max_body_bytes = max_body_bytes
         self.too_large = too_large
-        self.log = log
         self.connections: set[Connection] = set()
         self.stopping = False
         self._dropped = dropped
+        self._log = log
+        self._answered: list[Answered] = []
         self._unsent: list[tuple[asyncio.WriteTransport, bytes]] = []
         self._names: dict[bytes, str | None] = {}
         self._date = ""
@@ -128,6 +131,13 @@ class Server:
         for transport, answer in unsent:
             if not transport.is_closing():
                 transport.write(answer)
+        answered, self._answered = self._answered, []
+        if self._log is not None:
+            self._log(answered)
+
+    def note(self, request: Request, answer: Answer, begun_at: float) -> None:
+        """Has the answer logged that is sent in this turn."""
+        self._answered.append((request.method, request.path, answer, begun_at))
 
     def name(self, raw: bytes) -> str | None:
         """The header name in lower case, None where it is dropped; the usual ones are remembered."""
@@ -310,8 +320,7 @@ class Connection(asyncio.Protocol):
                 self._task = task
         elif self._refusal is not None:
             self._write(self._request, self._refusal, last=True)
-            if self._server.log is not None:
-                self._server.log(self._request.method or "-", self._request.path, self._refusal, 0.0)
+            self._server.note(self._request, self._refusal, time.perf_counter())
             self._refusal = None
             self._loop.call_soon(self._linger)
         elif self._closing:
@@ -324,7 +333,7 @@ class Connection(asyncio.Protocol):
             if len(self._waiting) == MAX_WAITING:
                 self._transport.resume_reading()
             request = self._waiting.popleft()
-            started = time.perf_counter()
+            begun_at = time.perf_counter()
             try:
                 answer = await self._server.app(request)
             # A defect of the host itself, or a function that cancelled itself; other failures are answers.
@@ -334,8 +343,7 @@ class Connection(asyncio.Protocol):
             if not request.keep_alive or self._server.stopping:
                 self._closing = True
             self._write(request, answer, last=self._closing and not self._waiting)
-            if self._server.log is not None:
-                self._server.log(request.method, request.path, answer, time.perf_counter() - started)
+            self._server.note(request, answer, begun_at)
         self._task = None
         if self._closing:
             self._next()

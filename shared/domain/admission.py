@@ -8,8 +8,9 @@ from shared.domain.confidence import Lookup
 from shared.domain.licenses import Grant
 from shared.domain.rate_limit import RateState
 
+TAG_BYTES = 16
 # Of a caller that has no record yet.
-NO_TAG = b"-"
+NO_TAG = "-" * TAG_BYTES
 
 _decode_grant = msgspec.json.Decoder(Grant).decode
 
@@ -34,11 +35,11 @@ def encode_record(grant: Grant, limit: int) -> bytes:
     The tag is a digest of the JSON: who has it is spared being sent the record again.
     """
     encoded = msgspec.json.encode(grant)
-    tag = hashlib.blake2b(encoded, digest_size=8).hexdigest().encode()
+    tag = hashlib.blake2b(encoded, digest_size=TAG_BYTES // 2).hexdigest().encode()
     return b"%d %d %b %b" % (grant.revision, limit, tag, encoded)
 
 
-def decode_record(record: bytes) -> tuple[bytes, Grant]:
+def decode_record(record: bytes) -> tuple[str, Grant]:
     """The tag and the grant of what `encode_record` made."""
     _, _, tag, encoded = record.split(b" ", 3)
-    return tag, _decode_grant(encoded)
+    return tag.decode(), _decode_grant(encoded)

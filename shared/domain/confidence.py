@@ -34,20 +34,26 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     model_version: str
 
 
-class Lookup(msgspec.Struct, frozen=True, gc=False):
+class Lookup(msgspec.Struct, gc=False):
     """What the cache held under `key` when it was asked: a verdict, `age_ms` old, or None.
 
-    Without one, who got a `lock_token` holds the lock and is to compute the confidence for all.
+    Without one, who got a `lock_token` holds the lock and is to compute the confidence for all. All who
+    asked in one call share what it found, and with `answer` its JSON, which the first of them makes.
     """
 
     key: str
     verdict: Verdict | None = None
     age_ms: int = 0
     lock_token: str | None = None
+    answer: bytes | None = None
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Verdict)
+
+
+def encode_answer(answer: ConfidenceAnswer) -> bytes:
+    return _encoder.encode(answer)
 
 
 def encode_verdict(verdict: Verdict) -> bytes:

@@ -15,6 +15,7 @@ from shared.errors import RateLimited
 
 WINDOW_S = 60
 _POLICY = '"default"'  # the name of the policy, as a structured field's string
+_RESETS = tuple(f";t={seconds}" for seconds in range(WINDOW_S + 1))
 
 
 class RateState(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +46,7 @@ def rate_fields(rate: RateState) -> tuple[str, str]:
     which a whole window has to be over passes on the way to the client, so t is never more than w.
     """
     t = math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S
-    return f"{_POLICY};r={rate.remaining};t={t}", _policy(rate.limit)
+    return f"{_POLICY};r={rate.remaining}{_RESETS[t]}", _policy(rate.limit)
 
 
 @lru_cache(1_024)

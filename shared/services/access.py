@@ -71,7 +71,7 @@ _MAX_AUTHORIZATION = 200
 
 class AccessCache(Protocol):
     def admit(
-        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]: ...
     async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
@@ -103,7 +103,7 @@ class _Known(msgspec.Struct):
     """
 
     grant: Grant
-    tag: bytes
+    tag: str
     good_until: float
     seen_at: float
     refresh_below_ms: int
@@ -216,7 +216,7 @@ class AccessService:
         self._unlimited()
         return Admitted(grant)
 
-    def _remember(self, key_hash: str, grant: Grant, tag: bytes, now: float) -> _Known:
+    def _remember(self, key_hash: str, grant: Grant, tag: str, now: float) -> _Known:
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]

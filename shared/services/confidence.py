@@ -13,6 +13,7 @@ from shared.domain.confidence import (
     ConfidenceAnswer,
     Lookup,
     Verdict,
+    encode_answer,
 )
 from shared.domain.models import ServedModel, UnusableModel
 from shared.domain.strategies import MarketState
@@ -135,11 +136,14 @@ class ConfidenceService:
         return _question(state, await self._champions.first(state.strategy))
 
     @staticmethod
-    def cached_answer(question: Question, lookup: Lookup | None) -> ConfidenceAnswer | None:
-        """The confidence asked for, where admission found it under the question's key."""
+    def cached_answer(question: Question, lookup: Lookup | None) -> bytes | None:
+        """The confidence asked for, as JSON, where admission found it under the question's key."""
         if lookup is None or lookup.verdict is None:
             return None
-        return _answer(question.state, lookup.verdict, cached=True, age_ms=lookup.age_ms)
+        if lookup.answer is None:
+            found = _answer(question.state, lookup.verdict, cached=True, age_ms=lookup.age_ms)
+            lookup.answer = encode_answer(found)
+        return lookup.answer
 
     async def answer(self, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
         """The confidence asked for, which admission did not find."""

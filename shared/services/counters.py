@@ -35,7 +35,10 @@ class Counters:
         self._swapping = threading.Lock()
 
     def add(self, name: str, count: int = 1) -> None:
-        self._counts[name] = self._counts.get(name, 0) + count
+        try:
+            self._counts[name] += count
+        except KeyError:
+            self._counts[name] = count
         if self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._flush_later())
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from shared.adapters.inference import OnnxInference
@@ -70,7 +71,10 @@ async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState)
     assert admission is not None
     assert admission.allowed
     lookup = admission.lookup
-    return service.cached_answer(question, lookup) or await service.answer(question, lookup)
+    cached = service.cached_answer(question, lookup)
+    if cached is not None:
+        return msgspec.json.decode(cached, type=ConfidenceAnswer)
+    return await service.answer(question, lookup)
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])

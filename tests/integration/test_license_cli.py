@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from local.license import NAMES, main
-from shared.adapters.redis.store import license_key
+from shared.adapters.redis.names import license_key
 from shared.domain.keys import hash_key, parse_key
 from tests.integration.servers import free_port
 

@@ -1,6 +1,7 @@
 """The hot path against a real Valkey: one call, exact limits, locks, and outages that nobody waits for."""
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal
@@ -18,14 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.redis import RedisStore
+from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.adapters.redis.store import (
     GRANT_TTL_S,
     LOCK_TTL_S,
     MAX_ADMITS_PER_CALL,
     SOCKET_TIMEOUT_S,
-    license_key,
-    lock_key,
-    rate_key,
+    _Script,
 )
 from shared.domain.admission import Admission, decode_record
 from shared.domain.confidence import CONFIDENCE_TTL_S, Lookup, Verdict
@@ -273,6 +273,20 @@ async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client
     left = [each.rate.remaining for each in await asyncio.gather(*asked) if each and each.rate]
     assert left == list(range(98, 88, -1))
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2
+
+
+@pytest.mark.parametrize("reply", ["{'', '', {}, {}}", "{'123', '', {}, {}}", "{1, 2}", "'text'", "{}"])
+async def test_an_answer_that_cannot_be_read_is_told_to_all_who_wait(
+    store: RedisStore, monkeypatch: pytest.MonkeyPatch, reply: str
+) -> None:
+    source = f"return {reply}"
+    script = _Script(hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), source)
+    monkeypatch.setattr("shared.adapters.redis.store._script", lambda name: script)
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*(store.admit(HASH) for _ in range(3)), return_exceptions=True)
+    assert all(isinstance(each, Unavailable) for each in answers)
+    monkeypatch.undo()
+    assert await store.admit(HASH) is None
 
 
 async def test_closing_leaves_nobody_waiting(redis_url: str) -> None:

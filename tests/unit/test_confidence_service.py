@@ -153,7 +153,10 @@ async def asked(service: ConfidenceService, state: MarketState = STATE) -> Quest
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
     question = await asked(service, state)
     lookup = await redis.find(question.key)
-    return service.cached_answer(question, lookup) or await service.answer(question, lookup)
+    cached = service.cached_answer(question, lookup)
+    if cached is not None:
+        return msgspec.json.decode(cached, type=ConfidenceAnswer)
+    return await service.answer(question, lookup)
 
 
 def leading(question: Question) -> Lookup:
@@ -177,6 +180,18 @@ async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_
     assert 15 <= second.age_ms < 1000
     assert engine.evaluated == [1]
     assert redis.locks == {}
+
+
+async def test_who_shares_a_lookup_shares_its_answer() -> None:
+    redis = Redis()
+    service = ConfidenceService(Models(stored_model()), redis, Engine(), time.monotonic)
+    await ask(service, redis)
+    question = await asked(service)
+    await until(lambda: question.key in redis.values)
+    lookup = await redis.find(question.key)
+    first, second = (service.cached_answer(question, lookup) for _ in range(2))
+    assert first is not None
+    assert second is first
 
 
 async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_process() -> None:

@@ -4,14 +4,16 @@
 -- KEYS  for each request license:{hash} and rate:{hash}:window; then for each confidence that any of them
 --       asks for its key and its lock
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; one byte for
---       each request: the number of the confidence that it asks for, from 1, or 0; then for each request
---       the tag of the license that its caller has
--- Returns the requests and the confidences, in order.
---       A request: {limit, remaining, reset_us, life_ms, record}; remaining is -1 where it is refused, and
---       the record nil where the caller has it, by its tag. {} where the license is not cached.
---       A confidence: {value, age_ms} where it is cached; {n} where the lock was free and the caller is to
---       compute it, on behalf of request n (from 0); {} where somebody else does, or nobody who was let
---       through asked.
+--       each request: the number of the confidence that it asks for, from 1, or 0; the tags, of 16 bytes
+--       each, of the licenses that the requests' callers have
+-- Returns four things. Numbers are packed, 32 bits each in little endian, for whoever reads them.
+--       Of each request: limit, remaining, reset_us, life_ms; the limit is -1 where the license is not
+--       cached, remaining is -1 where the request is refused.
+--       Of each confidence: its age in ms where it is cached; -2 - n where the lock was free and the caller
+--       is to compute it, on behalf of request n (from 0); -1 where somebody else does, or nobody who was
+--       let through asked.
+--       The values of the cached confidences.
+--       The number and the license record of each request whose caller has another, by its tag.
 --
 -- The limit is a log of the times of the requests that were let through, at most `limit` long, oldest
 -- first: a request passes while fewer than `limit` of them lie within the window, both ends included.
@@ -25,6 +27,7 @@ local confidence_ms = tonumber(ARGV[2])
 local lock_ms = ARGV[3]
 local token = ARGV[4]
 local asked_for = ARGV[5]
+local tags = ARGV[6]
 local count = #asked_for
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -74,39 +77,46 @@ local function take(key, limit)
   return -1, oldest - horizon + 1
 end
 
+local values = {}
+
 -- What `requester`, who was let through, finds of a confidence.
 local function look_up(key, lock, requester)
   local value = redis.call('GET', key)
   if value then
-    return {value, math.max(0, confidence_ms - redis.call('PTTL', key))}
+    values[#values + 1] = value
+    return math.max(0, confidence_ms - redis.call('PTTL', key))
   end
   if redis.call('SET', lock, token, 'NX', 'PX', lock_ms) then
-    return {requester}
+    return -2 - requester
   end
-  return {}
+  return -1
 end
 
-local requests, confidences = {}, {}
+local requests, states, changed = {}, {}, {}
 for i = 1, count do
   local key = KEYS[2 * i - 1]
   local record = redis.call('GET', key)
-  local answer = {}
+  local limit, remaining, reset, life = -1, -1, 0, 0
   if record then
     local allowance, tag = string.match(record, '^%d+ (%d+) (%x+) ')
-    local limit, remaining, reset = tonumber(allowance), -1, 0
+    limit = tonumber(allowance)
     if limit > 0 then
       remaining, reset = take(KEYS[2 * i], limit)
     end
-    answer = {limit, remaining, reset, redis.call('PTTL', key), tag ~= ARGV[i + 5] and record}
+    life = redis.call('PTTL', key)
+    if tag ~= string.sub(tags, 16 * i - 15, 16 * i) then
+      changed[#changed + 1] = i - 1
+      changed[#changed + 1] = record
+    end
     local asked = string.byte(asked_for, i)
-    if remaining >= 0 and asked > 0 and not confidences[asked] then
+    if remaining >= 0 and asked > 0 and not states[asked] then
       local at = 2 * (count + asked)
-      confidences[asked] = look_up(KEYS[at - 1], KEYS[at], i - 1)
+      states[asked] = look_up(KEYS[at - 1], KEYS[at], i - 1)
     end
   end
-  requests[i] = answer
+  requests[i] = struct.pack('<i4i4i4i4', limit, remaining, reset, life)
 end
 for asked = 1, #KEYS / 2 - count do
-  confidences[asked] = confidences[asked] or {}
+  states[asked] = struct.pack('<i4', states[asked] or -1)
 end
-return {requests, confidences}
+return {table.concat(requests), table.concat(states), values, changed}

@@ -74,16 +74,15 @@ class SharedConnection:
 
         It fails with redis.ResponseError where the server refuses, and with Unavailable.
         """
-        self.expect_write()
-        return self.enqueue(command)
-
-    def enqueue(self, command: Command) -> asyncio.Future[Any]:
-        """`ask` for `before_write`, whose write is already under way."""
         import hiredis
 
-        future = asyncio.get_running_loop().create_future()
+        self.expect_write()
         # hiredis's stub declares a tuple of one element; any length is packed.
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        return self.enqueue(hiredis.pack_command(command))  # type: ignore[arg-type]
+
+    def enqueue(self, packed: bytes) -> asyncio.Future[Any]:
+        """`ask` for `before_write`, whose write is already under way, with a command in Redis' protocol."""
+        future = asyncio.get_running_loop().create_future()
         self._waiting.append((packed, future))
         return future
 

@@ -14,13 +14,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-
+from shared.adapters.redis.admit_call import AdmitCall, AdmitRequest, Reply
 from shared.adapters.redis.connection import SharedConnection, unavailable
+from shared.adapters.redis.names import closed_key, license_key, lock_key, refresh_key
 from shared.domain.admission import NO_TAG, Admission, encode_record
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
@@ -30,7 +30,7 @@ from shared.domain.confidence import (
     encode_verdict,
 )
 from shared.domain.licenses import Grant, refusal, valid_until
-from shared.domain.rate_limit import WINDOW_S, RateState
+from shared.domain.rate_limit import WINDOW_S
 from shared.errors import Unavailable
 from shared.telemetry import traced
 
@@ -48,49 +48,10 @@ COUNTERS_TTL_S = 24 * 3600
 
 # Bounds what one script call holds Redis up for, about 10 us a request; numbers fit into a byte.
 MAX_ADMITS_PER_CALL = 255
-# Of API keys whose names here are kept made.
-MAX_REMEMBERED_KEYS = 16_384
 
 log = logging.getLogger(__name__)
 
 _LUA = Path(__file__).parent.parent / "lua"
-
-
-def license_key(key_hash: str) -> str:
-    """The license record of one API key; its form is in shared/domain/admission.py."""
-    return f"license:{{{key_hash}}}"
-
-
-def refresh_key(key_hash: str) -> str:
-    """Held by the process that reads the license again."""
-    return f"license:{{{key_hash}}}:refresh"
-
-
-def rate_key(key_hash: str) -> str:
-    """The times of one API key's requests in the last window."""
-    return f"rate:{{{key_hash}}}:window"
-
-
-def closed_key(account_id: str) -> str:
-    """When an account's connections were closed, for as long as older client access URLs live."""
-    return f"closed:{{{account_id}}}"
-
-
-@lru_cache(MAX_REMEMBERED_KEYS)
-def _keys_of(key_hash: str) -> tuple[str, str]:
-    return license_key(key_hash), rate_key(key_hash)
-
-
-def lock_key(confidence_key: str) -> str:
-    """Held, as a random token, by who computes that confidence."""
-    return f"lock:{confidence_key}"
-
-
-class _Request(msgspec.Struct, gc=False):
-    key_hash: str
-    tag: bytes
-    confidence_key: str | None
-    future: asyncio.Future[Admission | None]
 
 
 class _Script(NamedTuple):
@@ -118,7 +79,7 @@ class RedisStore:
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
-        self._admits: list[_Request] = []
+        self._admits: list[AdmitRequest] = []
         self._is_admitting = False
         # Lock tokens need only differ: one random part a process, and a count.
         self._token_base = secrets.token_hex(8)
@@ -141,7 +102,7 @@ class RedisStore:
         return self._connection.outage_count
 
     def admit(
-        self, key_hash: str, tag: bytes = NO_TAG, confidence_key: str | None = None
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
 
@@ -153,7 +114,7 @@ class RedisStore:
         if not self._admits and not self._is_admitting:  # else another one saw to it
             self._connection.expect_write()
         future = asyncio.get_running_loop().create_future()
-        self._admits.append(_Request(key_hash, tag, confidence_key, future))
+        self._admits.append(AdmitRequest(key_hash, tag, confidence_key, future))
         return traced(future, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
@@ -236,44 +197,24 @@ class RedisStore:
         """Makes one script call of the admits asked for so far, unless one is under way."""
         if self._admits and not self._is_admitting:
             batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
-            self._send_admits(batch, "EVALSHA")
+            token = f"{self._token_base}.{next(self._tokens)}"
+            self._send_admits(AdmitCall(batch, token), "EVALSHA")
 
-    def _send_admits(self, batch: list[_Request], how: str) -> None:
-        keys: list[str] = []
-        asked: dict[str, int] = {}
-        asked_for = bytearray()
-        tags: list[bytes] = []
-        for request in batch:
-            keys += _keys_of(request.key_hash)
-            key = request.confidence_key
-            asked_for.append(0 if key is None else asked.setdefault(key, len(asked) + 1))
-            tags.append(request.tag)
-        for key in asked:
-            keys += (key, lock_key(key))
+    def _send_admits(self, call: AdmitCall, how: str) -> None:
         self._is_admitting = True
-        token = f"{self._token_base}.{next(self._tokens)}"
         script = _script("admit")
-        body = script.sha if how == "EVALSHA" else script.source
-        call = self._connection.enqueue(
-            (how, body, len(keys), *keys, *self._limits, token, bytes(asked_for), *tags)
-        )
-        call.add_done_callback(partial(self._share_out, batch, asked, token))
+        command = call.command(how, script.sha if how == "EVALSHA" else script.source, self._limits)
+        self._connection.enqueue(command).add_done_callback(partial(self._hand_out, call))
 
-    def _share_out(
-        self,
-        batch: list[_Request],
-        asked: dict[str, int],
-        token: str,
-        call: "asyncio.Future[tuple[list[list[Any]], list[list[Any]]]]",
-    ) -> None:
+    def _hand_out(self, call: AdmitCall, answer: "asyncio.Future[Reply]") -> None:
         from redis.exceptions import NoScriptError
 
         self._is_admitting = False
-        error = call.exception()
+        error = answer.exception()
         if isinstance(error, NoScriptError):
             try:
                 self._connection.expect_write()
-                self._send_admits(batch, "EVAL")
+                self._send_admits(call, "EVAL")
             except Unavailable as away:
                 error = away
             else:
@@ -282,17 +223,13 @@ class RedisStore:
             self._admit_waiting()
         if error is None:
             try:
-                answers, confidences = call.result()
-                lookups = _lookups_of(batch, asked, confidences, token)
-                for request, answer, lookup in zip(batch, answers, lookups, strict=True):
-                    if not request.future.done():
-                        request.future.set_result(_admission(answer, lookup))
+                call.hand_out(answer.result())
             except Exception as defect:
                 # Nobody may be left waiting for an answer that cannot be read.
                 log.exception("the answer of admit.lua cannot be read")
                 error = defect
         if error is not None:
-            _fail(batch, error)
+            _fail(call.batch, error)
 
     def _admit_waiting(self) -> None:
         try:
@@ -325,36 +262,7 @@ class RedisStore:
             raise _unavailable(error) from error
 
 
-def _lookups_of(
-    batch: Sequence[_Request], asked: Iterable[str], confidences: Sequence[Sequence[Any]], token: str
-) -> list[Lookup | None]:
-    """What each request of a batch finds of the confidence it asks for, from what admit.lua says of each."""
-    by_key: dict[str | None, Lookup] = {}
-    leaders: dict[int, Lookup] = {}
-    for key, found in zip(asked, confidences, strict=True):
-        if len(found) == 2:
-            value, age_ms = found
-            by_key[key] = Lookup(key, decode_verdict(value), age_ms)
-            continue
-        by_key[key] = Lookup(key)
-        for leader in found:
-            leaders[leader] = Lookup(key, lock_token=token)
-    lookups = [by_key.get(request.confidence_key) for request in batch]
-    for number, lookup in leaders.items():
-        lookups[number] = lookup
-    return lookups
-
-
-def _admission(answer: Sequence[Any], lookup: Lookup | None) -> Admission | None:
-    """What admit.lua answers to one request."""
-    if not answer:
-        return None
-    limit, remaining, reset_us, life_ms, record = answer
-    rate = RateState(limit, max(0, remaining), reset_us / 1e6) if limit else None
-    return Admission(record, remaining >= 0, rate, life_ms, lookup)
-
-
-def _fail(requests: Iterable[_Request], error: BaseException) -> None:
+def _fail(requests: Iterable[AdmitRequest], error: BaseException) -> None:
     for request in requests:
         if not request.future.done():
             request.future.set_exception(_unavailable(error))
