@@ -113,30 +113,23 @@ class Response(func.HttpResponse):
     that a cached confidence costs. The worker only asks `in`, sets items and reads `items()`.
     """
 
+    # In the place of the base's properties, whose values its constructor would set.
+    __slots__ = ("body", "headers", "mimetype", "status_code")
+    body: bytes
+    headers: Any
+    mimetype: str
+    status_code: int
+    charset = "utf-8"
+
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
         # The base's constructor is what this class is there to avoid.
-        self._body = body
-        self._status = status
-        self._headers = headers
-
-    @property
-    def status_code(self) -> int:
-        return self._status
-
-    @property
-    def headers(self) -> Any:  # a dict where the base class has a werkzeug list
-        return self._headers
-
-    @property
-    def mimetype(self) -> str:
-        return self._headers["content-type"]
-
-    @property
-    def charset(self) -> str:
-        return "utf-8"
+        self.body = body
+        self.status_code = status
+        self.headers = headers
+        self.mimetype = headers["content-type"]
 
     def get_body(self) -> bytes:
-        return self._body
+        return self.body
 
 
 class Call:

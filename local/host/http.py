@@ -1,31 +1,27 @@
 """The HTTP side: turns requests into invocations, and what functions return into answers.
 
-Requests look as the platform's worker makes them: header names in lower case, values of a repeated
-header or query key joined by commas, empty query values left out, the body as bytes. Of repeated
-response headers the last wins, except Set-Cookie. A function that raises or returns anything but
-HttpResponse or str is answered 500 with an empty body, and the reason is logged.
+Of repeated response headers the last wins, except Set-Cookie. A function that raises or returns anything
+but HttpResponse or str is answered 500 with an empty body, and the reason is logged.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import re
 import resource
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, quote
 
 import azure.functions as func
-from azure.functions.http import HttpRequest  # the class that the worker makes, not its public base
 
 from local.host.context import InvocationContext, InvocationTrace
 from local.host.http1 import Answer, Answered, Request, Server
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
+from local.host.late_request import LateRequest, encoded_path
 from local.host.routing import Router
 
 logger = logging.getLogger("local.host.http")
@@ -47,8 +43,6 @@ PLATFORM_HEADER_PREFIXES = (
 PLATFORM_HEADERS = frozenset({"client-ip", "disguised-host", "was-default-hostname"})
 # The server frames the answer; a function's own framing headers could only contradict it.
 _FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
-_PATH_SAFE = "/:@!$&'()*+,;=~-._"
-_PLAIN_PATH = re.compile(r"[\w/.~-]*", re.ASCII)  # needs no encoding
 _PROBLEM_TOO_LARGE = (
     b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"body_too_large",'
     b'"detail":"The request body is over 104857600 bytes."}'
@@ -77,17 +71,8 @@ class HttpApp:
         if found is None:
             return _NOT_FOUND
         function, route_params = found
-        headers, query = received.headers, received.query
-        request = HttpRequest(
-            received.method,
-            request_url("http", headers.get("host", self._address), received.path, query),
-            headers=headers,
-            params=query_params(query) if query else {},
-            route_params=route_params,
-            body_type="bytes",
-            body=received.body,
-        )
-        context = None
+        request = LateRequest(received, route_params, self._address)
+        headers, context = received.headers, None
         if function.wants_context:
             trace = InvocationTrace(headers.get("traceparent", ""), headers.get("tracestate", ""))
             context = InvocationContext(function.name, function.directory, trace)
@@ -95,7 +80,7 @@ class HttpApp:
             return encode_answer(await invoke(function, request, context, self._pool))
         except Exception:  # the platform turns whatever a function raises into an empty 500
             logger.exception(
-                "Function %s failed: %s %s", function.name, received.method, _encoded(received.path)
+                "Function %s failed: %s %s", function.name, received.method, encoded_path(received.path)
             )
             return _FAILED
 
@@ -105,27 +90,11 @@ def is_platform_header(name: str) -> bool:
     return name in PLATFORM_HEADERS or name.startswith(PLATFORM_HEADER_PREFIXES)
 
 
-def request_url(scheme: str, host: str, path: str, query: str) -> str:
-    """The absolute URL; `path` is decoded and is encoded again, `query` is as it came."""
-    url = f"{scheme}://{host}{_encoded(path)}"
-    return f"{url}?{query}" if query else url
-
-
-def query_params(query: str) -> dict[str, str]:
-    """Query parameters: keys that differ by case only are one, its values joined; empty ones left out."""
-    spelling: dict[str, str] = {}
-    params: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
-        key = spelling.setdefault(name.lower(), name)
-        params[key] = f"{params[key]},{value}" if key in params else value
-    return {name: value for name, value in params.items() if value}
-
-
 def encode_answer(result: Any) -> Answer:
     """Status, headers and body of what a function returned; raises TypeError for any other type."""
     if isinstance(result, str):
         return 200, [("content-type", "text/plain; charset=utf-8")], result.encode()
-    if not isinstance(result, func.HttpResponse):
+    if not _is_response(result.__class__):
         raise TypeError(f"an HTTP function must return HttpResponse or str, not {type(result).__name__}")
     headers: dict[str, str] = {}
     cookies: list[tuple[str, str]] = []
@@ -144,8 +113,8 @@ def encode_answer(result: Any) -> Answer:
 
 
 @lru_cache(1_024)
-def _encoded(path: str) -> str:
-    return path if _PLAIN_PATH.fullmatch(path) else quote(path, safe=_PATH_SAFE)
+def _is_response(kind: type) -> bool:
+    return issubclass(kind, func.HttpResponse)  # an abstract base class, which is slow to ask
 
 
 class AccessLog:
@@ -177,7 +146,7 @@ class AccessLog:
                     request_id = value
                     break
             line = (
-                f"{stamp} {method or '-'} {_encoded(path)} {status} {(at - begun_at) * 1_000:.1f}ms"
+                f"{stamp} {method or '-'} {encoded_path(path)} {status} {(at - begun_at) * 1_000:.1f}ms"
                 f" {len(body)}B {request_id}\n"
             )
             if self._size + len(line) > _LOG_BYTES:

@@ -84,11 +84,11 @@ class Server:
         self.too_large = too_large
         self.connections: set[Connection] = set()
         self.stopping = False
+        self.names: dict[bytes, str | None] = {}  # what `name` said of the usual ones
         self._dropped = dropped
         self._log = log
         self._answered: list[Answered] = []
         self._unsent: list[tuple[asyncio.WriteTransport, bytes]] = []
-        self._names: dict[bytes, str | None] = {}
         self._date = ""
         self._date_at = 0
         self._all_closed = asyncio.Event()
@@ -141,14 +141,11 @@ class Server:
 
     def name(self, raw: bytes) -> str | None:
         """The header name in lower case, None where it is dropped; the usual ones are remembered."""
-        try:
-            return self._names[raw]
-        except KeyError:
-            name = raw.decode("latin-1").lower()
-            known = None if self._dropped(name) else name
-            if len(self._names) < _MAX_NAMES and len(raw) <= _MAX_NAME_BYTES:
-                self._names[raw] = known
-            return known
+        lower = raw.decode("latin-1").lower()
+        name = None if self._dropped(lower) else lower
+        if len(self.names) < _MAX_NAMES and len(raw) <= _MAX_NAME_BYTES:
+            self.names[raw] = name
+        return name
 
     def date(self) -> str:
         """The Date header's line, made once a second."""
@@ -266,7 +263,10 @@ class Connection(asyncio.Protocol):
         self._url += part
 
     def on_header(self, raw_name: bytes, raw_value: bytes) -> None:
-        name = self._server.name(raw_name)
+        try:
+            name = self._server.names[raw_name]
+        except KeyError:
+            name = self._server.name(raw_name)
         if name is not None and self._size < 0:  # trailers are not headers
             headers, value = self._request.headers, raw_value.decode("latin-1")
             headers[name] = f"{headers[name]},{value}" if name in headers else value

@@ -129,11 +129,12 @@ class ConfidenceService:
     def question(self, state: MarketState) -> Question | None:
         """What to ask the cache about `state`; None before any model is known, see `first_question`."""
         model = self._champions.held(state.strategy)
-        return _question(state, model) if model is not None else None
+        return Question(state, model, state.cache_key(model.version)) if model is not None else None
 
     async def first_question(self, state: MarketState) -> Question:
         """`question` as soon as a model is known; raises Unavailable."""
-        return _question(state, await self._champions.first(state.strategy))
+        model = await self._champions.first(state.strategy)
+        return Question(state, model, state.cache_key(model.version))
 
     @staticmethod
     def cached_answer(question: Question, lookup: Lookup | None) -> bytes | None:
@@ -295,10 +296,6 @@ class ConfidenceService:
                     self._broken.add(model.version)
                 model = model.without_artefact()
         return [Verdict(round(model.base_rate, DECIMALS), "base_rate", model.version)] * len(states)
-
-
-def _question(state: MarketState, model: ServedModel) -> Question:
-    return Question(state, model, state.cache_key(model.version))
 
 
 def _answer(state: MarketState, verdict: Verdict, *, cached: bool, age_ms: int) -> ConfidenceAnswer:
