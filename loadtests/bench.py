@@ -13,6 +13,7 @@ missed. Everything else should be quiet meanwhile.
 import argparse
 import asyncio
 import contextlib
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -248,6 +249,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error("--rounds must be 1 or more")
+    # So that who is told to end leaves no stack running either.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         figures = bench(QUICK if options.quick else Effort(rounds=options.rounds))
     except KeyboardInterrupt:

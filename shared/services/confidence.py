@@ -28,6 +28,8 @@ LATER_POLL_S = 0.005
 # for itself, so a dead lock holder costs a bot this and no more.
 WAIT_S = 0.25
 MAX_LOCAL = 4_096
+# What was last asked is asked again: so many questions are kept made.
+MAX_QUESTIONS = 4_096
 DECIMALS = 4
 
 log = logging.getLogger(__name__)
@@ -124,17 +126,26 @@ class ConfidenceService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[_Due] = []
         self._local: dict[str, _Computed] = {}  # oldest first
+        self._questions: dict[str, Question] = {}  # by the state's key
         self._broken: set[str] = set()
 
     def question(self, state: MarketState) -> Question | None:
         """What to ask the cache about `state`; None before any model is known, see `first_question`."""
         model = self._champions.held(state.strategy)
-        return Question(state, model, state.cache_key(model.version)) if model is not None else None
+        return self._question(state, model) if model is not None else None
 
     async def first_question(self, state: MarketState) -> Question:
         """`question` as soon as a model is known; raises Unavailable."""
-        model = await self._champions.first(state.strategy)
-        return Question(state, model, state.cache_key(model.version))
+        return self._question(state, await self._champions.first(state.strategy))
+
+    def _question(self, state: MarketState, model: ServedModel) -> Question:
+        question = self._questions.get(state.key)
+        if question is None or question.model is not model:
+            if len(self._questions) >= MAX_QUESTIONS:
+                self._questions.clear()
+            question = Question(state, model, state.cache_key(model.version))
+            self._questions[state.key] = question
+        return question
 
     @staticmethod
     def cached_answer(question: Question, lookup: Lookup | None) -> bytes | None:
