@@ -42,6 +42,7 @@ HITS_99 = 0.01
 HITS_0 = 1.0
 WORKERS = 4
 # Shares of a side's own highest throughput at which its latency is taken.
+WARM_UP_S = 1.0
 CURVE = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9)
 
 
@@ -138,6 +139,8 @@ def compare(every: Sides, effort: Effort) -> None:
 
 def curve(side: Side, highest: float, seconds: float) -> Curve:
     """Latency of a side at rising loads, requests falling due evenly whether it keeps up or not."""
+    # While the other side was measured, what this one knows of its callers has run out.
+    run(side, fresh_share=HITS_99, seconds=min(seconds, WARM_UP_S))
     found = Curve(side.name, [], [], [])
     for share in CURVE:
         measured = run(side, fresh_share=HITS_99, seconds=seconds, rate=highest * share)

@@ -180,7 +180,7 @@ def _method(figures: Figures) -> Iterator[str]:
     )
     yield (
         "- The plot is open loop: requests fall due at an even rate whether the server keeps up or not, and "
-        "the time spent waiting for a free connection counts."
+        "the time spent waiting for a free connection counts. Each side gets a second of load first."
     )
     yield f"- The run took {figures.took_s / 60:.1f} minutes."
 

@@ -41,7 +41,7 @@ class LateRequest(HttpRequest):
     def get_body(self) -> bytes:
         return self._received.body
 
-    @cached_property
+    @property
     def headers(self) -> HttpRequestHeaders:
         return LateHeaders(self._received.headers)
 
