@@ -41,8 +41,8 @@ from loadtests.processes import ROOT
 HITS_99 = 0.01
 HITS_0 = 1.0
 WORKERS = 4
-# Shares of a side's own highest throughput at which its latency is taken.
 WARM_UP_S = 1.0
+# Shares of a side's own highest throughput at which its latency is taken.
 CURVE = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9)
 
 

@@ -141,7 +141,8 @@ class ConfidenceService:
     def _question(self, state: MarketState, model: ServedModel) -> Question:
         question = self._questions.get(state.key)
         if question is None or question.model is not model:
-            if len(self._questions) >= MAX_QUESTIONS:
+            # A model that no longer serves is let go of with all that it was asked.
+            if question is not None or len(self._questions) >= MAX_QUESTIONS:
                 self._questions.clear()
             question = Question(state, model, state.cache_key(model.version))
             self._questions[state.key] = question

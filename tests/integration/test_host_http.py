@@ -144,9 +144,10 @@ def test_platform_headers_of_a_caller_never_arrive(client: httpx.Client) -> None
         "Client-IP": "10.0.0.1",
     }
     kept = {"x-request-id": "r-1", "ce-type": "azure.webpubsub.sys.connect", "authorization": "Bearer k"}
-    headers = client.get("/api/see/ES", headers={**forged, **kept}).json()["headers"]
-    assert not {name.lower() for name in forged} & headers.keys()
-    assert kept.items() <= headers.items()
+    for _ in range(2):  # the server remembers header names
+        headers = client.get("/api/see/ES", headers={**forged, **kept}).json()["headers"]
+        assert not {name.lower() for name in forged} & headers.keys()
+        assert kept.items() <= headers.items()
 
 
 def test_an_earlier_function_hides_a_later_one(client: httpx.Client) -> None:
@@ -301,6 +302,14 @@ def test_the_access_log_has_a_line_a_request_without_the_query(
         lambda: re.search(r"^\S+Z GET /api/signals/a%0Ab 200 \S+ 9B -$", host.output(), re.MULTILINE), "it"
     )
     assert "hush" not in host.output()
+
+
+def test_the_access_log_tells_how_long_an_answer_took_and_misses_none_at_the_stop(tmp_path: Path) -> None:
+    directory = write_app(tmp_path / "app", APP)
+    with running_host(directory, "http", "--port", "0") as host, host.client() as client:
+        client.get("/api/slow")
+    (took_ms,) = re.findall(r"^\S+Z GET /api/slow 200 (\d+\.\d)ms", host.output(), re.MULTILINE)
+    assert 45 <= float(took_ms) < 5_000
 
 
 def test_the_access_log_can_be_off(tmp_path: Path) -> None:

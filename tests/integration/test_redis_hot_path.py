@@ -156,6 +156,34 @@ async def test_a_record_is_sent_to_who_has_another(store: RedisStore) -> None:
     assert (told.allowed, told.rate) == (False, None)
 
 
+async def test_each_caller_gets_the_record_of_its_own_license(store: RedisStore) -> None:
+    hashes = [f"{number:064x}" for number in range(6)]
+    limits = [10 + number for number in range(6)]
+    await store.put_grants((each, grant_of(limit)) for each, limit in zip(hashes, limits, strict=True))
+    told = [each.record for each in await asyncio.gather(*(admitted(store, each) for each in hashes))]
+    records = [decode_record(record) for record in told if record]
+    assert [grant.license.requests_per_minute for _, grant in records] == limits
+    # Every other caller has its own by now; the tag of another one's is not enough.
+    tags = [tag if number % 2 else records[0][0] for number, (tag, _) in enumerate(records)]
+    again = await asyncio.gather(
+        *(admitted(store, each, tag=tag) for each, tag in zip(hashes, tags, strict=True))
+    )
+    assert [each.record for each in again] == [None, None, told[2], None, told[4], None]
+
+
+async def test_as_many_confidences_as_a_call_can_ask_for_are_told_apart(store: RedisStore) -> None:
+    await store.put_grant(HASH, grant_of(limit=1_000))
+    keys = [f"{CONFIDENCE}{number}" for number in range(MAX_ADMITS_PER_CALL)]
+    leading = await asyncio.gather(*(find(store, key) for key in keys))
+    assert [lookup.key for lookup in leading if lookup.lock_token] == keys
+    verdicts = [Verdict(number / 1_000, "model", "m1") for number in range(len(keys))]
+    await store.put_confidences(
+        [(each.key, verdict, each.lock_token) for each, verdict in zip(leading, verdicts, strict=True)]
+    )
+    found = await asyncio.gather(*(find(store, key) for key in keys))
+    assert [(each.key, each.verdict) for each in found] == list(zip(keys, verdicts, strict=True))
+
+
 async def test_every_confidence_of_a_call_has_a_leader_of_its_own(
     store: RedisStore, client: redis.Redis
 ) -> None:
@@ -262,7 +290,7 @@ async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client
     await store.put_grant(HASH, grant_of())
     await store.admit(HASH)
     client.config_resetstat()
-    client.client_pause(1_000)
+    client.client_pause(1_000, all=False)
     asked = []
     for _ in range(10):
         asked.append(store.admit(HASH))
@@ -273,6 +301,18 @@ async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client
     left = [each.rate.remaining for each in await asyncio.gather(*asked) if each and each.rate]
     assert left == list(range(98, 88, -1))
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 2
+
+
+async def test_a_call_that_cannot_be_made_is_told_to_its_requests_and_delays_nobody_else(
+    store: RedisStore,
+) -> None:
+    await store.ping()
+    asked = [store.admit(HASH, confidence_key="\ud800")]
+    asked += [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL)]
+    async with asyncio.timeout(5):
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        assert await store.admit(HASH) is None
+    assert [isinstance(each, Unavailable) for each in answers] == [True] * MAX_ADMITS_PER_CALL + [False]
 
 
 @pytest.mark.parametrize("reply", ["{'', '', {}, {}}", "{'123', '', {}, {}}", "{1, 2}", "'text'", "{}"])
@@ -297,6 +337,21 @@ async def test_closing_leaves_nobody_waiting(redis_url: str) -> None:
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(each, Unavailable) for each in answers)
+
+
+async def test_a_write_that_was_due_does_not_open_a_closed_connection(
+    redis_url: str, client: redis.Redis
+) -> None:
+    store = RedisStore(redis_url)
+    await store.ping()
+    before = len(client.client_list())
+    asked = store.admit(HASH)
+    await store.close()
+    with pytest.raises(Unavailable):
+        await asked
+    await until(lambda: len(client.client_list()) == before - 1)
+    await asyncio.sleep(0.05)
+    assert len(client.client_list()) == before - 1
 
 
 async def test_a_server_that_forgot_its_scripts_learns_them_again(

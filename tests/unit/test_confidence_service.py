@@ -21,7 +21,7 @@ from shared.domain.confidence import (
 )
 from shared.domain.encoding import column_names
 from shared.domain.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
-from shared.domain.strategies import MarketState, decode_state, decode_states, default_strategy
+from shared.domain.strategies import MarketState, decode_state, decode_states, default_strategy, market_state
 from shared.errors import Unavailable
 from shared.services import champions
 from shared.services.confidence import WAIT_S, ConfidenceService, Question
@@ -192,6 +192,17 @@ async def test_who_shares_a_lookup_shares_its_answer() -> None:
     first, second = (service.cached_answer(question, lookup) for _ in range(2))
     assert first is not None
     assert second is first
+
+
+async def test_questions_asked_again_are_kept_made_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.services.confidence.MAX_QUESTIONS", 3)
+    service = ConfidenceService(Models(stored_model()), Redis(), Engine(), time.monotonic)
+    first = await asked(service)
+    assert await asked(service) is first
+    others = [market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": n}) for n in range(9)]
+    for state in others:
+        assert (await asked(service, state)).state == state
+        assert len(service._questions) <= 3
 
 
 async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_process() -> None:

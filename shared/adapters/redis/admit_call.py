@@ -1,7 +1,7 @@
 """The call of admit.lua as it goes over the wire, for a batch of requests, and what its answer says to each.
 
-Packed here, not by hiredis: of 240,000 instructions that a cached confidence took, packing its share of the
-call took 6,000 there, and joining pieces that are made once a key takes 500 (callgrind, 37 requests a call).
+Packed here from pieces that are made once a key, not by hiredis, and answered in packed numbers: of the
+237,000 instructions that a cached confidence took, this saved 7,000 (callgrind, 25 requests a call).
 """
 
 import asyncio
@@ -55,13 +55,12 @@ class AdmitCall:
         keys = [_keys_of(request.key_hash) for request in self.batch]
         keys += [_keys_of_confidence(key) for key in numbers]
         tags = "".join([request.tag for request in self.batch])
-        arguments = (*map(str, limits), self._token, asked_for.decode("latin-1"), tags)
-        command = f"*{3 + 2 * len(keys) + len(arguments)}\r\n{_packed(how, script, str(2 * len(keys)))}"
-        # A character is a byte: the numbers of what is asked for need all eight bits, the rest is ASCII.
-        return f"{command}{''.join(keys)}{_packed(*arguments)}".encode("latin-1")
+        arguments: list[str | bytes] = [*map(str, limits), self._token, bytes(asked_for), tags]
+        parts = b"*%d\r\n" % (3 + 2 * len(keys) + len(arguments)), _packed(how, script, str(2 * len(keys)))
+        return b"".join([*parts, *keys, _packed(*arguments)])
 
     def hand_out(self, reply: Reply) -> None:
-        """Tells each request what the answer says to it; raises ValueError where it cannot be read."""
+        """Tells each request what the answer says to it; raises where it cannot be read."""
         requests, confidences, values, changed = reply
         records: dict[int, bytes] = dict(batched(changed, 2, strict=True))  # type: ignore[arg-type]
         lookups = self._lookups(confidences, values)
@@ -97,15 +96,16 @@ class AdmitCall:
 
 
 @lru_cache(MAX_REMEMBERED_KEYS)
-def _keys_of(key_hash: str) -> str:
+def _keys_of(key_hash: str) -> bytes:
     return _packed(license_key(key_hash), rate_key(key_hash))
 
 
 @lru_cache(MAX_REMEMBERED_CONFIDENCES)
-def _keys_of_confidence(key: str) -> str:
+def _keys_of_confidence(key: str) -> bytes:
     return _packed(key, lock_key(key))
 
 
-def _packed(*parts: str) -> str:
+def _packed(*parts: str | bytes) -> bytes:
     """Parts of a command in Redis' protocol."""
-    return "".join([f"${len(part)}\r\n{part}\r\n" for part in parts])
+    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded])

@@ -55,7 +55,7 @@ class SharedConnection:
         self._answers: _Answers | None = None
         self._waiting: list[tuple[bytes, asyncio.Future[Any]]] = []
         self._in_flight: deque[tuple[float, asyncio.Future[Any]]] = deque()
-        self._write_due = False
+        self._write_due: asyncio.Handle | None = None
         self._opening: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
         self._away_since: float | None = None
@@ -91,11 +91,14 @@ class SharedConnection:
         if self._away_since is not None:
             self._attempt_when_due()
             raise unavailable("no attempt while the server is away")
-        if not self._write_due:
-            self._write_due = True
-            asyncio.get_running_loop().call_soon(self._write)
+        if self._write_due is None:
+            self._write_due = asyncio.get_running_loop().call_soon(self._write)
 
     async def close(self) -> None:
+        if self._write_due is not None:
+            # It would open the connection anew.
+            self._write_due.cancel()
+            self._write_due = None
         tasks = [task for task in (self._opening, self._attempt) if task is not None]
         for task in tasks:
             task.cancel()
@@ -104,7 +107,7 @@ class SharedConnection:
 
     def _write(self) -> None:
         """Sends what was asked in this turn of the loop."""
-        self._write_due = False
+        self._write_due = None
         if self._writer is None:
             if self._opening is None and self._away_since is None:
                 self._opening = asyncio.get_running_loop().create_task(self._open())

@@ -108,6 +108,7 @@ class RedisStore:
 
         One such call is under way at a time: a request that finds none leaves at once, those that come
         meanwhile share the next. So the busier a process is, the more requests share what a call costs.
+        Who waits behind a slow call has the time of two, and fails with it where it fails.
 
         None where the license is not cached. `tag` is of the license record that the caller has.
         """
@@ -195,16 +196,20 @@ class RedisStore:
 
     def _gather_admits(self) -> None:
         """Makes one script call of the admits asked for so far, unless one is under way."""
-        if self._admits and not self._is_admitting:
+        while self._admits and not self._is_admitting:
             batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
             token = f"{self._token_base}.{next(self._tokens)}"
-            self._send_admits(AdmitCall(batch, token), "EVALSHA")
+            try:
+                self._send_admits(AdmitCall(batch, token), "EVALSHA")
+            except Exception as defect:
+                log.exception("a call of admit.lua cannot be made")
+                _fail(batch, defect)
 
     def _send_admits(self, call: AdmitCall, how: str) -> None:
-        self._is_admitting = True
         script = _script("admit")
         command = call.command(how, script.sha if how == "EVALSHA" else script.source, self._limits)
         self._connection.enqueue(command).add_done_callback(partial(self._hand_out, call))
+        self._is_admitting = True
 
     def _hand_out(self, call: AdmitCall, answer: "asyncio.Future[Reply]") -> None:
         from redis.exceptions import NoScriptError
@@ -215,8 +220,8 @@ class RedisStore:
             try:
                 self._connection.expect_write()
                 self._send_admits(call, "EVAL")
-            except Unavailable as away:
-                error = away
+            except Exception as failure:  # noqa: BLE001 - the requests are told
+                error = failure
             else:
                 return
         if self._admits:
