@@ -42,6 +42,16 @@ def read_bars(path: Path, start: datetime | None = None, end: datetime | None = 
             yield bar
 
 
+def why_none(path: Path, start: datetime | None, end: datetime | None) -> str:
+    """What a file holds instead of bars from `start` to `end`; raises BarFileError as read_bars does."""
+    days = [f"{bar.open_time:%Y-%m-%d}" for bar in read_bars(path)]
+    if not days:
+        return f"{path} holds no bars"
+    wanted = f"from {start:%Y-%m-%d}" if start is not None else "from its beginning"
+    wanted += f" to {end:%Y-%m-%d}" if end is not None else " to its end"
+    return f"{path} has no bars {wanted}; it holds those of {days[0]} to {days[-1]}, in UTC"
+
+
 def write_bars(path: Path, bars: Iterable[Bar]) -> int:
     """Writes `bars`, gzipped where the name ends in .gz; returns how many. Same bars, same bytes."""
     text = io.StringIO()

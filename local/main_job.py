@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from local.bar_files import read_bars
+from local.bar_files import read_bars, why_none
 from local.bots import BotMarket, DemoBot, differences
 from local.options import JobOptions
 from local.replay import Replay
@@ -55,7 +55,7 @@ class MainJob:
         options = self.options
         bars = await asyncio.to_thread(lambda: list(read_bars(options.bars, options.start, options.end)))
         if not bars:
-            raise JobFailed(f"{options.bars} has no bars from {options.start} to {options.end}")
+            raise JobFailed(await asyncio.to_thread(why_none, options.bars, options.start, options.end))
         self.bots = [
             DemoBot(f"bot-{number}", key, self._logs / f"bot-{number}.log")
             for number, key in enumerate(keys.demo_bots, start=1)
