@@ -43,14 +43,11 @@ async def get_confidence(call: Call) -> Answer:
     except Forbidden:
         await services.access.release(admitted)
         raise
-    cached = confidence.cached_answer(question, admitted.lookup)
-    if cached is not None:
-        services.counters.add("confidence_cached")
-        return Answer(cached)
-    answer = await confidence.answer(question, admitted.lookup)
+    lookup = admitted.lookup
+    answer = confidence.cached_answer(question, lookup) or await confidence.answer(question, lookup)
     if answer.cached:
         services.counters.add("confidence_cached")
-    return Answer(answer)
+    return Answer(answer.json)
 
 
 @blueprint.function_name("get_confidence_batch")

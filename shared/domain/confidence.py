@@ -1,5 +1,7 @@
 """The answer to a confidence request, and the form in which it is cached."""
 
+from typing import NamedTuple
+
 import msgspec
 
 from shared.domain.models import Basis
@@ -26,6 +28,13 @@ class ConfidenceAnswer(msgspec.Struct, frozen=True, gc=False):
     age_ms: int
 
 
+class EncodedAnswer(NamedTuple):
+    """A ConfidenceAnswer as JSON, made once for all who are told the same, and whether it was cached."""
+
+    json: bytes
+    cached: bool
+
+
 class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is cached: the model's say on one state. Symbol, side and strategy are in the key."""
 
@@ -38,22 +47,22 @@ class Lookup(msgspec.Struct, gc=False):
     """What the cache held under `key` when it was asked: a verdict, `age_ms` old, or None.
 
     Without one, who got a `lock_token` holds the lock and is to compute the confidence for all. All who
-    asked in one call share what it found, and with `answer` its JSON, which the first of them makes.
+    asked in one call share what it found, and with `answer` what the first of them makes of it.
     """
 
     key: str
     verdict: Verdict | None = None
     age_ms: int = 0
     lock_token: str | None = None
-    answer: bytes | None = None
+    answer: EncodedAnswer | None = None
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Verdict)
 
 
-def encode_answer(answer: ConfidenceAnswer) -> bytes:
-    return _encoder.encode(answer)
+def encode_answer(answer: ConfidenceAnswer) -> EncodedAnswer:
+    return EncodedAnswer(_encoder.encode(answer), answer.cached)
 
 
 def encode_verdict(verdict: Verdict) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
+    EncodedAnswer,
     Lookup,
     Verdict,
     encode_answer,
@@ -48,9 +49,12 @@ class Question(msgspec.Struct, frozen=True, gc=False):
     key: str
 
 
-class _Computed(NamedTuple):
+class _Computed(msgspec.Struct, gc=False):
+    """`answer` is what those are told who asked before it was there; the first of them makes it."""
+
     verdict: Verdict
     computed_at: float  # on the service's clock
+    answer: EncodedAnswer | None = None
 
 
 class _Flight:
@@ -149,8 +153,8 @@ class ConfidenceService:
         return question
 
     @staticmethod
-    def cached_answer(question: Question, lookup: Lookup | None) -> bytes | None:
-        """The confidence asked for, as JSON, where admission found it under the question's key."""
+    def cached_answer(question: Question, lookup: Lookup | None) -> EncodedAnswer | None:
+        """The confidence asked for, where admission found it under the question's key."""
         if lookup is None or lookup.verdict is None:
             return None
         if lookup.answer is None:
@@ -158,16 +162,19 @@ class ConfidenceService:
             lookup.answer = encode_answer(found)
         return lookup.answer
 
-    async def answer(self, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
+    async def answer(self, question: Question, lookup: Lookup | None) -> EncodedAnswer:
         """The confidence asked for, which admission did not find."""
         asked_at = self._clock()
         if lookup is not None and lookup.lock_token is not None:
             found = await self._lead(question, lookup.lock_token)
         else:
             found = self._kept(question.key) or await self._follow(question)
-        cached = found.computed_at < asked_at
-        age_ms = int((self._clock() - found.computed_at) * 1000) if cached else 0
-        return _answer(question.state, found.verdict, cached=cached, age_ms=age_ms)
+        if found.computed_at < asked_at:
+            age_ms = int((self._clock() - found.computed_at) * 1000)
+            return encode_answer(_answer(question.state, found.verdict, cached=True, age_ms=age_ms))
+        if found.answer is None:
+            found.answer = encode_answer(_answer(question.state, found.verdict, cached=False, age_ms=0))
+        return found.answer
 
     async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
         """The confidences of `states` in their order, evaluated in one run per strategy.

@@ -13,7 +13,7 @@ from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import Database, ModelStore, TradeStore
 from shared.adapters.redis import RedisStore
 from shared.adapters.training_process import TrainingProcess
-from shared.domain.confidence import ConfidenceAnswer
+from shared.domain.confidence import ConfidenceAnswer, EncodedAnswer
 from shared.domain.licenses import ApiKey, Grant, License
 from shared.domain.models import Outcome, ServedModel
 from shared.domain.strategies import MarketState, decode_state
@@ -65,16 +65,17 @@ async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
         await store.record(account, "abcdef", trades)
 
 
+def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
+    return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
+
+
 async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
     question = service.question(state) or await service.first_question(state)
     admission = await redis.admit(KEY_HASH, confidence_key=question.key)
     assert admission is not None
     assert admission.allowed
     lookup = admission.lookup
-    cached = service.cached_answer(question, lookup)
-    if cached is not None:
-        return msgspec.json.decode(cached, type=ConfidenceAnswer)
-    return await service.answer(question, lookup)
+    return decoded(service.cached_answer(question, lookup) or await service.answer(question, lookup))
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])

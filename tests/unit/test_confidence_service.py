@@ -15,6 +15,7 @@ import pytest
 from shared.domain.confidence import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
+    EncodedAnswer,
     Lookup,
     Verdict,
     decode_verdict,
@@ -150,13 +151,18 @@ async def asked(service: ConfidenceService, state: MarketState = STATE) -> Quest
     return service.question(state) or await service.first_question(state)
 
 
+def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
+    return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
+
+
+async def answered(service: ConfidenceService, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
+    return decoded(await service.answer(question, lookup))
+
+
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
     question = await asked(service, state)
     lookup = await redis.find(question.key)
-    cached = service.cached_answer(question, lookup)
-    if cached is not None:
-        return msgspec.json.decode(cached, type=ConfidenceAnswer)
-    return await service.answer(question, lookup)
+    return decoded(service.cached_answer(question, lookup) or await service.answer(question, lookup))
 
 
 def leading(question: Question) -> Lookup:
@@ -182,11 +188,15 @@ async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_
     assert redis.locks == {}
 
 
-async def test_who_shares_a_lookup_shares_its_answer() -> None:
+async def test_who_shares_a_lookup_or_an_evaluation_shares_its_answer() -> None:
     redis = Redis()
     service = ConfidenceService(Models(stored_model()), redis, Engine(), time.monotonic)
-    await ask(service, redis)
     question = await asked(service)
+    leader, follower = await asyncio.gather(
+        service.answer(question, await redis.find(question.key)),
+        service.answer(question, Lookup(question.key)),
+    )
+    assert follower is leader
     await until(lambda: question.key in redis.values)
     lookup = await redis.find(question.key)
     first, second = (service.cached_answer(question, lookup) for _ in range(2))
@@ -269,7 +279,7 @@ async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_toge
     await asked(service)
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     assert (await asked(service)).model.version == "vwap_bounce-b"
-    assert (await service.answer(question, admitted)).model_version == "vwap_bounce-a"
+    assert (await answered(service, question, admitted)).model_version == "vwap_bounce-a"
     await until(lambda: not redis.locks)
     assert list(redis.values) == [question.key]
 
@@ -279,10 +289,10 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     question = await asked(service)
     redis.locks[question.key] = "mine"
-    waiting = [asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(3)]
+    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
-    await service.answer(question, leading(question))
+    await answered(service, question, leading(question))
     assert [(await task).cached for task in waiting] == [False, False, False]
     assert engine.evaluated == [1]
 
@@ -297,9 +307,9 @@ async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
             patch.object(redis, "get_confidence", broken),
             pytest.raises(RuntimeError, match="has failed"),
         ):
-            await asyncio.wait_for(service.answer(question, Lookup(question.key)), 1)
+            await asyncio.wait_for(answered(service, question, Lookup(question.key)), 1)
     await asyncio.gather(*service._tasks, return_exceptions=True)
-    assert (await service.answer(question, leading(question))).basis == "model"
+    assert (await answered(service, question, leading(question))).basis == "model"
 
 
 async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
@@ -314,7 +324,7 @@ async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_awa
     ]
     with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
         gone, stays = (
-            asyncio.ensure_future(service.answer(question, leading(question))) for question in questions
+            asyncio.ensure_future(answered(service, question, leading(question))) for question in questions
         )
         await asyncio.sleep(0)
         gone.cancel()
@@ -328,7 +338,7 @@ async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
     question = await asked(service)
     redis.locks[question.key] = "of a request that is refused"
     began = time.monotonic()
-    waiting = [asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(3)]
+    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
     del redis.locks[question.key]
     assert [(await task).confidence for task in waiting] == [0.35] * 3
@@ -344,7 +354,7 @@ async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
     await until(lambda: not service._flights)
     clock.now += 2 * CONFIDENCE_TTL_S
     redis.values.clear()
-    late = await service.answer(await asked(service), Lookup((await asked(service)).key))
+    late = await answered(service, await asked(service), Lookup((await asked(service)).key))
     assert (late.cached, late.age_ms) == (False, 0)
     assert engine.evaluated == [1, 1]
 
@@ -354,10 +364,10 @@ async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> 
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     question = await asked(service)
     redis.locks[question.key] = "mine"
-    follower = asyncio.ensure_future(service.answer(question, Lookup(question.key)))
+    follower = asyncio.ensure_future(answered(service, question, Lookup(question.key)))
     await asyncio.sleep(0.005)
     with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
-        for each in (asyncio.ensure_future(service.answer(question, leading(question))), follower):
+        for each in (asyncio.ensure_future(answered(service, question, leading(question))), follower):
             with pytest.raises(TypeError):
                 await asyncio.wait_for(each, 1)
     assert await asyncio.gather(*service._tasks) == [None]
@@ -369,7 +379,7 @@ async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     question = await asked(service)
     redis.locks[question.key] = "another process's"
-    first, second = (asyncio.create_task(service.answer(question, Lookup(question.key))) for _ in range(2))
+    first, second = (asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
     await redis.put_confidences([(question.key, Verdict(0.5, "model", "vwap_bounce-a"), None)])

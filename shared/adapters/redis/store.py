@@ -134,10 +134,7 @@ class RedisStore:
 
     async def get_confidence(self, key: str) -> Lookup | None:
         """The cached confidence, a lookup without one while somebody computes it, None if nobody does."""
-        # The lock first: its holder lets go of it when the value is there.
-        held, value, life_ms = await asyncio.gather(
-            self._ask("EXISTS", lock_key(key)), self._ask("GET", key), self._ask("PTTL", key)
-        )
+        held, value, life_ms = await self._script("get_confidence", (key, lock_key(key)), ())
         verdict = decode_verdict(value) if value is not None else None
         if verdict is not None and life_ms >= 0:
             return Lookup(key, verdict, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms))
