@@ -7,6 +7,7 @@ values left out, the body is bytes.
 import re
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -59,29 +60,12 @@ class LateRequest(HttpRequest):
             body=received.body,
         )
 
-    @property
-    def method(self) -> Any:
-        return self._whole.method
-
-    @property
-    def url(self) -> Any:
-        return self._whole.url
-
-    @property
-    def params(self) -> Any:
-        return self._whole.params
-
-    @property
-    def route_params(self) -> Any:
-        return self._whole.route_params
-
-    @property
-    def form(self) -> Any:
-        return self._whole.form
-
-    @property
-    def files(self) -> Any:
-        return self._whole.files
+    method = property(attrgetter("_whole.method"))
+    url = property(attrgetter("_whole.url"))
+    params = property(attrgetter("_whole.params"))
+    route_params = property(attrgetter("_whole.route_params"))
+    form = property(attrgetter("_whole.form"))
+    files = property(attrgetter("_whole.files"))
 
     def get_json(self) -> Any:
         return self._whole.get_json()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import Protocol
 
 from shared.errors import Unavailable
@@ -29,16 +29,13 @@ class Counters:
 
     def __init__(self, store: CounterStore) -> None:
         self._store = store
-        self._counts: dict[str, int] = {}
+        self._counts: defaultdict[str, int] = defaultdict(int)
         self._flush: asyncio.Task[None] | None = None
         self._flushed: Counter[str] = Counter()
         self._swapping = threading.Lock()
 
     def add(self, name: str, count: int = 1) -> None:
-        try:
-            self._counts[name] += count
-        except KeyError:
-            self._counts[name] = count
+        self._counts[name] += count
         if self._flush is None:
             self._flush = asyncio.get_running_loop().create_task(self._flush_later())
 
@@ -55,13 +52,13 @@ class Counters:
         try:
             await asyncio.sleep(FLUSH_AFTER_S)
             with self._swapping:
-                counts, self._counts = self._counts, {}
+                counts, self._counts = self._counts, defaultdict(int)
                 self._flushed.update(counts)
             try:
                 await self._store.add_counts(counts)
             except Unavailable:
                 with self._swapping:
-                    self._counts = dict(Counter(counts) + Counter(self._counts))
+                    self._counts = defaultdict(int, Counter(counts) + Counter(self._counts))
                     self._flushed.subtract(counts)
         finally:
             self._flush = None
