@@ -18,7 +18,7 @@ from uuid import uuid4
 import aiohttp
 
 from delivery.reporting import FAILED, AskedWrongly, finish
-from shared.domain.keys import new_key
+from shared.domain.access.keys import new_key
 
 TIMEOUT_S = 15.0
 WAIT_S = 120.0

@@ -4,8 +4,8 @@ import azure.functions as func
 import msgspec
 
 from functions.web import Answer, Call, endpoint
-from shared.domain.confidence import ConfidenceAnswer
-from shared.domain.strategies import decode_state, decode_states
+from shared.domain.confidence.answers import ConfidenceAnswer
+from shared.domain.confidence.market_state import decode_state, decode_states
 from shared.errors import Forbidden, SignalCloudError
 
 blueprint = func.Blueprint()

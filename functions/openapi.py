@@ -11,14 +11,14 @@ from functions.realtime import NegotiateRequest
 from functions.signals import MAX_IDEMPOTENCY_KEY
 from functions.trades import TradesRequest
 from functions.web import HEALTH_TYPE, JSON_TYPE, PROBLEM_TYPE, STATUS_OF_CODE, Problem
-from shared.domain.bars import SYMBOL_PATTERN
-from shared.domain.confidence import ConfidenceAnswer
-from shared.domain.hub_events import ConnectRequest
+from shared.domain.access.hub_events import ConnectRequest
+from shared.domain.confidence.answers import ConfidenceAnswer
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST, Feature, all_strategies
 from shared.domain.limits import MAX_SEQUENCE
-from shared.domain.messages import SignalMessage
-from shared.domain.performance import Performance
-from shared.domain.strategies import MAX_STATES_PER_REQUEST, Feature, all_strategies
-from shared.domain.trades import Trade
+from shared.domain.market.bars import SYMBOL_PATTERN
+from shared.domain.market.messages import SignalMessage
+from shared.domain.trading.performance import Performance
+from shared.domain.trading.trades import Trade
 from shared.services import signals, trades
 from shared.services.health import Readiness
 from shared.services.licenses import OwnLicense

@@ -6,9 +6,9 @@ import azure.functions as func
 import msgspec
 
 from functions.web import Answer, Call, endpoint
-from shared.domain.bars import Symbol
-from shared.domain.hub_events import ConnectRequest, hub_event
-from shared.domain.licenses import MAX_SYMBOLS
+from shared.domain.access.hub_events import ConnectRequest, hub_event
+from shared.domain.access.licenses import MAX_SYMBOLS
+from shared.domain.market.bars import Symbol
 from shared.services.trades import symbol_not_licensed
 
 blueprint = func.Blueprint()

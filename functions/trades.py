@@ -4,7 +4,7 @@ import azure.functions as func
 import msgspec
 
 from functions.web import Answer, Call, endpoint
-from shared.domain.trades import Trade
+from shared.domain.trading.trades import Trade
 from shared.services.trades import MAX_PAGE, TradeFilter
 
 blueprint = func.Blueprint()

@@ -16,16 +16,16 @@ import azure.functions as func
 import msgspec
 
 from shared.container import Container, container
-from shared.domain.bars import SYMBOL_PATTERN
-from shared.domain.decoding import MAX_ERRORS, decode
-from shared.domain.licenses import Grant, Scope
-from shared.domain.limits import AWARE_TIME
-from shared.domain.rate_limit import (
+from shared.domain.access.licenses import Grant, Scope
+from shared.domain.access.rate_limit import (
     RateLimitReached,
     RateState,
     rate_fields,
     retry_after_s,
 )
+from shared.domain.decoding import MAX_ERRORS, decode
+from shared.domain.limits import AWARE_TIME
+from shared.domain.market.bars import SYMBOL_PATTERN
 from shared.errors import (
     BodyTooLarge,
     ConfigurationError,

@@ -30,7 +30,7 @@ from local.embedded_postgres import EmbeddedPostgres
 from local.services import free_ports
 from shared.adapters.postgres import Database, TradeStore, Upkeep
 from shared.adapters.postgres.migrations import migrate
-from shared.domain.trades import Trade
+from shared.domain.trading.trades import Trade
 
 START = datetime(2025, 9, 1, tzinfo=UTC)
 ACCOUNT, KEY = "load-account", "load00"

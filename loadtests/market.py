@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
-from shared.domain.trades import Trade
+from shared.domain.trading.trades import Trade
 
 SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
 SIDES = ("LONG", "SHORT")

@@ -20,9 +20,9 @@ from local.services import free_ports
 from local.stack import SCHEDULES, settings_of_running
 from shared.adapters.inference import OnnxInference
 from shared.container import Container
-from shared.domain.models import ServedModel, StoredModel, served
-from shared.domain.strategies import all_strategies, decode_state
-from shared.domain.trades import Trade
+from shared.domain.confidence.market_state import all_strategies, decode_state
+from shared.domain.confidence.models import ServedModel, StoredModel, served
+from shared.domain.trading.trades import Trade
 from shared.settings import read_settings
 
 STRATEGY = "vwap_bounce"

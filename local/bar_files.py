@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from shared.domain.bars import Bar, bar_problems
+from shared.domain.market.bars import Bar, bar_problems
 
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume"]
 _PRICES = ("open", "high", "low", "close")

@@ -11,8 +11,8 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from shared.domain.instruments import Market
-from shared.domain.sessions import CLOSES, NEW_YORK, OPENS
+from shared.domain.market.calendars import CLOSES, NEW_YORK, OPENS
+from shared.domain.market.instruments import Market
 
 FIRST = date(2020, 1, 1)
 LAST = date(2030, 12, 31)

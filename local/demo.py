@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from local.state import StateDirectory
 from shared.adapters.tables import LicenseTables
 from shared.container import Container
-from shared.domain.keys import hash_key, parse_key, same_hash
-from shared.domain.licenses import DEFAULT_REQUESTS_PER_MINUTE, Scope
+from shared.domain.access.keys import hash_key, parse_key, same_hash
+from shared.domain.access.licenses import DEFAULT_REQUESTS_PER_MINUTE, Scope
 from shared.services.licenses import LicenseService
 from shared.settings import read_settings
 

@@ -19,9 +19,9 @@ import msgspec
 from local.host.configuration import load_local_settings
 from local.places import ROOT
 from shared.container import Container
-from shared.domain.bars import Symbol
-from shared.domain.keys import PREFIX, public_id_in
-from shared.domain.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
+from shared.domain.access.keys import PREFIX, public_id_in
+from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
+from shared.domain.market.bars import Symbol
 from shared.errors import SignalCloudError
 from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
 from shared.settings import Settings, read_settings

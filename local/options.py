@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from shared.domain.bars import Source
+from shared.domain.market.bars import Source
 from shared.services.licenses import MAX_KEYS_AT_ONCE
 
 DEFAULT_PORT = 7071

@@ -14,7 +14,7 @@ from datetime import datetime
 import httpx
 import msgspec
 
-from shared.domain.bars import Bar, Source
+from shared.domain.market.bars import Bar, Source
 
 MAX_BATCH = 500
 TIMEOUT_S = 10.0

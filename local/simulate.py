@@ -15,9 +15,9 @@ from pathlib import Path
 
 from local.bar_files import write_bars
 from shared.adapters.market_data import sessions
-from shared.domain.bars import BAR_INTERVAL, Bar
-from shared.domain.instruments import INSTRUMENTS
-from shared.domain.sessions import NEW_YORK, Session, Sessions
+from shared.domain.market.bars import BAR_INTERVAL, Bar
+from shared.domain.market.calendars import NEW_YORK, Session, Sessions
+from shared.domain.market.instruments import INSTRUMENTS
 
 SYMBOL = "ES"
 BUNDLED = Path(__file__).resolve().parent / "bars" / "es_simulated.csv.gz"

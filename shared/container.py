@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared import telemetry
-from shared.domain.bars import FeedState
-from shared.domain.feeds import FeedHealth, feed_states, market_now
-from shared.domain.strategies import all_strategies
+from shared.domain.confidence.market_state import all_strategies
+from shared.domain.market.bars import FeedState
+from shared.domain.market.feeds import FeedHealth, feed_states, market_now
 from shared.services.counters import LIMITER_OPEN, Counters
 from shared.settings import Settings, current_settings
 from shared.version import VERSION
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
     from shared.credentials import Credentials
-    from shared.domain.sessions import Sessions
+    from shared.domain.market.calendars import Sessions
     from shared.services.access import AccessService
     from shared.services.confidence import ConfidenceService
     from shared.services.health import Finding, ReadinessService

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support.places import ROOT
+
 PACKAGES = ("functions", "shared", "local", "loadtests", "examples", "delivery")
 MODULES = sorted(
     path

@@ -24,7 +24,7 @@ from sqlalchemy import create_engine, insert
 from loadtests import market
 from loadtests.baseline.tables import Base, License
 from loadtests.market import SIDES, SYMBOLS
-from shared.domain.trades import Trade
+from shared.domain.trading.trades import Trade
 
 DATABASE = "baseline"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.domain.hub_events import HubEvent, is_signed
+from shared.domain.access.hub_events import HubEvent, is_signed
 from shared.errors import Unauthenticated, Unavailable
 
 # The audience that infra/components/realtime.py has the service ask its tokens for.

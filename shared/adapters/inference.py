@@ -9,12 +9,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.encoding import encode
-from shared.domain.models import ServedModel, UnusableModel
-from shared.domain.strategies import MarketState
+from shared.domain.confidence.encoding import encode
+from shared.domain.confidence.market_state import MarketState
+from shared.domain.confidence.models import ServedModel, UnusableModel
 
 if TYPE_CHECKING:
-    from shared.domain.encoding import Rows
+    from shared.domain.confidence.encoding import Rows
 
 # One strategy serves one champion; the former one stays for what is under way. About 1 MB each.
 MAX_SESSIONS = 16

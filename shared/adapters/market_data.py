@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from shared.domain.instruments import Market
-from shared.domain.sessions import Calendar, Sessions
-from shared.domain.vwap_bounce import EntryRules
+from shared.domain.market.calendars import Calendar, Sessions
+from shared.domain.market.instruments import Market
 from shared.errors import ConfigurationError
+from shared.strategies.vwap_bounce.entry_rules import EntryRules
 
 _SHARED = Path(__file__).resolve().parent.parent
 CALENDARS = _SHARED / "calendars"
@@ -52,4 +52,4 @@ def sessions() -> Sessions:
 @cache
 def vwap_bounce_rules() -> EntryRules:
     """The entry rules that ship with the code; read once a process."""
-    return read_entry_rules(STRATEGIES / "vwap_bounce.toml")
+    return read_entry_rules(STRATEGIES / "vwap_bounce" / "strategy.toml")

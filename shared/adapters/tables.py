@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from shared.domain.keys import is_public_id, shard_of_public_id
-from shared.domain.licenses import (
+from shared.domain.access.keys import is_public_id, shard_of_public_id
+from shared.domain.access.licenses import (
     ApiKey,
     License,
     is_hashed_since,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from shared.domain.training import TrainingRequest, TrainingResult
+from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError
 
 TIMEOUT_S = 120.0

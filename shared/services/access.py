@@ -28,10 +28,9 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.admission import NO_TAG, Admission, decode_record
-from shared.domain.confidence import Lookup
-from shared.domain.keys import ParsedKey, hash_key, parse_key, same_hash
-from shared.domain.licenses import (
+from shared.domain.access.admission import NO_TAG, Admission, decode_record
+from shared.domain.access.keys import ParsedKey, hash_key, parse_key, same_hash
+from shared.domain.access.licenses import (
     ApiKey,
     Grant,
     License,
@@ -41,7 +40,8 @@ from shared.domain.licenses import (
     rehashed_key,
     scope_refusal,
 )
-from shared.domain.rate_limit import RateLimitReached, RateState
+from shared.domain.access.rate_limit import RateLimitReached, RateState
+from shared.domain.confidence.answers import Lookup
 from shared.errors import SignalCloudError, Unauthenticated, Unavailable
 
 KNOWN_FOR_S = 5.0

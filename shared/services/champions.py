@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.domain.models import ServedModel, StoredModel, UnusableModel, served, untrained
-from shared.domain.strategies import MarketState, Strategy, all_strategies
+from shared.domain.confidence.market_state import MarketState, Strategy, all_strategies
+from shared.domain.confidence.models import ServedModel, StoredModel, UnusableModel, served, untrained
 from shared.errors import Unavailable
 
 REFRESH_S = 5.0  # how long after a promotion a process may still serve the former champion

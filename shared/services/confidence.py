@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from shared.domain.confidence import (
+from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
     ConfidenceAnswer,
     EncodedAnswer,
@@ -16,8 +16,8 @@ from shared.domain.confidence import (
     Verdict,
     encode_answer,
 )
-from shared.domain.models import ServedModel, UnusableModel
-from shared.domain.strategies import MarketState
+from shared.domain.confidence.market_state import MarketState
+from shared.domain.confidence.models import ServedModel, UnusableModel
 from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
 

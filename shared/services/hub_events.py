@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from shared.domain.hub_events import ConnectRequest, HubEvent
+from shared.domain.access.hub_events import ConnectRequest, HubEvent
 from shared.errors import FieldError, Unauthenticated, Unavailable, ValidationFailed
 
 log = logging.getLogger(__name__)

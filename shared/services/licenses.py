@@ -17,9 +17,8 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.bars import Symbol
-from shared.domain.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
-from shared.domain.licenses import (
+from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
+from shared.domain.access.licenses import (
     ALL_SCOPES,
     DEFAULT_REQUESTS_PER_MINUTE,
     MAX_REQUESTS_PER_MINUTE,
@@ -37,7 +36,8 @@ from shared.domain.licenses import (
     shard_of_license_id,
     suspended,
 )
-from shared.domain.rate_limit import RateState
+from shared.domain.access.rate_limit import RateState
+from shared.domain.market.bars import Symbol
 from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
 
 MAX_KEYS_PER_TRANSACTION = 100

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.messages import HeartbeatMessage, RevokedMessage, group_of
+from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
 from shared.errors import Unavailable
 
 TOKEN_LIFETIME = timedelta(hours=1)

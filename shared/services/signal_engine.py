@@ -8,13 +8,13 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.bars import StoredBar
-from shared.domain.feeds import MarketClock
-from shared.domain.instruments import INSTRUMENTS, Instrument
-from shared.domain.sessions import Sessions
-from shared.domain.signals import Signal, SignalDraft
-from shared.domain.vwap_bounce import EntryRules, EntryState, advance
+from shared.domain.market.bars import StoredBar
+from shared.domain.market.calendars import Sessions
+from shared.domain.market.feeds import MarketClock
+from shared.domain.market.instruments import INSTRUMENTS, Instrument
+from shared.domain.market.signals import Signal, SignalDraft
 from shared.errors import Unavailable
+from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, advance
 
 # By the wall clock a signal from an older bar would reach bots after the market has moved on.
 SIGNAL_MAX_AGE = timedelta(minutes=3)

@@ -8,10 +8,10 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from shared.domain.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, bar_problems
 from shared.domain.limits import AWARE_TIME, EARLIEST, FINITE_NUMBER, PAST_TIME, is_storable
-from shared.domain.messages import SignalMessage, message_of
-from shared.domain.signals import Kind, Side, Signal, SignalDraft
+from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, bar_problems
+from shared.domain.market.messages import SignalMessage, message_of
+from shared.domain.market.signals import Kind, Side, Signal, SignalDraft
 from shared.errors import BatchTooLarge, Conflict, FieldError, SignalCloudError, ValidationFailed
 
 MAX_PAGE = 1_000

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.bars import FeedState
-from shared.domain.feeds import FeedHealth
-from shared.domain.models import StoredModel
-from shared.domain.signals import Latency
+from shared.domain.confidence.models import StoredModel
+from shared.domain.market.bars import FeedState
+from shared.domain.market.feeds import FeedHealth
+from shared.domain.market.signals import Latency
 from shared.errors import Unavailable
 
 LATENCY_WINDOW = timedelta(minutes=15)

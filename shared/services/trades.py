@@ -8,10 +8,10 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.field_checks import check_features, check_strategy
-from shared.domain.licenses import Grant
-from shared.domain.performance import Performance
-from shared.domain.trades import (
+from shared.domain.access.licenses import Grant
+from shared.domain.confidence.state_checks import check_features, check_strategy
+from shared.domain.trading.performance import Performance
+from shared.domain.trading.trades import (
     MAX_TRADE_ERRORS,
     MAX_TRADES_PER_REQUEST,
     RecordedTrade,

@@ -8,9 +8,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.domain.models import ModelDocument, Outcome, StoredModel, version_of
-from shared.domain.strategies import all_strategies
-from shared.domain.training import TrainingRequest, TrainingResult
+from shared.domain.confidence.market_state import all_strategies
+from shared.domain.confidence.models import ModelDocument, Outcome, StoredModel, version_of
+from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError, Unavailable
 
 # The newest trades a model learns from; 50,000 are 20 MB on the way to the process that trains.

@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from shared.domain.training import TrainingRequest
+from shared.domain.confidence.training import TrainingRequest
 from shared.training.run import train
 
 MAX_MEMORY_BYTES = 4 * 1024**3  # address space, of which onnxruntime and scikit-learn reserve about 1 GB

@@ -15,16 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it ships no types
 
-from shared.domain.encoding import column_names
-from shared.domain.evaluation import (
+from shared.domain.confidence.encoding import column_names
+from shared.domain.confidence.evaluation import (
     Interval,
     brier_score,
     expected_calibration_error,
     log_loss,
     paired_bootstrap,
 )
-from shared.domain.models import ModelDocument
-from shared.domain.training import MIN_TEST_DAYS, MIN_TEST_TRADES, TrainedModel
+from shared.domain.confidence.models import ModelDocument
+from shared.domain.confidence.training import MIN_TEST_DAYS, MIN_TEST_TRADES, TrainedModel
 from shared.training.candidates import CANDIDATES, winner_probability
 from shared.training.dataset import Dataset
 from shared.training.export import ExportRefused, checked_export

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.encoding import column_names, encode
-from shared.domain.models import Outcome
-from shared.domain.strategies import MarketState, Strategy, market_state
-from shared.domain.training import Fold, cap_accounts, session_day, walk_forward
+from shared.domain.confidence.encoding import column_names, encode
+from shared.domain.confidence.market_state import MarketState, Strategy, market_state
+from shared.domain.confidence.models import Outcome
+from shared.domain.confidence.training import Fold, cap_accounts, session_day, walk_forward
 from shared.errors import ValidationFailed
 
 Floats = npt.NDArray[np.float64]

@@ -9,9 +9,9 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from shared.adapters.inference import OnnxModel
-from shared.domain.encoding import column_names, encode
-from shared.domain.models import UnusableModel
-from shared.domain.strategies import MarketState, Strategy
+from shared.domain.confidence.encoding import column_names, encode
+from shared.domain.confidence.market_state import MarketState, Strategy
+from shared.domain.confidence.models import UnusableModel
 from shared.training.candidates import winner_probability
 
 Floats = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.inference import OnnxModel
-from shared.domain.encoding import encode
-from shared.domain.models import ModelDocument, StoredModel, UnusableModel, served
+from shared.domain.confidence.encoding import encode
+from shared.domain.confidence.models import ModelDocument, StoredModel, UnusableModel, served
 from shared.training.dataset import Dataset
 
 

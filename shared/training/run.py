@@ -4,9 +4,9 @@ import importlib.metadata
 
 import msgspec
 
-from shared.domain.models import ModelDocument, Window
-from shared.domain.strategies import all_strategies
-from shared.domain.training import Decision, TrainingRequest, TrainingResult
+from shared.domain.confidence.market_state import all_strategies
+from shared.domain.confidence.models import ModelDocument, Window
+from shared.domain.confidence.training import Decision, TrainingRequest, TrainingResult
 from shared.training.dataset import Dataset, make_dataset
 from shared.training.incumbent import find_incumbent
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running import RunningStack
-from tests.e2e.stacks import local_stack
+from tests.support.running import RunningStack
+from tests.support.stacks import local_stack
 
 
 @contextmanager

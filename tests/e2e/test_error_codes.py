@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from functions.web import STATUS_OF_CODE
-from shared.domain.keys import new_key
-from tests.e2e.running import RunningStack
+from shared.domain.access.keys import new_key
 from tests.e2e.test_http_api import STATE, a_trade
+from tests.support.running import RunningStack
 
 Cause = Callable[[RunningStack], httpx.Response]
 

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import redis
 
-from tests.e2e.running import RunningStack
-from tests.webpubsub import BareClient
+from tests.support.running import RunningStack
+from tests.support.webpubsub import BareClient
 
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.running import RunningStack
-from tests.e2e.stacks import ROOT, local_stack
+from tests.support.running import RunningStack
+from tests.support.stacks import ROOT, local_stack
 
 FIRST, SECOND = "first-" + "p" * 40, "second-" + "q" * 40
 

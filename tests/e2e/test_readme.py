@@ -16,8 +16,8 @@ from uuid import uuid4
 import pytest
 
 from local.node import find_node, install_packages
-from tests.e2e.running import RunningStack
-from tests.e2e.stacks import ROOT
+from tests.support.running import RunningStack
+from tests.support.stacks import ROOT
 
 README = (ROOT / "README.md").read_text()
 TIMEOUT_S = 40

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.running import RunningStack
-from tests.e2e.stacks import LocalStack, free_port, local_stack
+from tests.support.running import RunningStack
+from tests.support.stacks import LocalStack, free_port, local_stack
 
 RECOVERY_S = 30.0
 

@@ -15,12 +15,12 @@ import pytest
 
 from loadtests.ingestion import ingestion
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
-from shared.domain.feeds import FeedHealth
-from shared.domain.models import Basis
+from shared.domain.confidence.models import Basis
+from shared.domain.market.feeds import FeedHealth
 from shared.telemetry import METRICS
-from tests.e2e.telemetry_rows import OtlpSpan, Row, all_rows
-from tests.e2e.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
 from tests.infra.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
+from tests.support.telemetry_rows import OtlpSpan, Row, all_rows
+from tests.support.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
 
 SERVER, CLIENT = 2, 3
 

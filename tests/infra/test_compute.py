@@ -9,8 +9,8 @@ import pytest
 from infra.components.app_settings import TIMERS
 from infra.recording import Recording
 from shared.settings import read_settings
-from tests.app import functions
 from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.support.app import functions
 
 SITE = "Microsoft.Web/sites"
 SLOT = "Microsoft.Web/sites/slots"

@@ -4,8 +4,8 @@ import pytest
 
 from functions.openapi import document
 from infra.recording import Recording, Resource
-from tests.app import functions
 from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.support.app import functions
 
 PROFILE = "Microsoft.Cdn/profiles"
 FIREWALL = "Microsoft.Network/frontDoorWebApplicationFirewallPolicies"

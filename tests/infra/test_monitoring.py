@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +23,8 @@ from infra.recording import Recording, Resource
 from infra.workbook import SECTIONS, MetricPanel, Panel
 from tests.infra.kusto_queries import queries
 from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LOG_RULE = "Microsoft.Insights/scheduledQueryRules"
 METRIC_RULE = "Microsoft.Insights/metricAlerts"
 HEALTH_RULE = "Microsoft.Insights/activityLogAlerts"

@@ -12,8 +12,7 @@ from infra.diagram import DRAWN, PEOPLE, drawn, flowchart, outline, paths
 from infra.recording import Recording
 from infra.stack_config import STACKS
 from tests.infra.recording import VARIANTS, recorded
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 
 @pytest.fixture(params=VARIANTS)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from infra.stack_config import STACKS, running_stack, stack_from_files
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 COMPONENTS = sorted((INFRA / "components").glob("*.py"))
 MAX_MAIN_LINES = 30
@@ -23,6 +23,7 @@ import asyncio, runpy, sys
 import pulumi
 from pulumi.runtime import mocks, stack
 from pulumi.runtime.settings import set_root_resource
+from tests.support.places import ROOT
 
 class Engine(mocks.Mocks):
     def new_resource(self, args):

@@ -1,7 +1,6 @@
 """A stack's configuration: read once, every problem told at once, every key described."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,9 @@ from infra.regions import REGIONS, postgres_lacks
 from infra.settings import Settings, read_settings
 from infra.stack_config import STACKS, stack_from_files
 from tests.infra.recording import settings_of
+from tests.support.places import ROOT
 
-README = Path(__file__).resolve().parents[2] / "infra" / "README.md"
+README = ROOT / "infra" / "README.md"
 
 
 class Keys(dict[str, str]):

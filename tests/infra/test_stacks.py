@@ -6,7 +6,6 @@ import ipaddress
 import json
 import re
 import time
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,7 @@ from infra.recording import Recording, Resource, record
 from infra.settings import read_settings
 from infra.stack_config import STACKS, stack_from_files
 from tests.infra.recording import VARIANTS, recorded, settings_of
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.places import ROOT
 
 # Azure's rules for names: how long, and of which characters.
 NAME_RULES = {

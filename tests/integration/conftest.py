@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 from local.embedded_postgres import EmbeddedPostgres
 from shared.adapters.postgres import Database
 from shared.adapters.postgres.migrations import migrate
-from tests.integration.servers import free_port, running_azurite, running_valkey
+from tests.support.servers import free_port, running_azurite, running_valkey
 
 
 @pytest.fixture(scope="session")

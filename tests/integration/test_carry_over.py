@@ -15,10 +15,10 @@ from delivery import observation
 from delivery.migrate import main as migrate_command
 from delivery.restore_drill import main as drill
 from local.embedded_postgres import EmbeddedPostgres, postgres_binary
-from tests.integration.servers import free_port
 from tests.integration.test_restore_drill import clock, use
+from tests.support.places import ROOT
+from tests.support.servers import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "one token for both servers"
 
 

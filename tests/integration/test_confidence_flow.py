@@ -13,14 +13,14 @@ from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import Database, ModelStore, TradeStore
 from shared.adapters.redis import RedisStore
 from shared.adapters.training_process import TrainingProcess
-from shared.domain.confidence import ConfidenceAnswer, EncodedAnswer
-from shared.domain.licenses import ApiKey, Grant, License
-from shared.domain.models import Outcome, ServedModel
-from shared.domain.strategies import MarketState, decode_state
+from shared.domain.access.licenses import ApiKey, Grant, License
+from shared.domain.confidence.answers import ConfidenceAnswer, EncodedAnswer
+from shared.domain.confidence.market_state import MarketState, decode_state
+from shared.domain.confidence.models import Outcome, ServedModel
 from shared.services.confidence import WAIT_S, ConfidenceService
 from shared.services.training import TrainingService
-from tests.integration.samples import a_trade
-from tests.outcomes import made_outcomes
+from tests.support.outcomes import made_outcomes
+from tests.support.samples import a_trade
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
 NOW = datetime(2025, 10, 17, tzinfo=UTC)

@@ -15,13 +15,14 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.embedded_postgres import EmbeddedPostgres, PostgresFailed
-from tests.integration.servers import free_port
+from tests.support.places import ROOT
+from tests.support.servers import free_port
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
 from local.embedded_postgres import EmbeddedPostgres
+from tests.support.places import ROOT
 server = EmbeddedPostgres(Path(sys.argv[1]), int(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)

@@ -12,7 +12,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.adapters.event_proof import AUDIENCE, KEYS_LIFE_S, RETRY_AFTER_S, TokenProof
-from shared.domain.hub_events import HubEvent
+from shared.domain.access.hub_events import HubEvent
 from shared.errors import Unauthenticated, Unavailable
 
 TENANT = "ab1f708d-50f6-404c-a006-d71b2ac7a606"

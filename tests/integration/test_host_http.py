@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from local.host.http import MAX_BODY_BYTES
-from tests.integration.hosting import RunningHost, running_host, wait_for, write_app
+from tests.support.hosting import RunningHost, running_host, wait_for, write_app
 
 APP = """
 import asyncio, json, threading, time

@@ -14,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.hosting import (
+from tests.support.hosting import (
     RunningHost,
     host_command,
     host_environment,

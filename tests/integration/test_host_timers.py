@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.hosting import RunningHost, running_host, wait_for, write_app
+from tests.support.hosting import RunningHost, running_host, wait_for, write_app
 
 APP = """
 import asyncio, json, os, time

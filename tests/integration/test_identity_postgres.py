@@ -18,7 +18,7 @@ from shared.adapters.postgres import Database
 from shared.adapters.postgres.database import Password, login_parameters
 from shared.adapters.postgres.migrations import pending_migrations
 from shared.errors import Unavailable
-from tests.entra import Issuer
+from tests.support.entra import Issuer
 
 LIFETIME_S = 2.4
 RENEW_AFTER_S = 1.0

@@ -12,7 +12,7 @@ import redis
 from shared.adapters.identity import REDIS_SCOPE, Tokens
 from shared.adapters.redis.entra import EntraRedisStore
 from shared.errors import Unavailable
-from tests.entra import Issuer
+from tests.support.entra import Issuer
 
 LIFETIME_S = 1.6
 RENEW_AFTER_S = 0.8

@@ -4,7 +4,6 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,14 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from shared.adapters import inference
 from shared.adapters.inference import OnnxInference, OnnxModel
-from shared.domain.encoding import column_names, encode
-from shared.domain.models import ServedModel, UnusableModel
-from shared.domain.strategies import default_strategy
+from shared.domain.confidence.encoding import column_names, encode
+from shared.domain.confidence.market_state import default_strategy
+from shared.domain.confidence.models import ServedModel, UnusableModel
 from shared.training.candidates import CANDIDATES, calibrated, winner_probability
 from shared.training.dataset import Dataset, make_dataset
 from shared.training.export import TOLERANCE, ExportRefused, checked_export, export
-from tests.outcomes import made_outcomes
+from tests.support.outcomes import made_outcomes
+from tests.support.places import ROOT
 
 STRATEGY = default_strategy()
 COLUMNS = column_names(STRATEGY)
@@ -170,12 +170,11 @@ def test_serving_loads_neither_numpy_nor_onnxruntime_before_a_model_is_loaded() 
     code = (
         "import sys, shared.adapters.inference, shared.adapters.training_process\n"
         "import shared.services.confidence, shared.services.training\n"
-        "from shared.domain.strategies import decode_state\n"
+        "from shared.domain.confidence.market_state import decode_state\n"
         'decode_state(b\'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}\')\n'
         "print({'numpy', 'onnxruntime', 'sklearn', 'skl2onnx', 'scipy'} & set(sys.modules))"
     )
-    root = Path(__file__).parent.parent.parent
-    said = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "set()", said.stderr
 
 

@@ -11,7 +11,7 @@ from psycopg.conninfo import make_conninfo
 from delivery.migrate import main
 from local.embedded_postgres import EmbeddedPostgres
 from shared import sql
-from tests.integration.servers import free_port
+from tests.support.servers import free_port
 
 OBJECT_ID = "11111111-2222-4333-8444-555555555555"
 LOGIN = "id-signal-cloud-prod"

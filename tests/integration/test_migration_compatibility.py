@@ -17,9 +17,9 @@ from shared.adapters.postgres import migrations
 from shared.adapters.postgres.migrations import migrate
 from shared.errors import ConfigurationError, Unavailable
 from shared.version import VERSION
-from tests.schema_catalog import broken_promises, read_catalog
+from tests.support.places import ROOT
+from tests.support.schema_catalog import broken_promises, read_catalog
 
-ROOT = Path(__file__).resolve().parents[2]
 ROLES = ("signal_functions", "signal_jobs")
 # Of the connection, of whoever migrates and of the restore drill: not the app's own, or without a plan.
 NOT_PLANNED = {"session", "migrations", "logins", "restore"}

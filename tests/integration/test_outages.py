@@ -9,9 +9,9 @@ import pytest
 
 from shared import container as composition
 from shared.container import Container
-from shared.domain.keys import new_key
+from shared.domain.access.keys import new_key
 from shared.settings import Settings
-from tests.app import functions
+from tests.support.app import functions
 
 # Nothing listens on port 1, and who asks is refused at once.
 AWAY = Settings(

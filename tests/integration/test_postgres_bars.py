@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from shared.adapters.postgres import BarStore, Database, SignalStore
-from shared.domain.bars import Bar, FeedState
+from shared.domain.market.bars import Bar, FeedState
 from shared.errors import InvalidInput
-from tests.integration.samples import START, a_bar, a_draft
+from tests.support.samples import START, a_bar, a_draft
 
 NOW = datetime(2025, 9, 2, 20, 0, tzinfo=UTC)
 STRATEGY = "vwap_bounce"

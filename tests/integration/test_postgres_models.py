@@ -17,9 +17,9 @@ from shared.adapters.postgres import (
     Upkeep,
 )
 from shared.adapters.postgres.upkeep import MONTHS_AHEAD, UpkeepReport
-from shared.domain.models import StoredModel
+from shared.domain.confidence.models import StoredModel
 from shared.errors import InvalidInput, NotFound
-from tests.integration.samples import START, a_bar, a_draft, a_trade
+from tests.support.samples import START, a_bar, a_draft, a_trade
 
 NOW = datetime(2025, 11, 20, 12, 0, tzinfo=UTC)
 

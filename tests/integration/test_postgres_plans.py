@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.upkeep import BATCH
 from shared.sql import areas, queries
-from tests.integration.samples import a_bar, a_trade
+from tests.support.samples import a_bar, a_trade
 
 BASE = datetime(2025, 9, 1, tzinfo=UTC)
 TRADES, ACCOUNTS, SIGNALS, BARS = 120_000, 40, 200_000, 100_000

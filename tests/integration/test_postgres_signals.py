@@ -12,10 +12,10 @@ import pytest
 
 import shared.adapters.postgres.outbox
 from shared.adapters.postgres import Database, Outbox, SignalStore
-from shared.domain.messages import SignalMessage, message_of
-from shared.domain.signals import Latency
+from shared.domain.market.messages import SignalMessage, message_of
+from shared.domain.market.signals import Latency
 from shared.errors import InvalidInput
-from tests.integration.samples import START, a_draft
+from tests.support.samples import START, a_draft
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.postgres import Database, TradeStore
-from shared.domain.performance import Performance
-from shared.domain.trades import StoredTrade, Trade
+from shared.domain.trading.performance import Performance
+from shared.domain.trading.trades import StoredTrade, Trade
 from shared.errors import InvalidInput, ValidationFailed
-from tests.integration.samples import START, a_trade
+from tests.support.samples import START, a_trade
 
 ALICE, BOB = "account-alice", "account-bob"
 

@@ -9,16 +9,15 @@ import json
 import subprocess
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from shared.adapters.redis import RedisStore
-from shared.domain.licenses import ApiKey, Grant, License
-from tests.rate_limit_client import KEY_HASH
+from shared.domain.access.licenses import ApiKey, Grant, License
+from tests.support.places import ROOT
+from tests.support.rate_limit_client import KEY_HASH
 
-ROOT = Path(__file__).parents[2]
 PROCESSES = 4
 CLIENTS = 5
 RUN_S = 2.5
@@ -36,7 +35,7 @@ def run_processes(url: str, window_s: float) -> list[Asked]:
     arguments = [
         sys.executable,
         "-m",
-        "tests.rate_limit_client",
+        "tests.support.rate_limit_client",
         url,
         str(window_s),
         str(RUN_S),

@@ -27,12 +27,12 @@ from shared.adapters.redis.store import (
     SOCKET_TIMEOUT_S,
     _Script,
 )
-from shared.domain.admission import Admission, decode_record
-from shared.domain.confidence import CONFIDENCE_TTL_S, Lookup, Verdict
-from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
+from shared.domain.access.admission import Admission, decode_record
+from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, suspended
+from shared.domain.confidence.answers import CONFIDENCE_TTL_S, Lookup, Verdict
 from shared.errors import Unavailable
-from tests.certificates import certificate, tls_in_front_of
-from tests.integration.servers import free_port, running_valkey
+from tests.support.certificates import certificate, tls_in_front_of
+from tests.support.servers import free_port, running_valkey
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"

@@ -14,8 +14,8 @@ from delivery.observation import Observation
 from delivery.restore_drill import main
 from shared.adapters.postgres import Audit, BarStore, Database, SignalStore, TradeStore
 from shared.adapters.postgres.migrations import migrate
-from tests.integration.recovery import ArchivingPostgres
-from tests.integration.samples import START, a_bar, a_draft, a_trade
+from tests.support.recovery import ArchivingPostgres
+from tests.support.samples import START, a_bar, a_draft, a_trade
 
 Run = Callable[..., tuple[int, str]]
 EVERYTHING = [

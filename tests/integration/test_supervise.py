@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from local.supervise import Command, Guardian, Service, ServiceFailed, Supervisor
+from tests.support.places import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 15.0
 
 # Writes its pid, then sleeps; with "deaf" it ignores SIGTERM; a grandchild shares its process group.
@@ -159,6 +159,7 @@ _SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
 from local.supervise import Command, Guardian, Service, Supervisor
+from tests.support.places import ROOT
 
 async def always(): return True
 

@@ -10,8 +10,8 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from shared.adapters.tables import MAX_UPDATE_ATTEMPTS, LicenseTables
-from shared.domain.keys import new_public_id
-from shared.domain.licenses import (
+from shared.domain.access.keys import new_public_id
+from shared.domain.access.licenses import (
     ApiKey,
     License,
     new_license_id,
@@ -23,8 +23,8 @@ from shared.domain.licenses import (
 )
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.services.licenses import LicenseService
-from tests.access_fakes import FakeAudit, FakeHub
-from tests.integration.servers import free_port
+from tests.support.access_fakes import FakeAudit, FakeHub
+from tests.support.servers import free_port
 
 NOW = datetime(2026, 3, 2, 14, 30, 0, 123456, tzinfo=UTC)
 PEPPER = b"p" * 32

@@ -11,14 +11,14 @@ import pytest
 
 from shared.adapters.inference import OnnxInference
 from shared.adapters.training_process import TrainingProcess
-from shared.domain.models import Outcome, StoredModel, served, version_of
-from shared.domain.strategies import all_strategies, default_strategy
-from shared.domain.training import TrainingRequest, TrainingResult
+from shared.domain.confidence.market_state import all_strategies, default_strategy
+from shared.domain.confidence.models import Outcome, StoredModel, served, version_of
+from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError
 from shared.training.candidates import CANDIDATES, winner_probability
 from shared.training.dataset import make_dataset
 from shared.training.run import train
-from tests.outcomes import REAL_FILE, START, made_outcomes, real_outcomes
+from tests.support.outcomes import REAL_FILE, START, made_outcomes, real_outcomes
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 

@@ -14,7 +14,7 @@ import pytest
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
 from tests.integration import worker_library
-from tests.integration.hosting import REPOSITORY, host_environment, running_host, write_app
+from tests.support.hosting import REPOSITORY, host_environment, running_host, write_app
 
 # Reserved for documentation (RFC 5737) or closed: liveness must not need any of them.
 _SETTINGS = {

@@ -9,8 +9,8 @@ from hypothesis import given
 
 from local.bar_files import BarFileError, read_bars, why_none, write_bars
 from local.simulate import BUNDLED
-from shared.domain.bars import Bar, bar_problems
-from tests.market import bar, bar_runs, real_es, simulated_es, utc
+from shared.domain.market.bars import Bar, bar_problems
+from tests.support.market import bar, bar_runs, real_es, simulated_es, utc
 
 HEADER = "open_time,open,high,low,close,volume\n"
 GOOD = "2025-10-14T14:00:00Z,6000,6001.25,5999.5,6000.25,10\n"

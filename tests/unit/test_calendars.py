@@ -8,7 +8,7 @@ import pytest
 
 from local.calendars import DIRECTORY, FIRST, LAST, SOURCES, calendar_document, calendar_text, main
 from shared.adapters.market_data import CALENDARS, read_calendar, sessions
-from shared.domain.instruments import INSTRUMENTS, Market
+from shared.domain.market.instruments import INSTRUMENTS, Market
 from shared.errors import ConfigurationError
 
 

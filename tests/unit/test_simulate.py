@@ -17,9 +17,9 @@ from local.simulate import (
     simulated_bars,
 )
 from shared.adapters.market_data import sessions
-from shared.domain.bars import BAR_INTERVAL, Bar, bar_problems
-from shared.domain.sessions import NEW_YORK
-from tests.market import TICK, simulated_es
+from shared.domain.market.bars import BAR_INTERVAL, Bar, bar_problems
+from shared.domain.market.calendars import NEW_YORK
+from tests.support.market import TICK, simulated_es
 
 SESSIONS = sessions()
 

@@ -15,7 +15,7 @@ from local.options import job_options
 from local.stack import Stack
 from local.supervise import Process, Service
 from local.view import LiveView
-from shared.domain.signals import Latency
+from shared.domain.market.signals import Latency
 
 SERVICES = [
     Service(name, cast("Process", None), cast("Any", None), 50_000 + number, state="up", started_ms=1_234)

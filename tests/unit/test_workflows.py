@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflows import ACTIONS, ROOT, WORKFLOWS, Bench, Step, jobs, read, step, steps
+from tests.support.workflows import ACTIONS, ROOT, WORKFLOWS, Bench, Step, jobs, read, step, steps
 
 STEPS = list(steps())
 SCRIPTS = [each for each in STEPS if each.script]

@@ -5,7 +5,7 @@
 --       asks for its key and its lock
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; one byte for
 --       each request: the number of the confidence that it asks for, from 1, or 0; the tags, of 16 bytes
---       each (TAG_BYTES in shared/domain/admission.py), of the licenses that the requests' callers have
+--       each (TAG_BYTES in shared/domain/access/admission.py), of the licenses that the requests' callers have
 -- Returns four things. Numbers are packed, 32 bits each in little endian, for whoever reads them.
 --       Of each request: limit, remaining, reset_us, life_ms; the limit is -1 where the license is not
 --       cached, remaining is -1 where the request is refused.

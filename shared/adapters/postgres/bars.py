@@ -9,8 +9,8 @@ from psycopg.rows import class_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.signals import publish_in
-from shared.domain.bars import Bar, FeedState, Source, StoredBar
-from shared.domain.signals import Signal, SignalDraft
+from shared.domain.market.bars import Bar, FeedState, Source, StoredBar
+from shared.domain.market.signals import Signal, SignalDraft
 from shared.sql import queries
 
 _SQL = queries("bars")

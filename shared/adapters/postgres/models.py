@@ -5,7 +5,7 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Database
-from shared.domain.models import StoredModel
+from shared.domain.confidence.models import StoredModel
 from shared.errors import NotFound
 from shared.sql import queries
 

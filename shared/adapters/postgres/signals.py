@@ -8,8 +8,8 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.messages import message_of
-from shared.domain.signals import Latency, Signal, SignalDraft
+from shared.domain.market.messages import message_of
+from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.sql import queries
 
 _SQL = queries("signals")

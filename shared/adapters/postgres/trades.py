@@ -9,9 +9,9 @@ import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.models import Outcome
-from shared.domain.performance import Performance, SymbolPerformance
-from shared.domain.trades import RecordedTrade, StoredTrade, Trade
+from shared.domain.confidence.models import Outcome
+from shared.domain.trading.performance import Performance, SymbolPerformance
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import FieldError, InvalidInput, ValidationFailed
 from shared.sql import queries
 

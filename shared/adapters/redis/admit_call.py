@@ -13,9 +13,9 @@ from struct import Struct
 import msgspec
 
 from shared.adapters.redis.names import license_key, lock_key, rate_key
-from shared.domain.admission import Admission
-from shared.domain.confidence import Lookup, decode_verdict
-from shared.domain.rate_limit import RateState
+from shared.domain.access.admission import Admission
+from shared.domain.access.rate_limit import RateState
+from shared.domain.confidence.answers import Lookup, decode_verdict
 
 # Of API keys and of confidences whose names in Redis are kept packed.
 MAX_REMEMBERED_KEYS = 16_384

@@ -2,7 +2,7 @@
 
 
 def license_key(key_hash: str) -> str:
-    """The license record of one API key; its form is in shared/domain/admission.py."""
+    """The license record of one API key; its form is in shared/domain/access/admission.py."""
     return f"license:{{{key_hash}}}"
 
 

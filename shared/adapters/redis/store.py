@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from shared.adapters.redis.admit_call import AdmitCall, AdmitRequest, Reply
 from shared.adapters.redis.connection import SharedConnection, unavailable
 from shared.adapters.redis.names import closed_key, license_key, lock_key, refresh_key
-from shared.domain.admission import NO_TAG, Admission, encode_record
-from shared.domain.confidence import (
+from shared.domain.access.admission import NO_TAG, Admission, encode_record
+from shared.domain.access.licenses import Grant, refusal, valid_until
+from shared.domain.access.rate_limit import WINDOW_S
+from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
     Lookup,
     Verdict,
     decode_verdict,
     encode_verdict,
 )
-from shared.domain.licenses import Grant, refusal, valid_until
-from shared.domain.rate_limit import WINDOW_S
 from shared.errors import Unavailable
 from shared.telemetry import traced
 

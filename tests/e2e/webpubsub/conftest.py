@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from tests.webpubsub import Dialer, StandIn, dialing
+from tests.support.webpubsub import Dialer, StandIn, dialing
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.webpubsub import (
+from tests.support.webpubsub import (
     ALL_ROLES,
     JSON_PROTOCOL,
     RELIABLE_PROTOCOL,

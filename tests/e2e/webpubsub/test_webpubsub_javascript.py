@@ -12,7 +12,8 @@ import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
 from local.node import find_node, install_packages
-from tests.webpubsub import ALL_ROLES, BareClient, CuttingProxy, Dialer, StandIn
+from tests.support.places import ROOT
+from tests.support.webpubsub import ALL_ROLES, BareClient, CuttingProxy, Dialer, StandIn
 
 SCRIPTS = Path(__file__).parent / "js"
 COUNT = 200
@@ -21,7 +22,7 @@ COUNT = 200
 @pytest.fixture(scope="session")
 def modules() -> Path:
     """Installed once for each lock file, outside the tracked tree."""
-    return install_packages(SCRIPTS, Path(__file__).parents[3] / ".local" / "js")
+    return install_packages(SCRIPTS, ROOT / ".local" / "js")
 
 
 class Script:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.webpubsub import ALL_ROLES, RELIABLE_PROTOCOL, BareClient, StandIn, dialing, eventually
+from tests.support.places import ROOT
+from tests.support.webpubsub import ALL_ROLES, RELIABLE_PROTOCOL, BareClient, StandIn, dialing, eventually
 
 HUB = "signals"
-ROOT = Path(__file__).parents[3]
 
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

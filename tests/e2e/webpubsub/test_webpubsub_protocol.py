@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from tests.webpubsub import (
+from tests.support.webpubsub import (
     ALL_ROLES,
     JSON_PROTOCOL,
     RELIABLE_PROTOCOL,

@@ -22,7 +22,7 @@ from azure.messaging.webpubsubclient.models import (
 )
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from tests.webpubsub import ALL_ROLES, CuttingProxy, StandIn, eventually, until
+from tests.support.webpubsub import ALL_ROLES, CuttingProxy, StandIn, eventually, until
 
 COUNT = 200
 

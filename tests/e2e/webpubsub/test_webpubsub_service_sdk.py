@@ -14,7 +14,7 @@ from azure.messaging.webpubsubservice import WebPubSubServiceClient
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient as AsyncServiceClient
 from yarl import URL
 
-from tests.webpubsub import BareClient, Dialer, StandIn
+from tests.support.webpubsub import BareClient, Dialer, StandIn
 
 ODD_NAMES = ["a/b", "100%", "a b", "é", "it's", "a?b&c=d#e", "%2F", "+"]
 

@@ -1,0 +1,125 @@
+"""Strategies as declared in shared/strategies/*.toml: features, ranges, quanta, symbols, prior."""
+
+import tomllib
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from shared.errors import ConfigurationError
+
+FeatureType = Literal["number", "integer", "boolean", "category"]
+
+_FOLDER = Path(__file__).parents[2] / "strategies"
+
+
+class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One input of a strategy. `range` is inclusive, in `unit`; `quantum` is the rounding step.
+
+    A feature with `modelled = false` is checked and kept with a trade, but no model sees it.
+    """
+
+    name: str
+    type: FeatureType
+    description: str
+    range: tuple[float, float] | None = None
+    unit: str = ""
+    quantum: float = 1
+    optional: bool = False
+    modelled: bool = True
+    categories: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.type in ("number", "integer"):
+            if self.range is None or not self.range[0] < self.range[1] or self.quantum <= 0:
+                raise ValueError(f"{self.name}: a {self.type} needs a range and a positive quantum")
+            if any(Fraction(str(edge)) % self.exact_quantum for edge in self.range):
+                # Rounding could otherwise leave the range.
+                raise ValueError(f"{self.name}: both ends of the range must be multiples of the quantum")
+            if self.type == "integer" and self.exact_quantum.denominator != 1:
+                raise ValueError(f"{self.name}: the quantum of an integer is a whole number")
+        elif self.range is not None:
+            raise ValueError(f"{self.name}: a {self.type} has no range")
+        if (self.type == "category") != bool(self.categories):
+            raise ValueError(f"{self.name}: categories are listed for a category and for nothing else")
+
+    @property
+    def exact_quantum(self) -> Fraction:
+        return Fraction(str(self.quantum))
+
+    def accepted(self) -> str:
+        """What would be accepted, as public text."""
+        if self.type == "boolean":
+            return "true or false"
+        if self.type == "category":
+            return f"one of {', '.join(self.categories)}"
+        assert self.range is not None
+        article = "an integer" if self.type == "integer" else "a number"
+        return f"{article} between {self.range[0]:g} and {self.range[1]:g}"
+
+
+class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Beta prior of the base rate: its mean, and how many trades that belief is worth."""
+
+    mean: float
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.mean < 1 and self.strength > 0):
+            raise ValueError("a prior needs a mean between 0 and 1 and a positive strength")
+
+    def base_rate(self, wins: float, trades: float) -> float:
+        """Posterior mean of the share of winners: (mean * strength + wins) / (strength + trades)."""
+        return (self.mean * self.strength + wins) / (self.strength + trades)
+
+
+class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A named, versioned feature schema plus entry rules; `entry` belongs to the signal engine."""
+
+    name: str
+    version: int
+    title: str
+    symbols: tuple[str, ...]
+    default: bool = False
+    prior: Prior
+    features: tuple[Feature, ...]
+    entry: dict[str, Any] = {}
+
+    @property
+    def modelled(self) -> tuple[Feature, ...]:
+        """The features that a model sees, in the order of MarketState.features."""
+        return tuple(feature for feature in self.features if feature.modelled)
+
+    @property
+    def untrained_version(self) -> str:
+        """The model version of answers before any model exists: the prior alone."""
+        return f"{self.name}-untrained"
+
+
+def parse_strategy(text: str) -> Strategy:
+    """One strategy from its TOML; raises ConfigurationError that says what is wrong with it."""
+    try:
+        raw = tomllib.loads(text)
+        raw["features"] = [{"name": name, **declared} for name, declared in raw.get("features", {}).items()]
+        return msgspec.convert(raw, Strategy)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"A strategy file is wrong: {error}") from error
+
+
+@cache
+def all_strategies() -> dict[str, Strategy]:
+    """Every strategy by name, the default first; read from the package on first use.
+
+    Raises ConfigurationError where a file is wrong, or where not exactly one is the default.
+    """
+    found = [parse_strategy(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*/strategy.toml"))]
+    if sum(strategy.default for strategy in found) != 1:
+        raise ConfigurationError("Exactly one strategy must be the default.")
+    found.sort(key=lambda strategy: not strategy.default)
+    return {strategy.name: strategy for strategy in found}
+
+
+def default_strategy() -> Strategy:
+    return next(iter(all_strategies().values()))

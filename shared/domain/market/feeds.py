@@ -1,0 +1,57 @@
+"""How fresh each symbol's bars are, told apart from a market that is simply closed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+import msgspec
+
+from shared.domain.market.bars import BAR_INTERVAL, FeedState, Source
+from shared.domain.market.calendars import Sessions
+
+MarketClock = Literal["wall", "bars"]
+# Thin overnight minutes without a trade have no bar; several in a row are rare in these markets.
+STALE_AFTER = timedelta(minutes=5)
+
+
+class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0."""
+
+    symbol: str
+    state: Literal["fresh", "stale", "closed"]
+    age_s: float
+    last_open_time: datetime
+    source: Source
+
+
+def market_now(feeds: Sequence[FeedState], now: datetime, clock: MarketClock) -> datetime:
+    """The time that feeds are judged by: `now`, or in a replay the close of the newest bar of all."""
+    if clock == "wall" or not feeds:
+        return now
+    return max(feed.last_open_time for feed in feeds).astimezone(UTC) + BAR_INTERVAL
+
+
+def feed_states(feeds: Sequence[FeedState], sessions: Sessions, now: datetime) -> list[FeedHealth]:
+    """The health of each feed at `now`, in the order given.
+
+    Out of session a feed is `closed`, however old its last bar. In session it is `stale` when for
+    STALE_AFTER neither a bar closed nor the session opened. `now` comes from `market_now`.
+    """
+    return [_health(feed, sessions, now) for feed in feeds]
+
+
+def _health(feed: FeedState, sessions: Sessions, now: datetime) -> FeedHealth:
+    last_close = feed.last_open_time.astimezone(UTC) + BAR_INTERVAL
+    # The newest bar of a replay closes exactly now, which at the end of a session is no longer in it.
+    session = sessions.session_at(feed.symbol, now)
+    state: Literal["fresh", "stale", "closed"] = "closed"
+    if session is not None:
+        expected_since = max(last_close, session.opens_at)
+        state = "stale" if now - expected_since > STALE_AFTER else "fresh"
+    return FeedHealth(
+        symbol=feed.symbol,
+        state=state,
+        age_s=max(0.0, (now - last_close).total_seconds()),
+        last_open_time=feed.last_open_time,
+        source=feed.source,
+    )

@@ -1,0 +1,203 @@
+"""Stateful stand-ins for Redis and Table Storage, as far as access and licenses use them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
+from shared.domain.access.licenses import ApiKey, Grant, License, is_hashed_since, refusal
+from shared.domain.access.rate_limit import RateState
+from shared.domain.confidence.answers import Lookup, Verdict
+from shared.errors import Conflict, NotFound, Unavailable
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def timestamp(self) -> float:
+        return self.time.timestamp()
+
+    def forward(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+
+class FakeCache:
+    """Grants by revision, a sliding log per key, confidences and their locks; `away` makes it fail."""
+
+    def __init__(self, clock: Clock, window_s: float = 60.0) -> None:
+        self.clock = clock
+        self.window_s = window_s
+        self.away = False
+        self.forgetful = False
+        self.records: dict[str, tuple[int, int, bytes]] = {}
+        self.times: dict[str, list[datetime]] = {}
+        self.confidences: dict[str, Verdict] = {}
+        self.locks: dict[str, str] = {}
+        self.claims: dict[str, datetime] = {}
+        self.ends_at: dict[str, datetime] = {}
+        self.admits = 0
+
+    async def admit(
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
+    ) -> Admission | None:
+        self._answer()
+        self.admits += 1
+        if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
+            return None
+        _, limit, whole = self.records[key_hash]
+        record = None if decode_record(whole)[0] == tag else whole
+        now = self.clock()
+        life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
+        if limit == 0:
+            return Admission(record, allowed=False, rate=None, life_ms=life_ms)
+        times = self.times[key_hash] = [
+            time for time in self.times.get(key_hash, []) if (now - time).total_seconds() <= self.window_s
+        ]
+        allowed = len(times) < limit
+        if allowed:
+            times.append(now)
+        reset_s = self.window_s - (now - times[0]).total_seconds()
+        rate = RateState(limit, limit - len(times), reset_s)
+        lookup = None
+        if confidence_key is not None:
+            lookup = self._find(confidence_key) if allowed else Lookup(confidence_key)
+        return Admission(record, allowed, rate, life_ms, lookup)
+
+    def _find(self, key: str) -> Lookup:
+        if key in self.confidences:
+            return Lookup(key, self.confidences[key], 7)
+        token = f"token {self.admits}"
+        return Lookup(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
+
+    async def put_grant(self, key_hash: str, grant: Grant) -> None:
+        self._answer()
+        if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] > grant.revision:
+            return
+        self.ends_at[key_hash] = self.clock() + timedelta(seconds=60)
+        limit = 0 if refusal(grant, self.clock()) else grant.license.requests_per_minute
+        self.records[key_hash] = (grant.revision, limit, encode_record(grant, limit))
+
+    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
+        for key_hash, grant in grants:
+            await self.put_grant(key_hash, grant)
+
+    async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
+        self._answer()
+        if self.claims.get(key_hash, self.clock()) > self.clock():
+            return False
+        self.claims[key_hash] = self.clock() + timedelta(seconds=life_s)
+        return True
+
+    async def release(self, key: str, token: str) -> bool:
+        self._answer()
+        if self.locks.get(key) != token:
+            return False
+        del self.locks[key]
+        return True
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("away", code="cache_unavailable")
+
+
+class FakeKeyStore:
+    """Licenses and keys in two dicts; `away` makes it fail, `taken` refuses that many inserts of keys."""
+
+    def __init__(self) -> None:
+        self.licenses: dict[str, License] = {}
+        self.keys: dict[str, ApiKey] = {}
+        self.away = False
+        self.taken = 0
+        self.reads = 0
+        self.transactions: list[int] = []
+
+    async def get_license(self, license_id: str) -> License | None:
+        self._answer()
+        return self.licenses.get(license_id)
+
+    async def get_key(self, public_id: str) -> ApiKey | None:
+        self._answer()
+        self.reads += 1
+        return self.keys.get(public_id)
+
+    async def keys_of(self, license_id: str) -> list[ApiKey]:
+        self._answer()
+        return [key for key in self.keys.values() if key.license_id == license_id]
+
+    async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
+        self._answer()
+        return [key for key in self.keys.values() if not is_hashed_since(key, moment)]
+
+    async def list_licenses(self, limit: int) -> list[License]:
+        self._answer()
+        return list(self.licenses.values())[:limit]
+
+    async def licenses_to_expire(self, now: datetime) -> list[License]:
+        self._answer()
+        return [
+            each
+            for each in self.licenses.values()
+            if each.status == "active" and each.expires_at is not None and each.expires_at <= now
+        ]
+
+    async def add_license(self, license_: License) -> None:
+        self._answer()
+        self.licenses[license_.license_id] = license_
+
+    async def add_keys(self, keys: Sequence[ApiKey]) -> None:
+        self._answer()
+        if self.taken:
+            self.taken -= 1
+            raise Conflict("taken")
+        assert not self.keys.keys() & {key.public_id for key in keys}
+        self.keys.update({key.public_id: key for key in keys})
+        self.transactions.append(len(keys))
+
+    async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
+        self._answer()
+        if license_id not in self.licenses:
+            raise NotFound("no such license")
+        self.licenses[license_id] = change(self.licenses[license_id])
+        return self.licenses[license_id]
+
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
+        self._answer()
+        if public_id not in self.keys:
+            raise NotFound("no such key")
+        self.keys[public_id] = change(self.keys[public_id])
+        return self.keys[public_id]
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("away", code="key_store_unavailable")
+
+
+class FakeHub:
+    """Remembers whose connections were closed, and why."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.closed: list[tuple[str, str]] = []
+
+    async def close_user(self, user_id: str, reason: str) -> None:
+        if self.away:
+            raise Unavailable("away", code="realtime_unavailable")
+        self.closed.append((user_id, reason))
+
+
+class FakeAudit:
+    """Entries as (actor, action, subject); `away` makes it fail."""
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[str, str, str]] = []
+        self.away = False
+
+    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
+        if self.away:
+            raise Unavailable("away", code="database_unavailable")
+        self.entries.append((actor, action, subject))

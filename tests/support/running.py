@@ -1,0 +1,70 @@
+"""A running stack as its users meet it: clients with keys, and the license command."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+
+from tests.support.stacks import ROOT
+
+
+@dataclass
+class RunningStack:
+    """What stack.json says, and clients of the stack by scope."""
+
+    state: Path
+    _keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """stack.json as it is now; process ids change when a service is started again."""
+        parsed: dict[str, Any] = json.loads((self.state / "stack.json").read_text())
+        return parsed
+
+    @cached_property
+    def base_url(self) -> str:
+        return str(self.document["base_url"])
+
+    def client(self, name: str) -> httpx.Client:
+        """A client with the key `name` of stack.json; bots get keys of their own with a wide limit."""
+        return httpx.Client(
+            base_url=f"{self.base_url}/api",
+            headers={"Authorization": f"Bearer {self.key(name)}"},
+            timeout=10,
+        )
+
+    def key(self, name: str) -> str:
+        if not name.startswith("bot"):
+            return str(self.document["keys"][name])
+        if name not in self._keys:
+            self._keys[name] = self.new_key("--requests-per-minute", "10000")["key"]
+        return self._keys[name]
+
+    def new_key(self, *arguments: str) -> dict[str, str]:
+        """A key of a new license of a new account: `key`, `public_id` and `license_id`."""
+        made = self.license("create", "--account", f"test-{uuid4().hex[:12]}", *arguments)
+        return {
+            "key": made["plain_key"],
+            "public_id": made["key"]["public_id"],
+            "license_id": made["license"]["license_id"],
+        }
+
+    def license(self, *arguments: str) -> Any:
+        """What `python -m local license` prints as JSON."""
+        run = subprocess.run(
+            [sys.executable, "-m", "local", "license", arguments[0], "--json", *arguments[1:]],
+            cwd=ROOT,
+            env=os.environ | {"STATE": str(self.state)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0, run.stderr
+        return json.loads(run.stdout)

@@ -1,0 +1,56 @@
+"""Trades, drafts and bars for the Postgres tests: valid ones, of which a test says what matters to it."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from shared.domain.market.bars import Bar
+from shared.domain.market.signals import SignalDraft
+from shared.domain.trading.trades import Trade
+
+START = datetime(2025, 9, 2, 13, 30, tzinfo=UTC)
+
+
+def a_trade(trade_id: str = "t-1", **changes: Any) -> Trade:
+    exit_at: datetime = changes.pop("exit_at", START + timedelta(minutes=10))
+    values: dict[str, Any] = {
+        "symbol": "ES",
+        "side": "LONG",
+        "entry_price": Decimal("6487.25"),
+        "exit_price": Decimal("6490.00"),
+        "entry_at": exit_at - timedelta(minutes=10),
+        "exit_at": exit_at,
+        "pnl": Decimal("137.50"),
+        "fees": Decimal("4.04"),
+        "confidence": 0.625,
+        "model_version": "vwap_bounce-1",
+        "features": {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True},
+    }
+    return Trade(trade_id=trade_id, **(values | changes))
+
+
+def a_draft(symbol: str = "ES", **changes: Any) -> SignalDraft:
+    event_at: datetime = changes.pop("event_at", START)
+    values: dict[str, Any] = {
+        "strategy": "vwap_bounce",
+        "strategy_version": 1,
+        "side": "LONG",
+        "price": Decimal("6487.25"),
+        "stop_price": Decimal("6480.00"),
+        "event_at": event_at,
+        "expires_at": event_at + timedelta(minutes=5),
+        "features": {"rsi": 28.5},
+    }
+    return SignalDraft(symbol=symbol, **(values | changes))
+
+
+def a_bar(minute: int, close: str = "6487.25", **changes: Any) -> Bar:
+    price = Decimal(close)
+    values: dict[str, Any] = {
+        "open": price,
+        "high": price + Decimal("0.50"),
+        "low": price - Decimal("0.25"),
+        "close": price,
+        "volume": 100 + minute,
+    }
+    return Bar(open_time=START + timedelta(minutes=minute), **(values | changes))

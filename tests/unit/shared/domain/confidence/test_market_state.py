@@ -1,0 +1,380 @@
+"""Market states: what is accepted, what is refused and how, and how numbers are rounded."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.confidence.market_state import (
+    MAX_STATES_PER_REQUEST,
+    Strategy,
+    all_strategies,
+    decode_state,
+    decode_states,
+    default_strategy,
+    market_state,
+    parse_strategy,
+    validate_features,
+)
+from shared.domain.decoding import MAX_ERRORS
+from shared.errors import (
+    BatchTooLarge,
+    ConfigurationError,
+    InvalidInput,
+    MalformedJson,
+    SignalCloudError,
+    ValidationFailed,
+)
+
+NOTES = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
+REVERSAL = {
+    "strategy": "capitulation_reversal",
+    "symbol": "ES",
+    "signal_type": "LONG",
+    "price": 6487.0,
+    "flush_size_ticks": 38.0,
+    "flush_velocity": 5.43,
+    "flush_direction": "DOWN",
+    "distance_from_flush_low": 9.0,
+    "rsi": 16.9,
+    "volume_climax_ratio": 1.2,
+    "vwap_distance_ticks": -122.8,
+    "reversal_candle": True,
+    "no_new_extreme": True,
+    "regime": "HIGH_VOL_TRENDING",
+    "session": "ETH",
+    "hour": 3,
+}
+SYMBOLS = "one of ES, NQ, CL, YM, RTY"
+SIDES = "one of LONG, SHORT"
+NAMES = "one of vwap_bounce, capitulation_reversal"
+MINIMAL_TOML = """
+name = "s"
+version = 1
+title = "S"
+symbols = ["ES"]
+default = true
+[prior]
+mean = 0.5
+strength = 10
+[features.x]
+type = "number"
+range = [0, 1]
+quantum = 0.1
+description = "x"
+"""
+
+
+def body(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def refusal(raw: bytes) -> dict[str, tuple[str, str]]:
+    """Field -> (code, message) of the errors that `raw` is refused with."""
+    with pytest.raises(ValidationFailed) as caught:
+        decode_state(raw)
+    return {error.field: (error.code, error.message) for error in caught.value.errors}
+
+
+def test_the_flat_body_of_the_notes_is_a_state_of_the_default_strategy() -> None:
+    state = decode_state(body(**NOTES))
+    assert (state.strategy, state.symbol, state.side) == ("vwap_bounce", "ES", "LONG")
+    assert state.features[:2] == (2.1, 35.0)
+    assert all(math.isnan(value) for value in state.features[2:])
+    assert state.cache_key("m-1") == "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m-1"
+
+
+def test_naming_the_default_strategy_changes_nothing() -> None:
+    assert decode_state(body(**NOTES, strategy="vwap_bounce")).key == decode_state(body(**NOTES)).key
+
+
+def test_a_row_of_the_outcomes_file_is_a_state_of_capitulation_reversal() -> None:
+    state = decode_state(body(**REVERSAL))
+    assert state.features == (38.0, 5.4, 0.0, 9.0, 17.0, 1.2, -122.0, 1.0, 1.0, 0.0, 1.0, 3.0)
+    assert decode_state(body(**{**REVERSAL, "price": 6488.0})).key == state.key, "no model sees the price"
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "code", "message"),
+    [
+        ({"rsi": 135}, "rsi", "out_of_range", "rsi must be between 0 and 100, got 135"),
+        ({"rsi": -0.5}, "rsi", "out_of_range", "rsi must be between 0 and 100, got -0.5"),
+        ({"rsi": "35"}, "rsi", "wrong_type", 'rsi must be a number between 0 and 100, got "35"'),
+        ({"rsi": True}, "rsi", "wrong_type", "rsi must be a number between 0 and 100, got true"),
+        ({"rsi": None}, "rsi", "wrong_type", "rsi must be a number between 0 and 100, got null"),
+        ({"rsi": [35]}, "rsi", "wrong_type", "rsi must be a number between 0 and 100, got [35]"),
+        ({"rsi": math.nan}, "rsi", "out_of_range", "rsi must be between 0 and 100, got NaN"),
+        ({"rsi": math.inf}, "rsi", "out_of_range", "rsi must be between 0 and 100, got Infinity"),
+        ({"hour": 3.5}, "hour", "wrong_type", "hour must be an integer between 0 and 23, got 3.5"),
+        ({"hour": 24}, "hour", "out_of_range", "hour must be between 0 and 23, got 24"),
+        ({"symbol": "SPY"}, "symbol", "unknown_value", f'symbol must be {SYMBOLS}, got "SPY"'),
+        ({"symbol": 7}, "symbol", "wrong_type", f"symbol must be {SYMBOLS}, got 7"),
+        ({"signal_type": "BUY"}, "signal_type", "unknown_value", f'signal_type must be {SIDES}, got "BUY"'),
+        ({"strategy": "momentum"}, "strategy", "unknown_value", f'strategy must be {NAMES}, got "momentum"'),
+        ({"strategy": None}, "strategy", "wrong_type", f"strategy must be {NAMES}, got null"),
+    ],
+)
+def test_a_bad_field_is_named_with_the_reason_and_what_would_be_accepted(
+    changed: dict[str, Any], field: str, code: str, message: str
+) -> None:
+    assert refusal(body(**{**NOTES, **changed})) == {field: (code, message)}
+
+
+@pytest.mark.parametrize("huge", ["1e999", "-1e999", "9" * 400, "1e308"])
+def test_a_huge_number_is_out_of_range(huge: str) -> None:
+    raw = body(**NOTES).replace(b"35", huge.encode())
+    code, message = refusal(raw)["rsi"]
+    assert code == "out_of_range"
+    assert message.startswith("rsi must be between 0 and 100, got ")
+    assert len(message) < 100
+
+
+def test_a_number_of_more_digits_than_can_be_read_is_refused_too() -> None:
+    with pytest.raises(InvalidInput):
+        decode_state(body(**NOTES).replace(b"35", b"9" * 100_000))
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "message"),
+    [
+        ({"regime": "CALM"}, "unknown_value", "regime must be one of HIGH_VOL_TRENDING, "),
+        ({"regime": 3}, "wrong_type", "regime must be one of HIGH_VOL_TRENDING, "),
+        ({"reversal_candle": 1}, "wrong_type", "reversal_candle must be true or false, got 1"),
+        ({"reversal_candle": "true"}, "wrong_type", "reversal_candle must be true or false, got "),
+    ],
+)
+def test_categories_and_booleans_are_strict(changed: dict[str, Any], code: str, message: str) -> None:
+    ((found, said),) = refusal(body(**{**REVERSAL, **changed})).values()
+    assert found == code
+    assert said.startswith(message)
+
+
+def test_every_bad_field_is_named_at_once() -> None:
+    found = refusal(b'{"signal_type": "BUY", "vwap_distnce": 2, "rsi": 135, "hour": "noon", "atr": -1}')
+    assert {field: code for field, (code, _) in found.items()} == {
+        "symbol": "missing",
+        "signal_type": "unknown_value",
+        "vwap_distance": "missing",
+        "vwap_distnce": "unknown_field",
+        "rsi": "out_of_range",
+        "hour": "wrong_type",
+        "atr": "out_of_range",
+    }
+    assert "vwap_distance" in found["vwap_distnce"][1], "the nearest known name is suggested"
+    assert found["vwap_distance"][1] == "vwap_distance is required: a number between 0 and 10"
+
+
+def test_only_unknown_fields_have_a_code_of_their_own() -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        decode_state(body(**NOTES, vwap_distnace=1))
+    assert caught.value.code == "unknown_field"
+
+
+def test_null_means_absent_for_an_optional_feature() -> None:
+    assert decode_state(body(**NOTES, atr=None)).key == decode_state(body(**NOTES)).key
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    assert decode_state(body(**NOTES, hour=10.0)).key == decode_state(body(**NOTES, hour=10)).key
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"{", "not valid JSON"),
+        (b'{"symbol": "ES",}', "not valid JSON"),
+        (b'{"symbol": "\xff"}', "not UTF-8"),
+        (b'{"rsi": ' + b"[" * 200_000, "nested too deeply"),
+        (body(**NOTES)[:-1] + b', "rsi": NaN, "rsi": 35}', "not JSON"),
+    ],
+)
+def test_what_is_no_json_is_malformed(raw: bytes, said: str) -> None:
+    with pytest.raises(MalformedJson) as caught:
+        decode_state(raw)
+    assert said in caught.value.detail
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"null", b'"ES"', b"7", b"true"])
+def test_json_that_is_no_object_is_a_wrong_type(raw: bytes) -> None:
+    ((field, (code, message)),) = refusal(raw).items()
+    assert (field, code) == ("", "wrong_type")
+    assert "JSON object" in message
+
+
+def test_a_flood_of_unknown_fields_costs_a_bounded_answer() -> None:
+    raw = json.dumps({f"field_{index}": index for index in range(20_000)}).encode()
+    assert len(refusal(raw)) <= MAX_ERRORS
+
+
+def test_names_that_could_not_be_sent_back_are_made_printable() -> None:
+    found = refusal(b'{"\\ud800": 1, "symbol": "\\udfff"}')
+    for field, (_, message) in found.items():
+        (field + message).encode("utf-8")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+known_names = st.sampled_from([*NOTES, *REVERSAL, "atr", "volume_ratio"])
+
+
+@given(json_values | st.dictionaries(known_names | st.text(max_size=8), json_values, max_size=20))
+def test_no_json_crashes_the_reader(value: Any) -> None:
+    raw = json.dumps(value).encode()
+    for decode in (decode_state, decode_states):
+        try:
+            decode(raw)
+        except InvalidInput as error:
+            for problem in error.errors:
+                f"{problem.field}{problem.message}".encode()
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_crash_the_reader(raw: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        decode_state(raw)
+
+
+@given(
+    st.floats(0, 10),
+    st.floats(0, 100),
+    st.none() | st.floats(0, 10_000),
+    st.none() | st.integers(0, 23),
+)
+def test_rounding_goes_to_the_nearest_multiple_stays_in_range_and_is_stable(
+    distance: float, rsi: float, atr: float | None, hour: int | None
+) -> None:
+    given_fields = {**NOTES, "vwap_distance": distance, "rsi": rsi, "atr": atr, "hour": hour}
+    state = decode_state(body(**given_fields))
+    for feature, value, rounded in zip(
+        default_strategy().modelled, (distance, rsi, atr, None, hour), state.features, strict=True
+    ):
+        if value is None:
+            assert math.isnan(rounded)
+            continue
+        assert feature.range is not None
+        assert feature.range[0] <= rounded <= feature.range[1]
+        assert abs(rounded - value) <= feature.quantum / 2 + 1e-9
+    again = {
+        feature.name: None if math.isnan(value) else value
+        for feature, value in zip(default_strategy().modelled, state.features, strict=True)
+    }
+    assert decode_state(body(**{**given_fields, **again})).key == state.key
+
+
+@given(st.floats(0, 100), st.floats(0, 100))
+def test_states_share_a_key_exactly_where_their_rounded_features_are_equal(one: float, other: float) -> None:
+    first, second = (decode_state(body(**{**NOTES, "rsi": rsi})) for rsi in (one, other))
+    assert (first.key == second.key) == (repr(first.features) == repr(second.features))
+
+
+def test_the_side_and_the_symbol_are_part_of_the_key() -> None:
+    states = [
+        decode_state(body(**{**NOTES, "symbol": symbol, "signal_type": side}))
+        for symbol in ("ES", "NQ")
+        for side in ("LONG", "SHORT")
+    ]
+    assert len({state.key for state in states}) == 4
+
+
+def test_a_batch_keeps_its_order_and_mixes_strategies() -> None:
+    states = decode_states(json.dumps({"states": [REVERSAL, NOTES, {**NOTES, "hour": 10.0}]}).encode())
+    assert [state.strategy for state in states] == ["capitulation_reversal", "vwap_bounce", "vwap_bounce"]
+    assert states[2].features[-1] == 10
+
+
+def test_a_batch_names_the_bad_fields_of_all_its_states() -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        decode_states(json.dumps({"states": [NOTES, {**NOTES, "rsi": 101}, 7]}).encode())
+    assert [error.field for error in caught.value.errors] == ["states[1].rsi", "states[2]"]
+
+
+def test_nan_in_a_batch_is_named_too() -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        decode_states(json.dumps({"states": [NOTES, {**NOTES, "rsi": math.nan}]}).encode())
+    assert [error.field for error in caught.value.errors] == ["states[1].rsi"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "field"),
+    [
+        (b"[]", ""),
+        (b"{}", "states"),
+        (b'{"states": 7}', "states"),
+        (b'{"states": []}', "states"),
+        (b'{"states": [], "extra": 1}', "extra"),
+    ],
+)
+def test_a_batch_of_another_shape_is_refused(raw: bytes, field: str) -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        decode_states(raw)
+    assert field in {error.field for error in caught.value.errors}
+
+
+def test_a_batch_over_its_bound_is_refused() -> None:
+    with pytest.raises(BatchTooLarge):
+        decode_states(json.dumps({"states": [NOTES] * (MAX_STATES_PER_REQUEST + 1)}).encode())
+
+
+def test_the_features_of_a_trade_are_checked_by_the_same_rules() -> None:
+    assert validate_features("vwap_bounce", {"vwap_distance": 2.13, "rsi": 35.4})[:2] == (2.1, 35.0)
+    with pytest.raises(ValidationFailed) as caught:
+        validate_features("vwap_bounce", {"vwap_distance": "far", "rsj": 1})
+    assert {(error.field, error.code) for error in caught.value.errors} == {
+        ("features.vwap_distance", "wrong_type"),
+        ("features.rsi", "missing"),
+        ("features.rsj", "unknown_field"),
+    }
+    with pytest.raises(ValidationFailed) as caught:
+        validate_features("momentum", {})
+    assert [error.field for error in caught.value.errors] == ["strategy"]
+
+
+def test_the_state_of_a_finished_trade_is_the_one_that_was_asked_for() -> None:
+    features = {name: value for name, value in NOTES.items() if name not in ("symbol", "signal_type")}
+    assert market_state("vwap_bounce", "ES", "LONG", features) == decode_state(body(**NOTES))
+
+
+def test_both_strategies_are_there_and_one_is_the_default() -> None:
+    assert list(all_strategies()) == ["vwap_bounce", "capitulation_reversal"]
+    assert default_strategy().name == "vwap_bounce"
+    for strategy in all_strategies().values():
+        assert set(strategy.symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
+
+
+def test_the_entry_table_is_handed_on_untouched() -> None:
+    strategy: Strategy = parse_strategy(MINIMAL_TOML + "[entry]\nband = 2.5\n")
+    assert strategy.entry == {"band": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("found", "replaced", "said"),
+    [
+        ("quantum = 0.1", "quantum = 0.3", "multiples of the quantum"),
+        ("quantum = 0.1", "quantum = 0", "positive quantum"),
+        ("range = [0, 1]", "", "needs a range"),
+        ("range = [0, 1]", "range = [1, 0]", "needs a range"),
+        ('type = "number"', 'type = "boolean"', "has no range"),
+        ('type = "number"', 'type = "complex"', "Invalid enum value"),
+        ('type = "number"', 'type = "number"\ncategories = ["a"]', "categories"),
+        ("quantum = 0.1", "quantums = 0.1", "unknown field"),
+        ("mean = 0.5", "mean = 1", "mean between 0 and 1"),
+        ("version = 1", "version = ", "Invalid value"),
+        ("[features.x]", "[feature.x]", "unknown field"),
+    ],
+)
+def test_a_wrong_strategy_file_is_a_configuration_error_that_says_why(
+    found: str, replaced: str, said: str
+) -> None:
+    parse_strategy(MINIMAL_TOML)
+    with pytest.raises(ConfigurationError) as caught:
+        parse_strategy(MINIMAL_TOML.replace(found, replaced))
+    assert said in caught.value.detail
+    assert isinstance(caught.value, SignalCloudError)

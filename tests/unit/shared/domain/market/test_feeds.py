@@ -1,0 +1,61 @@
+from datetime import timedelta
+
+import pytest
+
+from shared.adapters.market_data import sessions
+from shared.domain.market.bars import FeedState
+from shared.domain.market.feeds import STALE_AFTER, feed_states, market_now
+from tests.support.market import utc
+
+SESSIONS = sessions()
+
+
+def feed(symbol: str, last_open_time: str) -> FeedState:
+    opened = utc(last_open_time)
+    return FeedState(symbol, opened, opened + timedelta(seconds=61), "live")
+
+
+@pytest.mark.parametrize(
+    ("last_open_time", "now", "state"),
+    [
+        ("2025-10-14T14:00", "2025-10-14T14:01:05", "fresh"),
+        ("2025-10-14T14:00", "2025-10-14T14:06:00", "fresh"),
+        ("2025-10-14T14:00", "2025-10-14T14:06:01", "stale"),
+        ("2025-10-14T14:00", "2025-10-14T20:59:59", "stale"),
+        ("2025-10-14T14:00", "2025-10-14T21:00:00", "closed"),
+        # A new session gets the same time to deliver its first bar, however old the last one.
+        ("2025-10-10T20:59", "2025-10-11T12:00", "closed"),
+        ("2025-10-10T20:59", "2025-10-12T22:05:00", "fresh"),
+        ("2025-10-10T20:59", "2025-10-12T22:05:01", "stale"),
+        ("2025-09-01T16:59", "2025-09-01T18:00", "closed"),  # Labor Day afternoon
+        ("2025-10-14T14:05", "2025-10-14T14:04", "fresh"),  # a feeder's clock that runs ahead
+    ],
+)
+def test_state_of_a_feed(last_open_time: str, now: str, state: str) -> None:
+    (health,) = feed_states([feed("ES", last_open_time)], SESSIONS, utc(now))
+    assert health.state == state
+    assert health.symbol == "ES"
+    assert health.source == "live"
+
+
+def test_age_counts_from_the_close_of_the_newest_bar() -> None:
+    now = utc("2025-10-14T14:03:30")
+    healths = feed_states([feed("ES", "2025-10-14T14:00"), feed("NQ", "2025-10-14T14:03")], SESSIONS, now)
+    assert [health.age_s for health in healths] == [150.0, 0.0]
+
+
+def test_each_symbol_keeps_the_hours_of_its_market() -> None:
+    now = utc("2025-11-27T19:00")  # Thanksgiving: equity has halted, crude has not
+    feeds = [feed("ES", "2025-11-27T17:59"), feed("CL", "2025-11-27T17:59"), feed("ZZ", "2025-11-27T17:59")]
+    assert [health.state for health in feed_states(feeds, SESSIONS, now)] == ["closed", "stale", "closed"]
+
+
+def test_a_replay_is_judged_by_its_newest_bar() -> None:
+    wall = utc("2025-11-21T12:00")
+    feeds = [feed("ES", "2025-10-14T14:00"), feed("NQ", "2025-10-14T13:00")]
+    now = market_now(feeds, wall, "bars")
+    assert now == utc("2025-10-14T14:01")
+    assert [health.state for health in feed_states(feeds, SESSIONS, now)] == ["fresh", "stale"]
+    assert market_now(feeds, wall, "wall") == wall
+    assert market_now([], wall, "bars") == wall
+    assert timedelta(minutes=3) <= STALE_AFTER <= timedelta(minutes=15)

@@ -1,0 +1,552 @@
+"""Confidence: single flight in a process and across processes, honest ages, and life without servers."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from unittest.mock import AsyncMock, patch
+
+import msgspec
+import pytest
+
+from shared.domain.confidence.answers import (
+    CONFIDENCE_TTL_S,
+    ConfidenceAnswer,
+    EncodedAnswer,
+    Lookup,
+    Verdict,
+    decode_verdict,
+)
+from shared.domain.confidence.encoding import column_names
+from shared.domain.confidence.market_state import (
+    MarketState,
+    decode_state,
+    decode_states,
+    default_strategy,
+    market_state,
+)
+from shared.domain.confidence.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
+from shared.errors import Unavailable
+from shared.services import champions
+from shared.services.confidence import WAIT_S, ConfidenceService, Question
+
+NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+STATE = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
+
+
+def stored_model(
+    version: str = "vwap_bounce-a", *, base_rate: float = 0.6, artefact: bytes | None = b"onnx"
+) -> StoredModel:
+    columns = column_names(default_strategy()) if artefact else ()
+    document = ModelDocument(
+        strategy_version=1,
+        basis="model" if artefact else "base_rate",
+        base_rate=base_rate,
+        n=10,
+        wins=6,
+        window=Window(NOW, NOW),
+        columns=columns,
+        fills=(0.0,) * len(columns),
+        data_hash="0",
+        decision="model" if artefact else "base_rate",
+        reason="",
+    )
+    return StoredModel(
+        version=version,
+        strategy="vwap_bounce",
+        status="champion",
+        basis=document.basis,
+        artefact=artefact,
+        document=msgspec.to_builtins(document),
+        created_at=NOW,
+    )
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Models:
+    """Postgres: one champion, reachable or not."""
+
+    stored: StoredModel | None = None
+    away: bool = False
+    asked: int = 0
+
+    async def champion(self, strategy: str) -> StoredModel | None:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("The database cannot be reached.")
+        return self.stored
+
+
+@dataclass
+class Engine:
+    """Inference that counts: rsi / 100 as the probability."""
+
+    evaluated: list[int] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    broken: bool = False
+    refused_rsi: float = math.nan
+
+    async def load(self, model: ServedModel) -> None:
+        if model.artefact == b"rubbish":
+            raise UnusableModel("no model at all")
+        self.loaded.append(model.version)
+
+    def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+        if self.broken or any(state.features[1] == self.refused_rsi for state in states):
+            raise UnusableModel("NaN")
+        self.evaluated.append(len(states))
+        return [state.features[1] / 100 for state in states]
+
+
+@dataclass
+class Redis:
+    """The cache and its locks, shared by any number of services as processes share one Redis."""
+
+    values: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    locks: dict[str, str] = field(default_factory=dict)
+    away: bool = False
+    gets: int = 0
+    puts: int = 0
+    tokens: "count[int]" = field(default_factory=count)
+
+    async def find(self, key: str) -> Lookup | None:
+        await asyncio.sleep(0)
+        if self.away:
+            return None
+        held = self.values.get(key)
+        if held is not None:
+            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
+        token = f"token-{next(self.tokens)}"
+        leading = self.locks.setdefault(key, token) == token
+        return Lookup(key, lock_token=token if leading else None)
+
+    async def get_confidence(self, key: str) -> Lookup | None:
+        self.gets += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
+        held = self.values.get(key)
+        if held:
+            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
+        return Lookup(key) if key in self.locks else None
+
+    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
+        if self.away:
+            raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
+        await asyncio.sleep(0.001)
+        self.puts += 1
+        for key, value, token in entries:
+            self.values[key] = (value, time.monotonic())
+            if token is not None and self.locks.get(key) == token:
+                del self.locks[key]
+
+
+async def asked(service: ConfidenceService, state: MarketState = STATE) -> Question:
+    return service.question(state) or await service.first_question(state)
+
+
+def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
+    return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
+
+
+async def answered(service: ConfidenceService, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
+    return decoded(await service.answer(question, lookup))
+
+
+async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
+    question = await asked(service, state)
+    lookup = await redis.find(question.key)
+    return decoded(service.cached_answer(question, lookup) or await service.answer(question, lookup))
+
+
+def leading(question: Question) -> Lookup:
+    return Lookup(question.key, lock_token="mine")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - the fakes signal nothing
+            await asyncio.sleep(0)
+
+
+async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_with_its_age() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    first = await ask(service, redis)
+    await asyncio.sleep(0.02)
+    second = await ask(service, redis)
+    assert first == ConfidenceAnswer(0.35, "ES", "LONG", "vwap_bounce", "vwap_bounce-a", "model", False, 0)
+    assert (second.confidence, second.cached, second.model_version) == (0.35, True, "vwap_bounce-a")
+    assert 15 <= second.age_ms < 1000
+    assert engine.evaluated == [1]
+    assert redis.locks == {}
+
+
+async def test_who_shares_a_lookup_or_an_evaluation_shares_its_answer() -> None:
+    redis = Redis()
+    service = ConfidenceService(Models(stored_model()), redis, Engine(), time.monotonic)
+    question = await asked(service)
+    leader, follower = await asyncio.gather(
+        service.answer(question, await redis.find(question.key)),
+        service.answer(question, Lookup(question.key)),
+    )
+    assert follower is leader
+    await until(lambda: question.key in redis.values)
+    lookup = await redis.find(question.key)
+    first, second = (service.cached_answer(question, lookup) for _ in range(2))
+    assert first is not None
+    assert second is first
+
+
+async def test_questions_asked_again_are_kept_made_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.services.confidence.MAX_QUESTIONS", 3)
+    service = ConfidenceService(Models(stored_model()), Redis(), Engine(), time.monotonic)
+    first = await asked(service)
+    assert await asked(service) is first
+    others = [market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": n}) for n in range(9)]
+    for state in others:
+        assert (await asked(service, state)).state == state
+        assert len(service._questions) <= 3
+
+
+async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_process() -> None:
+    redis, engine = Redis(), Engine()
+    services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(4)]
+    answers = await asyncio.gather(*(ask(services[index % 4], redis) for index in range(500)))
+    assert engine.evaluated == [1]
+    assert {answer.confidence for answer in answers} == {0.35}
+    assert redis.gets <= 3 * 4  # a naive waiter each would ask 375 times a turn
+    assert redis.locks == {}
+
+
+async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more() -> None:
+    redis, engine = Redis(), Engine()
+    services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(2)]
+    key = (await asked(services[0])).key
+    redis.locks[key] = "of a process that died"
+    started = time.monotonic()
+    answers = await asyncio.gather(*(ask(services[index % 2], redis) for index in range(40)))
+    assert WAIT_S <= time.monotonic() - started < WAIT_S + 0.5
+    assert {answer.confidence for answer in answers} == {0.35}
+    assert 1 <= len(engine.evaluated) <= 2  # one a process at most
+    assert redis.locks == {key: "of a process that died"}, "a lock is released by its holder alone"
+
+
+async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    bodies = (
+        b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(20)
+    )
+    await asked(service)
+    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(20)]
+    assert engine.evaluated == [20]
+    await until(lambda: not redis.locks)
+    assert (redis.puts, len(redis.values)) == (1, 20)
+
+
+async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
+    redis, engine = Redis(), Engine(refused_rsi=7)
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    bodies = (
+        b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(5, 9)
+    )
+    await asked(service)
+    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    assert [(answer.confidence, answer.basis) for answer in answers] == [
+        (0.05, "model"),
+        (0.06, "model"),
+        (0.6, "base_rate"),
+        (0.08, "model"),
+    ]
+
+
+async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_together() -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model("vwap_bounce-a"))
+    service = ConfidenceService(models, redis, Engine(), clock)
+    question = await asked(service)
+    admitted = await redis.find(question.key)
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S
+    await asked(service)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert (await asked(service)).model.version == "vwap_bounce-b"
+    assert (await answered(service, question, admitted)).model_version == "vwap_bounce-a"
+    await until(lambda: not redis.locks)
+    assert list(redis.values) == [question.key]
+
+
+async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "mine"
+    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    assert not any(task.done() for task in waiting)
+    await answered(service, question, leading(question))
+    assert [(await task).cached for task in waiting] == [False, False, False]
+    assert engine.evaluated == [1]
+
+
+async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    broken = AsyncMock(side_effect=TypeError("nonsense"))
+    for _ in range(2):
+        with (
+            patch.object(redis, "get_confidence", broken),
+            pytest.raises(RuntimeError, match="has failed"),
+        ):
+            await asyncio.wait_for(answered(service, question, Lookup(question.key)), 1)
+    await asyncio.gather(*service._tasks, return_exceptions=True)
+    assert (await answered(service, question, leading(question))).basis == "model"
+
+
+async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    questions = [
+        await asked(
+            service,
+            decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi),
+        )
+        for rsi in (30, 31)
+    ]
+    with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
+        gone, stays = (
+            asyncio.ensure_future(answered(service, question, leading(question))) for question in questions
+        )
+        await asyncio.sleep(0)
+        gone.cancel()
+        with pytest.raises(TypeError):
+            await asyncio.wait_for(stays, 1)
+
+
+async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "of a request that is refused"
+    began = time.monotonic()
+    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    del redis.locks[question.key]
+    assert [(await task).confidence for task in waiting] == [0.35] * 3
+    assert time.monotonic() - began < WAIT_S / 2
+    assert engine.evaluated == [1]
+
+
+async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    service = ConfidenceService(Models(stored_model()), redis, engine, clock)
+    await ask(service, redis)
+    await until(lambda: not redis.locks)
+    await until(lambda: not service._flights)
+    clock.now += 2 * CONFIDENCE_TTL_S
+    redis.values.clear()
+    late = await answered(service, await asked(service), Lookup((await asked(service)).key))
+    assert (late.cached, late.age_ms) == (False, 0)
+    assert engine.evaluated == [1, 1]
+
+
+async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "mine"
+    follower = asyncio.ensure_future(answered(service, question, Lookup(question.key)))
+    await asyncio.sleep(0.005)
+    with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
+        for each in (asyncio.ensure_future(answered(service, question, leading(question))), follower):
+            with pytest.raises(TypeError):
+                await asyncio.wait_for(each, 1)
+    assert await asyncio.gather(*service._tasks) == [None]
+    assert engine.evaluated == []
+
+
+async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    question = await asked(service)
+    redis.locks[question.key] = "another process's"
+    first, second = (asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(2))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    await redis.put_confidences([(question.key, Verdict(0.5, "model", "vwap_bounce-a"), None)])
+    assert (await second).confidence == 0.5
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    assert engine.evaluated == []
+
+
+async def test_without_redis_values_are_computed_and_kept_for_two_seconds_in_process() -> None:
+    redis, engine, clock = Redis(away=True), Engine(), Clock()
+    service = ConfidenceService(Models(stored_model()), redis, engine, clock)
+    first = await ask(service, redis)
+    clock.now += CONFIDENCE_TTL_S - 0.5
+    second = await ask(service, redis)
+    clock.now += 0.5
+    third = await ask(service, redis)
+    assert [(answer.cached, answer.age_ms) for answer in (first, second, third)] == [
+        (False, 0),
+        (True, 1500),
+        (False, 0),
+    ]
+    assert engine.evaluated == [1, 1]
+
+
+async def test_the_cache_kept_in_process_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.services.confidence.MAX_LOCAL", 3)
+    redis, engine = Redis(away=True), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, Clock())
+    for rsi in (10, 11, 12, 13, 10):
+        body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
+        await ask(service, redis, decode_state(body))
+    assert len(engine.evaluated) == 5, "the oldest made room, so it was computed again"
+
+
+@pytest.mark.parametrize("rubbish", [b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"])
+def test_rubbish_in_the_cache_is_no_verdict(rubbish: bytes) -> None:
+    assert decode_verdict(rubbish) is None
+
+
+async def test_without_any_model_the_prior_is_served_and_says_so() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(None), redis, engine, time.monotonic)
+    answer = await ask(service, redis)
+    assert (answer.confidence, answer.basis, answer.model_version) == (
+        0.5,
+        "base_rate",
+        "vwap_bounce-untrained",
+    )
+    assert engine.evaluated == []
+
+
+async def test_a_base_rate_champion_needs_no_inference() -> None:
+    redis, engine = Redis(), Engine()
+    models = Models(stored_model("vwap_bounce-b", base_rate=0.61803, artefact=None))
+    answer = await ask(ConfidenceService(models, redis, engine, time.monotonic), redis)
+    assert (answer.confidence, answer.basis, answer.model_version) == (0.618, "base_rate", "vwap_bounce-b")
+    assert engine.evaluated == []
+
+
+async def test_a_cold_start_without_postgres_is_unavailable_and_does_not_hammer_it() -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model(), away=True)
+    service = ConfidenceService(models, redis, Engine(), clock)
+    refused = await asyncio.gather(*(asked(service) for _ in range(50)), return_exceptions=True)
+    assert all(isinstance(error, Unavailable) and error.code == "database_unavailable" for error in refused)
+    with pytest.raises(Unavailable):
+        await asked(service)
+    assert models.asked == 1
+    models.away = False
+    clock.now += champions.RETRY_S
+    assert (await ask(service, redis)).confidence == 0.35
+
+
+async def test_a_promotion_is_seen_within_the_refresh_time_and_nobody_waits_for_it() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    models = Models(stored_model("vwap_bounce-a"))
+    service = ConfidenceService(models, redis, engine, clock)
+    assert (await ask(service, redis)).model_version == "vwap_bounce-a"
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S - 0.1
+    assert (await ask(service, redis)).model_version == "vwap_bounce-a"
+    assert models.asked == 1
+    clock.now += 0.2
+    assert (await asked(service)).key.endswith(":vwap_bounce-a"), "served stale while it refreshes"
+    await asyncio.gather(*(ask(service, redis) for _ in range(20)))
+    assert (await ask(service, redis)).model_version == "vwap_bounce-b"
+    assert models.asked == 2
+    assert engine.loaded == ["vwap_bounce-a", "vwap_bounce-b"]
+
+
+async def test_the_last_champion_is_served_while_postgres_is_away_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model())
+    service = ConfidenceService(models, redis, Engine(), clock)
+    await ask(service, redis)
+    models.away = True
+    for _ in range(5):
+        clock.now += champions.REFRESH_S + 1
+        assert (await ask(service, redis)).model_version == "vwap_bounce-a"
+        await asyncio.sleep(0.005)
+    assert models.asked == 6
+    assert len([line for line in caplog.messages if "cannot be read" in line]) == 1
+
+
+@pytest.mark.parametrize("artefact", [b"rubbish", None])
+async def test_a_model_that_cannot_be_served_leaves_its_base_rate_under_a_version_of_its_own(
+    artefact: bytes | None,
+) -> None:
+    stored = msgspec.structs.replace(stored_model(), artefact=artefact)
+    redis, engine = Redis(), Engine()
+    answer = await ask(ConfidenceService(Models(stored), redis, engine, time.monotonic), redis)
+    assert (answer.confidence, answer.basis, answer.model_version) == (
+        0.6,
+        "base_rate",
+        "vwap_bounce-a-base-rate",
+    )
+
+
+async def test_a_model_of_another_schema_leaves_its_base_rate() -> None:
+    stored = stored_model()
+    stored.document["columns"] = stored.document["columns"][:-1]
+    redis, engine = Redis(), Engine()
+    answer = await ask(ConfidenceService(Models(stored), redis, engine, time.monotonic), redis)
+    assert (answer.confidence, answer.basis) == (0.6, "base_rate")
+    assert engine.evaluated == []
+
+
+async def test_an_unreadable_document_leaves_the_prior() -> None:
+    stored = msgspec.structs.replace(stored_model(), document={"base_rate": "high"})
+    redis = Redis()
+    answer = await ask(ConfidenceService(Models(stored), redis, Engine(), time.monotonic), redis)
+    assert (answer.confidence, answer.model_version) == (0.5, "vwap_bounce-untrained")
+
+
+async def test_an_evaluation_that_fails_leaves_the_base_rate_and_one_line_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    redis, engine = Redis(), Engine(broken=True)
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    for rsi in (20, 30):
+        body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
+        answer = await ask(service, redis, decode_state(body))
+        assert (answer.confidence, answer.basis) == (0.6, "base_rate")
+    assert len([line for line in caplog.messages if "base rate stands in" in line]) == 1
+
+
+async def test_a_batch_is_one_run_a_strategy_in_the_order_asked_and_equal_to_single_answers() -> None:
+    redis, engine = Redis(), Engine()
+    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    states = decode_states(
+        b'{"states": [%s]}'
+        % b",".join(
+            b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi
+            for rsi in range(100)
+        )
+    )
+    answers = await service.answer_batch(states)
+    assert engine.evaluated == [100]
+    assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(100)]
+    single = await ask(service, redis, states[42])
+    assert single == answers[42]

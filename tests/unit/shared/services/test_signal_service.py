@@ -1,0 +1,142 @@
+"""Publishing and replaying: what is refused, and where a page of signals says that it ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from shared.domain.market.signals import Signal, SignalDraft
+from shared.errors import ValidationFailed
+from shared.services.signals import SignalRequest, SignalService
+
+NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+REQUEST = SignalRequest(symbol="ES", side="LONG", price=Decimal("6543.25"))
+
+
+def signal(sequence: int) -> Signal:
+    return Signal(
+        id=UUID(int=sequence),
+        symbol="ES",
+        sequence=sequence,
+        strategy="manual",
+        strategy_version=1,
+        kind="entry",
+        side="LONG",
+        price=Decimal("6543.25"),
+        stop_price=None,
+        target_price=None,
+        event_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+        features={},
+        source="live",
+    )
+
+
+@dataclass
+class FakeStore:
+    """Signals `oldest` to `last`; what came before is past retention. One more comes after each answer."""
+
+    oldest: int
+    last: int
+    grows: bool = False
+    drafts: list[SignalDraft] = field(default_factory=list)
+
+    async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]:
+        self.drafts.append(draft)
+        return msgspec.structs.replace(signal(self.last + 1), price=draft.price), True
+
+    async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
+        found = [signal(n) for n in range(max(after + 1, self.oldest), self.last + 1)][:limit]
+        self.last += self.grows
+        return found
+
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
+        last = self.last
+        self.last += self.grows
+        return {"ES": last}
+
+
+def service(store: FakeStore) -> SignalService:
+    unused: Any = None
+
+    async def drained(symbol: str) -> int:
+        return 1
+
+    async def market_now() -> datetime:
+        return NOW
+
+    return SignalService(
+        store=store, bars=unused, engine=unused, drain=drained, now=lambda: NOW, market_now=market_now
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "sequences", "next_after"),
+    [
+        (0, 2, [4, 5], 5),  # from where retention begins
+        (4, 100, [5, 6, 7], 7),
+        (7, 100, [], 7),
+        (999, 100, [], 7),  # of another database, perhaps: not confirmed as the last
+    ],
+)
+async def test_a_page_tells_where_it_ends(
+    after: int, limit: int, sequences: list[int], next_after: int
+) -> None:
+    page = await service(FakeStore(oldest=4, last=7)).page("ES", after, limit)
+    assert [message.sequence for message in page.signals] == sequences
+    assert (page.next_after, page.last_sequence) == (next_after, 7)
+
+
+async def test_paging_ends_where_all_signals_are_past_retention() -> None:
+    page = await service(FakeStore(oldest=8, last=7)).page("ES", 0, 100)
+    assert page.next_after == page.last_sequence == 7
+
+
+async def test_what_is_published_while_a_page_is_made_is_never_skipped() -> None:
+    signals = service(FakeStore(oldest=1, last=0, grows=True))
+    seen: list[int] = []
+    after = 0
+    for _ in range(5):
+        page = await signals.page("ES", after, 100)
+        seen += [message.sequence for message in page.signals]
+        after = page.next_after
+    assert seen == list(range(1, len(seen) + 1))
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"price": Decimal("1e1000000")}, {"price"}),
+        ({"stop_price": Decimal("NaN")}, {"stop_price"}),
+        (
+            {
+                "event_at": datetime(9999, 12, 31, tzinfo=UTC),
+                "expires_at": datetime(9999, 12, 31, 23, tzinfo=UTC),
+            },
+            {"event_at"},
+        ),
+        ({"event_at": NOW, "expires_at": NOW}, {"expires_at"}),
+        ({"event_at": NOW, "expires_at": NOW + timedelta(days=1, seconds=1)}, {"expires_at"}),
+        ({"expires_at": (NOW + timedelta(minutes=1)).replace(tzinfo=None)}, {"expires_at"}),
+        ({"kind": "exit", "expires_at": NOW + timedelta(minutes=1)}, {"expires_at"}),
+    ],
+)
+async def test_what_cannot_be_published_is_named(changes: dict[str, Any], fields: set[str]) -> None:
+    store = FakeStore(oldest=1, last=0)
+    with pytest.raises(ValidationFailed) as refused:
+        await service(store).publish(msgspec.structs.replace(REQUEST, **changes), None)
+    assert {error.field for error in refused.value.errors} == fields
+    assert store.drafts == []
+
+
+async def test_an_entry_expires_and_an_exit_never_does() -> None:
+    store = FakeStore(oldest=1, last=0)
+    await service(store).publish(REQUEST, None)
+    await service(store).publish(msgspec.structs.replace(REQUEST, kind="exit"), None)
+    assert [draft.expires_at for draft in store.drafts] == [NOW + timedelta(minutes=5), None]

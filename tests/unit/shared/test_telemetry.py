@@ -1,0 +1,271 @@
+"""Telemetry's seam, its numbers, and OpenTelemetry behind it with real exporters."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import azure.functions as func
+import msgspec
+import pytest
+from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
+    APPLICATION_INSIGHTS_METRIC_TEMPORALITIES,
+)
+
+from shared import telemetry
+from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
+from shared.container import Container
+from shared.credentials import Credentials
+from shared.errors import Unavailable
+from shared.services.counters import Counters
+from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
+from shared.services.status import Status
+from shared.settings import Settings
+from shared.telemetry import METRICS, Point
+from tests.support.places import ROOT
+
+RATIO = 0.25
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "sent.jsonl"
+    recorder = OpenTelemetry(
+        [file_exporters(str(path))], version="1", ratio=RATIO, observe=lambda name: [Point(1, {"of": name})]
+    )
+    telemetry.plug(recorder, 1.0)
+    yield path
+    telemetry.plug(None, 0.0)
+
+
+def request(url: str = "http://h/api/x", **headers: str) -> func.HttpRequest:
+    route_params = {"license_id": "lic_1"} if "lic_1" in url else {}
+    return func.HttpRequest(
+        method="GET", url=url, headers=headers, params={}, route_params=route_params, body=b""
+    )
+
+
+def spans(path: Path) -> list[dict[str, Any]]:
+    recorder = telemetry._recorder
+    assert isinstance(recorder, OpenTelemetry)
+    recorder.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [
+        span
+        for line in lines
+        for resource in line.get("resourceSpans", ())
+        for scope in resource["scopeSpans"]
+        for span in scope["spans"]
+    ]
+
+
+async def answer(value: int) -> int:
+    return value
+
+
+async def test_without_a_recorder_nothing_is_traced_and_nothing_is_in_the_way() -> None:
+    assert telemetry.begin(request()) is None
+    waiting = answer(3)
+    assert telemetry.traced(waiting, "op", "redis") is waiting
+    assert await waiting == 3
+    telemetry.published(0.1)
+
+
+async def test_about_the_asked_share_of_requests_is_traced(sent: Path) -> None:
+    telemetry.plug(telemetry._recorder, RATIO)
+    traces = [telemetry.begin(request(traceparent=f"00-{n:032x}-{n:016x}-01")) for n in range(1, 2001)]
+    # Five standard deviations around 500.
+    assert 400 < sum(trace is not None for trace in traces) < 600
+    assert spans(sent) == []  # begun and never ended
+
+
+async def test_a_request_that_cannot_be_traced_is_answered(sent: Path) -> None:
+    assert telemetry.begin(request("http://[/api/x")) is None
+    assert telemetry.begin(request()) is not None
+
+
+async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands_for(sent: Path) -> None:
+    trace = telemetry.begin(request("http://h/api/ops/licenses/lic_1?x=1"))
+    assert trace is not None
+    assert await telemetry.traced(answer(3), "admit", "redis") == 3
+    telemetry.end(trace, "id-1", 200)
+    waiting = answer(4)
+    assert telemetry.traced(waiting, "admit", "redis") is waiting
+    await waiting
+    call, asked = spans(sent)
+    assert asked["name"] == "GET /api/ops/licenses/{license_id}"
+    assert (call["name"], call["parentSpanId"]) == ("admit", asked["spanId"])
+    for span in (call, asked):
+        assert {"key": "_MS.sampleRate", "value": {"doubleValue": RATIO * 100}} in span["attributes"]
+
+
+async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Path) -> None:
+    async def away() -> int:
+        raise Unavailable("away")
+
+    trace = telemetry.begin(request())
+    assert trace is not None
+    with pytest.raises(Unavailable):
+        await telemetry.traced(away(), "SELECT", "postgresql")
+    telemetry.end(trace, "id-1", 503, "database_unavailable")
+    assert [span["status"]["code"] for span in spans(sent)] == [2, 2]
+
+
+async def test_a_task_that_outlives_its_request_adds_nothing_to_it(sent: Path) -> None:
+    trace = telemetry.begin(request())
+    assert trace is not None
+    late = telemetry.traced(answer(1), "late", "redis")
+    telemetry.end(trace, "id-1", 200)
+    assert await late == 1
+    assert len(spans(sent)) == 1
+
+
+async def test_an_unexpected_error_is_kept_with_its_traceback(sent: Path) -> None:
+    trace = telemetry.begin(request())
+    assert trace is not None
+    with pytest.raises(KeyError) as caught:
+        dict[str, int]()["defect"]
+    trace.failed(caught.value)
+    telemetry.end(trace, "id-1", 500, "internal")
+    (event,) = spans(sent)[0]["events"]
+    told = {each["key"]: each["value"]["stringValue"] for each in event["attributes"]}
+    assert told["exception.type"] == "KeyError"
+    assert "defect" in told["exception.stacktrace"]
+
+
+def test_the_file_aggregates_as_application_insights_does() -> None:
+    azure = {kind.__name__: value for kind, value in APPLICATION_INSIGHTS_METRIC_TEMPORALITIES.items()}
+    ours = {kind.__name__: value for kind, value in TEMPORALITY.items()}
+    assert ours.items() <= azure.items()
+
+
+def test_neither_the_app_nor_telemetrys_seam_loads_opentelemetry() -> None:
+    program = (
+        "import sys, function_app, shared.telemetry, shared.container, shared.services.measurements; "
+        "import shared.adapters.postgres, shared.adapters.redis, shared.adapters.tables; "
+        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'azure.monitor'))])"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+class Store:
+    """Redis as Counters sees it; away while `fails`."""
+
+    def __init__(self) -> None:
+        self.fails = False
+        self.sums: dict[str, int] = {}
+
+    async def add_counts(self, counts: dict[str, int]) -> None:
+        if self.fails:
+            raise Unavailable("away")
+        for name, count in counts.items():
+            self.sums[name] = self.sums.get(name, 0) + count
+
+    async def counts(self) -> dict[str, int]:
+        return self.sums
+
+
+async def test_a_process_never_forgets_what_it_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.services.counters.FLUSH_AFTER_S", 0.0)
+    store = Store()
+    counters = Counters(store)
+    seen = []
+    for store.fails in (False, True, True, False):
+        counters.add("requests", 2)
+        seen.append(counters.process_totals()["requests"])
+        assert counters._flush is not None
+        await counters._flush
+        seen.append(counters.process_totals()["requests"])
+    assert seen == [2, 2, 4, 4, 6, 6, 8, 8]
+    assert store.sums == {"requests": 8}
+
+
+class Idle:
+    error_count = 3
+
+    @staticmethod
+    def process_totals() -> dict[str, int]:
+        return {"requests": 5, "limiter_open": 2, "refused.key_missing": 1, "refused.rate_limited": 4}
+
+
+def measurements(clock: list[float], asked: list[int]) -> Measurements:
+    async def status() -> Status:
+        asked.append(1)
+        return STATUS
+
+    return Measurements(Idle(), Idle(), status, lambda: clock[0])
+
+
+STATUS: Status = msgspec.convert(
+    {
+        "version": "1",
+        "now": "2026-01-02T15:00:00Z",
+        "market_now": "2026-01-02T15:00:00Z",
+        "counts": None,
+        "outbox": {"depth": 4, "oldest_s": 12.5},
+        "publish_latency": {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None},
+        "last_sequences": {},
+        "feeds": [
+            {
+                "symbol": "ES",
+                "state": "stale",
+                "age_s": 400.0,
+                "last_open_time": "2026-01-02T14:52:00Z",
+                "source": "live",
+            }
+        ],
+        "models": [{"strategy": "s", "version": None, "basis": "base_rate", "trained_at": None}],
+    },
+    Status,
+)
+
+
+async def test_the_status_is_read_at_most_every_so_often_and_not_told_when_old() -> None:
+    clock, asked = [100.0], list[int]()
+    measured = measurements(clock, asked)
+    assert measured.points("signal_cloud.outbox.age") == []
+    await measured.refresh()
+    clock[0] += 1
+    await measured.refresh()
+    assert len(asked) == 1
+    assert measured.points("signal_cloud.outbox.age") == [Point(12.5)]
+    assert measured.points("signal_cloud.bars.age") == [Point(400.0, {"symbol": "ES", "state": "stale"})]
+    clock[0] += STALE_AFTER_S
+    assert measured.points("signal_cloud.outbox.age") == []
+
+
+async def test_every_metric_but_the_histogram_has_points() -> None:
+    measured = measurements([0.0], [])
+    await measured.refresh()
+    read = {metric.name: measured.points(metric.name) for metric in METRICS if metric.kind != "histogram"}
+    assert all(read.values())
+    assert set(COUNTED) <= set(read)
+    assert read["signal_cloud.requests.refused"] == [
+        Point(1, {"code": "key_missing"}),
+        Point(4, {"code": "rate_limited"}),
+    ]
+    assert (read["signal_cloud.limiter.open"], read["signal_cloud.license_store.errors"]) == (
+        [Point(2)],
+        [Point(3)],
+    )
+
+
+async def test_telemetry_begins_before_key_vault_has_told_the_pepper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed off for the life of a process whose pepper was not there in its first two seconds."""
+    settings = Settings("", "", 1, "redis://127.0.0.1:1", "", "", "signals", "", "wall", "INFO")
+    made = Container(settings)
+
+    def not_there(_: Credentials) -> bytes:
+        raise Unavailable("not yet", code="key_store_unavailable")
+
+    monkeypatch.setattr(Credentials, "pepper", not_there)
+    monkeypatch.setattr(Container, "tables", Idle())
+    assert made.measurements.points("signal_cloud.limiter.open") == [Point(0)]
+    await made.close()
