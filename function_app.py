@@ -1,9 +1,10 @@
-"""The function app: every blueprint registered, no logic."""
+"""Registers every blueprint with the function app; holds no logic."""
 
 import azure.functions as func
 
-from functions import confidence, licenses, ops, realtime, signals, timers, trades
+from functions import bars, confidence, licenses, ops, realtime, signals, timers, trades
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, realtime, licenses, ops, timers):
-    app.register_functions(area.blueprint)
+for area in (confidence, trades, signals, bars, realtime, licenses, ops):
+    app.register_functions(area.routes.blueprint)
+app.register_functions(timers.blueprint)

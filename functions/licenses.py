@@ -1,17 +1,20 @@
-"""What a key's holder may know of its own license."""
+"""Shows a key's holder its own license."""
 
-import azure.functions as func
+from functions.web.call import Call
+from functions.web.declaration import ADMISSION
+from functions.web.routes import Routes
+from shared.services.licenses import OwnLicense, own_license
 
-from functions.web import Answer, Call, endpoint
-from shared.services.licenses import own_license
-
-blueprint = func.Blueprint()
+routes = Routes()
 
 
-@blueprint.function_name("get_license")
-@blueprint.route("license", methods=["GET"])
-@endpoint
-async def get_license(call: Call) -> Answer:
+@routes.get(
+    "license",
+    scope="bot",
+    summary="Own plan, symbols, limits, expiry and usage",
+    answer=OwnLicense,
+    problems=ADMISSION,
+)
+async def get_license(call: Call) -> OwnLicense:
     """The plan, symbols, limits, expiry and present usage of the license behind the key."""
-    grant = await call.admit("bot")
-    return Answer(own_license(grant, call.rate))
+    return own_license(call.grant, call.rate)

@@ -1,290 +1,37 @@
-"""The OpenAPI 3.1 document, made from the same types that decode requests and encode answers."""
+"""Makes the OpenAPI 3.1 document of the routes that were declared."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import msgspec
 
-from functions.confidence import ConfidenceBatch
-from functions.realtime import NegotiateRequest
-from functions.signals import MAX_IDEMPOTENCY_KEY
-from functions.trades import TradesRequest
-from functions.web import HEALTH_TYPE, JSON_TYPE, PROBLEM_TYPE, STATUS_OF_CODE, Problem
-from shared.domain.access.hub_events import ConnectRequest
-from shared.domain.confidence.answers import ConfidenceAnswer
-from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST, Feature, all_strategies
-from shared.domain.limits import MAX_SEQUENCE
-from shared.domain.market.bars import SYMBOL_PATTERN
-from shared.domain.market.messages import SignalMessage
-from shared.domain.trading.performance import Performance
-from shared.domain.trading.trades import Trade
-from shared.services import signals, trades
-from shared.services.health import Readiness
-from shared.services.licenses import OwnLicense
-from shared.services.realtime import ClientAccess
-from shared.services.signals import BarsReport, BarsRequest, SignalPage, SignalRequest
-from shared.services.status import Status
-from shared.services.trades import TradePage, TradeReport
+from functions.web.declaration import PUBLIC, Route
+from functions.web.parameters import parameter_schema, parameters_of
+from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
+from functions.web.routes import declared_routes
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
+from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.version import VERSION
 
 
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method on one route: who may call it, what goes in and what comes out."""
-
-    method: str
-    path: str
-    id: str
-    summary: str
-    scope: str | None
-    answer: Any
-    body: tuple[Any, ...] = ()
-    body_required: bool = True
-    parameters: tuple[str, ...] = ()
-    # By status: what each says beside the problems of `codes`.
-    statuses: tuple[tuple[int, str], ...] = ((200, "Done"),)
-    media_type: str = JSON_TYPE
-    codes: tuple[str, ...] = ()
-
-
-_KEY_CODES = tuple(code for code in STATUS_OF_CODE if code.startswith(("key_", "license_")))
-_ADMISSION = (*_KEY_CODES, "scope_missing", "rate_limited", "key_store_unavailable")
-_BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large", "unsupported_media_type")
-_WRITE = (*_ADMISSION, *_BODY, "symbol_not_licensed", "database_unavailable")
-_READ = (*_ADMISSION, "validation_failed", "unknown_field", "database_unavailable")
-
-# Stand for the flat bodies that the strategies' feature schemas describe, and for a batch of them.
-MARKET_STATE = "MarketState"
-MARKET_STATES = "MarketStates"
-
-
-def _limit(most: int) -> dict[str, Any]:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": 100}
-    return {"name": "limit", "description": "How many at most.", "schema": schema}
-
-
-_SYMBOL: dict[str, Any] = {
-    "description": "One symbol.",
-    "schema": {"type": "string", "pattern": SYMBOL_PATTERN},
-    "example": "ES",
-}
-PARAMETERS: dict[str, dict[str, Any]] = {
-    "symbol": _SYMBOL,
-    "symbol!": _SYMBOL | {"required": True},
-    "after": {
-        "description": "The last sequence already seen; signals behind it are returned.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_SEQUENCE, "default": 0},
-    },
-    "limit": _limit(trades.MAX_PAGE),
-    "signals_limit": _limit(signals.MAX_PAGE),
-    "idempotency-key": {
-        "in": "header",
-        "description": "The publisher's own name for this signal; sent again, it gives the same signal.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_IDEMPOTENCY_KEY},
-    },
-    "since": {
-        "description": "Trades with exit_at from this time on.",
-        "schema": {"type": "string", "format": "date-time"},
-    },
-    "until": {
-        "description": "Trades with exit_at before this time.",
-        "schema": {"type": "string", "format": "date-time"},
-    },
-    "cursor": {"description": "next_cursor of the page before.", "schema": {"type": "string"}},
-}
-
-OPERATIONS = (
-    Operation(
-        method="post",
-        path="/ml/get_confidence",
-        id="getConfidence",
-        summary="The confidence for one market state",
-        scope="bot",
-        body=(MARKET_STATE,),
-        answer=ConfidenceAnswer,
-        codes=_WRITE,
-    ),
-    Operation(
-        method="post",
-        path="/ml/get_confidence/batch",
-        id="getConfidenceBatch",
-        summary="The confidences for 1 to 100 market states, in their order",
-        scope="bot",
-        body=(MARKET_STATES,),
-        answer=ConfidenceBatch,
-        codes=(*_WRITE, "batch_too_large"),
-    ),
-    Operation(
-        method="post",
-        path="/trades",
-        id="postTrades",
-        summary="Report 1 to 500 trades, or one bare; idempotent by trade_id",
-        scope="bot",
-        body=(TradesRequest, Trade),
-        answer=TradeReport,
-        codes=(*_WRITE, "batch_too_large"),
-    ),
-    Operation(
-        method="get",
-        path="/trades",
-        id="getTrades",
-        summary="Own trades, latest exit first",
-        scope="bot",
-        parameters=("symbol", "since", "until", "cursor", "limit"),
-        answer=TradePage,
-        codes=_READ,
-    ),
-    Operation(
-        method="get",
-        path="/performance",
-        id="getPerformance",
-        summary="Own win rate, pnl, drawdown and calibration",
-        scope="bot",
-        parameters=("symbol", "since", "until"),
-        answer=Performance,
-        codes=_READ,
-    ),
-    Operation(
-        method="get",
-        path="/signals",
-        id="getSignals",
-        summary="Signals of one symbol in sequence order",
-        scope="bot",
-        parameters=("symbol!", "after", "signals_limit"),
-        answer=SignalPage,
-        codes=(*_READ, "symbol_not_licensed"),
-    ),
-    Operation(
-        method="post",
-        path="/signals",
-        id="postSignals",
-        summary="Publish a signal; once for each Idempotency-Key",
-        scope="publisher",
-        body=(SignalRequest,),
-        parameters=("idempotency-key",),
-        answer=SignalMessage,
-        statuses=((201, "Published"), (200, "The Idempotency-Key made this signal before")),
-        codes=(*_WRITE, "conflict"),
-    ),
-    Operation(
-        method="post",
-        path="/bars",
-        id="postBars",
-        summary="Send up to 5,000 bars of one symbol",
-        scope="feeder",
-        body=(BarsRequest,),
-        answer=BarsReport,
-        codes=(*_WRITE, "batch_too_large"),
-    ),
-    Operation(
-        method="post",
-        path="/ws/negotiate",
-        id="negotiate",
-        summary="A client access URL for the hub",
-        scope="bot",
-        body=(NegotiateRequest,),
-        body_required=False,
-        answer=ClientAccess,
-        codes=(*_ADMISSION, *_BODY, "symbol_not_licensed"),
-    ),
-    Operation(
-        method="post",
-        path="/ws/events",
-        id="postHubEvents",
-        summary="For Web PubSub: connect, connected and disconnected, as CloudEvents it proves to be its own",
-        scope=None,
-        body=(ConnectRequest,),
-        answer=None,
-        statuses=((204, "Let in, or taken note of"),),
-        codes=("key_unknown", "key_revoked", *_BODY, "realtime_unavailable"),
-    ),
-    Operation(
-        method="options",
-        path="/ws/events",
-        id="allowHubEvents",
-        summary="For Web PubSub: whether its events are welcome",
-        scope=None,
-        answer=None,
-        codes=("validation_failed",),
-    ),
-    Operation(
-        method="get",
-        path="/license",
-        id="getLicense",
-        summary="Own plan, symbols, limits, expiry and usage",
-        scope="bot",
-        answer=OwnLicense,
-        codes=_ADMISSION,
-    ),
-    Operation(
-        method="get",
-        path="/status",
-        id="getStatus",
-        summary="What the system did and how it stands",
-        scope="ops",
-        answer=Status,
-        codes=(*_ADMISSION, "database_unavailable"),
-    ),
-    Operation(
-        method="get",
-        path="/health",
-        id="getHealth",
-        summary="Liveness",
-        scope=None,
-        answer=dict[str, str],
-        media_type=HEALTH_TYPE,
-    ),
-    Operation(
-        method="get",
-        path="/health/ready",
-        id="getReadiness",
-        summary="Every dependency, with its latency; 503 when one fails",
-        scope=None,
-        answer=Readiness,
-        statuses=((200, "Ready"), (503, "A check fails that nothing works without")),
-        media_type=HEALTH_TYPE,
-    ),
-    Operation(
-        method="get",
-        path="/openapi.json",
-        id="getOpenapi",
-        summary="This document",
-        scope=None,
-        answer=dict[str, Any],
-    ),
-)
-
-
-def allowed_methods(path: str) -> tuple[str, ...]:
-    """The methods that `path` (below /api, without a leading slash) answers to; empty if there is none."""
-    wanted = f"/{path.strip('/').lower()}"
-    return tuple(each.method.upper() for each in OPERATIONS if each.path.lower() == wanted)
-
-
-@cache
-def document() -> dict[str, Any]:
+@lru_cache(1)
+def document(strategies: StrategyCatalog) -> dict[str, Any]:
     """The whole document, made once a process."""
-    kinds = {kind for each in OPERATIONS for kind in (each.answer, *each.body)} - {
-        MARKET_STATE,
-        MARKET_STATES,
-        None,
-    } | {Problem}
+    routes = declared_routes()
+    kinds: set[Any] = {Problem}
+    for route in routes:
+        kinds |= {kind for kind in (route.answer, *_body_kinds(route)) if _is_type(kind)}
     ordered = sorted(kinds, key=str)
     made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
-    states = _state_schemas()
-    refs = {kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)}
-    one = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
-    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_STATES_PER_REQUEST}
-    refs[MARKET_STATE] = one
-    refs[MARKET_STATES] = {
-        "type": "object",
-        "properties": {"states": many},
-        "required": ["states"],
-        "additionalProperties": False,
+    states = {f"MarketState_{strategy.name}": _state_schema(strategy) for strategy in strategies.values()}
+    schemas: dict[Any, dict[str, Any]] = {
+        kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)
     }
+    schemas |= _flat_bodies(list(states))
     paths: dict[str, dict[str, Any]] = {}
-    for each in OPERATIONS:
-        paths.setdefault(each.path, {})[each.method] = _operation(each, refs)
+    for route in routes:
+        paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -303,25 +50,46 @@ def document() -> dict[str, Any]:
     }
 
 
-def _state_schemas() -> dict[str, dict[str, Any]]:
-    """One flat request body per strategy, from its feature schema."""
-    schemas: dict[str, dict[str, Any]] = {}
-    for strategy in all_strategies().values():
-        properties: dict[str, Any] = {
-            "strategy": {"const": strategy.name},
-            "symbol": {"enum": list(strategy.symbols)},
-            "signal_type": {"enum": ["LONG", "SHORT"]},
-        }
-        properties |= {feature.name: _feature_schema(feature) for feature in strategy.features}
-        required = [feature.name for feature in strategy.features if not feature.optional]
-        schemas[f"MarketState_{strategy.name}"] = {
-            "title": strategy.title,
+def _body_kinds(route: Route) -> tuple[Any, ...]:
+    return () if route.body is None else route.body.kinds
+
+
+def _is_type(kind: Any) -> bool:
+    """False for no answer, and for the name of a schema that is made here."""
+    return kind is not None and not isinstance(kind, str)
+
+
+def _flat_bodies(states: list[str]) -> dict[Any, dict[str, Any]]:
+    """The bodies that the strategies' feature schemas describe: one market state, and a batch of them."""
+    one = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
+    many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_STATES_PER_REQUEST}
+    return {
+        "MarketState": one,
+        "MarketStates": {
             "type": "object",
-            "properties": properties,
-            "required": [*([] if strategy.default else ["strategy"]), "symbol", "signal_type", *required],
+            "properties": {"states": many},
+            "required": ["states"],
             "additionalProperties": False,
-        }
-    return schemas
+        },
+    }
+
+
+def _state_schema(strategy: Strategy) -> dict[str, Any]:
+    """The flat request body of one strategy, from its feature schema."""
+    properties: dict[str, Any] = {
+        "strategy": {"const": strategy.name},
+        "symbol": {"enum": list(strategy.symbols)},
+        "signal_type": {"enum": ["LONG", "SHORT"]},
+    }
+    properties |= {feature.name: _feature_schema(feature) for feature in strategy.features}
+    required = [feature.name for feature in strategy.features if not feature.optional]
+    return {
+        "title": strategy.title,
+        "type": "object",
+        "properties": properties,
+        "required": [*([] if strategy.default else ["strategy"]), "symbol", "signal_type", *required],
+        "additionalProperties": False,
+    }
 
 
 def _feature_schema(feature: Feature) -> dict[str, Any]:
@@ -334,27 +102,25 @@ def _feature_schema(feature: Feature) -> dict[str, Any]:
     return schema
 
 
-def _operation(each: Operation, refs: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
+def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "operationId": each.id,
-        "summary": each.summary,
+        "operationId": route.operation_id,
+        "summary": route.summary,
         "responses": {
-            str(status): _response(refs.get(each.answer), description, each.media_type)
-            for status, description in each.statuses
+            str(status): _response(schemas.get(route.answer), description, route.media_type)
+            for status, description in route.statuses
         }
-        | _problems(each.codes),
-        "security": [{"apiKey": []}] if each.scope else [],
+        | _problems(route.problems),
+        "security": [] if route.scope == PUBLIC else [{"apiKey": []}],
     }
-    if each.scope:
-        described["description"] = f"Needs a key with the scope `{each.scope}`."
-    if each.parameters:
-        described["parameters"] = [
-            {"name": name.rstrip("!"), "in": "query", **PARAMETERS[name]} for name in each.parameters
-        ]
-    if each.body:
-        schemas = [refs[kind] for kind in each.body]
-        content = {"application/json": {"schema": schemas[0] if len(schemas) == 1 else {"anyOf": schemas}}}
-        described["requestBody"] = {"required": each.body_required, "content": content}
+    if route.scope != PUBLIC:
+        described["description"] = f"Needs a key with the scope `{route.scope}`."
+    if route.parameters is not None:
+        described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
+    if route.body is not None:
+        kinds = [schemas[kind] for kind in route.body.kinds]
+        content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
+        described["requestBody"] = {"required": route.body.required, "content": content}
     return described
 
 

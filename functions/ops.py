@@ -1,58 +1,84 @@
-"""Health for whoever watches, status for ops, and the description of the API."""
+"""Shows whether the system lives and how it stands, and describes the API."""
 
-import azure.functions as func
+from typing import Any
 
-from functions.openapi import allowed_methods, document
-from functions.web import HEALTH_TYPE, Answer, Call, endpoint
-from shared.errors import MethodNotAllowed, NotFound
-
-blueprint = func.Blueprint()
+from functions.openapi import document
+from functions.web.answers import HEALTH_TYPE, Answer
+from functions.web.call import Call
+from functions.web.declaration import ADMISSION, PUBLIC
+from functions.web.routes import Routes, allowed_methods, register_function
+from shared.errors import ConfigurationError, MethodNotAllowed, NotFound
+from shared.services.health import Readiness, misconfigured
+from shared.services.status import Status
 
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
-
-@blueprint.function_name("get_health")
-@blueprint.route("health", methods=["GET", "HEAD"])
-@endpoint
-async def get_health(call: Call) -> Answer:
-    """Liveness: this process answers. Says nothing of its dependencies."""
-    return Answer({"status": "pass"}, content_type=HEALTH_TYPE)
+routes = Routes()
 
 
-@blueprint.function_name("get_health_ready")
-@blueprint.route("health/ready", methods=["GET", "HEAD"])
-@endpoint
-async def get_health_ready(call: Call) -> Answer:
-    """Readiness: every dependency with its latency; 503 when one fails that nothing works without."""
-    readiness = await call.services.readiness.readiness()
+def _readiness_answer(readiness: Readiness) -> Answer:
     return Answer(readiness, 503 if readiness.status == "fail" else 200, HEALTH_TYPE)
 
 
-@blueprint.function_name("get_status")
-@blueprint.route("status", methods=["GET"])
-@endpoint
-async def get_status(call: Call) -> Answer:
+def _misconfigured(error: ConfigurationError) -> Answer:
+    return _readiness_answer(misconfigured(error.detail))
+
+
+@routes.get(
+    "health",
+    scope=PUBLIC,
+    summary="Liveness",
+    answer=dict[str, str],
+    media_type=HEALTH_TYPE,
+    also_head=True,
+)
+async def get_health(call: Call) -> dict[str, str]:
+    """Liveness: this process answers. Says nothing of its dependencies."""
+    return {"status": "pass"}
+
+
+@routes.get(
+    "health/ready",
+    scope=PUBLIC,
+    summary="Every dependency, with its latency; 503 when one fails",
+    answer=Readiness,
+    statuses=((200, "Ready"), (503, "A check fails that nothing works without")),
+    media_type=HEALTH_TYPE,
+    also_head=True,
+    if_misconfigured=_misconfigured,
+)
+async def get_readiness(call: Call) -> Answer:
+    """Readiness: every dependency with its latency; 503 when one fails that nothing works without."""
+    return _readiness_answer(await call.services.readiness.readiness())
+
+
+@routes.get(
+    "status",
+    scope="ops",
+    summary="What the system did and how it stands",
+    answer=Status,
+    problems=(*ADMISSION, "database_unavailable"),
+)
+async def get_status(call: Call) -> Status:
     """What the system did and how it stands, over all processes."""
-    await call.admit("ops")
-    return Answer(await call.services.status.status())
+    return await call.services.status.status()
 
 
-@blueprint.function_name("get_openapi")
-@blueprint.route("openapi.json", methods=["GET"])
-@endpoint
+@routes.get("openapi.json", scope=PUBLIC, summary="This document", answer=dict[str, Any])
 async def get_openapi(call: Call) -> Answer:
     """This API as an OpenAPI 3.1 document."""
-    return Answer(document(), headers={"cache-control": "public, max-age=300"})
+    described = document(call.services.strategies)
+    return Answer(described, headers={"cache-control": "public, max-age=300"})
 
 
-# The host takes the first function by name whose route matches: this name sorts behind all others.
-@blueprint.function_name("zz_unmatched")
-@blueprint.route("{*path}", methods=ALL_METHODS)
-@endpoint
-async def unmatched(call: Call) -> Answer:
-    """A clear answer for what is not there."""
+async def zz_unmatched(call: Call) -> Answer:
+    """A clear answer for an address or a method that no route serves."""
     path = call.request.route_params.get("path") or ""
     methods = allowed_methods(path)
     if methods:
         raise MethodNotAllowed(f"Use {', '.join(methods)} here.", allow=methods)
     raise NotFound("There is nothing at this address; /api/openapi.json lists what there is.")
+
+
+# The host takes the first function by name whose route matches, so this name sorts behind all others.
+register_function(routes.blueprint, "{*path}", ALL_METHODS, zz_unmatched)

@@ -1,17 +1,20 @@
-"""How a bot gets onto the hub."""
+"""Lets bots onto the hub, and takes the hub's events."""
 
 from typing import Annotated
 
-import azure.functions as func
 import msgspec
 
-from functions.web import Answer, Call, endpoint
-from shared.domain.access.hub_events import ConnectRequest, hub_event
+from functions.web.answers import Answer
+from functions.web.call import Call
+from functions.web.cloud_events import hub_event
+from functions.web.declaration import ADMISSION, BODY, PUBLIC, Body, json_body
+from functions.web.routes import Routes
+from shared.domain.access.hub_events import ConnectRequest
 from shared.domain.access.licenses import MAX_SYMBOLS
 from shared.domain.market.bars import Symbol
-from shared.services.trades import symbol_not_licensed
+from shared.services.realtime import ClientAccess
 
-blueprint = func.Blueprint()
+routes = Routes()
 
 
 class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -20,35 +23,42 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbols: Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS)] | None = None
 
 
-@blueprint.function_name("negotiate")
-@blueprint.route("ws/negotiate", methods=["POST"])
-@endpoint
-async def negotiate(call: Call) -> Answer:
+@routes.post(
+    "ws/negotiate",
+    scope="bot",
+    summary="A client access URL for the hub",
+    body=json_body(NegotiateRequest, required=False),
+    answer=ClientAccess,
+    problems=(*ADMISSION, *BODY, "symbol_not_licensed"),
+)
+async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     """A client access URL whose holder may join exactly the groups of the symbols asked for."""
-    grant = await call.admit("bot")
-    request = call.decoded(NegotiateRequest) if call.body() else NegotiateRequest()
-    licensed = grant.license.symbols
-    wanted = list(dict.fromkeys(request.symbols)) if request.symbols is not None else list(licensed)
-    refused = {symbol: f"symbols[{i}]" for i, symbol in enumerate(wanted) if symbol not in licensed}
-    if refused:
-        raise symbol_not_licensed(refused, licensed)
-    call.services.counters.add("negotiated")
-    # The account is the hub's user: revoking a license or a key closes every connection of its account.
-    return Answer(await call.services.realtime.client_access(grant.license.account_id, wanted))
+    return await call.services.realtime.negotiate(call.grant, request.symbols)
 
 
-@blueprint.function_name("hub_events")
-@blueprint.route("ws/events", methods=["POST", "OPTIONS"])
-@endpoint
-async def hub_events(call: Call) -> Answer:
-    """Web PubSub's question before a client connects, and its news of connections: CloudEvents."""
-    services, headers = call.services, call.request.headers
-    if call.request.method == "OPTIONS":
-        allowed = services.hub_events.allowed_origin(headers.get("webhook-request-origin", ""))
-        return Answer(b"", headers={"webhook-allowed-origin": allowed})
-    event = hub_event(headers, services.settings.webpubsub_hub)
-    await services.hub_events.prove(event, headers)
-    if event.kind == "connect":
-        await services.hub_events.admit(event, call.decoded(ConnectRequest))
-    services.hub_events.note(event)
-    return Answer(b"", 204)
+@routes.post(
+    "ws/events",
+    scope=PUBLIC,
+    summary="For Web PubSub: connect, connected and disconnected, as CloudEvents it proves to be its own",
+    body=Body(kinds=(ConnectRequest,)),
+    answer=None,
+    statuses=((204, "Let in, or taken note of"),),
+    problems=("key_unknown", "key_revoked", *BODY, "realtime_unavailable"),
+)
+async def post_hub_events(call: Call) -> None:
+    """Web PubSub's question before a client connects, and its reports of connections."""
+    event = hub_event(call.request.headers, call.services.settings.webpubsub_hub)
+    await call.services.hub_events.take(event, call.request.headers, call.body)
+
+
+@routes.options(
+    "ws/events",
+    scope=PUBLIC,
+    summary="For Web PubSub: whether its events are welcome",
+    answer=None,
+    problems=("validation_failed",),
+)
+async def allow_hub_events(call: Call) -> Answer:
+    """Web PubSub's question whether it may send events here."""
+    asked = call.request.headers.get("webhook-request-origin", "")
+    return Answer(b"", headers={"webhook-allowed-origin": call.services.hub_events.allowed_origin(asked)})

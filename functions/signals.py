@@ -1,59 +1,74 @@
-"""Signals out, and bars and signals in."""
+"""Serves signals to bots, and takes them from publishers."""
 
-import azure.functions as func
+from typing import Annotated
 
-from functions.web import Answer, Call, endpoint
-from shared.domain.limits import MAX_SEQUENCE
-from shared.errors import FieldError, ValidationFailed
-from shared.services.signals import MAX_PAGE, BarsRequest, SignalRequest
+import msgspec
+
+from functions.web.answers import Answer
+from functions.web.call import Call
+from functions.web.declaration import READ, WRITE, json_body
+from functions.web.parameters import AfterParameter, SymbolParameter
+from functions.web.routes import Routes
+from shared.domain.market.messages import SignalMessage
+from shared.services.signals import MAX_PAGE, SignalPage, SignalRequest
 
 MAX_IDEMPOTENCY_KEY = 128
 
-blueprint = func.Blueprint()
+routes = Routes()
 
 
-@blueprint.function_name("get_signals")
-@blueprint.route("signals", methods=["GET"])
-@endpoint
-async def get_signals(call: Call) -> Answer:
+class SignalPageParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which signals of which symbol."""
+
+    symbol: SymbolParameter
+    after: AfterParameter = 0
+    limit: Annotated[int, msgspec.Meta(description="How many at most.", ge=1, le=MAX_PAGE)] = 100
+
+
+class PublishParameters(msgspec.Struct, frozen=True, rename={"idempotency_key": "idempotency-key"}):
+    """The publisher's own name for the signal."""
+
+    idempotency_key: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="The publisher's own name for this signal; sent again, it gives the same signal.",
+                min_length=1,
+                max_length=MAX_IDEMPOTENCY_KEY,
+                extra={
+                    "in": "header",
+                    "expected": f"Expected 1 to {MAX_IDEMPOTENCY_KEY} printable characters.",
+                },
+            ),
+        ]
+        | None
+    ) = None
+
+
+@routes.get(
+    "signals",
+    scope="bot",
+    summary="Signals of one symbol in sequence order",
+    parameters=SignalPageParameters,
+    answer=SignalPage,
+    problems=(*READ, "symbol_not_licensed"),
+)
+async def get_signals(call: Call, page: SignalPageParameters) -> SignalPage:
     """Signals of one symbol in sequence order, to fill a gap or to replay."""
-    await call.admit("bot")
-    query = call.query("symbol", "after", "limit")
-    symbol = query.symbol(required=True)
-    after, limit = query.integer("after", 0, 0, MAX_SEQUENCE), query.integer("limit", 100, 1, MAX_PAGE)
-    query.done()
-    return Answer(await call.services.signals.page(call.licensed_symbol(symbol), after, limit))
+    return await call.services.signals.page(call.grant, page.symbol, page.after, page.limit)
 
 
-@blueprint.function_name("post_signals")
-@blueprint.route("signals", methods=["POST"])
-@endpoint
-async def post_signals(call: Call) -> Answer:
+@routes.post(
+    "signals",
+    scope="publisher",
+    summary="Publish a signal; once for each Idempotency-Key",
+    parameters=PublishParameters,
+    body=json_body(SignalRequest),
+    answer=SignalMessage,
+    statuses=((201, "Published"), (200, "The Idempotency-Key made this signal before")),
+    problems=(*WRITE, "conflict"),
+)
+async def post_signals(call: Call, parameters: PublishParameters, signal: SignalRequest) -> Answer:
     """Publishes a signal: stored in sequence, then pushed to every bot on its symbol."""
-    grant = await call.admit("publisher")
-    request = call.decoded(SignalRequest)
-    call.licensed_symbol(request.symbol)
-    key = call.request.headers.get("idempotency-key")
-    if key is not None and not (1 <= len(key) <= MAX_IDEMPOTENCY_KEY and key.isprintable()):
-        message = f"Expected 1 to {MAX_IDEMPOTENCY_KEY} printable characters."
-        raise ValidationFailed((FieldError("idempotency-key", "out_of_range", message),))
-    # Keys of different publishers must not meet.
-    own_key = f"{grant.license.account_id}:{key}" if key else None
-    message_out, new = await call.services.signals.publish(request, own_key)
-    if new:
-        call.services.counters.add("signals_published")
-    return Answer(message_out, 201 if new else 200)
-
-
-@blueprint.function_name("post_bars")
-@blueprint.route("bars", methods=["POST"])
-@endpoint
-async def post_bars(call: Call) -> Answer:
-    """Takes bars of one symbol; each new bar runs the signal engine at once."""
-    await call.admit("feeder")
-    request = call.decoded(BarsRequest)
-    call.licensed_symbol(request.symbol)
-    report = await call.services.signals.take_bars(request)
-    call.services.counters.add("bars_received", report.received)
-    call.services.counters.add("signals_published", len(report.signals))
-    return Answer(report)
+    published, is_new = await call.services.signals.publish(call.grant, signal, parameters.idempotency_key)
+    return Answer(published, 201 if is_new else 200)

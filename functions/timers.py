@@ -1,58 +1,79 @@
-"""Timer triggers; every run is bounded and idempotent, for a run can be repeated or skipped."""
+"""Runs the timers; every run is bounded and idempotent, because a run can be repeated or skipped."""
+
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import azure.functions as func
+import msgspec
 
-from shared.container import container
+from shared.container import Container, container
+
+TABLE = Path(__file__).with_suffix(".toml")
+
+
+class Timer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of functions/timers.toml."""
+
+    name: str
+    setting: str
+    schedule: str
+    purpose: str
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    timer: tuple[Timer, ...]
+
+
+# By name; what a row is for becomes the function's docstring.
+TIMERS = {row.name: row for row in msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), _Table).timer}
 
 blueprint = func.Blueprint()
 
 
-@blueprint.function_name("timer_signal_engine")
-@blueprint.timer_trigger(arg_name="timer", schedule="%ENGINE_SCHEDULE%")
-async def run_signal_engine(timer: func.TimerRequest) -> None:
-    """Runs the engine over bars whose arrival did not, because a process died in between."""
-    services = container()
-    signalled = await services.signals.catch_up()
-    if signalled:
-        services.counters.add("signals_published", signalled)
+def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
+    """Registers the decorated coroutine function for the table's row `name`; it gets the services."""
+    row = TIMERS[name]
+
+    def register(work: Callable[[Container], Awaitable[None]]) -> Any:
+        async def run(timer: func.TimerRequest) -> None:
+            await work(container())
+
+        run.__name__, run.__qualname__, run.__module__ = work.__name__, work.__qualname__, work.__module__
+        run.__doc__ = row.purpose
+        triggered = blueprint.timer_trigger(arg_name="timer", schedule=f"%{row.setting}%")(run)
+        return blueprint.function_name(row.name)(triggered)
+
+    return register
 
 
-@blueprint.function_name("timer_outbox_relay")
-@blueprint.timer_trigger(arg_name="timer", schedule="%RELAY_SCHEDULE%")
-async def run_outbox_relay(timer: func.TimerRequest) -> None:
-    """Sends what could not be pushed at once, in order per symbol."""
-    services = container()
+@timer("timer_signal_engine")
+async def run_signal_engine(services: Container) -> None:
+    await services.signals.catch_up()
+
+
+@timer("timer_outbox_relay")
+async def run_outbox_relay(services: Container) -> None:
     await services.realtime.relay()
     await services.refresh_measurements()
 
 
-@blueprint.function_name("timer_heartbeat")
-@blueprint.timer_trigger(arg_name="timer", schedule="%HEARTBEAT_SCHEDULE%")
-async def send_heartbeat(timer: func.TimerRequest) -> None:
-    """Tells every group the last sequence of its symbol."""
-    services = container()
-    await services.realtime.heartbeat(await services.market_now())
+@timer("timer_heartbeat")
+async def send_heartbeat(services: Container) -> None:
+    await services.realtime.heartbeat(await services.market_clock.now())
 
 
-@blueprint.function_name("timer_training")
-@blueprint.timer_trigger(arg_name="timer", schedule="%TRAINING_SCHEDULE%")
-async def train_models(timer: func.TimerRequest) -> None:
-    """Trains each strategy's model on recorded trades; promotes only what is honestly better."""
-    services = container()
-    await services.training.run_all(await services.market_now())
+@timer("timer_training")
+async def train_models(services: Container) -> None:
+    await services.training.run_all(await services.market_clock.now())
 
 
-@blueprint.function_name("timer_license_expiry")
-@blueprint.timer_trigger(arg_name="timer", schedule="%LICENSE_SCHEDULE%")
-async def expire_licenses(timer: func.TimerRequest) -> None:
-    """Ends licenses that are past their expiry: caches emptied, connections closed."""
-    services = container()
+@timer("timer_license_expiry")
+async def expire_licenses(services: Container) -> None:
     await services.licenses.expire_due(services.now())
 
 
-@blueprint.function_name("timer_upkeep")
-@blueprint.timer_trigger(arg_name="timer", schedule="%UPKEEP_SCHEDULE%")
-async def keep_partitions(timer: func.TimerRequest) -> None:
-    """Makes the coming months' partitions and drops what is past retention."""
-    services = container()
-    await services.upkeep.run(services.now())
+@timer("timer_upkeep")
+async def keep_partitions(services: Container) -> None:
+    await services.stores.upkeep.run(services.now())

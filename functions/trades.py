@@ -1,13 +1,20 @@
-"""Trades that bots report, and what they amount to."""
+"""Takes trades that bots report, and shows each account its own."""
 
-import azure.functions as func
+from datetime import datetime
+from typing import Annotated
+
 import msgspec
 
-from functions.web import Answer, Call, endpoint
+from functions.web.call import Call
+from functions.web.declaration import READ, WRITE, Body
+from functions.web.parameters import SymbolParameter
+from functions.web.routes import Routes
+from shared.domain.decoding import decode
+from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import Trade
-from shared.services.trades import MAX_PAGE, TradeFilter
+from shared.services.trades import MAX_PAGE, TradeFilter, TradePage, TradeReport
 
-blueprint = func.Blueprint()
+routes = Routes()
 
 
 class TradesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -16,49 +23,76 @@ class TradesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trades: list[Trade]
 
 
+_Since = Annotated[datetime, msgspec.Meta(description="Trades with exit_at from this time on.")]
+_Until = Annotated[datetime, msgspec.Meta(description="Trades with exit_at before this time.")]
+
+
+class TradeParameters(msgspec.Struct, frozen=True, kw_only=True):
+    """Which of the own trades: exit_at in [since, until), of one symbol or all."""
+
+    symbol: SymbolParameter | None = None
+    since: _Since | None = None
+    until: _Until | None = None
+
+    @property
+    def filter(self) -> TradeFilter:
+        return TradeFilter(self.symbol, self.since, self.until)
+
+
+class TradePageParameters(TradeParameters, frozen=True, kw_only=True):
+    """Which page of which trades."""
+
+    cursor: Annotated[str, msgspec.Meta(description="next_cursor of the page before.")] | None = None
+    limit: Annotated[int, msgspec.Meta(description="How many at most.", ge=1, le=MAX_PAGE)] = 100
+
+
 class _Shape(msgspec.Struct):
     trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-@blueprint.function_name("post_trades")
-@blueprint.route("trades", methods=["POST"])
-@endpoint
-async def post_trades(call: Call) -> Answer:
-    """Records 1 to 500 trades; the same trade sent again is a duplicate and changes nothing."""
-    grant = await call.admit("bot")
-    report = await call.services.trades.report(grant, _trades(call))
-    call.services.counters.add("trades_recorded", report.recorded)
-    return Answer(report)
-
-
-@blueprint.function_name("get_trades")
-@blueprint.route("trades", methods=["GET"])
-@endpoint
-async def get_trades(call: Call) -> Answer:
-    """The account's own trades, latest exit first, in pages."""
-    grant = await call.admit("bot")
-    query = call.query("symbol", "since", "until", "cursor", "limit")
-    chosen = TradeFilter(query.symbol() or None, query.time("since"), query.time("until"))
-    cursor, limit = query.text("cursor"), query.integer("limit", 100, 1, MAX_PAGE)
-    query.done()
-    return Answer(await call.services.trades.page(grant, chosen, cursor, limit))
-
-
-@blueprint.function_name("get_performance")
-@blueprint.route("performance", methods=["GET"])
-@endpoint
-async def get_performance(call: Call) -> Answer:
-    """The account's win rate, pnl, drawdown and calibration, overall and by symbol."""
-    grant = await call.admit("bot")
-    query = call.query("symbol", "since", "until")
-    chosen = TradeFilter(query.symbol() or None, query.time("since"), query.time("until"))
-    query.done()
-    return Answer(await call.services.trades.performance(grant, chosen))
-
-
-def _trades(call: Call) -> list[Trade]:
+def read_trades(body: bytes) -> list[Trade]:
+    """The trades in a body, or the one bare trade that it is; raises InvalidInput."""
     try:
-        bare = msgspec.json.decode(call.body(), type=_Shape).trades is msgspec.UNSET
+        is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        bare = False  # refused below, with its reason
-    return [call.decoded(Trade)] if bare else call.decoded(TradesRequest).trades
+        is_bare = False  # refused below, with its reason
+    return [decode(body, Trade)] if is_bare else decode(body, TradesRequest).trades
+
+
+@routes.post(
+    "trades",
+    scope="bot",
+    summary="Report 1 to 500 trades, or one bare; idempotent by trade_id",
+    body=Body(kinds=(TradesRequest, Trade), read=read_trades),
+    answer=TradeReport,
+    problems=(*WRITE, "batch_too_large"),
+)
+async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
+    """Records 1 to 500 trades; the same trade sent again is a duplicate and changes nothing."""
+    return await call.services.trades.report(call.grant, trades)
+
+
+@routes.get(
+    "trades",
+    scope="bot",
+    summary="Own trades, latest exit first",
+    parameters=TradePageParameters,
+    answer=TradePage,
+    problems=READ,
+)
+async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
+    """The account's own trades, latest exit first, in pages."""
+    return await call.services.trades.page(call.grant, chosen.filter, chosen.cursor, chosen.limit)
+
+
+@routes.get(
+    "performance",
+    scope="bot",
+    summary="Own win rate, pnl, drawdown and calibration",
+    parameters=TradeParameters,
+    answer=Performance,
+    problems=READ,
+)
+async def get_performance(call: Call, chosen: TradeParameters) -> Performance:
+    """The account's win rate, pnl, drawdown and calibration, overall and by symbol."""
+    return await call.services.trades.performance(call.grant, chosen.filter)

@@ -20,7 +20,6 @@ from local.services import free_ports
 from local.stack import SCHEDULES, settings_of_running
 from shared.adapters.inference import OnnxInference
 from shared.container import Container
-from shared.domain.confidence.market_state import all_strategies, decode_state
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
 from shared.settings import read_settings
@@ -123,16 +122,16 @@ async def teach(stack: RunningStack, trades: list[Trade]) -> StoredModel:
     container = Container(read_settings(stack.settings))
     try:
         earliest = min(trade.entry_at for trade in trades)
-        await container.upkeep.ensure_partitions(earliest.astimezone(UTC))
+        await container.stores.upkeep.ensure_partitions(earliest.astimezone(UTC))
         for account in range(ACCOUNTS):
             share = trades[account::ACCOUNTS]
             for first in range(0, len(share), BATCH):
                 batch = share[first : first + BATCH]
-                await container.trade_store.record(f"load-{account}", "load00", batch)
+                await container.stores.trades.record(f"load-{account}", "load00", batch)
         report = await container.training.run(STRATEGY, datetime.now(UTC))
         if report.outcome != "model":
             raise RuntimeError(f"training on {len(trades)} trades gave no model: {report}")
-        champion = await container.model_store.champion(STRATEGY)
+        champion = await container.stores.models.champion(STRATEGY)
         assert champion is not None
         return champion
     finally:
@@ -152,11 +151,11 @@ def our_expected(stored: StoredModel) -> list[float]:
         values: list[float] = []
         for first in range(0, market.STATES, 5_000):
             last = min(first + 5_000, market.STATES)
-            states = [decode_state(market.body(number)) for number in range(first, last)]
+            states = [STATES.read(market.body(number)) for number in range(first, last)]
             values += [round(value, 4) for value in inference.probabilities(model, states)]
         return values
 
-    return asyncio.run(evaluate(served(stored, all_strategies()[STRATEGY])))
+    return asyncio.run(evaluate(served(stored, STRATEGIES[STRATEGY])))
 
 
 def await_model(port: int, key: str, version: str) -> None:

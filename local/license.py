@@ -103,7 +103,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(settings: Settings, command: Command, options: argparse.Namespace) -> Outcome:
     container = Container(settings)
     try:
-        await container.credentials.prepare()
         return await command(container.license_service(f"license command of {getpass.getuser()}"), options)
     finally:
         await container.close()

@@ -14,9 +14,9 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 
 from local.bar_files import write_bars
-from shared.adapters.market_data import sessions
+from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import BAR_INTERVAL, Bar
-from shared.domain.market.calendars import NEW_YORK, Session, Sessions
+from shared.domain.market.calendars import NEW_YORK, MarketCalendars, TradingSession
 from shared.domain.market.instruments import INSTRUMENTS
 
 SYMBOL = "ES"
@@ -90,7 +90,7 @@ class _Market:
 
 
 def simulated_bars(
-    seed: int, count: int, first: date = DEFAULT_FIRST, *, calendar: Sessions | None = None
+    seed: int, count: int, first: date = DEFAULT_FIRST, *, calendar: MarketCalendars | None = None
 ) -> Iterator[Bar]:
     """Bars of `count` sessions from trading day `first` on; the same arguments give the same bars.
 
@@ -98,13 +98,13 @@ def simulated_bars(
     """
     rng = random.Random(seed)  # noqa: S311  # must be repeatable, guards nothing
     market = _Market(_START_PRICE)
-    for session, days in _sessions(calendar or sessions(), first, count):
+    for session, days in _sessions(calendar or market_calendars(), first, count):
         # Points; over a weekend more happens than in the maintenance hour.
         market.price += rng.gauss(0.0, 2.0 if days == 1 else 9.0)
         yield from _session_bars(rng, market, session)
 
 
-def _sessions(calendar: Sessions, first: date, count: int) -> Iterator[tuple[Session, int]]:
+def _sessions(calendar: MarketCalendars, first: date, count: int) -> Iterator[tuple[TradingSession, int]]:
     """`count` sessions, each with the days from the one before it."""
     day, found, days = first, 0, 1
     while found < count:
@@ -119,7 +119,7 @@ def _sessions(calendar: Sessions, first: date, count: int) -> Iterator[tuple[Ses
         day += timedelta(days=1)
 
 
-def _session_bars(rng: random.Random, market: _Market, session: Session) -> Iterator[Bar]:
+def _session_bars(rng: random.Random, market: _Market, session: TradingSession) -> Iterator[Bar]:
     moment = session.opens_at
     while moment < session.closes_at:
         volatility, mean_volume = _profile_at(moment)

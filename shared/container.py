@@ -1,4 +1,4 @@
-"""The composition root: builds adapters and services lazily, once per event loop.
+"""Composes the app: builds adapters and services lazily, once per event loop.
 
 The platform offers no start-up or shut-down hook, and imports the app inside a running loop: so nothing
 is built at import, what a first request does not need is not loaded, and nothing relies on being closed.
@@ -9,48 +9,38 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared import telemetry
-from shared.domain.confidence.market_state import all_strategies
-from shared.domain.market.bars import FeedState
-from shared.domain.market.feeds import FeedHealth, feed_states, market_now
-from shared.services.counters import LIMITER_OPEN, Counters
+from shared.metrics import Count
+from shared.services.counters import Counters
 from shared.settings import Settings, current_settings
 from shared.version import VERSION
 
-# The relay runs every few seconds: what is older than this is not just waiting for its turn.
-MAX_OUTBOX_AGE_S = 30.0
-MIN_CALENDAR_DAYS = 60
 # OpenTelemetry is loaded this long after the first request, which is answered by then.
 TELEMETRY_AFTER_S = 2.0
 
 log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
-    from shared.adapters.postgres import (
-        BarStore,
-        Database,
-        ModelStore,
-        Outbox,
-        SignalStore,
-        TradeStore,
-        Upkeep,
-    )
+    from shared.adapters.postgres import Database, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
     from shared.credentials import Credentials
-    from shared.domain.market.calendars import Sessions
+    from shared.domain.confidence.strategy import StrategyCatalog
+    from shared.domain.market.calendars import MarketCalendars
     from shared.services.access import AccessService
     from shared.services.confidence import ConfidenceService
-    from shared.services.health import Finding, ReadinessService
+    from shared.services.evaluator import ConfidenceEvaluator
+    from shared.services.health import ReadinessService
     from shared.services.hub_events import HubEventService
     from shared.services.licenses import LicenseService
+    from shared.services.market_clock import MarketClock
     from shared.services.measurements import Measurements
     from shared.services.realtime import RealtimeService
     from shared.services.signal_engine import SignalEngine
@@ -70,17 +60,13 @@ class Container:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    async def market_now(self) -> datetime:
-        """The time the market is judged by: the wall clock, or in a replay the newest bar's close."""
-        clock = self.settings.market_clock
-        feeds = await self.bar_store.feeds() if clock == "bars" else []
-        return market_now(feeds, self.now(), clock)
+    async def close(self) -> None:
+        """Closes every adapter that was used; for tools and tests, as the platform never announces a stop."""
+        for name in ("database", "redis", "tables", "hub", "credentials"):
+            if self.__dict__.get(name) is not None:
+                await getattr(self, name).close()
 
-    @cached_property
-    def universe(self) -> tuple[str, ...]:
-        """Every symbol that some strategy is for."""
-        symbols = (symbol for strategy in all_strategies().values() for symbol in strategy.symbols)
-        return tuple(dict.fromkeys(symbols))
+    # Adapters
 
     @cached_property
     def credentials(self) -> "Credentials":
@@ -88,7 +74,17 @@ class Container:
 
         return Credentials(self.settings)
 
-    # Adapters
+    @cached_property
+    def strategies(self) -> "StrategyCatalog":
+        from shared.adapters.strategies import shipped_strategies
+
+        return shipped_strategies()
+
+    @cached_property
+    def calendars(self) -> "MarketCalendars":
+        from shared.adapters.calendars import market_calendars
+
+        return market_calendars()
 
     @cached_property
     def database(self) -> "Database":
@@ -131,52 +127,22 @@ class Container:
         return WebPubSubHub(address, settings.webpubsub_hub, self.credentials.tokens)
 
     @cached_property
-    def sessions(self) -> "Sessions":
-        from shared.adapters.market_data import sessions
+    def stores(self) -> "Stores":
+        from shared.adapters.postgres import Stores
 
-        return sessions()
-
-    @cached_property
-    def bar_store(self) -> "BarStore":
-        from shared.adapters.postgres import BarStore
-
-        return BarStore(self.database)
-
-    @cached_property
-    def signal_store(self) -> "SignalStore":
-        from shared.adapters.postgres import SignalStore
-
-        return SignalStore(self.database)
-
-    @cached_property
-    def trade_store(self) -> "TradeStore":
-        from shared.adapters.postgres import TradeStore
-
-        return TradeStore(self.database)
-
-    @cached_property
-    def model_store(self) -> "ModelStore":
-        from shared.adapters.postgres import ModelStore
-
-        return ModelStore(self.database)
-
-    @cached_property
-    def outbox(self) -> "Outbox":
-        from shared.adapters.postgres import Outbox
-
-        return Outbox(self.database)
-
-    @cached_property
-    def upkeep(self) -> "Upkeep":
-        from shared.adapters.postgres import Upkeep
-
-        return Upkeep(self.database)
+        return Stores(self.database)
 
     # Services
 
     @cached_property
     def counters(self) -> Counters:
         return Counters(self.redis)
+
+    @cached_property
+    def market_clock(self) -> "MarketClock":
+        from shared.services.market_clock import MarketClock
+
+        return MarketClock(self.settings.market_clock, self.stores.bars, self.now)
 
     @cached_property
     def access(self) -> "AccessService":
@@ -186,48 +152,54 @@ class Container:
             pepper=self.credentials.pepper(),
             cache=self.redis,
             keys=self.tables,
-            now=time.time,
+            now=self.now,
             previous_pepper=self.credentials.previous_pepper(),
-            unlimited=partial(self.counters.add, LIMITER_OPEN),
+            unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
         )
 
     @cached_property
     def licenses(self) -> "LicenseService":
-        """As timers use it; who else changes licenses says so by `license_service`."""
+        """As timers use it; another caller names itself by `license_service`."""
         return self.license_service("timer")
 
     def license_service(self, actor: str) -> "LicenseService":
         """A service whose changes are audited under `actor`."""
-        from shared.adapters.postgres import Audit
         from shared.services.licenses import LicenseService
 
         return LicenseService(
             store=self.tables,
             cache=self.redis,
             connections=self.realtime,
-            audit=Audit(self.database),
+            audit=self.stores.audit,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
         )
 
-    async def close(self) -> None:
-        """Closes every adapter that was used; for tools and tests, as the platform never tells a stop."""
-        for name in ("database", "redis", "tables", "hub", "credentials"):
-            if self.__dict__.get(name) is not None:
-                await getattr(self, name).close()
-
     @cached_property
     def confidence(self) -> "ConfidenceService":
-        from shared.adapters.inference import OnnxInference
+        from shared.domain.confidence.market_state import StateReader
         from shared.services.confidence import ConfidenceService
 
         return ConfidenceService(
-            models=self.model_store,
+            states=StateReader(self.strategies),
+            evaluator=self.evaluator,
+            release=self.access.release,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def evaluator(self) -> "ConfidenceEvaluator":
+        from shared.adapters.inference import OnnxInference
+        from shared.services.evaluator import ConfidenceEvaluator
+
+        return ConfidenceEvaluator(
+            strategies=self.strategies,
+            models=self.stores.models,
             cache=self.redis,
             inference=OnnxInference(),
             clock=time.monotonic,
-            evaluated=partial(self.counters.add, "confidence_computed"),
+            evaluated=partial(self.counters.add, Count.CONFIDENCE_COMPUTED),
         )
 
     @cached_property
@@ -235,14 +207,15 @@ class Container:
         from shared.adapters.training_process import TrainingProcess
         from shared.services.training import TrainingService
 
-        return TrainingService(self.trade_store, self.model_store, TrainingProcess())
+        return TrainingService(self.strategies, self.stores.trades, self.stores.models, TrainingProcess())
 
     @cached_property
     def engine(self) -> "SignalEngine":
-        from shared.adapters.market_data import vwap_bounce_rules
         from shared.services.signal_engine import SignalEngine
+        from shared.strategies.vwap_bounce.entry_rules import entry_rules
 
-        return SignalEngine(self.bar_store, self.sessions, vwap_bounce_rules(), self.settings.market_clock)
+        rules = entry_rules(self.strategies["vwap_bounce"])
+        return SignalEngine(self.stores.bars, self.calendars, rules, self.settings.market_clock)
 
     @cached_property
     def realtime(self) -> "RealtimeService":
@@ -250,11 +223,12 @@ class Container:
 
         return RealtimeService(
             hub=self.hub,
-            outbox=self.outbox,
-            sequences=self.signal_store,
+            outbox=self.stores.outbox,
+            sequences=self.stores.signals,
             closures=self.redis,
             now=self.now,
-            universe=self.universe,
+            universe=self.strategies.symbols,
+            count=self.counters.add,
             published=telemetry.published,
         )
 
@@ -271,19 +245,22 @@ class Container:
         from shared.services.signals import SignalService
 
         return SignalService(
-            store=self.signal_store,
-            bars=self.bar_store,
+            store=self.stores.signals,
+            bars=self.stores.bars,
             engine=self.engine,
             drain=self.realtime.drain,
             now=self.now,
-            market_now=self.market_now,
+            market_clock=self.market_clock,
+            count=self.counters.add,
         )
 
     @cached_property
     def trades(self) -> "TradeService":
         from shared.services.trades import TradeService
 
-        return TradeService(store=self.trade_store, now=self.now)
+        return TradeService(
+            store=self.stores.trades, strategies=self.strategies, now=self.now, count=self.counters.add
+        )
 
     @cached_property
     def status(self) -> "StatusService":
@@ -291,15 +268,15 @@ class Container:
 
         return StatusService(
             version=VERSION,
-            outbox=self.outbox,
-            signals=self.signal_store,
-            bars=self.bar_store,
-            models=self.model_store,
+            outbox=self.stores.outbox,
+            signals=self.stores.signals,
+            bars=self.stores.bars,
+            models=self.stores.models,
             counters=self.counters,
-            strategies=tuple(all_strategies()),
+            strategies=tuple(self.strategies),
+            calendars=self.calendars,
             now=self.now,
-            market_now=self.market_now,
-            feed_health=self.feed_health,
+            market_clock=self.market_clock,
         )
 
     @cached_property
@@ -309,7 +286,7 @@ class Container:
         return Measurements(self.counters, self.tables, self.status.status)
 
     async def refresh_measurements(self) -> None:
-        """For a timer: reads again what telemetry tells of the system; raises Unavailable."""
+        """For a timer: reads again what telemetry reports of the system; raises Unavailable."""
         if self.settings.telemetry.is_on:
             await self.measurements.refresh()
 
@@ -321,61 +298,24 @@ class Container:
 
     @cached_property
     def readiness(self) -> "ReadinessService":
-        from shared.services.health import Check, ReadinessService
-
-        return ReadinessService(
-            {
-                "database": Check(self._ask_database, "fail"),
-                "key_store": Check(self.tables.ping, "fail"),
-                "cache": Check(self._ask_cache, "warn"),
-                "realtime": Check(self.hub.ping, "warn"),
-                "outbox": Check(self._judge_outbox, "fail"),
-                "feeds": Check(self._judge_feeds, "fail"),
-                "calendar": Check(self._judge_calendar, "warn"),
-            }
-        )
-
-    def feed_health(self, feeds: Sequence[FeedState], now: datetime) -> list[FeedHealth]:
-        return feed_states(feeds, self.sessions, now)
-
-    # Readiness: one judgement beside each dependency; what raises is away
-
-    async def _ask_database(self) -> "Finding | None":
         from shared.adapters.postgres.migrations import pending_migrations
-        from shared.services.health import Finding
+        from shared.services.health import DependencyChecks, ReadinessService
 
-        await self.database.ping()
-        missing = await pending_migrations(self.settings.database_url, self.credentials.database_password)
-        return Finding("fail", f"migrations missing: {', '.join(missing)}") if missing else None
-
-    async def _ask_cache(self) -> None:
-        await self.redis.ping()
-
-    async def _judge_outbox(self) -> "Finding | None":
-        from shared.services.health import Finding
-
-        depth, oldest_s = await self.outbox.depth()
-        if oldest_s <= MAX_OUTBOX_AGE_S:
-            return None
-        return Finding("warn", f"{depth} messages wait to be sent, the oldest for {oldest_s:.0f} s")
-
-    async def _judge_feeds(self) -> "Finding | None":
-        from shared.services.health import Finding
-
-        feeds = await self.bar_store.feeds()
-        if not feeds:
-            return Finding("warn", "no bars were ever received")
-        states = self.feed_health(feeds, market_now(feeds, self.now(), self.settings.market_clock))
-        stale = [f"{feed.symbol} for {feed.age_s:.0f} s" for feed in states if feed.state == "stale"]
-        return Finding("warn", f"no signals, stale bars: {', '.join(stale)}") if stale else None
-
-    async def _judge_calendar(self) -> "Finding | None":
-        from shared.services.health import Finding
-
-        days = self.sessions.days_left(self.now().date())
-        return (
-            Finding("warn", f"the market calendar ends in {days} days") if days < MIN_CALENDAR_DAYS else None
+        checks = DependencyChecks(
+            database=self.database,
+            pending_migrations=partial(
+                pending_migrations, self.settings.database_url, self.credentials.database_password
+            ),
+            key_store=self.tables,
+            cache=self.redis,
+            hub=self.hub,
+            outbox=self.stores.outbox,
+            feeds=self.stores.bars,
+            calendars=self.calendars,
+            market_clock=self.market_clock,
+            now=self.now,
         )
+        return ReadinessService(checks.checks())
 
 
 def _load_telemetry(settings: Settings, observe: Callable[[str], list[telemetry.Point]]) -> None:
@@ -407,7 +347,7 @@ def container() -> Container:
     return _container_of(asyncio.get_running_loop())
 
 
-@lru_cache(1)  # in front of the weak dictionary: every request asks, nearly always of the same loop
+@lru_cache(1)  # in front of the weak dictionary: every request asks, nearly always in the same loop
 def _container_of(loop: asyncio.AbstractEventLoop) -> Container:
     made = _containers.get(loop)
     if made is None:

@@ -1,63 +1,86 @@
-"""Every error that Signal Cloud raises on purpose.
+"""Defines every error that Signal Cloud raises on purpose: one class for each cause, one code for each class.
 
     SignalCloudError
     |-- InvalidInput                 the caller sent something that cannot be accepted
     |   |-- MalformedJson            malformed_json
-    |   |-- ValidationFailed         validation_failed, unknown_field
+    |   |-- ValidationFailed         validation_failed; unknown_field if nothing else is wrong
     |   |-- BodyTooLarge             body_too_large
     |   |-- BatchTooLarge            batch_too_large
     |   |-- UnsupportedMediaType     unsupported_media_type
-    |-- Unauthenticated              key_missing, key_malformed, key_unknown, key_revoked, key_expired
-    |-- Forbidden                    scope_missing, symbol_not_licensed, license_suspended,
-    |                                license_expired, license_revoked
+    |-- Unauthenticated              the caller does not prove who it is
+    |   |-- KeyMissing               key_missing
+    |   |-- KeyMalformed             key_malformed
+    |   |-- KeyUnknown               key_unknown
+    |   |-- KeyRevoked               key_revoked
+    |   |-- KeyExpired               key_expired
+    |-- Forbidden                    the caller is known and may not do this
+    |   |-- ScopeMissing             scope_missing
+    |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- LicenseSuspended         license_suspended
+    |   |-- LicenseExpired           license_expired
+    |   |-- LicenseRevoked           license_revoked
     |-- NotFound                     not_found
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |-- RateLimited                  rate_limited
-    |-- Unavailable                  database_unavailable, cache_unavailable, key_store_unavailable,
-    |                                realtime_unavailable; always worth a retry
+    |-- Unavailable                  a dependency cannot be reached; always worth a retry
+    |   |-- DatabaseUnavailable      database_unavailable
+    |   |-- CacheUnavailable         cache_unavailable
+    |   |-- KeyStoreUnavailable      key_store_unavailable
+    |   |-- RealtimeUnavailable      realtime_unavailable
+    |-- InternalError                internal; our own fault
+    |   |-- TrainingFailed           never reaches a caller
     |-- ConfigurationError           configuration_invalid; stops the start, never reaches a caller
 
 `code` is stable and part of the public contract. `detail` is public text. `internal` is for the
-log only. How a code becomes an HTTP status is decided in functions/web.py, not here.
+log only. How a code becomes an HTTP status is decided in functions/web/problems.py, not here.
 """
 
 from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+FieldCode = Literal[
+    "missing",
+    "unknown_field",
+    "wrong_type",
+    "invalid_format",
+    "out_of_range",
+    "unknown_value",
+    "symbol_not_licensed",
+]
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One bad field: where it is, a stable code, why it is refused and what would be accepted."""
+    """One bad field: its path, a stable code, why it is refused and what would be accepted."""
 
     field: str
-    code: str
+    code: FieldCode
     message: str
 
 
 class SignalCloudError(Exception):
-    """Base of the tree; `detail` is public, `internal` is logged and never sent."""
+    """Base of the tree, never raised itself; `detail` is public, `internal` is logged and never sent."""
 
-    code = "internal"
+    code: ClassVar[str]
 
     def __init__(
         self,
         detail: str,
         *,
-        code: str | None = None,
         internal: str = "",
         errors: tuple[FieldError, ...] = (),
         retry_after_s: float | None = None,
     ) -> None:
         super().__init__(detail)
         self.detail = detail
-        self.code = code or type(self).code
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
 
 
 class InvalidInput(SignalCloudError):
-    code = "validation_failed"
+    """The caller sent something that cannot be accepted."""
 
 
 class MalformedJson(InvalidInput):
@@ -65,17 +88,18 @@ class MalformedJson(InvalidInput):
 
 
 class ValidationFailed(InvalidInput):
-    """Carries every bad field; the code narrows to `unknown_field` when that is all that is wrong."""
+    """Carries every bad field."""
 
     code = "validation_failed"
 
-    def __init__(self, errors: tuple[FieldError, ...], detail: str = "") -> None:
-        only_unknown = bool(errors) and all(error.code == "unknown_field" for error in errors)
+    def __init__(self, errors: tuple[FieldError, ...], detail: str = "", *, internal: str = "") -> None:
         super().__init__(
             detail or "The request has fields that cannot be accepted; see errors.",
-            code="unknown_field" if only_unknown else None,
             errors=errors,
+            internal=internal,
         )
+        if errors and all(error.code == "unknown_field" for error in errors):
+            self.code = "unknown_field"  # type: ignore[misc]  # narrower than the class's
 
 
 class BodyTooLarge(InvalidInput):
@@ -91,11 +115,51 @@ class UnsupportedMediaType(InvalidInput):
 
 
 class Unauthenticated(SignalCloudError):
+    """The caller does not prove who it is."""
+
+
+class KeyMissing(Unauthenticated):
+    code = "key_missing"
+
+
+class KeyMalformed(Unauthenticated):
+    code = "key_malformed"
+
+
+class KeyUnknown(Unauthenticated):
     code = "key_unknown"
 
 
+class KeyRevoked(Unauthenticated):
+    code = "key_revoked"
+
+
+class KeyExpired(Unauthenticated):
+    code = "key_expired"
+
+
 class Forbidden(SignalCloudError):
+    """The caller is known and may not do this."""
+
+
+class ScopeMissing(Forbidden):
     code = "scope_missing"
+
+
+class SymbolNotLicensed(Forbidden):
+    code = "symbol_not_licensed"
+
+
+class LicenseSuspended(Forbidden):
+    code = "license_suspended"
+
+
+class LicenseExpired(Forbidden):
+    code = "license_expired"
+
+
+class LicenseRevoked(Forbidden):
+    code = "license_revoked"
 
 
 class NotFound(SignalCloudError):
@@ -117,11 +181,44 @@ class Conflict(SignalCloudError):
 
 
 class RateLimited(SignalCloudError):
+    """Carries the key's limit in requests per window, and the seconds until its quota next grows."""
+
     code = "rate_limited"
+
+    def __init__(self, detail: str, *, limit: int, reset_s: float) -> None:
+        super().__init__(detail, retry_after_s=reset_s)
+        self.limit = limit
+        self.reset_s = reset_s
 
 
 class Unavailable(SignalCloudError):
+    """A dependency cannot be reached; the same request may succeed later."""
+
+
+class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class CacheUnavailable(Unavailable):
+    code = "cache_unavailable"
+
+
+class KeyStoreUnavailable(Unavailable):
+    code = "key_store_unavailable"
+
+
+class RealtimeUnavailable(Unavailable):
+    code = "realtime_unavailable"
+
+
+class InternalError(SignalCloudError):
+    """Our own fault; the caller can only try again."""
+
+    code = "internal"
+
+
+class TrainingFailed(InternalError):
+    """A training run has failed, or has taken too long."""
 
 
 class ConfigurationError(SignalCloudError):

@@ -8,7 +8,6 @@ from functools import cache
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
-from shared.domain.secret_references import SecretReference, is_reference, parse_reference
 from shared.errors import ConfigurationError
 
 MIN_PEPPER_BYTES = 32
@@ -16,6 +15,8 @@ MIN_PEPPER_BYTES = 32
 _PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
 # Set by the platform where an identity is assigned to the app.
 _IDENTITY_MARKER = "IDENTITY_ENDPOINT"
+# An app setting holds a secret by reference; the platform puts the value in its place before the app starts.
+_KEY_VAULT_REFERENCE = "@microsoft.keyvault("
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -42,7 +43,7 @@ class Settings:
 
     With an `azure_client_id`, Entra ID opens every service, at `tables_endpoint` and `webpubsub_endpoint`;
     without one, the connection strings and passwords do. `managed_identity` says that it is the platform's
-    own identity. `api_key_pepper` is empty where `pepper_reference` says where to fetch it from.
+    own identity.
     """
 
     database_url: str
@@ -62,8 +63,6 @@ class Settings:
     webpubsub_endpoint: str = ""
     azure_tenant_id: str = ""
     webpubsub_events_principal: str = ""
-    pepper_reference: SecretReference | None = None
-    previous_pepper_reference: SecretReference | None = None
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
@@ -77,8 +76,11 @@ class _Reader:
         if value is None:
             self.problems.append(f"{name} is not set")
             return ""
-        if is_reference(value):
-            self.problems.append(f"{name} is a Key Vault reference that was not resolved")
+        if value.casefold().startswith(_KEY_VAULT_REFERENCE):
+            self.problems.append(
+                f"{name} is a Key Vault reference that the platform has not resolved: check the app's "
+                "access to the vault, then restart the app"
+            )
             return ""
         return value
 
@@ -129,8 +131,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""
     reader = _Reader(environment)
     client_id = _client_id(reader)
-    reference, pepper = _pepper(reader, "API_KEY_PEPPER", client_id)
-    previous_reference, previous = _pepper(reader, "API_KEY_PEPPER_PREVIOUS", client_id, default="")
+    pepper = _pepper(reader, "API_KEY_PEPPER")
+    previous = _pepper(reader, "API_KEY_PEPPER_PREVIOUS", default="")
     settings = Settings(
         database_url=_database_url(reader) if client_id else reader.text("DATABASE_URL"),
         database_role=reader.text("DATABASE_ROLE", "signal_functions"),
@@ -149,8 +151,6 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         webpubsub_endpoint=reader.address("WEBPUBSUB_ENDPOINT", "https") if client_id else "",
         azure_tenant_id=reader.uuid("AZURE_TENANT_ID") if client_id else "",
         webpubsub_events_principal=reader.uuid("WEBPUBSUB_EVENTS_PRINCIPAL") if client_id else "",
-        pepper_reference=reference,
-        previous_pepper_reference=previous_reference,
         telemetry=_telemetry(reader),
     )
     if previous and previous == pepper:
@@ -227,27 +227,12 @@ def _database_url(reader: _Reader) -> str:
     return value
 
 
-def _pepper(
-    reader: _Reader, name: str, client_id: str, default: str | None = None
-) -> tuple[SecretReference | None, str]:
-    """A pepper, or where Key Vault keeps it; a reference is never taken for the pepper itself."""
-    value = reader.environment.get(name, "").strip()
-    if not is_reference(value):
-        value = reader.text(name, default)
-        if value and len(value.encode()) < MIN_PEPPER_BYTES:
-            or_empty = "" if default is None else ", or empty"
-            reader.problems.append(f"{name} must be at least {MIN_PEPPER_BYTES} bytes{or_empty}")
-        return None, value
-    if not client_id:
-        reader.problems.append(
-            f"{name} is a Key Vault reference that the platform did not resolve, "
-            "and without AZURE_CLIENT_ID it cannot be fetched"
-        )
-    try:
-        return parse_reference(value), ""
-    except ValueError:
-        reader.problems.append(f"{name} is a Key Vault reference of no known form")
-        return None, ""
+def _pepper(reader: _Reader, name: str, default: str | None = None) -> str:
+    value = reader.text(name, default)
+    if value and len(value.encode()) < MIN_PEPPER_BYTES:
+        or_empty = "" if default is None else ", or empty"
+        reader.problems.append(f"{name} must be at least {MIN_PEPPER_BYTES} bytes{or_empty}")
+    return value
 
 
 def _is_address(value: str, scheme: str) -> bool:

@@ -1,13 +1,16 @@
-"""That an event is from our own Web PubSub: signed with its access key, or with a token of its identity."""
+"""Verifies that an event comes from our Web PubSub, by access-key signature or Entra ID token."""
 
 import asyncio
+import hashlib
+import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.domain.access.hub_events import HubEvent, is_signed
-from shared.errors import Unauthenticated, Unavailable
+from shared.domain.access.hub_events import HubEvent
+from shared.domain.limits import ClockSkew
+from shared.errors import KeyUnknown, RealtimeUnavailable, Unauthenticated
 
 # The audience that infra/components/realtime.py has the service ask its tokens for.
 AUDIENCE = "https://webpubsub.azure.com"
@@ -18,7 +21,6 @@ KEYS_LIFE_S = 6 * 3600
 REFRESH_EVERY_S = 60.0
 # While the directory is away: events come to a public address, and none may wait behind another's attempt.
 RETRY_AFTER_S = 1.0
-LEEWAY_S = 60
 
 
 class AccessKeyProof:
@@ -77,7 +79,7 @@ class TokenProof:
                 algorithms=["RS256"],
                 audience=[AUDIENCE, f"{AUDIENCE}/"],
                 issuer=self._issuers,
-                leeway=LEEWAY_S,
+                leeway=ClockSkew.ENTRA_TOKEN,
                 options={"require": ["exp", "iss", "aud", "oid"]},
             )
         except jwt.PyJWTError as error:
@@ -98,9 +100,8 @@ class TokenProof:
         if key is not None:
             return key
         if self._failure:
-            raise Unavailable(
+            raise RealtimeUnavailable(
                 "Events cannot be verified now; try again.",
-                code="realtime_unavailable",
                 internal=f"the tenant's signing keys cannot be read: {self._failure}",
                 retry_after_s=1,
             )
@@ -128,6 +129,11 @@ class TokenProof:
 
 
 def _refused(internal: str = "") -> Unauthenticated:
-    return Unauthenticated(
-        "Only this deployment's Web PubSub may send events.", code="key_unknown", internal=internal
-    )
+    return KeyUnknown("Only this deployment's Web PubSub may send events.", internal=internal)
+
+
+def is_signed(connection_id: str, signatures: str, keys: Sequence[bytes]) -> bool:
+    """Whether `ce-signature` holds HMAC-SHA256 of the connection's id under one of the access keys."""
+    given = [part.strip().removeprefix("sha256=") for part in signatures.split(",")[:4]]
+    expected = [hmac.new(key, connection_id.encode(), hashlib.sha256).hexdigest() for key in keys]
+    return any(hmac.compare_digest(one.encode(), other.encode()) for one in given for other in expected)

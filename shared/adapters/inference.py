@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.domain.confidence.encoding import encode
+from shared.domain.confidence.encoding import StateEncoder
 from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import ServedModel, UnusableModel
 
@@ -61,7 +61,7 @@ class OnnxInference:
     """Sessions by model version, the least recently used dropped beyond MAX_SESSIONS."""
 
     def __init__(self) -> None:
-        self._sessions: OrderedDict[str, OnnxModel] = OrderedDict()
+        self._sessions: OrderedDict[str, tuple[OnnxModel, StateEncoder]] = OrderedDict()
 
     async def load(self, model: ServedModel) -> None:
         """Makes `model` ready in a thread, so that no request waits on the import or the session.
@@ -69,7 +69,7 @@ class OnnxInference:
         Raises UnusableModel.
         """
         if model.artefact is not None and model.version not in self._sessions:
-            self._keep(model.version, await asyncio.to_thread(OnnxModel, model.artefact))
+            self._keep(model, await asyncio.to_thread(OnnxModel, model.artefact))
 
     def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
         """The probability of a winner for each state, in one run; raises UnusableModel."""
@@ -77,13 +77,14 @@ class OnnxInference:
         if session is None:
             if model.artefact is None:
                 raise UnusableModel(f"{model.version} has no artefact")
-            session = self._keep(model.version, OnnxModel(model.artefact))
+            session = self._keep(model, OnnxModel(model.artefact))
         else:
             self._sessions.move_to_end(model.version)
-        return session.probabilities(encode(states, model.fills))
+        onnx, encoder = session
+        return onnx.probabilities(encoder.encode(states, model.fills))
 
-    def _keep(self, version: str, session: OnnxModel) -> OnnxModel:
-        self._sessions[version] = session
+    def _keep(self, model: ServedModel, onnx: OnnxModel) -> tuple[OnnxModel, StateEncoder]:
+        session = self._sessions[model.version] = (onnx, StateEncoder(model.strategy))
         while len(self._sessions) > MAX_SESSIONS:
             self._sessions.popitem(last=False)
         return session

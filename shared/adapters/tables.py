@@ -23,7 +23,7 @@ from shared.domain.access.licenses import (
     is_license_id,
     shard_of_license_id,
 )
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.errors import Conflict, KeyStoreUnavailable, NotFound, Unavailable
 from shared.telemetry import traced
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ API_KEYS = "apikeys"
 class LicenseTables:
     """The key store of one event loop.
 
-    Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
+    Every method raises KeyStoreUnavailable when Table Storage cannot answer.
     """
 
     def __init__(self, address: str, credential: "AsyncTokenCredential | None" = None) -> None:
@@ -258,9 +258,8 @@ async def _translated(timeout_s: float) -> AsyncIterator[None]:
 
 
 def _unavailable(internal: str) -> Unavailable:
-    return Unavailable(
+    return KeyStoreUnavailable(
         "The store of licenses and keys cannot be reached.",
-        code="key_store_unavailable",
         internal=internal,
         retry_after_s=1,
     )

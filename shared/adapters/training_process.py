@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from shared.domain.confidence.training import TrainingRequest, TrainingResult
-from shared.errors import SignalCloudError
+from shared.errors import TrainingFailed
 
 TIMEOUT_S = 120.0
 _ROOT = Path(__file__).parent.parent.parent
@@ -24,7 +24,7 @@ class TrainingProcess:
         self._timeout_s = timeout_s
 
     async def train(self, request: TrainingRequest) -> TrainingResult:
-        """Raises SignalCloudError where the run fails or takes too long; its last words are `internal`."""
+        """Raises TrainingFailed where the run fails or takes too long; its last words are `internal`."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -39,8 +39,8 @@ class TrainingProcess:
             async with asyncio.timeout(self._timeout_s):
                 said, complaint = await process.communicate(msgspec.json.encode(request))
         except TimeoutError as error:
-            raise SignalCloudError(
-                "A training run took too long.", internal=f"{request.strategy}: {self._timeout_s:g} s"
+            raise TrainingFailed(
+                "A training run took too long.", internal=f"{request.strategy.name}: {self._timeout_s:g} s"
             ) from error
         finally:
             if process.returncode is None:
@@ -48,8 +48,8 @@ class TrainingProcess:
                 await process.wait()
         if process.returncode != 0:
             words = complaint.decode("utf-8", "replace")[-_MAX_REPORTED:]
-            raise SignalCloudError("A training run failed.", internal=f"exit {process.returncode}: {words}")
+            raise TrainingFailed("A training run failed.", internal=f"exit {process.returncode}: {words}")
         try:
             return msgspec.json.decode(said, type=TrainingResult)
         except msgspec.DecodeError as error:
-            raise SignalCloudError("A training run said nothing sensible.", internal=str(error)) from error
+            raise TrainingFailed("A training run said nothing sensible.", internal=str(error)) from error

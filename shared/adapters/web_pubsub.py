@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
 
-from shared.errors import Unavailable
+from shared.errors import RealtimeUnavailable
 from shared.telemetry import traced
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ CALL_TIMEOUT_S = 2.0
 
 
 class WebPubSubHub:
-    """One hub; every method raises Unavailable("realtime_unavailable") when the service cannot be reached.
+    """One hub; every method raises RealtimeUnavailable when the service cannot be reached.
 
     The SDK's own retries are off: it repeats a POST that may have arrived, and what fails here is
     sent again, in order, by the outbox relay.
@@ -83,9 +83,8 @@ class WebPubSubHub:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 return await traced(request, operation, "webpubsub")
         except (AzureError, TimeoutError, OSError) as error:
-            raise Unavailable(
+            raise RealtimeUnavailable(
                 "The realtime service cannot be reached.",
-                code="realtime_unavailable",
                 internal=f"{type(error).__name__}: {error}",
                 retry_after_s=1,
             ) from error

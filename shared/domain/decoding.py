@@ -1,37 +1,70 @@
-"""From bytes to a validated struct in one pass; a second, slow pass only to name every bad field."""
+"""Decodes JSON bodies into structs in one pass; a second, slow pass runs only to name every bad field.
 
-import difflib
+The second pass reads the struct's declaration. No code and no message comes from a library's own text,
+which may change with any release.
+"""
+
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import chain
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+from msgspec import inspect
 
-from shared.errors import FieldError, MalformedJson, ValidationFailed
+from shared.domain.problems import Problems, shown
+from shared.errors import FieldCode, MalformedJson
 
-# Enough to mend a request by; a hostile one does not get a megabyte of errors back.
-MAX_ERRORS = 50
+type _Fault = tuple[FieldCode, str]
 
-
-@cache
-def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
-    return msgspec.json.Decoder(kind)
+_EXPECTED: dict[type[inspect.Type], str] = {
+    inspect.BoolType: "true or false",
+    inspect.DateTimeType: "a time such as 2025-10-13T13:30:00Z",
+    inspect.DecimalType: "a number",
+    inspect.DictType: "an object",
+    inspect.FloatType: "a number",
+    inspect.IntType: "a whole number",
+    inspect.ListType: "an array",
+    inspect.StrType: "a string",
+    inspect.StructType: "an object",
+}
 
 
 def decode[T](body: bytes, kind: type[T]) -> T:
-    """`body` as `kind`; raises MalformedJson or ValidationFailed with every bad field (at most 50)."""
+    """`body` as `kind`; raises MalformedJson or ValidationFailed with every bad field."""
     try:
         struct: Any = kind
         decoded: T = _decoder(struct).decode(body)
     except msgspec.ValidationError as error:
-        raise ValidationFailed(field_errors(raw_json(body), kind) or (_whole(error),)) from error
+        problems = Problems()
+        _check(_json_value(body), kind, problems, "")
+        if not problems:
+            # A body that the decoder refuses stays refused, even if the second pass finds no reason.
+            problems.add("", "wrong_type", "The body does not have the expected form.")
+        raise problems.refusal() from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedJson(f"The body is not valid JSON: {error}.") from error
     return decoded
 
 
-def raw_json(body: bytes) -> Any:
+@cache
+def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(hint)
+
+
+@cache
+def _described(hint: Any) -> inspect.Type:
+    return inspect.type_info(hint)
+
+
+@cache
+def _field_hints(struct: Any) -> dict[str, Any]:
+    return get_type_hints(struct, include_extras=True)
+
+
+def _json_value(body: bytes) -> Any:
     """`body` as plain JSON values; raises MalformedJson."""
     try:
         return msgspec.json.decode(body)
@@ -39,97 +72,124 @@ def raw_json(body: bytes) -> Any:
         raise MalformedJson(f"The body is not valid JSON: {error}.") from error
 
 
-def unknown_field(name: str, known: list[str], prefix: str = "") -> FieldError:
-    """The error for a field nobody asked for, with the nearest known name."""
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
-    return FieldError(f"{prefix}{name[:64]}", "unknown_field", f"This field is not known; {hint}")
-
-
-def field_errors(value: Any, kind: Any, prefix: str = "") -> tuple[FieldError, ...]:
-    """Every field of `value` that does not fit the struct `kind`, at most 50."""
-    found: list[FieldError] = []
-    for error in _walk(value, kind, prefix):
-        found.append(error)
-        if len(found) == MAX_ERRORS:
-            break
-    return tuple(found)
-
-
-def _whole(error: msgspec.ValidationError) -> FieldError:
-    return FieldError("", "wrong_type", f"{error}.")
-
-
-@cache
-def _declared(kind: Any) -> tuple[dict[str, Any], dict[str, msgspec.structs.FieldInfo]]:
-    """The type hints of a struct by attribute, and its fields by their name in JSON."""
-    hints = get_type_hints(kind, include_extras=True)
-    return hints, {field.encode_name: field for field in msgspec.structs.fields(kind)}
-
-
-def _fits(value: Any, kind: Any) -> bool:
+def _fits(value: Any, hint: Any) -> bool:
     try:
-        msgspec.convert(value, kind, strict=True)
+        msgspec.convert(value, hint, strict=True)
     except msgspec.ValidationError:
         return False
     return True
 
 
-def _walk(value: Any, kind: Any, prefix: str) -> Iterator[FieldError]:
-    if not isinstance(value, Mapping):
-        yield FieldError(prefix.rstrip("."), "wrong_type", "Expected a JSON object here.")
-        return
-    hints, fields = _declared(kind)
-    if kind.__struct_config__.forbid_unknown_fields:
+def _check(value: Any, hint: Any, problems: Problems, field: str) -> None:
+    """Adds every bad field in `value`, which is called `field` and does not fit `hint`."""
+    hint = _without_null(hint)
+    kind = _described(hint)
+    if isinstance(kind, inspect.StructType) and isinstance(value, Mapping):
+        _check_struct(value, kind, problems.within(f"{field}.") if field else problems)
+    elif isinstance(kind, inspect.ListType) and isinstance(value, list):
+        (item_hint,) = _arguments(hint)
+        for index, item in enumerate(value):
+            if problems.is_full:
+                return
+            # A thousand good items must not make the one bad one slow to find.
+            if not _fits(item, item_hint):
+                _check(item, item_hint, problems, f"{field}[{index}]")
+        for code, message in _length_faults(len(value), kind, "items"):
+            problems.add(field, code, message)
+    else:
+        code, message = _fault(value, hint)
+        problems.add(field, code, message)
+
+
+def _check_struct(value: Mapping[str, Any], kind: inspect.StructType, problems: Problems) -> None:
+    fields = {field.encode_name: field for field in kind.fields}
+    if kind.forbid_unknown_fields:
         for name in value:
             if name not in fields:
-                yield unknown_field(name, list(fields), prefix)
+                problems.unknown_field(name, list(fields))
+    hints = _field_hints(kind.cls)
     for name, field in fields.items():
-        if name in value:
-            yield from _walk_value(value[name], hints[field.name], f"{prefix}{name}")
-        elif field.required:
-            yield FieldError(f"{prefix}{name}", "missing", "This field is required.")
+        if name not in value:
+            if field.required:
+                problems.add(name, "missing", "This field is required.")
+        elif not _fits(value[name], hints[field.name]):
+            _check(value[name], hints[field.name], problems, name)
 
 
-def _walk_value(value: Any, hint: Any, path: str) -> Iterator[FieldError]:
-    try:
-        msgspec.convert(value, hint, strict=True)
-    except msgspec.ValidationError as error:
-        inner = _struct_inside(hint)
-        if inner is not None and isinstance(value, list):
-            for index, item in enumerate(value):
-                # A thousand good items must not make the one bad one slow to find.
-                if not _fits(item, inner):
-                    yield from _walk(item, inner, f"{path}[{index}].")
-        elif inner is not None and isinstance(value, Mapping):
-            yield from _walk(value, inner, f"{path}.")
-        else:
-            message = str(error).split(" - at ")[0]
-            if get_origin(hint) is Literal:
-                message += f", expected one of {', '.join(map(str, get_args(hint)))}"
-            yield FieldError(path, code_of(message), f"{message}.")
+def _without_null(hint: Any) -> Any:
+    """The other member of a union of two with null, else `hint`."""
+    if get_origin(hint) in (Union, UnionType):
+        others = [each for each in get_args(hint) if each is not type(None)]
+        return others[0] if len(others) == 1 else hint
+    return hint
 
 
-def code_of(message: str) -> str:
-    """The stable code for what msgspec says of one value."""
-    if "matching regex" in message:
-        return "invalid_format"
-    if "enum value" in message:
-        return "unknown_value"
-    if any(sign in message for sign in (" >= ", " <= ", " > ", " < ", "length")):
-        return "out_of_range"
-    if message.startswith("Invalid"):
-        return "invalid_format"
-    return "wrong_type"
+def _arguments(hint: Any) -> tuple[Any, ...]:
+    """The types inside of `list[...]` or `dict[...]`, annotated or not."""
+    return get_args(hint.__origin__ if hasattr(hint, "__metadata__") else hint)
 
 
-def _struct_inside(hint: Any) -> Any:
-    """The struct type in `Struct`, `list[Struct]`, `Struct | None` or an annotated one of these."""
-    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-        return hint
-    if get_origin(hint) in (list, tuple, Union, UnionType) or hasattr(hint, "__metadata__"):
-        for argument in get_args(hint):
-            inner = _struct_inside(argument)
-            if inner is not None:
-                return inner
-    return None
+def _fault(value: Any, hint: Any) -> _Fault:
+    """Why `value` does not fit `hint`: the code, and what would be accepted."""
+    hint = _without_null(hint)
+    kind = _described(hint)
+    found: Iterator[_Fault] = iter(())
+    match kind:
+        case inspect.LiteralType(values=values):
+            of_a_known_type = type(value) in {type(each) for each in values}
+            code: FieldCode = "unknown_value" if of_a_known_type else "wrong_type"
+            return code, f"Expected one of {', '.join(map(str, values))}, got {shown(value)}."
+        case inspect.DateTimeType() | inspect.DecimalType() if isinstance(value, str):
+            return "invalid_format", f"Expected {_EXPECTED[type(kind)]}, got {shown(value)}."
+        case inspect.StrType() if isinstance(value, str):
+            found = _text_faults(value, kind)
+        case inspect.IntType() | inspect.FloatType() if _is_number(value):
+            found = _range_faults(value, kind.ge, kind.le)
+        case inspect.DictType() if isinstance(value, Mapping):
+            found = chain(_length_faults(len(value), kind, "entries"), _entry_faults(value, hint))
+    return next(found, _wrong_type(value, kind))
+
+
+def _text_faults(value: str, kind: inspect.StrType) -> Iterator[_Fault]:
+    yield from _length_faults(len(value), kind, "characters")
+    if kind.pattern is not None and not re.search(kind.pattern, value):
+        yield "invalid_format", f"Expected text that matches {kind.pattern}, got {shown(value)}."
+
+
+def _range_faults(value: float, low: float | None, high: float | None) -> Iterator[_Fault]:
+    if (low is not None and value < low) or (high is not None and value > high):
+        yield "out_of_range", f"Expected {_bounds(low, high)}, got {shown(value)}."
+
+
+def _entry_faults(value: Mapping[str, Any], hint: Any) -> Iterator[_Fault]:
+    key_hint, value_hint = _arguments(hint)
+    for name, each in value.items():
+        for part, part_hint in ((name, key_hint), (each, value_hint)):
+            if not _fits(part, part_hint):
+                code, message = _fault(part, part_hint)
+                yield code, f"At {shown(name)}: {message}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _wrong_type(value: Any, kind: inspect.Type) -> _Fault:
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    expected = " or ".join(dict.fromkeys(_EXPECTED.get(type(each), "another value") for each in kinds))
+    return "wrong_type", f"Expected {expected}, got {shown(value)}."
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return f"at least {low}" if high is None else f"at most {high}"
+    return f"from {low} to {high}"
+
+
+def _length_faults(
+    length: int, kind: inspect.StrType | inspect.ListType | inspect.DictType, unit: str
+) -> Iterator[_Fault]:
+    if kind.max_length is not None and length > kind.max_length:
+        yield "out_of_range", f"Expected at most {kind.max_length} {unit}, got {length}."
+    if kind.min_length is not None and length < kind.min_length:
+        yield "out_of_range", f"Expected at least {kind.min_length} {unit}, got {length}."

@@ -13,17 +13,16 @@ A request that fails 1 to 3 counts against no limit; one that fails 4 does, so t
 
 How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
 each request is held against the record in Redis, which is sent along where it is another than before.
-Without Redis, a process trusts what it last knew of a key for KNOWN_FOR_S, and where Table Storage is away
-as well, for STALE_FOR_S; then the check stays closed (key_store_unavailable). A revocation that could not
+Without Redis, a process trusts what it last knew of a key for KNOWN_FOR, and where Table Storage is away
+as well, for STALE_FOR; then the check stays closed (key_store_unavailable). A revocation that could not
 reach Redis takes effect there when the record is read again, 60 seconds after it was cached at the latest.
 Without Redis the limiter opens: requests pass uncounted (`rate` is None).
 """
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -40,17 +39,26 @@ from shared.domain.access.licenses import (
     rehashed_key,
     scope_refusal,
 )
-from shared.domain.access.rate_limit import RateLimitReached, RateState
-from shared.domain.confidence.answers import Lookup
-from shared.errors import SignalCloudError, Unauthenticated, Unavailable
+from shared.domain.access.rate_limit import RateState, rate_limited
+from shared.domain.confidence.answers import CacheResult
+from shared.errors import (
+    CacheUnavailable,
+    KeyMalformed,
+    KeyMissing,
+    KeyStoreUnavailable,
+    KeyUnknown,
+    SignalCloudError,
+    Unauthenticated,
+    Unavailable,
+)
 
-KNOWN_FOR_S = 5.0
-STALE_FOR_S = 60.0
+KNOWN_FOR = timedelta(seconds=5)
+STALE_FOR = timedelta(seconds=60)
 MAX_KNOWN = 10_000
 
 # A key that nobody issued is remembered this long. It has a valid checksum all the same, so somebody
 # makes keys up: how many lookups of never seen keys run at once is bounded, those of known keys are not.
-UNKNOWN_FOR_S = 5.0
+UNKNOWN_FOR = timedelta(seconds=5)
 MAX_UNKNOWN = 10_000
 # Authorization headers of keys in use, so that a bot's key is parsed and hashed once and not every time.
 MAX_PRESENTED = 10_000
@@ -61,19 +69,21 @@ STRANGER_WAIT_S = 3.0
 # wait for Table Storage. It has from 10 to 40 s to live then, by its key, for keys loaded together end
 # together. One process reads it for all.
 REFRESH_BEFORE_MS = (10_000, 40_000)
-REFRESH_CLAIM_S = 10.0
+REFRESH_CLAIM = timedelta(seconds=10)
 
 # A grant that took longer to read is not cached: a revocation's own record may have run out meanwhile.
-MAX_LOAD_S = 20.0
+MAX_LOAD = timedelta(seconds=20)
 
 _MAX_AUTHORIZATION = 200
+# Before every time that anything happened at.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AccessCache(Protocol):
     def admit(
         self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]: ...
-    async def put_grant(self, key_hash: str, grant: Grant) -> None: ...
+    async def store_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
     async def release(self, key: str, token: str) -> bool: ...
 
@@ -93,21 +103,21 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
 
     grant: Grant
     rate: RateState | None = None
-    lookup: Lookup | None = None
+    cache_result: CacheResult | None = None
 
 
 class _Known(msgspec.Struct):
-    """A grant as this process last saw it; times are seconds since the epoch.
+    """A grant as this process last saw it.
 
     `tag` is of its record in Redis. From `good_until` on it may be refused, and is judged in full.
     """
 
     grant: Grant
     tag: str
-    good_until: float
-    seen_at: float
+    good_until: datetime
+    seen_at: datetime
     refresh_below_ms: int
-    refreshed_at: float = -math.inf
+    refreshed_at: datetime = EPOCH
 
 
 class AccessService:
@@ -119,11 +129,11 @@ class AccessService:
         pepper: bytes,
         cache: AccessCache,
         keys: KeyReader,
-        now: Callable[[], float],
+        now: Callable[[], datetime],
         previous_pepper: bytes | None = None,
         unlimited: Callable[[], None] = lambda: None,
     ) -> None:
-        """`now` gives seconds since the epoch; `unlimited` is told of each request that nothing counted."""
+        """`unlimited` is called for each request that no limit counted."""
         self._pepper = pepper
         self._previous_pepper = previous_pepper
         self._unlimited = unlimited
@@ -132,19 +142,19 @@ class AccessService:
         self._now = now
         self._known: dict[str, _Known] = {}
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
-        self._unknown: dict[str, float] = {}
+        self._unknown: dict[str, datetime] = {}
         self._loads: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
         self._refreshes: set[asyncio.Task[None]] = set()
         # While Table Storage is away, known keys wait for it only once in a while.
-        self._store_retry_at = -math.inf
+        self._store_retry_at = EPOCH
 
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
     ) -> Admitted:
         """The grant of the key in an `Authorization` header, with its quota and the confidence asked for.
 
-        Raises Unauthenticated, Forbidden, RateLimitReached, and Unavailable("key_store_unavailable").
+        Raises Unauthenticated, Forbidden, RateLimited, and KeyStoreUnavailable.
         """
         presented = self._presented.get(authorization or "")
         key, key_hash = presented or self._parsed(authorization)
@@ -158,9 +168,7 @@ class AccessService:
                 loaded = await self._stored(key, key_hash, now)
                 known = None
                 admission = await self._cache.admit(key_hash, confidence_key=confidence_key)
-        except Unavailable as error:
-            if error.code != "cache_unavailable":
-                raise
+        except CacheUnavailable:
             return self._admit_unlimited(await self._known_or_stored(key, key_hash, now), scope, now)
         if admission is None:
             # Redis did not keep the record, or Table Storage is away and it was never put there.
@@ -175,7 +183,7 @@ class AccessService:
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
         grant = known.grant
-        admitted = Admitted(grant, admission.rate, admission.lookup)
+        admitted = Admitted(grant, admission.rate, admission.cache_result)
         if now >= known.good_until or scope not in grant.key.scopes:
             refused = _refusal(grant, scope, now)
             if refused is not None:
@@ -185,7 +193,7 @@ class AccessService:
             # Written by a process whose clock is ahead of ours: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
         if not admission.allowed:
-            raise RateLimitReached(admission.rate)
+            raise rate_limited(admission.rate)
         return admitted
 
     def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
@@ -200,15 +208,15 @@ class AccessService:
 
     async def release(self, admitted: Admitted) -> None:
         """Gives back the lock of a request that will not compute its confidence; others need not wait."""
-        lookup = admitted.lookup
-        if lookup is not None and lookup.lock_token is not None:
+        cache_result = admitted.cache_result
+        if cache_result is not None and cache_result.lock_token is not None:
             try:
-                await self._cache.release(lookup.key, lookup.lock_token)
+                await self._cache.release(cache_result.key, cache_result.lock_token)
             except Unavailable:
                 # The lock ends by itself within its second.
                 return
 
-    def _admit_unlimited(self, grant: Grant, scope: Scope, now: float) -> Admitted:
+    def _admit_unlimited(self, grant: Grant, scope: Scope, now: datetime) -> Admitted:
         """Admits where there is no cache to count in; raises the refusals of 2 to 4."""
         refused = _refusal(grant, scope, now)
         if refused is not None:
@@ -216,7 +224,7 @@ class AccessService:
         self._unlimited()
         return Admitted(grant)
 
-    def _remember(self, key_hash: str, grant: Grant, tag: str, now: float) -> _Known:
+    def _remember(self, key_hash: str, grant: Grant, tag: str, now: datetime) -> _Known:
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
@@ -226,9 +234,9 @@ class AccessService:
         self._known[key_hash] = known
         return known
 
-    def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: float) -> None:
+    def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
         """Has a grant read again; the record of one that is about to end itself has little life each time."""
-        if now - known.refreshed_at >= REFRESH_CLAIM_S:
+        if now - known.refreshed_at >= REFRESH_CLAIM:
             known.refreshed_at = now
             task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
             self._refreshes.add(task)
@@ -237,10 +245,10 @@ class AccessService:
     async def _refresh(self, key: ParsedKey, key_hash: str) -> None:
         # What fails shows when the record has ended: then a request asks, and is told.
         with suppress(SignalCloudError):
-            if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM_S):
+            if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM.total_seconds()):
                 await self._look_up(key, key_hash)
 
-    def _refuse_if_unknown(self, key_hash: str, now: float) -> None:
+    def _refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
         until = self._unknown.get(key_hash)
         if until is None:
             return
@@ -248,23 +256,23 @@ class AccessService:
             raise _key_unknown()
         del self._unknown[key_hash]
 
-    async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: float) -> Grant:
+    async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """What to go by without Redis: what this process knows, while it is fresh, else the key store."""
         known = self._known.get(key_hash)
-        if known is not None and 0 <= now - known.seen_at <= KNOWN_FOR_S:
+        if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
             return known.grant
         return await self._stored(key, key_hash, now)
 
-    async def _stored(self, key: ParsedKey, key_hash: str, now: float) -> Grant:
-        """The key store's grant, or while it is away the one this process knows, up to STALE_FOR_S old."""
+    async def _stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The key store's grant, or while it is away the one this process knows, up to STALE_FOR old."""
         known = self._known.get(key_hash)
-        usable = known is not None and 0 <= now - known.seen_at <= STALE_FOR_S
+        usable = known is not None and timedelta() <= now - known.seen_at <= STALE_FOR
         if known is not None and usable and now < self._store_retry_at:
             return known.grant
         try:
             return await self._look_up(key, key_hash)
         except Unavailable:
-            self._store_retry_at = now + KNOWN_FOR_S
+            self._store_retry_at = now + KNOWN_FOR
             if known is not None and usable:
                 return known.grant
             raise
@@ -293,12 +301,12 @@ class AccessService:
         if grant is None:
             if len(self._unknown) >= MAX_UNKNOWN:
                 del self._unknown[next(iter(self._unknown))]
-            self._unknown[key_hash] = now + UNKNOWN_FOR_S
+            self._unknown[key_hash] = now + UNKNOWN_FOR
             raise _key_unknown()
         self._remember(key_hash, grant, NO_TAG, asked_at)
-        if now - asked_at < MAX_LOAD_S:
+        if now - asked_at < MAX_LOAD:
             try:
-                await self._cache.put_grant(key_hash, grant)
+                await self._cache.store_grant(key_hash, grant)
             except Unavailable:
                 # The caller's own next call to the cache finds out and goes on without it.
                 return grant
@@ -323,7 +331,7 @@ class AccessService:
         if not same_hash(stored.key_hash, old_hash):
             return None
         # Stored before it is cached: a revocation reaches the caches by the hashes that are stored.
-        now = datetime.fromtimestamp(self._now(), UTC)
+        now = self._now()
         return await self._keys.update_key(
             stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
         )
@@ -335,9 +343,8 @@ class AccessService:
             async with asyncio.timeout(STRANGER_WAIT_S):
                 await self._strangers.acquire()
         except TimeoutError as error:
-            raise Unavailable(
+            raise KeyStoreUnavailable(
                 "Too many keys are being looked up; try again.",
-                code="key_store_unavailable",
                 internal="every slot for lookups of never seen keys is taken",
                 retry_after_s=1,
             ) from error
@@ -347,8 +354,8 @@ class AccessService:
             self._strangers.release()
 
 
-def _refusal(grant: Grant, scope: Scope, now: float) -> SignalCloudError | None:
-    return refusal(grant, datetime.fromtimestamp(now, UTC)) or scope_refusal(grant, scope)
+def _refusal(grant: Grant, scope: Scope, now: datetime) -> SignalCloudError | None:
+    return refusal(grant, now) or scope_refusal(grant, scope)
 
 
 def refresh_below_ms(key_hash: str) -> int:
@@ -360,16 +367,14 @@ def refresh_below_ms(key_hash: str) -> int:
 def _bearer(authorization: str | None) -> str:
     """The credential of a Bearer header, as RFC 6750 writes it; raises Unauthenticated."""
     if not authorization:
-        raise Unauthenticated(
-            "An API key is required: send `Authorization: Bearer sc_live_...`.", code="key_missing"
-        )
+        raise KeyMissing("An API key is required: send `Authorization: Bearer sc_live_...`.")
     scheme, _, credential = authorization.partition(" ")
     if len(authorization) > _MAX_AUTHORIZATION:
-        raise Unauthenticated("The Authorization header is too long for a key.", code="key_malformed")
+        raise KeyMalformed("The Authorization header is too long for a key.")
     if scheme.lower() != "bearer":
-        raise Unauthenticated("The Authorization header must begin with Bearer.", code="key_malformed")
+        raise KeyMalformed("The Authorization header must begin with Bearer.")
     return credential.strip(" ")
 
 
 def _key_unknown() -> Unauthenticated:
-    return Unauthenticated("This API key was never issued.", code="key_unknown")
+    return KeyUnknown("This API key was never issued.")

@@ -5,9 +5,10 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from shared.domain.confidence.market_state import MarketState, Strategy, all_strategies
+from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import ServedModel, StoredModel, UnusableModel, served, untrained
-from shared.errors import Unavailable
+from shared.domain.confidence.strategy import Strategy, StrategyCatalog
+from shared.errors import DatabaseUnavailable, Unavailable
 
 REFRESH_S = 5.0  # how long after a promotion a process may still serve the former champion
 RETRY_S = 1.0  # how often a process that has never seen a champion asks for one again
@@ -42,17 +43,24 @@ class Champions:
     no model, and the untrained prior is for that case alone. `clock` counts seconds, monotonic.
     """
 
-    def __init__(self, models: ModelReader, inference: Inference, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        strategies: StrategyCatalog,
+        models: ModelReader,
+        inference: Inference,
+        clock: Callable[[], float],
+    ) -> None:
+        self._strategies = strategies
         self._models = models
         self._inference = inference
         self._clock = clock
-        self._held = {name: _Held() for name in all_strategies()}
+        self._held = {name: _Held() for name in strategies}
 
     def held(self, strategy: str) -> ServedModel | None:
         """The champion, at most REFRESH_S behind Postgres while that is there; None before the first."""
         held = self._held[strategy]
         if held.task is None and self._clock() >= held.due_at:
-            held.task = asyncio.create_task(self._refresh(all_strategies()[strategy], held))
+            held.task = asyncio.create_task(self._refresh(self._strategies[strategy], held))
         return held.model
 
     async def first(self, strategy: str) -> ServedModel:
@@ -62,7 +70,9 @@ class Champions:
             # Shielded: a caller that goes away must not take the others' refresh with it.
             await asyncio.shield(held.task)
         if held.model is None:
-            raise held.failure or Unavailable("No model is known yet; try again.", retry_after_s=RETRY_S)
+            raise held.failure or DatabaseUnavailable(
+                "No model is known yet; try again.", retry_after_s=RETRY_S
+            )
         return held.model
 
     async def _refresh(self, strategy: Strategy, held: _Held) -> None:

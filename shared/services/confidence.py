@@ -1,330 +1,96 @@
-"""Confidence for market states: computed once, shared by everybody who asks within two seconds."""
+"""Answers confidence requests: reads the market state, admits the caller, checks the license, answers."""
 
-import asyncio
-import logging
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from shared.domain.confidence.answers import (
-    CONFIDENCE_TTL_S,
-    ConfidenceAnswer,
-    EncodedAnswer,
-    Lookup,
-    Verdict,
-    encode_answer,
-)
-from shared.domain.confidence.market_state import MarketState
-from shared.domain.confidence.models import ServedModel, UnusableModel
-from shared.errors import Unavailable
-from shared.services.champions import Champions, Inference, ModelReader
-
-# Who waits for another process's evaluation looks for it this often: at first, and after SOON_S.
-POLL_S = 0.001
-SOON_S = 0.02
-LATER_POLL_S = 0.005
-# How long a process waits for another one's evaluation, which takes about 1 ms; past it, it evaluates
-# for itself, so a dead lock holder costs a bot this and no more.
-WAIT_S = 0.25
-MAX_LOCAL = 4_096
-# What was last asked is asked again: so many questions are kept made.
-MAX_QUESTIONS = 4_096
-DECIMALS = 4
-
-log = logging.getLogger(__name__)
+from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
+from shared.domain.confidence.market_state import MarketState, StateReader
+from shared.errors import SignalCloudError, SymbolNotLicensed
+from shared.metrics import Count, Counter
+from shared.services.access import Admitted
+from shared.services.evaluator import ConfidenceQuery
 
 
-class ConfidenceCache(Protocol):
-    async def get_confidence(self, key: str) -> Lookup | None: ...
-    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None: ...
+class Evaluator(Protocol):
+    def query(self, state: MarketState) -> ConfidenceQuery | None: ...
+    async def first_query(self, state: MarketState) -> ConfidenceQuery: ...
+    def cached_answer(
+        self, query: ConfidenceQuery, cache_result: CacheResult | None
+    ) -> EncodedAnswer | None: ...
+    async def answer(self, query: ConfidenceQuery, cache_result: CacheResult | None) -> EncodedAnswer: ...
+    async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]: ...
 
 
-class Question(msgspec.Struct, frozen=True, gc=False):
-    """A state, the model that is to answer, and where its answer lies in the cache."""
+class Admit(Protocol):
+    """Admits the caller of the request in hand, and asks the cache for a confidence in the same call."""
 
-    state: MarketState
-    model: ServedModel
-    key: str
+    def __call__(self, *, confidence_key: str | None = None) -> Awaitable[Admitted]: ...
 
 
-class _Computed(msgspec.Struct, gc=False):
-    """`answer` is what those are told who asked before it was there; the first of them makes it."""
+class ConfidenceBatch(msgspec.Struct, frozen=True):
+    """One answer for each state, in the order asked."""
 
-    verdict: Verdict
-    computed_at: float  # on the service's clock
-    answer: EncodedAnswer | None = None
-
-
-class _Flight:
-    """One state's evaluation, here or in another process, and the askers of this process who wait for it.
-
-    Each has a future of its own, so that one who goes away takes nobody with it.
-    """
-
-    __slots__ = ("_waiting", "found", "has_failed")
-
-    def __init__(self) -> None:
-        self.found: _Computed | None = None
-        self.has_failed = False
-        self._waiting: list[asyncio.Future[_Computed]] = []
-
-    @property
-    def is_under_way(self) -> bool:
-        return self.found is None and not self.has_failed
-
-    def join(self) -> asyncio.Future[_Computed]:
-        future: asyncio.Future[_Computed] = asyncio.get_running_loop().create_future()
-        if self.found is None:
-            self._waiting.append(future)
-        else:
-            future.set_result(self.found)
-        return future
-
-    def land(self, found: _Computed) -> None:
-        """Everybody who waits, and who joins later, has `found`."""
-        self.found = found
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(found)
-        self._waiting.clear()
-
-    def fail(self, error: Exception) -> None:
-        self.has_failed = True
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(error)
-        self._waiting.clear()
-
-
-class _Due(NamedTuple):
-    """A state to evaluate under the lock that `token` stands for."""
-
-    question: Question
-    token: str
-    flight: _Flight
+    confidences: list[ConfidenceAnswer]
 
 
 class ConfidenceService:
-    """Answers from the cache, or computes under single flight: in this process and across processes.
-
-    Without the cache, values are computed and kept in process for CONFIDENCE_TTL_S. `clock` counts
-    seconds, monotonic; `evaluated` is told how many states were evaluated, whenever some were.
-    """
+    """`release` gives back the lock of an admitted request that will not compute its confidence."""
 
     def __init__(
         self,
-        models: ModelReader,
-        cache: ConfidenceCache,
-        inference: Inference,
-        clock: Callable[[], float],
-        evaluated: Callable[[int], None] = lambda count: None,
+        *,
+        states: StateReader,
+        evaluator: Evaluator,
+        release: Callable[[Admitted], Awaitable[None]],
+        count: Counter,
     ) -> None:
-        self._champions = Champions(models, inference, clock)
-        self._cache = cache
-        self._inference = inference
-        self._clock = clock
-        self._evaluated = evaluated
-        self._flights: dict[str, _Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._due: list[_Due] = []
-        self._local: dict[str, _Computed] = {}  # oldest first
-        self._questions: dict[str, Question] = {}  # by the state's key
-        self._broken: set[str] = set()
+        self._states = states
+        self._evaluator = evaluator
+        self._release = release
+        self._count = count
 
-    def question(self, state: MarketState) -> Question | None:
-        """What to ask the cache about `state`; None before any model is known, see `first_question`."""
-        model = self._champions.held(state.strategy)
-        return self._question(state, model) if model is not None else None
+    async def answer(self, read_body: Callable[[], bytes], admit: Admit) -> bytes:
+        """The answer to a request for one confidence, as JSON.
 
-    async def first_question(self, state: MarketState) -> Question:
-        """`question` as soon as a model is known; raises Unavailable."""
-        return self._question(state, await self._champions.first(state.strategy))
-
-    def _question(self, state: MarketState, model: ServedModel) -> Question:
-        question = self._questions.get(state.key)
-        if question is None or question.model is not model:
-            # A model that no longer serves is let go of with all that it was asked.
-            if question is not None or len(self._questions) >= MAX_QUESTIONS:
-                self._questions.clear()
-            question = Question(state, model, state.cache_key(model.version))
-            self._questions[state.key] = question
-        return question
-
-    @staticmethod
-    def cached_answer(question: Question, lookup: Lookup | None) -> EncodedAnswer | None:
-        """The confidence asked for, where admission found it under the question's key."""
-        if lookup is None or lookup.verdict is None:
-            return None
-        if lookup.answer is None:
-            found = _answer(question.state, lookup.verdict, cached=True, age_ms=lookup.age_ms)
-            lookup.answer = encode_answer(found)
-        return lookup.answer
-
-    async def answer(self, question: Question, lookup: Lookup | None) -> EncodedAnswer:
-        """The confidence asked for, which admission did not find."""
-        asked_at = self._clock()
-        if lookup is not None and lookup.lock_token is not None:
-            found = await self._lead(question, lookup.lock_token)
-        else:
-            found = self._kept(question.key) or await self._follow(question)
-        if found.computed_at < asked_at:
-            age_ms = int((self._clock() - found.computed_at) * 1000)
-            return encode_answer(_answer(question.state, found.verdict, cached=True, age_ms=age_ms))
-        if found.answer is None:
-            found.answer = encode_answer(_answer(question.state, found.verdict, cached=False, age_ms=0))
-        return found.answer
-
-    async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
-        """The confidences of `states` in their order, evaluated in one run per strategy.
-
-        One run over all costs less than looking each up, so the cache is left alone. The values are those
-        that single requests get, but for the seventh decimal before rounding: onnxruntime adds up the
-        rows of a batch in another order. Raises Unavailable before any model is known.
+        The state is read first, because one call to Redis both admits the caller and asks for the cached
+        confidence. The key is judged first all the same: a caller that may not ask is not told what is
+        wrong with its state. Raises what `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
         """
-        answers: dict[int, ConfidenceAnswer] = {}
-        for strategy in dict.fromkeys(state.strategy for state in states):
-            model = await self._champions.first(strategy)
-            indices = [index for index, state in enumerate(states) if state.strategy == strategy]
-            verdicts = self._evaluate(model, [states[index] for index in indices])
-            for index, verdict in zip(indices, verdicts, strict=True):
-                answers[index] = _answer(states[index], verdict, cached=False, age_ms=0)
-        return [answers[index] for index in range(len(states))]
+        query = await self._query(read_body)
+        key = query.key if isinstance(query, ConfidenceQuery) else None
+        admitted = await admit(confidence_key=key)
+        self._count(Count.CONFIDENCE_ASKED)
+        if isinstance(query, SignalCloudError):
+            raise query
+        try:
+            require_symbols(admitted.grant, {query.state.symbol: "symbol"})
+        except SymbolNotLicensed:
+            await self._release(admitted)
+            raise
+        found = admitted.cache_result
+        answer = self._evaluator.cached_answer(query, found) or await self._evaluator.answer(query, found)
+        if answer.cached:
+            self._count(Count.CONFIDENCE_CACHED)
+        return answer.json
 
-    def _lead(self, question: Question, token: str) -> asyncio.Future[_Computed]:
-        """Has the state evaluated under the lock that `token` stands for.
+    async def answer_batch(self, grant: Grant, body: bytes) -> ConfidenceBatch:
+        """The confidences of 1 to 100 market states, in their order; one request of the rate limit.
 
-        All that is due in one turn of the loop is evaluated in one run and cached in one call, and nobody
-        waits for the cache: who asks next through this process is read after it was written.
+        Raises InvalidInput, SymbolNotLicensed and Unavailable.
         """
-        flight = self._flights.get(question.key)
-        if flight is None or not flight.is_under_way:
-            flight = self._flights[question.key] = _Flight()
-        if not self._due:
-            asyncio.get_running_loop().call_soon(self._evaluate_due)
-        self._due.append(_Due(question, token, flight))
-        return flight.join()
+        states = self._states.read_batch(body)
+        self._count(Count.CONFIDENCE_ASKED, len(states))
+        for index, state in enumerate(states):
+            require_symbols(grant, {state.symbol: f"states[{index}].symbol"})
+        return ConfidenceBatch(await self._evaluator.answer_batch(states))
 
-    def _evaluate_due(self) -> None:
-        due, self._due = self._due, []
-        by_model: dict[str, list[_Due]] = {}
-        for each in due:
-            by_model.setdefault(each.question.model.version, []).append(each)
-        for group in by_model.values():
-            try:
-                verdicts = self._evaluate(group[0].question.model, [each.question.state for each in group])
-            except Exception as error:
-                log.exception("an evaluation has failed")
-                for each in group:
-                    each.flight.fail(error)
-                    self._end(each.question.key, each.flight)
-                continue
-            now = self._clock()
-            entries = []
-            for each, verdict in zip(group, verdicts, strict=True):
-                found = _Computed(verdict, now)
-                each.flight.land(found)
-                entries.append((each.question.key, found, each.token))
-            self._begin(self._put(entries, [each.flight for each in group]))
-
-    def _follow(self, question: Question) -> asyncio.Future[_Computed]:
-        """Another asker computes: waits for its value, all askers of this process behind one poll."""
-        flight = self._flights.get(question.key)
-        if flight is None:
-            flight = self._flights[question.key] = _Flight()
-            self._begin(self._poll(question, flight))
-        return flight.join()
-
-    async def _poll(self, question: Question, flight: _Flight) -> None:
+    async def _query(self, read_body: Callable[[], bytes]) -> ConfidenceQuery | SignalCloudError:
+        """What to ask the cache, or why the request cannot be answered whoever sent it."""
         try:
-            # Without the cache nobody's value can arrive: it is computed here.
-            with suppress(Unavailable):
-                await self._look_for(question.key, flight)
-            if flight.is_under_way:
-                (verdict,) = self._evaluate(question.model, [question.state])
-                found = _Computed(verdict, self._clock())
-                flight.land(found)
-                await self._put([(question.key, found, None)], [flight])
-        finally:
-            self._end(question.key, flight)
-
-    async def _look_for(self, key: str, flight: _Flight) -> None:
-        """Looks in the cache while another process computes the value, WAIT_S at most; raises Unavailable."""
-        began = self._clock()
-        while flight.is_under_way and (waited_s := self._clock() - began) < WAIT_S:
-            lookup = await self._cache.get_confidence(key)
-            if lookup is None:
-                # Whoever was to compute it may not ask, or gave up.
-                return
-            if lookup.verdict is not None and flight.is_under_way:
-                flight.land(_Computed(lookup.verdict, self._clock() - lookup.age_ms / 1000))
-            if flight.is_under_way:
-                await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
-
-    def _end(self, key: str, flight: _Flight) -> None:
-        """Takes no more askers. Who still waits does so for a defect, or at the end of the loop."""
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        flight.fail(RuntimeError("the evaluation that this request waited for has failed"))
-
-    async def _put(
-        self, entries: Sequence[tuple[str, _Computed, str | None]], flights: Sequence[_Flight]
-    ) -> None:
-        """Caches (key, found, lock token) each; until it is there, others of this process join the flight."""
-        try:
-            await self._cache.put_confidences([(key, found.verdict, token) for key, found, token in entries])
-        except Unavailable:
-            for key, found, _ in entries:
-                self._local.pop(key, None)
-                self._local[key] = found
-            while len(self._local) > MAX_LOCAL:
-                del self._local[next(iter(self._local))]
-        finally:
-            for (key, _, _), flight in zip(entries, flights, strict=True):
-                self._end(key, flight)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work` beside the requests; kept, since the loop holds tasks only weakly."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _kept(self, key: str) -> _Computed | None:
-        found = self._local.get(key)
-        if found is not None and self._clock() - found.computed_at >= CONFIDENCE_TTL_S:
-            del self._local[key]
-            return None
-        return found
-
-    def _evaluate(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
-        self._evaluated(len(states))
-        return self._verdicts(model, states)
-
-    def _verdicts(self, model: ServedModel, states: Sequence[MarketState]) -> list[Verdict]:
-        if model.artefact is not None:
-            try:
-                probabilities = self._inference.probabilities(model, states)
-                return [Verdict(round(value, DECIMALS), "model", model.version) for value in probabilities]
-            except UnusableModel:
-                if len(states) > 1:
-                    # One bad state takes the model from none but itself.
-                    return [verdict for state in states for verdict in self._verdicts(model, [state])]
-                if model.version not in self._broken:
-                    log.exception("%s fails on a state, its base rate stands in", model.version)
-                    self._broken.add(model.version)
-                model = model.without_artefact()
-        return [Verdict(round(model.base_rate, DECIMALS), "base_rate", model.version)] * len(states)
-
-
-def _answer(state: MarketState, verdict: Verdict, *, cached: bool, age_ms: int) -> ConfidenceAnswer:
-    return ConfidenceAnswer(
-        verdict.confidence,
-        state.symbol,
-        state.side,
-        state.strategy,
-        verdict.model_version,
-        verdict.basis,
-        cached,
-        age_ms,
-    )
+            state = self._states.read(read_body())
+            return self._evaluator.query(state) or await self._evaluator.first_query(state)
+        except SignalCloudError as error:
+            return error

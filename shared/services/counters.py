@@ -1,4 +1,4 @@
-"""Counts of what the service did, summed over all processes for the status page."""
+"""Counts what the service did, and sums it over all processes for the status page."""
 
 import asyncio
 import logging
@@ -9,9 +9,6 @@ from typing import Protocol
 from shared.errors import Unavailable
 
 FLUSH_AFTER_S = 1.0
-# Requests refused are counted by their problem's code, under names that begin so.
-REFUSED = "refused."
-LIMITER_OPEN = "limiter_open"
 
 log = logging.getLogger(__name__)
 

@@ -1,20 +1,29 @@
-"""Readiness: each dependency asked, within a bound, and told as pass, warn or fail."""
+"""Asks each dependency, within a bound, and reports it as pass, warn or fail."""
 
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Literal, Protocol
 
 import msgspec
 
+from shared.domain.market.bars import FeedState
+from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.feeds import feed_states
 from shared.errors import SignalCloudError
+from shared.services.market_clock import MarketClock
 
-log = logging.getLogger(__name__)
-
+# The relay runs every few seconds: an older message is not just waiting for the next run.
+MAX_OUTBOX_AGE_S = 30.0
+MIN_CALENDAR_DAYS = 60
 CHECK_TIMEOUT_S = 2.0
 # Anyone may ask: however often they do, the dependencies are asked once in this time.
 HOLD_S = 1.0
+
+log = logging.getLogger(__name__)
 
 Health = Literal["pass", "warn", "fail"]
 _WORSE: dict[Health, int] = {"pass": 0, "warn": 1, "fail": 2}
@@ -28,10 +37,10 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, frozen=True):
-    """A probe, and how bad it is when it raises: `fail` where no request can be served without it."""
+    """A probe, and how bad it is when it raises: `fail` if no request can be served without it."""
 
     probe: Callable[[], Awaitable[Finding | None]]
-    when_away: Health
+    if_unavailable: Health
 
 
 class CheckReport(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -45,6 +54,11 @@ class Readiness(msgspec.Struct, frozen=True):
 
     status: Health
     checks: dict[str, CheckReport]
+
+
+def misconfigured(detail: str) -> Readiness:
+    """The readiness of a process whose settings are wrong: nothing can be asked."""
+    return Readiness("fail", {"settings": CheckReport("fail", 0.0, detail)})
 
 
 class ReadinessService:
@@ -72,11 +86,93 @@ class ReadinessService:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
                 finding = await check.probe() or Finding()
         except TimeoutError:
-            finding = Finding(check.when_away, f"no answer within {CHECK_TIMEOUT_S:g} s")
+            finding = Finding(check.if_unavailable, f"no answer within {CHECK_TIMEOUT_S:g} s")
         except SignalCloudError as error:
-            finding = Finding(check.when_away, error.detail)
+            finding = Finding(check.if_unavailable, error.detail)
         except Exception:
             # A defect in one check must not hide what the others found.
             log.exception("a readiness check is broken")
-            finding = Finding(check.when_away, "this check is broken; see the log")
+            finding = Finding(check.if_unavailable, "this check is broken; see the log")
         return CheckReport(finding.status, round((time.monotonic() - start) * 1000, 2), finding.detail)
+
+
+class Pingable(Protocol):
+    async def ping(self) -> object: ...
+
+
+class Outbox(Protocol):
+    async def depth(self) -> tuple[int, float]: ...
+
+
+class Feeds(Protocol):
+    async def feeds(self) -> list[FeedState]: ...
+
+
+class DependencyChecks:
+    """The rules by which this deployment is ready; `pending_migrations` names those not yet applied."""
+
+    def __init__(
+        self,
+        *,
+        database: Pingable,
+        pending_migrations: Callable[[], Awaitable[Sequence[str]]],
+        key_store: Pingable,
+        cache: Pingable,
+        hub: Pingable,
+        outbox: Outbox,
+        feeds: Feeds,
+        calendars: MarketCalendars,
+        market_clock: MarketClock,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._pending_migrations = pending_migrations
+        self._key_store = key_store
+        self._cache = cache
+        self._hub = hub
+        self._outbox = outbox
+        self._feeds = feeds
+        self._calendars = calendars
+        self._market_clock = market_clock
+        self._now = now
+
+    def checks(self) -> dict[str, Check]:
+        """Each dependency by its public name. What raises is unavailable."""
+        return {
+            "database": Check(self._check_database, "fail"),
+            "key_store": Check(partial(_ping, self._key_store), "fail"),
+            "cache": Check(partial(_ping, self._cache), "warn"),
+            "realtime": Check(partial(_ping, self._hub), "warn"),
+            "outbox": Check(self._check_outbox, "fail"),
+            "feeds": Check(self._check_feeds, "fail"),
+            "calendar": Check(self._check_calendar, "warn"),
+        }
+
+    async def _check_database(self) -> Finding | None:
+        await self._database.ping()
+        missing = await self._pending_migrations()
+        return Finding("fail", f"migrations missing: {', '.join(missing)}") if missing else None
+
+    async def _check_outbox(self) -> Finding | None:
+        depth, oldest_s = await self._outbox.depth()
+        if oldest_s <= MAX_OUTBOX_AGE_S:
+            return None
+        return Finding("warn", f"{depth} messages wait to be sent, the oldest for {oldest_s:.0f} s")
+
+    async def _check_feeds(self) -> Finding | None:
+        feeds = await self._feeds.feeds()
+        if not feeds:
+            return Finding("warn", "no bars were ever received")
+        states = feed_states(feeds, self._calendars, self._market_clock.judging(feeds))
+        stale = [f"{feed.symbol} for {feed.age_s:.0f} s" for feed in states if feed.state == "stale"]
+        return Finding("warn", f"no signals, stale bars: {', '.join(stale)}") if stale else None
+
+    async def _check_calendar(self) -> Finding | None:
+        days = self._calendars.days_left(self._now().date())
+        if days >= MIN_CALENDAR_DAYS:
+            return None
+        return Finding("warn", f"the market calendar ends in {days} days")
+
+
+async def _ping(dependency: Pingable) -> None:
+    await dependency.ping()

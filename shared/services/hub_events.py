@@ -1,11 +1,13 @@
-"""What Web PubSub asks before it lets a client in, and tells of connections afterwards."""
+"""Answers Web PubSub before it lets a client in, and counts connections that it reports afterwards."""
 
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
-from shared.errors import FieldError, Unauthenticated, Unavailable, ValidationFailed
+from shared.domain.decoding import decode
+from shared.errors import FieldError, KeyRevoked, Unavailable, ValidationFailed
+from shared.metrics import Count, Counter
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +23,9 @@ class Closures(Protocol):
 
 
 class HubEventService:
-    """Judges events of the hub; `count` is told the name of what is counted."""
+    """Judges events of the hub; `count` adds to a count."""
 
-    def __init__(self, *, proof: Proof, closures: Closures, count: Callable[[str], None]) -> None:
+    def __init__(self, *, proof: Proof, closures: Closures, count: Counter) -> None:
         self._proof = proof
         self._closures = closures
         self._count = count
@@ -35,15 +37,23 @@ class HubEventService:
             raise ValidationFailed((error,), "Only this deployment's Web PubSub may send events.")
         return asked
 
-    async def prove(self, event: HubEvent, headers: Mapping[str, str]) -> None:
-        """Raises Unauthenticated unless the event comes from this deployment's Web PubSub."""
-        await self._proof.check(event, headers)
+    async def take(self, event: HubEvent, headers: Mapping[str, str], read_body: Callable[[], bytes]) -> None:
+        """Proves the event's sender, decides about a client that wants to connect, and counts.
 
-    async def admit(self, event: HubEvent, request: ConnectRequest) -> None:
+        Raises Unauthenticated, Unavailable, and InvalidInput for a body that is no connect request.
+        """
+        await self._proof.check(event, headers)
+        if event.kind == "connect":
+            await self._check_connect(event, decode(read_body(), ConnectRequest))
+        else:
+            opened = event.kind == "connected"
+            self._count(Count.CONNECTIONS_OPENED if opened else Count.CONNECTIONS_CLOSED)
+
+    async def _check_connect(self, event: HubEvent, request: ConnectRequest) -> None:
         """Refuses a token that was made before its account's connections were closed.
 
-        A client access URL lives for an hour, and closing connections is no ban: without this, who had one
-        could come back with it. Raises Unauthenticated. Without the cache the client is let in.
+        A client access URL lives for an hour, and closing connections is no ban: without this check, a client
+        could come back with its old URL. Raises Unauthenticated. Without the cache the client is let in.
         """
         try:
             closed_at = await self._closures.closed_at(event.user_id)
@@ -51,13 +61,7 @@ class HubEventService:
             log.warning("a client is let in unjudged: %s", error.internal)
             closed_at = None
         if closed_at is not None and request.issued_at <= closed_at:
-            self._count("connections_refused")
-            raise Unauthenticated(
-                "The account's connections were closed after this URL was made; negotiate again.",
-                code="key_revoked",
+            self._count(Count.CONNECTIONS_REFUSED)
+            raise KeyRevoked(
+                "The account's connections were closed after this URL was made; negotiate again."
             )
-
-    def note(self, event: HubEvent) -> None:
-        """Counts a connection that was opened or closed."""
-        if event.kind != "connect":
-            self._count("connections_opened" if event.kind == "connected" else "connections_closed")

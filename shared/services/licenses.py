@@ -37,7 +37,8 @@ from shared.domain.access.licenses import (
     suspended,
 )
 from shared.domain.access.rate_limit import RateState
-from shared.domain.market.bars import Symbol
+from shared.domain.market.bars import is_symbol
+from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
 
 MAX_KEYS_PER_TRANSACTION = 100
@@ -67,7 +68,7 @@ class KeyStore(Protocol):
 
 
 class GrantCache(Protocol):
-    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None: ...
+    async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None: ...
 
 
 class ConnectionCloser(Protocol):
@@ -137,7 +138,7 @@ def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
 
 
 class LicenseService:
-    """Every method raises Unavailable("key_store_unavailable") when Table Storage cannot answer.
+    """Every method raises KeyStoreUnavailable when Table Storage cannot answer.
 
     Each change is audited under `actor`, after it was made: a revocation must not wait for Postgres, so an
     entry that cannot be written is logged instead.
@@ -184,9 +185,9 @@ class LicenseService:
             requests_per_minute=requests_per_minute,
             created_at=now,
         )
-        problems = _license_problems(license_, now)
-        if problems:
-            raise ValidationFailed(tuple(problems))
+        problems = Problems()
+        _check_license(license_, now, problems)
+        problems.refuse()
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_
@@ -295,7 +296,7 @@ class LicenseService:
 
     async def _tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
         try:
-            await self._cache.put_grants(
+            await self._cache.store_grants(
                 [(key_hash, Grant(license=license_, key=key)) for key in keys for key_hash in key.hashes]
             )
         except Unavailable:
@@ -313,9 +314,10 @@ class LicenseService:
         self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
     ) -> list[CreatedKey]:
         now = self._now()
-        problems = [*_scope_problems(scopes), *_expiry_problems(expires_at, now)]
-        if problems:
-            raise ValidationFailed(tuple(problems))
+        problems = Problems()
+        _check_scopes(scopes, problems)
+        _check_expiry(expires_at, now, problems)
+        problems.refuse()
         if license_.status in ("revoked", "expired"):
             raise Conflict(f"The license {license_.license_id} is {license_.status} and takes no more keys.")
         template = ApiKey(
@@ -379,42 +381,30 @@ def _no_key(text: str) -> NotFound:
     return NotFound(f"There is no API key {text[:14]}.")
 
 
-def _license_problems(license_: License, now: datetime) -> list[FieldError]:
-    problems = _expiry_problems(license_.expires_at, now)
+def _check_license(license_: License, now: datetime, problems: Problems) -> None:
+    _check_expiry(license_.expires_at, now, problems)
     if not _ACCOUNT.fullmatch(license_.account_id):
         message = "Expected up to 64 letters, digits, dots, dashes and underscores."
-        problems.append(FieldError("account_id", "invalid_format", message))
+        problems.add("account_id", "invalid_format", message)
     if not _PLAN.fullmatch(license_.plan):
         message = "Expected up to 32 lower-case letters, digits, dashes and underscores."
-        problems.append(FieldError("plan", "invalid_format", message))
+        problems.add("plan", "invalid_format", message)
     if not 1 <= len(license_.symbols) <= MAX_SYMBOLS:
-        message = f"Expected from 1 to {MAX_SYMBOLS} symbols."
-        problems.append(FieldError("symbols", "out_of_range", message))
-    bad = [symbol for symbol in license_.symbols if not _is_symbol(symbol)]
+        problems.add("symbols", "out_of_range", f"Expected from 1 to {MAX_SYMBOLS} symbols.")
+    bad = [symbol for symbol in license_.symbols if not is_symbol(symbol)]
     if bad:
-        problems.append(FieldError("symbols", "invalid_format", f"Not a symbol: {', '.join(bad)[:200]}."))
+        problems.add("symbols", "invalid_format", f"Not a symbol: {', '.join(bad)[:200]}.")
     if not 1 <= license_.requests_per_minute <= MAX_REQUESTS_PER_MINUTE:
         message = f"Expected from 1 to {MAX_REQUESTS_PER_MINUTE}."
-        problems.append(FieldError("requests_per_minute", "out_of_range", message))
-    return problems
+        problems.add("requests_per_minute", "out_of_range", message)
 
 
-def _is_symbol(text: str) -> bool:
-    try:
-        msgspec.convert(text, Symbol)
-    except msgspec.ValidationError:
-        return False
-    return True
+def _check_expiry(expires_at: datetime | None, now: datetime, problems: Problems) -> None:
+    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
+        message = "Expected a time in the future with its offset, such as 2027-01-31T00:00:00Z."
+        problems.add("expires_at", "out_of_range", message)
 
 
-def _expiry_problems(expires_at: datetime | None, now: datetime) -> list[FieldError]:
-    if expires_at is None or (expires_at.tzinfo is not None and expires_at > now):
-        return []
-    message = "Expected a time in the future with its offset, such as 2027-01-31T00:00:00Z."
-    return [FieldError("expires_at", "out_of_range", message)]
-
-
-def _scope_problems(scopes: Sequence[Scope]) -> list[FieldError]:
-    if scopes and all(scope in ALL_SCOPES for scope in scopes):
-        return []
-    return [FieldError("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")]
+def _check_scopes(scopes: Sequence[Scope], problems: Problems) -> None:
+    if not scopes or any(scope not in ALL_SCOPES for scope in scopes):
+        problems.add("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")

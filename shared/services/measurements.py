@@ -4,20 +4,20 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from shared.services.counters import LIMITER_OPEN, REFUSED
+from shared.metrics import REFUSED, Count
 from shared.services.status import Status
 from shared.telemetry import Point
 
 # Which count a metric reads.
 COUNTED = {
-    "signal_cloud.requests": "requests",
-    "signal_cloud.requests.failed": "requests_failed",
-    "signal_cloud.limiter.open": LIMITER_OPEN,
-    "signal_cloud.confidence.asked": "confidence_asked",
-    "signal_cloud.confidence.cached": "confidence_cached",
-    "signal_cloud.confidence.computed": "confidence_computed",
-    "signal_cloud.signals.published": "signals_published",
-    "signal_cloud.trades.written": "trades_recorded",
+    "signal_cloud.requests": Count.REQUESTS,
+    "signal_cloud.requests.failed": Count.REQUESTS_FAILED,
+    "signal_cloud.limiter.open": Count.LIMITER_OPEN,
+    "signal_cloud.confidence.asked": Count.CONFIDENCE_ASKED,
+    "signal_cloud.confidence.cached": Count.CONFIDENCE_CACHED,
+    "signal_cloud.confidence.computed": Count.CONFIDENCE_COMPUTED,
+    "signal_cloud.signals.published": Count.SIGNALS_PUBLISHED,
+    "signal_cloud.trades.written": Count.TRADES_RECORDED,
 }
 # The status costs some ten queries, whoever asks.
 REFRESH_S = 15.0

@@ -1,4 +1,4 @@
-"""Publishing signals from the outbox, heartbeats, and admission to the hub."""
+"""Publishes signals from the outbox, sends heartbeats, and lets bots onto the hub."""
 
 import asyncio
 import logging
@@ -10,15 +10,17 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
 from shared.errors import Unavailable
+from shared.metrics import Count, Counter
 
 TOKEN_LIFETIME = timedelta(hours=1)
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
 # One turn holds its symbol's lock and marks what was sent in one transaction, which the database ends
 # after 30 s: bounded in number and, where the hub is slow, in time, or a turn's marks would be lost.
 BATCH = 100
-TURN_S = 10.0
+BATCH_S = 10.0
 # After a failed send, how long nobody's request tries again: a hub that hangs costs seconds a try. The
 # relay goes on trying meanwhile.
 PAUSE_S = 5.0
@@ -44,14 +46,14 @@ class OutboxEntry(Protocol):
     def age_s(self) -> float: ...
 
 
-class OutboxTurn(Protocol):
+class OutboxBatch(Protocol):
     @property
     def entries(self) -> Sequence[OutboxEntry]: ...
     async def sent(self, sequence: int) -> None: ...
 
 
 class Outbox(Protocol):
-    def turn(self, symbol: str, *, limit: int = ...) -> AbstractAsyncContextManager[OutboxTurn]: ...
+    def batch(self, symbol: str, *, limit: int = ...) -> AbstractAsyncContextManager[OutboxBatch]: ...
     async def pending(self) -> list[str]: ...
 
 
@@ -88,6 +90,7 @@ class RealtimeService:
         closures: Closures,
         now: Callable[[], datetime],
         universe: Sequence[str],
+        count: Counter,
         published: Callable[[float], None] = lambda latency_s: None,
     ) -> None:
         self._hub = hub
@@ -96,6 +99,7 @@ class RealtimeService:
         self._closures = closures
         self._now = now
         self._universe = tuple(universe)
+        self._count = count
         self._published = published
         self._failing = False
         self._paused_until = float("-inf")  # on the loop's clock
@@ -135,14 +139,14 @@ class RealtimeService:
             del self._next[symbol]
             if clock() < self._paused_until:
                 return 0
-            sent, ends_at = 0, clock() + TURN_S
-            async with self._outbox.turn(symbol, limit=BATCH) as turn:
+            sent, ends_at = 0, clock() + BATCH_S
+            async with self._outbox.batch(symbol, limit=BATCH) as batch:
                 claimed_at = clock()
-                for entry in turn.entries:
+                for entry in batch.entries:
                     if not await self._send(symbol, entry.payload):
                         break
                     self._published(entry.age_s + clock() - claimed_at)
-                    await turn.sent(entry.sequence)
+                    await batch.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:
                         break
@@ -156,9 +160,17 @@ class RealtimeService:
             if not await self._send(symbol, msgspec.json.encode(beat)):
                 return
 
-    async def client_access(self, user_id: str, symbols: Sequence[str]) -> ClientAccess:
+    async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
+        """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
+
+        The account is the hub's user: revoking a license or a key closes every connection of its account.
+        Raises SymbolNotLicensed and Unavailable.
+        """
+        symbols = grant.license.symbols if wanted is None else tuple(dict.fromkeys(wanted))
+        require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
+        self._count(Count.NEGOTIATED)
         groups = [group_of(symbol) for symbol in symbols]
-        url = await self._hub.client_access_url(user_id, groups, TOKEN_LIFETIME)
+        url = await self._hub.client_access_url(grant.license.account_id, groups, TOKEN_LIFETIME)
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
 
     async def close_user(self, user_id: str, reason: str) -> None:

@@ -8,9 +8,10 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.limits import ClockSkew
 from shared.domain.market.bars import StoredBar
-from shared.domain.market.calendars import Sessions
-from shared.domain.market.feeds import MarketClock
+from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.feeds import ClockSource
 from shared.domain.market.instruments import INSTRUMENTS, Instrument
 from shared.domain.market.signals import Signal, SignalDraft
 from shared.errors import Unavailable
@@ -18,17 +19,15 @@ from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, ad
 
 # By the wall clock a signal from an older bar would reach bots after the market has moved on.
 SIGNAL_MAX_AGE = timedelta(minutes=3)
-# A feeder's clock may run ahead by this much; a bar from further ahead is not believed.
-CLOCK_SKEW = timedelta(minutes=1)
 # Bars of one turn: some 10 ms of work, after which other requests get the event loop.
-TURN_LIMIT = 1_000
+MAX_BATCH_BARS = 1_000
 # Raised when EntryState changes shape or meaning; a state of another version is not read.
 STATE_VERSION = 1
 
 log = logging.getLogger(__name__)
 
 
-class EngineTurn(Protocol):
+class EngineBatch(Protocol):
     """One transaction that holds the symbol's engine state locked; `bars` are the next ones, oldest first."""
 
     @property
@@ -40,10 +39,10 @@ class EngineTurn(Protocol):
     ) -> list[Signal]: ...
 
 
-class BarStore(Protocol):
-    def engine_turn(
+class EngineBars(Protocol):
+    def engine_batch(
         self, symbol: str, strategy: str, *, limit: int = ...
-    ) -> AbstractAsyncContextManager[EngineTurn]: ...
+    ) -> AbstractAsyncContextManager[EngineBatch]: ...
     async def behind(self, strategy: str) -> list[str]: ...
 
 
@@ -62,12 +61,12 @@ class SignalEngine:
     """
 
     def __init__(
-        self, bars: BarStore, sessions: Sessions, rules: EntryRules, market_clock: MarketClock
+        self, bars: EngineBars, calendars: MarketCalendars, rules: EntryRules, clock_source: ClockSource
     ) -> None:
         self._bars = bars
-        self._sessions = sessions
+        self._calendars = calendars
         self._rules = rules
-        self._market_clock = market_clock
+        self._clock_source = clock_source
 
     async def run(self, symbol: str, now: datetime) -> list[Signal]:
         """Processes every bar of `symbol` not yet processed; returns the signals made, in sequence order.
@@ -80,13 +79,13 @@ class SignalEngine:
             return []
         published: list[Signal] = []
         while True:
-            async with self._bars.engine_turn(symbol, self._rules.name, limit=TURN_LIMIT) as turn:
-                taken = len(turn.bars)
+            async with self._bars.engine_batch(symbol, self._rules.name, limit=MAX_BATCH_BARS) as batch:
+                taken = len(batch.bars)
                 if taken:
-                    state, drafts = self._decide(_decoded(turn.state, symbol), turn.bars, instrument, now)
-                    last_open_time = turn.bars[-1].bar.open_time
-                    published += await turn.save(_encoded(state), last_open_time, drafts)
-            if taken < TURN_LIMIT:
+                    state, drafts = self._decide(_decoded(batch.state, symbol), batch.bars, instrument, now)
+                    last_open_time = batch.bars[-1].bar.open_time
+                    published += await batch.save(_encoded(state), last_open_time, drafts)
+            if taken < MAX_BATCH_BARS:
                 return published
 
     async def catch_up(self, now: datetime) -> list[Signal]:
@@ -107,14 +106,14 @@ class SignalEngine:
     ) -> tuple[EntryState, list[SignalDraft]]:
         drafts: list[SignalDraft] = []
         for stored in bars:
-            session = self._sessions.session_at(instrument.symbol, stored.bar.open_time)
+            session = self._calendars.session_at(instrument.symbol, stored.bar.open_time)
             state, draft = advance(state, stored.bar, session, self._rules, instrument, source=stored.source)
             if draft is not None and self._is_timely(draft.event_at, now):
                 drafts.append(msgspec.structs.replace(draft, received_at=stored.received_at))
         return state, drafts
 
     def _is_timely(self, event_at: datetime, now: datetime) -> bool:
-        return self._market_clock == "bars" or -CLOCK_SKEW <= now - event_at <= SIGNAL_MAX_AGE
+        return self._clock_source == "bars" or -ClockSkew.ENGINE <= now - event_at <= SIGNAL_MAX_AGE
 
 
 def _encoded(state: EntryState) -> bytes:

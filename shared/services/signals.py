@@ -1,4 +1,4 @@
-"""Signals from publishers, their replay, and bars that make the engine signal."""
+"""Publishes signals, replays them, and takes bars that make the engine signal."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -8,18 +8,19 @@ from typing import Annotated, Protocol
 
 import msgspec
 
-from shared.domain.limits import AWARE_TIME, EARLIEST, FINITE_NUMBER, PAST_TIME, is_storable
-from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, bar_problems
+from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.limits import AWARE_TIME, ClockSkew, check_number, check_time
+from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, check_bar
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signals import Kind, Side, Signal, SignalDraft
+from shared.domain.problems import Problems
 from shared.errors import BatchTooLarge, Conflict, FieldError, SignalCloudError, ValidationFailed
+from shared.metrics import Count, Counter
+from shared.services.market_clock import MarketClock
 
 MAX_PAGE = 1_000
-MAX_ERRORS = 50
 DEFAULT_LIFETIME = timedelta(minutes=5)
 MAX_LIFETIME = timedelta(days=1)
-# A bar or signal may be stamped by a clock that runs a little ahead of ours.
-CLOCK_SKEW = timedelta(seconds=5)
 
 FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
 
@@ -32,7 +33,7 @@ class SignalStore(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
-class BarStore(Protocol):
+class BarWriter(Protocol):
     async def insert(
         self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
     ) -> int: ...
@@ -96,31 +97,33 @@ class SignalService:
         self,
         *,
         store: SignalStore,
-        bars: BarStore,
+        bars: BarWriter,
         engine: Engine,
         drain: Callable[[str], Awaitable[int]],
         now: Callable[[], datetime],
-        market_now: Callable[[], Awaitable[datetime]],
+        market_clock: MarketClock,
+        count: Counter,
     ) -> None:
         self._store = store
         self._bars = bars
         self._engine = engine
         self._drain = drain
         self._now = now
-        self._market_now = market_now
+        self._market_clock = market_clock
+        self._count = count
 
     async def publish(
-        self, request: SignalRequest, idempotency_key: str | None
+        self, grant: Grant, request: SignalRequest, idempotency_key: str | None
     ) -> tuple[SignalMessage, bool]:
         """The published signal, and whether it is new; the same idempotency key gives the earlier one.
 
-        Raises ValidationFailed, Conflict where that one had other content, and Unavailable.
+        The signal is stored in sequence, then pushed to every bot on its symbol. Raises SymbolNotLicensed,
+        ValidationFailed, Conflict if the earlier signal had other content, and Unavailable.
         """
+        require_symbols(grant, {request.symbol: "symbol"})
         now = self._now()
-        event_at = request.event_at or await self._market_now()
-        problems = _signal_problems(request, event_at, now)
-        if problems:
-            raise ValidationFailed(tuple(problems))
+        event_at = request.event_at or await self._market_clock.now()
+        _check_signal(request, event_at, now)
         expires_at = None
         if request.kind == "entry":
             expires_at = request.expires_at or event_at + DEFAULT_LIFETIME
@@ -137,17 +140,22 @@ class SignalService:
             expires_at=expires_at,
             received_at=now,
             features=request.features,
-            idempotency_key=idempotency_key,
+            # Keys of different publishers must not meet.
+            idempotency_key=f"{grant.license.account_id}:{idempotency_key}" if idempotency_key else None,
         )
         signal, new = await self._store.publish(draft)
         if not new and not _made_by(signal, draft):
             raise Conflict(
                 f"This Idempotency-Key made sequence {signal.sequence} with other content; use a new key."
             )
+        if new:
+            self._count(Count.SIGNALS_PUBLISHED)
         await self._push(signal.symbol)
         return message_of(signal), new
 
-    async def page(self, symbol: str, after: int, limit: int) -> SignalPage:
+    async def page(self, grant: Grant, symbol: str, after: int, limit: int) -> SignalPage:
+        """Signals of one symbol behind the sequence `after`; raises SymbolNotLicensed and Unavailable."""
+        require_symbols(grant, {symbol: "symbol"})
         # The last sequence first: what is published in between is then listed, and never skipped.
         last = (await self._store.last_sequences([symbol])).get(symbol, 0)
         signals = await self._store.list(symbol, after=after, limit=limit)
@@ -156,18 +164,21 @@ class SignalService:
             symbol, [message_of(signal) for signal in signals], next_after, max(last, next_after)
         )
 
-    async def take_bars(self, request: BarsRequest) -> BarsReport:
+    async def take_bars(self, grant: Grant, request: BarsRequest) -> BarsReport:
         """Stores the bars, then runs the engine for their symbol and pushes what it signals.
 
-        A bar that is stored already is a duplicate and changes nothing. Raises BatchTooLarge,
-        ValidationFailed and Unavailable.
+        A bar that is stored already is a duplicate and changes nothing. Raises SymbolNotLicensed,
+        BatchTooLarge, ValidationFailed and Unavailable.
         """
+        require_symbols(grant, {request.symbol: "symbol"})
         now = self._now()
         _check_bars(request.bars, now)
         inserted = await self._bars.insert(request.symbol, request.bars, request.source, now)
         signals = await self._engine.run(request.symbol, now)
         if signals:
             await self._push(request.symbol)
+        self._count(Count.BARS_RECEIVED, len(request.bars))
+        self._count(Count.SIGNALS_PUBLISHED, len(signals))
         return BarsReport(
             request.symbol,
             len(request.bars),
@@ -177,8 +188,10 @@ class SignalService:
         )
 
     async def catch_up(self) -> int:
-        """Runs the engine over bars whose arrival did not, and pushes; returns how many signals it made."""
+        """Runs the engine over bars that no run on arrival has processed; returns the number of signals."""
         signals = await self._engine.catch_up(self._now())
+        if signals:
+            self._count(Count.SIGNALS_PUBLISHED, len(signals))
         for symbol in {signal.symbol for signal in signals}:
             await self._push(symbol)
         return len(signals)
@@ -213,44 +226,37 @@ def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
         )
     if not bars:
         raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))
-    found: list[FieldError] = []
+    problems = Problems()
     for index, bar in enumerate(bars):
-        problems = bar_problems(bar)
-        if not problems and not EARLIEST <= bar.open_time <= now + CLOCK_SKEW:
-            problems = [FieldError("open_time", "out_of_range", PAST_TIME)]
-        found.extend(
-            FieldError(f"bars[{index}].{problem.field}", problem.code, problem.message)
-            for problem in problems
-        )
-        if len(found) >= MAX_ERRORS:
+        if problems.is_full:
             break
-    if found:
-        raise ValidationFailed(tuple(found[:MAX_ERRORS]))
+        of_bar = problems.within(f"bars[{index}].")
+        before = len(problems)
+        check_bar(bar, of_bar)
+        if len(problems) == before:
+            check_time(of_bar, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)
+    problems.refuse()
 
 
-def _signal_problems(request: SignalRequest, event_at: datetime, now: datetime) -> list[FieldError]:
-    found = [
-        FieldError(name, "out_of_range", FINITE_NUMBER)
-        for name, price in (
-            ("price", request.price),
-            ("stop_price", request.stop_price),
-            ("target_price", request.target_price),
-        )
-        if price is not None and not is_storable(price)
-    ]
+def _check_signal(request: SignalRequest, event_at: datetime, now: datetime) -> None:
+    """Raises ValidationFailed with every reason why the signal cannot be published."""
+    problems = Problems()
+    for name in ("price", "stop_price", "target_price"):
+        check_number(problems, name, getattr(request, name))
     times = (("event_at", request.event_at), ("expires_at", request.expires_at))
     naive = [name for name, time in times if time is not None and time.tzinfo is None]
-    found.extend(FieldError(name, "invalid_format", AWARE_TIME) for name in naive)
-    if naive:
-        return found
-    if not EARLIEST <= event_at <= now + CLOCK_SKEW:
-        found.append(FieldError("event_at", "out_of_range", PAST_TIME))
-    if request.expires_at is not None:
-        if request.kind == "exit":
-            found.append(FieldError("expires_at", "out_of_range", "An exit never expires; leave this out."))
-        # A difference, because a sum would overflow in the year 9999.
-        elif not timedelta() < request.expires_at - event_at <= MAX_LIFETIME:
-            found.append(
-                FieldError("expires_at", "out_of_range", "Expected a time within a day after event_at.")
-            )
-    return found
+    for name in naive:
+        problems.add(name, "invalid_format", AWARE_TIME)
+    if not naive:
+        check_time(problems, "event_at", event_at, now + ClockSkew.MARKET_DATA)
+        if request.expires_at is not None:
+            _check_expiry(request, request.expires_at - event_at, problems)
+    problems.refuse()
+
+
+def _check_expiry(request: SignalRequest, lifetime: timedelta, problems: Problems) -> None:
+    if request.kind == "exit":
+        problems.add("expires_at", "out_of_range", "An exit never expires; leave this out.")
+    # `lifetime` is a difference, because a sum would overflow in the year 9999.
+    elif not timedelta() < lifetime <= MAX_LIFETIME:
+        problems.add("expires_at", "out_of_range", "Expected a time within a day after event_at.")

@@ -1,6 +1,6 @@
-"""What the system did and how it stands, for ops."""
+"""Shows ops what the system did and how it stands."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -8,9 +8,11 @@ import msgspec
 
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
-from shared.domain.market.feeds import FeedHealth
+from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.feeds import FeedHealth, feed_states
 from shared.domain.market.signals import Latency
 from shared.errors import Unavailable
+from shared.services.market_clock import MarketClock
 
 LATENCY_WINDOW = timedelta(minutes=15)
 
@@ -53,7 +55,10 @@ class ModelInUse(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One page of everything; `counts` are null while Redis is away. Latency: bar received to push sent."""
+    """One page of everything; `counts` are null while Redis is unavailable.
+
+    Latency is from a bar received to a push sent.
+    """
 
     version: str
     now: datetime
@@ -78,8 +83,8 @@ class StatusService:
         counters: Counts,
         strategies: Sequence[str],
         now: Callable[[], datetime],
-        market_now: Callable[[], Awaitable[datetime]],
-        feed_health: Callable[[Sequence[FeedState], datetime], list[FeedHealth]],
+        market_clock: MarketClock,
+        calendars: MarketCalendars,
     ) -> None:
         self._version = version
         self._outbox = outbox
@@ -89,12 +94,12 @@ class StatusService:
         self._counters = counters
         self._strategies = strategies
         self._now = now
-        self._market_now = market_now
-        self._feed_health = feed_health
+        self._market_clock = market_clock
+        self._calendars = calendars
 
     async def status(self) -> Status:
-        """Raises Unavailable when Postgres is away."""
-        now, market_now = self._now(), await self._market_now()
+        """Raises Unavailable if Postgres is unavailable."""
+        now, market_now = self._now(), await self._market_clock.now()
         depth, oldest_s = await self._outbox.depth()
         return Status(
             version=self._version,
@@ -104,7 +109,7 @@ class StatusService:
             outbox=OutboxStatus(depth, round(oldest_s, 3)),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
             last_sequences=await self._signals.last_sequences(None),
-            feeds=self._feed_health(await self._bars.feeds(), market_now),
+            feeds=feed_states(await self._bars.feeds(), self._calendars, market_now),
             models=[await self._in_use(strategy) for strategy in self._strategies],
         )
 

@@ -1,4 +1,4 @@
-"""Recording what bots traded, and showing each account its own."""
+"""Records what bots traded, and shows each account its own trades."""
 
 import base64
 import binascii
@@ -8,19 +8,21 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.licenses import Grant
+from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.confidence.state_checks import check_features, check_strategy
+from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
-    MAX_TRADE_ERRORS,
     MAX_TRADES_PER_REQUEST,
     RecordedTrade,
     StoredTrade,
     Trade,
     TradeCursor,
-    check_trades,
+    check_trade,
 )
-from shared.errors import BatchTooLarge, FieldError, Forbidden, ValidationFailed
+from shared.errors import BatchTooLarge, FieldError, ValidationFailed
+from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
 
@@ -73,21 +75,26 @@ class TradeService:
         self,
         *,
         store: TradeStore,
+        strategies: StrategyCatalog,
         now: Callable[[], datetime],
+        count: Counter,
     ) -> None:
         self._store = store
+        self._strategies = strategies
         self._now = now
+        self._count = count
 
     async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
         """Records `trades`, all or none; the same trade again is a duplicate and changes nothing.
 
-        Raises BatchTooLarge, ValidationFailed, Forbidden("symbol_not_licensed") and Unavailable.
+        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed and Unavailable.
         """
         self._check(grant, trades)
         results = await self._store.record(grant.license.account_id, grant.key.public_id, trades)
         counts = dict.fromkeys(("recorded", "duplicate", "conflict"), 0)
         for result in results:
             counts[result.status] += 1
+        self._count(Count.TRADES_RECORDED, counts["recorded"])
         return TradeReport(counts["recorded"], counts["duplicate"], counts["conflict"], results)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
@@ -118,43 +125,24 @@ class TradeService:
             )
         if not trades:
             raise ValidationFailed((FieldError("trades", "out_of_range", "Expected at least one trade."),))
-        problems = list(check_trades(trades, self._now()))
+        problems, now = Problems(), self._now()
         for index, trade in enumerate(trades):
-            # Naming a strange field is slow, and a report may hold thousands of them.
-            if len(problems) >= MAX_TRADE_ERRORS:
+            # Naming an unknown field is slow, and a report may hold thousands of them.
+            if problems.is_full:
                 break
-            problems.extend(feature_problems(trade, f"trades[{index}]."))
-        if problems:
-            raise ValidationFailed(tuple(problems[:MAX_TRADE_ERRORS]))
-        unlicensed = {
-            trade.symbol: f"trades[{index}].symbol"
-            for index, trade in enumerate(trades)
-            if trade.symbol not in grant.license.symbols
-        }
-        if unlicensed:
-            raise symbol_not_licensed(unlicensed, grant.license.symbols)
+            of_trade = problems.within(f"trades[{index}].")
+            check_trade(trade, now, of_trade)
+            self._check_features(trade, of_trade)
+        problems.refuse()
+        require_symbols(
+            grant, {trade.symbol: f"trades[{index}].symbol" for index, trade in enumerate(trades)}
+        )
 
-
-def feature_problems(trade: Trade, prefix: str) -> list[FieldError]:
-    """What keeps `trade` from being learned from: an unknown strategy, or features that are not its own."""
-    strategy, error = check_strategy(trade.strategy, f"{prefix}strategy")
-    if strategy is None:
-        return [error] if error is not None else []
-    if trade.features is None:
-        return []
-    return check_features(strategy, trade.features, prefix=f"{prefix}features.")[1]
-
-
-def symbol_not_licensed(fields: dict[str, str], licensed: Sequence[str]) -> Forbidden:
-    """The refusal for symbols (with the field that named each) that the license does not cover."""
-    return Forbidden(
-        f"The license does not cover {', '.join(fields)}; it covers {', '.join(licensed)}.",
-        code="symbol_not_licensed",
-        errors=tuple(
-            FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
-            for symbol, field in fields.items()
-        ),
-    )
+    def _check_features(self, trade: Trade, problems: Problems) -> None:
+        """Adds what keeps training from using `trade`: an unknown strategy, or features of another one."""
+        strategy = check_strategy(trade.strategy, self._strategies, problems)
+        if strategy is not None and trade.features is not None:
+            check_features(strategy, trade.features, problems.within("features."))
 
 
 def _make_cursor(trade: StoredTrade) -> str:

@@ -1,4 +1,4 @@
-"""Training: from recorded trades to the model, or the base rate, that is served."""
+"""Trains: turns recorded trades into the model, or the base rate, that is served."""
 
 import hashlib
 import logging
@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from shared.domain.confidence.market_state import all_strategies
 from shared.domain.confidence.models import ModelDocument, Outcome, StoredModel, version_of
+from shared.domain.confidence.strategy import Strategy, StrategyCatalog
 from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError, Unavailable
 
@@ -48,7 +48,10 @@ class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
 class TrainingService:
     """Every run can be repeated or cut short: versions are stored first and promoted last."""
 
-    def __init__(self, outcomes: OutcomeReader, models: ModelStore, trainer: Trainer) -> None:
+    def __init__(
+        self, strategies: StrategyCatalog, outcomes: OutcomeReader, models: ModelStore, trainer: Trainer
+    ) -> None:
+        self._strategies = strategies
         self._outcomes = outcomes
         self._models = models
         self._trainer = trainer
@@ -56,47 +59,48 @@ class TrainingService:
     async def run_all(self, now: datetime) -> list[TrainingReport]:
         """Trains every strategy in turn; one that fails is logged and does not stop the others."""
         reports = []
-        for strategy in all_strategies():
+        for name, strategy in self._strategies.items():
             try:
                 reports.append(await self.run(strategy, now))
             except Unavailable as error:
-                log.warning("training of %s waits for the next run: %s", strategy, error.detail)
-                reports.append(TrainingReport(strategy=strategy, outcome="failed", reason=error.detail))
+                log.warning("training of %s waits for the next run: %s", name, error.detail)
+                reports.append(TrainingReport(strategy=name, outcome="failed", reason=error.detail))
             except SignalCloudError as error:
-                log.exception("training of %s failed: %s", strategy, error.internal)
-                reports.append(TrainingReport(strategy=strategy, outcome="failed", reason=error.detail))
+                log.exception("training of %s failed: %s", name, error.internal)
+                reports.append(TrainingReport(strategy=name, outcome="failed", reason=error.detail))
         return reports
 
-    async def run(self, strategy: str, now: datetime) -> TrainingReport:
+    async def run(self, strategy: Strategy, now: datetime) -> TrainingReport:
         """Trains on trades that had ended by `now`, stores what comes out, promotes what has earned it.
 
         The base rate is always stored; it is promoted unless a model is or stays champion. Raises
-        Unavailable, and SignalCloudError where the run itself fails.
+        Unavailable, and SignalCloudError if the run itself fails.
         """
-        outcomes = await self._outcomes.outcomes(strategy, before=now, limit=MAX_OUTCOMES)
+        name = strategy.name
+        outcomes = await self._outcomes.outcomes(name, before=now, limit=MAX_OUTCOMES)
         if not outcomes:
-            return TrainingReport(strategy=strategy, outcome="no_trades")
+            return TrainingReport(strategy=name, outcome="no_trades")
         data_hash = _hash(strategy, outcomes)
-        former = await self._former_run(strategy, data_hash)
+        former = await self._former_run(name, data_hash)
         if former is not None:
             return former
-        champion = await self._models.champion(strategy)
+        champion = await self._models.champion(name)
         request = TrainingRequest(
             strategy=strategy, outcomes=outcomes, data_hash=data_hash, champion=champion
         )
         result = await self._trainer.train(request)
-        base_rate = _stored(strategy, now, result.base_rate, None)
+        base_rate = _stored(name, now, result.base_rate, None)
         await self._models.add(base_rate)
         promoted = base_rate.version if result.decision == "base_rate" else None
         if result.model is not None:
-            model = _stored(strategy, now, result.model.document, result.model.artefact)
+            model = _stored(name, now, result.model.document, result.model.artefact)
             await self._models.add(model)
             promoted = model.version if result.decision == "model" else promoted
         if promoted is not None:
             await self._models.promote(promoted)
         reason = result.base_rate.reason
-        log.info("training of %s on %d trades: %s, %s", strategy, len(outcomes), result.decision, reason)
-        return TrainingReport(strategy=strategy, outcome=result.decision, promoted=promoted, reason=reason)
+        log.info("training of %s on %d trades: %s, %s", name, len(outcomes), result.decision, reason)
+        return TrainingReport(strategy=name, outcome=result.decision, promoted=promoted, reason=reason)
 
     async def _former_run(self, strategy: str, data_hash: str) -> TrainingReport | None:
         """What became of a run on the same trades, completed where it was cut short before promoting."""
@@ -120,9 +124,8 @@ class TrainingService:
         return None
 
 
-def _hash(strategy: str, outcomes: Sequence[Outcome]) -> str:
-    schema = all_strategies()[strategy]
-    return hashlib.sha256(msgspec.json.encode((TRAINING_REVISION, schema, outcomes))).hexdigest()
+def _hash(strategy: Strategy, outcomes: Sequence[Outcome]) -> str:
+    return hashlib.sha256(msgspec.json.encode((TRAINING_REVISION, strategy, outcomes))).hexdigest()
 
 
 def _stored(strategy: str, now: datetime, document: ModelDocument, artefact: bytes | None) -> StoredModel:

@@ -1,4 +1,4 @@
-"""Trades as arrays: what a model sees of each, and whether it won."""
+"""Turns trades into arrays: what a model sees of each, and whether it won."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from shared.domain.confidence.encoding import column_names, encode
-from shared.domain.confidence.market_state import MarketState, Strategy, market_state
+from shared.domain.confidence.encoding import StateEncoder, column_names
+from shared.domain.confidence.market_state import MarketState, StateMaker
 from shared.domain.confidence.models import Outcome
-from shared.domain.confidence.training import Fold, cap_accounts, session_day, walk_forward
+from shared.domain.confidence.strategy import Strategy
 from shared.errors import ValidationFailed
+from shared.training.folds import Fold, cap_accounts, session_day, walk_forward
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,12 +43,12 @@ class Dataset:
 
     def inputs(self, fills: Floats) -> Floats:
         """All trades as a model sees them: rows (n, columns), rounded to single precision as when served."""
-        return encode(self.states, [float(fill) for fill in fills]).astype(np.float64)
+        return self._encoded(self.states, fills).astype(np.float64)
 
     def fills(self, indices: list[int]) -> Floats:
         """Per column the median of what is present among `indices`, to stand in for what is absent."""
         columns = column_names(self.strategy)
-        rows = encode([self.states[index] for index in indices], [np.nan] * len(columns))
+        rows = self._encoded([self.states[index] for index in indices], np.full(len(columns), np.nan))
         fills = np.zeros(len(columns))
         for column in range(len(columns)):
             present = rows[:, column][~np.isnan(rows[:, column])]
@@ -55,14 +56,18 @@ class Dataset:
                 fills[column] = np.median(present)
         return fills
 
+    def _encoded(self, states: list[MarketState], fills: Floats) -> npt.NDArray[np.float32]:
+        return StateEncoder(self.strategy).encode(states, [float(fill) for fill in fills])
+
 
 def make_dataset(strategy: Strategy, outcomes: list[Outcome]) -> Dataset:
     """Drops trades whose features do not fit the strategy (any more), then caps each account's share."""
     rows: Counter[str] = Counter(given=len(outcomes))
     fitting = []
+    maker = StateMaker(strategy)
     for outcome in sorted(outcomes, key=lambda one: (one.entry_at, one.exit_at)):
         try:
-            state = market_state(strategy.name, outcome.symbol, outcome.side, outcome.features)
+            state = maker.of_trade(outcome.symbol, outcome.side, outcome.features)
         except ValidationFailed:
             rows["unfitting"] += 1
         else:

@@ -9,9 +9,10 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 
 from shared.adapters.inference import OnnxModel
-from shared.domain.confidence.encoding import column_names, encode
-from shared.domain.confidence.market_state import MarketState, Strategy
+from shared.domain.confidence.encoding import StateEncoder, column_names
+from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import UnusableModel
+from shared.domain.confidence.strategy import Strategy
 from shared.training.candidates import winner_probability
 
 Floats = npt.NDArray[np.float64]
@@ -107,7 +108,8 @@ def checked_export(model: Any, strategy: Strategy, rows: Floats, fills: Floats) 
         served = OnnxModel(artefact)
     except UnusableModel as error:
         raise ExportRefused(str(error)) from error
-    extremes = encode(extreme_states(strategy), [float(fill) for fill in fills]).astype(np.float64)
+    encoder = StateEncoder(strategy)
+    extremes = encoder.encode(extreme_states(strategy), [float(fill) for fill in fills]).astype(np.float64)
     far = np.vstack([extremes * 1_000, -extremes * 1_000])
     worst = max(
         _compare(model, served, rows, "training rows"),

@@ -1,14 +1,13 @@
-"""One training run: the base rate always, a model where a contest on later data has been won."""
+"""Carries out one training run: always a base rate, and a model if one has won on later data."""
 
 import importlib.metadata
 
 import msgspec
 
-from shared.domain.confidence.market_state import all_strategies
 from shared.domain.confidence.models import ModelDocument, Window
 from shared.domain.confidence.training import Decision, TrainingRequest, TrainingResult
+from shared.training.champion import champion_forecasts
 from shared.training.dataset import Dataset, make_dataset
-from shared.training.incumbent import find_incumbent
 
 _LIBRARIES = ("numpy", "onnx", "onnxruntime", "scikit-learn", "skl2onnx")
 
@@ -35,30 +34,30 @@ def _base_rate(data: Dataset, data_hash: str) -> ModelDocument:
 
 
 def train(request: TrainingRequest) -> TrainingResult:
-    """The base rate of `request.outcomes`, and a model where one has earned its place.
+    """The base rate of `request.outcomes`, and a model if one has earned its place.
 
-    The same request gives the same result, but for the last bits of sums. Raises ValueError where not one
+    The same request gives the same result, but for the last bits of sums. Raises ValueError if not one
     outcome fits the strategy.
     """
-    data = make_dataset(all_strategies()[request.strategy], request.outcomes)
+    data = make_dataset(request.strategy, request.outcomes)
     if not data.n:
         raise ValueError("no outcome fits the strategy")
-    incumbent = find_incumbent(data, request.champion)
-    decision: Decision = "base_rate" if incumbent is None else "keep"
+    champion = champion_forecasts(data, request.champion)
+    decision: Decision = "base_rate" if champion is None else "keep"
     document = _base_rate(data, request.data_hash)
     model = None
     if not data.is_trainable:
         reason = "too few trades, days, winners or losers to learn from and be tested on"
     else:
         # Here and not above: scikit-learn takes a second to load, and most strategies are young.
-        from shared.training.contest import hold_contest
+        from shared.training.selection import select_model
 
-        verdict = hold_contest(data, incumbent, document, seed=int(request.data_hash[:8], 16))
-        document = msgspec.structs.replace(document, scores=verdict.scores)
-        model, reason = verdict.model, verdict.reason
+        selection = select_model(data, champion, document, seed=int(request.data_hash[:8], 16))
+        document = msgspec.structs.replace(document, scores=selection.scores)
+        model, reason = selection.model, selection.reason
         if model is not None:
             decision = "model"
-        elif verdict.champion_failed:
+        elif selection.champion_failed:
             decision = "base_rate"
             reason = f"the champion is worse than the base rate on trades it has not seen; {reason}"
     said = {"decision": decision, "reason": reason}

@@ -15,17 +15,18 @@ from shared.adapters.redis import RedisStore
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.access.licenses import ApiKey, Grant, License
 from shared.domain.confidence.answers import ConfidenceAnswer, EncodedAnswer
-from shared.domain.confidence.market_state import MarketState, decode_state
+from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import Outcome, ServedModel
 from shared.services.confidence import WAIT_S, ConfidenceService
 from shared.services.training import TrainingService
 from tests.support.outcomes import made_outcomes
 from tests.support.samples import a_trade
+from tests.support.strategies import STATES
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
 NOW = datetime(2025, 10, 17, tzinfo=UTC)
-GOOD = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 3.9, "rsi": 8}')
-BAD = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 0.6, "rsi": 92}')
+GOOD = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 3.9, "rsi": 8}')
+BAD = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 0.6, "rsi": 92}')
 KEY_HASH = "ab" * 32
 GRANT = Grant(
     license=License(
@@ -70,12 +71,12 @@ def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
 
 
 async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
-    question = service.question(state) or await service.first_question(state)
-    admission = await redis.admit(KEY_HASH, confidence_key=question.key)
+    query = service.query(state) or await service.first_query(state)
+    admission = await redis.admit(KEY_HASH, confidence_key=query.key)
     assert admission is not None
     assert admission.allowed
-    lookup = admission.lookup
-    return decoded(service.cached_answer(question, lookup) or await service.answer(question, lookup))
+    cache_result = admission.cache_result
+    return decoded(service.cached_answer(query, cache_result) or await service.answer(query, cache_result))
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
@@ -95,7 +96,7 @@ async def test_reported_trades_become_a_served_confidence(
         ConfidenceService(models=models, cache=store, inference=inference, clock=time.monotonic)
         for store in stores
     ]
-    await stores[0].put_grant(KEY_HASH, GRANT)
+    await stores[0].store_grant(KEY_HASH, GRANT)
     answers = await asyncio.gather(
         *(ask(services[index % 3], stores[index % 3], GOOD) for index in range(150))
     )
@@ -120,12 +121,12 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
 ) -> None:
     store = RedisStore(redis_url)
     service = ConfidenceService(ModelStore(database), store, OnnxInference(), time.monotonic)
-    await store.put_grant(KEY_HASH, GRANT)
-    key = (await service.first_question(GOOD)).key
+    await store.store_grant(KEY_HASH, GRANT)
+    key = (await service.first_query(GOOD)).key
     dead = await store.admit(KEY_HASH, confidence_key=key)
     assert dead is not None
-    assert dead.lookup is not None
-    assert dead.lookup.lock_token is not None
+    assert dead.cache_result is not None
+    assert dead.cache_result.lock_token is not None
     began = time.monotonic()
     answers = await asyncio.gather(*(ask(service, store, GOOD) for index in range(20)))
     assert WAIT_S * 0.9 < time.monotonic() - began < WAIT_S + 0.6

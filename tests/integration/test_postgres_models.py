@@ -148,8 +148,8 @@ async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Databas
     now = datetime.now(UTC)
     for age in (200, 100, 3, 0):
         await signals.publish(a_draft(received_at=now - timedelta(days=age)))
-    async with outbox.turn("ES") as turn:
-        await turn.sent(3)  # the newest waits, and stays however old it gets
+    async with outbox.batch("ES") as batch:
+        await batch.sent(3)  # the newest waits, and stays however old it gets
     await signals.publish(a_draft("NQ", received_at=now - timedelta(days=200)))  # never sent, so kept
     await bars.insert("ES", [a_bar(0), a_bar(1)], "live", now)
     await bars.insert("NQ", [a_bar(-60 * 24 * 800, volume=1)], "live", now)

@@ -49,8 +49,8 @@ async def test_four_publishers_at_once_leave_no_gap(store: SignalStore, outbox: 
     assert [signal.sequence for signal in await store.list("ES", after=0, limit=100)] == [*range(1, 61)]
     assert await store.last_sequences(None) == {"ES": 60, "NQ": 15}
     assert await store.last_sequences(["NQ", "CL"]) == {"NQ": 15}
-    async with outbox.turn("ES") as turn:
-        assert [entry.sequence for entry in turn.entries] == [*range(1, 61)]
+    async with outbox.batch("ES") as batch:
+        assert [entry.sequence for entry in batch.entries] == [*range(1, 61)]
 
 
 async def test_a_publisher_that_fails_leaves_no_gap(store: SignalStore) -> None:
@@ -87,8 +87,8 @@ async def test_a_list_goes_on_after_a_sequence(store: SignalStore) -> None:
 
 async def test_the_queued_message_is_what_bots_receive(store: SignalStore, outbox: Outbox) -> None:
     signal, _ = await store.publish(a_draft())
-    async with outbox.turn("ES") as turn:
-        (entry,) = turn.entries
+    async with outbox.batch("ES") as batch:
+        (entry,) = batch.entries
     assert msgspec.json.decode(entry.payload, type=SignalMessage) == message_of(signal)
     assert entry.payload.startswith(b'{"type":"signal"')
 
@@ -96,13 +96,13 @@ async def test_the_queued_message_is_what_bots_receive(store: SignalStore, outbo
 async def test_only_what_was_marked_is_sent(store: SignalStore, outbox: Outbox) -> None:
     await publish(store, 4)
     assert await outbox.pending() == ["ES"]
-    async with outbox.turn("ES", limit=3) as turn:
-        assert [entry.sequence for entry in turn.entries] == [1, 2, 3]
-        await turn.sent(2)
+    async with outbox.batch("ES", limit=3) as batch:
+        assert [entry.sequence for entry in batch.entries] == [1, 2, 3]
+        await batch.sent(2)
     assert (await outbox.depth())[0] == 2
-    async with outbox.turn("ES") as turn:
-        assert [entry.sequence for entry in turn.entries] == [3, 4]
-        await turn.sent(4)
+    async with outbox.batch("ES") as batch:
+        assert [entry.sequence for entry in batch.entries] == [3, 4]
+        await batch.sent(4)
     assert await outbox.pending() == []
     assert await outbox.depth() == (0, 0.0)
 
@@ -110,11 +110,11 @@ async def test_only_what_was_marked_is_sent(store: SignalStore, outbox: Outbox) 
 async def test_a_turn_that_raises_keeps_what_was_sent(store: SignalStore, outbox: Outbox) -> None:
     await publish(store, 3)
     with pytest.raises(ConnectionError, match="hub"):
-        async with outbox.turn("ES") as turn:
-            await turn.sent(1)
+        async with outbox.batch("ES") as batch:
+            await batch.sent(1)
             raise ConnectionError("the hub is away")
-    async with outbox.turn("ES") as turn:
-        assert [entry.sequence for entry in turn.entries] == [2, 3]
+    async with outbox.batch("ES") as batch:
+        assert [entry.sequence for entry in batch.entries] == [2, 3]
 
 
 async def test_senders_of_one_symbol_take_turns_and_never_interleave(
@@ -125,12 +125,12 @@ async def test_senders_of_one_symbol_take_turns_and_never_interleave(
 
     async def send() -> None:
         while True:
-            async with outbox.turn("ES", limit=4) as turn:
-                for entry in turn.entries:
+            async with outbox.batch("ES", limit=4) as batch:
+                for entry in batch.entries:
                     sent.append(entry.sequence)
                     await asyncio.sleep(0)
-                    await turn.sent(entry.sequence)
-            if not turn.entries:
+                    await batch.sent(entry.sequence)
+            if not batch.entries:
                 return
 
     await asyncio.gather(*(send() for _ in range(4)))
@@ -141,19 +141,19 @@ async def test_symbols_do_not_wait_for_each_other(store: SignalStore, outbox: Ou
     for symbol in ("ES", "NQ"):
         await publish(store, 1, symbol)
     async with AsyncExitStack() as turns, asyncio.timeout(1):
-        es = await turns.enter_async_context(outbox.turn("ES"))
-        nq = await turns.enter_async_context(outbox.turn("NQ"))
+        es = await turns.enter_async_context(outbox.batch("ES"))
+        nq = await turns.enter_async_context(outbox.batch("NQ"))
         assert len(es.entries) == len(nq.entries) == 1
 
 
 async def test_a_second_sender_waits_no_longer_than_its_bound(
     store: SignalStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shared.adapters.postgres.outbox, "TURN_WAIT_MS", 200)
+    monkeypatch.setattr(shared.adapters.postgres.outbox, "BATCH_WAIT_MS", 200)
     await publish(store, 1)
-    async with outbox.turn("ES"):
+    async with outbox.batch("ES"):
         began = time.monotonic()
-        async with outbox.turn("ES") as second:
+        async with outbox.batch("ES") as second:
             assert second.entries == []
         assert 0.15 < time.monotonic() - began < 2
 
@@ -166,8 +166,8 @@ async def test_a_sender_that_dies_loses_nothing_and_frees_its_claim(
     claimed = asyncio.Event()
 
     async def die_sending() -> None:
-        async with Outbox(doomed).turn("ES") as turn:
-            await turn.sent(1)
+        async with Outbox(doomed).batch("ES") as batch:
+            await batch.sent(1)
             claimed.set()
             await asyncio.Event().wait()
 
@@ -179,8 +179,8 @@ async def test_a_sender_that_dies_loses_nothing_and_frees_its_claim(
             "select pg_terminate_backend(pid) from pg_stat_activity "
             "where state = 'idle in transaction' and datname = current_database()"
         )
-    async with outbox.turn("ES") as turn:
-        assert [entry.sequence for entry in turn.entries] == [1, 2]
+    async with outbox.batch("ES") as batch:
+        assert [entry.sequence for entry in batch.entries] == [1, 2]
     sender.cancel()
     await asyncio.gather(sender, return_exceptions=True)
     await doomed.close()
@@ -195,8 +195,8 @@ async def test_latency_is_from_learning_to_sending(
     for n in range(1, 101):
         await store.publish(a_draft(received_at=now - timedelta(milliseconds=n)))
     await store.publish(a_draft(received_at=now - timedelta(hours=2)))
-    async with outbox.turn("ES", limit=200) as turn:
-        await turn.sent(101)
+    async with outbox.batch("ES", limit=200) as batch:
+        await batch.sent(101)
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("update outbox set sent_at = %s", [now])
     latency = await store.latency_ms(now - timedelta(hours=1))

@@ -78,7 +78,7 @@ async def put_license(url: str, limit: int) -> None:
         scopes=("bot",),
         created_at=now,
     )
-    await store.put_grant(KEY_HASH, Grant(license=license_, key=key))
+    await store.store_grant(KEY_HASH, Grant(license=license_, key=key))
     await store.close()
 
 

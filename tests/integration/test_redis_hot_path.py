@@ -29,14 +29,14 @@ from shared.adapters.redis.store import (
 )
 from shared.domain.access.admission import Admission, decode_record
 from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, suspended
-from shared.domain.confidence.answers import CONFIDENCE_TTL_S, Lookup, Verdict
+from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
 from tests.support.servers import free_port, running_valkey
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
-VERDICT = Verdict(0.5, "model", "m1")
+VERDICT = ModelOutput(0.5, "model", "m1")
 WINDOW_S = 0.04
 
 
@@ -70,10 +70,10 @@ async def remaining(store: RedisStore) -> int:
     return answer.rate.remaining
 
 
-async def find(store: RedisStore, key: str = CONFIDENCE) -> Lookup:
+async def find(store: RedisStore, key: str = CONFIDENCE) -> CacheResult:
     answer = await admitted(store, confidence_key=key)
-    assert answer.lookup is not None
-    return answer.lookup
+    assert answer.cache_result is not None
+    return answer.cache_result
 
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
@@ -116,7 +116,7 @@ def own_server(directory: Path) -> Iterator[tuple[str, int]]:
 async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore) -> None:
     assert await store.admit(HASH, confidence_key=CONFIDENCE) is None
     grant = grant_of(limit=3)
-    await store.put_grant(HASH, grant)
+    await store.store_grant(HASH, grant)
     miss = await admitted(store, confidence_key=CONFIDENCE)
     assert miss.record is not None
     assert decode_record(miss.record)[1] == grant
@@ -124,22 +124,22 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
     assert miss.rate is not None
     assert (miss.rate.limit, miss.rate.remaining) == (3, 2)
     assert miss.rate.reset_s == pytest.approx(60, abs=0.001)
-    assert miss.lookup is not None
-    assert miss.lookup.verdict is None
-    await store.put_confidences([(CONFIDENCE, VERDICT, miss.lookup.lock_token)])
+    assert miss.cache_result is not None
+    assert miss.cache_result.output is None
+    await store.put_confidences([(CONFIDENCE, VERDICT, miss.cache_result.lock_token)])
     hit = await find(store)
-    assert (hit.key, hit.verdict, hit.lock_token) == (CONFIDENCE, VERDICT, None)
+    assert (hit.key, hit.output, hit.lock_token) == (CONFIDENCE, VERDICT, None)
     assert 0 <= hit.age_ms < 500
     await store.admit(HASH)
     refused = await admitted(store, confidence_key=CONFIDENCE)
     assert refused.rate is not None
     assert (refused.allowed, refused.rate.remaining) == (False, 0)
-    assert refused.lookup == Lookup(CONFIDENCE)
+    assert refused.cache_result == CacheResult(CONFIDENCE)
 
 
 async def test_a_record_is_sent_to_who_has_another(store: RedisStore) -> None:
     grant = grant_of()
-    await store.put_grant(HASH, grant)
+    await store.store_grant(HASH, grant)
     first = await admitted(store)
     assert first.record is not None
     tag, _ = decode_record(first.record)
@@ -149,7 +149,7 @@ async def test_a_record_is_sent_to_who_has_another(store: RedisStore) -> None:
     other = msgspec.structs.replace(grant, key=revoked_key(grant.key))
     other = msgspec.structs.replace(other, license=msgspec.structs.replace(grant.license, revision=0))
     assert other.revision == grant.revision
-    await store.put_grant(HASH, other)
+    await store.store_grant(HASH, other)
     told = await admitted(store, tag=tag)
     assert told.record is not None
     assert decode_record(told.record)[1] == other
@@ -159,7 +159,7 @@ async def test_a_record_is_sent_to_who_has_another(store: RedisStore) -> None:
 async def test_each_caller_gets_the_record_of_its_own_license(store: RedisStore) -> None:
     hashes = [f"{number:064x}" for number in range(6)]
     limits = [10 + number for number in range(6)]
-    await store.put_grants((each, grant_of(limit)) for each, limit in zip(hashes, limits, strict=True))
+    await store.store_grants((each, grant_of(limit)) for each, limit in zip(hashes, limits, strict=True))
     told = [each.record for each in await asyncio.gather(*(admitted(store, each) for each in hashes))]
     records = [decode_record(record) for record in told if record]
     assert [grant.license.requests_per_minute for _, grant in records] == limits
@@ -172,42 +172,42 @@ async def test_each_caller_gets_the_record_of_its_own_license(store: RedisStore)
 
 
 async def test_as_many_confidences_as_a_call_can_ask_for_are_told_apart(store: RedisStore) -> None:
-    await store.put_grant(HASH, grant_of(limit=1_000))
+    await store.store_grant(HASH, grant_of(limit=1_000))
     keys = [f"{CONFIDENCE}{number}" for number in range(MAX_ADMITS_PER_CALL)]
     leading = await asyncio.gather(*(find(store, key) for key in keys))
-    assert [lookup.key for lookup in leading if lookup.lock_token] == keys
-    verdicts = [Verdict(number / 1_000, "model", "m1") for number in range(len(keys))]
+    assert [cache_result.key for cache_result in leading if cache_result.lock_token] == keys
+    outputs = [ModelOutput(number / 1_000, "model", "m1") for number in range(len(keys))]
     await store.put_confidences(
-        [(each.key, verdict, each.lock_token) for each, verdict in zip(leading, verdicts, strict=True)]
+        [(each.key, output, each.lock_token) for each, output in zip(leading, outputs, strict=True)]
     )
     found = await asyncio.gather(*(find(store, key) for key in keys))
-    assert [(each.key, each.verdict) for each in found] == list(zip(keys, verdicts, strict=True))
+    assert [(each.key, each.output) for each in found] == list(zip(keys, outputs, strict=True))
 
 
 async def test_every_confidence_of_a_call_has_a_leader_of_its_own(
     store: RedisStore, client: redis.Redis
 ) -> None:
     keys = [CONFIDENCE, CONFIDENCE + "2"]
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     answers = await asyncio.gather(*(admitted(store, confidence_key=key) for key in keys * 2))
-    lookups = [each.lookup for each in answers if each.lookup]
-    assert [lookup.lock_token is not None for lookup in lookups] == [True, True, False, False]
-    entries = [(lookup.key, VERDICT, lookup.lock_token) for lookup in lookups[:2]]
+    lookups = [each.cache_result for each in answers if each.cache_result]
+    assert [cache_result.lock_token is not None for cache_result in lookups] == [True, True, False, False]
+    entries = [(cache_result.key, VERDICT, cache_result.lock_token) for cache_result in lookups[:2]]
     await store.put_confidences(entries)
     assert [client.get(lock_key(key)) for key in keys] == [None, None]
 
 
 async def test_askers_of_one_call_share_what_is_found(store: RedisStore, client: redis.Redis) -> None:
     other = CONFIDENCE + "2"
-    await store.put_grant(HASH, grant_of(limit=4))
+    await store.store_grant(HASH, grant_of(limit=4))
     await store.put_confidences([(other, VERDICT, None)])
     answers = await asyncio.gather(
         *(store.admit(HASH, confidence_key=key) for key in (CONFIDENCE, other, CONFIDENCE, other, other))
     )
-    lookups = [each.lookup for each in answers if each and each.lookup]
-    assert [lookup.key for lookup in lookups] == [CONFIDENCE, other, CONFIDENCE, other, other]
-    assert [lookup.verdict for lookup in lookups] == [None, VERDICT, None, VERDICT, VERDICT]
-    leader, *others = [lookup.lock_token for lookup in lookups]
+    lookups = [each.cache_result for each in answers if each and each.cache_result]
+    assert [cache_result.key for cache_result in lookups] == [CONFIDENCE, other, CONFIDENCE, other, other]
+    assert [cache_result.output for cache_result in lookups] == [None, VERDICT, None, VERDICT, VERDICT]
+    leader, *others = [cache_result.lock_token for cache_result in lookups]
     assert leader is not None
     assert leader.encode() == client.get(lock_key(CONFIDENCE))
     assert others == [None] * 4
@@ -218,16 +218,16 @@ async def test_a_refused_request_takes_no_lock_from_those_behind_it(
     store: RedisStore, client: redis.Redis
 ) -> None:
     second = "6c" * 32
-    await store.put_grant(HASH, grant_of(limit=1))
-    await store.put_grant(second, grant_of())
+    await store.store_grant(HASH, grant_of(limit=1))
+    await store.store_grant(second, grant_of())
     await store.admit(HASH)
     refused, let_in = await asyncio.gather(
         *(admitted(store, key_hash, confidence_key=CONFIDENCE) for key_hash in (HASH, second))
     )
     assert (refused.allowed, let_in.allowed) == (False, True)
-    assert refused.lookup == Lookup(CONFIDENCE)
-    assert let_in.lookup is not None
-    assert let_in.lookup.lock_token is not None
+    assert refused.cache_result == CacheResult(CONFIDENCE)
+    assert let_in.cache_result is not None
+    assert let_in.cache_result.lock_token is not None
     # With nobody let in, nobody computes it, and the lock stays free.
     client.delete(lock_key(CONFIDENCE))
     await store.admit(HASH, confidence_key=CONFIDENCE)
@@ -235,15 +235,15 @@ async def test_a_refused_request_takes_no_lock_from_those_behind_it(
 
 
 async def test_rubbish_in_the_cache_is_no_verdict_and_no_lock(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     client.set(CONFIDENCE, b"\xff", px=1_000)
     found = await find(store)
-    assert (found.verdict, found.lock_token) == (None, None)
+    assert (found.output, found.lock_token) == (None, None)
     assert await store.get_confidence(CONFIDENCE) is None
 
 
 async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     await store.admit(HASH, confidence_key=CONFIDENCE)
     await store.put_confidences([(CONFIDENCE + "2", VERDICT, None)])
     await store.add_counts({"requests": 2})
@@ -263,21 +263,23 @@ async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> No
 
 async def test_requests_in_flight_share_one_call(store: RedisStore, client: redis.Redis) -> None:
     hashes = [f"{i:064x}" for i in range(MAX_ADMITS_PER_CALL)]
-    await store.put_grants((each, grant_of()) for each in hashes)
+    await store.store_grants((each, grant_of()) for each in hashes)
     await store.admit(HASH)
     client.config_resetstat()
     answers = await asyncio.gather(
         *(store.admit(each, confidence_key=CONFIDENCE if i % 3 else None) for i, each in enumerate(hashes))
     )
     assert all(each and each.allowed and each.rate and each.rate.remaining == 99 for each in answers)
-    lookups = [each.lookup for each in answers if each]
-    assert [lookup is not None for lookup in lookups] == [i % 3 > 0 for i in range(len(hashes))]
-    assert sum(lookup is not None and lookup.lock_token is not None for lookup in lookups) == 1
+    lookups = [each.cache_result for each in answers if each]
+    assert [cache_result is not None for cache_result in lookups] == [i % 3 > 0 for i in range(len(hashes))]
+    assert (
+        sum(cache_result is not None and cache_result.lock_token is not None for cache_result in lookups) == 1
+    )
     assert client.info("commandstats")["cmdstat_evalsha"]["calls"] == 1
 
 
 async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of(limit=100_000))
+    await store.store_grant(HASH, grant_of(limit=100_000))
     count = MAX_ADMITS_PER_CALL * 2 + 1
     await store.admit(HASH)
     client.config_resetstat()
@@ -287,7 +289,7 @@ async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: re
 
 
 async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     await store.admit(HASH)
     client.config_resetstat()
     client.client_pause(1_000, all=False)
@@ -357,12 +359,14 @@ async def test_a_write_that_was_due_does_not_open_a_closed_connection(
 async def test_a_server_that_forgot_its_scripts_learns_them_again(
     store: RedisStore, client: redis.Redis
 ) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     await store.admit(HASH)
     client.script_flush()
     answers = await asyncio.gather(*(admitted(store, confidence_key=CONFIDENCE) for _ in range(10)))
     assert {each.allowed for each in answers} == {True}
-    (token,) = [each.lookup.lock_token for each in answers if each.lookup and each.lookup.lock_token]
+    (token,) = [
+        each.cache_result.lock_token for each in answers if each.cache_result and each.cache_result.lock_token
+    ]
     assert await store.release(CONFIDENCE, token) is True
     client.script_flush()
     assert await store.release(CONFIDENCE, "t") is False
@@ -370,7 +374,7 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
 
 
 async def test_who_goes_away_does_not_disturb_the_others(store: RedisStore) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     tasks = [asyncio.ensure_future(store.admit(HASH)) for _ in range(10)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
@@ -390,7 +394,7 @@ def test_the_limiter_equals_the_model(valkey_url: str, limit: int, pauses_ms: li
         store = RedisStore(valkey_url, window_s=WINDOW_S)
         with redis.Redis.from_url(valkey_url) as client:
             client.delete(rate_key(HASH), license_key(HASH))
-            await store.put_grant(HASH, grant_of(limit))
+            await store.store_grant(HASH, grant_of(limit))
             log: list[int] = []
             for pause_ms in pauses_ms:
                 await asyncio.sleep(pause_ms / 1000)
@@ -421,7 +425,7 @@ def test_what_is_past_the_window_is_forgotten_exactly(valkey_url: str, old: int,
         store = RedisStore(valkey_url)
         with redis.Redis.from_url(valkey_url) as client:
             client.delete(rate_key(HASH), license_key(HASH))
-            await store.put_grant(HASH, grant_of(1_000))
+            await store.store_grant(HASH, grant_of(1_000))
             now = round(time.time() * 1e6)
             times = [now - 61_000_000 - 1_000 * i for i in range(old)] + [
                 now - 1_000 * i for i in range(recent)
@@ -437,7 +441,7 @@ def test_what_is_past_the_window_is_forgotten_exactly(valkey_url: str, old: int,
 
 async def test_who_waits_out_the_reset_is_let_in_and_asking_costs_nothing(redis_url: str) -> None:
     store = RedisStore(redis_url, window_s=0.15)
-    await store.put_grant(HASH, grant_of(limit=2))
+    await store.store_grant(HASH, grant_of(limit=2))
     for _ in range(2):
         assert (await admitted(store)).allowed
         await asyncio.sleep(0.03)
@@ -454,7 +458,7 @@ async def test_who_waits_out_the_reset_is_let_in_and_asking_costs_nothing(redis_
 async def test_a_lowered_limit_holds_and_tells_when_it_frees(store: RedisStore, client: redis.Redis) -> None:
     now = round(time.time() * 1e6)
     client.rpush(rate_key(HASH), *(now - 50_000_000 + i * 1_000_000 for i in range(10)))
-    await store.put_grant(HASH, grant_of(limit=4))
+    await store.store_grant(HASH, grant_of(limit=4))
     answer = await admitted(store)
     assert answer.rate is not None
     # The seventh oldest has to go before a fourth has room.
@@ -464,12 +468,12 @@ async def test_a_lowered_limit_holds_and_tells_when_it_frees(store: RedisStore, 
 
 async def test_a_clock_set_back_does_not_lock_a_key_out(store: RedisStore, client: redis.Redis) -> None:
     client.rpush(rate_key(HASH), *[round((time.time() + 3600) * 1e6)] * 3)
-    await store.put_grant(HASH, grant_of(limit=3))
+    await store.store_grant(HASH, grant_of(limit=3))
     assert await remaining(store) == 2
 
 
 async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of(limit=100))
+    await store.store_grant(HASH, grant_of(limit=100))
     await asyncio.gather(*(store.admit(HASH) for _ in range(120)))
     assert client.llen(rate_key(HASH)) == 100
     assert 0 < (client.memory_usage(rate_key(HASH), samples=0) or 0) <= 1_200
@@ -478,27 +482,27 @@ async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> N
 async def test_a_newer_grant_is_never_replaced_by_an_older_one(store: RedisStore) -> None:
     old = grant_of()
     revoked = msgspec.structs.replace(old, key=revoked_key(old.key))
-    await store.put_grant(HASH, old)
-    await store.put_grant(HASH, revoked)
-    await store.put_grant(HASH, old)
+    await store.store_grant(HASH, old)
+    await store.store_grant(HASH, revoked)
+    await store.store_grant(HASH, old)
     answer = await admitted(store, confidence_key=CONFIDENCE)
     assert answer.record is not None
     assert b'"revoked"' in answer.record
-    assert (answer.allowed, answer.rate, answer.lookup) == (False, None, Lookup(CONFIDENCE))
+    assert (answer.allowed, answer.rate, answer.cache_result) == (False, None, CacheResult(CONFIDENCE))
 
 
 async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, client: redis.Redis) -> None:
     grant = grant_of()
-    await store.put_grant(HASH, msgspec.structs.replace(grant, license=suspended(grant.license)))
+    await store.store_grant(HASH, msgspec.structs.replace(grant, license=suspended(grant.license)))
     await store.admit(HASH, confidence_key=CONFIDENCE)
     assert client.keys("*") == [license_key(HASH).encode()]
 
 
 async def test_the_same_grant_read_again_lives_as_long_again(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     client.pexpire(license_key(HASH), 1_000)
     assert 0 < (await admitted(store)).life_ms <= 1_000
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     assert 50_000 < (await admitted(store)).life_ms <= GRANT_TTL_S * 1_000
 
 
@@ -510,12 +514,12 @@ async def test_one_of_all_claims_a_refresh(store: RedisStore) -> None:
 
 
 async def test_a_record_ends_with_its_grant(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of(expires_at=datetime.now(UTC) + timedelta(seconds=10)))
+    await store.store_grant(HASH, grant_of(expires_at=datetime.now(UTC) + timedelta(seconds=10)))
     assert 9_000 < client.pttl(license_key(HASH)) <= 10_000
 
 
 async def test_a_lock_is_released_by_its_holder_only(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     holder = (await find(store)).lock_token
     assert holder is not None
     assert (await find(store)).lock_token is None
@@ -528,7 +532,7 @@ async def test_a_lock_is_released_by_its_holder_only(store: RedisStore, client: 
 
 
 async def test_the_lock_of_a_dead_holder_ends(store: RedisStore, client: redis.Redis) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     assert (await find(store)).lock_token is not None
     client.pexpire(lock_key(CONFIDENCE), 30)
     started = time.monotonic()
@@ -542,16 +546,16 @@ async def test_confidences_are_read_with_their_age_and_end(store: RedisStore, cl
     client.pexpire(CONFIDENCE, 500)
     found = await store.get_confidence(CONFIDENCE)
     assert found is not None
-    assert (found.key, found.verdict) == (CONFIDENCE, VERDICT)
+    assert (found.key, found.output) == (CONFIDENCE, VERDICT)
     assert 1_500 <= found.age_ms < 2_000
 
 
 async def test_who_waits_for_a_confidence_is_told_when_nobody_computes_it(store: RedisStore) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     assert await store.get_confidence(CONFIDENCE) is None
     token = (await find(store)).lock_token
     assert token is not None
-    assert await store.get_confidence(CONFIDENCE) == Lookup(CONFIDENCE)
+    assert await store.get_confidence(CONFIDENCE) == CacheResult(CONFIDENCE)
     await store.release(CONFIDENCE, token)
     assert await store.get_confidence(CONFIDENCE) is None
 
@@ -568,7 +572,7 @@ async def test_a_hung_server_costs_a_quarter_second_once(
     caplog.set_level(logging.INFO, logger="shared.adapters.redis")
     with own_server(server_directory) as (url, pid):
         store = RedisStore(url)
-        await store.put_grant(HASH, grant_of(limit=10_000))
+        await store.store_grant(HASH, grant_of(limit=10_000))
         assert (await admitted(store)).allowed
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -622,7 +626,7 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
     with running_valkey(server_directory, port) as url:
         password = url.split("@")[0].rsplit(":", 1)[1]
         store = RedisStore(url)
-        await store.put_grant(HASH, grant_of())
+        await store.store_grant(HASH, grant_of())
     await until(lambda: not store._connection._in_flight)
     with pytest.raises(Unavailable):
         await store.admit(HASH)
@@ -651,7 +655,7 @@ async def test_a_server_that_was_never_there(caplog: pytest.LogCaptureFixture) -
 async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     store: RedisStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
         await until(lambda: store._connection._writer is None)
@@ -661,7 +665,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
 
 
 async def test_a_busy_process_does_not_take_itself_for_an_outage(store: RedisStore) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     asked = asyncio.ensure_future(admitted(store))
     await asyncio.sleep(0)
     # In the next turn the request is written, and right after it the loop is held up.
@@ -673,7 +677,7 @@ async def test_a_busy_process_does_not_take_itself_for_an_outage(store: RedisSto
 async def test_a_server_out_of_memory_is_told_and_logged_once(
     store: RedisStore, client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await store.put_grant(HASH, grant_of())
+    await store.store_grant(HASH, grant_of())
     client.config_set("maxmemory", "1")
     try:
         for _ in range(3):

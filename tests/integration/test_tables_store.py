@@ -33,7 +33,7 @@ PEPPER = b"p" * 32
 class NoCache:
     """Grants need no cache here."""
 
-    async def put_grants(self, grants: object) -> None:
+    async def store_grants(self, grants: object) -> None:
         return
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from shared.adapters.inference import OnnxInference
 from shared.adapters.training_process import TrainingProcess
-from shared.domain.confidence.market_state import all_strategies, default_strategy
 from shared.domain.confidence.models import Outcome, StoredModel, served, version_of
 from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError
@@ -19,6 +18,7 @@ from shared.training.candidates import CANDIDATES, winner_probability
 from shared.training.dataset import make_dataset
 from shared.training.run import train
 from tests.support.outcomes import REAL_FILE, START, made_outcomes, real_outcomes
+from tests.support.strategies import DEFAULT, STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 
@@ -57,7 +57,7 @@ async def test_a_real_signal_is_promoted_and_served_as_scikit_learn_has_it(
     assert (result.decision, result.base_rate.decision) == ("model", "model")
     assert result.model is not None
     document = result.model.document
-    data = make_dataset(default_strategy(), asked.outcomes)
+    data = make_dataset(DEFAULT, asked.outcomes)
     assert (document.n, document.wins) == (600, int(data.won.sum()))
     assert document.window.last_exit_at == max(one.exit_at for one in asked.outcomes)
     assert document.scores["export_difference"] <= 1e-5
@@ -65,7 +65,7 @@ async def test_a_real_signal_is_promoted_and_served_as_scikit_learn_has_it(
     gain = document.scores["candidates"][document.kind]["gain_over_base_rate"]
     assert 0 < gain["low"] < gain["mean"] < gain["high"]
 
-    model = served(champion_of(result), default_strategy())
+    model = served(champion_of(result), DEFAULT)
     engine = OnnxInference()
     await engine.load(model)
     rows = data.inputs(np.array(document.fills))
@@ -85,12 +85,12 @@ async def test_the_same_request_gives_the_same_model_in_every_run(
     assert (second.decision, second.model.document.kind) == (first.decision, first.model.document.kind)
     assert second.base_rate.base_rate == first.base_rate.base_rate
     # Sums may differ in their last bits between processes, and with them the artefact's bytes.
-    states = make_dataset(default_strategy(), asked.outcomes).states
+    states = make_dataset(DEFAULT, asked.outcomes).states
     engine = OnnxInference()
     probabilities = []
     for name, result in (("first", first), ("second", second)):
         stored = msgspec.structs.replace(champion_of(result), version=name)
-        probabilities.append(engine.probabilities(served(stored, default_strategy()), states))
+        probabilities.append(engine.probabilities(served(stored, DEFAULT), states))
     assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-3)
 
 
@@ -168,7 +168,7 @@ def test_on_real_trades_nothing_is_promoted_without_a_gain_out_of_sample() -> No
     result = train(request(real_outcomes(), strategy="capitulation_reversal"))
     document = result.base_rate
     assert document.n == 517, "every real row fits the strategy"
-    prior = all_strategies()["capitulation_reversal"].prior
+    prior = STRATEGIES["capitulation_reversal"].prior
     assert document.base_rate == pytest.approx(prior.base_rate(359, 517))
     scores = document.scores
     assert scores["out_of_sample"]["n"] >= 200

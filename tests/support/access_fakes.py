@@ -6,8 +6,15 @@ from datetime import UTC, datetime, timedelta
 from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
 from shared.domain.access.licenses import ApiKey, Grant, License, is_hashed_since, refusal
 from shared.domain.access.rate_limit import RateState
-from shared.domain.confidence.answers import Lookup, Verdict
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.domain.confidence.answers import CacheResult, ModelOutput
+from shared.errors import (
+    CacheUnavailable,
+    Conflict,
+    DatabaseUnavailable,
+    KeyStoreUnavailable,
+    NotFound,
+    RealtimeUnavailable,
+)
 
 
 class Clock:
@@ -36,7 +43,7 @@ class FakeCache:
         self.forgetful = False
         self.records: dict[str, tuple[int, int, bytes]] = {}
         self.times: dict[str, list[datetime]] = {}
-        self.confidences: dict[str, Verdict] = {}
+        self.confidences: dict[str, ModelOutput] = {}
         self.locks: dict[str, str] = {}
         self.claims: dict[str, datetime] = {}
         self.ends_at: dict[str, datetime] = {}
@@ -63,18 +70,18 @@ class FakeCache:
             times.append(now)
         reset_s = self.window_s - (now - times[0]).total_seconds()
         rate = RateState(limit, limit - len(times), reset_s)
-        lookup = None
+        cache_result = None
         if confidence_key is not None:
-            lookup = self._find(confidence_key) if allowed else Lookup(confidence_key)
-        return Admission(record, allowed, rate, life_ms, lookup)
+            cache_result = self._find(confidence_key) if allowed else CacheResult(confidence_key)
+        return Admission(record, allowed, rate, life_ms, cache_result)
 
-    def _find(self, key: str) -> Lookup:
+    def _find(self, key: str) -> CacheResult:
         if key in self.confidences:
-            return Lookup(key, self.confidences[key], 7)
+            return CacheResult(key, self.confidences[key], 7)
         token = f"token {self.admits}"
-        return Lookup(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
+        return CacheResult(key, lock_token=token if self.locks.setdefault(key, token) == token else None)
 
-    async def put_grant(self, key_hash: str, grant: Grant) -> None:
+    async def store_grant(self, key_hash: str, grant: Grant) -> None:
         self._answer()
         if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] > grant.revision:
             return
@@ -82,9 +89,9 @@ class FakeCache:
         limit = 0 if refusal(grant, self.clock()) else grant.license.requests_per_minute
         self.records[key_hash] = (grant.revision, limit, encode_record(grant, limit))
 
-    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
+    async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
         for key_hash, grant in grants:
-            await self.put_grant(key_hash, grant)
+            await self.store_grant(key_hash, grant)
 
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
         self._answer()
@@ -102,7 +109,7 @@ class FakeCache:
 
     def _answer(self) -> None:
         if self.away:
-            raise Unavailable("away", code="cache_unavailable")
+            raise CacheUnavailable("away")
 
 
 class FakeKeyStore:
@@ -174,7 +181,7 @@ class FakeKeyStore:
 
     def _answer(self) -> None:
         if self.away:
-            raise Unavailable("away", code="key_store_unavailable")
+            raise KeyStoreUnavailable("away")
 
 
 class FakeHub:
@@ -186,7 +193,7 @@ class FakeHub:
 
     async def close_user(self, user_id: str, reason: str) -> None:
         if self.away:
-            raise Unavailable("away", code="realtime_unavailable")
+            raise RealtimeUnavailable("away")
         self.closed.append((user_id, reason))
 
 
@@ -199,5 +206,5 @@ class FakeAudit:
 
     async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
         if self.away:
-            raise Unavailable("away", code="database_unavailable")
+            raise DatabaseUnavailable("away")
         self.entries.append((actor, action, subject))

@@ -147,7 +147,7 @@ class MemoryBarStore:
         return self._rows[symbol, strategy].state
 
     @asynccontextmanager
-    async def engine_turn(
+    async def engine_batch(
         self, symbol: str, strategy: str, *, limit: int = 5_000
     ) -> AsyncIterator[MemoryTurn]:
         row = self._rows.setdefault((symbol, strategy), _Row())

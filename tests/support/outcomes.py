@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from math import exp
 from pathlib import Path
 
-from shared.domain.confidence.market_state import all_strategies
 from shared.domain.confidence.models import Outcome
 from tests.support.places import ROOT
+from tests.support.strategies import STRATEGIES
 
 START = datetime(2025, 6, 2, 14, tzinfo=UTC)
 REAL_FILE = (
@@ -21,7 +21,7 @@ REAL_FILE = (
 def real_outcomes() -> list[Outcome]:
     """The outcomes of a real bot. The file has no side and no exit: a reversal trades against the flush,
     and ten minutes stand for its holding time."""
-    names = [feature.name for feature in all_strategies()["capitulation_reversal"].features]
+    names = [feature.name for feature in STRATEGIES["capitulation_reversal"].features]
     outcomes = []
     for line in REAL_FILE.read_text("utf-8").splitlines():
         row = json.loads(line)

@@ -7,31 +7,31 @@ import msgspec
 import pytest
 
 from local.calendars import DIRECTORY, FIRST, LAST, SOURCES, calendar_document, calendar_text, main
-from shared.adapters.market_data import CALENDARS, read_calendar, sessions
+from shared.adapters.calendars import FOLDER, market_calendars, read_calendar
 from shared.domain.market.instruments import INSTRUMENTS, Market
 from shared.errors import ConfigurationError
 
 
 @pytest.mark.parametrize("market", get_args(Market))
 def test_committed_calendar_says_what_the_library_says(market: Market) -> None:
-    assert (CALENDARS / f"{market}.json").read_text(encoding="utf-8") == calendar_text(market)
+    assert (FOLDER / f"{market}.json").read_text(encoding="utf-8") == calendar_text(market)
 
 
 def test_the_command_writes_every_calendar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--out", str(tmp_path)]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["crude.json", "equity.json"]
-    assert (tmp_path / "crude.json").read_bytes() == (CALENDARS / "crude.json").read_bytes()
+    assert (tmp_path / "crude.json").read_bytes() == (FOLDER / "crude.json").read_bytes()
     assert str(tmp_path / "equity.json") in capsys.readouterr().out
-    assert DIRECTORY == CALENDARS
+    assert DIRECTORY == FOLDER
 
 
 def test_every_instrument_has_a_calendar_with_a_source() -> None:
     assert {instrument.market for instrument in INSTRUMENTS.values()} <= set(SOURCES)
     for market in SOURCES:
-        calendar = read_calendar(CALENDARS / f"{market}.json")
+        calendar = read_calendar(FOLDER / f"{market}.json")
         assert (calendar.first, calendar.last) == (FIRST, LAST)
         assert SOURCES[market] in calendar.source
-    assert sessions().days_left(date(2030, 12, 30)) == 1
+    assert market_calendars().days_left(date(2030, 12, 30)) == 1
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_calendar_that_cannot_be_read_stops_the_start(tmp_path: Path, content:
 
 
 def test_an_unknown_field_in_a_calendar_is_refused(tmp_path: Path) -> None:
-    document = json.loads((CALENDARS / "equity.json").read_text(encoding="utf-8"))
+    document = json.loads((FOLDER / "equity.json").read_text(encoding="utf-8"))
     path = tmp_path / "equity.json"
     path.write_bytes(msgspec.json.encode(document | {"late_opens": {}}))
     with pytest.raises(ConfigurationError, match="late_opens"):

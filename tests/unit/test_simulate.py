@@ -16,12 +16,12 @@ from local.simulate import (
     main,
     simulated_bars,
 )
-from shared.adapters.market_data import sessions
+from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import BAR_INTERVAL, Bar, bar_problems
 from shared.domain.market.calendars import NEW_YORK
 from tests.support.market import TICK, simulated_es
 
-SESSIONS = sessions()
+CALENDARS = market_calendars()
 
 
 def by_minute(bars: tuple[Bar, ...], clock: str) -> list[Bar]:
@@ -50,12 +50,12 @@ def test_the_bundled_file_is_small_named_for_what_it_is_and_has_no_time_of_writi
 def test_every_bar_is_possible_on_the_tick_and_in_session() -> None:
     for one in simulated_es():
         assert bar_problems(one) == []
-        assert SESSIONS.is_open(SYMBOL, one.open_time)
+        assert CALENDARS.is_open(SYMBOL, one.open_time)
         assert all(price % TICK == 0 for price in (one.open, one.high, one.low, one.close))
 
 
 def test_sessions_follow_the_calendar() -> None:
-    days = [SESSIONS.session_at(SYMBOL, one.open_time) for one in simulated_es()]
+    days = [CALENDARS.session_at(SYMBOL, one.open_time) for one in simulated_es()]
     trading_days = sorted({session.trading_day for session in days if session})
     assert trading_days == [date(2025, 6, 30), *(date(2025, 7, day) for day in (1, 2, 3, 4, 7, 8))]
     last_of = {session.trading_day: one for one, session in zip(simulated_es(), days, strict=True) if session}

@@ -1,4 +1,4 @@
-"""Postgres: one pool, and one store for each thing that lies in it. The SQL is in shared/sql."""
+"""Keeps everything in Postgres: one pool, and one store for each thing in it. The SQL is in shared/sql."""
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
@@ -16,6 +16,20 @@ __all__ = [
     "ModelStore",
     "Outbox",
     "SignalStore",
+    "Stores",
     "TradeStore",
     "Upkeep",
 ]
+
+
+class Stores:
+    """Every store over one pool; making them costs nothing, the pool opens on first use."""
+
+    def __init__(self, database: Database) -> None:
+        self.audit = Audit(database)
+        self.bars = BarStore(database)
+        self.models = ModelStore(database)
+        self.outbox = Outbox(database)
+        self.signals = SignalStore(database)
+        self.trades = TradeStore(database)
+        self.upkeep = Upkeep(database)

@@ -16,7 +16,7 @@ from shared.sql import queries
 _SQL = queries("bars")
 
 
-class EngineTurn:
+class EngineBatch:
     """One symbol and strategy, locked: what the engine knew, and the bars it has not seen, oldest first."""
 
     def __init__(
@@ -63,9 +63,9 @@ class BarStore:
             return int(inserted)
 
     @asynccontextmanager
-    async def engine_turn(
+    async def engine_batch(
         self, symbol: str, strategy: str, *, limit: int = 5_000
-    ) -> AsyncIterator[EngineTurn]:
+    ) -> AsyncIterator[EngineBatch]:
         """Hold the engine's state of a symbol for the block; another turn waits for its end.
 
         What the turn saves is committed when the block ends well, and is gone when it raises. A bar that
@@ -79,7 +79,7 @@ class BarStore:
             after = {"symbol": symbol, "after": last_open_time, "limit": limit}
             cursor = await connection.execute(_SQL["bars_after"], after)
             bars = [StoredBar(Bar(*row[:6]), *row[6:]) for row in await cursor.fetchall()]
-            yield EngineTurn(connection, key, state, bars)
+            yield EngineBatch(connection, key, state, bars)
 
     async def feeds(self) -> list[FeedState]:
         """The newest bar of every symbol, by symbol; raises Unavailable."""

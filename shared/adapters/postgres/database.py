@@ -17,7 +17,7 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import DatabaseUnavailable, Unavailable, ValidationFailed
 from shared.sql import NAMES, queries
 from shared.telemetry import traced
 
@@ -54,8 +54,8 @@ def translated() -> Iterator[None]:
         raise _unavailable("The database cannot be reached just now. Try again.", error) from error
     except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
         refused = error.diag.constraint_name or error.diag.message_primary
-        raise InvalidInput(
-            "A value lies outside of what can be stored.", internal=f"{type(error).__name__}: {refused}"
+        raise ValidationFailed(
+            (), "A value lies outside of what can be stored.", internal=f"{type(error).__name__}: {refused}"
         ) from error
 
 
@@ -75,9 +75,8 @@ async def login_parameters(conninfo: str, password: Password | None) -> dict[str
 
 
 def _unavailable(detail: str, error: Exception) -> Unavailable:
-    return Unavailable(
+    return DatabaseUnavailable(
         detail,
-        code="database_unavailable",
         internal=f"{type(error).__name__}: {error}",
         retry_after_s=RETRY_AFTER_S,
     )
@@ -125,7 +124,7 @@ class Database:
     async def transaction(
         self, *, account_id: str | None = None, jobs: bool = False
     ) -> AsyncIterator[Connection]:
-        """One transaction, committed when the block ends well; raises Unavailable and InvalidInput.
+        """One transaction, committed when the block ends well; raises Unavailable and ValidationFailed.
 
         `account_id` is whose rows row-level security lets through. `jobs` takes the role of the timers
         that read across accounts. A pooled connection that died unnoticed is replaced before the block.

@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 from shared.adapters.postgres.database import Password, login_parameters, translated
-from shared.errors import ConfigurationError, Unavailable
+from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.sql import migrations, queries
 
 CONNECT_TIMEOUT_S = 5
@@ -52,7 +52,7 @@ async def _apply(connection: AsyncConnection[TupleRow], name: str, script: bytes
                 await connection.execute(_SQL["record_migration"], {"name": name, "checksum": checksum})
         except psycopg.errors.LockNotAvailable as error:
             if attempt == LOCK_ATTEMPTS - 1:
-                raise Unavailable(
+                raise DatabaseUnavailable(
                     f"Migration {name} did not get its locks in {LOCK_ATTEMPTS} attempts and changed "
                     "nothing. Find who holds them in pg_stat_activity, then run it again.",
                     internal=str(error),

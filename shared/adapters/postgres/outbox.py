@@ -12,7 +12,7 @@ from shared.sql import queries
 
 # How long a second sender of a symbol waits for the first: a few sends. Past it, what it came for is in
 # good hands, or the relay's next run finds it.
-TURN_WAIT_MS = 2_000
+BATCH_WAIT_MS = 2_000
 _SQL = queries("outbox")
 
 
@@ -25,7 +25,7 @@ class OutboxEntry(msgspec.Struct, frozen=True):
     age_s: float
 
 
-class OutboxTurn:
+class OutboxBatch:
     """A symbol's unsent messages, in order, while nobody else may send for the symbol."""
 
     def __init__(self, connection: Connection, symbol: str, entries: list[OutboxEntry]) -> None:
@@ -45,17 +45,17 @@ class Outbox:
         self._database = database
 
     @asynccontextmanager
-    async def turn(self, symbol: str, *, limit: int = 100) -> AsyncIterator[OutboxTurn]:
+    async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[OutboxBatch]:
         """Hold the symbol for the block, which must take no longer than a transaction may (30 s).
 
-        A second caller waits for the first, up to TURN_WAIT_MS, and sees what it left; past that its turn
+        A second caller waits for the first, up to BATCH_WAIT_MS, and sees what it left; past that its turn
         is empty. What was marked is kept also when the block raises. Raises Unavailable.
         """
         failure: Exception | None = None
         async with self._database.transaction() as connection:
             entries = await self._claimed(connection, symbol, limit)
             try:
-                yield OutboxTurn(connection, symbol, entries)
+                yield OutboxBatch(connection, symbol, entries)
             except psycopg.Error:
                 raise
             except Exception as error:  # noqa: BLE001 - raised again below, once what was sent is committed
@@ -67,7 +67,7 @@ class Outbox:
     async def _claimed(connection: Connection, symbol: str, limit: int) -> list[OutboxEntry]:
         try:
             async with connection.transaction():
-                await connection.execute(_SQL["wait_at_most"], {"lock_timeout": str(TURN_WAIT_MS)})
+                await connection.execute(_SQL["wait_at_most"], {"lock_timeout": str(BATCH_WAIT_MS)})
                 await connection.execute(_SQL["lock_turn"], {"symbol": symbol})
         except psycopg.errors.LockNotAvailable:
             return []

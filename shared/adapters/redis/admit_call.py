@@ -15,7 +15,7 @@ import msgspec
 from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.domain.access.admission import Admission
 from shared.domain.access.rate_limit import RateState
-from shared.domain.confidence.answers import Lookup, decode_verdict
+from shared.domain.confidence.answers import CacheResult, decode_output
 
 # Of API keys and of confidences whose names in Redis are kept packed.
 MAX_REMEMBERED_KEYS = 16_384
@@ -63,9 +63,9 @@ class AdmitCall:
         """Tells each request what the answer says to it; raises where it cannot be read."""
         requests, confidences, values, changed = reply
         records: dict[int, bytes] = dict(batched(changed, 2, strict=True))  # type: ignore[arg-type]
-        lookups = self._lookups(confidences, values)
+        lookups = self._cache_results(confidences, values)
         answers = zip(self.batch, _REQUEST.iter_unpack(requests), lookups, strict=True)
-        for number, (request, (limit, remaining, reset_us, life_ms), lookup) in enumerate(answers):
+        for number, (request, (limit, remaining, reset_us, life_ms), cache_result) in enumerate(answers):
             future = request.future
             if future.done():
                 continue
@@ -75,24 +75,24 @@ class AdmitCall:
             allowed = remaining >= 0
             rate = RateState(limit, remaining if allowed else 0, reset_us / 1e6) if limit else None
             record = records.get(number) if records else None
-            future.set_result(Admission(record, allowed, rate, life_ms, lookup))
+            future.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
-    def _lookups(self, confidences: bytes, values: Sequence[bytes]) -> list[Lookup | None]:
+    def _cache_results(self, confidences: bytes, values: Sequence[bytes]) -> list[CacheResult | None]:
         """What each request finds of the confidence that it asks for."""
-        by_key: dict[str | None, Lookup] = {}
-        leaders: dict[int, Lookup] = {}
+        by_key: dict[str | None, CacheResult] = {}
+        leaders: dict[int, CacheResult] = {}
         cached = iter(values)
         for key, (state,) in zip(self._confidences, _CONFIDENCE.iter_unpack(confidences), strict=True):
             if state >= 0:
-                by_key[key] = Lookup(key, decode_verdict(next(cached)), state)
+                by_key[key] = CacheResult(key, decode_output(next(cached)), state)
                 continue
-            by_key[key] = Lookup(key)
+            by_key[key] = CacheResult(key)
             if state < -1:
-                leaders[-2 - state] = Lookup(key, lock_token=self._token)
-        lookups = [by_key.get(request.confidence_key) for request in self.batch]
-        for number, lookup in leaders.items():
-            lookups[number] = lookup
-        return lookups
+                leaders[-2 - state] = CacheResult(key, lock_token=self._token)
+        results = [by_key.get(request.confidence_key) for request in self.batch]
+        for number, cache_result in leaders.items():
+            results[number] = cache_result
+        return results
 
 
 @lru_cache(MAX_REMEMBERED_KEYS)

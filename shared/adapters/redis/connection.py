@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from shared.errors import Unavailable
+from shared.errors import CacheUnavailable, Unavailable
 
 if TYPE_CHECKING:
     from redis.credentials import CredentialProvider
@@ -301,6 +301,4 @@ class _Answers(asyncio.Protocol):
 
 def unavailable(internal: str) -> Unavailable:
     """Says to callers what an outage comes to, and `internal` to the log."""
-    return Unavailable(
-        "The cache cannot be reached.", code="cache_unavailable", internal=internal, retry_after_s=1
-    )
+    return CacheUnavailable("The cache cannot be reached.", internal=internal, retry_after_s=1)

@@ -26,10 +26,10 @@ from shared.domain.access.licenses import Grant, refusal, valid_until
 from shared.domain.access.rate_limit import WINDOW_S
 from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
-    Lookup,
-    Verdict,
-    decode_verdict,
-    encode_verdict,
+    CacheResult,
+    ModelOutput,
+    decode_output,
+    encode_output,
 )
 from shared.errors import Unavailable
 from shared.telemetry import traced
@@ -66,7 +66,7 @@ def _script(name: str) -> _Script:
 
 
 class RedisStore:
-    """The cache of one event loop. Every method raises Unavailable("cache_unavailable") during an outage."""
+    """The cache of one event loop. Every method raises CacheUnavailable during an outage."""
 
     def __init__(
         self,
@@ -118,33 +118,33 @@ class RedisStore:
         self._admits.append(AdmitRequest(key_hash, tag, confidence_key, future))
         return traced(future, "admit", "redis")
 
-    async def put_grant(self, key_hash: str, grant: Grant) -> None:
+    async def store_grant(self, key_hash: str, grant: Grant) -> None:
         """Caches `grant`, unless one of a later revision is there; it revokes, too."""
-        await self._script("put_grant", *self._grant_command(key_hash, grant))
+        await self._script("store_grant", *self._grant_command(key_hash, grant))
 
-    async def put_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
-        """`put_grant` for many, in one write."""
+    async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
+        """`store_grant` for many, in one write."""
         commands = [self._grant_command(key_hash, grant) for key_hash, grant in grants]
-        await asyncio.gather(*(self._script("put_grant", keys, arguments) for keys, arguments in commands))
+        await asyncio.gather(*(self._script("store_grant", keys, arguments) for keys, arguments in commands))
 
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
         """Whether the caller is the one, for `life_s` seconds, to read that key's license again."""
         answer = await self._ask("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000))
         return answer is not None
 
-    async def get_confidence(self, key: str) -> Lookup | None:
+    async def get_confidence(self, key: str) -> CacheResult | None:
         """The cached confidence, a lookup without one while somebody computes it, None if nobody does."""
         held, value, life_ms = await self._script("get_confidence", (key, lock_key(key)), ())
-        verdict = decode_verdict(value) if value is not None else None
-        if verdict is not None and life_ms >= 0:
-            return Lookup(key, verdict, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms))
-        return Lookup(key) if held else None
+        output = decode_output(value) if value is not None else None
+        if output is not None and life_ms >= 0:
+            return CacheResult(key, output, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms))
+        return CacheResult(key) if held else None
 
-    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
-        """Caches (key, verdict, lock token) each, and releases the lock where the token holds it."""
+    async def put_confidences(self, entries: Sequence[tuple[str, ModelOutput, str | None]]) -> None:
+        """Caches (key, output, lock token) each, and releases the lock where the token holds it."""
         _, life_ms, _ = self._limits
         keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
-        arguments = [part for _, verdict, token in entries for part in (encode_verdict(verdict), token or "")]
+        arguments = [part for _, output, token in entries for part in (encode_output(output), token or "")]
         await self._script("put_confidences", keys, (life_ms, *arguments))
 
     async def release(self, key: str, token: str) -> bool:

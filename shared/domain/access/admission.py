@@ -6,7 +6,7 @@ import msgspec
 
 from shared.domain.access.licenses import Grant
 from shared.domain.access.rate_limit import RateState
-from shared.domain.confidence.answers import Lookup
+from shared.domain.confidence.answers import CacheResult
 
 TAG_BYTES = 16
 # Of a caller that has no record yet.
@@ -26,7 +26,7 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     allowed: bool
     rate: RateState | None
     life_ms: int
-    lookup: Lookup | None = None
+    cache_result: CacheResult | None = None
 
 
 def encode_record(grant: Grant, limit: int) -> bytes:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from shared.errors import Unauthenticated
+from shared.errors import KeyMalformed
 
 RandomBytes = Callable[[int], bytes]
 
@@ -71,10 +71,7 @@ def parse_key(text: str) -> ParsedKey:
     """The key in `text`; raises Unauthenticated (key_malformed) when form or checksum are wrong."""
     match = _FORMAT.fullmatch(text) if len(text) == KEY_LENGTH else None
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
-        raise Unauthenticated(
-            "This is not an API key: its form or its checksum is wrong. Was it copied whole?",
-            code="key_malformed",
-        )
+        raise KeyMalformed("This is not an API key: its form or its checksum is wrong. Was it copied whole?")
     return ParsedKey(text, match[1])
 
 

@@ -1,14 +1,26 @@
 """Licenses and the API keys that they own, and what they allow at a given time."""
 
-import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
-from shared.errors import Conflict, Forbidden, SignalCloudError, Unauthenticated
+from shared.errors import (
+    Conflict,
+    FieldError,
+    Forbidden,
+    KeyExpired,
+    KeyRevoked,
+    LicenseExpired,
+    LicenseRevoked,
+    LicenseSuspended,
+    ScopeMissing,
+    SignalCloudError,
+    SymbolNotLicensed,
+)
 
 Scope = Literal["bot", "publisher", "feeder", "ops"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
@@ -20,6 +32,8 @@ MAX_REQUESTS_PER_MINUTE = 100_000
 MAX_SYMBOLS = 100
 
 LICENSE_PREFIX = "lic_"
+NEVER = datetime.min.replace(tzinfo=UTC)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 _LICENSE_ID = re.compile(r"lic_[0-9A-Za-z]{12}")
 
 
@@ -94,25 +108,41 @@ def refusal(grant: Grant, now: datetime) -> SignalCloudError | None:
     """Why `grant` allows nothing at `now`, or None. First the key is judged, then its license."""
     key, license_ = grant.key, grant.license
     if key.status == "revoked":
-        return Unauthenticated("This API key was revoked.", code="key_revoked")
+        return KeyRevoked("This API key was revoked.")
     if key.expires_at is not None and key.expires_at <= now:
-        return Unauthenticated("This API key has expired.", code="key_expired")
+        return KeyExpired("This API key has expired.")
     if license_.status == "revoked":
-        return Forbidden("The license of this API key was revoked.", code="license_revoked")
+        return LicenseRevoked("The license of this API key was revoked.")
     if license_.status == "suspended":
-        return Forbidden("The license of this API key is suspended.", code="license_suspended")
+        return LicenseSuspended("The license of this API key is suspended.")
     if license_.status == "expired" or (license_.expires_at is not None and license_.expires_at <= now):
-        return Forbidden("The license of this API key has expired.", code="license_expired")
+        return LicenseExpired("The license of this API key has expired.")
     return None
 
 
 def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
     if scope in grant.key.scopes:
         return None
-    return Forbidden(
-        f"This needs a key with the scope {scope}; this key has {', '.join(grant.key.scopes) or 'none'}.",
-        code="scope_missing",
+    return ScopeMissing(
+        f"This needs a key with the scope {scope}; this key has {', '.join(grant.key.scopes) or 'none'}."
     )
+
+
+def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
+    """Raises SymbolNotLicensed for the symbols that the license does not cover.
+
+    `fields` holds, for each symbol asked for, the name of the field that named it.
+    """
+    licensed = grant.license.symbols
+    refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
+    if refused:
+        raise SymbolNotLicensed(
+            f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.",
+            errors=tuple(
+                FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
+                for symbol, field in refused.items()
+            ),
+        )
 
 
 def valid_until(grant: Grant) -> datetime | None:
@@ -121,12 +151,11 @@ def valid_until(grant: Grant) -> datetime | None:
     return min(ends, default=None)
 
 
-def good_until(grant: Grant) -> float:
-    """Until when `refusal` is None, in seconds since the epoch: 0 if it is not now, infinity if for good."""
-    if refusal(grant, datetime.min.replace(tzinfo=UTC)) is not None:
-        return 0.0
-    end = valid_until(grant)
-    return math.inf if end is None else end.timestamp()
+def good_until(grant: Grant) -> datetime:
+    """Until when `refusal` is None: the earliest time if it is not now, the latest if it is for good."""
+    if refusal(grant, NEVER) is not None:
+        return NEVER
+    return valid_until(grant) or FOREVER
 
 
 def suspended(license_: License) -> License:

@@ -35,7 +35,7 @@ class EncodedAnswer(NamedTuple):
     cached: bool
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
+class ModelOutput(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What is cached: the model's say on one state. Symbol, side and strategy are in the key."""
 
     confidence: float
@@ -43,33 +43,33 @@ class Verdict(msgspec.Struct, frozen=True, gc=False, array_like=True):
     model_version: str
 
 
-class Lookup(msgspec.Struct, gc=False):
-    """What the cache held under `key` when it was asked: a verdict, `age_ms` old, or None.
+class CacheResult(msgspec.Struct, gc=False):
+    """What the cache held under `key` when it was asked: a output, `age_ms` old, or None.
 
     Without one, who got a `lock_token` holds the lock and is to compute the confidence for all. All who
     asked in one call share what it found, and with `answer` what the first of them makes of it.
     """
 
     key: str
-    verdict: Verdict | None = None
+    output: ModelOutput | None = None
     age_ms: int = 0
     lock_token: str | None = None
     answer: EncodedAnswer | None = None
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Verdict)
+_decoder = msgspec.json.Decoder(ModelOutput)
 
 
 def encode_answer(answer: ConfidenceAnswer) -> EncodedAnswer:
     return EncodedAnswer(_encoder.encode(answer), answer.cached)
 
 
-def encode_verdict(verdict: Verdict) -> bytes:
-    return _encoder.encode(verdict)
+def encode_output(output: ModelOutput) -> bytes:
+    return _encoder.encode(output)
 
 
-def decode_verdict(payload: bytes) -> Verdict | None:
+def decode_output(payload: bytes) -> ModelOutput | None:
     """None where the cache holds something else: such an entry is a miss, not an error."""
     try:
         return _decoder.decode(payload)

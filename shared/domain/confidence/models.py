@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from shared.domain.confidence.encoding import column_names
-from shared.domain.confidence.market_state import Strategy
+from shared.domain.confidence.strategy import Strategy
 from shared.domain.market.signals import Side
 from shared.domain.trading.trades import FeatureValue
 
@@ -84,10 +84,10 @@ class UnusableModel(ValueError):
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process needs to answer: the artefact is None where the base rate is the answer."""
+    """What a process needs to answer: the artefact is None if the base rate is the answer."""
 
     version: str
-    strategy: str
+    strategy: Strategy
     base_rate: float
     artefact: bytes | None = None
     columns: tuple[str, ...] = ()
@@ -106,9 +106,7 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
 
 def untrained(strategy: Strategy) -> ServedModel:
     """What is served before any trade is known: the strategy's prior."""
-    return ServedModel(
-        version=strategy.untrained_version, strategy=strategy.name, base_rate=strategy.prior.mean
-    )
+    return ServedModel(version=strategy.untrained_version, strategy=strategy, base_rate=strategy.prior.mean)
 
 
 def served(stored: StoredModel, strategy: Strategy) -> ServedModel:
@@ -117,7 +115,7 @@ def served(stored: StoredModel, strategy: Strategy) -> ServedModel:
         document = msgspec.convert(stored.document, ModelDocument)
     except msgspec.ValidationError as error:
         raise UnusableModel(f"{stored.version} has an unreadable document: {error}") from error
-    model = ServedModel(version=stored.version, strategy=strategy.name, base_rate=document.base_rate)
+    model = ServedModel(version=stored.version, strategy=strategy, base_rate=document.base_rate)
     if not 0 <= document.base_rate <= 1:
         raise UnusableModel(f"{stored.version} has a base rate of {document.base_rate}")
     if stored.basis == "base_rate":

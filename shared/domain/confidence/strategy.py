@@ -1,9 +1,8 @@
-"""Strategies as declared in shared/strategies/*.toml: features, ranges, quanta, symbols, prior."""
+"""Describes a strategy as its file declares it: features, ranges, quanta, symbols, prior, entry rules."""
 
 import tomllib
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
@@ -11,8 +10,6 @@ import msgspec
 from shared.errors import ConfigurationError
 
 FeatureType = Literal["number", "integer", "boolean", "category"]
-
-_FOLDER = Path(__file__).parents[2] / "strategies"
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,7 +96,7 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def parse_strategy(text: str) -> Strategy:
-    """One strategy from its TOML; raises ConfigurationError that says what is wrong with it."""
+    """Reads one strategy from its TOML; raises ConfigurationError that says what is wrong with it."""
     try:
         raw = tomllib.loads(text)
         raw["features"] = [{"name": name, **declared} for name, declared in raw.get("features", {}).items()]
@@ -108,18 +105,30 @@ def parse_strategy(text: str) -> Strategy:
         raise ConfigurationError(f"A strategy file is wrong: {error}") from error
 
 
-@cache
-def all_strategies() -> dict[str, Strategy]:
-    """Every strategy by name, the default first; read from the package on first use.
+class StrategyCatalog(Mapping[str, Strategy]):
+    """The strategies of this deployment by name, the default first."""
 
-    Raises ConfigurationError where a file is wrong, or where not exactly one is the default.
-    """
-    found = [parse_strategy(path.read_text("utf-8")) for path in sorted(_FOLDER.glob("*/strategy.toml"))]
-    if sum(strategy.default for strategy in found) != 1:
-        raise ConfigurationError("Exactly one strategy must be the default.")
-    found.sort(key=lambda strategy: not strategy.default)
-    return {strategy.name: strategy for strategy in found}
+    def __init__(self, strategies: Iterable[Strategy]) -> None:
+        """Raises ConfigurationError if not exactly one is the default, or two share a name."""
+        ordered = sorted(strategies, key=lambda strategy: not strategy.default)
+        if sum(strategy.default for strategy in ordered) != 1:
+            raise ConfigurationError("Exactly one strategy must be the default.")
+        self._by_name = {strategy.name: strategy for strategy in ordered}
+        if len(self._by_name) < len(ordered):
+            raise ConfigurationError("Two strategies have the same name.")
+        self.default = ordered[0]
+        symbols = (symbol for strategy in ordered for symbol in strategy.symbols)
+        self.symbols: tuple[str, ...] = tuple(dict.fromkeys(symbols))
 
+    # There is one catalog a process: what is derived from it is cached by its identity.
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
-def default_strategy() -> Strategy:
-    return next(iter(all_strategies().values()))
+    def __getitem__(self, name: str) -> Strategy:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)

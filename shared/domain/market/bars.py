@@ -1,5 +1,6 @@
-"""Bars: OHLCV of one symbol over one minute, as sent, as stored, and what is wrong with a bad one."""
+"""Describes bars: OHLCV of one symbol over one minute, as sent and as stored, and checks them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -7,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.domain.limits import is_storable
-from shared.errors import FieldError
+from shared.domain.problems import Problems
 
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_BARS_PER_REQUEST = 5_000
@@ -19,6 +20,7 @@ MAX_VOLUME = 1_000_000_000
 
 Source = Literal["live", "replay", "simulated"]
 SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}$"
+_SYMBOL = re.compile(SYMBOL_PATTERN)
 Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
 Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, exact")]
 
@@ -55,37 +57,39 @@ class FeedState(msgspec.Struct, frozen=True):
     source: Source
 
 
-def bar_problems(bar: Bar) -> list[FieldError]:
-    """Everything that makes `bar` impossible, empty when it may be stored; field names are the bar's own.
+def is_symbol(text: str) -> bool:
+    return _SYMBOL.fullmatch(text) is not None
+
+
+def check_bar(bar: Bar, problems: Problems) -> None:
+    """Adds everything that makes `bar` impossible; field names are the bar's own.
 
     Prices may be negative (crude oil was, in April 2020), but are finite, at most MAX_PRICE from zero
     and no finer than MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
     """
-    problems = _time_problems(bar.open_time)
+    before = len(problems)
+    _check_open_time(bar.open_time, problems)
     for field, price in (("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close)):
-        problems += _price_problems(field, price)
-    if problems:
-        return problems
+        _check_price(field, price, problems)
+    if len(problems) > before:
+        return
     if bar.high < max(bar.open, bar.close, bar.low):
-        problems.append(FieldError("high", "out_of_range", "Must not be below open, low or close."))
+        problems.add("high", "out_of_range", "Must not be below open, low or close.")
     if bar.low > min(bar.open, bar.close):
-        problems.append(FieldError("low", "out_of_range", "Must not be above open or close."))
+        problems.add("low", "out_of_range", "Must not be above open or close.")
     if not 0 <= bar.volume <= MAX_VOLUME:
-        problems.append(FieldError("volume", "out_of_range", f"Must be from 0 to {MAX_VOLUME}."))
-    return problems
+        problems.add("volume", "out_of_range", f"Must be from 0 to {MAX_VOLUME}.")
 
 
-def _price_problems(field: str, price: Decimal) -> list[FieldError]:
+def _check_price(field: str, price: Decimal, problems: Problems) -> None:
     if not price.is_finite() or not -MAX_PRICE <= price <= MAX_PRICE:
-        return [FieldError(field, "out_of_range", f"Must be a number from -{MAX_PRICE} to {MAX_PRICE}.")]
-    if not is_storable(price) or price != price.quantize(_FINEST):
-        return [FieldError(field, "out_of_range", f"Must have at most {MAX_PRICE_DECIMALS} decimals.")]
-    return []
+        problems.add(field, "out_of_range", f"Must be a number from -{MAX_PRICE} to {MAX_PRICE}.")
+    elif not is_storable(price) or price != price.quantize(_FINEST):
+        problems.add(field, "out_of_range", f"Must have at most {MAX_PRICE_DECIMALS} decimals.")
 
 
-def _time_problems(open_time: datetime) -> list[FieldError]:
+def _check_open_time(open_time: datetime, problems: Problems) -> None:
     if open_time.tzinfo is None:
-        return [FieldError("open_time", "wrong_type", "Must carry its offset from UTC, for example Z.")]
-    if open_time.second or open_time.microsecond:
-        return [FieldError("open_time", "out_of_range", "Must be the start of a whole minute.")]
-    return []
+        problems.add("open_time", "wrong_type", "Must carry its offset from UTC, for example Z.")
+    elif open_time.second or open_time.microsecond:
+        problems.add("open_time", "out_of_range", "Must be the start of a whole minute.")

@@ -1,4 +1,4 @@
-"""Trading sessions by New York time: when a market is open, and to which trading day an instant belongs.
+"""Tells, by New York time, when a market is open and to which trading day an instant belongs.
 
 The regular week has one session for each trading day from Monday to Friday, which opens at 18:00 New York
 time on the evening before and closes at 17:00; the hour from 17:00 to 18:00 is CME's maintenance. Calendars
@@ -18,8 +18,6 @@ from shared.domain.market.instruments import INSTRUMENTS, Instrument
 NEW_YORK = ZoneInfo("America/New_York")
 OPENS = time(18, 0)
 CLOSES = time(17, 0)
-RTH_OPENS = time(9, 30)
-RTH_CLOSES = time(16, 0)
 
 _SATURDAY = 5
 # Sessions of some weeks in each of a few markets: replays walk forward, so old ones are not needed again.
@@ -40,27 +38,18 @@ class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     early_closes: dict[date, time]
 
 
-class Session(msgspec.Struct, frozen=True):
-    """One session: it is open from `opens_at` until before `closes_at`, both UTC.
-
-    The regular trading hours (RTH) are 09:30 to 16:00 New York time, or to an earlier close. They are empty,
-    `rth_opens_at` == `rth_closes_at`, where the session closes before 09:30.
-    """
+class TradingSession(msgspec.Struct, frozen=True):
+    """One session: it is open from `opens_at` until before `closes_at`, both UTC."""
 
     trading_day: date
     opens_at: datetime
     closes_at: datetime
-    rth_opens_at: datetime
-    rth_closes_at: datetime
 
     def is_open(self, instant: datetime) -> bool:
         return self.opens_at <= instant < self.closes_at
 
-    def is_rth(self, instant: datetime) -> bool:
-        return self.rth_opens_at <= instant < self.rth_closes_at
 
-
-class Sessions:
+class MarketCalendars:
     """Answers for every instrument from the calendar of its market; pure, it holds no clock.
 
     Outside the days that a calendar covers, a market counts as closed: no signal is made from a guess.
@@ -69,39 +58,37 @@ class Sessions:
     def __init__(
         self, calendars: Mapping[str, Calendar], instruments: Mapping[str, Instrument] = INSTRUMENTS
     ) -> None:
-        """Raises KeyError where an instrument's market has no calendar."""
+        """Raises KeyError if an instrument's market has no calendar."""
         self._calendar_of = {symbol: calendars[item.market] for symbol, item in instruments.items()}
         self._session = lru_cache(maxsize=_KEPT_SESSIONS)(self._compute)
 
-    def session_at(self, symbol: str, instant: datetime) -> Session | None:
-        """The session that is open at `instant` (aware), None where the market is closed or unknown."""
+    def session_at(self, symbol: str, instant: datetime) -> TradingSession | None:
+        """The session that is open at `instant` (aware), None if the market is closed or unknown."""
         session = self.session_of(symbol, trading_day_of(instant))
         return session if session is not None and session.is_open(instant) else None
 
-    def session_of(self, symbol: str, trading_day: date) -> Session | None:
-        """The session of a trading day, None on a weekend or holiday and where the symbol is unknown."""
+    def session_of(self, symbol: str, trading_day: date) -> TradingSession | None:
+        """The session of a trading day, None on a weekend or holiday and for an unknown symbol."""
         return self._session(symbol, trading_day)
 
     def is_open(self, symbol: str, instant: datetime) -> bool:
         return self.session_at(symbol, instant) is not None
 
     def days_left(self, today: date) -> int:
-        """Days until the first calendar ends; at 0 or below the calendars must be generated anew."""
+        """Days until the first calendar ends; at 0 or below the calendars must be generated again."""
         return min((calendar.last - today).days for calendar in self._calendar_of.values())
 
-    def _compute(self, symbol: str, day: date) -> Session | None:
+    def _compute(self, symbol: str, day: date) -> TradingSession | None:
         calendar = self._calendar_of.get(symbol)
         if calendar is None or day.weekday() >= _SATURDAY or day in calendar.closed:
             return None
         if not calendar.first <= day <= calendar.last:
             return None
         closes = calendar.early_closes.get(day, CLOSES)
-        return Session(
+        return TradingSession(
             trading_day=day,
             opens_at=_utc(day - timedelta(days=1), OPENS),
             closes_at=_utc(day, closes),
-            rth_opens_at=_utc(day, min(RTH_OPENS, closes)),
-            rth_closes_at=_utc(day, min(RTH_CLOSES, closes)),
         )
 
 

@@ -1,4 +1,4 @@
-"""How fresh each symbol's bars are, told apart from a market that is simply closed."""
+"""Judges how fresh each symbol's bars are, and tells a stale feed from a closed market."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from shared.domain.market.bars import BAR_INTERVAL, FeedState, Source
-from shared.domain.market.calendars import Sessions
+from shared.domain.market.calendars import MarketCalendars
 
-MarketClock = Literal["wall", "bars"]
+ClockSource = Literal["wall", "bars"]
 # Thin overnight minutes without a trade have no bar; several in a row are rare in these markets.
 STALE_AFTER = timedelta(minutes=5)
 
@@ -24,26 +24,26 @@ class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
     source: Source
 
 
-def market_now(feeds: Sequence[FeedState], now: datetime, clock: MarketClock) -> datetime:
+def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -> datetime:
     """The time that feeds are judged by: `now`, or in a replay the close of the newest bar of all."""
-    if clock == "wall" or not feeds:
+    if source == "wall" or not feeds:
         return now
     return max(feed.last_open_time for feed in feeds).astimezone(UTC) + BAR_INTERVAL
 
 
-def feed_states(feeds: Sequence[FeedState], sessions: Sessions, now: datetime) -> list[FeedHealth]:
+def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: datetime) -> list[FeedHealth]:
     """The health of each feed at `now`, in the order given.
 
     Out of session a feed is `closed`, however old its last bar. In session it is `stale` when for
     STALE_AFTER neither a bar closed nor the session opened. `now` comes from `market_now`.
     """
-    return [_health(feed, sessions, now) for feed in feeds]
+    return [_health(feed, calendars, now) for feed in feeds]
 
 
-def _health(feed: FeedState, sessions: Sessions, now: datetime) -> FeedHealth:
+def _health(feed: FeedState, calendars: MarketCalendars, now: datetime) -> FeedHealth:
     last_close = feed.last_open_time.astimezone(UTC) + BAR_INTERVAL
     # The newest bar of a replay closes exactly now, which at the end of a session is no longer in it.
-    session = sessions.session_at(feed.symbol, now)
+    session = calendars.session_at(feed.symbol, now)
     state: Literal["fresh", "stale", "closed"] = "closed"
     if session is not None:
         expected_since = max(last_close, session.opens_at)

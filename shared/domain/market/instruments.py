@@ -9,16 +9,16 @@ Market = Literal["equity", "crude"]
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """`tick` is the smallest price step in points; `market` names the calendar in shared/calendars."""
+    """`tick_size` is the smallest price step in points; `market` names the calendar in shared/calendars."""
 
     symbol: str
-    tick: Decimal
+    tick_size: Decimal
     market: Market
 
     def to_tick(self, price: Decimal | float) -> Decimal:
         """The nearest tradable price; the even tick where two are equally near."""
-        steps = (Decimal(price) / self.tick).quantize(Decimal(1), ROUND_HALF_EVEN)
-        return steps * self.tick
+        steps = (Decimal(price) / self.tick_size).quantize(Decimal(1), ROUND_HALF_EVEN)
+        return steps * self.tick_size
 
 
 INSTRUMENTS = {

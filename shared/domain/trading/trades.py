@@ -1,28 +1,18 @@
-"""Trades: round trips that bots report."""
+"""Describes trades, the round trips that bots report, and checks them."""
 
-from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
 
-from shared.domain.limits import (
-    AWARE_TIME,
-    EARLIEST,
-    FINITE_NUMBER,
-    MAX_SEQUENCE,
-    PAST_TIME,
-    is_storable,
-)
+from shared.domain.limits import MAX_SEQUENCE, ClockSkew, check_number, check_time
 from shared.domain.market.bars import Symbol
 from shared.domain.market.signals import Side
-from shared.errors import FieldError
+from shared.domain.problems import Problems
 
 MAX_TRADES_PER_REQUEST = 500
-MAX_TRADE_ERRORS = 50
 MAX_FEATURES = 32
-CLOCK_SKEW = timedelta(minutes=5)
 
 TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 FeatureValue = float | str | bool
@@ -86,37 +76,16 @@ class TradeCursor(msgspec.Struct, frozen=True, array_like=True):
     trade_id: str
 
 
-def check_trades(trades: Sequence[Trade], now: datetime) -> tuple[FieldError, ...]:
-    """Every reason why `trades` cannot be recorded as they are, by field; empty when they can."""
-    found: list[FieldError] = []
-    for index, trade in enumerate(trades):
-        found.extend(_problems(trade, f"trades[{index}].", now))
-        if len(found) >= MAX_TRADE_ERRORS:
-            break
-    return tuple(found[:MAX_TRADE_ERRORS])
-
-
-def _problems(trade: Trade, prefix: str, now: datetime) -> Iterator[FieldError]:
-    numbers = {
-        "quantity": trade.quantity,
-        "entry_price": trade.entry_price,
-        "exit_price": trade.exit_price,
-        "pnl": trade.pnl,
-        "fees": trade.fees,
-    }
-    for name, number in numbers.items():
-        if not is_storable(number):
-            yield FieldError(f"{prefix}{name}", "out_of_range", FINITE_NUMBER)
+def check_trade(trade: Trade, now: datetime, problems: Problems) -> None:
+    """Adds every reason why `trade` cannot be recorded as it is; field names are the trade's own."""
+    for name in ("quantity", "entry_price", "exit_price", "pnl", "fees"):
+        check_number(problems, name, getattr(trade, name))
     if trade.quantity.is_finite() and trade.quantity <= 0:
-        yield FieldError(f"{prefix}quantity", "out_of_range", "Expected more than 0.")
-    aware = True
-    for name, time in (("entry_at", trade.entry_at), ("exit_at", trade.exit_at)):
-        if time.tzinfo is None:
-            aware = False
-            yield FieldError(f"{prefix}{name}", "invalid_format", AWARE_TIME)
-        elif not EARLIEST <= time <= now + CLOCK_SKEW:
-            yield FieldError(f"{prefix}{name}", "out_of_range", PAST_TIME)
-    if aware and trade.exit_at < trade.entry_at:
-        yield FieldError(f"{prefix}exit_at", "out_of_range", "Expected a time not before entry_at.")
+        problems.add("quantity", "out_of_range", "Expected more than 0.")
+    latest = now + ClockSkew.TRADE
+    entry_is_aware = check_time(problems, "entry_at", trade.entry_at, latest)
+    exit_is_aware = check_time(problems, "exit_at", trade.exit_at, latest)
+    if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:
+        problems.add("exit_at", "out_of_range", "Expected a time not before entry_at.")
     if trade.features is not None and len(trade.features) > MAX_FEATURES:
-        yield FieldError(f"{prefix}features", "out_of_range", f"Expected at most {MAX_FEATURES} features.")
+        problems.add("features", "out_of_range", f"Expected at most {MAX_FEATURES} features.")

@@ -1,4 +1,4 @@
-"""Entry rules of the strategy `vwap_bounce`: fade an excursion beyond a VWAP band once RSI turns back.
+"""Decides the entries of `vwap_bounce`: fade an excursion beyond a VWAP band once RSI turns back.
 
 `advance` takes one bar at a time and depends on nothing but the state and that bar, so the signals never
 depend on how bars were batched. The rules, LONG here and mirrored for SHORT:
@@ -25,11 +25,13 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared.domain.confidence.strategy import Strategy
 from shared.domain.market.bars import Bar, Source
-from shared.domain.market.calendars import Session, hour_of
+from shared.domain.market.calendars import TradingSession, hour_of
 from shared.domain.market.indicators import SessionVwap, VolumeRatio, WilderAtr, WilderRsi
 from shared.domain.market.instruments import Instrument
 from shared.domain.market.signals import Side, SignalDraft
+from shared.errors import ConfigurationError
 
 # The feature schema's bound; a move this far out is beyond telling apart.
 MAX_VWAP_DISTANCE = 10.0
@@ -64,6 +66,16 @@ class EntryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         if self.inner_band >= self.band:
             raise ValueError("inner_band must be smaller than band")
+
+
+def entry_rules(strategy: Strategy) -> EntryRules:
+    """The rules in the table `[entry]` of the strategy; raises ConfigurationError if they make no sense."""
+    try:
+        return msgspec.convert(
+            strategy.entry | {"name": strategy.name, "version": strategy.version}, EntryRules
+        )
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"The entry rules of {strategy.name} are wrong: {error}.") from error
 
 
 class Excursion(msgspec.Struct, frozen=True, array_like=True):
@@ -110,7 +122,7 @@ class _Reading(msgspec.Struct, frozen=True):
 def advance(
     state: EntryState,
     bar: Bar,
-    session: Session | None,
+    session: TradingSession | None,
     rules: EntryRules,
     instrument: Instrument,
     *,
@@ -140,14 +152,14 @@ def advance(
     return state, _draft(state, bar, reading, excursion, rules=rules, instrument=instrument, source=source)
 
 
-def _contiguous(state: EntryState, bar: Bar, session: Session, rules: EntryRules) -> bool:
+def _contiguous(state: EntryState, bar: Bar, session: TradingSession, rules: EntryRules) -> bool:
     """Whether `bar` follows the last one closely enough to confirm what that one began."""
     if state.last_open_time is None or state.trading_day != session.trading_day:
         return False
     return bar.open_time - state.last_open_time <= timedelta(minutes=rules.max_gap_minutes)
 
 
-def _measured(state: EntryState, bar: Bar, session: Session, *, contiguous: bool) -> EntryState:
+def _measured(state: EntryState, bar: Bar, session: TradingSession, *, contiguous: bool) -> EntryState:
     same_session = state.trading_day == session.trading_day
     high, low, close = float(bar.high), float(bar.low), float(bar.close)
     return EntryState(
@@ -177,7 +189,7 @@ def _readings(
     vwap, deviation, rsi = state.vwap.vwap, state.vwap.deviation, state.rsi.value
     if state.bars < rules.min_bars or vwap is None or deviation is None or rsi is None:
         return None
-    if state.atr.value is None or deviation < rules.min_deviation_ticks * float(instrument.tick):
+    if state.atr.value is None or deviation < rules.min_deviation_ticks * float(instrument.tick_size):
         return None
     high, low, close = float(bar.high), float(bar.low), float(bar.close)
     mirrored = None if earlier_rsi is None else 100.0 - earlier_rsi
@@ -233,7 +245,7 @@ def _draft(
         features["volume_ratio"] = round(ratio, 4)
     beyond = -1 if reading.side == "LONG" else 1
     # A stop is never nearer than one tick, however quiet the market was.
-    room = max(Decimal(rules.stop_atr * atr), instrument.tick)
+    room = max(Decimal(rules.stop_atr * atr), instrument.tick_size)
     return SignalDraft(
         symbol=instrument.symbol,
         strategy=rules.name,

@@ -19,7 +19,7 @@ from loadtests.limiter import LimiterProof
 from loadtests.locust_run import BadOption, Scenario, arguments
 from loadtests.measure import Measured, percentile
 from loadtests.stampede import TIMED_ROUNDS, StampedeProof
-from shared.domain.confidence.market_state import decode_state
+from tests.support.strategies import STATES
 
 
 def measured(
@@ -165,7 +165,7 @@ def test_a_percentile_is_a_value_that_the_share_does_not_exceed(values: list[flo
 
 def test_every_state_has_a_cache_key_of_its_own() -> None:
     numbers = range(0, market.STATES, 97)
-    keys = {decode_state(market.body(number)).cache_key("m") for number in numbers}
+    keys = {STATES.read(market.body(number)).cache_key("m") for number in numbers}
     assert len(keys) == len(numbers)
     assert market.state(market.STATES - 1) == ("RTY", "SHORT", 10.0, 100)
 

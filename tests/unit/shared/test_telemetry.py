@@ -18,7 +18,7 @@ from shared import telemetry
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
 from shared.container import Container
 from shared.credentials import Credentials
-from shared.errors import Unavailable
+from shared.errors import KeyStoreUnavailable, Unavailable
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
@@ -263,7 +263,7 @@ async def test_telemetry_begins_before_key_vault_has_told_the_pepper(
     made = Container(settings)
 
     def not_there(_: Credentials) -> bytes:
-        raise Unavailable("not yet", code="key_store_unavailable")
+        raise KeyStoreUnavailable("not yet")
 
     monkeypatch.setattr(Credentials, "pepper", not_there)
     monkeypatch.setattr(Container, "tables", Idle())

@@ -11,7 +11,7 @@ from shared.domain.access.admission import encode_record
 from shared.domain.access.keys import hash_key, new_key
 from shared.domain.access.licenses import ApiKey, Grant, Scope, revoked_key
 from shared.domain.access.rate_limit import RateLimitReached
-from shared.domain.confidence.answers import Lookup, Verdict
+from shared.domain.confidence.answers import CacheResult, ModelOutput
 from shared.errors import SignalCloudError, Unavailable
 from shared.services import access
 from shared.services.access import AccessService, Admitted, refresh_below_ms
@@ -175,7 +175,7 @@ async def test_a_grant_of_the_same_revision_that_allows_nothing_is_not_taken_for
     license_ = msgspec.structs.replace(known.license, revision=known.license.revision - 1)
     crossed = msgspec.structs.replace(known, license=license_, key=revoked_key(known.key))
     assert crossed.revision == known.revision
-    await world.cache.put_grant(bot.key.key_hash, crossed)
+    await world.cache.store_grant(bot.key.key_hash, crossed)
     assert (await world.refusal(bot.plain)).code == "key_revoked"
 
 
@@ -326,7 +326,7 @@ async def test_a_slow_reader_of_the_key_store_does_not_undo_a_revocation(world: 
     bot = await world.bot()
     before = (world.store.licenses[bot.key.license_id], world.store.keys[bot.key.public_id])
     await world.licenses.revoke_key(bot.key.public_id)
-    await world.cache.put_grant(bot.key.key_hash, Grant(license=before[0], key=before[1]))
+    await world.cache.store_grant(bot.key.key_hash, Grant(license=before[0], key=before[1]))
     assert (await world.refusal(bot.plain)).code == "key_revoked"
 
 
@@ -401,13 +401,13 @@ async def test_a_confidence_miss_leads_once_and_a_hit_comes_along(world: World) 
     bot = await world.bot(limit=10)
     first = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
     second = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert first.lookup is not None
-    assert second.lookup is not None
-    assert first.lookup.lock_token is not None
-    assert second.lookup.lock_token is None
-    verdict = world.cache.confidences["confidence:{a}:m"] = Verdict(0.5, "model", "m")
+    assert first.cache_result is not None
+    assert second.cache_result is not None
+    assert first.cache_result.lock_token is not None
+    assert second.cache_result.lock_token is None
+    output = world.cache.confidences["confidence:{a}:m"] = ModelOutput(0.5, "model", "m")
     third = await world.admit(bot.plain, confidence_key="confidence:{a}:m")
-    assert third.lookup == Lookup("confidence:{a}:m", verdict, 7)
+    assert third.cache_result == CacheResult("confidence:{a}:m", output, 7)
 
 
 async def test_a_refused_request_keeps_no_lock(world: World) -> None:

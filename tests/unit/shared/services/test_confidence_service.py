@@ -14,33 +14,28 @@ import pytest
 
 from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
+    CacheResult,
     ConfidenceAnswer,
     EncodedAnswer,
-    Lookup,
-    Verdict,
-    decode_verdict,
+    ModelOutput,
+    decode_output,
 )
 from shared.domain.confidence.encoding import column_names
-from shared.domain.confidence.market_state import (
-    MarketState,
-    decode_state,
-    decode_states,
-    default_strategy,
-    market_state,
-)
+from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
-from shared.errors import Unavailable
+from shared.errors import CacheUnavailable, Unavailable
 from shared.services import champions
-from shared.services.confidence import WAIT_S, ConfidenceService, Question
+from shared.services.confidence import WAIT_S, ConfidenceQuery, ConfidenceService
+from tests.support.strategies import DEFAULT, STATES, market_state
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
-STATE = decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
+STATE = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
 
 
 def stored_model(
     version: str = "vwap_bounce-a", *, base_rate: float = 0.6, artefact: bytes | None = b"onnx"
 ) -> StoredModel:
-    columns = column_names(default_strategy()) if artefact else ()
+    columns = column_names(DEFAULT) if artefact else ()
     document = ModelDocument(
         strategy_version=1,
         basis="model" if artefact else "base_rate",
@@ -114,37 +109,37 @@ class Engine:
 class Redis:
     """The cache and its locks, shared by any number of services as processes share one Redis."""
 
-    values: dict[str, tuple[Verdict, float]] = field(default_factory=dict)
+    values: dict[str, tuple[ModelOutput, float]] = field(default_factory=dict)
     locks: dict[str, str] = field(default_factory=dict)
     away: bool = False
     gets: int = 0
     puts: int = 0
     tokens: "count[int]" = field(default_factory=count)
 
-    async def find(self, key: str) -> Lookup | None:
+    async def find(self, key: str) -> CacheResult | None:
         await asyncio.sleep(0)
         if self.away:
             return None
         held = self.values.get(key)
         if held is not None:
-            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
+            return CacheResult(key, held[0], int((time.monotonic() - held[1]) * 1000))
         token = f"token-{next(self.tokens)}"
         leading = self.locks.setdefault(key, token) == token
-        return Lookup(key, lock_token=token if leading else None)
+        return CacheResult(key, lock_token=token if leading else None)
 
-    async def get_confidence(self, key: str) -> Lookup | None:
+    async def get_confidence(self, key: str) -> CacheResult | None:
         self.gets += 1
         await asyncio.sleep(0)
         if self.away:
-            raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
+            raise CacheUnavailable("The cache cannot be reached.")
         held = self.values.get(key)
         if held:
-            return Lookup(key, held[0], int((time.monotonic() - held[1]) * 1000))
-        return Lookup(key) if key in self.locks else None
+            return CacheResult(key, held[0], int((time.monotonic() - held[1]) * 1000))
+        return CacheResult(key) if key in self.locks else None
 
-    async def put_confidences(self, entries: Sequence[tuple[str, Verdict, str | None]]) -> None:
+    async def put_confidences(self, entries: Sequence[tuple[str, ModelOutput, str | None]]) -> None:
         if self.away:
-            raise Unavailable("The cache cannot be reached.", code="cache_unavailable")
+            raise CacheUnavailable("The cache cannot be reached.")
         await asyncio.sleep(0.001)
         self.puts += 1
         for key, value, token in entries:
@@ -153,26 +148,28 @@ class Redis:
                 del self.locks[key]
 
 
-async def asked(service: ConfidenceService, state: MarketState = STATE) -> Question:
-    return service.question(state) or await service.first_question(state)
+async def asked(service: ConfidenceService, state: MarketState = STATE) -> ConfidenceQuery:
+    return service.query(state) or await service.first_query(state)
 
 
 def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
     return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
 
 
-async def answered(service: ConfidenceService, question: Question, lookup: Lookup | None) -> ConfidenceAnswer:
-    return decoded(await service.answer(question, lookup))
+async def answered(
+    service: ConfidenceService, query: ConfidenceQuery, cache_result: CacheResult | None
+) -> ConfidenceAnswer:
+    return decoded(await service.answer(query, cache_result))
 
 
 async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
-    question = await asked(service, state)
-    lookup = await redis.find(question.key)
-    return decoded(service.cached_answer(question, lookup) or await service.answer(question, lookup))
+    query = await asked(service, state)
+    cache_result = await redis.find(query.key)
+    return decoded(service.cached_answer(query, cache_result) or await service.answer(query, cache_result))
 
 
-def leading(question: Question) -> Lookup:
-    return Lookup(question.key, lock_token="mine")
+def leading(query: ConfidenceQuery) -> CacheResult:
+    return CacheResult(query.key, lock_token="mine")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -197,21 +194,21 @@ async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_
 async def test_who_shares_a_lookup_or_an_evaluation_shares_its_answer() -> None:
     redis = Redis()
     service = ConfidenceService(Models(stored_model()), redis, Engine(), time.monotonic)
-    question = await asked(service)
+    query = await asked(service)
     leader, follower = await asyncio.gather(
-        service.answer(question, await redis.find(question.key)),
-        service.answer(question, Lookup(question.key)),
+        service.answer(query, await redis.find(query.key)),
+        service.answer(query, CacheResult(query.key)),
     )
     assert follower is leader
-    await until(lambda: question.key in redis.values)
-    lookup = await redis.find(question.key)
-    first, second = (service.cached_answer(question, lookup) for _ in range(2))
+    await until(lambda: query.key in redis.values)
+    cache_result = await redis.find(query.key)
+    first, second = (service.cached_answer(query, cache_result) for _ in range(2))
     assert first is not None
     assert second is first
 
 
 async def test_questions_asked_again_are_kept_made_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.services.confidence.MAX_QUESTIONS", 3)
+    monkeypatch.setattr("shared.services.confidence.MAX_QUERIES", 3)
     service = ConfidenceService(Models(stored_model()), Redis(), Engine(), time.monotonic)
     first = await asked(service)
     assert await asked(service) is first
@@ -251,7 +248,7 @@ async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() ->
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(20)
     )
     await asked(service)
-    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    answers = await asyncio.gather(*(ask(service, redis, STATES.read(body)) for body in bodies))
     assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(20)]
     assert engine.evaluated == [20]
     await until(lambda: not redis.locks)
@@ -265,7 +262,7 @@ async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(5, 9)
     )
     await asked(service)
-    answers = await asyncio.gather(*(ask(service, redis, decode_state(body)) for body in bodies))
+    answers = await asyncio.gather(*(ask(service, redis, STATES.read(body)) for body in bodies))
     assert [(answer.confidence, answer.basis) for answer in answers] == [
         (0.05, "model"),
         (0.06, "model"),
@@ -278,27 +275,27 @@ async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_toge
     redis, clock = Redis(), Clock()
     models = Models(stored_model("vwap_bounce-a"))
     service = ConfidenceService(models, redis, Engine(), clock)
-    question = await asked(service)
-    admitted = await redis.find(question.key)
+    query = await asked(service)
+    admitted = await redis.find(query.key)
     models.stored = stored_model("vwap_bounce-b")
     clock.now += champions.REFRESH_S
     await asked(service)
     await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
     assert (await asked(service)).model.version == "vwap_bounce-b"
-    assert (await answered(service, question, admitted)).model_version == "vwap_bounce-a"
+    assert (await answered(service, query, admitted)).model_version == "vwap_bounce-a"
     await until(lambda: not redis.locks)
-    assert list(redis.values) == [question.key]
+    assert list(redis.values) == [query.key]
 
 
 async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await asked(service)
-    redis.locks[question.key] = "mine"
-    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
+    query = await asked(service)
+    redis.locks[query.key] = "mine"
+    waiting = [asyncio.create_task(answered(service, query, CacheResult(query.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
     assert not any(task.done() for task in waiting)
-    await answered(service, question, leading(question))
+    await answered(service, query, leading(query))
     assert [(await task).cached for task in waiting] == [False, False, False]
     assert engine.evaluated == [1]
 
@@ -306,32 +303,30 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
 async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await asked(service)
+    query = await asked(service)
     broken = AsyncMock(side_effect=TypeError("nonsense"))
     for _ in range(2):
         with (
             patch.object(redis, "get_confidence", broken),
             pytest.raises(RuntimeError, match="has failed"),
         ):
-            await asyncio.wait_for(answered(service, question, Lookup(question.key)), 1)
+            await asyncio.wait_for(answered(service, query, CacheResult(query.key)), 1)
     await asyncio.gather(*service._tasks, return_exceptions=True)
-    assert (await answered(service, question, leading(question))).basis == "model"
+    assert (await answered(service, query, leading(query))).basis == "model"
 
 
 async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    questions = [
+    queries = [
         await asked(
             service,
-            decode_state(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi),
+            STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi),
         )
         for rsi in (30, 31)
     ]
     with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
-        gone, stays = (
-            asyncio.ensure_future(answered(service, question, leading(question))) for question in questions
-        )
+        gone, stays = (asyncio.ensure_future(answered(service, query, leading(query))) for query in queries)
         await asyncio.sleep(0)
         gone.cancel()
         with pytest.raises(TypeError):
@@ -341,12 +336,12 @@ async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_awa
 async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await asked(service)
-    redis.locks[question.key] = "of a request that is refused"
+    query = await asked(service)
+    redis.locks[query.key] = "of a request that is refused"
     began = time.monotonic()
-    waiting = [asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(3)]
+    waiting = [asyncio.create_task(answered(service, query, CacheResult(query.key))) for _ in range(3)]
     await asyncio.sleep(0.01)
-    del redis.locks[question.key]
+    del redis.locks[query.key]
     assert [(await task).confidence for task in waiting] == [0.35] * 3
     assert time.monotonic() - began < WAIT_S / 2
     assert engine.evaluated == [1]
@@ -360,7 +355,7 @@ async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
     await until(lambda: not service._flights)
     clock.now += 2 * CONFIDENCE_TTL_S
     redis.values.clear()
-    late = await answered(service, await asked(service), Lookup((await asked(service)).key))
+    late = await answered(service, await asked(service), CacheResult((await asked(service)).key))
     assert (late.cached, late.age_ms) == (False, 0)
     assert engine.evaluated == [1, 1]
 
@@ -368,12 +363,12 @@ async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
 async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await asked(service)
-    redis.locks[question.key] = "mine"
-    follower = asyncio.ensure_future(answered(service, question, Lookup(question.key)))
+    query = await asked(service)
+    redis.locks[query.key] = "mine"
+    follower = asyncio.ensure_future(answered(service, query, CacheResult(query.key)))
     await asyncio.sleep(0.005)
     with patch.object(engine, "probabilities", side_effect=TypeError("a defect")):
-        for each in (asyncio.ensure_future(answered(service, question, leading(question))), follower):
+        for each in (asyncio.ensure_future(answered(service, query, leading(query))), follower):
             with pytest.raises(TypeError):
                 await asyncio.wait_for(each, 1)
     assert await asyncio.gather(*service._tasks) == [None]
@@ -383,12 +378,12 @@ async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> 
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    question = await asked(service)
-    redis.locks[question.key] = "another process's"
-    first, second = (asyncio.create_task(answered(service, question, Lookup(question.key))) for _ in range(2))
+    query = await asked(service)
+    redis.locks[query.key] = "another process's"
+    first, second = (asyncio.create_task(answered(service, query, CacheResult(query.key))) for _ in range(2))
     await asyncio.sleep(0.01)
     first.cancel()
-    await redis.put_confidences([(question.key, Verdict(0.5, "model", "vwap_bounce-a"), None)])
+    await redis.put_confidences([(query.key, ModelOutput(0.5, "model", "vwap_bounce-a"), None)])
     assert (await second).confidence == 0.5
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -417,13 +412,13 @@ async def test_the_cache_kept_in_process_is_bounded(monkeypatch: pytest.MonkeyPa
     service = ConfidenceService(Models(stored_model()), redis, engine, Clock())
     for rsi in (10, 11, 12, 13, 10):
         body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
-        await ask(service, redis, decode_state(body))
+        await ask(service, redis, STATES.read(body))
     assert len(engine.evaluated) == 5, "the oldest made room, so it was computed again"
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"])
 def test_rubbish_in_the_cache_is_no_verdict(rubbish: bytes) -> None:
-    assert decode_verdict(rubbish) is None
+    assert decode_output(rubbish) is None
 
 
 async def test_without_any_model_the_prior_is_served_and_says_so() -> None:
@@ -530,7 +525,7 @@ async def test_an_evaluation_that_fails_leaves_the_base_rate_and_one_line_says_s
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
     for rsi in (20, 30):
         body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
-        answer = await ask(service, redis, decode_state(body))
+        answer = await ask(service, redis, STATES.read(body))
         assert (answer.confidence, answer.basis) == (0.6, "base_rate")
     assert len([line for line in caplog.messages if "base rate stands in" in line]) == 1
 
@@ -538,7 +533,7 @@ async def test_an_evaluation_that_fails_leaves_the_base_rate_and_one_line_says_s
 async def test_a_batch_is_one_run_a_strategy_in_the_order_asked_and_equal_to_single_answers() -> None:
     redis, engine = Redis(), Engine()
     service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
-    states = decode_states(
+    states = STATES.read_batch(
         b'{"states": [%s]}'
         % b",".join(
             b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi

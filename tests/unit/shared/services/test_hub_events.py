@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.adapters.event_proof import AccessKeyProof
 from shared.domain.access.hub_events import ConnectRequest, EventKind, HubEvent, hub_event, is_signed
-from shared.errors import Unauthenticated, Unavailable, ValidationFailed
+from shared.errors import CacheUnavailable, Unauthenticated, ValidationFailed
 from shared.services.hub_events import HubEventService
 
 HEADERS = {
@@ -78,7 +78,7 @@ class Closures:
 
     async def closed_at(self, account_id: str) -> float | None:
         if self.away:
-            raise Unavailable("away", code="cache_unavailable", internal="refused")
+            raise CacheUnavailable("away", internal="refused")
         return self.closed
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.access.keys import hash_key, new_key
-from shared.errors import SignalCloudError, Unavailable
+from shared.errors import KeyStoreUnavailable, SignalCloudError, Unavailable
 from shared.services.access import AccessService
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
@@ -132,7 +132,7 @@ async def test_a_key_that_cannot_be_stored_anew_is_worth_a_retry_and_not_cached(
     key = await fleet.old_key()
 
     async def away(*_: object) -> None:
-        raise Unavailable("away", code="key_store_unavailable")
+        raise KeyStoreUnavailable("away")
 
     with monkeypatch.context() as patched:
         patched.setattr(fleet.store, "update_key", away)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.errors import Unavailable
+from shared.errors import CacheUnavailable, RealtimeUnavailable
 from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
 
@@ -43,7 +43,7 @@ class FakeOutbox:
         self.rows[symbol] += [Entry(n, f"{symbol}{n}".encode()) for n in range(1, count + 1)]
 
     @asynccontextmanager
-    async def turn(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
+    async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
         yield FakeTurn(self, symbol, self.rows[symbol][:limit])
 
     async def pending(self) -> list[str]:
@@ -59,11 +59,11 @@ class CountingOutbox(FakeOutbox):
     most_held: int = 0
 
     @asynccontextmanager
-    async def turn(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
+    async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
         self.turns, self.held = self.turns + 1, self.held + 1
         self.most_held = max(self.most_held, self.held)
         try:
-            async with super().turn(symbol, limit=limit) as turn:
+            async with super().batch(symbol, limit=limit) as batch:
                 yield turn
         finally:
             self.held -= 1
@@ -76,7 +76,7 @@ class FakeClosures:
 
     async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
         if self.away:
-            raise Unavailable("away", code="cache_unavailable", internal="refused")
+            raise CacheUnavailable("away", internal="refused")
         self.closed[account_id] = at
 
 
@@ -88,7 +88,7 @@ class FakeHub:
 
     async def send_to_group(self, group: str, payload: bytes) -> None:
         if self.fails_after is not None and len(self.sent) >= self.fails_after:
-            raise Unavailable("away", code="realtime_unavailable", internal="refused")
+            raise RealtimeUnavailable("away", internal="refused")
         self.sent.append((group, payload))
 
     async def send_to_user(self, user_id: str, payload: bytes) -> None:
@@ -115,7 +115,7 @@ class HangingHub(FakeHub):
         for task in told:
             task.cancel()
         if self.gives_up.is_set():
-            raise Unavailable("away", code="realtime_unavailable", internal="no answer")
+            raise RealtimeUnavailable("away", internal="no answer")
         await super().send_to_group(group, payload)
 
 
@@ -186,7 +186,7 @@ async def test_what_was_stored_while_a_drain_ran_goes_out_with_the_next() -> Non
 
 
 async def test_a_slow_hub_gets_a_backlog_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(realtime_module, "TURN_S", 0.0)
+    monkeypatch.setattr(realtime_module, "BATCH_S", 0.0)
     hub, outbox = FakeHub(), CountingOutbox()
     outbox.add("ES", 3)
     assert await service(hub, outbox).relay() == 3

@@ -9,22 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.market_data import sessions, vwap_bounce_rules
+from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.feeds import MarketClock
 from shared.domain.market.signals import Signal
 from shared.services import signal_engine
-from shared.services.signal_engine import CLOCK_SKEW, SIGNAL_MAX_AGE, TURN_LIMIT, SignalEngine
+from shared.services.signal_engine import CLOCK_SKEW, MAX_BATCH_BARS, SIGNAL_MAX_AGE, SignalEngine
 from tests.support.market import MemoryBarStore, MemoryTurn, simulated_es, utc
+from tests.support.strategies import VWAP_BOUNCE_RULES
 
-RULES = vwap_bounce_rules()
+RULES = VWAP_BOUNCE_RULES
 LATER = utc("2025-11-21T12:00")  # long after every bar
 # Most of the first session of the bundled bars, with several signals.
 BARS = simulated_es()[:1_200]
 
 
 def engine(store: MemoryBarStore, market_clock: MarketClock = "bars") -> SignalEngine:
-    return SignalEngine(store, sessions(), RULES, market_clock)
+    return SignalEngine(store, market_calendars(), RULES, market_clock)
 
 
 def content(signals: Sequence[Signal]) -> list[tuple[object, ...]]:
@@ -65,12 +66,12 @@ def test_signals_do_not_depend_on_how_bars_arrived(sizes: list[int]) -> None:
 
 async def test_a_run_takes_as_many_turns_as_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = content(await all_at_once())
-    monkeypatch.setattr(signal_engine, "TURN_LIMIT", 200)
+    monkeypatch.setattr(signal_engine, "MAX_BATCH_BARS", 200)
     store = MemoryBarStore()
     store.insert("ES", BARS)
     assert content(await engine(store).run("ES", LATER)) == expected
     assert store.turns == 7  # six full ones, and one that finds nothing left
-    assert TURN_LIMIT > 200
+    assert MAX_BATCH_BARS > 200
 
 
 async def test_a_run_without_new_bars_makes_nothing_and_saves_nothing() -> None:
@@ -113,7 +114,7 @@ async def test_a_store_that_fails_in_the_middle_loses_and_repeats_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     expected = content(await all_at_once())
-    monkeypatch.setattr(signal_engine, "TURN_LIMIT", 250)
+    monkeypatch.setattr(signal_engine, "MAX_BATCH_BARS", 250)
     store = MemoryBarStore()
     store.insert("ES", BARS[:250])
     await engine(store).run("ES", LATER)
@@ -223,12 +224,12 @@ async def test_a_symbol_that_fails_does_not_keep_the_others_from_signalling(
 ) -> None:
     class FailsOnCrude(MemoryBarStore):
         @asynccontextmanager
-        async def engine_turn(
+        async def engine_batch(
             self, symbol: str, strategy: str, *, limit: int = 5_000
         ) -> AsyncIterator[MemoryTurn]:
             if symbol == "CL":
                 raise ArithmeticError("a defect of ours")
-            async with super().engine_turn(symbol, strategy, limit=limit) as turn:
+            async with super().engine_batch(symbol, strategy, limit=limit) as batch:
                 yield turn
 
     store = FailsOnCrude()

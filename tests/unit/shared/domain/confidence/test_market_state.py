@@ -8,17 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.confidence.market_state import (
-    MAX_STATES_PER_REQUEST,
-    Strategy,
-    all_strategies,
-    decode_state,
-    decode_states,
-    default_strategy,
-    market_state,
-    parse_strategy,
-    validate_features,
-)
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
+from shared.domain.confidence.strategy import Strategy, parse_strategy
 from shared.domain.decoding import MAX_ERRORS
 from shared.errors import (
     BatchTooLarge,
@@ -28,6 +19,7 @@ from shared.errors import (
     SignalCloudError,
     ValidationFailed,
 )
+from tests.support.strategies import DEFAULT, STATES, STRATEGIES, market_state
 
 NOTES = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 REVERSAL = {
@@ -75,12 +67,12 @@ def body(**fields: Any) -> bytes:
 def refusal(raw: bytes) -> dict[str, tuple[str, str]]:
     """Field -> (code, message) of the errors that `raw` is refused with."""
     with pytest.raises(ValidationFailed) as caught:
-        decode_state(raw)
+        STATES.read(raw)
     return {error.field: (error.code, error.message) for error in caught.value.errors}
 
 
 def test_the_flat_body_of_the_notes_is_a_state_of_the_default_strategy() -> None:
-    state = decode_state(body(**NOTES))
+    state = STATES.read(body(**NOTES))
     assert (state.strategy, state.symbol, state.side) == ("vwap_bounce", "ES", "LONG")
     assert state.features[:2] == (2.1, 35.0)
     assert all(math.isnan(value) for value in state.features[2:])
@@ -88,13 +80,13 @@ def test_the_flat_body_of_the_notes_is_a_state_of_the_default_strategy() -> None
 
 
 def test_naming_the_default_strategy_changes_nothing() -> None:
-    assert decode_state(body(**NOTES, strategy="vwap_bounce")).key == decode_state(body(**NOTES)).key
+    assert STATES.read(body(**NOTES, strategy="vwap_bounce")).key == STATES.read(body(**NOTES)).key
 
 
 def test_a_row_of_the_outcomes_file_is_a_state_of_capitulation_reversal() -> None:
-    state = decode_state(body(**REVERSAL))
+    state = STATES.read(body(**REVERSAL))
     assert state.features == (38.0, 5.4, 0.0, 9.0, 17.0, 1.2, -122.0, 1.0, 1.0, 0.0, 1.0, 3.0)
-    assert decode_state(body(**{**REVERSAL, "price": 6488.0})).key == state.key, "no model sees the price"
+    assert STATES.read(body(**{**REVERSAL, "price": 6488.0})).key == state.key, "no model sees the price"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +126,7 @@ def test_a_huge_number_is_out_of_range(huge: str) -> None:
 
 def test_a_number_of_more_digits_than_can_be_read_is_refused_too() -> None:
     with pytest.raises(InvalidInput):
-        decode_state(body(**NOTES).replace(b"35", b"9" * 100_000))
+        STATES.read(body(**NOTES).replace(b"35", b"9" * 100_000))
 
 
 @pytest.mark.parametrize(
@@ -169,16 +161,16 @@ def test_every_bad_field_is_named_at_once() -> None:
 
 def test_only_unknown_fields_have_a_code_of_their_own() -> None:
     with pytest.raises(ValidationFailed) as caught:
-        decode_state(body(**NOTES, vwap_distnace=1))
+        STATES.read(body(**NOTES, vwap_distnace=1))
     assert caught.value.code == "unknown_field"
 
 
 def test_null_means_absent_for_an_optional_feature() -> None:
-    assert decode_state(body(**NOTES, atr=None)).key == decode_state(body(**NOTES)).key
+    assert STATES.read(body(**NOTES, atr=None)).key == STATES.read(body(**NOTES)).key
 
 
 def test_a_whole_number_may_be_written_with_a_point() -> None:
-    assert decode_state(body(**NOTES, hour=10.0)).key == decode_state(body(**NOTES, hour=10)).key
+    assert STATES.read(body(**NOTES, hour=10.0)).key == STATES.read(body(**NOTES, hour=10)).key
 
 
 @pytest.mark.parametrize(
@@ -195,7 +187,7 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
 )
 def test_what_is_no_json_is_malformed(raw: bytes, said: str) -> None:
     with pytest.raises(MalformedJson) as caught:
-        decode_state(raw)
+        STATES.read(raw)
     assert said in caught.value.detail
 
 
@@ -228,7 +220,7 @@ known_names = st.sampled_from([*NOTES, *REVERSAL, "atr", "volume_ratio"])
 @given(json_values | st.dictionaries(known_names | st.text(max_size=8), json_values, max_size=20))
 def test_no_json_crashes_the_reader(value: Any) -> None:
     raw = json.dumps(value).encode()
-    for decode in (decode_state, decode_states):
+    for decode in (STATES.read, STATES.read_batch):
         try:
             decode(raw)
         except InvalidInput as error:
@@ -239,7 +231,7 @@ def test_no_json_crashes_the_reader(value: Any) -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_reader(raw: bytes) -> None:
     with pytest.raises(InvalidInput):
-        decode_state(raw)
+        STATES.read(raw)
 
 
 @given(
@@ -252,9 +244,9 @@ def test_rounding_goes_to_the_nearest_multiple_stays_in_range_and_is_stable(
     distance: float, rsi: float, atr: float | None, hour: int | None
 ) -> None:
     given_fields = {**NOTES, "vwap_distance": distance, "rsi": rsi, "atr": atr, "hour": hour}
-    state = decode_state(body(**given_fields))
+    state = STATES.read(body(**given_fields))
     for feature, value, rounded in zip(
-        default_strategy().modelled, (distance, rsi, atr, None, hour), state.features, strict=True
+        DEFAULT.modelled, (distance, rsi, atr, None, hour), state.features, strict=True
     ):
         if value is None:
             assert math.isnan(rounded)
@@ -264,20 +256,20 @@ def test_rounding_goes_to_the_nearest_multiple_stays_in_range_and_is_stable(
         assert abs(rounded - value) <= feature.quantum / 2 + 1e-9
     again = {
         feature.name: None if math.isnan(value) else value
-        for feature, value in zip(default_strategy().modelled, state.features, strict=True)
+        for feature, value in zip(DEFAULT.modelled, state.features, strict=True)
     }
-    assert decode_state(body(**{**given_fields, **again})).key == state.key
+    assert STATES.read(body(**{**given_fields, **again})).key == state.key
 
 
 @given(st.floats(0, 100), st.floats(0, 100))
 def test_states_share_a_key_exactly_where_their_rounded_features_are_equal(one: float, other: float) -> None:
-    first, second = (decode_state(body(**{**NOTES, "rsi": rsi})) for rsi in (one, other))
+    first, second = (STATES.read(body(**{**NOTES, "rsi": rsi})) for rsi in (one, other))
     assert (first.key == second.key) == (repr(first.features) == repr(second.features))
 
 
 def test_the_side_and_the_symbol_are_part_of_the_key() -> None:
     states = [
-        decode_state(body(**{**NOTES, "symbol": symbol, "signal_type": side}))
+        STATES.read(body(**{**NOTES, "symbol": symbol, "signal_type": side}))
         for symbol in ("ES", "NQ")
         for side in ("LONG", "SHORT")
     ]
@@ -285,20 +277,20 @@ def test_the_side_and_the_symbol_are_part_of_the_key() -> None:
 
 
 def test_a_batch_keeps_its_order_and_mixes_strategies() -> None:
-    states = decode_states(json.dumps({"states": [REVERSAL, NOTES, {**NOTES, "hour": 10.0}]}).encode())
+    states = STATES.read_batch(json.dumps({"states": [REVERSAL, NOTES, {**NOTES, "hour": 10.0}]}).encode())
     assert [state.strategy for state in states] == ["capitulation_reversal", "vwap_bounce", "vwap_bounce"]
     assert states[2].features[-1] == 10
 
 
 def test_a_batch_names_the_bad_fields_of_all_its_states() -> None:
     with pytest.raises(ValidationFailed) as caught:
-        decode_states(json.dumps({"states": [NOTES, {**NOTES, "rsi": 101}, 7]}).encode())
+        STATES.read_batch(json.dumps({"states": [NOTES, {**NOTES, "rsi": 101}, 7]}).encode())
     assert [error.field for error in caught.value.errors] == ["states[1].rsi", "states[2]"]
 
 
 def test_nan_in_a_batch_is_named_too() -> None:
     with pytest.raises(ValidationFailed) as caught:
-        decode_states(json.dumps({"states": [NOTES, {**NOTES, "rsi": math.nan}]}).encode())
+        STATES.read_batch(json.dumps({"states": [NOTES, {**NOTES, "rsi": math.nan}]}).encode())
     assert [error.field for error in caught.value.errors] == ["states[1].rsi"]
 
 
@@ -314,13 +306,13 @@ def test_nan_in_a_batch_is_named_too() -> None:
 )
 def test_a_batch_of_another_shape_is_refused(raw: bytes, field: str) -> None:
     with pytest.raises(ValidationFailed) as caught:
-        decode_states(raw)
+        STATES.read_batch(raw)
     assert field in {error.field for error in caught.value.errors}
 
 
 def test_a_batch_over_its_bound_is_refused() -> None:
     with pytest.raises(BatchTooLarge):
-        decode_states(json.dumps({"states": [NOTES] * (MAX_STATES_PER_REQUEST + 1)}).encode())
+        STATES.read_batch(json.dumps({"states": [NOTES] * (MAX_STATES_PER_REQUEST + 1)}).encode())
 
 
 def test_the_features_of_a_trade_are_checked_by_the_same_rules() -> None:
@@ -339,13 +331,13 @@ def test_the_features_of_a_trade_are_checked_by_the_same_rules() -> None:
 
 def test_the_state_of_a_finished_trade_is_the_one_that_was_asked_for() -> None:
     features = {name: value for name, value in NOTES.items() if name not in ("symbol", "signal_type")}
-    assert market_state("vwap_bounce", "ES", "LONG", features) == decode_state(body(**NOTES))
+    assert market_state("vwap_bounce", "ES", "LONG", features) == STATES.read(body(**NOTES))
 
 
 def test_both_strategies_are_there_and_one_is_the_default() -> None:
-    assert list(all_strategies()) == ["vwap_bounce", "capitulation_reversal"]
-    assert default_strategy().name == "vwap_bounce"
-    for strategy in all_strategies().values():
+    assert list(STRATEGIES) == ["vwap_bounce", "capitulation_reversal"]
+    assert DEFAULT.name == "vwap_bounce"
+    for strategy in STRATEGIES.values():
         assert set(strategy.symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from shared.domain.confidence.encoding import column_names, encode
-from shared.domain.confidence.market_state import Feature, all_strategies, default_strategy, market_state
 from shared.domain.confidence.models import (
     ModelDocument,
     StoredModel,
@@ -17,15 +16,17 @@ from shared.domain.confidence.models import (
     untrained,
     version_of,
 )
+from shared.domain.confidence.strategy import Feature
 from shared.training.export import extreme_states
+from tests.support.strategies import DEFAULT, STRATEGIES, market_state
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
-COLUMNS = column_names(default_strategy())
+COLUMNS = column_names(DEFAULT)
 
 
 def document(**changed: object) -> ModelDocument:
     plain = ModelDocument(
-        strategy_version=default_strategy().version,
+        strategy_version=DEFAULT.version,
         basis="model",
         base_rate=0.6,
         n=100,
@@ -66,12 +67,12 @@ def test_a_document_survives_its_way_through_json() -> None:
 
 
 def test_a_model_of_the_current_schema_is_served() -> None:
-    model = served(stored(document()), default_strategy())
+    model = served(stored(document()), DEFAULT)
     assert (model.basis, model.artefact, model.columns) == ("model", b"onnx", COLUMNS)
 
 
 def test_a_base_rate_is_served_without_columns() -> None:
-    model = served(stored(document(basis="base_rate", columns=(), fills=()), None), default_strategy())
+    model = served(stored(document(basis="base_rate", columns=(), fills=()), None), DEFAULT)
     assert (model.basis, model.base_rate, model.artefact) == ("base_rate", 0.6, None)
 
 
@@ -87,7 +88,7 @@ def test_a_base_rate_is_served_without_columns() -> None:
 def test_a_model_of_another_schema_is_served_as_its_base_rate_under_another_version(
     changed: dict[str, object],
 ) -> None:
-    model = served(stored(document(**changed)), default_strategy())
+    model = served(stored(document(**changed)), DEFAULT)
     assert (model.basis, model.base_rate) == ("base_rate", 0.6)
     assert model.version == "vwap_bounce-20251013T140000Z-abcdef01-base-rate"
 
@@ -95,18 +96,18 @@ def test_a_model_of_another_schema_is_served_as_its_base_rate_under_another_vers
 def test_an_unreadable_document_is_refused() -> None:
     broken = msgspec.structs.replace(stored(document()), document={"n": "many"})
     with pytest.raises(UnusableModel):
-        served(broken, default_strategy())
+        served(broken, DEFAULT)
     with pytest.raises(UnusableModel):
-        served(stored(document(base_rate=1.5)), default_strategy())
+        served(stored(document(base_rate=1.5)), DEFAULT)
 
 
 def test_untrained_means_the_prior() -> None:
-    model = untrained(default_strategy())
+    model = untrained(DEFAULT)
     assert (model.version, model.base_rate, model.basis) == ("vwap_bounce-untrained", 0.5, "base_rate")
 
 
 def test_the_base_rate_is_smoothed_towards_the_prior() -> None:
-    prior = default_strategy().prior
+    prior = DEFAULT.prior
     assert prior.base_rate(0, 0) == 0.5
     assert prior.base_rate(10, 10) == pytest.approx((0.5 * 20 + 10) / 30)
     assert prior.base_rate(6_940, 10_000) == pytest.approx(0.694, abs=0.001)
@@ -149,7 +150,7 @@ def test_categories_and_booleans_become_columns_of_ones_and_zeros() -> None:
         "session": "RTH",
         "hour": 10,
     }
-    columns = column_names(all_strategies()["capitulation_reversal"])
+    columns = column_names(STRATEGIES["capitulation_reversal"])
     state = market_state("capitulation_reversal", "ES", "LONG", features)
     row = dict(zip(columns, encode([state], [0.0] * len(columns))[0].tolist(), strict=True))
     assert {name for name, value in row.items() if value == 1} == {
@@ -178,7 +179,7 @@ def test_rows_of_a_batch_are_those_of_its_states() -> None:
 
 
 def test_a_category_of_one_value_has_no_other_extreme(monkeypatch: pytest.MonkeyPatch) -> None:
-    base = default_strategy()
+    base = DEFAULT
     session = Feature(name="session", type="category", description="when", categories=("rth",))
     strategy = msgspec.structs.replace(base, name="alone", features=(*base.features, session))
     monkeypatch.setattr("shared.domain.confidence.encoding.all_strategies", lambda: {strategy.name: strategy})

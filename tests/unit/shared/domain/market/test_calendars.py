@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.market_data import sessions
-from shared.domain.market.calendars import NEW_YORK, Calendar, Sessions, hour_of, trading_day_of
+from shared.adapters.calendars import market_calendars
+from shared.domain.market.calendars import NEW_YORK, Calendar, MarketCalendars, hour_of, trading_day_of
 from shared.domain.market.instruments import INSTRUMENTS
 from tests.support.market import real_es, utc
 
-SESSIONS = sessions()
+CALENDARS = market_calendars()
 covered = st.integers(0, 11 * 365 * 24 * 60 - 1).map(
     lambda minute: utc("2020-01-01") + timedelta(minutes=minute)
 )
@@ -53,15 +53,15 @@ covered = st.integers(0, 11 * 365 * 24 * 60 - 1).map(
     ],
 )
 def test_session_of_an_instant(instant: str, trading_day: date | None) -> None:
-    session = SESSIONS.session_at("ES", utc(instant))
+    session = CALENDARS.session_at("ES", utc(instant))
     assert (session.trading_day if session else None) == trading_day
-    assert SESSIONS.is_open("ES", utc(instant)) == (trading_day is not None)
+    assert CALENDARS.is_open("ES", utc(instant)) == (trading_day is not None)
 
 
 def test_crude_keeps_its_own_hours_on_holidays() -> None:
     thanksgiving_afternoon = utc("2025-11-27T19:00")
-    assert SESSIONS.is_open("CL", thanksgiving_afternoon)
-    assert not SESSIONS.is_open("ES", thanksgiving_afternoon)
+    assert CALENDARS.is_open("CL", thanksgiving_afternoon)
+    assert not CALENDARS.is_open("ES", thanksgiving_afternoon)
 
 
 @pytest.mark.parametrize(
@@ -77,13 +77,13 @@ def test_crude_keeps_its_own_hours_on_holidays() -> None:
     ],
 )
 def test_regular_trading_hours(instant: str, rth: bool) -> None:
-    session = SESSIONS.session_at("ES", utc(instant))
+    session = CALENDARS.session_at("ES", utc(instant))
     assert session is not None
     assert session.is_rth(utc(instant)) is rth
 
 
 def test_a_session_that_closes_before_the_opening_bell_has_no_regular_hours() -> None:
-    session = SESSIONS.session_of("ES", date(2026, 4, 3))  # Good Friday, closes at 09:15
+    session = CALENDARS.session_of("ES", date(2026, 4, 3))  # Good Friday, closes at 09:15
     assert session is not None
     assert session.closes_at == utc("2026-04-03T13:15")
     assert session.rth_opens_at == session.rth_closes_at
@@ -92,7 +92,7 @@ def test_a_session_that_closes_before_the_opening_bell_has_no_regular_hours() ->
 
 @given(covered, st.sampled_from(sorted(INSTRUMENTS)))
 def test_every_session_contains_the_instant_that_it_was_found_by(instant: datetime, symbol: str) -> None:
-    session = SESSIONS.session_at(symbol, instant)
+    session = CALENDARS.session_at(symbol, instant)
     local = instant.astimezone(NEW_YORK)
     if local.hour == 17 or local.weekday() == 5:
         assert session is None
@@ -109,13 +109,13 @@ def test_every_session_contains_the_instant_that_it_was_found_by(instant: dateti
 def test_sessions_do_not_depend_on_the_offset_that_an_instant_is_written_in(
     instant: datetime, symbol: str
 ) -> None:
-    assert SESSIONS.session_at(symbol, instant) == SESSIONS.session_at(symbol, instant.astimezone(NEW_YORK))
+    assert CALENDARS.session_at(symbol, instant) == CALENDARS.session_at(symbol, instant.astimezone(NEW_YORK))
 
 
 def test_a_market_is_closed_outside_of_its_calendar_and_for_unknown_symbols() -> None:
-    assert SESSIONS.session_at("ES", utc("2019-12-30T15:00")) is None
-    assert SESSIONS.session_at("ES", utc("2031-01-02T15:00")) is None
-    assert SESSIONS.session_at("ZZ", utc("2025-07-15T15:00")) is None
+    assert CALENDARS.session_at("ES", utc("2019-12-30T15:00")) is None
+    assert CALENDARS.session_at("ES", utc("2031-01-02T15:00")) is None
+    assert CALENDARS.session_at("ZZ", utc("2025-07-15T15:00")) is None
 
 
 def test_days_left_counts_to_the_earliest_end_of_a_calendar() -> None:
@@ -123,8 +123,8 @@ def test_days_left_counts_to_the_earliest_end_of_a_calendar() -> None:
         return Calendar("test", date(2025, 1, 1), last, frozenset(), {})
 
     facts = {"equity": calendar(date(2025, 12, 31)), "crude": calendar(date(2025, 12, 1))}
-    assert Sessions(facts).days_left(date(2025, 11, 21)) == 10
-    assert Sessions(facts).days_left(date(2025, 12, 11)) == -10
+    assert MarketCalendars(facts).days_left(date(2025, 11, 21)) == 10
+    assert MarketCalendars(facts).days_left(date(2025, 12, 11)) == -10
 
 
 def test_hour_is_new_york_time() -> None:
@@ -133,7 +133,7 @@ def test_hour_is_new_york_time() -> None:
 
 
 def test_real_bars_out_of_session_are_the_known_ones() -> None:
-    outside = [one.open_time for one in real_es() if not SESSIONS.is_open("ES", one.open_time)]
+    outside = [one.open_time for one in real_es() if not CALENDARS.is_open("ES", one.open_time)]
     labor_day = [moment for moment in outside if moment.date() == date(2025, 9, 1)]
     fridays = [moment for moment in outside if moment.date() != date(2025, 9, 1)]
     assert len(labor_day) == 240

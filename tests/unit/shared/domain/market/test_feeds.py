@@ -2,12 +2,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared.adapters.market_data import sessions
+from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import FeedState
 from shared.domain.market.feeds import STALE_AFTER, feed_states, market_now
 from tests.support.market import utc
 
-SESSIONS = sessions()
+CALENDARS = market_calendars()
 
 
 def feed(symbol: str, last_open_time: str) -> FeedState:
@@ -32,7 +32,7 @@ def feed(symbol: str, last_open_time: str) -> FeedState:
     ],
 )
 def test_state_of_a_feed(last_open_time: str, now: str, state: str) -> None:
-    (health,) = feed_states([feed("ES", last_open_time)], SESSIONS, utc(now))
+    (health,) = feed_states([feed("ES", last_open_time)], CALENDARS, utc(now))
     assert health.state == state
     assert health.symbol == "ES"
     assert health.source == "live"
@@ -40,14 +40,14 @@ def test_state_of_a_feed(last_open_time: str, now: str, state: str) -> None:
 
 def test_age_counts_from_the_close_of_the_newest_bar() -> None:
     now = utc("2025-10-14T14:03:30")
-    healths = feed_states([feed("ES", "2025-10-14T14:00"), feed("NQ", "2025-10-14T14:03")], SESSIONS, now)
+    healths = feed_states([feed("ES", "2025-10-14T14:00"), feed("NQ", "2025-10-14T14:03")], CALENDARS, now)
     assert [health.age_s for health in healths] == [150.0, 0.0]
 
 
 def test_each_symbol_keeps_the_hours_of_its_market() -> None:
     now = utc("2025-11-27T19:00")  # Thanksgiving: equity has halted, crude has not
     feeds = [feed("ES", "2025-11-27T17:59"), feed("CL", "2025-11-27T17:59"), feed("ZZ", "2025-11-27T17:59")]
-    assert [health.state for health in feed_states(feeds, SESSIONS, now)] == ["closed", "stale", "closed"]
+    assert [health.state for health in feed_states(feeds, CALENDARS, now)] == ["closed", "stale", "closed"]
 
 
 def test_a_replay_is_judged_by_its_newest_bar() -> None:
@@ -55,7 +55,7 @@ def test_a_replay_is_judged_by_its_newest_bar() -> None:
     feeds = [feed("ES", "2025-10-14T14:00"), feed("NQ", "2025-10-14T13:00")]
     now = market_now(feeds, wall, "bars")
     assert now == utc("2025-10-14T14:01")
-    assert [health.state for health in feed_states(feeds, SESSIONS, now)] == ["fresh", "stale"]
+    assert [health.state for health in feed_states(feeds, CALENDARS, now)] == ["fresh", "stale"]
     assert market_now(feeds, wall, "wall") == wall
     assert market_now([], wall, "bars") == wall
     assert timedelta(minutes=3) <= STALE_AFTER <= timedelta(minutes=15)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.adapters.market_data import read_entry_rules, sessions, vwap_bounce_rules
-from shared.domain.confidence.market_state import validate_features
+from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.indicators import SessionVwap, VolumeRatio
 from shared.domain.market.instruments import INSTRUMENTS
@@ -18,8 +17,9 @@ from shared.domain.market.signals import SignalDraft
 from shared.errors import ConfigurationError
 from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, advance
 from tests.support.market import TICK, bar, bar_runs, real_es, simulated_es, utc
+from tests.support.strategies import VWAP_BOUNCE_RULES
 
-SESSIONS = sessions()
+CALENDARS = market_calendars()
 ES = INSTRUMENTS["ES"]
 OPEN = utc("2025-10-13T22:00")  # of the session of 14 October
 RULES = EntryRules(
@@ -43,7 +43,7 @@ def play(
 ) -> tuple[EntryState, list[SignalDraft]]:
     state, drafts = state or EntryState(), []
     for one in bars:
-        session = SESSIONS.session_at("ES", one.open_time)
+        session = CALENDARS.session_at("ES", one.open_time)
         state, draft = advance(state, one, session, rules, ES, source="simulated")
         if draft is not None:
             drafts.append(draft)
@@ -288,11 +288,11 @@ def test_a_mirrored_market_gives_mirrored_entries(bars: list[Bar]) -> None:
 def per_session(bars: Sequence[Bar], drafts: Sequence[SignalDraft]) -> dict[date, int]:
     counts: dict[date, int] = {}
     for one in bars:
-        session = SESSIONS.session_at("ES", one.open_time)
+        session = CALENDARS.session_at("ES", one.open_time)
         if session is not None:
             counts.setdefault(session.trading_day, 0)
     for draft in drafts:
-        session = SESSIONS.session_at("ES", draft.event_at - BAR_INTERVAL)
+        session = CALENDARS.session_at("ES", draft.event_at - BAR_INTERVAL)
         assert session is not None
         counts[session.trading_day] += 1
     return counts
@@ -300,7 +300,7 @@ def per_session(bars: Sequence[Bar], drafts: Sequence[SignalDraft]) -> dict[date
 
 def test_the_shipped_rules_signal_some_times_a_session_on_simulated_bars() -> None:
     bars = simulated_es()
-    _, drafts = play(bars, vwap_bounce_rules())
+    _, drafts = play(bars, VWAP_BOUNCE_RULES)
     assert drafts[0].event_at <= bars[150].open_time
     assert all(5 <= count <= 20 for count in per_session(bars, drafts).values())
     assert {draft.side for draft in drafts} == {"LONG", "SHORT"}
@@ -308,7 +308,7 @@ def test_the_shipped_rules_signal_some_times_a_session_on_simulated_bars() -> No
 
 def test_the_shipped_rules_signal_some_times_a_session_on_real_bars() -> None:
     bars = real_es()
-    _, drafts = play(bars, vwap_bounce_rules())
+    _, drafts = play(bars, VWAP_BOUNCE_RULES)
     counts = per_session(bars, drafts)
     assert len(counts) == 35
     assert all(4 <= count <= 20 for count in counts.values())

@@ -1,4 +1,4 @@
-"""The champion model that is served now, judged by trades that it has not learnt from."""
+"""Forecasts, by the champion model that is served now, the trades that it has not learnt from."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.adapters.inference import OnnxModel
-from shared.domain.confidence.encoding import encode
+from shared.domain.confidence.encoding import StateEncoder
 from shared.domain.confidence.models import ModelDocument, StoredModel, UnusableModel, served
 from shared.training.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class Incumbent:
+class ChampionForecasts:
     """A champion model's forecasts of the trades it has not seen; `tested` indexes the dataset."""
 
     tested: npt.NDArray[np.intp]
     forecasts: npt.NDArray[np.float64]
 
 
-def find_incumbent(data: Dataset, champion: StoredModel | None) -> Incumbent | None:
-    """None where the champion is a base rate, or a model that cannot be served any more."""
+def champion_forecasts(data: Dataset, champion: StoredModel | None) -> ChampionForecasts | None:
+    """None if the champion is a base rate, or a model that cannot be served any more."""
     if champion is None or champion.basis != "model":
         return None
     try:
@@ -32,7 +32,9 @@ def find_incumbent(data: Dataset, champion: StoredModel | None) -> Incumbent | N
         seen_until = msgspec.convert(champion.document, ModelDocument).window.last_exit_at
         unseen = [index for index, outcome in enumerate(data.outcomes) if outcome.entry_at > seen_until]
         states = [data.states[index] for index in unseen]
-        forecasts = session.probabilities(encode(states, model.fills)) if states else []
-        return Incumbent(np.array(unseen, dtype=np.intp), np.array(forecasts))
+        forecasts = (
+            session.probabilities(StateEncoder(data.strategy).encode(states, model.fills)) if states else []
+        )
+        return ChampionForecasts(np.array(unseen, dtype=np.intp), np.array(forecasts))
     except UnusableModel:
         return None

@@ -1,4 +1,4 @@
-"""The contest for the place of champion: nothing wins that has not won on later data.
+"""Selects the model to serve: no candidate is promoted that has not won on later data.
 
 Each candidate is trained on the trades known at the start of a stretch and tested on that stretch,
 four stretches over the later half of the time. Its squared errors are compared with those of the base
@@ -24,11 +24,12 @@ from shared.domain.confidence.evaluation import (
     paired_bootstrap,
 )
 from shared.domain.confidence.models import ModelDocument
-from shared.domain.confidence.training import MIN_TEST_DAYS, MIN_TEST_TRADES, TrainedModel
+from shared.domain.confidence.training import TrainedModel
 from shared.training.candidates import CANDIDATES, winner_probability
+from shared.training.champion import ChampionForecasts
 from shared.training.dataset import Dataset
 from shared.training.export import ExportRefused, checked_export
-from shared.training.incumbent import Incumbent
+from shared.training.folds import MIN_TEST_DAYS, MIN_TEST_TRADES
 
 Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -82,9 +83,9 @@ def _scores(forecasts: Floats, won: Floats) -> dict[str, float]:
 
 
 class _Comparison:
-    """All scores of one trial, and who has passed."""
+    """All scores of one trial, and the candidates that passed."""
 
-    def __init__(self, data: Dataset, trial: _Trial, incumbent: Incumbent | None, seed: int) -> None:
+    def __init__(self, data: Dataset, trial: _Trial, champion: ChampionForecasts | None, seed: int) -> None:
         self._data = data
         self._seed = seed
         won = data.won[trial.tested]
@@ -104,17 +105,15 @@ class _Comparison:
             beats_base_rate, shown = self._judge(trial.tested, trial.base_rate, forecasts)
             entry = {**_scores(forecasts, won), "gain_over_base_rate": shown}
             passes = beats_base_rate
-            if incumbent is not None:
-                beats_champion, entry["gain_over_champion"] = self._judge_champion(
-                    trial, incumbent, forecasts
-                )
+            if champion is not None:
+                beats_champion, entry["gain_over_champion"] = self._judge_champion(trial, champion, forecasts)
                 passes = passes and beats_champion
             self.scores["candidates"][name] = entry
             gains[name] = shown.mean
             if passes:
                 self.passed.append(name)
         self.passed.sort(key=lambda name: -gains[name])
-        self.champion_failed = incumbent is not None and self._champion_fails(trial, incumbent)
+        self.champion_failed = champion is not None and self._champion_fails(trial, champion)
 
     def _judge(self, tested: Indices, baseline: Floats, forecasts: Floats) -> tuple[bool, Interval]:
         strict = _gain(self._data, tested, baseline, forecasts, level=DECISION_LEVEL, seed=self._seed)
@@ -122,32 +121,32 @@ class _Comparison:
         return strict.low > 0, shown
 
     def _judge_champion(
-        self, trial: _Trial, incumbent: Incumbent, forecasts: Floats
+        self, trial: _Trial, champion: ChampionForecasts, forecasts: Floats
     ) -> tuple[bool, Interval | None]:
-        common, ours, theirs = self._unseen(trial, incumbent)
+        common, ours, theirs = self._unseen(trial, champion)
         if not len(common):
             return False, None
-        return self._judge(common, incumbent.forecasts[theirs], forecasts[ours])
+        return self._judge(common, champion.forecasts[theirs], forecasts[ours])
 
-    def _champion_fails(self, trial: _Trial, incumbent: Incumbent) -> bool:
+    def _champion_fails(self, trial: _Trial, champion: ChampionForecasts) -> bool:
         """Whether the base rate known at the time beats the champion model on trades it has not seen."""
-        common, ours, theirs = self._unseen(trial, incumbent)
+        common, ours, theirs = self._unseen(trial, champion)
         if not len(common):
             return False
-        fails, shown = self._judge(common, incumbent.forecasts[theirs], trial.base_rate[ours])
+        fails, shown = self._judge(common, champion.forecasts[theirs], trial.base_rate[ours])
         self.scores["champion"] = {
             "n": len(common),
-            **_scores(incumbent.forecasts[theirs], self._data.won[common]),
+            **_scores(champion.forecasts[theirs], self._data.won[common]),
             "gain_of_base_rate": shown,
         }
         return fails
 
-    def _unseen(self, trial: _Trial, incumbent: Incumbent) -> tuple[Indices, Indices, Indices]:
+    def _unseen(self, trial: _Trial, champion: ChampionForecasts) -> tuple[Indices, Indices, Indices]:
         """Tested trades that the champion has not learnt from, and where each side's forecasts of them are.
 
         Empty where they are too few, or of too few days: they would prove nothing.
         """
-        common, ours, theirs = np.intersect1d(trial.tested, incumbent.tested, return_indices=True)
+        common, ours, theirs = np.intersect1d(trial.tested, champion.tested, return_indices=True)
         if len(common) < MIN_TEST_TRADES or len(np.unique(self._data.days[common])) < MIN_TEST_DAYS:
             common = ours = theirs = np.array([], dtype=np.intp)
         return common, ours, theirs
@@ -188,8 +187,8 @@ def _choose(
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Who has won, if anyone, and all scores as plain JSON."""
+class Selection:
+    """The candidate that has won, None if none has, and all scores as plain JSON."""
 
     model: TrainedModel | None
     champion_failed: bool
@@ -197,13 +196,13 @@ class Verdict:
     scores: dict[str, Any]
 
 
-def hold_contest(
-    data: Dataset, incumbent: Incumbent | None, document: ModelDocument, *, seed: int
-) -> Verdict:
+def select_model(
+    data: Dataset, champion: ChampionForecasts | None, document: ModelDocument, *, seed: int
+) -> Selection:
     """Tests every candidate on later data; `document` describes the same trades' base rate."""
     # Threads that wait for a core spin on it, and their order would change sums in the last bit.
     with threadpool_limits(1):
-        comparison = _Comparison(data, _hold_trial(data, seed), incumbent, seed)
+        comparison = _Comparison(data, _hold_trial(data, seed), champion, seed)
         scores = msgspec.to_builtins(comparison.scores)
         model, reason = _choose(data, comparison, msgspec.structs.replace(document, scores=scores), seed)
-    return Verdict(model, comparison.champion_failed, reason, scores)
+    return Selection(model, comparison.champion_failed, reason, scores)

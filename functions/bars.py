@@ -1,0 +1,21 @@
+"""Takes market data."""
+
+from functions.web.call import Call
+from functions.web.declaration import WRITE, json_body
+from functions.web.routes import Routes
+from shared.services.signals import BarsReport, BarsRequest
+
+routes = Routes()
+
+
+@routes.post(
+    "bars",
+    scope="feeder",
+    summary="Send up to 5,000 bars of one symbol",
+    body=json_body(BarsRequest),
+    answer=BarsReport,
+    problems=(*WRITE, "batch_too_large"),
+)
+async def post_bars(call: Call, bars: BarsRequest) -> BarsReport:
+    """Takes bars of one symbol; each new bar runs the signal engine at once."""
+    return await call.services.signals.take_bars(call.grant, bars)

@@ -1,0 +1,1 @@
+"""Joins Azure Functions' HTTP types to ours: route declarations, calls, answers and problems."""

@@ -1,0 +1,107 @@
+"""Describes a declared route, and carries out its declaration for one call."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+
+import msgspec
+
+from functions.web.answers import Answer
+from functions.web.call import Call
+from functions.web.parameters import read_parameters
+from functions.web.problems import STATUS_OF_CODE
+from shared.domain.access.licenses import Scope
+from shared.domain.decoding import decode
+from shared.errors import ConfigurationError
+
+PUBLIC: Literal["public"] = "public"
+
+# What may go wrong, by what a route does. A route lists these and its own codes.
+ADMISSION = (
+    *(
+        code
+        for code in STATUS_OF_CODE
+        if code.startswith(("key_", "license_")) and code != "key_store_unavailable"
+    ),
+    "scope_missing",
+    "rate_limited",
+    "key_store_unavailable",
+)
+BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large", "unsupported_media_type")
+WRITE = (*ADMISSION, *BODY, "symbol_not_licensed", "database_unavailable")
+READ = (*ADMISSION, "validation_failed", "unknown_field", "database_unavailable")
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """What a body may be, and how it is read.
+
+    `kinds` are types, or names of schemas that functions/openapi.py makes. `read` makes the handler's
+    argument of the bytes; without it the handler reads the body itself. If the body is not `required`, an
+    empty one gives `read(b"{}")`.
+    """
+
+    kinds: tuple[Any, ...]
+    read: Callable[[bytes], Any] | None = None
+    required: bool = True
+
+
+def json_body(kind: Any, *, required: bool = True) -> Body:
+    """A JSON body that is decoded as `kind`."""
+    return Body(kinds=(kind,), read=lambda body: decode(body, kind), required=required)
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One method on one path below /api: who may call it, what goes in and what comes out."""
+
+    method: str
+    path: str
+    function: str
+    scope: Scope | Literal["public"]
+    summary: str
+    answer: Any
+    statuses: tuple[tuple[int, str], ...]
+    media_type: str
+    problems: tuple[str, ...]
+    parameters: Any
+    body: Body | None
+    # The service admits through Call.admit, in one step with its own question to the cache.
+    admits_in_service: bool
+    # Answers in the place of the handler if the deployment's settings are wrong.
+    if_misconfigured: Callable[[ConfigurationError], Answer] | None
+    # Also answers HEAD, which the host turns into an answer without a body.
+    also_head: bool
+
+    @property
+    def operation_id(self) -> str:
+        first, *others = self.function.split("_")
+        return first + "".join(part.capitalize() for part in others)
+
+    @property
+    def needs_arguments(self) -> bool:
+        """Whether there is anything to do before the handler is called."""
+        reads_body = self.body is not None and self.body.read is not None
+        return not self.is_admitted_by_service or self.parameters is not None or reads_body
+
+    @property
+    def is_admitted_by_service(self) -> bool:
+        return self.scope == PUBLIC or self.admits_in_service
+
+    async def arguments(self, call: Call) -> list[Any]:
+        """Admits the caller, then reads the parameters and the body; raises what these raise."""
+        if not self.is_admitted_by_service:
+            await call.admit()
+        arguments: list[Any] = [call]
+        if self.parameters is not None:
+            arguments.append(read_parameters(self.parameters, call.request.params, call.headers))
+        if self.body is not None and self.body.read is not None:
+            body = call.body()
+            arguments.append(self.body.read(body if body or self.body.required else b"{}"))
+        return arguments
+
+    def encoded(self, value: Any) -> Answer:
+        """The answer for what the handler has returned."""
+        if isinstance(value, Answer):
+            return value
+        status, _ = self.statuses[0]
+        return Answer(b"" if value is None else value, status, self.media_type)

@@ -1,0 +1,101 @@
+"""Runs a handler for one request: gives it an id, counts it, traces it, and turns its errors into answers."""
+
+import itertools
+import logging
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+
+import azure.functions as func
+
+from functions.web.answers import Answer, response_of
+from functions.web.call import Call
+from functions.web.declaration import PUBLIC, Handler, Route
+from functions.web.problems import STATUS_OF_CODE, our_fault, problem_answer
+from shared.container import container
+from shared.domain.access.rate_limit import RateState
+from shared.errors import ConfigurationError, RateLimited, SignalCloudError
+from shared.metrics import REFUSED, Count
+from shared.telemetry import Trace
+from shared.telemetry import begin as begin_trace
+from shared.telemetry import end as end_trace
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Request ids need only differ: one random part for each process, and a count.
+_id_base = secrets.token_hex(8)
+_id_count = itertools.count()
+
+log = logging.getLogger(__name__)
+
+
+def endpoint(
+    handler: Handler, route: Route | None
+) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
+    """`handler` as Azure Functions wants it: a coroutine function from HttpRequest to HttpResponse."""
+    scope = None if route is None or route.scope == PUBLIC else route.scope
+
+    async def run(req: func.HttpRequest) -> func.HttpResponse:
+        # Taken once, because the worker's type makes a property of it.
+        headers = req.headers
+        request_id = _request_id(headers)
+        call: Call | None = None
+        trace: Trace | None = None
+        code = ""
+        try:
+            call = Call(req, headers, container(), scope)
+            call.services.counters.add(Count.REQUESTS)
+            trace = begin_trace(req)
+            answer = await _handled(handler, route, call)
+        except ConfigurationError as error:
+            log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - the detail says it all
+            if route is not None and route.if_misconfigured is not None:
+                answer = route.if_misconfigured(error)
+            else:
+                code, answer = "internal", problem_answer(our_fault(), request_id)
+        except SignalCloudError as error:
+            if call is not None and isinstance(error, RateLimited):
+                call.rate = RateState(error.limit, 0, error.reset_s)
+            code, answer = error.code, problem_answer(error, request_id)
+        except Exception as error:
+            # The last line of defence: a defect of ours, told without its insides.
+            log.exception("unhandled error, request %s", request_id)
+            code, answer = "internal", problem_answer(our_fault(), request_id)
+            if trace is not None:
+                trace.failed(error)
+        if code and call is not None:
+            _count_problem(call, code)
+        if trace is not None:
+            end_trace(trace, request_id, answer.status, code)
+        return response_of(answer, request_id, call.rate if call is not None else None)
+
+    # Not functools.wraps: the worker would follow __wrapped__ and look for the handler's parameters.
+    run.__name__, run.__qualname__ = handler.__name__, handler.__qualname__
+    run.__module__, run.__doc__ = handler.__module__, handler.__doc__
+    return run
+
+
+async def _handled(handler: Handler, route: Route | None, call: Call) -> Answer:
+    if route is None:
+        answer: Answer = await handler(call)
+        return answer
+    if route.needs_arguments:
+        return route.encoded(await handler(*await route.arguments(call)))
+    return route.encoded(await handler(call))
+
+
+def _count_problem(call: Call, code: str) -> None:
+    """Counts a refusal, or a failure of ours; other problems are the caller's own affair."""
+    status = STATUS_OF_CODE[code]
+    if status in (401, 403, 429):
+        call.services.counters.add(f"{REFUSED}{code}")
+    elif status >= 500:
+        call.services.counters.add(Count.REQUESTS_FAILED)
+
+
+def _request_id(headers: Mapping[str, str]) -> str:
+    # Nearly always missing, and the mapping would raise and catch an exception.
+    if "x-request-id" in headers:
+        given = headers["x-request-id"]
+        if _REQUEST_ID.fullmatch(given):
+            return given
+    return f"{_id_base}-{next(_id_count)}"

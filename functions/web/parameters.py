@@ -1,0 +1,174 @@
+"""Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
+
+Each field of the struct is one parameter. `msgspec.Meta(extra=...)` says what a type cannot: `in` is
+"header" for a header, `expected` is the message for a value that does not fit.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import inspect
+
+from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
+from shared.domain.market.bars import SYMBOL_PATTERN
+from shared.domain.problems import Problems
+
+_MAX_DIGITS = 18
+_MAX_TEXT = 200
+
+SymbolParameter = Annotated[
+    str,
+    msgspec.Meta(
+        description="One symbol.",
+        pattern=SYMBOL_PATTERN,
+        examples=["ES"],
+        extra={"expected": "Expected a symbol such as ES."},
+    ),
+]
+AfterParameter = Annotated[
+    int,
+    msgspec.Meta(
+        description="The last sequence already seen; signals behind it are returned.", ge=0, le=MAX_SEQUENCE
+    ),
+]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One declared parameter: its name on the wire, where it stands, its type, and its default."""
+
+    name: str
+    attribute: str
+    place: str
+    kind: inspect.Type
+    required: bool
+    default: Any
+    description: str
+    expected: str
+    example: str | None
+
+
+@cache
+def parameters_of(struct: Any) -> tuple[Parameter, ...]:
+    """The parameters that the fields of `struct` declare, in order."""
+    declared = inspect.type_info(struct)
+    assert isinstance(declared, inspect.StructType)
+    return tuple(_parameter(field) for field in declared.fields)
+
+
+def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
+    """The values sent for `struct`; raises ValidationFailed with every bad parameter together."""
+    declared = parameters_of(struct)
+    known = [each.name for each in declared if each.place == "query"]
+    problems = Problems()
+    if known:
+        for name in query:
+            if name not in known:
+                problems.add(name[:64], "unknown_field", f"Known parameters: {', '.join(known)}.")
+    values = {}
+    for each in declared:
+        sent = (headers if each.place == "header" else query).get(each.name)
+        # An empty text is a parameter that was not given, except for a header and a number.
+        if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
+            if each.required:
+                hint = f", such as {each.example}" if each.example else ""
+                problems.add(each.name, "missing", f"This parameter is required{hint}.")
+            values[each.attribute] = each.default
+        else:
+            values[each.attribute] = _read(each, sent, problems)
+    problems.refuse("The query has parameters that cannot be accepted." if known else "")
+    return struct(**values)
+
+
+def _parameter(field: inspect.Field) -> Parameter:
+    kind, description, extra, examples = field.type, "", {}, []
+    if isinstance(kind, inspect.UnionType):
+        kind = next(each for each in kind.types if not isinstance(each, inspect.NoneType))
+    if isinstance(kind, inspect.Metadata):
+        extra = kind.extra or {}
+        schema = kind.extra_json_schema or {}
+        description, examples = schema.get("description", ""), schema.get("examples", [])
+        kind = kind.type
+    return Parameter(
+        name=field.encode_name,
+        attribute=field.name,
+        place=extra.get("in", "query"),
+        kind=kind,
+        required=field.required,
+        default=None if field.required else field.default,
+        description=description,
+        expected=extra.get("expected", ""),
+        example=examples[0] if examples else None,
+    )
+
+
+def _is_number(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.IntType)
+
+
+def _read(parameter: Parameter, sent: str, problems: Problems) -> Any:
+    match parameter.kind:
+        case inspect.IntType(ge=low, le=high):
+            return _integer(parameter, sent, low, high, problems)
+        case inspect.DateTimeType():
+            return _time(parameter, sent, problems)
+        case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
+            if most is None:
+                most = _MAX_TEXT
+            if not (least or 0) <= len(sent) <= most or (
+                parameter.place == "header" and not sent.isprintable()
+            ):
+                message = parameter.expected or f"At most {most} characters."
+                problems.add(parameter.name, "out_of_range", message)
+            elif pattern is not None and not re.fullmatch(pattern, sent):
+                problems.add(parameter.name, "invalid_format", parameter.expected)
+            return sent
+    raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")
+
+
+def _integer(parameter: Parameter, sent: str, low: Any, high: Any, problems: Problems) -> int:
+    is_whole = sent.isascii() and sent.isdigit() and len(sent) <= _MAX_DIGITS
+    if not is_whole or not low <= int(sent) <= high:
+        problems.add(parameter.name, "out_of_range", f"Expected a whole number from {low} to {high}.")
+        return 0
+    return int(sent)
+
+
+def _time(parameter: Parameter, sent: str, problems: Problems) -> datetime | None:
+    try:
+        # A plus sign that a caller forgot to escape arrives as a blank.
+        value = datetime.fromisoformat(sent.replace(" ", "+"))
+    except ValueError:
+        value = None
+    if value is None or value.tzinfo is None:
+        problems.add(parameter.name, "invalid_format", AWARE_TIME)
+    return value
+
+
+def parameter_schema(parameter: Parameter) -> dict[str, Any]:
+    """One parameter as OpenAPI describes it."""
+    match parameter.kind:
+        case inspect.IntType(ge=low, le=high):
+            schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high}
+            schema["default"] = parameter.default
+        case inspect.DateTimeType():
+            schema = {"type": "string", "format": "date-time"}
+        case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
+            given = {"pattern": pattern, "minLength": least, "maxLength": most}
+            schema = {"type": "string"} | {name: each for name, each in given.items() if each is not None}
+        case _:
+            raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")
+    described: dict[str, Any] = {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": schema,
+    }
+    if parameter.required:
+        described["required"] = True
+    if parameter.example is not None:
+        described["example"] = parameter.example
+    return described

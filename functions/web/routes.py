@@ -1,0 +1,107 @@
+"""Declares routes: one decorator registers, admits, decodes, encodes and documents.
+
+    routes = Routes()
+
+    @routes.get("license", scope="bot", summary="...", answer=OwnLicense, problems=ADMISSION)
+    async def get_license(call: Call) -> OwnLicense: ...
+
+The handler is called with the call, then with the parameters and the body, if the route declares them. It
+returns the value to encode with the first of the declared statuses, or an Answer. What it raises becomes
+problem JSON. A route without a scope, or PUBLIC in its place, cannot be declared.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, get_args
+
+import azure.functions as func
+
+from functions.web.answers import JSON_TYPE, Answer
+from functions.web.declaration import PUBLIC, Body, Handler, Route
+from functions.web.endpoint import endpoint
+from functions.web.problems import STATUS_OF_CODE
+from shared.domain.access.licenses import Scope
+from shared.errors import ConfigurationError
+
+
+class Routes:
+    """The routes of one area, and the blueprint that holds them."""
+
+    def __init__(self) -> None:
+        self.blueprint = func.Blueprint()
+
+    def get(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
+        return self._declare("GET", path, **declared)
+
+    def post(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
+        return self._declare("POST", path, **declared)
+
+    def options(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
+        return self._declare("OPTIONS", path, **declared)
+
+    def _declare(
+        self,
+        method: str,
+        path: str,
+        *,
+        scope: Scope | Literal["public"],
+        summary: str,
+        answer: Any,
+        statuses: tuple[tuple[int, str], ...] = ((200, "Done"),),
+        media_type: str = JSON_TYPE,
+        problems: tuple[str, ...] = (),
+        parameters: Any = None,
+        body: Body | None = None,
+        admits_in_service: bool = False,
+        if_misconfigured: Callable[[ConfigurationError], Answer] | None = None,
+        also_head: bool = False,
+    ) -> Callable[[Handler], Any]:
+        if scope not in (*get_args(Scope), PUBLIC):
+            raise TypeError(f"{method} {path} must declare a scope or PUBLIC, got {scope!r}")
+        unknown = set(problems) - set(STATUS_OF_CODE)
+        if unknown:
+            raise TypeError(f"{method} {path} declares unknown problem codes: {', '.join(sorted(unknown))}")
+
+        def register(handler: Handler) -> Any:
+            route = Route(
+                method=method,
+                path=path,
+                function=handler.__name__,
+                scope=scope,
+                summary=summary,
+                answer=answer,
+                statuses=statuses,
+                media_type=media_type,
+                problems=problems,
+                parameters=parameters,
+                body=body,
+                admits_in_service=admits_in_service,
+                if_misconfigured=if_misconfigured,
+                also_head=also_head,
+            )
+            _declared.append(route)
+            methods = [method, "HEAD"] if also_head else [method]
+            return register_function(self.blueprint, path, methods, handler, route)
+
+        return register
+
+
+_declared: list[Route] = []
+
+
+def declared_routes() -> Sequence[Route]:
+    """Every route that was declared, in the order of declaration."""
+    return tuple(_declared)
+
+
+def allowed_methods(path: str) -> tuple[str, ...]:
+    """The methods that `path` (below /api) answers to; empty if there is none."""
+    wanted = path.strip("/").lower()
+    return tuple(route.method for route in _declared if route.path.lower() == wanted)
+
+
+def register_function(
+    blueprint: func.Blueprint, path: str, methods: Sequence[str], handler: Handler, route: Route | None = None
+) -> Any:
+    """Registers `handler` under its own name; without `route` it is a fallback that nothing documents."""
+    run = endpoint(handler, route)
+    return blueprint.function_name(handler.__name__)(blueprint.route(path, methods=list(methods))(run))

@@ -1,0 +1,76 @@
+"""Collects what is wrong with the fields of one request."""
+
+import difflib
+import json
+from collections.abc import Sequence
+
+from shared.errors import FieldCode, FieldError, ValidationFailed
+
+# Enough to correct a request by. A hostile request does not get a megabyte of errors back.
+MAX_PROBLEMS = 50
+_MAX_SHOWN = 40
+_MAX_NAME = 64
+
+
+class Problems:
+    """The bad fields found so far, at most MAX_PROBLEMS; every reader of input reports through one.
+
+    `within` gives a view of the same list for one part of the input, so that a reader names its fields
+    without knowing which part it reads: `problems.within("bars[3].").add("low", ...)` is `bars[3].low`.
+    """
+
+    __slots__ = ("_found", "_prefix")
+
+    def __init__(self, prefix: str = "", found: list[FieldError] | None = None) -> None:
+        self._prefix = prefix
+        self._found: list[FieldError] = [] if found is None else found
+
+    def within(self, prefix: str) -> "Problems":
+        return Problems(self._prefix + prefix, self._found)
+
+    def add(self, field: str, code: FieldCode, message: str) -> None:
+        """Adds a bad field; beyond MAX_PROBLEMS it is left out. An empty name is the part itself."""
+        if len(self._found) < MAX_PROBLEMS:
+            name = self._prefix + field if field else self._prefix.rstrip(".")
+            self._found.append(FieldError(name, code, message))
+
+    def unknown_field(self, name: str, known: Sequence[str]) -> None:
+        """Adds a field that nobody asked for, with the nearest known name."""
+        # Finding the nearest name is slow, and a hostile body holds a million strange ones.
+        if self.is_full:
+            return
+        shown_name = printable(name)
+        near = difflib.get_close_matches(shown_name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
+        self.add(shown_name, "unknown_field", f"This field is not known; {hint}")
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether looking for more is wasted work."""
+        return len(self._found) >= MAX_PROBLEMS
+
+    def refusal(self, detail: str = "") -> ValidationFailed:
+        """The error that names every bad field."""
+        return ValidationFailed(tuple(self._found), detail)
+
+    def refuse(self, detail: str = "") -> None:
+        """Raises ValidationFailed if there is a bad field."""
+        if self._found:
+            raise self.refusal(detail)
+
+
+def printable(name: str) -> str:
+    """A field name from outside as short ASCII: lone surrogates could not be sent back."""
+    return name[:_MAX_NAME].encode("ascii", "backslashreplace").decode("ascii")
+
+
+def shown(value: object) -> str:
+    """`value` as short, printable ASCII, fit for a public message."""
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,0 +1,29 @@
+"""Tells the time that the market is judged by."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from shared.domain.market.bars import FeedState
+from shared.domain.market.feeds import ClockSource, market_now
+
+
+class Feeds(Protocol):
+    async def feeds(self) -> list[FeedState]: ...
+
+
+class MarketClock:
+    """The wall clock, or in a replay the close of the newest bar."""
+
+    def __init__(self, source: ClockSource, feeds: Feeds, now: Callable[[], datetime]) -> None:
+        self._source = source
+        self._feeds = feeds
+        self._now = now
+
+    async def now(self) -> datetime:
+        """Raises Unavailable in a replay while Postgres is unavailable."""
+        return self.judging(await self._feeds.feeds() if self._source == "bars" else [])
+
+    def judging(self, feeds: list[FeedState]) -> datetime:
+        """The time that `feeds` are judged by, for a caller that has read them already."""
+        return market_now(feeds, self._now(), self._source)
