@@ -7,9 +7,8 @@ from typing import Any, Literal, Self
 import msgspec
 
 from shared.domain.confidence.encoding import column_names
-from shared.domain.confidence.strategy import Strategy
+from shared.domain.confidence.strategy import FeatureValue, Strategy
 from shared.domain.market.signals import Side
-from shared.domain.trading.trades import FeatureValue
 
 ModelStatus = Literal["candidate", "champion", "challenger", "retired"]
 Basis = Literal["model", "base_rate"]

@@ -10,6 +10,7 @@ import msgspec
 from shared.errors import ConfigurationError
 
 FeatureType = Literal["number", "integer", "boolean", "category"]
+FeatureValue = float | str | bool
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from shared.domain.confidence.strategy import FeatureValue
 from shared.domain.limits import MAX_SEQUENCE, ClockSkew, check_number, check_time
 from shared.domain.market.bars import Symbol
 from shared.domain.market.signals import Side
@@ -15,7 +16,6 @@ MAX_TRADES_PER_REQUEST = 500
 MAX_FEATURES = 32
 
 TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
-FeatureValue = float | str | bool
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
