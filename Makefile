@@ -9,7 +9,7 @@ export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 
 .DEFAULT_GOAL := help
 .PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest infra-preview \
-	lint format lock clean
+	lint check format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -66,6 +66,9 @@ lint: ## Style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .
 	@$(PROJECT_PYTHON) -m ruff format --check .
 	@$(PROJECT_PYTHON) -m mypy .
+
+check: lint ## What to run after each change: style, types and unit tests, in under a minute
+	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_architecture.py -q -n 2
 
 format: ## Format the code and mend what can be mended by itself
 	@$(PROJECT_PYTHON) -m ruff check --fix .
