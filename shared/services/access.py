@@ -1,21 +1,21 @@
-"""Who may call: every request's key is verified here, in one fixed order.
+"""Verifies the key of every request, in one fixed order.
 
-1. a Bearer key is there (key_missing), its form and checksum hold (key_malformed)
-2. somebody issued it (key_unknown); it is not revoked or expired (key_revoked, key_expired)
+1. the request carries a Bearer key (key_missing), and its form and checksum hold (key_malformed)
+2. the key was issued (key_unknown); it is not revoked or expired (key_revoked, key_expired)
 3. its license is not revoked, suspended or expired (license_revoked, license_suspended, license_expired)
 4. the key has the scope (scope_missing)
 5. the key is within its rate limit (rate_limited)
 
-A key is known by its hash under the pepper. Where a previous pepper is accepted too, a key that is stored
-under that one is hashed anew when it is looked up, once for good; see docs/operations.md, Rotate the pepper.
+A key is known by its hash under the pepper. If a previous pepper is accepted too, a key that is stored
+under that one is hashed again when it is looked up, once and for all; see docs/operations.md, Rotate the pepper.
 
 A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
 
-How long a revocation takes: with Redis up, every process refuses the key from its next request on, as
-each request is held against the record in Redis, which is sent along where it is another than before.
-Without Redis, a process trusts what it last knew of a key for KNOWN_FOR, and where Table Storage is away
-as well, for STALE_FOR; then the check stays closed (key_store_unavailable). A revocation that could not
-reach Redis takes effect there when the record is read again, 60 seconds after it was cached at the latest.
+How long a revocation takes: while Redis is up, every process refuses the key from its next request on,
+because each request is checked against the record in Redis, and Redis sends the record if it has changed.
+Without Redis, a process trusts what it last knew of a key for KNOWN_FOR, and if Table Storage is unavailable
+as well, for STALE_FOR; after that it refuses (key_store_unavailable). A revocation that could not reach
+Redis takes effect there when the record is read again, at most 60 seconds after it was cached.
 Without Redis the limiter opens: requests pass uncounted (`rate` is None).
 """
 
@@ -56,26 +56,26 @@ KNOWN_FOR = timedelta(seconds=5)
 STALE_FOR = timedelta(seconds=60)
 MAX_KNOWN = 10_000
 
-# A key that nobody issued is remembered this long. It has a valid checksum all the same, so somebody
-# makes keys up: how many lookups of never seen keys run at once is bounded, those of known keys are not.
+# An unknown key is remembered this long. It has a valid checksum, so somebody invents keys: the number of
+# concurrent lookups of never seen keys is bounded, lookups of known keys are not.
 UNKNOWN_FOR = timedelta(seconds=5)
 MAX_UNKNOWN = 10_000
-# Authorization headers of keys in use, so that a bot's key is parsed and hashed once and not every time.
+# Authorization headers of active keys, so that a bot's key is parsed and hashed once and not every time.
 MAX_PRESENTED = 10_000
 MAX_STRANGER_LOOKUPS = 32
 STRANGER_WAIT_S = 3.0
 
-# The record of a key in use is read again in the background before it ends, since its end makes requests
-# wait for Table Storage. It has from 10 to 40 s to live then, by its key, for keys loaded together end
-# together. One process reads it for all.
+# Refreshes an active key's cached record before it expires, so that no request waits for Table Storage. The
+# refresh starts 10 to 40 s before the end; the key decides when, because keys that were loaded together
+# also expire together. One process refreshes for all.
 REFRESH_BEFORE_MS = (10_000, 40_000)
 REFRESH_CLAIM = timedelta(seconds=10)
 
-# A grant that took longer to read is not cached: a revocation's own record may have run out meanwhile.
+# A grant that took longer to read is not cached: the record of a revocation may have expired by then.
 MAX_LOAD = timedelta(seconds=20)
 
 _MAX_AUTHORIZATION = 200
-# Before every time that anything happened at.
+# Earlier than any event.
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -95,10 +95,10 @@ class KeyReader(Protocol):
 
 
 class Admitted(msgspec.Struct, frozen=True, gc=False):
-    """An admitted request. `rate` is None while the limiter is open, and so is `lookup`.
+    """An admitted request. `rate` and `cache_result` are None while the limiter is open.
 
-    Where the lookup says that this request is to compute the confidence, `AccessService.release` gives
-    the lock back when it does not.
+    A cache result with a lock token means: this request computes the confidence. If it will not,
+    `AccessService.release` gives the lock back.
     """
 
     grant: Grant
@@ -146,13 +146,13 @@ class AccessService:
         self._loads: dict[str, asyncio.Task[Grant]] = {}
         self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
         self._refreshes: set[asyncio.Task[None]] = set()
-        # While Table Storage is away, known keys wait for it only once in a while.
+        # While Table Storage is unavailable, requests of known keys try it again only now and then.
         self._store_retry_at = EPOCH
 
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
     ) -> Admitted:
-        """The grant of the key in an `Authorization` header, with its quota and the confidence asked for.
+        """The grant of the key in an `Authorization` header, its quota, and the cache's confidence.
 
         Raises Unauthenticated, Forbidden, RateLimited, and KeyStoreUnavailable.
         """
@@ -171,7 +171,7 @@ class AccessService:
         except CacheUnavailable:
             return self._admit_unlimited(await self._known_or_stored(key, key_hash, now), scope, now)
         if admission is None:
-            # Redis did not keep the record, or Table Storage is away and it was never put there.
+            # Redis did not keep the record, or never got it because Table Storage is unavailable.
             return self._admit_unlimited(loaded, scope, now)
         if known is None or admission.record is not None:
             assert admission.record is not None
@@ -190,7 +190,7 @@ class AccessService:
                 await self.release(admitted)
                 raise refused
         if admission.rate is None:
-            # Written by a process whose clock is ahead of ours: the grant ends within that skew.
+            # A process whose clock is ahead of ours wrote the record: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
         if not admission.allowed:
             raise rate_limited(admission.rate)
@@ -201,23 +201,23 @@ class AccessService:
         return key, hash_key(key.text, self._pepper)
 
     def _keep_presented(self, authorization: str, key: ParsedKey, key_hash: str) -> None:
-        """Remembers the header of a key that somebody issued; made-up ones could only push those out."""
+        """Remembers the header of an issued key; invented keys could only evict these."""
         if len(self._presented) >= MAX_PRESENTED:
             del self._presented[next(iter(self._presented))]
         self._presented[authorization] = (key, key_hash)
 
     async def release(self, admitted: Admitted) -> None:
-        """Gives back the lock of a request that will not compute its confidence; others need not wait."""
+        """Gives back the lock of a request that will not compute its confidence, so that others need not wait."""
         cache_result = admitted.cache_result
         if cache_result is not None and cache_result.lock_token is not None:
             try:
                 await self._cache.release(cache_result.key, cache_result.lock_token)
             except Unavailable:
-                # The lock ends by itself within its second.
+                # The lock expires after its second.
                 return
 
     def _admit_unlimited(self, grant: Grant, scope: Scope, now: datetime) -> Admitted:
-        """Admits where there is no cache to count in; raises the refusals of 2 to 4."""
+        """Admits without a cache to count in; raises the refusals of steps 2 to 4."""
         refused = _refusal(grant, scope, now)
         if refused is not None:
             raise refused
@@ -235,7 +235,7 @@ class AccessService:
         return known
 
     def _refresh_ahead(self, known: _Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
-        """Has a grant read again; the record of one that is about to end itself has little life each time."""
+        """Starts a refresh, at most once in REFRESH_CLAIM: a grant near its own end is always near expiry."""
         if now - known.refreshed_at >= REFRESH_CLAIM:
             known.refreshed_at = now
             task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
@@ -243,7 +243,7 @@ class AccessService:
             task.add_done_callback(self._refreshes.discard)
 
     async def _refresh(self, key: ParsedKey, key_hash: str) -> None:
-        # What fails shows when the record has ended: then a request asks, and is told.
+        # If the refresh fails, the record expires, and the next request looks the key up and gets the error.
         with suppress(SignalCloudError):
             if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM.total_seconds()):
                 await self._look_up(key, key_hash)
@@ -257,14 +257,14 @@ class AccessService:
         del self._unknown[key_hash]
 
     async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
-        """What to go by without Redis: what this process knows, while it is fresh, else the key store."""
+        """The grant to use without Redis: the one this process knows while it is fresh, else the key store's."""
         known = self._known.get(key_hash)
         if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
             return known.grant
         return await self._stored(key, key_hash, now)
 
     async def _stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
-        """The key store's grant, or while it is away the one this process knows, up to STALE_FOR old."""
+        """The key store's grant; if it is unavailable, the one this process knows, up to STALE_FOR old."""
         known = self._known.get(key_hash)
         usable = known is not None and timedelta() <= now - known.seen_at <= STALE_FOR
         if known is not None and usable and now < self._store_retry_at:
@@ -278,19 +278,19 @@ class AccessService:
             raise
 
     async def _look_up(self, key: ParsedKey, key_hash: str) -> Grant:
-        """The grant from the key store, read once for all who ask at the same time, and cached."""
+        """The grant from the key store, cached; concurrent requests share one read."""
         load = self._loads.get(key_hash)
         if load is None:
             load = asyncio.get_running_loop().create_task(self._load(key, key_hash))
             self._loads[key_hash] = load
             load.add_done_callback(lambda done: self._end_load(key_hash, done))
-        # Shielded, since the others wait for it even if who asked first goes away.
+        # Shielded, because other requests wait for the read even if the first one is cancelled.
         return await asyncio.shield(load)
 
     def _end_load(self, key_hash: str, done: asyncio.Task[Grant]) -> None:
         del self._loads[key_hash]
         if not done.cancelled():
-            # Taken note of, in case everybody who waited has gone away.
+            # Retrieved, so that asyncio does not report an error that no request waits for any more.
             done.exception()
 
     async def _load(self, key: ParsedKey, key_hash: str) -> Grant:
@@ -322,7 +322,7 @@ class AccessService:
         return Grant(license=license_, key=api_key) if license_ is not None else None
 
     async def _under_another_pepper(self, key: ParsedKey, key_hash: str, stored: ApiKey) -> ApiKey | None:
-        """`stored` where it is the presented key, hashed under the pepper before or after ours."""
+        """`stored` if it is the presented key, hashed under the pepper before or after ours; else None."""
         if stored.previous_hash is not None and same_hash(stored.previous_hash, key_hash):
             return stored
         if self._previous_pepper is None:
@@ -330,7 +330,7 @@ class AccessService:
         old_hash = hash_key(key.text, self._previous_pepper)
         if not same_hash(stored.key_hash, old_hash):
             return None
-        # Stored before it is cached: a revocation reaches the caches by the hashes that are stored.
+        # Stored before it is cached: a revocation finds the caches by the hashes that are stored.
         now = self._now()
         return await self._keys.update_key(
             stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
@@ -338,7 +338,7 @@ class AccessService:
 
     @asynccontextmanager
     async def _stranger_slot(self) -> AsyncIterator[None]:
-        """One of the slots for keys that this process has never seen valid; waits a bounded time for it."""
+        """Takes one of the slots for keys that this process has never seen valid; waits for a bounded time."""
         try:
             async with asyncio.timeout(STRANGER_WAIT_S):
                 await self._strangers.acquire()
@@ -359,7 +359,7 @@ def _refusal(grant: Grant, scope: Scope, now: datetime) -> SignalCloudError | No
 
 
 def refresh_below_ms(key_hash: str) -> int:
-    """With how much life left the record of a key (by its hash in hex) is read again."""
+    """The remaining life, in milliseconds, below which a key's record is refreshed; by its hash in hex."""
     low, high = REFRESH_BEFORE_MS
     return low + (high - low) * int(key_hash[:4], 16) // 0xFFFF
 

@@ -1,4 +1,4 @@
-"""The champion of each strategy, held in process so that no request waits on Postgres for it."""
+"""Holds the champion of each strategy in process, so that no request waits for Postgres."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ class Inference(Protocol):
 
 
 class _Held:
-    """What one process knows of one strategy."""
+    """What one process knows about one strategy."""
 
     def __init__(self) -> None:
         self.model: ServedModel | None = None
@@ -37,10 +37,10 @@ class _Held:
 
 
 class Champions:
-    """Fails stale: while Postgres is away the champion last seen is served, logged once per outage.
+    """Fails stale: while Postgres is unavailable, it serves the champion last seen, and logs once an outage.
 
-    A process that has never seen one answers with Unavailable: only the database can say that there is
-    no model, and the untrained prior is for that case alone. `clock` counts seconds, monotonic.
+    A process that has never seen one raises Unavailable: only the database can say that there is no model,
+    and the untrained prior is for that case alone. `clock` counts seconds, monotonic.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class Champions:
         self._held = {name: _Held() for name in strategies}
 
     def held(self, strategy: str) -> ServedModel | None:
-        """The champion, at most REFRESH_S behind Postgres while that is there; None before the first."""
+        """The champion, at most REFRESH_S old while Postgres is available; None before the first."""
         held = self._held[strategy]
         if held.task is None and self._clock() >= held.due_at:
             held.task = asyncio.create_task(self._refresh(self._strategies[strategy], held))
         return held.model
 
     async def first(self, strategy: str) -> ServedModel:
-        """What `held` gives, as soon as there is one; raises Unavailable."""
+        """The champion as soon as one is known; raises Unavailable."""
         held = self._held[strategy]
         if self.held(strategy) is None and held.task is not None:
-            # Shielded: a caller that goes away must not take the others' refresh with it.
+            # Shielded, because other requests wait for the refresh even if this one is cancelled.
             await asyncio.shield(held.task)
         if held.model is None:
             raise held.failure or DatabaseUnavailable(

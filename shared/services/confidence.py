@@ -56,8 +56,8 @@ class ConfidenceService:
         """The answer to a request for one confidence, as JSON.
 
         The state is read first, because one call to Redis both admits the caller and asks for the cached
-        confidence. The key is judged first all the same: a caller that may not ask is not told what is
-        wrong with its state. Raises what `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
+        confidence. The key is still judged first: a caller that may not ask does not learn what is wrong
+        with its state. Raises what `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
         """
         query = await self._query(read_body)
         key = query.key if isinstance(query, ConfidenceQuery) else None
@@ -88,7 +88,7 @@ class ConfidenceService:
         return ConfidenceBatch(await self._evaluator.answer_batch(states))
 
     async def _query(self, read_body: Callable[[], bytes]) -> ConfidenceQuery | SignalCloudError:
-        """What to ask the cache, or why the request cannot be answered whoever sent it."""
+        """What to ask the cache, or the error that a permitted caller gets."""
         try:
             state = self._states.read(read_body())
             return self._evaluator.query(state) or await self._evaluator.first_query(state)

@@ -22,15 +22,15 @@ from shared.domain.confidence.strategy import StrategyCatalog
 from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
 
-# Who waits for another process's evaluation looks for it this often: at first, and after SOON_S.
+# A process polls this often for another one's evaluation: at first, and after SOON_S.
 POLL_S = 0.001
 SOON_S = 0.02
 LATER_POLL_S = 0.005
-# How long a process waits for another one's evaluation, which takes about 1 ms; past it, it evaluates
-# for itself, so a dead lock holder costs a bot this and no more.
+# How long a process waits for another one's evaluation, which takes about 1 ms. Then it evaluates the state
+# itself, so a dead lock holder costs a bot this wait and no more.
 WAIT_S = 0.25
 MAX_LOCAL = 4_096
-# What was last asked is asked again: so many queries are kept made.
+# Bots ask for the same states again and again, so the last queries are kept ready.
 MAX_QUERIES = 4_096
 DECIMALS = 4
 
@@ -43,7 +43,7 @@ class ConfidenceCache(Protocol):
 
 
 class ConfidenceQuery(msgspec.Struct, frozen=True, gc=False):
-    """A state, the model that is to answer, and where its answer lies in the cache."""
+    """A state, the model that answers for it, and the answer's key in the cache."""
 
     state: MarketState
     model: ServedModel
@@ -51,7 +51,7 @@ class ConfidenceQuery(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Computed(msgspec.Struct, gc=False):
-    """`answer` is what those are told who asked before it was there; the first of them makes it."""
+    """`answer` is for requests that were waiting for the value; the first of them encodes it."""
 
     output: ModelOutput
     computed_at: float  # on the service's clock
@@ -59,9 +59,9 @@ class _Computed(msgspec.Struct, gc=False):
 
 
 class _Flight:
-    """One state's evaluation, here or in another process, and the askers of this process who wait for it.
+    """One state's evaluation, here or in another process, and the requests of this process that wait for it.
 
-    Each has a future of its own, so that one who goes away takes nobody with it.
+    Each request has a future of its own, so that cancelling one does not cancel the others.
     """
 
     __slots__ = ("_waiting", "found", "has_failed")
@@ -84,7 +84,7 @@ class _Flight:
         return future
 
     def land(self, found: _Computed) -> None:
-        """Everybody who waits, and who joins later, has `found`."""
+        """Gives `found` to every waiting request, and to those that join later."""
         self.found = found
         for future in self._waiting:
             if not future.done():
@@ -110,8 +110,8 @@ class _Due(NamedTuple):
 class ConfidenceEvaluator:
     """Answers from the cache, or computes under single flight: in this process and across processes.
 
-    Without the cache, values are computed and kept in process for CONFIDENCE_TTL_S. `clock` counts
-    seconds, monotonic; `evaluated` is told how many states were evaluated, whenever some were.
+    Without the cache, it computes values and keeps them in process for CONFIDENCE_TTL_S. `clock` counts
+    seconds, monotonic; `evaluated` is called with the number of states of each evaluation.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class ConfidenceEvaluator:
     def _query(self, state: MarketState, model: ServedModel) -> ConfidenceQuery:
         query = self._queries.get(state.key)
         if query is None or query.model is not model:
-            # A model that no longer serves is let go of with all that it was asked.
+            # Queries of a model that no longer serves would keep its artefact in memory.
             if query is not None or len(self._queries) >= MAX_QUERIES:
                 self._queries.clear()
             query = ConfidenceQuery(state, model, state.cache_key(model.version))
@@ -157,7 +157,7 @@ class ConfidenceEvaluator:
 
     @staticmethod
     def cached_answer(query: ConfidenceQuery, cache_result: CacheResult | None) -> EncodedAnswer | None:
-        """The confidence asked for, where admission found it under the query's key."""
+        """The confidence, if admission found it under the query's key."""
         if cache_result is None or cache_result.output is None:
             return None
         if cache_result.answer is None:
@@ -166,7 +166,7 @@ class ConfidenceEvaluator:
         return cache_result.answer
 
     async def answer(self, query: ConfidenceQuery, cache_result: CacheResult | None) -> EncodedAnswer:
-        """The confidence asked for, which admission did not find."""
+        """The confidence that admission did not find; raises Unavailable."""
         asked_at = self._clock()
         if cache_result is not None and cache_result.lock_token is not None:
             found = await self._lead(query, cache_result.lock_token)
@@ -182,8 +182,8 @@ class ConfidenceEvaluator:
     async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
         """The confidences of `states` in their order, evaluated in one run per strategy.
 
-        One run over all costs less than looking each up, so the cache is left alone. The values are those
-        that single requests get, but for the seventh decimal before rounding: onnxruntime adds up the
+        One run over all states costs less than looking each one up, so the cache is not used. The values equal
+        those of single requests except in the seventh decimal before rounding, because onnxruntime adds up the
         rows of a batch in another order. Raises Unavailable before any model is known.
         """
         answers: dict[int, ConfidenceAnswer] = {}
@@ -196,10 +196,10 @@ class ConfidenceEvaluator:
         return [answers[index] for index in range(len(states))]
 
     def _lead(self, query: ConfidenceQuery, token: str) -> asyncio.Future[_Computed]:
-        """Has the state evaluated under the lock that `token` stands for.
+        """Evaluates the state under the lock that `token` stands for.
 
-        All that is due in one turn of the loop is evaluated in one run and cached in one call, and nobody
-        waits for the cache: who asks next through this process is read after it was written.
+        All states that are due in one iteration of the event loop are evaluated in one run and cached in one
+        call. No request waits for that call: the process sends later reads after it.
         """
         flight = self._flights.get(query.key)
         if flight is None or not flight.is_under_way:
@@ -232,7 +232,7 @@ class ConfidenceEvaluator:
             self._begin(self._put(entries, [each.flight for each in group]))
 
     def _follow(self, query: ConfidenceQuery) -> asyncio.Future[_Computed]:
-        """Another asker computes: waits for its value, all askers of this process behind one poll."""
+        """Waits for a value that another request computes; all requests of this process share one poll."""
         flight = self._flights.get(query.key)
         if flight is None:
             flight = self._flights[query.key] = _Flight()
@@ -241,7 +241,7 @@ class ConfidenceEvaluator:
 
     async def _poll(self, query: ConfidenceQuery, flight: _Flight) -> None:
         try:
-            # Without the cache nobody's value can arrive: it is computed here.
+            # Without the cache no other process's value can arrive, so this process computes it.
             with suppress(Unavailable):
                 await self._look_for(query.key, flight)
             if flight.is_under_way:
@@ -258,7 +258,7 @@ class ConfidenceEvaluator:
         while flight.is_under_way and (waited_s := self._clock() - began) < WAIT_S:
             cache_result = await self._cache.get_confidence(key)
             if cache_result is None:
-                # Whoever was to compute it may not ask, or gave up.
+                # The request that held the lock was refused, or gave up.
                 return
             if cache_result.output is not None and flight.is_under_way:
                 flight.land(_Computed(cache_result.output, self._clock() - cache_result.age_ms / 1000))
@@ -266,7 +266,7 @@ class ConfidenceEvaluator:
                 await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
     def _end(self, key: str, flight: _Flight) -> None:
-        """Takes no more askers. Who still waits does so for a defect, or at the end of the loop."""
+        """Closes the flight. Requests that still wait fail; only a bug or shutdown causes that."""
         if self._flights.get(key) is flight:
             del self._flights[key]
         flight.fail(RuntimeError("the evaluation that this request waited for has failed"))
@@ -274,7 +274,7 @@ class ConfidenceEvaluator:
     async def _put(
         self, entries: Sequence[tuple[str, _Computed, str | None]], flights: Sequence[_Flight]
     ) -> None:
-        """Caches (key, found, lock token) each; until it is there, others of this process join the flight."""
+        """Caches each (key, found, lock token); until that is done, new requests join the flight."""
         try:
             await self._cache.put_confidences([(key, found.output, token) for key, found, token in entries])
         except Unavailable:
@@ -288,7 +288,7 @@ class ConfidenceEvaluator:
                 self._end(key, flight)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Runs `work` beside the requests; kept, since the loop holds tasks only weakly."""
+        """Runs `work` beside the requests; the task is kept, because the loop holds tasks only weakly."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -1,10 +1,9 @@
-"""Licenses and keys: create, show, rotate, suspend, revoke, expire.
+"""Creates, shows, rotates, suspends, revokes and expires licenses and keys.
 
-Table Storage is written first: from then on nobody can be granted anything anew. Then the caches learn
-of it, then open connections are closed (Web PubSub checks a token only when a client connects). The two
-later steps are told in `Effect` when they fail: without the caches a change takes effect within a
-minute at most, see shared/services/access.py; without the realtime service sockets stay open until
-their next connect.
+Each change goes to Table Storage first: from then on no cache can load the old grant. Then the service
+updates the caches, then closes open connections (Web PubSub checks a token only when a client connects).
+`Effect` says if one of these later steps failed: without the caches a change takes effect within a minute,
+see shared/services/access.py; without the realtime service sockets stay open until their next connect.
 """
 
 import logging
@@ -97,7 +96,7 @@ class CreatedKey(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """How far a change has got: false where a step failed and takes its time instead."""
+    """Which follow-up steps succeeded. A step that is False takes effect later."""
 
     license: License
     caches_told: bool = True
@@ -212,7 +211,7 @@ class LicenseService:
     async def create_key(
         self, license_id: str, scopes: Sequence[Scope] = ("bot",), *, expires_at: datetime | None = None
     ) -> CreatedKey:
-        """A new key of a license; raises NotFound, Conflict where the license has ended, ValidationFailed."""
+        """A new key of a license; raises NotFound, Conflict if the license has ended, ValidationFailed."""
         (created,) = await self._create(await self._license(license_id), 1, scopes, expires_at)
         return created
 
@@ -227,7 +226,7 @@ class LicenseService:
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
         """A new key with the same scopes; the old one ends after `overlap`, or earlier if it would have.
 
-        Raises NotFound, Conflict where the key is revoked, ValidationFailed.
+        Raises NotFound, Conflict if the key is revoked, ValidationFailed.
         """
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."
@@ -258,7 +257,7 @@ class LicenseService:
         return await self._change(license_id, revoked, "license revoked")
 
     async def resume_license(self, license_id: str) -> Effect:
-        """Ends a suspension; raises NotFound, and Conflict where the license has ended."""
+        """Ends a suspension; raises NotFound, and Conflict if the license has ended."""
         license_ = await self._store.update_license(license_id, resumed)
         keys = await self._store.keys_of(license_id)
         told = await self._tell_caches(license_, keys)

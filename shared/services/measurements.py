@@ -1,4 +1,4 @@
-"""What this process can say of itself and of the system, for telemetry to read."""
+"""Measures this process and the system, for telemetry to read."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,10 +19,10 @@ COUNTED = {
     "signal_cloud.signals.published": Count.SIGNALS_PUBLISHED,
     "signal_cloud.trades.written": Count.TRADES_RECORDED,
 }
-# The status costs some ten queries, whoever asks.
+# Reading the status costs about ten queries.
 REFRESH_S = 15.0
-# Past it a reading is not told any more: another instance's timers have taken over, or none run. Timers
-# may be scheduled as seldom as once a minute.
+# An older reading is not reported: another instance's timers have taken over, or no timer runs. Timers may
+# run as seldom as once a minute.
 STALE_AFTER_S = 150.0
 
 
@@ -60,7 +60,7 @@ class Measurements:
             self._read = (self._clock(), await self._status())
 
     def points(self, metric: str) -> list[Point]:
-        """The values of a counter or gauge of METRICS; none where this process has nothing to say."""
+        """The values of a counter or gauge of METRICS; none if this process has no value."""
         if metric in COUNTED:
             return [Point(self._counts.process_totals().get(COUNTED[metric], 0))]
         match metric:

@@ -17,12 +17,12 @@ from shared.metrics import Count, Counter
 
 TOKEN_LIFETIME = timedelta(hours=1)
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
-# One turn holds its symbol's lock and marks what was sent in one transaction, which the database ends
-# after 30 s: bounded in number and, where the hub is slow, in time, or a turn's marks would be lost.
+# A batch holds its symbol's lock and marks its messages as sent in one transaction, which the database ends
+# after 30 s. So a batch is bounded in number and, if the hub is slow, in time; otherwise its marks were lost.
 BATCH = 100
 BATCH_S = 10.0
-# After a failed send, how long nobody's request tries again: a hub that hangs costs seconds a try. The
-# relay goes on trying meanwhile.
+# How long no request sends again after a failed send, because a hub that hangs costs each try seconds. The
+# relay keeps trying.
 PAUSE_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class ClientAccess(msgspec.Struct, frozen=True):
 class RealtimeService:
     """Delivery is at least once and in order per symbol; bots deduplicate on (symbol, sequence).
 
-    `published` is told of each message sent how many seconds that took since it was queued.
+    `published` is called for each sent message with the seconds since it was queued.
     """
 
     def __init__(
@@ -107,17 +107,17 @@ class RealtimeService:
         self._next: dict[str, asyncio.Task[int]] = {}
 
     async def drain(self, symbol: str) -> int:
-        """Sends the oldest of what the symbol's outbox holds, one turn, in order; returns how many.
+        """Sends the oldest messages of the symbol's outbox, one batch, in order; returns how many.
 
-        The rest waits for the relay, so that no request works off a long backlog. In this process one
-        drain of a symbol runs and one more waits, for all who asked meanwhile: however many publish while
-        the hub hangs, they hold one database connection and not one each. After a failed send nothing is
-        tried for PAUSE_S.
+        The rest waits for the relay, so that no request works off a long backlog. In this process one drain of
+        a symbol runs and one more waits; later callers share the waiting one. So however many requests publish
+        while the hub hangs, they hold one database connection together. After a failed send, nothing is sent
+        for PAUSE_S.
         """
         waiting = self._next.get(symbol)
         if waiting is None:
             waiting = self._next[symbol] = asyncio.create_task(self._drain_next(symbol))
-        # Shielded: a caller that goes away must not take the others' drain with it.
+        # Shielded, because other callers wait for the drain even if this one is cancelled.
         return await asyncio.shield(waiting)
 
     async def relay(self) -> int:
@@ -135,7 +135,7 @@ class RealtimeService:
     async def _drain_next(self, symbol: str) -> int:
         clock = asyncio.get_running_loop().time
         async with self._sending[symbol]:
-            # Whoever asks from here on may have stored something that this drain does not see.
+            # A later caller may have stored a message that this drain does not see.
             del self._next[symbol]
             if clock() < self._paused_until:
                 return 0
@@ -153,7 +153,7 @@ class RealtimeService:
             return sent
 
     async def heartbeat(self, event_at: datetime) -> None:
-        """Tells every symbol's group the last sequence, also where nothing was ever signalled."""
+        """Sends every symbol's group its last sequence, 0 if it never had a signal."""
         last = await self._sequences.last_sequences(None)
         for symbol in sorted(set(self._universe) | set(last)):
             beat = HeartbeatMessage(symbol=symbol, sequence=last.get(symbol, 0), event_at=event_at)
@@ -176,7 +176,7 @@ class RealtimeService:
     async def close_user(self, user_id: str, reason: str) -> None:
         """Tells every connection of an account why it ends, then closes them; raises Unavailable.
 
-        Whoever comes back is refused at negotiate, and with a client access URL made before, at connect.
+        A client that comes back is refused at negotiation, and with an older client access URL at connect.
         """
         try:
             await self._closures.put_closed(user_id, self._now().timestamp(), TOKEN_LIFETIME.total_seconds())
@@ -193,7 +193,7 @@ class RealtimeService:
             self._paused_until = asyncio.get_running_loop().time() + PAUSE_S
             if not self._failing:
                 self._failing = True
-                log.warning("realtime service away, messages wait in the outbox: %s", error.internal)
+                log.warning("realtime service unavailable, messages wait in the outbox: %s", error.internal)
             return False
         if self._failing:
             self._failing = False

@@ -1,4 +1,4 @@
-"""From stored bars to signals: gathers what is new of a symbol, decides bar by bar, saves all at once."""
+"""Turns stored bars into signals: takes a symbol's new bars, decides bar by bar, saves all at once."""
 
 import logging
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, ad
 
 # By the wall clock a signal from an older bar would reach bots after the market has moved on.
 SIGNAL_MAX_AGE = timedelta(minutes=3)
-# Bars of one turn: some 10 ms of work, after which other requests get the event loop.
+# Bars of one batch: about 10 ms of work, after which other requests get the event loop.
 MAX_BATCH_BARS = 1_000
 # Raised when EntryState changes shape or meaning; a state of another version is not read.
 STATE_VERSION = 1
@@ -71,8 +71,8 @@ class SignalEngine:
     async def run(self, symbol: str, now: datetime) -> list[Signal]:
         """Processes every bar of `symbol` not yet processed; returns the signals made, in sequence order.
 
-        A symbol that the engine does not know gives none. Raises Unavailable where the store is away; what
-        was not saved is then processed by the next run.
+        A symbol that the engine does not know gives none. Raises Unavailable if the store is unavailable; the
+        next run then processes what was not saved.
         """
         instrument = INSTRUMENTS.get(symbol)
         if instrument is None:
@@ -89,7 +89,7 @@ class SignalEngine:
                 return published
 
     async def catch_up(self, now: datetime) -> list[Signal]:
-        """Runs every symbol that has bars not yet processed: what the run on arrival missed."""
+        """Runs every symbol with bars that no run on arrival has processed; raises Unavailable."""
         published: list[Signal] = []
         for symbol in await self._bars.behind(self._rules.name):
             try:
@@ -130,7 +130,7 @@ def _decoded(saved: bytes | None, symbol: str) -> EntryState:
         if document.version == STATE_VERSION:
             return msgspec.json.decode(document.entry, type=EntryState)
     except msgspec.DecodeError as error:
-        log.warning("engine state of %s cannot be read, starting anew: %s", symbol, error)
+        log.warning("engine state of %s cannot be read, starting again: %s", symbol, error)
         return EntryState()
-    log.warning("engine state of %s is of version %d, starting anew", symbol, document.version)
+    log.warning("engine state of %s is of version %d, starting again", symbol, document.version)
     return EntryState()

@@ -81,7 +81,7 @@ class BarsReport(msgspec.Struct, frozen=True):
 class SignalPage(msgspec.Struct, frozen=True):
     """Signals in sequence order; ask again with `after=next_after` until it equals `last_sequence`.
 
-    Where nothing is left behind `after`, be it past retention or past the end, the two are equal.
+    If no signal follows `after`, be it past retention or past the end, the two are equal.
     """
 
     symbol: str
@@ -154,7 +154,7 @@ class SignalService:
         return message_of(signal), new
 
     async def page(self, grant: Grant, symbol: str, after: int, limit: int) -> SignalPage:
-        """Signals of one symbol behind the sequence `after`; raises SymbolNotLicensed and Unavailable."""
+        """Signals of one symbol after the sequence `after`; raises SymbolNotLicensed and Unavailable."""
         require_symbols(grant, {symbol: "symbol"})
         # The last sequence first: what is published in between is then listed, and never skipped.
         last = (await self._store.last_sequences([symbol])).get(symbol, 0)

@@ -46,7 +46,7 @@ class OutboxStatus(msgspec.Struct, frozen=True):
 
 
 class ModelInUse(msgspec.Struct, frozen=True):
-    """The champion of one strategy; `version` is null where none was ever trained."""
+    """The champion of one strategy; `version` is null if none was ever trained."""
 
     strategy: str
     version: str | None

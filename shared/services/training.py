@@ -37,7 +37,7 @@ class Trainer(Protocol):
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run did. `promoted` is the version served from now on, None where nothing changes."""
+    """What one run did. `promoted` is the version served from now on, None if nothing changes."""
 
     strategy: str
     outcome: Literal["no_trades", "nothing_new", "base_rate", "model", "keep", "failed"]
@@ -71,7 +71,7 @@ class TrainingService:
         return reports
 
     async def run(self, strategy: Strategy, now: datetime) -> TrainingReport:
-        """Trains on trades that had ended by `now`, stores what comes out, promotes what has earned it.
+        """Trains on trades that had ended by `now`, stores the versions, promotes one that has earned it.
 
         The base rate is always stored; it is promoted unless a model is or stays champion. Raises
         Unavailable, and SignalCloudError if the run itself fails.
@@ -103,7 +103,7 @@ class TrainingService:
         return TrainingReport(strategy=name, outcome=result.decision, promoted=promoted, reason=reason)
 
     async def _former_run(self, strategy: str, data_hash: str) -> TrainingReport | None:
-        """What became of a run on the same trades, completed where it was cut short before promoting."""
+        """The report of an earlier run on the same trades, which this completes if it stopped before promoting."""
         for stored in await self._models.list(strategy):
             if stored.document.get("data_hash") != data_hash:
                 continue
