@@ -7,7 +7,7 @@
 5. the key is within its rate limit (rate_limited)
 
 A key is known by its hash under the pepper. If a previous pepper is accepted too, a key that is stored
-under that one is hashed again when it is looked up, once and for all; see docs/operations.md, Rotate the pepper.
+under that one is hashed again when it is first looked up; see docs/operations.md, Rotate the pepper.
 
 A request that fails 1 to 3 counts against no limit; one that fails 4 does, so that misuse is limited too.
 
@@ -207,7 +207,7 @@ class AccessService:
         self._presented[authorization] = (key, key_hash)
 
     async def release(self, admitted: Admitted) -> None:
-        """Gives back the lock of a request that will not compute its confidence, so that others need not wait."""
+        """Gives back the lock of a request that will not compute its confidence; others need not wait."""
         cache_result = admitted.cache_result
         if cache_result is not None and cache_result.lock_token is not None:
             try:
@@ -257,7 +257,7 @@ class AccessService:
         del self._unknown[key_hash]
 
     async def _known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
-        """The grant to use without Redis: the one this process knows while it is fresh, else the key store's."""
+        """The grant to use without Redis: this process's while it is fresh, else the key store's."""
         known = self._known.get(key_hash)
         if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
             return known.grant
@@ -338,7 +338,7 @@ class AccessService:
 
     @asynccontextmanager
     async def _stranger_slot(self) -> AsyncIterator[None]:
-        """Takes one of the slots for keys that this process has never seen valid; waits for a bounded time."""
+        """Takes a slot for a key that this process has never seen valid; waits for a bounded time."""
         try:
             async with asyncio.timeout(STRANGER_WAIT_S):
                 await self._strangers.acquire()

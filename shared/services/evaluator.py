@@ -182,9 +182,9 @@ class ConfidenceEvaluator:
     async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
         """The confidences of `states` in their order, evaluated in one run per strategy.
 
-        One run over all states costs less than looking each one up, so the cache is not used. The values equal
-        those of single requests except in the seventh decimal before rounding, because onnxruntime adds up the
-        rows of a batch in another order. Raises Unavailable before any model is known.
+        One run over all states costs less than looking each one up, so the cache is not used. The values
+        equal those of single requests except in the seventh decimal before rounding, because onnxruntime
+        adds up the rows of a batch in another order. Raises Unavailable before any model is known.
         """
         answers: dict[int, ConfidenceAnswer] = {}
         for strategy in dict.fromkeys(state.strategy for state in states):

@@ -109,10 +109,10 @@ class RealtimeService:
     async def drain(self, symbol: str) -> int:
         """Sends the oldest messages of the symbol's outbox, one batch, in order; returns how many.
 
-        The rest waits for the relay, so that no request works off a long backlog. In this process one drain of
-        a symbol runs and one more waits; later callers share the waiting one. So however many requests publish
-        while the hub hangs, they hold one database connection together. After a failed send, nothing is sent
-        for PAUSE_S.
+        The rest waits for the relay, so that no request works off a long backlog. In this process one drain
+        of a symbol runs and one more waits; later callers share the waiting one. So however many requests
+        publish while the hub hangs, they hold one database connection together. After a failed send, nothing
+        is sent for PAUSE_S.
         """
         waiting = self._next.get(symbol)
         if waiting is None:

@@ -103,7 +103,7 @@ class TrainingService:
         return TrainingReport(strategy=name, outcome=result.decision, promoted=promoted, reason=reason)
 
     async def _former_run(self, strategy: str, data_hash: str) -> TrainingReport | None:
-        """The report of an earlier run on the same trades, which this completes if it stopped before promoting."""
+        """The report of an earlier run on the same trades; completes one that stopped before promoting."""
         for stored in await self._models.list(strategy):
             if stored.document.get("data_hash") != data_hash:
                 continue
