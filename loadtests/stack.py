@@ -16,8 +16,9 @@ import httpx
 from loadtests import market
 from loadtests.measure import PATH, Side
 from loadtests.processes import place, processors, server
-from local.services import free_ports
-from local.stack import SCHEDULES, settings_of_running
+from local.stack.ports import free_ports
+from local.stack.running_stack import settings_of_running
+from local.stack.stack import SCHEDULES
 from shared.adapters.inference import OnnxInference
 from shared.container import Container
 from shared.domain.models import ServedModel, StoredModel, served

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("functions", "shared", "local", "loadtests", "examples", "delivery")
+PACKAGES = ("functions", "shared", "local", "loadtests", "examples", "operations")
 MODULES = sorted(
     path
     for package in PACKAGES
@@ -61,7 +61,7 @@ def test_modules_and_functions_stay_short(path: Path) -> None:
 
 
 def test_examples_import_nothing_of_ours() -> None:
-    ours = {"delivery", "functions", "shared", "local", "infra", "loadtests", "tests", "function_app"}
+    ours = {"operations", "functions", "shared", "local", "infra", "loadtests", "tests", "function_app"}
     for path in (ROOT / "examples").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

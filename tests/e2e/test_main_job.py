@@ -11,7 +11,7 @@ import psutil
 
 from tests.e2e.stacks import ROOT, LocalStack, local_stack
 
-BUNDLED = ROOT / "local" / "bars" / "es_simulated.csv.gz"
+BUNDLED = ROOT / "local" / "demo" / "bars" / "es_simulated.csv.gz"
 JOB_TIMEOUT_S = 240.0
 OUTAGE_S = 4.0
 

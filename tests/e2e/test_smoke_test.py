@@ -1,4 +1,4 @@
-"""`python -m delivery.smoke` against the running stack, and against deployments that are broken."""
+"""`python -m operations.smoke` against the running stack, and against deployments that are broken."""
 
 import asyncio
 import json
@@ -14,8 +14,8 @@ import aiohttp
 import httpx
 import pytest
 
-from delivery import smoke
-from delivery.smoke import Api, smoke_test
+from operations import smoke
+from operations.smoke import Api, smoke_test
 from shared.version import VERSION
 from tests.e2e.running import RunningStack
 from tests.e2e.stacks import ROOT, free_port
@@ -26,7 +26,7 @@ Break = Callable[[str, str, int, bytes], tuple[int, bytes] | None]
 
 def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "delivery.smoke", *arguments],
+        [sys.executable, "-m", "operations.smoke", *arguments],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "HOST"} | variables,
         capture_output=True,

@@ -14,14 +14,14 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.embedded_postgres import EmbeddedPostgres, PostgresFailed
+from local.stack.embedded_postgres import EmbeddedPostgres, PostgresFailed
 from tests.integration.servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from local.embedded_postgres import EmbeddedPostgres
+from local.stack.embedded_postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), int(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)

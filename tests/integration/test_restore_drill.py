@@ -9,9 +9,9 @@ import msgspec
 import psycopg
 import pytest
 
-from delivery import observation
-from delivery.observation import Observation
-from delivery.restore_drill import main
+from operations import observation
+from operations.observation import Observation
+from operations.restore_drill import main
 from shared.adapters.postgres import Audit, BarStore, Database, SignalStore, TradeStore
 from shared.adapters.postgres.migrations import migrate
 from tests.integration.recovery import ArchivingPostgres

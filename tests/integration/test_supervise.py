@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.supervise import Command, Guardian, Service, ServiceFailed, Supervisor
+from local.stack.supervise import Command, Guardian, Service, ServiceFailed, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 15.0
@@ -158,7 +158,7 @@ async def test_child_that_is_not_to_come_back_does_not(stage: Stage) -> None:
 _SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
-from local.supervise import Command, Guardian, Service, Supervisor
+from local.stack.supervise import Command, Guardian, Service, Supervisor
 
 async def always(): return True
 

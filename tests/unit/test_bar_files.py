@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from local.bar_files import BarFileError, read_bars, why_none, write_bars
-from local.simulate import BUNDLED
+from local.demo.bar_files import BUNDLED_BARS, BarFileError, missing_range, read_bars, write_bars
 from shared.domain.bars import Bar, bar_problems
 from tests.market import bar, bar_runs, real_es, simulated_es, utc
 
@@ -59,22 +58,22 @@ def test_what_is_written_is_read(bars: list[Bar]) -> None:
 
 def test_an_empty_range_is_told_with_what_the_file_holds(tmp_path: Path) -> None:
     path = written(tmp_path, HEADER + GOOD + NEXT)
-    told = why_none(path, utc("2025-10-15T00:00"), utc("2025-10-17T00:00"))
-    held = "it holds those of 2025-10-14 to 2025-10-14, in UTC"
+    told = missing_range(path, utc("2025-10-15T00:00"), utc("2025-10-17T00:00"))
+    held = "it holds 2025-10-14 to 2025-10-14, in UTC"
     assert told == f"{path} has no bars from 2025-10-15 to 2025-10-17; {held}"
-    assert why_none(path, None, utc("2025-10-14T00:00")) == (
+    assert missing_range(path, None, utc("2025-10-14T00:00")) == (
         f"{path} has no bars from its beginning to 2025-10-14; {held}"
     )
-    assert why_none(written(tmp_path, HEADER), None, None).endswith("holds no bars")
+    assert missing_range(written(tmp_path, HEADER), None, None).endswith("holds no bars")
 
 
 def test_the_range_holds_its_start_and_not_its_end() -> None:
     bars = simulated_es()
     start, end = bars[10].open_time, bars[20].open_time
-    assert tuple(read_bars(BUNDLED, start, end)) == bars[10:20]
-    assert tuple(read_bars(BUNDLED, start=start)) == bars[10:]
-    assert tuple(read_bars(BUNDLED, end=end)) == bars[:20]
-    assert not list(read_bars(BUNDLED, start=bars[-1].open_time + timedelta(minutes=1)))
+    assert tuple(read_bars(BUNDLED_BARS, start, end)) == bars[10:20]
+    assert tuple(read_bars(BUNDLED_BARS, start=start)) == bars[10:]
+    assert tuple(read_bars(BUNDLED_BARS, end=end)) == bars[:20]
+    assert not list(read_bars(BUNDLED_BARS, start=bars[-1].open_time + timedelta(minutes=1)))
 
 
 def test_a_file_without_bars_is_empty(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import get_args
 import msgspec
 import pytest
 
-from local.calendars import DIRECTORY, FIRST, LAST, SOURCES, calendar_document, calendar_text, main
+from operations.calendars import DIRECTORY, FIRST, LAST, SOURCES, calendar_document, calendar_text, main
 from shared.adapters.market_data import CALENDARS, read_calendar, sessions
 from shared.domain.instruments import INSTRUMENTS, Market
 from shared.errors import ConfigurationError

@@ -6,9 +6,8 @@ from statistics import mean
 
 import pytest
 
-from local.bar_files import read_bars
-from local.simulate import (
-    BUNDLED,
+from local.demo.bar_files import BUNDLED_BARS, read_bars
+from local.demo.simulate import (
     DEFAULT_FIRST,
     DEFAULT_SEED,
     DEFAULT_SESSIONS,
@@ -36,14 +35,14 @@ def test_the_command_writes_the_bundled_file(tmp_path: Path, capsys: pytest.Capt
     out = tmp_path / "bars.csv.gz"
     assert main(["--out", str(out)]) == 0
     # The content, for the compressed bytes are the business of the zlib at hand.
-    assert gzip.decompress(out.read_bytes()) == gzip.decompress(BUNDLED.read_bytes())
+    assert gzip.decompress(out.read_bytes()) == gzip.decompress(BUNDLED_BARS.read_bytes())
     assert "simulated" in capsys.readouterr().out
 
 
 def test_the_bundled_file_is_small_named_for_what_it_is_and_has_no_time_of_writing() -> None:
-    packed = BUNDLED.read_bytes()
+    packed = BUNDLED_BARS.read_bytes()
     assert len(packed) < 200_000
-    assert "simulated" in BUNDLED.name
+    assert "simulated" in BUNDLED_BARS.name
     assert packed[4:8] == bytes(4)
 
 

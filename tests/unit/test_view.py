@@ -9,13 +9,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from local.bots import DemoBot
-from local.main_job import MainJob
-from local.options import job_options
-from local.stack import Stack
-from local.supervise import Process, Service
-from local.view import LiveView
+from local.demo.bots import DemoBot
+from local.demo.main_job import MainJob
+from local.demo.options import read_replay_options
+from local.demo.view import LiveView
+from local.stack.stack import Stack
+from local.stack.supervise import Process, Service
 from shared.domain.signals import Latency
+from shared.settings_reader import SettingsReader
 
 SERVICES = [
     Service(name, cast("Process", None), cast("Any", None), 50_000 + number, state="up", started_ms=1_234)
@@ -28,7 +29,14 @@ def nothing(_text: str) -> None: ...
 
 @pytest.fixture
 def job(tmp_path: Path) -> MainJob:
-    return MainJob(job_options({}), cast("Stack", None), tmp_path, say=nothing, say_signal=nothing)
+    options = read_replay_options(SettingsReader({}))
+    return MainJob(
+        options,
+        cast("Stack", None),
+        tmp_path,
+        say=nothing,
+        say_signal=nothing,
+    )
 
 
 def drawn(job: MainJob, said: Sequence[str] = (), width: int = 140, height: int = 45) -> str:

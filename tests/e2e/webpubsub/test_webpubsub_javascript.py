@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from local.node import find_node, install_packages
+from local.setup.node import find_node, install_packages
 from tests.webpubsub import ALL_ROLES, BareClient, CuttingProxy, Dialer, StandIn
 
 SCRIPTS = Path(__file__).parent / "js"

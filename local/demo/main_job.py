@@ -1,4 +1,4 @@
-"""The main job: bars are replayed, three bots trade the signals, and their accounts are compared."""
+"""Runs the main job: replays bars, lets three bots trade the signals, and compares their accounts."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from local.bar_files import read_bars, why_none
-from local.bots import BotMarket, DemoBot, differences
-from local.options import JobOptions
-from local.replay import Replay
-from local.stack import Stack
+from local.demo.bar_files import missing_range, read_bars
+from local.demo.bots import BotMarket, DemoBot, differences
+from local.demo.options import ReplayOptions
+from local.demo.replay import Replay
+from local.stack.stack import Stack
 
 SYMBOL = "ES"
 SETTLE_TIMEOUT_S = 120.0
@@ -27,11 +27,11 @@ class JobFailed(Exception):
 
 
 class MainJob:
-    """What the view shows of it: the replay, the bots, the last status answer, and the summary."""
+    """One job. The view shows its replay, its bots, the last status answer, and its summary."""
 
     def __init__(
         self,
-        options: JobOptions,
+        options: ReplayOptions,
         stack: Stack,
         logs: Path,
         *,
@@ -49,13 +49,13 @@ class MainJob:
         self._say_signal = say_signal
 
     async def run(self) -> bool:
-        """Replay to the end, wait until the bots have settled; whether their accounts are the server's."""
+        """Replays all bars, waits for the bots to settle, and returns whether all accounts are equal."""
         keys = self._stack.keys
         assert keys is not None
         options = self.options
         bars = await asyncio.to_thread(lambda: list(read_bars(options.bars, options.start, options.end)))
         if not bars:
-            raise JobFailed(await asyncio.to_thread(why_none, options.bars, options.start, options.end))
+            raise JobFailed(await asyncio.to_thread(missing_range, options.bars, options.start, options.end))
         self.bots = [
             DemoBot(f"bot-{number}", key, self._logs / f"bot-{number}.log")
             for number, key in enumerate(keys.demo_bots, start=1)
@@ -79,28 +79,28 @@ class MainJob:
                 say=self._say,
             )
             await self.replay.run()
-            self._say(f"replay: all bars are in after {self.replay.lasted_s:.1f} s")
+            self._say(f"replay: the server has all bars after {self.replay.lasted_s:.1f} s")
             return await self._compare(client, before)
 
     async def listen(self) -> None:
-        """Take in what the bots say, for as long as this is not cancelled."""
+        """Reads the bots' events until it is cancelled."""
         while True:
             for bot in self.bots:
-                with contextlib.suppress(FileNotFoundError):  # it has not been started yet
+                with contextlib.suppress(FileNotFoundError):  # the bot has not been started yet
                     for event in bot.listen():
-                        self._tell(bot, event)
+                        self._show(bot, event)
             await asyncio.sleep(LISTEN_EVERY_S)
 
     async def watch(self) -> None:
-        """Keep `status` fresh, for as long as this is not cancelled."""
+        """Refreshes `status` until it is cancelled."""
         async with httpx.AsyncClient(base_url=self._stack.base_url, timeout=5.0) as client:
             while True:
                 if self.replay is not None and self._stack.keys is not None:
-                    with contextlib.suppress(JobFailed):  # the view shows the last one known
+                    with contextlib.suppress(JobFailed):  # the view goes on showing the last one
                         self.status = await _ask(client, self._stack.keys.ops, "status")
                 await asyncio.sleep(WATCH_EVERY_S)
 
-    def _tell(self, bot: DemoBot, event: dict[str, Any]) -> None:
+    def _show(self, bot: DemoBot, event: dict[str, Any]) -> None:
         match event["event"]:
             case "received" if bot is self.bots[0]:
                 label = "SIMULATED " if event["source"] == "simulated" else ""
@@ -115,7 +115,7 @@ class MainJob:
                 pass
 
     async def _compare(self, client: httpx.AsyncClient, before: int) -> bool:
-        """Signals and trades as the server has them against what each bot says."""
+        """Compares the signals and trades that the server has with those that each bot reports."""
         listed = await self._settle(client, before)
         equal = True
         assert self.replay is not None
@@ -136,7 +136,7 @@ class MainJob:
         return equal
 
     async def _settle(self, client: httpx.AsyncClient, before: int) -> list[int]:
-        """Sequences of this run's signals, once no more come and every bot is done with them."""
+        """Sequences of this run's signals, as soon as no more arrive and every bot has settled."""
         key = self.bots[0].key
         deadline = time.monotonic() + SETTLE_TIMEOUT_S
         listed: list[int] = []
@@ -150,7 +150,7 @@ class MainJob:
 
 
 async def _ask(client: httpx.AsyncClient, key: str, path: str, **query: str | int) -> dict[str, Any]:
-    """One GET, repeated while the server is away; raises JobFailed when it stays away or refuses."""
+    """One GET, repeated while the server is unavailable; raises JobFailed after 30 s, or if it refuses."""
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -182,7 +182,7 @@ async def _signals(client: httpx.AsyncClient, key: str, after: int) -> list[int]
 
 
 async def _trades(client: httpx.AsyncClient, key: str, sequences: list[int]) -> list[dict[str, Any]]:
-    """The account's stored trades of these signals: a database of one's own may hold earlier ones."""
+    """The account's stored trades of these signals: a database that settings name may hold earlier ones."""
     of_run = set(sequences)
     stored: list[dict[str, Any]] = []
     query: dict[str, str | int] = {"symbol": SYMBOL, "limit": PAGE}

@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from local.install_once import install_once
 from local.places import ROOT, SCRATCH
+from local.setup.install_once import install_once
 
 MIN_NODE_MAJOR = 18
 INSTALL_TIMEOUT_S = 600
@@ -91,7 +91,7 @@ def _npm_ci(manifest_dir: Path, target: Path) -> None:
 
 def ensure_azurite() -> tuple[Path, Path]:
     """(node, the script of Azurite's table service), installing on first use; raises NodeMissing."""
-    modules = install_packages(ROOT / "local", SCRATCH / "node")
+    modules = install_packages(ROOT / "local" / "setup", SCRATCH / "node")
     return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
 
 

@@ -1,6 +1,6 @@
 """Ends what a stack started when the stack itself is gone, however it ended, on Linux and macOS.
 
-Started by local/supervise.py as `guardian.py FILE...` in a session of its own. Reads lines from its
+Started by local/stack/supervise.py as `guardian.py FILE...` in a session of its own. Reads lines from its
 standard input: `+PID SIGNAL` for a process group that lives, `-PID` for one that is over. When the
 pipe closes, the groups still listed are sent their signal, after GRACE_S a SIGKILL, and FILEs are
 removed. After an orderly stop none is listed. Standard library alone, so that it starts in milliseconds.

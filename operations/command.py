@@ -1,4 +1,4 @@
-"""How the commands here end: one line for what is wrong, and a status for whoever called."""
+"""Ends a command: prints one line for each failure, and turns it into an exit status."""
 
 import asyncio
 import sys
@@ -12,22 +12,23 @@ FAILED = 1
 MISUSED = 2
 
 
-class AskedWrongly(ConfigurationError):
-    """An argument or a setting is missing, or cannot be meant."""
+class UsageError(ConfigurationError):
+    """An argument or a setting is missing or has a value that cannot be used."""
 
 
-def finish(command: Coroutine[object, object, int]) -> int:
-    """Runs `command`; its own status, MISUSED or FAILED for what went wrong around it, told on stderr."""
+def run_command(command: Coroutine[object, object, int]) -> int:
+    """The status that `command` returns; FAILED or MISUSED if it raises, with the reason on stderr."""
     try:
         return asyncio.run(command)
     except SignalCloudError as error:
         print(f"{error.code}: {error.detail}", file=sys.stderr)
+        for field in error.errors:
+            print(f"  {field.field}: {field.message}", file=sys.stderr)
         if error.internal:
             print(f"  {error.internal}", file=sys.stderr)
-        if isinstance(error, AskedWrongly):
-            return MISUSED
+        return MISUSED if isinstance(error, UsageError) else FAILED
     except psycopg.errors.InsufficientPrivilege as error:
         print(f"not allowed: {error.diag.message_primary}", file=sys.stderr)
         if error.diag.message_detail:
             print(f"  {error.diag.message_detail}", file=sys.stderr)
-    return FAILED
+        return FAILED

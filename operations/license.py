@@ -1,60 +1,61 @@
-"""`python -m local license ...`: licenses and API keys of a running stack or of a deployment.
+"""Manages the licenses and API keys of a running stack or of a deployment: `python -m operations.license`.
 
 Settings come from the environment, then local.settings.json, then the stack that runs on STATE.
 """
 
 import argparse
-import asyncio
 import getpass
 import os
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
 
 from local.host.configuration import load_local_settings
 from local.places import ROOT
+from local.stack.options import state_directory
+from local.stack.running_stack import settings_of_running
+from operations import arguments
+from operations.command import run_command
 from shared.container import Container
 from shared.domain.bars import Symbol
 from shared.domain.keys import PREFIX, public_id_in
 from shared.domain.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
-from shared.errors import SignalCloudError
+from shared.errors import ConfigurationError
 from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
 from shared.settings import Settings, read_settings
+from shared.settings_reader import SettingsReader
 
 NAMES = (
     "DATABASE_URL",
     "TABLES_CONNECTION_STRING",
     "REDIS_URL",
     "WEBPUBSUB_CONNECTION_STRING",
+    "WEBPUBSUB_HUB",
     "API_KEY_PEPPER",
 )
-# Of a deployment that Entra ID opens: never mixed with what a stack on this machine uses.
+# Of a deployment under Entra ID; these never mix with the settings of a stack on this machine.
 ENTRA_NAMES = (
     "AZURE_CLIENT_ID",
     "DATABASE_URL",
+    "DATABASE_ROLE",
     "TABLES_ENDPOINT",
     "REDIS_URL",
     "WEBPUBSUB_ENDPOINT",
+    "WEBPUBSUB_HUB",
     "API_KEY_PEPPER",
+    "IDENTITY_ENDPOINT",
 )
-_ENTRA_OPTIONS = ("WEBPUBSUB_HUB", "DATABASE_ROLE", "IDENTITY_ENDPOINT")
+# The app needs these two to verify events of Web PubSub; this command receives none.
+_UNUSED = dict.fromkeys(("AZURE_TENANT_ID", "WEBPUBSUB_EVENTS_PRINCIPAL"), str(UUID(int=0)))
 DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
-
-_UNITS: dict[str, timedelta] = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-}
 
 
 class Outcome(NamedTuple):
-    """What a command found: for `--json`, and as lines to read."""
+    """What a command found: as a value for `--json`, and as lines to read."""
 
     value: Any
     lines: list[str]
@@ -64,35 +65,19 @@ Command = Callable[[LicenseService, argparse.Namespace], Awaitable[Outcome]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 when it is done, 1 when it was refused, 2 when it was asked wrongly."""
-    options = _parser().parse_args(argv)
-    settings = _settings(os.environ)
-    is_entra = "AZURE_CLIENT_ID" in settings
-    missing = [name for name in (ENTRA_NAMES if is_entra else NAMES) if not settings.get(name)]
-    if missing and is_entra:
-        print(
-            f"AZURE_CLIENT_ID is set, which means a deployment, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not",
-            file=sys.stderr,
-        )
-        return 1
-    if missing:
-        state = _state_directory(os.environ)
-        print(
-            f"no stack runs on {state} (start one with `make up`, or name its directory with STATE=dir), "
-            f"and the environment does not set {', '.join(missing)}",
-            file=sys.stderr,
-        )
-        return 1
+    """0 if the command is done, 1 if it was refused or failed, 2 if an argument cannot be used."""
+    return run_command(_run(_parser().parse_args(argv)))
+
+
+async def _run(options: argparse.Namespace) -> int:
+    command: Command = options.command
+    container = Container(command_settings(os.environ))
     try:
-        outcome = asyncio.run(_run(read_settings(settings), options.command, options))
-    except SignalCloudError as error:
-        print(f"{error.code}: {error.detail}", file=sys.stderr)
-        for field in error.errors:
-            print(f"  {field.field}: {field.message}", file=sys.stderr)
-        if error.internal:
-            print(f"  {error.internal}", file=sys.stderr)
-        return 1
+        await container.credentials.prepare()
+        actor = f"license command of {getpass.getuser()}"
+        outcome = await command(container.license_service(actor), options)
+    finally:
+        await container.close()
     if options.json:
         print(msgspec.json.format(msgspec.json.encode(outcome.value)).decode())
     else:
@@ -100,29 +85,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def _run(settings: Settings, command: Command, options: argparse.Namespace) -> Outcome:
-    container = Container(settings)
-    try:
-        await container.credentials.prepare()
-        return await command(container.license_service(f"license command of {getpass.getuser()}"), options)
-    finally:
-        await container.close()
-
-
-def _state_directory(environment: Mapping[str, str]) -> Path:
-    return Path(environment.get("STATE") or ".local")
-
-
-def _settings(environment: Mapping[str, str]) -> dict[str, str]:
-    from local.stack import settings_of_running
-
+def command_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings of the deployment or the stack that the command works on; raises ConfigurationError."""
     given = dict(environment)
     load_local_settings(ROOT, given)
     if given.get("AZURE_CLIENT_ID"):
-        return {name: given[name] for name in (*ENTRA_NAMES, *_ENTRA_OPTIONS) if given.get(name)}
-    found = dict(settings_of_running(_state_directory(environment)))
-    found.update({name: given[name] for name in (*NAMES, "WEBPUBSUB_HUB") if given.get(name)})
-    return found
+        return read_settings(_UNUSED | {name: given[name] for name in ENTRA_NAMES if name in given})
+    state = state_directory(SettingsReader(environment))
+    stack = settings_of_running(state)
+    try:
+        return read_settings({**stack, **{name: given[name] for name in NAMES if given.get(name)}})
+    except ConfigurationError as error:
+        if stack:
+            raise
+        raise ConfigurationError(
+            f"no stack runs on {state} (start one with `make up`, or name its directory with STATE=dir), "
+            f"and in the environment: {error.detail}"
+        ) from error
 
 
 async def _create(service: LicenseService, options: argparse.Namespace) -> Outcome:
@@ -178,7 +157,7 @@ async def _rotate(service: LicenseService, options: argparse.Namespace) -> Outco
 async def _unrotated(service: LicenseService, options: argparse.Namespace) -> Outcome:
     keys = await service.keys_hashed_before(options.since)
     lines = [f"{PREFIX}{key.public_id}...  {key.license_id}  {'+'.join(key.scopes)}" for key in keys]
-    return Outcome(keys, lines or ["every key in force was hashed since"])
+    return Outcome(keys, lines or ["every valid key has been hashed since"])
 
 
 async def _suspend(service: LicenseService, options: argparse.Namespace) -> Outcome:
@@ -206,9 +185,9 @@ def _effect(effect: Effect) -> Outcome:
 def _warnings(effect: Effect) -> list[str]:
     lines = []
     if not effect.caches_told:
-        lines.append("Redis could not be told: the change takes effect within 60 seconds.")
+        lines.append("Redis did not get the change: it takes effect within 60 seconds.")
     if not effect.connections_closed:
-        lines.append("Web PubSub could not be told: open connections stay until they end; run this again.")
+        lines.append("Web PubSub did not get the change: open connections stay. Run this command again.")
     return lines
 
 
@@ -231,7 +210,9 @@ def _time(value: datetime) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local license", description="Licenses and API keys.")
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.license", description="Licenses and API keys."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     def command(name: str, run: Command, about: str) -> argparse.ArgumentParser:
@@ -240,30 +221,32 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=run)
         return added
 
-    create = command("create", _create, "a new license with a first key")
-    create.add_argument("--account", required=True, help="the account that it is for")
+    create = command("create", _create, "make a license and its first key")
+    create.add_argument("--account", required=True, help="the account that gets it")
     create.add_argument("--plan", default="standard")
     create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
     create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
-    show = command("show", _show, "one license and its keys")
-    command("list", _list, "the first 1000 licenses")
-    add_key = command("add-key", _add_key, "one more key for a license")
-    rotate = command("rotate", _rotate, "a new key in the place of one that ends after an overlap")
-    unrotated = command("unrotated", _unrotated, "keys not used since the pepper was rotated")
+    show = command("show", _show, "show a license and its keys")
+    command("list", _list, "list the first 1000 licenses")
+    add_key = command("add-key", _add_key, "make one more key for a license")
+    rotate = command("rotate", _rotate, "replace a key; the old one ends after an overlap")
+    unrotated = command("unrotated", _unrotated, "list the keys not used since the pepper was rotated")
     suspend = command("suspend", _suspend, "refuse all keys of a license until it is resumed")
     resume = command("resume", _resume, "end a suspension")
     revoke = command("revoke", _revoke, "end a license with all its keys, or one key, for good")
 
     for each in (create, add_key):
-        each.add_argument("--scopes", type=_scopes, default=("bot",), help=f"of {','.join(ALL_SCOPES)}")
+        each.add_argument("--scopes", type=_scopes, default=("bot",), help=f"out of {','.join(ALL_SCOPES)}")
         each.add_argument(
-            "--expires", type=_expiry, help="a time such as 2027-01-31T00:00:00Z, or a span: 90d"
+            "--expires", type=arguments.expiry, help="a time such as 2027-01-31T00:00:00Z, or a span: 90d"
         )
     for each in (show, add_key, suspend, resume):
         each.add_argument("license", help="such as lic_4f...")
-    unrotated.add_argument("--since", type=_time_of, required=True, help="such as 2027-01-31T00:00:00Z")
+    unrotated.add_argument("--since", type=arguments.time, required=True, help="such as 2027-01-31T00:00:00Z")
     rotate.add_argument("key", help=f"such as {PREFIX}Ab12Cd, or Ab12Cd")
-    rotate.add_argument("--overlap", type=_span, default=timedelta(days=1), help="such as 24h (the default)")
+    rotate.add_argument(
+        "--overlap", type=arguments.span, default=timedelta(days=1), help="such as 24h (the default)"
+    )
     revoke.add_argument("subject", metavar="license-or-key", help=f"such as lic_4f... or {PREFIX}Ab12Cd")
     return parser
 
@@ -282,27 +265,5 @@ def _scopes(text: str) -> tuple[str, ...]:
     return scopes
 
 
-def _span(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,5})([smhd])", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a span such as 30m, 24h or 7d")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-def _expiry(text: str) -> datetime:
-    if re.fullmatch(r"\d{1,5}[smhd]", text):
-        return datetime.now(UTC) + _span(text)
-    try:
-        return _time_of(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, nor 90d") from None
-
-
-def _time_of(text: str) -> datetime:
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2027-01-31T00:00:00Z")
-    return value.astimezone(UTC)
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
-"""`python -m delivery.smoke URL`: whether a deployment does its work, over its public contract alone.
+"""Checks over the public contract that a deployment works: `python -m operations.smoke URL`.
 
-The bot's key is SIGNAL_CLOUD_KEY; give the smoke test an account of its own, for it leaves one trade of
-no profit and no features (so that no model learns from it) in that account each time.
+SIGNAL_CLOUD_KEY is a bot's key. Give the smoke test an account of its own, because each run leaves one trade
+in that account. The trade has no profit and no features, so no model learns from it.
 """
 
 import argparse
@@ -17,13 +17,14 @@ from uuid import uuid4
 
 import aiohttp
 
-from delivery.reporting import FAILED, AskedWrongly, finish
+from operations.command import FAILED, UsageError, run_command
 from shared.domain.keys import new_key
+from shared.settings_reader import SettingsReader
 
 TIMEOUT_S = 15.0
 WAIT_S = 120.0
 PAUSE_S = 1.0
-# The cached confidence holds for 2 s: where an answer takes as long as that, ask again.
+# A cached confidence is valid for 2 s: if an answer takes as long as that, ask again.
 CONFIDENCE_ATTEMPTS = 3
 # As Azure Web PubSub defines it; bots use the same.
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
@@ -41,7 +42,7 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """What kind of problem it is, or an empty text."""
+        """The problem's code, or an empty text."""
         return str(self.document.get("code", ""))
 
 
@@ -57,7 +58,7 @@ class Api:
     async def ask(
         self, method: str, path: str, body: object = None, *, key: str | None = "", **query: str
     ) -> Answer:
-        """One request; `key` is the bot's unless another, or None, is given. Raises Failed."""
+        """One request; `key` is the bot's by default, and None sends none. Raises Failed."""
         key = self._key if key == "" else key
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
         try:
@@ -78,14 +79,14 @@ class Api:
         return answer.document
 
 
-def _hold(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, otherwise: str) -> None:
     if not condition:
         raise Failed(otherwise)
 
 
 async def check_health(api: Api) -> str:
     document = await api.expect("GET", "health")
-    _hold(document.get("status") == "pass", f"status is {document.get('status')!r}, not pass")
+    _require(document.get("status") == "pass", f"status is {document.get('status')!r}, not pass")
     return "pass"
 
 
@@ -97,34 +98,34 @@ async def check_ready(api: Api) -> str:
         for name, check in checks.items()
         if check["status"] != "pass"
     ]
-    _hold(answer.status == 200, f"answered {answer.status}: {'; '.join(found)}")
-    _hold(bool(checks), "names no check")
+    _require(answer.status == 200, f"answered {answer.status}: {'; '.join(found)}")
+    _require(bool(checks), "names no check")
     return "; ".join(found) or "every dependency passes"
 
 
 async def check_keys_refused(api: Api) -> str:
-    """Nobody, and somebody with a key of the right form that nobody issued."""
+    """A request without a key, and one with a valid key that was never issued."""
     for key, code in ((None, "key_missing"), (new_key("smoke0"), "key_unknown")):
         answer = await api.ask("GET", "license", key=key)
         found = (answer.status, answer.code)
-        _hold(found == (401, code), f"expected 401 {code}, found {answer.status} {answer.code}")
+        _require(found == (401, code), f"expected 401 {code}, found {answer.status} {answer.code}")
     return "no key and an invented key are refused"
 
 
 async def check_confidence(api: Api) -> str:
-    """Asked twice, the second answer is the first one out of the cache."""
+    """The second answer to the same state is the first one, from the cache."""
     state = {"symbol": api.symbol, "signal_type": "LONG", "vwap_distance": 9.9, "rsi": 1}
     for _ in range(CONFIDENCE_ATTEMPTS):
         first = await api.expect("POST", "ml/get_confidence", state)
         second = await api.expect("POST", "ml/get_confidence", state)
-        _hold(0 <= first["confidence"] <= 1, f"confidence is {first['confidence']}")
+        _require(0 <= first["confidence"] <= 1, f"confidence is {first['confidence']}")
         if second["cached"] and second["confidence"] == first["confidence"]:
             return f"{second['confidence']} ({second['basis']}), cached for {second['age_ms']} ms"
-    raise Failed(f"asked twice, {CONFIDENCE_ATTEMPTS} times over, no answer came out of the cache")
+    raise Failed(f"asked twice, {CONFIDENCE_ATTEMPTS} times over, no answer came from the cache")
 
 
 async def check_realtime(api: Api) -> str:
-    """Negotiate, connect, and join the symbol's group."""
+    """Negotiates, connects, and joins the symbol's group."""
     access = await api.expect("POST", "ws/negotiate", {"symbols": [api.symbol]})
     (group,) = access["groups"]
     try:
@@ -133,19 +134,21 @@ async def check_realtime(api: Api) -> str:
             api.session.ws_connect(access["url"], protocols=[SUBPROTOCOL]) as socket,
         ):
             connected = await socket.receive_json()
-            _hold(connected.get("event") == "connected", f"the hub greeted with {connected.get('event')!r}")
+            _require(
+                connected.get("event") == "connected", f"the hub's greeting was {connected.get('event')!r}"
+            )
             await socket.send_json({"type": "joinGroup", "group": group, "ackId": 1})
-            while (said := await socket.receive_json()).get("type") != "ack":
-                pass  # a signal, or a heartbeat
+            while (message := await socket.receive_json()).get("type") != "ack":
+                pass  # a signal or a heartbeat came first
     except (aiohttp.ClientError, TimeoutError, TypeError, ValueError) as error:
-        # Without its text, which may hold the address and with that the token.
+        # Without the error's text, which may hold the address and so the token.
         raise Failed(f"no WebSocket: {type(error).__name__}") from error
-    _hold(said.get("success") is True, f"{group} was not joined: {said.get('error')}")
+    _require(message.get("success") is True, f"{group} was not joined: {message.get('error')}")
     return f"connected, joined {group}"
 
 
 async def check_trade(api: Api) -> str:
-    """A trade is recorded once, however often it is reported, and is shown to its account."""
+    """A trade is recorded once, no matter how often it is reported, and its account can read it."""
     now = datetime.now(UTC)
     trade = {
         "trade_id": f"smoke-{uuid4().hex}",
@@ -160,10 +163,10 @@ async def check_trade(api: Api) -> str:
     for expected in ("recorded", "duplicate"):
         report = await api.expect("POST", "trades", trade)
         status = report["results"][0]["status"]
-        _hold(status == expected, f"expected {expected}, found {status}")
+        _require(status == expected, f"expected {expected}, found {status}")
     page = await api.expect("GET", "trades", since=(now - timedelta(seconds=1)).isoformat())
     shown = [each["trade_id"] for each in page["trades"]].count(trade["trade_id"])
-    _hold(shown == 1, f"{trade['trade_id']} is shown {shown} times")
+    _require(shown == 1, f"{trade['trade_id']} is shown {shown} times")
     return "recorded, a duplicate the second time, shown once"
 
 
@@ -178,7 +181,7 @@ CHECKS: dict[str, Callable[[Api], Awaitable[str]]] = {
 
 
 async def await_answer(api: Api, version: str | None, wait_s: float) -> str:
-    """The version that answers; waits until one does, and until it is `version` if one is named."""
+    """The version that answers; waits until one does, and until it is `version` if that is given."""
     deadline = time.monotonic() + wait_s
     while True:
         try:
@@ -195,7 +198,7 @@ async def await_answer(api: Api, version: str | None, wait_s: float) -> str:
 
 
 async def smoke_test(api: Api, version: str | None, wait_s: float) -> bool:
-    """Prints a line for each check; whether all hold. None is tried where no app answers."""
+    """Prints a line for each check, and returns whether all pass; runs none if no app answers."""
     try:
         print(f"ok      version     {await await_answer(api, version, wait_s)}")
     except Failed as error:
@@ -205,25 +208,22 @@ async def smoke_test(api: Api, version: str | None, wait_s: float) -> bool:
     for name, check in CHECKS.items():
         started = time.monotonic()
         try:
-            told, word = await check(api), "ok"
+            text, word = await check(api), "ok"
         except Failed as error:
-            told, word = str(error), "FAILED"
+            text, word = str(error), "FAILED"
         except (KeyError, TypeError, ValueError) as error:
-            told, word = f"an answer of another form: {type(error).__name__}: {error}", "FAILED"
+            text, word = f"an answer of another form: {type(error).__name__}: {error}", "FAILED"
         failures += word == "FAILED"
-        print(f"{word:<6}  {name:<10}  {told} [{(time.monotonic() - started) * 1000:.0f} ms]", flush=True)
+        print(f"{word:<6}  {name:<10}  {text} [{(time.monotonic() - started) * 1000:.0f} ms]", flush=True)
     return failures == 0
 
 
 async def _run(options: argparse.Namespace) -> int:
-    key = os.environ.get("SIGNAL_CLOUD_KEY", "").strip()
-    problems = []
-    if not key:
-        problems.append("SIGNAL_CLOUD_KEY is not set: a bot's key, of an account for this test")
+    reader = SettingsReader(os.environ)
+    key = reader.text("SIGNAL_CLOUD_KEY")
     if not options.url.startswith(("https://", "http://")):
-        problems.append("the address must begin with https://, or http:// on one machine")
-    if problems:
-        raise AskedWrongly("; ".join(problems))
+        reader.report("the address must begin with https://, or http:// on one machine")
+    reader.check(UsageError)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT}) as session:
         api = Api(session, options.url, key, options.symbol)
@@ -231,22 +231,30 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when every check holds, 1 when one does not, 2 when it was asked wrongly."""
-    return finish(_run(_parser().parse_args(argv)))
+    """0 if every check passes, 1 if one fails, 2 if an argument or a setting cannot be used."""
+    return run_command(_run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m delivery.smoke", description=summary)
-    host = os.environ.get("HOST", "").strip()
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.smoke",
+        description=summary,
+        epilog="SIGNAL_CLOUD_KEY is the key of a bot whose account is for this test alone.",
+    )
+    host = SettingsReader(os.environ).optional("HOST")
     parser.add_argument(
         "url", nargs="?" if host else None, default=host, help="such as https://signals.example.com"
     )
-    parser.add_argument("--expect-version", metavar="VERSION", help="the version that has to answer")
+    parser.add_argument("--expect-version", metavar="VERSION", help="the version that must answer")
     parser.add_argument(
-        "--wait", metavar="SECONDS", type=float, default=WAIT_S, help=f"for a first answer ({WAIT_S:g})"
+        "--wait",
+        metavar="SECONDS",
+        type=float,
+        default=WAIT_S,
+        help=f"to wait for an answer ({WAIT_S:g})",
     )
-    parser.add_argument("--symbol", default="ES", help="one that the key's license covers (ES)")
+    parser.add_argument("--symbol", default="ES", help="a symbol that the key's license covers (ES)")
     return parser
 
 

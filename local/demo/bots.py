@@ -1,4 +1,4 @@
-"""The demo bots: examples/bot.py as child processes, and what they tell about themselves."""
+"""Runs examples/bot.py as child processes, and reads what the bots report about themselves."""
 
 import json
 import os
@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from local.places import ROOT
-from local.supervise import Command, Service
+from local.stack.supervise import Command, Service
 
-# A bot that is told to stop may still have trades to report.
+# A bot that we stop may still have trades to report.
 STOP_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
 class BotMarket:
-    """The bars that the bots trade on, and how fast they run."""
+    """The bars that the bots trade on, and the speed of the replay."""
 
     path: Path
     symbol: str
@@ -38,7 +38,7 @@ class BotMarket:
 
 @dataclass
 class DemoBot:
-    """One bot's process and everything it has said so far."""
+    """One bot's process and everything that it has reported so far."""
 
     name: str
     key: str
@@ -73,13 +73,13 @@ class DemoBot:
         return self.subscribed
 
     def listen(self) -> list[dict[str, Any]]:
-        """Take in what the bot has said since; returns the new events."""
+        """Reads the lines that the bot has written since the last call; returns the new events."""
         events = []
         with self.log_path.open("rb") as log:
             log.seek(self._read)
             for line in log:
                 if not line.endswith(b"\n"):
-                    break  # the rest of it is still on its way
+                    break  # the bot is still writing this line
                 self._read += len(line)
                 try:
                     event = json.loads(line)
@@ -113,7 +113,7 @@ class DemoBot:
                 self.ended = True
 
     def is_settled(self, last_sequence: int) -> bool:
-        """Whether it has acted on everything and has nothing left to close or to report, or is dead."""
+        """Whether the bot has ended, or has acted on all signals and has nothing to close or to report."""
         if self.process is not None and self.process.state == "stopped":
             return True
         acted = self.status.get("acted", {})
@@ -127,8 +127,10 @@ class DemoBot:
 
 
 def differences(bot: DemoBot, listed: list[int], stored: list[dict[str, Any]]) -> list[str]:
-    """Where the bot's account of events is not the server's: signals it got against those that
-    GET /api/signals lists, trades it says it sent against those that GET /api/trades shows."""
+    """A line for each difference between the bot's report and the server's.
+
+    Compares received signals with GET /api/signals, and sent trades with GET /api/trades.
+    """
     found = []
     if bot.received != listed:
         missing, extra = set(listed) - set(bot.received), set(bot.received) - set(listed)
@@ -151,7 +153,7 @@ def differences(bot: DemoBot, listed: list[int], stored: list[dict[str, Any]]) -
     if bot.sent_twice:
         found.append(f"trades: {len(bot.sent_twice)} signals acted on twice {bot.sent_twice[:5]}")
     found.extend(
-        f"trades: {trade_id} is stored with other contents"
+        f"trades: {trade_id} is stored with other values"
         for trade_id in sorted(bot.trades.keys() & by_id.keys())
         if not _same(bot.trades[trade_id], by_id[trade_id])
     )

@@ -1,8 +1,8 @@
-"""Bars from a file through `POST /api/bars`, at a multiple of real time.
+"""Sends the bars of a file to `POST /api/bars`, at a multiple of real time.
 
-The pace counts bars: at SPEED a minute of trading takes 60 / SPEED seconds, and closed hours, which
-have no bars, take none. The schedule stands by the wall clock: when the API is away, bars fall due
-and go out together when it is back, as a feed that catches up would send them.
+A bar is due every 60 / SPEED seconds; closed hours have no bars and take no time. The schedule follows the
+wall clock: bars that fall due while the API is unavailable are sent together when it answers again, as a
+feed that catches up would send them.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ MAX_BACKOFF_S = 2.0
 
 
 class ReplayRefused(Exception):
-    """The API will not take the bars; the text has its answer."""
+    """The API refuses the bars; the text holds its answer."""
 
 
 class Replay:
-    """One replay of `bars` (oldest first); safe to repeat, for a bar that is there already is skipped."""
+    """One replay of `bars` (oldest first); safe to repeat, because the API skips a bar that it has."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Replay:
         return self._bars[self.sent - 1].close_time if self.sent else None
 
     async def run(self) -> None:
-        """Until the last bar is acknowledged; raises ReplayRefused."""
+        """Returns when the API has acknowledged the last bar; raises ReplayRefused."""
         started = time.monotonic()
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         async with httpx.AsyncClient(base_url=self._base_url, headers=headers, timeout=TIMEOUT_S) as client:
@@ -79,9 +79,9 @@ class Replay:
         self.lasted_s = time.monotonic() - started
 
     async def _post(self, client: httpx.AsyncClient, bars: Sequence[Bar]) -> int:
-        """How many signals the bars made. Waits for as long as the API is away."""
+        """How many signals the bars made. Waits while the API is unavailable."""
         body = msgspec.json.encode({"symbol": self._symbol, "source": self._source, "bars": bars})
-        away_since: float | None = None
+        unavailable_since: float | None = None
         attempt = 0
         while True:
             asked = time.monotonic()
@@ -92,15 +92,16 @@ class Replay:
             else:
                 if answer.is_success:
                     self.slowest_ms = max(self.slowest_ms, (time.monotonic() - asked) * 1000)
-                    if away_since is not None:
-                        self._say(f"replay: bars are taken again after {time.monotonic() - away_since:.1f} s")
+                    if unavailable_since is not None:
+                        waited_s = time.monotonic() - unavailable_since
+                        self._say(f"replay: the API takes bars again after {waited_s:.1f} s")
                     return len(answer.json()["signals"])
                 if answer.status_code != httpx.codes.TOO_MANY_REQUESTS and not answer.is_server_error:
                     raise ReplayRefused(f"POST /api/bars answered {answer.status_code}: {answer.text[:500]}")
                 problem, wait_s = str(answer.status_code), _retry_after_s(answer)
-            if away_since is None:
-                away_since = time.monotonic()
-                self._say(f"replay: bars are not taken ({problem}), trying again until they are")
+            if unavailable_since is None:
+                unavailable_since = time.monotonic()
+                self._say(f"replay: the API does not take bars ({problem}); trying again until it does")
             backoff_s = min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S)
             attempt += 1
             await asyncio.sleep(max(wait_s, backoff_s * random.uniform(0.5, 1)))  # noqa: S311 - jitter

@@ -1,7 +1,7 @@
-"""`python -m delivery.restore_drill observe|check`: whether a restored database is what it was.
+"""Compares a restored database with the live one: `python -m operations.restore_drill observe|check`.
 
-`observe --at TIME` tells what the live database (DATABASE_URL) held at a moment of the last days. A server
-is restored to that moment, elsewhere; `check FILE` then holds it (DATABASE_URL) against what was told.
+`observe --at TIME` prints what the live database (DATABASE_URL) held at a moment of the last days. Then you
+restore another server to that moment, and `check FILE` compares it (DATABASE_URL) with what was printed.
 """
 
 import argparse
@@ -15,20 +15,22 @@ from typing import Any, NamedTuple
 import msgspec
 from psycopg.rows import scalar_row, tuple_row
 
-from delivery.database import connect, connection_parameters, is_entra, with_login
-from delivery.observation import (
+from operations.arguments import time
+from operations.command import FAILED, UsageError, run_command
+from operations.database import connect, connection_parameters, uses_entra, with_login
+from operations.observation import (
     REACH,
     SQL,
     TABLES,
     Observation,
-    become,
-    become_oneself,
     begin,
     observe,
+    return_role,
+    take_role,
 )
-from delivery.reporting import FAILED, AskedWrongly, finish
 from shared.adapters.postgres.database import JOBS_ROLE, Connection, translated
 from shared.adapters.postgres.logins import login_state
+from shared.settings_reader import SettingsReader
 from shared.sql import migrations
 
 FUNCTIONS_ROLE = "signal_functions"
@@ -38,11 +40,11 @@ ACCOUNTS = 20
 class Finding(NamedTuple):
     name: str
     is_good: bool
-    told: str
+    text: str
 
 
 async def findings(connection: Connection, expected: Observation, login: str | None) -> list[Finding]:
-    """Everything that is held against `expected`; raises Unavailable."""
+    """One finding for each part that is compared with `expected`; raises Unavailable."""
     with translated():
         found = await observe(connection, expected.at)
         await begin(connection)
@@ -102,13 +104,13 @@ async def _sequences(connection: Connection, at: datetime) -> list[Finding]:
 
 
 async def _security(connection: Connection, at: datetime) -> list[Finding]:
-    """The roles, row-level security as the catalog tells it, and as accounts meet it."""
+    """Checks the roles, and row-level security: in the catalog, and as accounts see it."""
     scalars = connection.cursor(row_factory=scalar_row)
     roles = await (await scalars.execute(SQL["unfit_roles"])).fetchall()
     if roles:
         return [Finding("roles", False, f"missing, or with too many rights: {', '.join(roles)}")]
     bare = await (await scalars.execute(SQL["unprotected_tables"])).fetchall()
-    await become(connection, JOBS_ROLE)
+    await take_role(connection, JOBS_ROLE)
     recent = {"since": at - REACH, "limit": ACCOUNTS}
     accounts = await (await scalars.execute(SQL["some_accounts"], recent)).fetchall()
     problems = []
@@ -118,7 +120,7 @@ async def _security(connection: Connection, at: datetime) -> list[Finding]:
             problems.append(
                 f"{account or 'nobody'} sees {own} own, {others} others', {unkept} without trade_id"
             )
-    await become_oneself(connection)
+    await return_role(connection)
     return [
         Finding("roles", True, "signal_functions and signal_jobs, neither with a login"),
         Finding("row-level security", not bare, f"off for {', '.join(bare)}" if bare else "on and forced"),
@@ -129,8 +131,8 @@ async def _security(connection: Connection, at: datetime) -> list[Finding]:
 
 
 async def _view(connection: Connection, account: str) -> tuple[int, int, int]:
-    await become_oneself(connection)
-    await become(connection, FUNCTIONS_ROLE, account)
+    await return_role(connection)
+    await take_role(connection, FUNCTIONS_ROLE, account)
     cursor = connection.cursor(row_factory=tuple_row)
     await cursor.execute(SQL["account_view"])
     ((own, others, unkept),) = await cursor.fetchall()
@@ -146,10 +148,11 @@ async def _login(connection: Connection, login: str) -> Finding:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    entra = is_entra(os.environ, asked=options.entra)
-    parameters: dict[str, Any] = connection_parameters(os.environ, entra=entra)
+    reader = SettingsReader(os.environ)
+    entra = uses_entra(reader, asked=options.entra)
+    parameters: dict[str, Any] = connection_parameters(reader, entra=entra)
     expected = _read(options.file) if options.command == "check" else None
-    parameters = await with_login(os.environ, parameters, entra=entra)
+    parameters = await with_login(reader, parameters, entra=entra)
     async with await connect(parameters) as connection:
         if expected is None:
             with translated():
@@ -157,8 +160,8 @@ async def _run(options: argparse.Namespace) -> int:
             print(msgspec.json.format(msgspec.json.encode(seen)).decode())
             return 0
         found = await findings(connection, expected, options.login)
-    for name, is_good, told in found:
-        print(f"{'ok' if is_good else 'FAILED':<6}  {name:<18}  {told}")
+    for name, is_good, text in found:
+        print(f"{'ok' if is_good else 'FAILED':<6}  {name:<18}  {text}")
     return 0 if all(finding.is_good for finding in found) else FAILED
 
 
@@ -166,42 +169,37 @@ def _read(path: Path) -> Observation:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Observation)
     except (OSError, msgspec.MsgspecError) as error:
-        raise AskedWrongly(f"{path} is not what `observe` tells: {error}") from error
+        raise UsageError(f"{path} is not what `observe` prints: {error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when it is as it should be, 1 when it is not, 2 when it was asked wrongly."""
-    return finish(_run(_parser().parse_args(argv)))
+    """0 if everything is as expected, 1 if not, 2 if an argument or a setting cannot be used."""
+    return run_command(_run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m delivery.restore_drill", description=summary)
+    parser = argparse.ArgumentParser(prog="python -m operations.restore_drill", description=summary)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
-    observing = commands.add_parser("observe", help="what the live database held at a moment, as JSON")
+    observing = commands.add_parser("observe", help="print what the live database held at a moment, as JSON")
     observing.add_argument("--at", type=_moment, required=True, help="such as 2026-11-25T14:30:00Z")
-    checking = commands.add_parser("check", help="hold a restored database against it")
-    checking.add_argument("file", type=Path, help="what `observe` told")
+    checking = commands.add_parser("check", help="compare a restored database with it")
+    checking.add_argument("file", type=Path, help="what `observe` printed")
     checking.add_argument("--login", metavar="NAME", help="the app's login, which must be there too")
     for each in (observing, checking):
         each.add_argument(
             "--entra",
             action="store_true",
-            help="log in with a token of Entra ID (always, where AZURE_CLIENT_ID is set)",
+            help="log in with a token of Entra ID (the default if AZURE_CLIENT_ID is set)",
         )
     return parser
 
 
 def _moment(text: str) -> datetime:
-    try:
-        value = datetime.fromisoformat(text)
-    except ValueError:
-        value = None
-    if value is None or value.tzinfo is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 2026-11-25T14:30:00Z")
+    value = time(text)
     if not timedelta() <= datetime.now(UTC) - value <= REACH:
         raise argparse.ArgumentTypeError(f"{text} does not lie in the last {REACH.days} days")
-    return value.astimezone(UTC)
+    return value
 
 
 if __name__ == "__main__":

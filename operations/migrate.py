@@ -1,21 +1,21 @@
-"""`python -m delivery.migrate plan|apply`: the schema of a deployment, and the app's login to it.
+"""Migrates the schema of a deployment and admits the app's login: `python -m operations.migrate plan|apply`.
 
-The database is DATABASE_URL's, reached as its administrator. Beside live traffic: a migration waits a
-second at most for a lock and runs four seconds at most for a statement, or changes nothing. One
-migrator at a time; the others wait for it.
+The database is DATABASE_URL's, and its user must be the administrator. A migration is safe beside live
+traffic: it waits one second at most for a lock and four seconds at most for a statement, or it changes
+nothing. One migrator runs at a time; the others wait for it.
 """
 
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from psycopg.conninfo import make_conninfo
 
-from delivery.database import connect, connection_parameters, is_entra, with_login
-from delivery.reporting import finish
+from operations.command import run_command
+from operations.database import connect, connection_parameters, uses_entra, with_login
 from shared.adapters.postgres.logins import (
     LoginState,
     create_entra_login,
@@ -25,18 +25,19 @@ from shared.adapters.postgres.logins import (
 )
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError
+from shared.settings_reader import SettingsReader
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when it is done (or planned), 1 when it was refused, 2 when it was asked wrongly."""
+    """0 if it is done (or planned), 1 if it failed, 2 if an argument or a setting cannot be used."""
     options = _parser().parse_args(argv)
-    return finish(_run(options, os.environ))
+    return run_command(_run(options, SettingsReader(os.environ)))
 
 
-async def _run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    entra = is_entra(environment, asked=options.entra)
-    parameters = connection_parameters(environment, entra=entra)
-    parameters = await with_login(environment, parameters, entra=entra)
+async def _run(options: argparse.Namespace, reader: SettingsReader) -> int:
+    entra = uses_entra(reader, asked=options.entra)
+    parameters = connection_parameters(reader, entra=entra)
+    parameters = await with_login(reader, parameters, entra=entra)
     async with await connect(parameters) as connection:
         problems = await unfitness(connection)
         if problems:
@@ -57,7 +58,7 @@ async def _plan(parameters: dict[str, Any], login: str | None) -> None:
     if login is not None:
         async with await connect(parameters) as connection:
             state = await login_state(connection, login)
-        print(f"login {login}: {_told(state)}")
+        print(f"login {login}: {_described(state)}")
 
 
 async def _apply(parameters: dict[str, Any], login: str | None, object_id: str | None) -> None:
@@ -71,21 +72,21 @@ async def _apply(parameters: dict[str, Any], login: str | None, object_id: str |
 
 
 async def _admit(parameters: dict[str, Any], login: str, object_id: str | None) -> None:
-    """The login made where it is missing, and given the roles; refused where no policy would bind it."""
+    """Makes a missing login and grants it the roles; refuses one that is above row-level security."""
     async with await connect(parameters) as connection:
         state = await login_state(connection, login)
         if state is None:
             if object_id is None:
-                raise ConfigurationError(f"There is no login {login}; --login-object-id lets it be made.")
+                raise ConfigurationError(f"There is no login {login}; --login-object-id makes it.")
             await create_entra_login(parameters, login, object_id)
             print(f"made login {login}")
         elif state.is_above_security:
             raise ConfigurationError(f"{login} is above row-level security: the app must not run as it.")
         await grant_roles(connection, login)
-        print(f"login {login}: {_told(await login_state(connection, login))}")
+        print(f"login {login}: {_described(await login_state(connection, login))}")
 
 
-def _told(state: LoginState | None) -> str:
+def _described(state: LoginState | None) -> str:
     if state is None:
         return "missing"
     parts = [
@@ -99,26 +100,26 @@ def _told(state: LoginState | None) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m delivery.migrate", description=(__doc__ or "").partition("\n\n")[0]
+        prog="python -m operations.migrate", description=(__doc__ or "").partition("\n\n")[0]
     )
-    parser.add_argument("command", choices=("plan", "apply"), help="say what is missing, or apply it")
+    parser.add_argument("command", choices=("plan", "apply"), help="show what is missing, or apply it")
     parser.add_argument(
         "--entra",
         action="store_true",
-        help="log in with a token of Entra ID (always, where AZURE_CLIENT_ID is set)",
+        help="log in with a token of Entra ID (the default if AZURE_CLIENT_ID is set)",
     )
-    parser.add_argument("--login", metavar="NAME", help="the app's login, to be given the two roles")
+    parser.add_argument("--login", metavar="NAME", help="the app's login, which gets the two roles")
     parser.add_argument(
         "--login-object-id",
         metavar="UUID",
         type=_object_id,
-        help="object id of the identity behind the login: makes the login where it is missing",
+        help="object id of the identity behind the login: makes the login if it is missing",
     )
     return parser
 
 
 def _object_id(text: str) -> str:
-    """A UUID in the form that Entra ID writes it, and no other of those that Python reads."""
+    """A UUID in the form that Entra ID writes; Python reads other forms too."""
     try:
         object_id = str(UUID(text))
     except ValueError:

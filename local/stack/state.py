@@ -1,4 +1,4 @@
-"""The state directory of a stack: its lock, its secrets, its data, and stack.json while it is ready."""
+"""Keeps a stack's state directory: its lock, its secrets, its data, and stack.json while it is ready."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ class StateInUse(Exception):
 
 
 def write_private(path: Path, text: str) -> None:
-    """Whole or not at all, readable by the owner alone from the first byte on."""
+    """Writes the whole file or nothing; from the first byte on, only the owner can read it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def write_private(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class StateDirectory:
-    """`root` is STATE; `mode` is `run` (its data is wiped at each start) or `up` (it is kept)."""
+    """`root` is STATE; `mode` is `run` (each start wipes its data) or `up` (its data is kept)."""
 
     root: Path
     mode: str
@@ -56,7 +56,7 @@ class StateDirectory:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """The directories made, the lock held; raises StateInUse."""
+        """Makes the directories and holds the lock; raises StateInUse."""
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("a+", encoding="ascii") as lock:
             try:
@@ -87,7 +87,7 @@ class StateDirectory:
         )
 
     def secret(self, name: str) -> str:
-        """The secret of this name, made on first use and kept."""
+        """The secret of this name; the first call makes it and keeps it."""
         path = self.root / "secrets.json"
         kept: dict[str, str] = {}
         with contextlib.suppress(FileNotFoundError):
@@ -98,7 +98,7 @@ class StateDirectory:
         return kept[name]
 
     def forget_secret(self, name: str) -> None:
-        """For a secret that settings give: one that was made earlier must not be taken for it."""
+        """Drops a secret that settings now give, so that no command uses the one made earlier."""
         path = self.root / "secrets.json"
         with contextlib.suppress(FileNotFoundError):
             kept: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ class StateDirectory:
                 write_private(path, json.dumps(kept, indent=2) + "\n")
 
     def read_keys(self) -> dict[str, str]:
-        """API keys handed out to this mode's accounts at an earlier start, by name."""
+        """API keys that an earlier start made for this mode's accounts, by name."""
         try:
             found: dict[str, str] = json.loads((self.data / "keys.json").read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What a person sees of a running stack: a live view on a terminal, plain lines elsewhere."""
+"""Shows a running stack to a person: a live view on a terminal, plain lines elsewhere."""
 
 import asyncio
 import math
@@ -15,15 +15,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from local.bots import DemoBot
-from local.main_job import MainJob
-from local.supervise import Service
+from local.demo.bots import DemoBot
+from local.demo.main_job import MainJob
+from local.stack.supervise import Service
 
 FRAMES_PER_S = 4
 PLAIN_PROGRESS_S = 5.0
 _COLOURS = {"up": "green", "restarting": "red", "starting": "yellow", "stopped": "dim", "external": "cyan"}
-# The upper half takes this many rows whatever is known yet; signals and events share what a terminal of
-# 24 rows and more has left.
+# The upper half always takes this many rows, so that nothing jumps. Signals and events share the rows that
+# a terminal of at least 24 rows has left.
 COUNT_ROWS = 9
 MAX_SIGNAL_ROWS = 6
 MAX_EVENT_ROWS = 10
@@ -31,7 +31,7 @@ BORDERS = 2
 
 
 class View(Protocol):
-    """Where the stack and the job say what happens; `signal` is for what a live view shows anyway."""
+    """Receives messages of the stack and the job; `signal` is for messages that a live view shows anyway."""
 
     def say(self, text: str) -> None: ...
     def signal(self, text: str) -> None: ...
@@ -39,7 +39,7 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line an event, and one about progress every few seconds."""
+    """Prints one line an event, and one about progress every few seconds."""
 
     def say(self, text: str) -> None:
         print(f"{datetime.now():%H:%M:%S} {text}", flush=True)  # noqa: DTZ005 - the reader's own clock
@@ -48,7 +48,7 @@ class PlainView:
         self.say(text)
 
     async def show(self, services: Sequence[Service], job: MainJob) -> None:
-        """Until cancelled, or until the summary is there."""
+        """Prints progress until it is cancelled, or until the job has its summary."""
         while not job.summary:
             await asyncio.sleep(PLAIN_PROGRESS_S)
             if job.replay is None or job.summary:
@@ -62,7 +62,7 @@ class PlainView:
 
 
 class LiveView:
-    """Services, requests, signals and each bot's trades, redrawn in place; lines said scroll below."""
+    """Redraws services, requests, signals and each bot's trades in place; messages scroll below."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -77,10 +77,10 @@ class LiveView:
             self._console.print(line, highlight=False, markup=False)
 
     def signal(self, text: str) -> None:
-        """They have a panel of their own."""
+        """Does nothing: signals have a panel of their own."""
 
     async def show(self, services: Sequence[Service], job: MainJob) -> None:
-        """Until cancelled; leaves the last picture on the terminal, and the whole summary below it."""
+        """Draws until it is cancelled; leaves the last picture and the whole summary on the terminal."""
         try:
             await self._draw(services, job)
         finally:
@@ -88,7 +88,7 @@ class LiveView:
                 self._console.print(line, highlight=False, markup=False)
 
     async def _draw(self, services: Sequence[Service], job: MainJob) -> None:
-        # Drawn from the event loop: another thread would read what is being changed.
+        # The event loop draws: another thread would read state while the loop changes it.
         with Live(console=self._console, auto_refresh=False, vertical_overflow="crop") as live:
             self._live = live
             try:
@@ -171,7 +171,7 @@ class _Rate:
 
 
 def _grid(columns: int) -> Table:
-    """Every row stays one line: on a narrow terminal the last column, made by `_cut`, gives way."""
+    """Every row stays one line: a narrow terminal cuts the last column, which `_cut` makes."""
     table = Table.grid(padding=(0, 2))
     for column in range(columns):
         table.add_column(no_wrap=column < columns - 1, overflow="ellipsis")
@@ -183,7 +183,7 @@ def _cut(text: str) -> Text:
 
 
 def _newest(said: Sequence[str], rows: int, width: int) -> list[str]:
-    """The last of `said` that fit in `rows` lines of `width`, and the very last in any case."""
+    """The last messages that fit in `rows` lines of `width`, and always the very last."""
     shown: list[str] = []
     for text in reversed(said):
         rows -= max(1, math.ceil(len(text) / width))

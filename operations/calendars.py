@@ -1,11 +1,12 @@
-"""Generates shared/calendars/*.json from pandas_market_calendars: only what deviates from the regular week.
+"""Generates shared/calendars/*.json from pandas_market_calendars: only days unlike the regular week.
 
-The files are committed, so that no process that serves requests ever loads pandas. `python -m local
-calendars` writes them again; a test fails when they no longer say what the library says.
+The files are committed, so that no process that serves requests loads pandas. `python -m
+operations.calendars` writes them again; a test fails if they differ from what the library says.
 """
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -18,16 +19,16 @@ FIRST = date(2020, 1, 1)
 LAST = date(2030, 12, 31)
 DIRECTORY = Path(__file__).resolve().parent.parent / "shared" / "calendars"
 
-# "CME Globex Equity" and not "CME_Equity": the latter closes at 13:00 where Globex closes at 13:15 (the
-# days before Independence Day and Christmas, the day after Thanksgiving), and has the whole day of
-# 2025-01-09 closed. Both have the maintenance hour from 17:00 to 18:00 New York time.
+# "CME Globex Equity" and not "CME_Equity": the latter closes at 13:00 on days on which Globex closes at
+# 13:15 (the days before Independence Day and Christmas, the day after Thanksgiving), and is closed on all of
+# 2025-01-09. Both have the maintenance hour from 17:00 to 18:00 New York time.
 SOURCES: dict[Market, str] = {"equity": "CME Globex Equity", "crude": "CMEGlobex_Crude"}
 
 
 def calendar_document(market: Market, first: date = FIRST, last: date = LAST) -> dict[str, Any]:
-    """The calendar of one market as it is stored; raises ValueError for what the format cannot say.
+    """The calendar of one market as it is stored; raises ValueError if the format cannot hold it.
 
-    The format knows closed days and early closes. A late open or a session on a weekend would need more.
+    The format holds closed days and early closes, but no late open and no session on a weekend.
     """
     import pandas_market_calendars
 
@@ -61,7 +62,7 @@ def calendar_text(market: Market) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m local calendars", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m operations.calendars", description=__doc__)
     parser.add_argument("--out", type=Path, default=DIRECTORY, help="directory to write to")
     out: Path = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)
@@ -70,3 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path.write_text(calendar_text(market), encoding="utf-8")
         print(f"wrote {path}")
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,4 +1,4 @@
-"""Run the project's own Python: `python3 local/bootstrap.py ARGUMENTS...`.
+"""Run the project's own Python: `python3 local/setup/bootstrap.py ARGUMENTS...`.
 
 Finds or fetches Python 3.13, makes `.venv`, installs requirements-dev.txt and infra/requirements.txt into
 it, then becomes `.venv/bin/python ARGUMENTS...`. What is installed is stamped, so the next start costs
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Optional
 
 WANTED = "3.13"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed-requirements"
@@ -163,7 +163,7 @@ def _set_up() -> None:
     _install(REQUIREMENTS)
     say("installing infra/requirements.txt into .venv")
     _install(INFRA_REQUIREMENTS, "--no-compile")
-    sources = [str(ROOT / name) for name in ("functions", "infra", "local", "shared")]
+    sources = [str(ROOT / name) for name in ("functions", "infra", "local", "operations", "shared")]
     subprocess.run([str(VENV_PYTHON), "-m", "compileall", "-q", *sources], check=False)
     STAMP.write_text(_fingerprint())
     say(f"ready after {time.monotonic() - started:.0f} s")

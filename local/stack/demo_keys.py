@@ -1,11 +1,11 @@
-"""Licenses and keys to try things with, made when they are missing and kept in the state directory."""
+"""Makes the demo accounts' missing licenses and keys, and keeps the keys in the state directory."""
 
 import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from local.state import StateDirectory
+from local.stack.state import StateDirectory
 from shared.adapters.tables import LicenseTables
 from shared.container import Container
 from shared.domain.keys import hash_key, parse_key, same_hash
@@ -14,7 +14,7 @@ from shared.services.licenses import LicenseService
 from shared.settings import read_settings
 
 SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
-# Azurite writes its tables out every 5 s.
+# Azurite writes its tables to disk every 5 s.
 DURABLE_TIMEOUT_S = 8.0
 LOAD_ACCOUNT = "load"
 LOAD_REQUESTS_PER_MINUTE = 10_000
@@ -28,7 +28,7 @@ class _Account:
 
 
 # The three bots of `make run` have accounts of their own, so that each sees only its own trades, and
-# limits that a fast replay does not reach; `bot` and `bot2` are as a customer gets them.
+# limits that a fast replay does not reach. `bot` and `bot2` have the limits of a customer.
 _ACCOUNTS = {
     "bot": _Account("demo", "bot", DEFAULT_REQUESTS_PER_MINUTE),
     "bot2": _Account("demo-2", "bot", DEFAULT_REQUESTS_PER_MINUTE),
@@ -44,7 +44,7 @@ _PUBLIC = ("bot", "bot2", "publisher", "feeder", "ops")
 
 @dataclass(frozen=True)
 class DemoKeys:
-    """API keys in plain text by name; `made` tells the public ids of those that are new."""
+    """API keys in plain text by name; `made` holds the public ids of those that are new."""
 
     by_name: Mapping[str, str]
     load: tuple[str, ...]
@@ -69,7 +69,7 @@ class DemoKeys:
 
 
 async def demo_keys(settings: Mapping[str, str], state: StateDirectory, load_count: int) -> DemoKeys:
-    """The keys of earlier starts where the key store still has them, new ones elsewhere."""
+    """The keys of earlier starts; a new key for each one that the key store no longer has."""
     container = Container(read_settings(settings))
     try:
         return await _ensure(container, settings["API_KEY_PEPPER"].encode(), state, load_count)
@@ -121,7 +121,7 @@ async def _make_for_load(licenses: LicenseService, count: int) -> list[str]:
 
 
 async def await_durable(keys: DemoKeys, state: StateDirectory) -> None:
-    """Until Azurite has written new keys to disk, where it keeps them though it be killed."""
+    """Waits until Azurite has written the new keys to disk, so that they survive if it is killed."""
     written = state.data / "azurite" / "__azurite_db_table__.json"
     deadline = time.monotonic() + DURABLE_TIMEOUT_S
     while keys.made and time.monotonic() < deadline:

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from local.install_once import install_once
 from local.places import ROOT, SCRATCH
+from local.setup.install_once import install_once
 
 CHECKOV = ROOT / "tests" / "infra" / "requirements-checkov.txt"
 POLICIES = ROOT / "infra" / "policies" / "requirements.txt"

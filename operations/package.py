@@ -1,9 +1,9 @@
-"""`python -m delivery.package`: the app as one zip that the platform mounts and runs as it is.
+"""Packs the app into one zip that the platform mounts and runs as it is: `python -m operations.package`.
 
-It holds what .funcignore leaves, the packages of requirements.txt for Linux on x86-64, and the bytecode of
-all of it: the mount is read-only, so nothing could be compiled there, and each start of a process would
-compile anew. The bytecode is never checked against its source, for a zip rounds the times that the check
-compares. The same input makes the same bytes.
+The zip holds the files that .funcignore does not name, the packages of requirements.txt for Linux on x86-64,
+and the bytecode of both. The mount is read-only, so without the bytecode each start of a process would
+compile everything again. Python does not check the bytecode against its source, because a zip rounds the
+times that the check compares. The same input makes the same bytes.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from delivery.reporting import finish
+from operations.command import run_command
 from shared.errors import ConfigurationError
 from shared.version import VERSION
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = Path(".python_packages/lib/site-packages")
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 PYTHON = "3.13"
-# The earliest time that a zip can tell.
+# The earliest time that a zip can hold.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _BUILD = re.compile(r"[0-9a-zA-Z]{1,40}")
 
@@ -61,24 +61,24 @@ def _ignored(path: Path, patterns: Sequence[str], *, is_directory: bool) -> bool
 
 
 def stage(root: Path, tree: Path, version: str) -> None:
-    """The app's own files copied from `root` to `tree`, with `version` as what they call themselves."""
+    """Copies the app's own files from `root` to `tree`, and writes `version` into their version module."""
     for path in source_files(root):
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, tree / path)
-    told = tree / "shared" / "version.py"
-    source = told.read_text(encoding="utf-8")
+    module = tree / "shared" / "version.py"
+    source = module.read_text(encoding="utf-8")
     stamped = source.replace(f'VERSION = "{VERSION}"', f'VERSION = "{version}"')
     if version != VERSION and stamped == source:
         raise ConfigurationError("shared/version.py has another form than this command knows")
-    told.write_text(stamped, encoding="utf-8")
+    module.write_text(stamped, encoding="utf-8")
 
 
 def install(requirements: Path, target: Path) -> None:
-    """The pinned packages for the platform, whatever this machine is; raises ConfigurationError."""
+    """Installs the pinned packages for the platform, on whatever machine; raises ConfigurationError."""
     pip = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
     wheels = ["--only-binary=:all:", "--python-version", PYTHON, "--implementation", "cp", "--no-compile"]
     platforms = [part for platform in PLATFORMS for part in ("--platform", platform)]
-    run = subprocess.run(  # noqa: S603 - arguments of ours
+    run = subprocess.run(  # noqa: S603 - the arguments are ours
         [*pip, *wheels, *platforms, "--no-deps", "--target", str(target), "--requirement", str(requirements)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -90,18 +90,18 @@ def install(requirements: Path, target: Path) -> None:
 
 
 def compile_all(tree: Path) -> None:
-    """Bytecode beside every source; raises ConfigurationError where one is no Python of this version."""
+    """Writes bytecode beside every source; raises ConfigurationError if one does not compile."""
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON:
         raise ConfigurationError(f"bytecode is for one version of Python: run this with {PYTHON}")
     compiling = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
-    run = subprocess.run(  # noqa: S603 - arguments of ours
-        # Tracebacks name a path in the app, and not the one where it was built.
+    run = subprocess.run(  # noqa: S603 - the arguments are ours
+        # Tracebacks then name a path in the app, not the directory of this build.
         [*compiling, "-s", str(tree), str(tree)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        # One process and one order of hashes: both show in what is written, if ever so little.
+        # One process and one order of hashes: both change a few bytes of what is written.
         env={**os.environ, "PYTHONHASHSEED": "0"},
     )
     if run.returncode:
@@ -109,7 +109,7 @@ def compile_all(tree: Path) -> None:
 
 
 def pack(tree: Path, output: Path) -> str:
-    """Everything below `tree` as a zip, in one order and with one time; its SHA-256 in hex."""
+    """Zips everything below `tree`, in one order and with one time; returns the SHA-256 in hex."""
     output.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
         for path in sorted(path for path in tree.rglob("*") if path.is_file()):
@@ -135,13 +135,13 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when the package is made, 1 when it cannot be, 2 when it was asked wrongly."""
-    return finish(_run(_parser().parse_args(argv)))
+    """0 if the package is made, 1 if not, 2 if an argument cannot be used."""
+    return run_command(_run(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m delivery.package", description=summary)
+    parser = argparse.ArgumentParser(prog="python -m operations.package", description=summary)
     parser.add_argument("--output", type=Path, default=ROOT / ".local" / "app.zip", help="(.local/app.zip)")
     parser.add_argument(
         "--build",

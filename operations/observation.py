@@ -1,4 +1,4 @@
-"""What a database held at a moment, told so that a restored one can be held against it, row for row."""
+"""Observes what a database held at a moment, so that a restored one can be compared with it, row by row."""
 
 from datetime import datetime, timedelta
 
@@ -8,17 +8,17 @@ from psycopg.rows import class_row, scalar_row
 from shared.adapters.postgres.database import JOBS_ROLE, Connection
 from shared.sql import queries
 
-# Rows older than this may be pruned meanwhile, or are too many to read.
+# Older rows may have been pruned in between, or are too many to read.
 REACH = timedelta(days=30)
-# A row's time is that of the start of its transaction or request, which ends within 30 s: what was learnt
-# of this long before the moment was committed by then.
+# A row's time is the start of its transaction or request, which ends within 30 s. So a row that is this much
+# older than the moment was committed by then.
 SETTLED = timedelta(seconds=60)
 TABLES = ("trades", "signals", "bars", "audit")
 SQL = queries("restore")
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """How many rows a table had in the span; `digest` differs where any of them does."""
+    """How many rows a table had in the span; `digest` differs if any row does."""
 
     rows: int
     digest: str
@@ -34,7 +34,7 @@ class Observation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def observe(connection: Connection, at: datetime) -> Observation:
-    """The database as it was at `at`, from what it holds now, in one consistent view that is ended again."""
+    """The database as it was at `at`, from its current rows, in one transaction that is rolled back."""
     await begin(connection)
     try:
         cursor = connection.cursor(row_factory=scalar_row)
@@ -48,19 +48,19 @@ async def begin(connection: Connection) -> None:
     await connection.execute(SQL["begin_observation"])
 
 
-async def become(connection: Connection, role: str, account_id: str = "") -> None:
+async def take_role(connection: Connection, role: str, account_id: str = "") -> None:
     await connection.execute(SQL["take_role"], {"role": role, "account_id": account_id})
 
 
-async def become_oneself(connection: Connection) -> None:
+async def return_role(connection: Connection) -> None:
     await connection.execute(SQL["give_role_back"])
 
 
 async def _rows(connection: Connection, table: str, at: datetime) -> Rows:
-    # Row-level security hides trades even from their owner; it lets the jobs' role read them all.
-    await become(connection, JOBS_ROLE) if table == "trades" else await become_oneself(connection)
+    # Row-level security hides trades even from the table's owner; only the jobs' role may read all of them.
+    await take_role(connection, JOBS_ROLE) if table == "trades" else await return_role(connection)
     cursor = connection.cursor(row_factory=class_row(Rows))
     await cursor.execute(SQL[f"recorded_{table}"], {"since": at - REACH, "until": at - SETTLED})
     (found,) = await cursor.fetchall()
-    await become_oneself(connection)
+    await return_role(connection)
     return found

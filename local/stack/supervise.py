@@ -1,7 +1,7 @@
 """Child processes kept alive: started with a readiness check, restarted with backoff, stopped within a bound.
 
 Every child leads a session of its own, so that Ctrl-C reaches only the supervisor, which then stops
-the children in order. local/guardian.py ends them when the supervisor dies without doing so.
+the children in order. local/stack/guardian.py ends them when the supervisor dies without doing so.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from local.embedded_postgres import EmbeddedPostgres, PostgresFailed
+from local.stack.embedded_postgres import EmbeddedPostgres, PostgresFailed
 
 READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.02
@@ -144,7 +144,7 @@ class Service:
 
 
 class Guardian:
-    """The pipe to local/guardian.py; another one is started when it is gone. Its lines are short, and a
+    """The pipe to local/stack/guardian.py; another one is started when it is gone. Its lines are short, and a
     pipe takes thousands of them before it would make the caller wait."""
 
     def __init__(self, files: Sequence[Path]) -> None:

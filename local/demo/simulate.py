@@ -1,4 +1,4 @@
-"""Simulated ES bars from a seed: real session hours and a plausible day, but no market ever traded them.
+"""Simulates ES bars from a seed: real session hours and a plausible day, but no market ever traded them.
 
 What is modelled: volatility and volume by the time of day in New York, with the opening burst at 09:30;
 trends and ranges of half an hour to three hours; sharp moves that run out and come partly back; gaps from
@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from local.bar_files import write_bars
+from local.demo.bar_files import BUNDLED_BARS, write_bars
 from shared.adapters.market_data import sessions
 from shared.domain.bars import BAR_INTERVAL, Bar
 from shared.domain.instruments import INSTRUMENTS
 from shared.domain.sessions import NEW_YORK, Session, Sessions
 
 SYMBOL = "ES"
-BUNDLED = Path(__file__).resolve().parent / "bars" / "es_simulated.csv.gz"
 DEFAULT_SEED = 5
 # A week and a day with both kinds of early close (3 and 4 July) and a weekend in it.
 DEFAULT_SESSIONS = 7
@@ -56,7 +55,7 @@ _PROFILE = (
 
 @dataclass(slots=True)
 class _Market:
-    """What moves the price: `trend` in volatilities a minute, for so many more minutes.
+    """The forces on the price: `trend` in volatilities a minute, for `trend_minutes` more.
 
     A shock is a sharp move: for `shock_minutes` the price is pushed by `shock` volatilities a minute, then
     drawn back by a third of that for twice as long.
@@ -94,12 +93,12 @@ def simulated_bars(
 ) -> Iterator[Bar]:
     """Bars of `count` sessions from trading day `first` on; the same arguments give the same bars.
 
-    Raises ValueError where the calendar ends before that many sessions.
+    Raises ValueError if the calendar ends before that many sessions.
     """
-    rng = random.Random(seed)  # noqa: S311  # must be repeatable, guards nothing
+    rng = random.Random(seed)  # noqa: S311  # must be repeatable, protects nothing
     market = _Market(_START_PRICE)
     for session, days in _sessions(calendar or sessions(), first, count):
-        # Points; over a weekend more happens than in the maintenance hour.
+        # Points; a weekend moves the price more than a maintenance hour does.
         market.price += rng.gauss(0.0, 2.0 if days == 1 else 9.0)
         yield from _session_bars(rng, market, session)
 
@@ -128,7 +127,7 @@ def _session_bars(rng: random.Random, market: _Market, session: Session) -> Iter
         # Moves draw volume; the log-normal factor has mean 1.
         effort = 0.6 + 0.4 * abs(prices[-1] - prices[0]) / volatility
         volume = int(mean_volume * effort * rng.lognormvariate(-0.18, 0.6))
-        # Below a few contracts a minute it is often none at all.
+        # A minute with a mean of a few contracts often has none at all.
         if rng.random() < 3.0 / (3.0 + volume):
             volume = 0
         if volume:
@@ -167,7 +166,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--first", type=date.fromisoformat, default=DEFAULT_FIRST, help="first trading day, YYYY-MM-DD"
     )
-    parser.add_argument("--out", type=Path, default=BUNDLED, help="file to write, gzipped if it ends in .gz")
+    parser.add_argument(
+        "--out", type=Path, default=BUNDLED_BARS, help="file to write, gzipped if it ends in .gz"
+    )
     arguments = parser.parse_args(argv)
     if not 1 <= arguments.sessions <= MAX_SESSIONS:
         parser.error(f"--sessions must be from 1 to {MAX_SESSIONS}")

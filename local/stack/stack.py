@@ -1,29 +1,27 @@
-"""The whole of Signal Cloud on one machine: data services, functions, timers, demo keys, stack.json."""
+"""Runs all of Signal Cloud on one machine: data services, functions, timers, demo keys, stack.json."""
 
 import asyncio
-import contextlib
-import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 
-from local.demo import DemoKeys, await_durable, demo_keys
 from local.host.configuration import load_local_settings
-from local.options import StackOptions
 from local.places import ROOT
-from local.services import HOST, Endpoints, data_services, function_host, is_port_free, timer_host
-from local.state import StateDirectory
-from local.supervise import Guardian, PostgresProcess, Service, ServiceFailed, Supervisor, last_lines
+from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
+from local.stack.options import StackOptions
+from local.stack.ports import HOST, is_port_free
+from local.stack.services import Endpoints, data_services, function_host, timer_host
+from local.stack.state import StateDirectory
+from local.stack.supervise import Guardian, PostgresProcess, Service, ServiceFailed, Supervisor, last_lines
 from shared.adapters.postgres.migrations import migrate
 
 READY_TIMEOUT_S = 30.0
 HUB = "signals"
 
-# Brisker than in Azure: a replay packs hours into seconds, and a person is watching.
+# Shorter intervals than in Azure: a replay packs hours into seconds, and a person is watching.
 SCHEDULES = {
     "ENGINE_SCHEDULE": "*/5 * * * * *",
     "RELAY_SCHEDULE": "* * * * * *",
@@ -35,8 +33,8 @@ SCHEDULES = {
 RUN_TRAINING_SCHEDULE = "0 * * * * *"
 
 
-def read_settings(options: StackOptions) -> dict[str, str]:
-    """The environment, then local.settings.json, then what a local stack uses."""
+def stack_settings(options: StackOptions) -> dict[str, str]:
+    """Settings of the app's processes: the environment, then local.settings.json, then the stack's own."""
     settings = dict(os.environ)
     load_local_settings(ROOT, settings)
     defaults = dict(SCHEDULES)
@@ -45,13 +43,14 @@ def read_settings(options: StackOptions) -> dict[str, str]:
     for name, value in defaults.items():
         settings.setdefault(name, value)
     settings["MARKET_CLOCK"] = options.market_clock
-    # What the stack starts is opened by keys. A shell may have these for a deployment.
+    # Keys open the services that the stack starts, never Entra ID. The shell may have these set for a
+    # deployment.
     settings.update(dict.fromkeys(("AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT"), ""))
     return settings
 
 
 class Stack:
-    """One running stack; `start` returns when it is ready, `stop` leaves no process behind."""
+    """One stack; `start` returns when it is ready, `stop` leaves no process behind."""
 
     def __init__(self, options: StackOptions, state: StateDirectory, say: Callable[[str], None]) -> None:
         self.options = options
@@ -69,12 +68,12 @@ class Stack:
         return self._services
 
     async def start(self) -> None:
-        """Raises ServiceFailed with a text for the terminal."""
+        """Raises ServiceFailed; its text is for the terminal."""
         started = time.monotonic()
         port = self.options.port
         if not is_port_free(port):
             raise ServiceFailed(f"port {port} is in use; choose another with PORT={port + 1}")
-        settings = await asyncio.to_thread(read_settings, self.options)
+        settings = await asyncio.to_thread(stack_settings, self.options)
         if settings.get("API_KEY_PEPPER"):
             self._state.forget_secret("api_key_pepper")
         else:
@@ -88,7 +87,7 @@ class Stack:
         timers = timer_host(self._state, self._settings)
         self._services.extend((host, timers))
         async with asyncio.TaskGroup() as group:
-            # What `run` makes is gone at its next start anyway.
+            # `run` wipes its data at the next start, so its keys need not be on disk.
             if self.options.mode == "up" and endpoints.azurite is not None and self.keys is not None:
                 group.create_task(await_durable(self.keys, self._state))
             await self._supervisor.start(host, timers)
@@ -98,13 +97,13 @@ class Stack:
         self._say(f"ready after {time.monotonic() - started:.1f} s: {self.base_url}")
 
     async def stop(self, hurry: asyncio.Event) -> None:
-        """In reverse order and within a bound; once `hurry` is set, by force."""
+        """Stops everything in reverse order, within a time limit; kills as soon as `hurry` is set."""
         self._ready = False
         self._state.stack_file.unlink(missing_ok=True)
         await self._supervisor.stop(hurry)
 
     async def supervise(self, *services: Service) -> None:
-        """Adopt more processes, which then are stopped before the stack itself."""
+        """Starts more processes, which `stop` ends before the stack's own."""
         self._services.extend(services)
         await self._supervisor.start(*services)
 
@@ -118,7 +117,7 @@ class Stack:
         return settings
 
     async def _prepare(self) -> None:
-        """The schema, then demo keys, whose making is audited in it."""
+        """Migrates the schema, then makes the demo keys, because their audit rows need the schema."""
         started = time.monotonic()
         migrated = await migrate(self._settings["DATABASE_URL"])
         self.keys = await demo_keys(self._settings, self._state, self.options.load_keys)
@@ -130,25 +129,25 @@ class Stack:
 
     async def _await_ready(self, host: Service) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
-        said = ""
+        problem = ""
         async with httpx.AsyncClient(base_url=self.base_url, timeout=5.0) as client:
             while time.monotonic() < deadline:
                 try:
                     answer = await client.get("/api/health/ready")
                 except httpx.TransportError as error:
-                    said = type(error).__name__
+                    problem = type(error).__name__
                 else:
                     if answer.status_code == httpx.codes.OK:
                         return
-                    said = answer.text
+                    problem = answer.text
                 await asyncio.sleep(0.05)
         raise ServiceFailed(
-            f"the functions are not ready after {READY_TIMEOUT_S:.0f} s: {said}\n"
+            f"the functions are not ready after {READY_TIMEOUT_S:.0f} s: {problem}\n"
             f"{last_lines(host.process.log_path)}"
         )
 
     def _publish(self) -> None:
-        """stack.json as it is now; process ids change when a service is started again."""
+        """Writes stack.json; process ids change when a service is started again."""
         if not self._ready or self.keys is None:
             return
         document: dict[str, Any] = {
@@ -167,19 +166,3 @@ class Stack:
         if self.keys.load:
             self._state.publish_load_keys(self.keys.load)
         self._state.publish(document)
-
-
-def settings_of_running(state: Path) -> Mapping[str, str]:
-    """What tools such as `license` need to work on a running stack; empty where none runs on `state`."""
-    try:
-        stack = json.loads((state / "stack.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    names = ("database_url", "redis_url", "tables_connection_string", "webpubsub_connection_string")
-    settings = {name.upper(): str(stack[name]) for name in names}
-    settings["WEBPUBSUB_HUB"] = stack["hub"]
-    # Not there where the stack was given a pepper by its settings: then so must the tool be.
-    with contextlib.suppress(FileNotFoundError):
-        kept = json.loads((state / "secrets.json").read_text(encoding="utf-8"))
-        settings["API_KEY_PEPPER"] = kept.get("api_key_pepper", "")
-    return settings

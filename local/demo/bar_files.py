@@ -1,4 +1,4 @@
-"""Files of one-minute bars: CSV, plain or gzipped, columns open_time, open, high, low, close, volume.
+"""Reads and writes files of one-minute bars: CSV, plain or gzipped, with the columns below.
 
 `open_time` is ISO 8601 with its offset, prices are in points, volume in contracts. Minutes without a trade
 may be absent.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from shared.domain.bars import Bar, bar_problems
 
+BUNDLED_BARS = Path(__file__).resolve().parent / "bars" / "es_simulated.csv.gz"
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume"]
 _PRICES = ("open", "high", "low", "close")
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -27,8 +28,8 @@ class BarFileError(Exception):
 def read_bars(path: Path, start: datetime | None = None, end: datetime | None = None) -> Iterator[Bar]:
     """The bars with start <= open_time < end (both aware), oldest first, one at a time.
 
-    Raises BarFileError at the first line that is not a bar, or not later than the one before it; lines
-    outside of the range are checked too, up to the end of the range.
+    Raises BarFileError at the first line that is not a bar, or is not later than the line before it. Lines
+    before the range are checked too; reading stops at the first line after it.
     """
     last: datetime | None = None
     for line, row in _rows(path):
@@ -42,18 +43,18 @@ def read_bars(path: Path, start: datetime | None = None, end: datetime | None = 
             yield bar
 
 
-def why_none(path: Path, start: datetime | None, end: datetime | None) -> str:
-    """What a file holds instead of bars from `start` to `end`; raises BarFileError as read_bars does."""
+def missing_range(path: Path, start: datetime | None, end: datetime | None) -> str:
+    """A text that says which bars a file holds instead of `start` to `end`; raises BarFileError."""
     days = [f"{bar.open_time:%Y-%m-%d}" for bar in read_bars(path)]
     if not days:
         return f"{path} holds no bars"
     wanted = f"from {start:%Y-%m-%d}" if start is not None else "from its beginning"
     wanted += f" to {end:%Y-%m-%d}" if end is not None else " to its end"
-    return f"{path} has no bars {wanted}; it holds those of {days[0]} to {days[-1]}, in UTC"
+    return f"{path} has no bars {wanted}; it holds {days[0]} to {days[-1]}, in UTC"
 
 
 def write_bars(path: Path, bars: Iterable[Bar]) -> int:
-    """Writes `bars`, gzipped where the name ends in .gz; returns how many. Same bars, same bytes."""
+    """Writes `bars`, gzipped if the name ends in .gz; returns how many. Same bars, same bytes."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -63,19 +64,19 @@ def write_bars(path: Path, bars: Iterable[Bar]) -> int:
         writer.writerow([opened, bar.open, bar.high, bar.low, bar.close, bar.volume])
         count += 1
     content = text.getvalue().encode("ascii")
-    # A time of writing in the header would make every file different.
+    # gzip would put the time of writing into the header and so make every file different.
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return count
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of every line below the header."""
+    """The number and the fields of every line below the header."""
     line = 0
     try:
         with path.open("rb") as file:
             zipped = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
             content = gzip.GzipFile(fileobj=file) if zipped else file
-            # A byte that has no place in numbers then shows in the error of its field.
+            # A byte that is not ASCII then shows in the error of its field.
             text = io.TextIOWrapper(content, encoding="ascii", errors="backslashreplace", newline="")
             rows = csv.reader(text, strict=True)
             if next(rows, []) != COLUMNS:

