@@ -1,17 +1,13 @@
-"""Options of `make run` and `make up`, the state directory, and the comparison at the end of a run."""
+"""Options of `make run` and `make up`."""
 
-import stat
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from local.demo.bar_files import BUNDLED_BARS
-from local.demo.bots import DemoBot, differences
 from local.demo.options import ReplayOptions, read_replay_options
 from local.stack.options import Mode, StackOptions, read_stack_options
-from local.stack.state import StateDirectory, StateInUse
 from shared.errors import ConfigurationError
 from shared.settings_reader import SettingsReader
 
@@ -96,80 +92,3 @@ def test_only_the_bundled_bars_are_called_simulated(tmp_path: Path) -> None:
     other = tmp_path / BUNDLED_BARS.name
     other.touch()
     assert replay_options({"BARS": str(other)}).source == "replay"
-
-
-def test_state_is_held_by_one_and_run_forgets(tmp_path: Path) -> None:
-    run, up = StateDirectory(tmp_path, "run"), StateDirectory(tmp_path, "up")
-    with run.held():
-        run.write_keys({"bot": "k"})
-        secret = run.secret("one")
-        with pytest.raises(StateInUse, match="STATE="), up.held():
-            pass
-        run.publish({"base_url": "http://127.0.0.1:1"})
-        for path in (run.stack_file, tmp_path / "secrets.json", run.data / "keys.json"):
-            assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert not run.stack_file.exists()
-    with run.held():
-        assert run.read_keys() == {}
-        assert run.secret("one") == secret
-    with up.held():
-        up.write_keys({"bot": "k"})
-    with up.held():
-        assert up.read_keys() == {"bot": "k"}
-
-
-def trade(number: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "trade_id": f"bot:ES:{number}",
-        "symbol": "ES",
-        "side": "LONG",
-        "strategy": "vwap_bounce",
-        "entry_price": "6500.25",
-        "exit_price": "6501.00",
-        "entry_at": "2025-10-13T13:30:00+00:00",
-        "exit_at": "2025-10-13T13:35:00Z",
-        "pnl": "33.00",
-        "fees": "4.50",
-        "signal_sequence": number,
-        **changes,
-    }
-
-
-def bot(received: list[int], sent: list[dict[str, Any]]) -> DemoBot:
-    made = DemoBot("bot", "key", Path("unused"))
-    made.received = received
-    made.trades = {each["trade_id"]: each for each in sent}
-    return made
-
-
-def test_equal_accounts_show_no_difference() -> None:
-    stored = trade(1, pnl="33", exit_price="6501", entry_at="2025-10-13T09:30:00-04:00")
-    assert differences(bot([1, 2], [trade(1)]), [1, 2], [stored]) == []
-
-
-@pytest.mark.parametrize(
-    ("received", "stored", "told"),
-    [
-        ([1], [trade(1)], "1 missing"),
-        ([1, 2, 3], [trade(1)], "1 unknown"),
-        ([1, 2, 2], [trade(1)], "1 twice"),
-        ([2, 1], [trade(1)], "out of order"),
-        ([1, 2], [], "sent but not stored"),
-        ([1, 2], [trade(1), trade(2)], "stored but not sent"),
-        ([1, 2], [trade(1), trade(1)], "stored twice"),
-        ([1, 2], [trade(1, pnl="33.01")], "other values"),
-    ],
-)
-def test_each_difference_is_told(received: list[int], stored: list[dict[str, Any]], told: str) -> None:
-    found = differences(bot(received, [trade(1)]), [1, 2], stored)
-    assert any(told in line for line in found), found
-
-
-def test_a_secret_made_earlier_is_not_taken_for_one_that_settings_give(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path, "up")
-    made = state.secret("api_key_pepper")
-    other = state.secret("valkey_password")
-    state.forget_secret("api_key_pepper")
-    assert "api_key_pepper" not in (tmp_path / "secrets.json").read_text()
-    assert state.secret("valkey_password") == other
-    assert state.secret("api_key_pepper") != made
