@@ -17,12 +17,12 @@ type Arguments = list[str]
 
 
 def up(arguments: Arguments) -> int:
-    """the stack, until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK"""
+    """run the stack until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK"""
     return _serve("up", arguments)
 
 
 def run(arguments: Arguments) -> int:
-    """the stack, a replay and three bots; reads BARS, SPEED, FROM, TO, EXIT as well"""
+    """run the stack, a replay and three bots; also reads BARS, SPEED, FROM, TO, EXIT"""
     return _serve("run", arguments)
 
 
@@ -53,7 +53,7 @@ def simulate(arguments: Arguments) -> int:
 
 
 def test(arguments: Arguments) -> int:
-    """every test, after Azurite, JavaScript clients and checkov are installed; arguments go to pytest"""
+    """install Azurite, JavaScript clients and checkov, then run the tests; arguments go to pytest"""
     from local.setup.tools import CHECKOV, POLICIES, ToolMissing, ensure_tool
 
     try:
@@ -87,7 +87,7 @@ def main() -> int:
     listing = "\n".join(f"  {name:<10} {command.__doc__}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="Signal Cloud on one machine.",
+        description="Runs Signal Cloud on one machine.",
         epilog=f"commands:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

