@@ -22,7 +22,6 @@ from shared.errors import SignalCloudError
 
 EXIT_DIFFERENT = 1
 EXIT_FAILED = 2
-EXIT_INTERRUPTED = 130
 _SET_PARENT_DEATH_SIGNAL = 1
 # Failures whose text says what to do; any other one is a bug and shows its traceback.
 _EXPECTED = (
@@ -48,8 +47,6 @@ def serve(options: StackOptions, replay: ReplayOptions | None) -> int:
     except (StateInUse, NodeMissing) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
 
 
 def _end_with_make() -> None:

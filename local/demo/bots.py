@@ -44,7 +44,6 @@ class DemoBot:
     key: str
     log_path: Path
     subscribed: bool = False
-    ended: bool = False
     received: list[int] = field(default_factory=list)
     recent: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=6))
     trades: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -106,11 +105,8 @@ class DemoBot:
                 self.reported[event["trade_id"]] = event["status"]
             case "trade_refused" | "confidence_refused":
                 self.problems.append(f"{event['event']}: {event['problem']}")
-            case "status":
+            case "status" | "summary":
                 self.status = event
-            case "summary":
-                self.status = event
-                self.ended = True
 
     def is_settled(self, last_sequence: int) -> bool:
         """Whether the bot has ended, or has acted on all signals and has nothing to close or to report."""

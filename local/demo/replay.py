@@ -48,8 +48,6 @@ class Replay:
         self._say = say
         self.sent = 0
         self.signals = 0
-        self.first_signal_s: float | None = None
-        self.slowest_ms = 0.0
         self.lasted_s = 0.0
 
     @property
@@ -71,10 +69,7 @@ class Replay:
                 if end <= self.sent:
                     await asyncio.sleep(self.sent / self._bars_per_s - (time.monotonic() - started))
                     continue
-                published = await self._post(client, self._bars[self.sent : end])
-                if published and self.first_signal_s is None:
-                    self.first_signal_s = time.monotonic() - started
-                self.signals += published
+                self.signals += await self._post(client, self._bars[self.sent : end])
                 self.sent = end
         self.lasted_s = time.monotonic() - started
 
@@ -84,14 +79,12 @@ class Replay:
         unavailable_since: float | None = None
         attempt = 0
         while True:
-            asked = time.monotonic()
             try:
                 answer = await client.post("/api/bars", content=body)
             except httpx.TransportError as error:
                 problem, wait_s = type(error).__name__, 0.0
             else:
                 if answer.is_success:
-                    self.slowest_ms = max(self.slowest_ms, (time.monotonic() - asked) * 1000)
                     if unavailable_since is not None:
                         waited_s = time.monotonic() - unavailable_since
                         self._say(f"replay: the API takes bars again after {waited_s:.1f} s")

@@ -21,7 +21,7 @@ from local.stack.supervise import Service
 
 FRAMES_PER_S = 4
 PLAIN_PROGRESS_S = 5.0
-_COLOURS = {"up": "green", "restarting": "red", "starting": "yellow", "stopped": "dim", "external": "cyan"}
+_COLOURS = {"up": "green", "restarting": "red", "starting": "yellow", "stopped": "dim"}
 # The upper half always takes this many rows, so that nothing jumps. Signals and events share the rows that
 # a terminal of at least 24 rows has left.
 COUNT_ROWS = 9

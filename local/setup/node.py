@@ -93,7 +93,3 @@ def ensure_azurite() -> tuple[Path, Path]:
     """(node, the script of Azurite's table service); the first call installs it. Raises NodeMissing."""
     modules = install_packages(ROOT / "local" / "setup", SCRATCH / "node")
     return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
-
-
-if __name__ == "__main__":
-    ensure_azurite()

@@ -27,7 +27,7 @@ LAST_BACKOFF_S = 3.0
 # A service that ran this long has recovered: its next death starts the backoff anew.
 STABLE_S = 20.0
 
-State = Literal["waiting", "starting", "up", "restarting", "stopped", "external"]
+State = Literal["waiting", "starting", "up", "restarting", "stopped"]
 
 
 class ServiceFailed(Exception):
