@@ -62,7 +62,9 @@ def calendar_text(market: Market) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m operations.calendars", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.calendars", description=(__doc__ or "").partition("\n\n")[0]
+    )
     parser.add_argument("--out", type=Path, default=DIRECTORY, help="directory to write to")
     out: Path = parser.parse_args(argv).out
     out.mkdir(parents=True, exist_ok=True)

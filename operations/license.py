@@ -211,7 +211,7 @@ def _time(value: datetime) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m operations.license", description="Licenses and API keys."
+        prog="python -m operations.license", description="Manages licenses and API keys."
     )
     commands = parser.add_subparsers(required=True, metavar="command")
 

@@ -142,7 +142,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     summary = (__doc__ or "").partition("\n\n")[0]
     parser = argparse.ArgumentParser(prog="python -m operations.package", description=summary)
-    parser.add_argument("--output", type=Path, default=ROOT / ".local" / "app.zip", help="(.local/app.zip)")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / ".local" / "app.zip", help="file to write (.local/app.zip)"
+    )
     parser.add_argument(
         "--build",
         type=_build,

@@ -182,10 +182,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m operations.restore_drill", description=summary)
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     observing = commands.add_parser("observe", help="print what the live database held at a moment, as JSON")
-    observing.add_argument("--at", type=_moment, required=True, help="such as 2026-11-25T14:30:00Z")
+    observing.add_argument(
+        "--at", type=_moment, required=True, help="the moment, such as 2026-11-25T14:30:00Z"
+    )
     checking = commands.add_parser("check", help="compare a restored database with it")
     checking.add_argument("file", type=Path, help="what `observe` printed")
-    checking.add_argument("--login", metavar="NAME", help="the app's login, which must be there too")
+    checking.add_argument("--login", metavar="NAME", help="the app's login, which must exist too")
     for each in (observing, checking):
         each.add_argument(
             "--entra",

@@ -26,13 +26,13 @@ WAIT_S = 120.0
 PAUSE_S = 1.0
 # A cached confidence is valid for 2 s: if an answer takes as long as that, ask again.
 CONFIDENCE_ATTEMPTS = 3
-# As Azure Web PubSub defines it; bots use the same.
+# A name of Azure Web PubSub; bots use the same.
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
 USER_AGENT = "signal-cloud-smoke-test"
 
 
 class Failed(Exception):
-    """A check did not hold; the text says what was found instead."""
+    """A check failed; the text says what was found instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         type=float,
         default=WAIT_S,
-        help=f"to wait for an answer ({WAIT_S:g})",
+        help=f"how long to wait for an answer ({WAIT_S:g})",
     )
     parser.add_argument("--symbol", default="ES", help="a symbol that the key's license covers (ES)")
     return parser

@@ -1,4 +1,4 @@
-"""Reads what `make run` can be told about its replay, from variables such as BARS and SPEED."""
+"""Reads the options of `make run` about its replay, from variables such as BARS and SPEED."""
 
 import math
 from dataclasses import dataclass

@@ -183,9 +183,8 @@ class EmbeddedPostgres:
         server = (installation / "bin" / "postgres").stat()
         home = self._private_directory(f"postgres-{server.st_size}-{server.st_mtime_ns}")
         package = installation.parent
-        libraries = package.with_name(
-            f"{package.name}.libs"
-        )  # the binaries look for them at this relative path
+        # The binaries look for their libraries at this relative path.
+        libraries = package.with_name(f"{package.name}.libs")
         # The copy is renamed when it is complete, so that an interrupted one is never used.
         whole, part = home / "wheel", Path(tempfile.mkdtemp(dir=home))
         if not whole.exists():

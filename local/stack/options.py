@@ -1,4 +1,4 @@
-"""Reads what `make run` and `make up` can be told about the stack, from variables such as PORT."""
+"""Reads the options of `make run` and `make up` about the stack, from variables such as PORT."""
 
 from dataclasses import dataclass
 from pathlib import Path
