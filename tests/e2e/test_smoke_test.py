@@ -148,7 +148,7 @@ def _html(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] |
     [
         (_unready, "ready", "answered 503: database fail (migrations missing: 0005)"),
         (_open_to_all, "keys", "expected 401 key_missing, found 200"),
-        (_never_cached, "confidence", "no answer came out of the cache"),
+        (_never_cached, "confidence", "no answer came from the cache"),
         (_forged_token, "realtime", "no WebSocket: WSServerHandshakeError"),
         (_recorded_twice, "trade", "expected duplicate, found recorded"),
         (_html, "health", "GET health: JSONDecodeError"),
