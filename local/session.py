@@ -17,7 +17,7 @@ from local.setup.node import NodeMissing, ensure_azurite
 from local.stack.options import StackOptions
 from local.stack.stack import Stack
 from local.stack.state import StateDirectory, StateInUse
-from local.stack.supervise import ServiceFailed
+from local.supervisor import ServiceFailed
 from shared.errors import SignalCloudError
 
 EXIT_DIFFERENT = 1

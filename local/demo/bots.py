@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from local.places import ROOT
-from local.stack.supervise import Command, Service
+from local.supervisor import Command, Service
 
 # A bot that we stop may still have trades to report.
 STOP_TIMEOUT_S = 20.0

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from local.demo.bots import DemoBot
 from local.demo.main_job import MainJob
-from local.stack.supervise import Service
+from local.supervisor import Service
 
 FRAMES_PER_S = 4
 PLAIN_PROGRESS_S = 5.0

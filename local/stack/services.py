@@ -2,19 +2,22 @@
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from local.places import ROOT
 from local.setup.node import ensure_azurite
-from local.stack.embedded_postgres import EmbeddedPostgres
+from local.stack.embedded_postgres import EmbeddedPostgres, PostgresFailed
 from local.stack.ports import HOST, free_ports
 from local.stack.state import StateDirectory
-from local.stack.supervise import Command, PostgresProcess, Service
+from local.supervisor import Command, Service, ServiceFailed
 
 PROBE_TIMEOUT_S = 2.0
 AZURITE_ACCOUNT = "signalcloud"
@@ -47,6 +50,42 @@ def answers_http(port: int, path: str, status: bytes = b"") -> Callable[[], Awai
 
 async def _always() -> bool:
     return True
+
+
+@dataclass
+class PostgresProcess:
+    """The embedded server. A thread of its own starts it, because the kernel stops the server when the
+    thread that started it ends."""
+
+    server: EmbeddedPostgres
+    thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "postgres"))
+
+    @property
+    def pid(self) -> int | None:
+        return self.server.pid
+
+    @property
+    def log_path(self) -> Path:
+        return self.server.log_path
+
+    async def start(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.thread, self.server.start)
+        except PostgresFailed as error:
+            raise ServiceFailed(str(error)) from error
+
+    async def wait(self) -> None:
+        while self.server.pid is not None:  # noqa: ASYNC110 - only the kernel knows when it ends
+            await asyncio.sleep(0.1)
+
+    def signal(self, number: int) -> None:
+        if (pid := self.server.pid) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.thread, self.server.stop)
+        self.thread.shutdown(wait=False)
 
 
 @dataclass(frozen=True)
@@ -172,4 +211,4 @@ def timer_host(state: StateDirectory, settings: Mapping[str, str]) -> Service:
         *(sys.executable, "-m", "local.host", "timers"),
         env={**os.environ, **settings},
     )
-    return Service("timers", command, _always)
+    return Service("timers", command)

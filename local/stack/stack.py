@@ -13,9 +13,9 @@ from local.places import ROOT
 from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
 from local.stack.options import StackOptions
 from local.stack.ports import HOST, is_port_free
-from local.stack.services import Endpoints, data_services, function_host, timer_host
+from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
 from local.stack.state import StateDirectory
-from local.stack.supervise import Guardian, PostgresProcess, Service, ServiceFailed, Supervisor, last_lines
+from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
 from shared.adapters.postgres.migrations import migrate
 
 READY_TIMEOUT_S = 30.0

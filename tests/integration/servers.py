@@ -17,7 +17,7 @@ import redis
 from azure.core.exceptions import AzureError
 from azure.data.tables import TableServiceClient
 
-import local.stack.guardian
+import local.guardian
 from local.setup.node import ensure_azurite
 
 READY_TIMEOUT_S = 30.0
@@ -46,7 +46,7 @@ def guarded(
             start_new_session=True,
         )
     guardian = subprocess.Popen(
-        [sys.executable, "-I", "-S", local.stack.guardian.__file__],
+        [sys.executable, "-I", "-S", local.guardian.__file__],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

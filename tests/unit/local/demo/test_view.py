@@ -14,7 +14,7 @@ from local.demo.main_job import MainJob
 from local.demo.options import read_replay_options
 from local.demo.view import LiveView
 from local.stack.stack import Stack
-from local.stack.supervise import Process, Service
+from local.supervisor import Process, Service
 from shared.domain.signals import Latency
 from shared.settings_reader import SettingsReader
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from local.stack.supervise import Command, Guardian, Service, ServiceFailed, Supervisor
+from local.supervisor import Command, Guardian, Service, ServiceFailed, Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_S = 15.0
@@ -155,10 +155,55 @@ async def test_child_that_is_not_to_come_back_does_not(stage: Stage) -> None:
     await stage.supervisor.stop(asyncio.Event())
 
 
+async def test_a_child_that_ends_with_its_final_status_is_not_started_again(
+    stage: Stage, tmp_path: Path
+) -> None:
+    argv = (sys.executable, "-c", "raise SystemExit(2)")
+    command = Command(argv, os.environ, tmp_path / "log", tmp_path)
+    service = Service("faulty", command, final_status=2)
+    await stage.supervisor.start(service)
+    await until(lambda: service.state == "stopped")
+    assert service.restarts == 0
+    assert stage.said == ["faulty ended with status 2"]
+    await stage.supervisor.stop(asyncio.Event())
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        ("raise SystemExit(3)", "one ended with status 3; starting another in 0.1 s"),
+        ("raise SystemExit(75)", "one asked for a restart; starting another in 0.1 s"),
+        ("import os; os.kill(os.getpid(), 9)", "one was ended by SIGKILL; starting another in 0.1 s"),
+    ],
+)
+async def test_every_other_ending_is_named_and_mended(
+    stage: Stage, tmp_path: Path, ending: str, said: str
+) -> None:
+    command = Command((sys.executable, "-c", ending), os.environ, tmp_path / "log", tmp_path)
+    service = Service("one", command, final_status=2)
+    await stage.supervisor.start(service)
+    await until(lambda: service.restarts > 1)
+    assert stage.said[0] == said
+    await stage.supervisor.stop(asyncio.Event())
+
+
+async def test_a_tethered_child_shares_our_session_and_its_input_closes_with_us(tmp_path: Path) -> None:
+    # Ends when its standard input does.
+    argv = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    command = Command(argv, os.environ, None, tmp_path, is_tethered=True)
+    await command.start()
+    assert command.pid is not None
+    assert os.getsid(command.pid) == os.getsid(0)
+    assert command.process is not None
+    assert command.process.stdin is not None
+    command.process.stdin.close()
+    assert await asyncio.wait_for(command.wait(), DEADLINE_S) == 0
+
+
 _SUPERVISOR = """
 import asyncio, os, sys
 from pathlib import Path
-from local.stack.supervise import Command, Guardian, Service, Supervisor
+from local.supervisor import Command, Guardian, Service, Supervisor
 
 async def always(): return True
 
