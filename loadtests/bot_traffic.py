@@ -30,7 +30,7 @@ import httpx
 
 from loadtests.ingestion import Ingestion, Received, ingestion
 from loadtests.processes import server
-from local.services import free_ports
+from local.stack.ports import free_ports
 
 REQUESTS = 500
 LISTEN_S = 32.0  # three heartbeats

@@ -26,8 +26,8 @@ from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from local.embedded_postgres import EmbeddedPostgres
-from local.services import free_ports
+from local.stack.embedded_postgres import EmbeddedPostgres
+from local.stack.ports import free_ports
 from shared.adapters.postgres import Database, TradeStore, Upkeep
 from shared.adapters.postgres.migrations import migrate
 from shared.domain.trading.trades import Trade

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from local.services import is_port_free
+from local.stack.ports import is_port_free
 
 ROOT = Path(__file__).resolve().parents[1]
 START_TIMEOUT_S = 90.0

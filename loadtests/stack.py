@@ -16,10 +16,13 @@ import httpx
 from loadtests import market
 from loadtests.measure import PATH, Side
 from loadtests.processes import place, processors, server
-from local.services import free_ports
-from local.stack import SCHEDULES, settings_of_running
+from local.stack.ports import free_ports
+from local.stack.running_stack import settings_of_running
+from local.stack.stack import SCHEDULES
 from shared.adapters.inference import OnnxInference
+from shared.adapters.strategies import shipped_strategies
 from shared.container import Container
+from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
 from shared.settings import read_settings
@@ -128,7 +131,7 @@ async def teach(stack: RunningStack, trades: list[Trade]) -> StoredModel:
             for first in range(0, len(share), BATCH):
                 batch = share[first : first + BATCH]
                 await container.stores.trades.record(f"load-{account}", "load00", batch)
-        report = await container.training.run(STRATEGY, datetime.now(UTC))
+        report = await container.training.run(container.strategies[STRATEGY], datetime.now(UTC))
         if report.outcome != "model":
             raise RuntimeError(f"training on {len(trades)} trades gave no model: {report}")
         champion = await container.stores.models.champion(STRATEGY)
@@ -148,14 +151,14 @@ def our_expected(stored: StoredModel) -> list[float]:
     async def evaluate(model: ServedModel) -> list[float]:
         inference = OnnxInference()
         await inference.load(model)
-        values: list[float] = []
+        reader, values = StateReader(shipped_strategies()), list[float]()
         for first in range(0, market.STATES, 5_000):
             last = min(first + 5_000, market.STATES)
-            states = [STATES.read(market.body(number)) for number in range(first, last)]
+            states = [reader.read(market.body(number)) for number in range(first, last)]
             values += [round(value, 4) for value in inference.probabilities(model, states)]
         return values
 
-    return asyncio.run(evaluate(served(stored, STRATEGIES[STRATEGY])))
+    return asyncio.run(evaluate(served(stored, shipped_strategies()[STRATEGY])))
 
 
 def await_model(port: int, key: str, version: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from loadtests import limiter, market
 from loadtests.measure import Side, run
 from loadtests.processes import server
-from local.services import free_ports
+from local.stack.ports import free_ports
 
 # What a server answers to the n-th request: status, extra header lines, confidence, cached, age_ms.
 Reply = Callable[[int, dict[str, object]], tuple[int, str, float, bool, int]]

@@ -1,4 +1,4 @@
-"""`python -m local license` against real servers, from what a running stack leaves in its directory."""
+"""`python -m operations.license` against real servers, from what a running stack leaves in its directory."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import redis
 
-from local.license import NAMES, main
+from operations.license import NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
 from tests.support.servers import free_port

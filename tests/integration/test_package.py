@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.package import PACKAGES, ROOT, compile_all, main, pack, source_files, stage
+from operations.package import PACKAGES, ROOT, compile_all, main, pack, source_files, stage
 from shared.errors import ConfigurationError
 from shared.version import VERSION
 
@@ -28,7 +28,7 @@ def test_it_holds_the_app_and_nothing_of_the_workshop(package: Path) -> None:
     assert {"function_app.py", "functions", "host.json", "requirements.txt", "shared"} <= tops
     assert not [top for top in tops if top.startswith(".")]
     assert not tops & {
-        "delivery",
+        "operations",
         "docs",
         "examples",
         "infra",

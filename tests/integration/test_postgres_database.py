@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.embedded_postgres import EmbeddedPostgres
+from local.stack.embedded_postgres import EmbeddedPostgres
 from shared.adapters.postgres import Database
 from shared.adapters.postgres import database as database_module
 from shared.adapters.postgres.migrations import migrate

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from local.embedded_postgres import EmbeddedPostgres, postgres_binary
+from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
 from shared import sql
 from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.migrations import migrate, pending_migrations

@@ -18,7 +18,7 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import TableServiceClient
 
 import local.guardian
-from local.node import ensure_azurite
+from local.setup.node import ensure_azurite
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ def free_port() -> int:
 def guarded(
     argv: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that ends with the block, and through local/guardian.py also when we are killed."""
+    """A child process that ends with the block; the guardian ends it if we are killed."""
     with log_path.open("ab") as log:
         child = subprocess.Popen(
             argv,
@@ -46,7 +46,9 @@ def guarded(
             start_new_session=True,
         )
     guardian = subprocess.Popen(
-        [sys.executable, "-I", "-S", local.guardian.__file__], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-I", "-S", local.guardian.__file__],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     )
     assert guardian.stdin is not None
     guardian.stdin.write(f"+{child.pid} {int(signal.SIGTERM)}\n".encode())
