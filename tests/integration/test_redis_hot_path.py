@@ -32,7 +32,7 @@ from shared.domain.confidence import CONFIDENCE_TTL_S, Lookup, Verdict
 from shared.domain.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.errors import Unavailable
 from tests.certificates import certificate, tls_in_front_of
-from tests.integration.servers import free_port, running_valkey
+from tests.integration.servers import free_port, running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
@@ -623,7 +623,6 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
         password = url.split("@")[0].rsplit(":", 1)[1]
         store = RedisStore(url)
         await store.put_grant(HASH, grant_of())
-    await until(lambda: not store._connection._in_flight)
     with pytest.raises(Unavailable):
         await store.admit(HASH)
     with pytest.raises(Unavailable):
@@ -654,7 +653,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     await store.put_grant(HASH, grant_of())
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: store._connection._writer is None)
+        await until_readable(store)
         assert (await admitted(store)).allowed
     assert store.outage_count == 0
     assert caplog.records == []
