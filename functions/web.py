@@ -14,6 +14,7 @@ from typing import Any
 
 import azure.functions as func
 import msgspec
+from opentelemetry.trace import Span
 
 from shared.container import Container, container
 from shared.domain.bars import SYMBOL_PATTERN
@@ -37,7 +38,6 @@ from shared.errors import (
 )
 from shared.services.counters import REFUSED
 from shared.services.trades import symbol_not_licensed
-from shared.telemetry import Trace
 from shared.telemetry import begin as begin_trace
 from shared.telemetry import end as end_trace
 
@@ -258,7 +258,7 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
         headers = req.headers
         request_id = _request_id(headers)
         call: Call | None = None
-        trace: Trace | None = None
+        trace: Span | None = None
         code = ""
         try:
             call = Call(req, headers, container(), request_id)
@@ -277,7 +277,7 @@ def endpoint(handler: Handler) -> Callable[[func.HttpRequest], Awaitable[func.Ht
             log.exception("unhandled error, request %s", request_id)
             code, answer = "internal", _problem(SignalCloudError(OUR_FAULT), request_id)
             if trace is not None:
-                trace.failed(error)
+                trace.record_exception(error)
         if code and call is not None:
             _count(call, code)
         if trace is not None:

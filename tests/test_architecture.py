@@ -26,6 +26,7 @@ LOADED_AT_START = {
     "functions",
     "markupsafe",
     "msgspec",
+    "opentelemetry",
     "shared",
     "typing_extensions",
     "werkzeug",
