@@ -27,6 +27,7 @@ LOADED_AT_START = {
     "functions",
     "markupsafe",
     "msgspec",
+    "opentelemetry",
     "shared",
     "typing_extensions",
     "werkzeug",

@@ -14,6 +14,7 @@ import azure.functions as func
 import pytest
 
 from loadtests.ingestion import ingestion
+from shared import telemetry
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
 from shared.domain.confidence.models import Basis
 from shared.domain.market.feeds import FeedHealth
@@ -128,12 +129,17 @@ def defect() -> list[Row]:
         for name, value in EXPORTER_ALONE.items():
             patch.setenv(name, value)
         exporters = azure_exporters(insights.connection_string, "")
-        recorder = OpenTelemetry([exporters], version="1", ratio=1.0, observe=lambda name: [])
-        request = func.HttpRequest(method="GET", url="http://h/api/x", body=b"")
-        trace = recorder.begin(request)
-        trace.failed(KeyError("defect"))
-        trace.end("request-1", 500, "internal")
-        recorder.close()
+        sdk = OpenTelemetry([exporters], observe=lambda name: [])
+        patch.setattr(telemetry, "_tracer", sdk.traces.get_tracer(telemetry.SERVICE))
+        telemetry.sample(1.0)
+        try:
+            span = telemetry.begin(func.HttpRequest(method="GET", url="http://h/api/x", body=b""))
+            assert span is not None
+            span.record_exception(KeyError("defect"))
+            telemetry.end(span, "request-1", 500, "internal")
+        finally:
+            telemetry.sample(0.0)
+        sdk.close()
         return all_rows(insights)
 
 

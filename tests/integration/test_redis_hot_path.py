@@ -28,11 +28,11 @@ from shared.adapters.redis.store import (
     _Script,
 )
 from shared.domain.access.admission import Admission, decode_record
-from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
+from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, suspended
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
-from tests.support.servers import free_port, running_valkey
+from tests.support.servers import free_port, running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
@@ -627,7 +627,6 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
         password = url.split("@")[0].rsplit(":", 1)[1]
         store = RedisStore(url)
         await store.store_grant(HASH, grant_of())
-    await until(lambda: not store._connection._in_flight)
     with pytest.raises(Unavailable):
         await store.admit(HASH)
     with pytest.raises(Unavailable):
@@ -658,7 +657,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     await store.store_grant(HASH, grant_of())
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: store._connection._writer is None)
+        await until_readable(store)
         assert (await admitted(store)).allowed
     assert store.outage_count == 0
     assert caplog.records == []

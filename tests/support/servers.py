@@ -1,5 +1,6 @@
 """Real Valkey and Azurite for a test session, and what keeps them from outliving it."""
 
+import asyncio
 import base64
 import importlib.util
 import os
@@ -19,6 +20,7 @@ from azure.data.tables import TableServiceClient
 
 import local.guardian
 from local.setup.node import ensure_azurite
+from shared.adapters.redis import RedisStore
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
@@ -75,6 +77,16 @@ def wait_until(ready: Callable[[], bool], child: subprocess.Popen[bytes], log_pa
             log = log_path.read_text(encoding="utf-8", errors="replace")
             raise AssertionError(f"{child.args!r} is not ready:\n{log}")
         time.sleep(0.02)
+
+
+async def until_readable(store: RedisStore) -> None:
+    """Waits until the open connection has what no command asked for: an answer, or the connection's end."""
+    connection = store._connection._connection
+    assert connection is not None
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not await connection.can_read():
+        assert time.monotonic() < deadline, "nothing arrived in time"
+        await asyncio.sleep(0.01)
 
 
 def valkey_binary() -> str:

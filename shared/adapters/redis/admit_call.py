@@ -1,14 +1,7 @@
-"""The call of admit.lua as it goes over the wire, for a batch of requests, and what its answer says to each.
-
-Packed here from pieces that are made once a key, for hiredis packs every part anew, and answered in packed
-numbers: both were a good share of what a cached confidence costs.
-"""
+"""Asks admit.lua on behalf of a batch of requests, and hands each request its answer."""
 
 import asyncio
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import batched
-from struct import Struct
 
 import msgspec
 
@@ -17,15 +10,11 @@ from shared.domain.access.admission import Admission
 from shared.domain.access.rate_limit import RateState
 from shared.domain.confidence.answers import CacheResult, decode_output
 
-# Of API keys and of confidences whose names in Redis are kept packed.
-MAX_REMEMBERED_KEYS = 16_384
-MAX_REMEMBERED_CONFIDENCES = 4_096
-
-# As admit.lua packs them: limit, remaining, reset_us, life_ms of a request; the state of a confidence.
-_REQUEST = Struct("<iiii")
-_CONFIDENCE = Struct("<i")
-
-type Reply = tuple[bytes, bytes, list[bytes], list[int | bytes]]
+# As admit.lua returns them. Of each request: limit, remaining, reset_us, life_ms, record.
+type RequestRow = tuple[int, int, int, int, bytes | None]
+# Of each confidence: state, value.
+type ConfidenceRow = tuple[int, bytes | None]
+type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
 
 class AdmitRequest(msgspec.Struct, gc=False):
@@ -34,7 +23,7 @@ class AdmitRequest(msgspec.Struct, gc=False):
     key_hash: str
     tag: str
     confidence_key: str | None
-    future: asyncio.Future[Admission | None]
+    answer: asyncio.Future[Admission | None]
 
 
 class AdmitCall:
@@ -45,46 +34,41 @@ class AdmitCall:
         self._token = token
         self._confidences: dict[str, int] = {}  # the number of each that is asked for, from 1
 
-    def command(self, how: str, script: str, limits: Sequence[int]) -> bytes:
-        """EVALSHA or EVAL with the keys and arguments that admit.lua names."""
+    def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
+        """The KEYS and ARGV that admit.lua names."""
+        keys: list[str] = []
+        arguments: list[str | int] = [*limits, self._token]
         numbers = self._confidences
-        asked_for = bytearray()
         for request in self.batch:
             key = request.confidence_key
-            asked_for.append(0 if key is None else numbers.setdefault(key, len(numbers) + 1))
-        keys = [_keys_of(request.key_hash) for request in self.batch]
-        keys += [_keys_of_confidence(key) for key in numbers]
-        tags = "".join([request.tag for request in self.batch])
-        arguments: list[str | bytes] = [*map(str, limits), self._token, bytes(asked_for), tags]
-        parts = b"*%d\r\n" % (3 + 2 * len(keys) + len(arguments)), _packed(how, script, str(2 * len(keys)))
-        return b"".join([*parts, *keys, _packed(*arguments)])
+            keys += (license_key(request.key_hash), rate_key(request.key_hash))
+            arguments += (request.tag, 0 if key is None else numbers.setdefault(key, len(numbers) + 1))
+        for key in numbers:
+            keys += (key, lock_key(key))
+        return keys, arguments
 
     def hand_out(self, reply: Reply) -> None:
-        """Tells each request what the answer says to it; raises where it cannot be read."""
-        requests, confidences, values, changed = reply
-        records: dict[int, bytes] = dict(batched(changed, 2, strict=True))  # type: ignore[arg-type]
-        lookups = self._cache_results(confidences, values)
-        answers = zip(self.batch, _REQUEST.iter_unpack(requests), lookups, strict=True)
-        for number, (request, (limit, remaining, reset_us, life_ms), cache_result) in enumerate(answers):
-            future = request.future
-            if future.done():
+        """Gives each request its answer; raises if the reply cannot be read."""
+        requests, confidences = reply
+        lookups = self._cache_results(confidences)
+        for request, row, cache_result in zip(self.batch, requests, lookups, strict=True):
+            limit, remaining, reset_us, life_ms, record = row
+            if request.answer.done():
                 continue
             if limit < 0:
-                future.set_result(None)
+                request.answer.set_result(None)
                 continue
             allowed = remaining >= 0
             rate = RateState(limit, remaining if allowed else 0, reset_us / 1e6) if limit else None
-            record = records.get(number) if records else None
-            future.set_result(Admission(record, allowed, rate, life_ms, cache_result))
+            request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
-    def _cache_results(self, confidences: bytes, values: Sequence[bytes]) -> list[CacheResult | None]:
+    def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:
         """What each request finds of the confidence that it asks for."""
         by_key: dict[str | None, CacheResult] = {}
         leaders: dict[int, CacheResult] = {}
-        cached = iter(values)
-        for key, (state,) in zip(self._confidences, _CONFIDENCE.iter_unpack(confidences), strict=True):
-            if state >= 0:
-                by_key[key] = CacheResult(key, decode_output(next(cached)), state)
+        for key, (state, value) in zip(self._confidences, rows, strict=True):
+            if value is not None:
+                by_key[key] = CacheResult(key, decode_output(value), state)
                 continue
             by_key[key] = CacheResult(key)
             if state < -1:
@@ -93,19 +77,3 @@ class AdmitCall:
         for number, cache_result in leaders.items():
             results[number] = cache_result
         return results
-
-
-@lru_cache(MAX_REMEMBERED_KEYS)
-def _keys_of(key_hash: str) -> bytes:
-    return _packed(license_key(key_hash), rate_key(key_hash))
-
-
-@lru_cache(MAX_REMEMBERED_CONFIDENCES)
-def _keys_of_confidence(key: str) -> bytes:
-    return _packed(key, lock_key(key))
-
-
-def _packed(*parts: str | bytes) -> bytes:
-    """Parts of a command in Redis' protocol."""
-    encoded = [part.encode() if isinstance(part, str) else part for part in parts]
-    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in encoded])

@@ -3,17 +3,15 @@
 --
 -- KEYS  for each request license:{hash} and rate:{hash}:window; then for each confidence that any of them
 --       asks for its key and its lock
--- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; one byte for
---       each request: the number of the confidence that it asks for, from 1, or 0; the tags, of 16 bytes
---       each (TAG_BYTES in shared/domain/access/admission.py), of the licenses that the requests' callers have
--- Returns four things. Numbers are packed, 32 bits each in little endian, for whoever reads them.
---       Of each request: limit, remaining, reset_us, life_ms; the limit is -1 where the license is not
---       cached, remaining is -1 where the request is refused.
---       Of each confidence: its age in ms where it is cached; -2 - n where the lock was free and the caller
---       is to compute it, on behalf of request n (from 0); -1 where somebody else does, or nobody who was
---       let through asked.
---       The values of the cached confidences.
---       The number and the license record of each request whose caller has another, by its tag.
+-- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; then for each
+--       request the tag (shared/domain/access/admission.py) of the license record that its caller has, and the
+--       number of the confidence that it asks for, from 1, or 0
+-- Returns two lists.
+--       Of each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
+--       cached, remaining is -1 if the request is refused, the record is nil if the caller has it.
+--       Of each confidence: state, value. The state is the age in ms if the confidence is cached; -2 - n if
+--       the lock was free and the caller is to compute it, on behalf of request n (from 0); -1 if another
+--       process computes it, or if every request that asked was refused.
 --
 -- The limit is a log of the times of the requests that were let through, at most `limit` long, oldest
 -- first: a request passes while fewer than `limit` of them lie within the window, both ends included.
@@ -26,9 +24,8 @@ local window_ms = math.ceil(window / 1000) + 1
 local confidence_ms = tonumber(ARGV[2])
 local lock_ms = ARGV[3]
 local token = ARGV[4]
-local asked_for = ARGV[5]
-local tags = ARGV[6]
-local count = #asked_for
+local FIRST = 5 -- of the arguments of requests
+local count = (#ARGV - FIRST + 1) / 2
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local horizon = now - window
@@ -77,22 +74,19 @@ local function take(key, limit)
   return -1, oldest - horizon + 1
 end
 
-local values = {}
-
--- What `requester`, who was let through, finds of a confidence.
+-- What `requester`, who was let through, finds of a confidence: its state and value.
 local function look_up(key, lock, requester)
   local value = redis.call('GET', key)
   if value then
-    values[#values + 1] = value
-    return math.max(0, confidence_ms - redis.call('PTTL', key))
+    return {math.max(0, confidence_ms - redis.call('PTTL', key)), value}
   end
   if redis.call('SET', lock, token, 'NX', 'PX', lock_ms) then
-    return -2 - requester
+    return {-2 - requester, false}
   end
-  return -1
+  return {-1, false}
 end
 
-local requests, states, changed = {}, {}, {}
+local requests, confidences = {}, {}
 for i = 1, count do
   local key = KEYS[2 * i - 1]
   local record = redis.call('GET', key)
@@ -104,19 +98,18 @@ for i = 1, count do
       remaining, reset = take(KEYS[2 * i], limit)
     end
     life = redis.call('PTTL', key)
-    if tag ~= string.sub(tags, 16 * i - 15, 16 * i) then
-      changed[#changed + 1] = i - 1
-      changed[#changed + 1] = record
+    if tag == ARGV[FIRST + 2 * i - 2] then
+      record = false
     end
-    local asked = string.byte(asked_for, i)
-    if remaining >= 0 and asked > 0 and not states[asked] then
+    local asked = tonumber(ARGV[FIRST + 2 * i - 1])
+    if remaining >= 0 and asked > 0 and not confidences[asked] then
       local at = 2 * (count + asked)
-      states[asked] = look_up(KEYS[at - 1], KEYS[at], i - 1)
+      confidences[asked] = look_up(KEYS[at - 1], KEYS[at], i - 1)
     end
   end
-  requests[i] = struct.pack('<i4i4i4i4', limit, remaining, reset, life)
+  requests[i] = {limit, remaining, reset, life, record}
 end
 for asked = 1, #KEYS / 2 - count do
-  states[asked] = struct.pack('<i4', states[asked] or -1)
+  confidences[asked] = confidences[asked] or {-1, false}
 end
-return {table.concat(requests), table.concat(states), values, changed}
+return {requests, confidences}
