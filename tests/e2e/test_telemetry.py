@@ -93,7 +93,7 @@ def test_a_signal_is_traced_through_redis_postgres_and_web_pubsub(watched: Watch
     assert asked.attributes["http.response.status_code"] == "201"
     assert systems(calls) >= {"redis", "postgresql", "webpubsub"}
     names = {call.name for call in calls}
-    assert {"admit", "signals.insert_signal", "outbox.unsent", "send_to_group", "commit"} <= names
+    assert {"take_requests", "signals.insert_signal", "outbox.unsent", "send_to_group", "commit"} <= names
     assert {call.kind for call in calls} == {CLIENT}
 
 

@@ -38,7 +38,7 @@ def test_it_holds_the_app_and_nothing_of_the_workshop(package: Path) -> None:
         "pyproject.toml",
     }
     assert "shared/sql/migrations/0001_trades.sql" in names
-    assert "shared/adapters/redis/lua/admit.lua" in names
+    assert "shared/adapters/redis/lua/take_requests.lua" in names
 
 
 def test_every_source_has_bytecode_that_is_never_checked_against_it(package: Path) -> None:

@@ -103,7 +103,7 @@ async def test_a_server_that_is_unfit_after_a_failover_is_left_and_its_successor
     async with serving() as (server, store):
         await store.ping()
         server.answers["EVALSHA"] = refusal
-        asked = [store.admit(HASH) for _ in range(3)]
+        asked = [store.take_request(HASH) for _ in range(3)]
         answers = await asyncio.gather(*asked, store.release("key", "token"), return_exceptions=True)
         assert all(isinstance(each, Unavailable) and each.code == "cache_unavailable" for each in answers)
         assert (store.is_away, store.outage_count) == (True, 1)

@@ -1,7 +1,7 @@
 """What we keep in Redis, and the one call of the hot path.
 
 Redis only caches: licenses and keys are at home in Table Storage, and all it holds may vanish at any
-time. Every key has a TTL. `admit` names keys of two hash slots (license and rate, confidence and lock),
+time. Every key has a TTL. `take_request` names keys of two hash slots (license and rate, confidence and lock),
 which needs a server of one shard, as Azure Managed Redis with the NoCluster policy is.
 """
 
@@ -19,9 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.adapters.redis.admit_call import AdmitCall, AdmitRequest
 from shared.adapters.redis.connection import Command, SharedConnection, unavailable
 from shared.adapters.redis.names import closed_key, license_key, lock_key, refresh_key
+from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.domain.access.admission import NO_TAG, Admission, encode_record
 from shared.domain.access.licenses import Grant, refusal, valid_until
 from shared.domain.access.rate_limit import WINDOW_S
@@ -48,7 +48,7 @@ COUNTERS_KEY = "counters"
 COUNTERS_TTL_S = 24 * 3600
 
 # Bounds how long one script call holds Redis up, about 10 us a request.
-MAX_ADMITS_PER_CALL = 255
+MAX_REQUESTS_PER_CALL = 255
 
 # The keys and the arguments of one call of a script.
 type ScriptCall = tuple[Sequence[str], Sequence[bytes | str | int]]
@@ -83,7 +83,7 @@ class RedisStore:
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
-        self._admits: list[AdmitRequest] = []
+        self._admits: list[TakenRequest] = []
         self._admitting: asyncio.Task[None] | None = None
         # Lock tokens need only differ: one random part a process, and a count.
         self._token_base = secrets.token_hex(8)
@@ -104,7 +104,7 @@ class RedisStore:
         """Outages since the start; requests that went unlimited are counted by AccessService."""
         return self._connection.outage_count
 
-    def admit(
+    def take_request(
         self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]:
         """License, rate limit and cached confidence of one request, in one round trip with all others.
@@ -117,11 +117,11 @@ class RedisStore:
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._admits.append(AdmitRequest(key_hash, tag, confidence_key, answer))
+        self._admits.append(TakenRequest(key_hash, tag, confidence_key, answer))
         if self._admitting is None:
             # In a context of its own, because the call belongs to the trace of no single request.
             self._admitting = loop.create_task(self._admit_all(), context=Context())
-        return traced(answer, "admit", "redis")
+        return traced(answer, "take_requests", "redis")
 
     async def store_grant(self, key_hash: str, grant: Grant) -> None:
         """Caches `grant`, unless one of a later revision is there; it revokes, too."""
@@ -205,15 +205,15 @@ class RedisStore:
     async def _admit_all(self) -> None:
         """Makes one script call after the other until no request waits."""
         while self._admits:
-            batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
-            call = AdmitCall(batch, f"{self._token_base}.{next(self._tokens)}")
+            batch, self._admits = self._admits[:MAX_REQUESTS_PER_CALL], self._admits[MAX_REQUESTS_PER_CALL:]
+            call = RequestCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
-                call.hand_out((await self._run("admit", call.keys_and_arguments(self._limits)))[0])
+                call.hand_out((await self._run("take_requests", call.keys_and_arguments(self._limits)))[0])
             except Unavailable as error:
                 _fail(batch, error)
             except Exception as defect:
                 # A call that cannot be made, or an answer that cannot be read: no request may wait for ever.
-                log.exception("a call of admit.lua failed")
+                log.exception("a call of take_requests.lua failed")
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
         self._admitting = None
 
@@ -241,7 +241,7 @@ class RedisStore:
             raise unavailable(f"{type(error).__name__}: {error}") from error
 
 
-def _fail(requests: Iterable[AdmitRequest], error: Unavailable) -> None:
+def _fail(requests: Iterable[TakenRequest], error: Unavailable) -> None:
     for request in requests:
         if not request.answer.done():
             # One for each, because raising adds to an error's traceback.

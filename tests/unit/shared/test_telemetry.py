@@ -102,14 +102,14 @@ async def test_a_request_that_cannot_be_traced_is_answered(sent: Sent) -> None:
 async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands_for(sent: Sent) -> None:
     trace = telemetry.begin(request("http://h/api/ops/licenses/lic_1?x=1"))
     assert trace is not None
-    assert await telemetry.traced(answer(3), "admit", "redis") == 3
+    assert await telemetry.traced(answer(3), "take_requests", "redis") == 3
     telemetry.end(trace, "id-1", 200)
     waiting = answer(4)
-    assert telemetry.traced(waiting, "admit", "redis") is waiting
+    assert telemetry.traced(waiting, "take_requests", "redis") is waiting
     await waiting
     call, asked = sent.spans()
     assert asked["name"] == "GET /api/ops/licenses/{license_id}"
-    assert (call["name"], call["parentSpanId"]) == ("admit", asked["spanId"])
+    assert (call["name"], call["parentSpanId"]) == ("take_requests", asked["spanId"])
     for span in (call, asked):
         assert {"key": "_MS.sampleRate", "value": {"doubleValue": RATIO * 100}} in span["attributes"]
 

@@ -1,4 +1,4 @@
-"""Asks admit.lua on behalf of a batch of requests, and hands each request its answer."""
+"""Asks take_requests.lua on behalf of a batch of requests, and hands each request its answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,14 +10,14 @@ from shared.domain.access.admission import Admission
 from shared.domain.access.rate_limit import RateState
 from shared.domain.confidence.answers import CacheResult, decode_output
 
-# As admit.lua returns them. Of each request: limit, remaining, reset_us, life_ms, record.
+# As take_requests.lua returns them. Of each request: limit, remaining, reset_us, life_ms, record.
 type RequestRow = tuple[int, int, int, int, bytes | None]
 # Of each confidence: state, value.
 type ConfidenceRow = tuple[int, bytes | None]
 type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
 
-class AdmitRequest(msgspec.Struct, gc=False):
+class TakenRequest(msgspec.Struct, gc=False):
     """One request of a batch; `tag` is of the license record that its caller has."""
 
     key_hash: str
@@ -26,16 +26,16 @@ class AdmitRequest(msgspec.Struct, gc=False):
     answer: asyncio.Future[Admission | None]
 
 
-class AdmitCall:
+class RequestCall:
     """One call for all of `batch`; `token` is that of the locks which it may get."""
 
-    def __init__(self, batch: Sequence[AdmitRequest], token: str) -> None:
+    def __init__(self, batch: Sequence[TakenRequest], token: str) -> None:
         self.batch = batch
         self._token = token
         self._confidences: dict[str, int] = {}  # the number of each that is asked for, from 1
 
     def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
-        """The KEYS and ARGV that admit.lua names."""
+        """The KEYS and ARGV that take_requests.lua names."""
         keys: list[str] = []
         arguments: list[str | int] = [*limits, self._token]
         numbers = self._confidences

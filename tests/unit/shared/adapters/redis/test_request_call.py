@@ -1,4 +1,4 @@
-"""The keys and arguments of the call of admit.lua, and what its reply says to each request."""
+"""The keys and arguments of the call of take_requests.lua, and what its reply says to each request."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.adapters.redis.admit_call import AdmitCall, AdmitRequest
+from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.adapters.redis.names import license_key, lock_key, rate_key
-from shared.adapters.redis.store import MAX_ADMITS_PER_CALL
+from shared.adapters.redis.store import MAX_REQUESTS_PER_CALL
 from shared.domain.access.admission import Admission
 from shared.domain.confidence.answers import CacheResult, ModelOutput, encode_output
 from shared.domain.access.rate_limit import RateState
@@ -16,12 +16,12 @@ from shared.domain.access.rate_limit import RateState
 LIMITS = (60_000_000, 2_000, 1_000)
 
 
-@example(list(range(MAX_ADMITS_PER_CALL)))
-@given(st.lists(st.none() | st.integers(0, 300), min_size=1, max_size=MAX_ADMITS_PER_CALL))
+@example(list(range(MAX_REQUESTS_PER_CALL)))
+@given(st.lists(st.none() | st.integers(0, 300), min_size=1, max_size=MAX_REQUESTS_PER_CALL))
 def test_a_call_names_the_keys_and_arguments_that_the_script_reads(asked: list[int | None]) -> None:
     loop = asyncio.new_event_loop()
     batch = [
-        AdmitRequest(
+        TakenRequest(
             f"{number:064x}",
             f"{number:016x}",
             None if each is None else f"confidence:{{{each}}}:m",
@@ -36,15 +36,15 @@ def test_a_call_names_the_keys_and_arguments_that_the_script_reads(asked: list[i
     arguments: list[str | int] = [*LIMITS, "token"]
     for each in batch:
         arguments += [each.tag, 1 + confidences.index(each.confidence_key) if each.confidence_key else 0]
-    assert AdmitCall(batch, "token").keys_and_arguments(LIMITS) == (keys, arguments)
+    assert RequestCall(batch, "token").keys_and_arguments(LIMITS) == (keys, arguments)
 
 
 async def test_a_reply_is_handed_to_the_requests_in_their_order() -> None:
     loop = asyncio.get_running_loop()
     asked = ["cached", "free", None, "free", "taken"]
-    batch = [AdmitRequest(str(n), "tag", key, loop.create_future()) for n, key in enumerate(asked)]
-    batch.append(AdmitRequest("unknown", "tag", None, loop.create_future()))
-    call = AdmitCall(batch, "token")
+    batch = [TakenRequest(str(n), "tag", key, loop.create_future()) for n, key in enumerate(asked)]
+    batch.append(TakenRequest("unknown", "tag", None, loop.create_future()))
+    call = RequestCall(batch, "token")
     call.keys_and_arguments(LIMITS)
     output = ModelOutput(0.5, "model", "m1")
     call.hand_out(
@@ -71,6 +71,6 @@ async def test_a_reply_is_handed_to_the_requests_in_their_order() -> None:
 
 
 async def test_a_reply_with_too_few_rows_is_refused() -> None:
-    request = AdmitRequest("1", "tag", None, asyncio.get_running_loop().create_future())
+    request = TakenRequest("1", "tag", None, asyncio.get_running_loop().create_future())
     with pytest.raises(ValueError, match="shorter"):
-        AdmitCall([request], "token").hand_out(([], []))
+        RequestCall([request], "token").hand_out(([], []))
