@@ -2,8 +2,8 @@
 
 redis-py opens the connection (TLS, login), sends, and reads through hiredis. Callers take turns: the commands
 of one caller go out in one write, and their answers are read in order. The turns are few because all requests
-in flight share one command, see RedisStore.take_request. docs/decisions/0006-one-redis-connection-a-process.md has
-the figures.
+in flight share one command, see RedisStore.take_request. The figures are in
+docs/decisions/0006-one-redis-connection-a-process.md.
 
 No caller waits long for a server that is unavailable. An exchange fails after `socket_timeout_s`. From then
 on commands fail at once, while about once a second one attempt to reconnect runs in the background.

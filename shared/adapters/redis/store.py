@@ -1,8 +1,8 @@
-"""What we keep in Redis, and the one call of the hot path.
+"""Keeps short-lived records in Redis, and makes the one call of the hot path.
 
-Redis only caches: licenses and keys are at home in Table Storage, and all it holds may vanish at any
-time. Every key has a TTL. `take_request` names keys of two hash slots (license and rate, confidence and lock),
-which needs a server of one shard, as Azure Managed Redis with the NoCluster policy is.
+Redis only caches: Table Storage is the source of truth for licenses and keys, and all that Redis holds may
+vanish at any time. Every key has a TTL. `take_request` names keys of two hash slots (license and rate,
+confidence and lock): that needs a server of one shard, as Azure Managed Redis is with the NoCluster policy.
 """
 
 import asyncio
@@ -83,8 +83,8 @@ class RedisStore:
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
-        self._admits: list[TakenRequest] = []
-        self._admitting: asyncio.Task[None] | None = None
+        self._requests: list[TakenRequest] = []
+        self._taking: asyncio.Task[None] | None = None
         # Lock tokens need only differ: one random part a process, and a count.
         self._token_base = secrets.token_hex(8)
         self._tokens = itertools.count()
@@ -117,10 +117,10 @@ class RedisStore:
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._admits.append(TakenRequest(key_hash, tag, confidence_key, answer))
-        if self._admitting is None:
+        self._requests.append(TakenRequest(key_hash, tag, confidence_key, answer))
+        if self._taking is None:
             # In a context of its own, because the call belongs to the trace of no single request.
-            self._admitting = loop.create_task(self._admit_all(), context=Context())
+            self._taking = loop.create_task(self._take_all(), context=Context())
         return traced(answer, "take_requests", "redis")
 
     async def store_grant(self, key_hash: str, grant: Grant) -> None:
@@ -185,9 +185,9 @@ class RedisStore:
 
     async def close(self) -> None:
         await self._connection.close()
-        if self._admitting is not None:
+        if self._taking is not None:
             # Every call fails now.
-            await self._admitting
+            await self._taking
 
     def _grant_call(self, key_hash: str, grant: Grant) -> ScriptCall:
         now = datetime.now(UTC)
@@ -202,10 +202,11 @@ class RedisStore:
             max(1, math.ceil(life / timedelta(milliseconds=1))),
         )
 
-    async def _admit_all(self) -> None:
+    async def _take_all(self) -> None:
         """Makes one script call after the other until no request waits."""
-        while self._admits:
-            batch, self._admits = self._admits[:MAX_REQUESTS_PER_CALL], self._admits[MAX_REQUESTS_PER_CALL:]
+        while self._requests:
+            batch = self._requests[:MAX_REQUESTS_PER_CALL]
+            del self._requests[:MAX_REQUESTS_PER_CALL]
             call = RequestCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
                 call.hand_out((await self._run("take_requests", call.keys_and_arguments(self._limits)))[0])
@@ -215,7 +216,7 @@ class RedisStore:
                 # A call that cannot be made, or an answer that cannot be read: no request may wait for ever.
                 log.exception("a call of take_requests.lua failed")
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
-        self._admitting = None
+        self._taking = None
 
     async def _run(self, name: str, *calls: ScriptCall) -> list[Any]:
         """The answer of a script to each of `calls`, all sent in one write."""
