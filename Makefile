@@ -41,7 +41,7 @@ bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARG
 
 flame: ## A flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.flame $(ARGS)
+	@$(PROJECT_PYTHON) -m loadtests.bench.flame $(ARGS)
 
 migrate: ## The schema of DATABASE_URL, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
 	@$(PROJECT_PYTHON) -m delivery.migrate $(ARGS)
@@ -57,7 +57,7 @@ package: ## The app with its packages and bytecode as one zip, e.g. ARGS="--outp
 
 loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.locust_run
+	@$(PROJECT_PYTHON) -m loadtests.locust.run
 
 infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
 	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)

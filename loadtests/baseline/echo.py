@@ -8,7 +8,7 @@ between the two is the cost of the confidence itself.
 
 import azure.functions as func
 
-app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+blueprint = func.Blueprint()
 
 _BODY = (
     b'{"confidence":0.6137,"symbol":"ES","signal_type":"LONG","strategy":"vwap_bounce",'
@@ -23,9 +23,13 @@ _HEADERS = {
 }
 
 
-@app.function_name("get_confidence")
-@app.route("ml/get_confidence", methods=["POST"])
-async def get_confidence(req: func.HttpRequest) -> func.HttpResponse:
+@blueprint.function_name("echo")
+@blueprint.route("ml/get_confidence", methods=["POST"])
+async def echo(req: func.HttpRequest) -> func.HttpResponse:
     """Reads the body, as every function must, and answers."""
     req.get_body()
     return func.HttpResponse(_BODY, headers=_HEADERS, mimetype="application/json", charset="utf-8")
+
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
+app.register_functions(blueprint)

@@ -21,9 +21,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sqlalchemy import create_engine, insert
 
-from loadtests import market
 from loadtests.baseline.tables import Base, License
-from loadtests.market import SIDES, SYMBOLS
+from loadtests.bench import market
+from loadtests.bench.market import SIDES, SYMBOLS
 from shared.domain.trades import Trade
 
 DATABASE = "baseline"
@@ -89,7 +89,7 @@ def train(trades: Sequence[Trade], kind: str, path: Path) -> None:
 
 
 def expected(path: Path) -> list[float]:
-    """The right confidence of every state of loadtests.market, in their order."""
+    """The right confidence of every state of loadtests.bench.market, in their order."""
     model = joblib.load(path)
     rows = [
         [model["sides"][side], model["symbols"][symbol], distance, rsi]

@@ -1,6 +1,6 @@
 """One process of load: many keep-alive HTTP/1.1 connections in one loop over raw sockets.
 
-`python -m loadtests.generator` reads a Plan (MessagePack) on standard input, runs it, and writes an
+`python -m loadtests.bench.generator` reads a Plan (MessagePack) on standard input, runs it, and writes an
 Outcome on standard output. A library client costs more a request than the server under test; this loop
 costs about as much as the system calls. Every answer is read whole, decoded and judged.
 

@@ -1,13 +1,13 @@
 """`make loadtest HOST=https://... KEYS=load_keys.txt`: Locust without its page, in many processes if wanted.
 
-    SCENARIO=mixed USERS=200 DURATION_S=60 WORKERS=4 python -m loadtests.locust_run
+    SCENARIO=mixed USERS=200 DURATION_S=60 WORKERS=4 python -m loadtests.locust.run
 
 HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a second), DURATION_S, WORKERS
 (processes on this machine) and LOCUST_ARGS (anything else, such as --master) are read from the environment.
 Ends with status 1 where any request failed.
 """
 
-# ruff: noqa: T201 - it talks to a terminal
+# ruff: noqa: T201 - a terminal reads it
 
 import csv
 import json
