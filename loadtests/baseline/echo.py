@@ -1,8 +1,8 @@
-"""A bare echo: the answer of a confidence request, and nothing done for it.
+"""Answers every request with the same confidence and does nothing else.
 
     python -m local.host http --app loadtests.baseline.echo:app
 
-The same host, the same function model, the same headers and as many bytes as the real answer: what is
+It has the function model, the headers and the number of bytes of the real answer, so that the difference
 between the two is the cost of the confidence itself.
 """
 
@@ -26,7 +26,7 @@ _HEADERS = {
 @blueprint.function_name("echo")
 @blueprint.route("ml/get_confidence", methods=["POST"])
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
-    """Reads the body, as every function must, and answers."""
+    """Reads the body, as every real function does, and answers."""
     req.get_body()
     return func.HttpResponse(_BODY, headers=_HEADERS, mimetype="application/json", charset="utf-8")
 

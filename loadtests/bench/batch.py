@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from loadtests.bench import market
-from loadtests.bench.generator import Connection
+from loadtests.bench.connection import Connection
 from loadtests.bench.market import PATH
 from loadtests.bench.side import Side
 

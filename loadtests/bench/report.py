@@ -114,7 +114,7 @@ def _worker_table(cost: WorkerCost) -> Iterator[str]:
         )
         return f"| {name} | {' | '.join(f'{figure:.1f}' for figure in figures)} | {compared} |"
 
-    yield "| | echo, CPU us | confidence, CPU us | echo, wall us | confidence, wall us | CPU over the echo's |"
+    yield "| | echo, CPU us | confidence, CPU us | echo, wall us | confidence, wall us | CPU against echo |"
     yield "|---|---|---|---|---|---|"
     yield row(
         "through the library",

@@ -22,7 +22,7 @@ import httpx
 import msgspec
 
 from loadtests.bench import market
-from loadtests.bench.generator import SILENCE_S, Connection
+from loadtests.bench.connection import SILENCE_S, Connection
 from loadtests.bench.market import PATH
 
 CALLERS = 500

@@ -15,8 +15,9 @@ from loadtests.bench import market
 from loadtests.bench.app_start import AppStart
 from loadtests.bench.batch import BatchCost
 from loadtests.bench.bulk_writes import WriteRates
+from loadtests.bench.connection import Connection, quota
 from loadtests.bench.figures import Delivery, Figures, Side99And0, medians
-from loadtests.bench.generator import Connection, Freshness, quota
+from loadtests.bench.freshness import Freshness
 from loadtests.bench.limiter import LimiterProof
 from loadtests.bench.report import document
 from loadtests.bench.side import Measured, percentile

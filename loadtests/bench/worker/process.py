@@ -17,8 +17,8 @@ from types import SimpleNamespace
 import azure.functions as func
 import msgspec
 
-from loadtests.bench.generator import pin
 from loadtests.bench.market import PATH
+from loadtests.bench.processes import place
 from loadtests.bench.worker.library import WorkerLibrary
 
 APP = Path(__file__).with_name("echo_beside_app.py")
@@ -200,7 +200,7 @@ async def run(plan: Plan) -> Outcome:
 
 def main() -> None:
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Plan)
-    pin(plan.cpus)
+    place(os.getpid(), plan.cpus)
     sys.stdout.buffer.write(msgspec.msgpack.encode(asyncio.run(run(plan))))
 
 
