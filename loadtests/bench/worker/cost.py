@@ -4,7 +4,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -69,19 +69,28 @@ def measure(stack: RunningStack, expected: Sequence[float], rounds: int, seconds
         seconds=seconds,
         cpus=processors()[0],
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "loadtests.bench.worker.process"],
-        cwd=ROOT,
-        env={**os.environ, **stack.app_settings},
-        input=msgspec.msgpack.encode(plan),
-        stdout=subprocess.PIPE,
-        check=True,
-    )
-    outcome = msgspec.msgpack.decode(done.stdout, type=Outcome)
+    outcome = run_process(plan, stack.app_settings)
     differences = [
         abs(value - expected[number]) for value, number in zip(outcome.confidences, hot, strict=True)
     ]
     return WorkerCost(outcome.rounds, sum(difference > TOLERANCE for difference in differences))
+
+
+def run_process(plan: Plan, settings: Mapping[str, str]) -> Outcome:
+    """Runs `plan` in a process of its own; raises RuntimeError with its last output if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-m", "loadtests.bench.worker.process"],
+        cwd=ROOT,
+        env={**os.environ, **settings},
+        input=msgspec.msgpack.encode(plan),
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(
+            f"the measured process ended with {done.returncode}: {done.stderr.decode()[-2_000:]}"
+        )
+    return msgspec.msgpack.decode(done.stdout, type=Outcome)
 
 
 def describe(cost: WorkerCost) -> str:
