@@ -35,7 +35,7 @@ simulate: ## Make the simulated bars anew, e.g. ARGS="--help"
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
 
-bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARGS="--quick"
+bench: ## The hot path, under the worker library and beside the baseline; writes docs/performance.md, e.g. ARGS="--quick"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.bench $(ARGS)
 

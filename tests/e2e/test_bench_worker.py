@@ -37,5 +37,5 @@ def test_a_cached_confidence_and_an_echo_are_measured_in_one_process(stack: Runn
 def test_the_reason_is_shown_if_the_app_cannot_be_measured() -> None:
     plan = Plan(keys=["key"], bodies=[b"{}"], concurrency=1, rounds=1, seconds=0.01, warm_up_s=0.01)
     settings = {"DATABASE_URL": "", "REDIS_URL": "", "TABLES_CONNECTION_STRING": "", "API_KEY_PEPPER": ""}
-    with pytest.raises(RuntimeError, match="(?s)the measured process ended with 1: .*Error"):
+    with pytest.raises(RuntimeError, match=r"(?s)the measured process ended with 1: .*Error"):
         run_process(plan, settings)

@@ -87,9 +87,8 @@ def run_process(plan: Plan, settings: Mapping[str, str]) -> Outcome:
         check=False,
     )
     if done.returncode != 0:
-        raise RuntimeError(
-            f"the measured process ended with {done.returncode}: {done.stderr.decode()[-2_000:]}"
-        )
+        end = done.stderr.decode()[-2_000:]
+        raise RuntimeError(f"the measured process ended with {done.returncode}: {end}")
     return msgspec.msgpack.decode(done.stdout, type=Outcome)
 
 
