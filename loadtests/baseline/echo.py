@@ -10,11 +10,11 @@ import azure.functions as func
 
 blueprint = func.Blueprint()
 
-_BODY = (
+BODY = (
     b'{"confidence":0.6137,"symbol":"ES","signal_type":"LONG","strategy":"vwap_bounce",'
     b'"model_version":"vwap_bounce-20251013T140000Z-1f9a0c3d","basis":"model","cached":true,"age_ms":1012}'
 )
-_HEADERS = {
+HEADERS = {
     "x-request-id": "8d5f1c3a9b7e4f60a2c4e6f8091b3d57",
     "x-content-type-options": "nosniff",
     "cache-control": "no-store",
@@ -28,7 +28,7 @@ _HEADERS = {
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
     """Reads the body, as every real function does, and answers."""
     req.get_body()
-    return func.HttpResponse(_BODY, headers=_HEADERS, mimetype="application/json", charset="utf-8")
+    return func.HttpResponse(BODY, headers=HEADERS, mimetype="application/json", charset="utf-8")
 
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)

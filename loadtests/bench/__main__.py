@@ -5,7 +5,7 @@
 Starts a stack of its own and measures a cached confidence under Microsoft's worker library. Then compares
 our server, the baseline and a bare echo in turn over several rounds, proves the rate limiter and single
 flight, runs Locust's users, measures fan-out and bulk writes, and writes docs/performance.md with its plot.
-Ends with status 1 if a target is missed. Nothing else should run on the machine meanwhile.
+Ends with status 1 if a target is missed. Nothing else should run on the machine at the same time.
 """
 
 # ruff: noqa: T201 - a terminal reads it

@@ -160,9 +160,9 @@ def _stack(directory: Path, insights: Ingestion) -> Iterator[dict[str, Any]]:
 
 async def measure(stack: dict[str, Any]) -> dict[str, float]:
     port = int(stack["base_url"].rpartition(":")[2])
-    # The processes load OpenTelemetry a moment after the first request.
+    # The processes load OpenTelemetry two seconds after the first request.
     await _confidences(port, stack["load_key"], 1)
-    await asyncio.sleep(2)
+    await asyncio.sleep(3)
     tally = await _confidences(port, stack["load_key"], REQUESTS)
     sizes = await _messages(stack["base_url"], stack["keys"])
     return {

@@ -20,7 +20,7 @@ from loadtests.bench.side import run
 TITLE = "POST /api/ml/get_confidence, 99% hits: one worker, Python frames of the main thread"
 SECONDS = 10
 SAMPLES_A_SECOND = 200
-# Each sample stops the worker for a moment, so the load lasts well beyond the samples.
+# Each sample stops the worker briefly, so sampling takes longer than SECONDS and the load must outlast it.
 _LOAD_S = SECONDS + 4.0
 
 

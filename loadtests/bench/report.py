@@ -16,7 +16,7 @@ from loadtests.bench.worker.process import Cost, Round
 
 PLOT = "latency.svg"
 FLAME = "hot_path.svg"
-# What the local host (local/host) runs on, as its distribution is called.
+# The server under the local host (local/host).
 HOST_SERVER = "uvicorn"
 VERSIONS = (
     "azure-functions-runtime",

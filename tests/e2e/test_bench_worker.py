@@ -1,7 +1,10 @@
 """The bench's measure under Microsoft's worker library, on the services of the running stack."""
 
+import json
+
 import pytest
 
+from loadtests.baseline import echo
 from loadtests.bench import market
 from loadtests.bench.servers import RunningStack as BenchStack
 from loadtests.bench.worker.cost import WorkerCost, run_process
@@ -32,6 +35,15 @@ def test_a_cached_confidence_and_an_echo_are_measured_in_one_process(stack: Runn
             for body in plan.bodies
         ]
     assert outcome.confidences == [answer.json()["confidence"] for answer in answers]
+
+
+def test_the_echo_has_the_form_of_the_real_answer(stack: RunningStack) -> None:
+    with stack.client("bot bench") as client:
+        answer = client.post("/ml/get_confidence", content=market.body(0))
+    added_by_host = {"connection", "content-length", "content-type", "date", "server"}
+    assert answer.headers.keys() - added_by_host == {name.lower() for name in echo.HEADERS}
+    assert answer.json().keys() == json.loads(echo.BODY).keys()
+    assert abs(len(answer.content) - len(echo.BODY)) < 20
 
 
 def test_the_reason_is_shown_if_the_app_cannot_be_measured() -> None:

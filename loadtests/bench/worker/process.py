@@ -25,7 +25,7 @@ APP = Path(__file__).with_name("echo_beside_app.py")
 CONFIDENCE, ECHO = "get_confidence", "echo"
 TRIGGER = "req"
 URL = f"http://localhost{PATH}"
-# The echo's answer says so too.
+# Part of every cached confidence and of the echo's answer.
 CACHED = b'"cached":true'
 # Cached values expire while the other sides are measured.
 SETTLE_S = 0.1
