@@ -38,13 +38,13 @@ calendars: ## Write shared/calendars again from the market-calendar library
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
 
-bench: ## Measure the hot path and the baseline; writes docs/performance.md, e.g. ARGS="--quick"
+bench: ## Measure the hot path: worker library, then baseline; writes docs/performance.md, e.g. ARGS="--quick"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.bench $(ARGS)
 
 flame: ## Draw a flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.flame $(ARGS)
+	@$(PROJECT_PYTHON) -m loadtests.bench.flame $(ARGS)
 
 migrate: ## Migrate DATABASE_URL's schema, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
 	@$(PROJECT_PYTHON) -m operations.migrate $(ARGS)
@@ -60,7 +60,7 @@ package: ## Pack the app, its packages and their bytecode into one zip, e.g. ARG
 
 loadtest: ## Run Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.locust_run
+	@$(PROJECT_PYTHON) -m loadtests.locust.run
 
 infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
 	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)

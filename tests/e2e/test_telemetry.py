@@ -13,7 +13,7 @@ from typing import Any, get_args, get_type_hints
 import azure.functions as func
 import pytest
 
-from loadtests.ingestion import ingestion
+from loadtests.bench.ingestion import ingestion
 from shared import telemetry
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
 from shared.domain.confidence.models import Basis

@@ -13,7 +13,6 @@ import pytest
 
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
-from tests.integration import worker_library
 from tests.support.hosting import REPOSITORY, host_environment, running_host, write_app
 
 # Reserved for documentation (RFC 5737) or closed: liveness must not need any of them.
@@ -57,7 +56,8 @@ async def tick(timer: func.TimerRequest) -> None:
 
 def drive(directory: Path, invocations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, worker_library.__file__, str(directory), json.dumps(invocations)],
+        [sys.executable, "-m", "tests.support.worker_library", str(directory), json.dumps(invocations)],
+        cwd=REPOSITORY,
         env=host_environment(_SETTINGS),
         capture_output=True,
         text=True,

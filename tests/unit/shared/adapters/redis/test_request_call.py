@@ -6,12 +6,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.adapters.redis.names import license_key, lock_key, rate_key
+from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.adapters.redis.store import MAX_REQUESTS_PER_CALL
 from shared.domain.access.admission import Admission
-from shared.domain.confidence.answers import CacheResult, ModelOutput, encode_output
 from shared.domain.access.rate_limit import RateState
+from shared.domain.confidence.answers import CacheResult, ModelOutput, encode_output
 
 LIMITS = (60_000_000, 2_000, 1_000)
 

@@ -1,31 +1,31 @@
-"""What writing trades costs, and what a deep page of them costs, on a PostgreSQL started for it.
+"""Measures what writing trades costs, and what deep pages of them cost, on a PostgreSQL of its own.
 
-Prints rows a second for single inserts through the pool, for TradeStore.record with batches, and for a
-bare COPY into the table, each committed as often as it says, interleaved and repeated; then the time of
-a page at several depths of one account's trades. Run as `python -m loadtests.bulk_writes --help`.
+    python -m loadtests.bench.bulk_writes --help
+
+Prints rows a second for single inserts through the pool, for TradeStore.record with batches, and for a bare
+COPY into the table, interleaved and repeated; then the time of a page at several depths of one account's
+trades. Ends with status 1 if a target is missed.
 """
 
-# ruff: noqa: T201 - printing is what it is for
+# ruff: noqa: T201 - a terminal reads it
 
 import argparse
 import asyncio
 import platform
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from psycopg import AsyncConnection
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from loadtests.bench.processes import temporary_directory
 from local.stack.embedded_postgres import EmbeddedPostgres
 from local.stack.ports import free_ports
 from shared.adapters.postgres import Database, TradeStore, Upkeep
@@ -75,7 +75,7 @@ class WriteRates:
 
 
 def made(first: int, count: int) -> list[Trade]:
-    """`count` trades as bots report them, with new ids, a second apart."""
+    """Returns `count` trades as bots report them, with new ids, a second apart."""
     return [
         Trade(
             trade_id=f"bot-7:{n:010d}",
@@ -102,7 +102,7 @@ def values_of(trade: Trade) -> list[object]:
 
 
 async def rate(write: Write, batches: Sequence[Sequence[Trade]], clients: int) -> float:
-    """Rows a second over all batches, written by so many clients at once."""
+    """Returns rows a second over all batches, written by `clients` tasks at once."""
     waiting = iter(batches)
 
     async def client() -> None:
@@ -115,7 +115,7 @@ async def rate(write: Write, batches: Sequence[Sequence[Trade]], clients: int) -
 
 
 async def measure_writes(url: str, options: argparse.Namespace) -> WriteRates:
-    """Prints the three rates and their ratios."""
+    """Prints the three rates and their ratios, and returns the rates."""
     database = Database(url, role="signal_functions", pool_size=options.clients)
     store = TradeStore(database)
 
@@ -143,7 +143,7 @@ async def measure_writes(url: str, options: argparse.Namespace) -> WriteRates:
         }
         rates: dict[str, list[float]] = {name: [] for name in sides}
         first = 0
-        for repeat in range(options.repeats + 1):  # the first warms up and does not count
+        for repeat in range(options.repeats + 1):  # the first one warms up and does not count
             for name, (write, rows, size) in sides.items():
                 trades = made(first, rows)
                 first += rows
@@ -164,7 +164,7 @@ async def measure_writes(url: str, options: argparse.Namespace) -> WriteRates:
 
 
 async def measure_pages(url: str, options: argparse.Namespace) -> float:
-    """Prints the time of a page at several depths; the dearest, in times of the first."""
+    """Prints the time of a page at several depths; returns the slowest, in times of the first."""
     rows, account, months = options.keyset_rows, "deep-account", 12
     step = timedelta(days=30.4 * months) / rows
     database = Database(url, role="signal_functions", pool_size=1)
@@ -198,40 +198,38 @@ async def measure_pages(url: str, options: argparse.Namespace) -> float:
     for depth, cost in medians.items():
         print(f"  after {depth:6.1%} of them {cost:8.2f} ms   {cost / medians[0.0]:5.2f} times the first")
     worst = max(medians.values()) / medians[0.0]
-    print(f"  dearest / first        {worst:6.2f}   (wanted: at most {DEPTH_MAX})")
+    print(f"  slowest / first        {worst:6.2f}   (wanted: at most {DEPTH_MAX})")
     return worst
 
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """A migrated server of our own in a temporary directory, gone afterwards."""
-    directory = Path(tempfile.mkdtemp(prefix="signal-cloud-load-"))
-    directory.chmod(0o711)
-    server = EmbeddedPostgres(directory / "postgres", free_ports(1)[0])
-    try:
-        url = server.start()
-        asyncio.run(migrate(url))
-        yield url
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
+    """Starts a migrated server in a temporary directory; yields its URL and removes both afterwards."""
+    with temporary_directory() as directory:
+        server = EmbeddedPostgres(directory / "postgres", free_ports(1)[0])
+        try:
+            url = server.start()
+            asyncio.run(migrate(url))
+            yield url
+        finally:
+            server.stop()
 
 
 def run(options: argparse.Namespace) -> tuple[WriteRates, float]:
-    """The rates, and the dearest page in times of the first (1 where no pages were asked for)."""
-    print(f"{platform.machine()}, Python {platform.python_version()}; PostgreSQL of our own, over TCP")
-    dearest = 1.0
+    """Returns the rates, and the slowest page in times of the first (1 if no pages were asked for)."""
+    print(f"{platform.machine()}, Python {platform.python_version()}; PostgreSQL of its own, over TCP")
+    slowest = 1.0
     with running_postgres() as url:
         rates = asyncio.run(measure_writes(url, options))
     if options.keyset_rows:
         with running_postgres() as url:
-            dearest = asyncio.run(measure_pages(url, options))
-    return rates, dearest
+            slowest = asyncio.run(measure_pages(url, options))
+    return rates, slowest
 
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.bulk_writes", description="What writing and paging trades costs."
+        prog="python -m loadtests.bench.bulk_writes", description="What writing and paging trades costs."
     )
     parser.add_argument(
         "--rows", type=int, default=40_000, help="rows of a run in batches (default %(default)s)"
@@ -246,7 +244,7 @@ def parser() -> argparse.ArgumentParser:
         "--keyset-rows",
         type=int,
         default=5_000_000,
-        help="trades to page through; 0 leaves it out (%(default)s)",
+        help="trades to page through; 0 skips this part (%(default)s)",
     )
     parser.add_argument("--page", type=int, default=100, help="trades a page (%(default)s)")
     parser.add_argument("--page-calls", type=int, default=60, help="pages read at each depth (%(default)s)")
@@ -254,8 +252,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    rates, dearest = run(parser().parse_args())
-    holds = rates.times_single >= SINGLE_MIN and rates.of_copy >= COPY_MIN and dearest <= DEPTH_MAX
+    rates, slowest = run(parser().parse_args())
+    holds = rates.times_single >= SINGLE_MIN and rates.of_copy >= COPY_MIN and slowest <= DEPTH_MAX
     raise SystemExit(0 if holds else 1)
 
 

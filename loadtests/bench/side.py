@@ -1,4 +1,4 @@
-"""One side under one load: requests a second, latencies, processor time, and every answer checked."""
+"""Puts one server under load: measures throughput, latencies and processor time, and checks every answer."""
 
 import array
 import math
@@ -9,21 +9,22 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from loadtests import market
-from loadtests.generator import Outcome, Plan
-from loadtests.processes import ROOT, cpu_seconds, processors
+from loadtests.bench import market
+from loadtests.bench.generator import Outcome, Plan
+from loadtests.bench.market import PATH
+from loadtests.bench.processes import ROOT, cpu_seconds, processors
 
 HOT_STATES = 10
-# More than any side answers in a second: so many unseen states are kept ready.
+# More than any side answers in a second: the generator gets this many unseen states for each second.
 MOST_PER_SECOND = 50_000
-PATH = "/api/ml/get_confidence"
-# A value is rounded to four decimals on both sides; a batch may round the last one otherwise.
+
+# Both sides round to four decimals, and the last one may differ between one row and a batch.
 TOLERANCE = 0.00011
 
 
 @dataclass
 class Side:
-    """A server under test. `expected` holds the right confidence of every state, none for the echo."""
+    """A server under test. `expected` holds the right confidence of every state; it is empty for the echo."""
 
     name: str
     pid: int
@@ -39,17 +40,17 @@ class Side:
         del self._unseen[:HOT_STATES]
 
     def fresh(self, count: int) -> list[int]:
-        """States that have not been asked about for as long as there are others."""
+        """Returns the `count` states that were asked about longest ago."""
         taken, rest = self._unseen[:count], self._unseen[count:]
         self._unseen = rest + taken
         return taken
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run came to. Latencies in ms, processor time in us a request.
+    """What one run measured. Latencies in ms, processor time in us a request.
 
-    `cpu_us` is of the server's processes, `helper_cpu_us` of its data services, `generator_busy` the share
-    of its processor that the load generator used: near 1 it would be what is measured.
+    `cpu_us` is of the server's processes, `helper_cpu_us` of its data services. `generator_busy` is the share
+    of its processor that the load generator used; near 1 the run measures the generator, not the server.
     """
 
     requests: int
@@ -68,7 +69,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
 def run(
     side: Side, *, fresh_share: float, connections: int = 100, seconds: float = 4.0, rate: float = 0.0
 ) -> Measured:
-    """Loads `side` for so long; with a `rate` in open loop, else as fast as it answers."""
+    """Loads `side` for `seconds`: in open loop with a `rate` above 0, otherwise as fast as it answers."""
     share = fresh_share if rate <= 0 else fresh_share * rate / MOST_PER_SECOND
     fresh = side.fresh(min(market.STATES // 2, int(seconds * MOST_PER_SECOND * share) + 200))
     hot = side.hot if fresh_share < 1 else []
@@ -92,8 +93,8 @@ def run(
 
 
 def generate(plans: Sequence[Plan]) -> list[Outcome]:
-    """Runs one generator process a plan, all at the same time; raises CalledProcessError if one fails."""
-    command = [sys.executable, "-m", "loadtests.generator"]
+    """Runs one generator process for each plan, all at once; raises CalledProcessError if one fails."""
+    command = [sys.executable, "-m", "loadtests.bench.generator"]
     running = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
         for _ in plans
@@ -120,14 +121,14 @@ def generate(plans: Sequence[Plan]) -> list[Outcome]:
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed; nan of none."""
+    """Returns the smallest value that at least `share` of all values do not exceed; nan if there are none."""
     if not ordered:
         return float("nan")
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
 
 
 def _wrong(side: Side, outcome: Outcome, hot: Sequence[int], fresh: Sequence[int]) -> int:
-    """Answers older than allowed, and values that are not those of their state."""
+    """Counts answers that are older than allowed or have a confidence other than that of their state."""
     wrong = outcome.stale
     for number, values in zip(hot, outcome.hot_values, strict=True):
         wrong += sum(abs(value - side.expected[number]) > TOLERANCE for value in values)

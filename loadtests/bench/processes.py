@@ -1,10 +1,11 @@
-"""Server processes of the bench: started, placed on processors, their processor time read, stopped."""
+"""Starts and stops the bench's server processes, places them on processors and reads their processor time."""
 
 import contextlib
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,20 +14,21 @@ import psutil
 
 from local.stack.ports import is_port_free
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
 
 
 class StartFailed(Exception):
-    """A server did not come up; the text ends with the last lines of its log."""
+    """A server did not become ready; the text ends with the last lines of its log."""
 
 
 def processors() -> tuple[list[int], list[int]]:
-    """Those for the server under test, and those for everything else; empty where nothing can be placed.
+    """Returns the processors for the server under test and those for everything else.
 
-    A server of one process gets one processor of its own, so that sides are compared on equal terms and the
-    load generator never takes time from them.
+    A server of one process gets a processor of its own, so that all sides are compared on equal terms and the
+    load generator takes no time from them. Both lists are empty if the system cannot place processes or has
+    one processor.
     """
     if not hasattr(os, "sched_getaffinity"):
         return [], []
@@ -35,7 +37,7 @@ def processors() -> tuple[list[int], list[int]]:
 
 
 def place(pid: int, cpus: Sequence[int]) -> None:
-    """Keeps every thread of a process and of its children on `cpus`."""
+    """Keeps every thread of a process and of its descendants on `cpus`; an empty list changes nothing."""
     if not cpus:
         return
     for process in tree(pid):
@@ -46,7 +48,7 @@ def place(pid: int, cpus: Sequence[int]) -> None:
 
 
 def tree(pid: int) -> list[psutil.Process]:
-    """A process and all that it started."""
+    """Returns a process and all its descendants; an empty list if it has ended."""
     try:
         top = psutil.Process(pid)
         return [top, *top.children(recursive=True)]
@@ -55,7 +57,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Processor time that the processes and their children have used so far."""
+    """Returns the processor time that the processes and their descendants have used so far."""
     total = 0.0
     for pid in pids:
         for process in tree(pid):
@@ -66,12 +68,23 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 
 
 @contextlib.contextmanager
+def temporary_directory() -> Iterator[Path]:
+    """Yields a directory that is removed with all it holds when the block ends."""
+    with tempfile.TemporaryDirectory(prefix="signal-cloud-load-") as name:
+        directory = Path(name)
+        # If we are root, PostgreSQL runs under another account, which must be able to enter.
+        directory.chmod(0o711)
+        yield directory
+
+
+@contextlib.contextmanager
 def server(
     arguments: Sequence[str], environment: Mapping[str, str], log: Path, ready: Path | int
 ) -> Iterator[int]:
-    """`python ARGUMENTS` until the block ends; its process id, once it is ready.
+    """Runs `python ARGUMENTS` until the block ends; yields its process id once it is ready.
 
-    Ready is when a file appears or a port is listened on. Raises StartFailed.
+    The process is ready when the file `ready` exists, or when it listens on the port `ready`. Raises
+    StartFailed.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 - our own modules
@@ -103,7 +116,7 @@ def server(
 
 
 def _listens(pid: int, port: int) -> bool:
-    """Whether the process or one of its children accepts connections on `port`."""
+    """Returns whether the process or one of its descendants listens on `port`."""
     if is_port_free(port):
         return False
     for process in tree(pid):

@@ -1,4 +1,4 @@
-"""A stand-in for Application Insights' ingestion endpoint: keeps what Azure's exporter sends it."""
+"""Stands in for Application Insights' ingestion endpoint and keeps what Azure's exporter sends."""
 
 import gzip
 import json
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 
 class Received(NamedTuple):
-    """One envelope, and when it came (monotonic seconds)."""
+    """One envelope, and when it arrived (monotonic seconds)."""
 
     at_s: float
     envelope: dict[str, Any]
 
 
 class Ingestion:
-    """What the endpoint was sent so far; `connection_string` is what an app needs to send there."""
+    """What the endpoint has received so far; an app with this `connection_string` sends to it."""
 
     def __init__(self, port: int) -> None:
         self.received: list[Received] = []
@@ -30,13 +30,15 @@ class Ingestion:
 
 @contextmanager
 def ingestion() -> Iterator[Ingestion]:
+    """Serves the endpoint in a thread until the block ends."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             if self.headers.get("content-encoding") == "gzip":
                 body = gzip.decompress(body)
             sent = json.loads(body)
-            told.received.extend(Received(time.monotonic(), envelope) for envelope in sent)
+            endpoint.received.extend(Received(time.monotonic(), envelope) for envelope in sent)
             answer = json.dumps(
                 {"itemsReceived": len(sent), "itemsAccepted": len(sent), "errors": []}
             ).encode()
@@ -50,11 +52,11 @@ def ingestion() -> Iterator[Ingestion]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told = Ingestion(server.server_address[1])
+    endpoint = Ingestion(server.server_address[1])
     serving = threading.Thread(target=server.serve_forever, daemon=True)
     serving.start()
     try:
-        yield told
+        yield endpoint
     finally:
         server.shutdown()
         server.server_close()

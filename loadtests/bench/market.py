@@ -1,7 +1,7 @@
-"""Market states to ask about, and trades with a known truth for the models of both sides to learn from.
+"""Makes the market states that the bench asks about, and the trades from which both sides learn.
 
-A state is a number below STATES: symbol, side, vwap_distance and rsi on the grid that the strategy
-rounds to, so that two different numbers never share a cached confidence.
+A state is a number below STATES. It stands for symbol, side, vwap_distance and rsi on the grid to which the
+strategy rounds, so that two different numbers never share a cached confidence.
 """
 
 import math
@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from shared.domain.trading.trades import Trade
 
+PATH = "/api/ml/get_confidence"
 SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
 SIDES = ("LONG", "SHORT")
 _DISTANCES = 101  # 0 to 10 by 0.1
@@ -20,7 +21,7 @@ STATES = len(SYMBOLS) * len(SIDES) * _DISTANCES * _RSIS
 
 
 def state(number: int) -> tuple[str, str, float, int]:
-    """Symbol, side, vwap_distance and rsi of one state."""
+    """Returns symbol, side, vwap_distance and rsi of one state."""
     number, rsi = divmod(number, _RSIS)
     number, distance = divmod(number, _DISTANCES)
     side, symbol = divmod(number, len(SYMBOLS))
@@ -28,7 +29,7 @@ def state(number: int) -> tuple[str, str, float, int]:
 
 
 def body(number: int) -> bytes:
-    """The request body for one state, as a bot sends it."""
+    """Returns the request body for one state, as a bot sends it."""
     symbol, side, distance, rsi = state(number)
     return (
         f'{{"symbol": "{symbol}", "signal_type": "{side}", "vwap_distance": {distance}, "rsi": {rsi}}}'
@@ -36,7 +37,7 @@ def body(number: int) -> bytes:
 
 
 def request_head(path: str, port: int, key: str) -> bytes:
-    """Everything of a request up to the number of Content-Length."""
+    """Returns everything of a request before the number of Content-Length."""
     return (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
         "Accept: */*\r\nContent-Type: application/json\r\nContent-Length: "
@@ -44,14 +45,14 @@ def request_head(path: str, port: int, key: str) -> bytes:
 
 
 def shuffled_states(seed: int) -> list[int]:
-    """Every state once, in an order that does not favour any."""
+    """Returns every state once, in random order."""
     numbers = list(range(STATES))
     random.Random(seed).shuffle(numbers)  # noqa: S311 - no secret
     return numbers
 
 
 def trades(count: int, *, seed: int, before: datetime) -> Iterator[Trade]:
-    """`count` finished trades whose outcome follows vwap_distance and rsi, but for honest chance."""
+    """Yields `count` finished trades; the odds of a win depend on vwap_distance and rsi."""
     chance = random.Random(seed)  # noqa: S311 - a seeded stand-in for a market
     start = before.astimezone(UTC).replace(microsecond=0) - timedelta(minutes=20 * (count + 2))
     for number in range(count):

@@ -1,18 +1,17 @@
-"""One process of load: many keep-alive HTTP/1.1 connections in one loop over raw sockets.
+"""Generates load from one process: many keep-alive HTTP/1.1 connections in one loop over raw sockets.
 
-`python -m loadtests.generator` reads a Plan (MessagePack) on standard input, runs it, and writes an
-Outcome on standard output. A library client costs more a request than the server under test; this loop
-costs about as much as the system calls. Every answer is read whole, decoded and judged.
+`python -m loadtests.bench.generator` reads a Plan (MessagePack) on standard input, runs it, and writes an
+Outcome on standard output. An HTTP client library would use more processor time than the server under test;
+this loop uses little more than the system calls. It reads, decodes and judges every answer.
 
-Closed loop (`rate` 0): each connection asks again as soon as it has its answer. Open loop: requests
-fall due at `rate` a second whatever the server does, and one that finds no free connection counts its
-latency from when it fell due, so that a slow server cannot hide its queue.
+Closed loop (`rate` 0): each connection asks again as soon as it has its answer. Open loop: requests fall due
+at `rate` a second however slow the server is. A request that finds no free connection counts its latency from
+the time when it fell due, so that a slow server cannot hide its queue.
 """
 
 import array
 import os
 import selectors
-import socket
 import sys
 import time
 from collections import Counter, deque
@@ -20,20 +19,18 @@ from collections.abc import Callable
 
 import msgspec
 
-# A confidence may be served for this long after it was computed.
-MAX_AGE_S = 2.0
-# Longer than any answer takes; a connection that stays silent for this long has failed.
-SILENCE_S = 20.0
-_END_OF_HEAD = b"\r\n\r\n"
+from loadtests.bench.connection import SILENCE_S, Connection, quota
+from loadtests.bench.freshness import MAX_AGE_S, Freshness
+from loadtests.bench.processes import place
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One run. A request is `heads[c % len(heads)]`, the length of its body, and the body.
 
-    `hot` bodies are asked again and again, `fresh` ones once each; fresh ones are asked as long as less
-    than `fresh_share` of the answers were not cached. `settle_s` at the start is judged but not counted.
-    `quotas` records what each allowed request was told to have left. A `bare` server always gives the same
-    answer: only its status is judged. `cpus` pins the process.
+    The run asks for `hot` bodies again and again, and for `fresh` ones once each; it asks for a fresh one
+    whenever less than `fresh_share` of the answers were computed. Answers in the first `settle_s` are judged
+    but not counted. `quotas` records the number of requests left that each answer states. A `bare` server
+    always gives the same answer, so only its status is judged. `cpus` pins the process.
     """
 
     host: str
@@ -52,10 +49,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, kw_only=True):
-    """What a run saw. `latencies` are seconds as array('d') bytes, of answers after settling.
+    """What a run saw. `latencies` are seconds, the bytes of an array('d'), of answers after settling.
 
     `requests` counts every answer, `counted` those after settling within `span_s`. `hot_values` holds
-    the distinct confidences of each hot body, `fresh_values` that of each fresh body asked, in order.
+    the distinct confidences of each hot body, `fresh_values` that of each fresh body in the order asked.
     `errors` counts by status, or by what was wrong with a 200; `stale` counts answers older than
     MAX_AGE_S; `exhausted` says that fresh bodies ran out and were asked again.
     """
@@ -80,79 +77,6 @@ class _Confidence(msgspec.Struct):
     symbol: str
     cached: bool
     age_ms: int
-
-
-class Connection:
-    __slots__ = ("body", "buffer", "free_at", "head", "index", "sent_at", "socket")
-
-    def __init__(self, address: tuple[str, int], head: bytes) -> None:
-        self.socket = socket.create_connection(address, timeout=SILENCE_S)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.setblocking(False)
-        self.head = head
-        self.buffer = b""
-        self.body = b""
-        self.index = 0
-        self.sent_at = 0.0
-        self.free_at = 0.0
-
-    def answer(self) -> tuple[bytes, bytes] | None:
-        """Head (in lower case) and body once they have arrived whole; raises OSError at the peer's end."""
-        data = self.socket.recv(65_536)
-        if not data:
-            raise ConnectionResetError("the server closed the connection")
-        if self.buffer:
-            data = self.buffer + data
-        end = data.find(_END_OF_HEAD)
-        if end >= 0:
-            head = data[:end].lower()
-            at = head.index(b"content-length:") + 15
-            line_end = head.find(b"\r\n", at)
-            length = int(head[at : line_end if line_end > 0 else None])
-            if len(data) - end - 4 >= length:
-                self.buffer = b""
-                return head, data[end + 4 :]
-        self.buffer = data
-        return None
-
-
-def quota(head: bytes) -> int:
-    """What `RateLimit: "default";r=99;t=60` says is left; -1 where there is no such header."""
-    at = head.find(b"\r\nratelimit:")
-    at = head.find(b";r=", at) if at >= 0 else -1
-    return int(head[at + 3 : head.find(b";", at + 3)]) if at >= 0 else -1
-
-
-class Freshness:
-    """Judges from outside whether a cached answer was computed at most MAX_AGE_S before it was asked for.
-
-    Every computation is somebody's answer with `cached` false, and all askers are ours: so within
-    MAX_AGE_S before a cached answer's request, or later, an answer with `cached` false must arrive.
-    """
-
-    def __init__(self) -> None:
-        self._computed: dict[int, deque[float]] = {}
-        self._suspects: list[tuple[int, float]] = []
-
-    def computed(self, index: int, received_at: float) -> None:
-        self._computed.setdefault(index, deque(maxlen=1_000)).append(received_at)
-
-    def cached(self, index: int, sent_at: float) -> None:
-        times = self._computed.get(index)
-        if times is None or sent_at - times[-1] > MAX_AGE_S:
-            # The computing answer may still be on its way to us: judged at the end.
-            self._suspects.append((index, sent_at))
-
-    def stale(self, started_at: float) -> int:
-        """Cached answers whose computation nobody saw in time; values from before the start are allowed."""
-        count = 0
-        for index, sent_at in self._suspects:
-            if sent_at - started_at <= MAX_AGE_S:
-                continue
-            times = self._computed.get(index, ())
-            if not any(sent_at - MAX_AGE_S <= at for at in times):
-                count += 1
-        return count
 
 
 class _Run:
@@ -251,7 +175,7 @@ class _Run:
         return outcome
 
     def _closed(self, selector: selectors.BaseSelector, connections: list[Connection], began: float) -> float:
-        """Every connection always has one request under way; ends with the last answer of the time."""
+        """Keeps one request under way on every connection; returns the time of the last answer."""
         ends = began + self.plan.seconds
         clock: Callable[[], float] = time.perf_counter
         for connection in connections:
@@ -261,7 +185,7 @@ class _Run:
         return now
 
     def _open(self, selector: selectors.BaseSelector, connections: list[Connection], began: float) -> float:
-        """Requests fall due evenly; ends when the last one due has its answer."""
+        """Sends requests when they fall due, evenly; returns when the last one has its answer."""
         count = int(self.plan.rate * self.plan.seconds)
         asked = 0
         free = deque(connections)
@@ -274,7 +198,7 @@ class _Run:
             now = time.perf_counter()
             while free and asked < count and (due := began + asked / self.plan.rate) <= now:
                 connection = free.popleft()
-                # Where a connection was free, a late start is this process's own doing.
+                # If a connection was free in time, this process itself was late, not the server.
                 self.ask(connection, due if connection.free_at > due else time.perf_counter())
                 asked += 1
             wait_s = began + asked / self.plan.rate - now if free and asked < count else SILENCE_S
@@ -302,15 +226,9 @@ class _Run:
                 then(connection)
 
 
-def pin(cpus: list[int]) -> None:
-    """Keeps this process to `cpus`, where the system can do that."""
-    if cpus and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus)
-
-
 def main() -> None:
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Plan)
-    pin(plan.cpus)
+    place(os.getpid(), plan.cpus)
     sys.stdout.buffer.write(msgspec.msgpack.encode(_Run(plan).run()))
 
 

@@ -1,19 +1,20 @@
-"""The limiter's proof: one key, four client processes, four host workers, and exactly its limit let through.
+"""Proves the rate limiter: four client processes use one key, and exactly its limit is let through.
 
-    python -m loadtests.limiter --host 127.0.0.1 --port 7071 --key sc_live_... --limit 100
+    python -m loadtests.bench.limiter --host 127.0.0.1 --port 7071 --key sc_live_... --limit 100
 
-Hammers for less than a window, so that exactly `limit` requests may pass, and each of them must have been
-told a different number of requests left: limit - 1 down to 0.
+Asks for less than a window, so that exactly `limit` requests may pass. The answers to these must each state a
+different number of requests left: limit - 1 down to 0.
 """
 
-# ruff: noqa: T201 - printing is what it is for
+# ruff: noqa: T201 - a terminal reads it
 
 import argparse
 from dataclasses import dataclass
 
-from loadtests import market
-from loadtests.generator import Plan
-from loadtests.measure import PATH, generate
+from loadtests.bench import market
+from loadtests.bench.generator import Plan
+from loadtests.bench.market import PATH
+from loadtests.bench.side import generate
 
 CLIENT_PROCESSES = 4
 CONNECTIONS = 8
@@ -23,7 +24,7 @@ MOST_S = 30.0
 
 @dataclass(frozen=True)
 class LimiterProof:
-    """`let_through` and `refused` requests; `other` answers; whether every quota was told exactly once."""
+    """Counts of requests; `quotas_exact` says whether each number of requests left was stated once."""
 
     limit: int
     let_through: int
@@ -38,7 +39,7 @@ class LimiterProof:
 
 
 def prove(host: str, port: int, key: str, limit: int, seconds: float) -> LimiterProof:
-    """Asks with an unused `key` for `seconds`, from all processes at once."""
+    """Asks for `seconds` from all processes at once; `key` must not have been used in the last minute."""
     plan = Plan(
         host=host,
         port=port,
@@ -63,18 +64,20 @@ def prove(host: str, port: int, key: str, limit: int, seconds: float) -> Limiter
 
 
 def describe(proof: LimiterProof) -> str:
-    told = "each told a different number left" if proof.quotas_exact else "QUOTAS TOLD WRONGLY"
+    quotas = "each quota stated once" if proof.quotas_exact else "QUOTAS STATED WRONGLY"
     others = f", other answers {proof.other}" if proof.other else ""
-    return f"limit {proof.limit}: {proof.let_through} let through, {told}; {proof.refused} refused{others}"
+    return f"limit {proof.limit}: {proof.let_through} let through, {quotas}; {proof.refused} refused{others}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.limiter", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.bench.limiter", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7071)
-    parser.add_argument("--key", required=True, help="unused for the last minute")
+    parser.add_argument("--key", required=True, help="a key not used in the last minute")
     parser.add_argument("--limit", type=int, default=100, help="of the key, in any 60 s (%(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long to hammer (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="how long to ask (%(default)s)")
     options = parser.parse_args()
     proof = prove(options.host, options.port, options.key, options.limit, options.seconds)
     print(describe(proof))

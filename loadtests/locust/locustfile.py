@@ -1,13 +1,13 @@
-"""Locust users over the public contract, for any deployment: `make loadtest HOST=... KEYS=load_keys.txt`.
+"""Defines Locust's users: bots that use the public contract of any deployment (`make loadtest`).
 
-A scenario is chosen by its name (SCENARIO, default `bots`):
+SCENARIO chooses the users (default `bots`):
 
-- `bots`: each user asks a hundred confidences, a little apart, and leaves. 100 users are what a small
-  customer base does.
-- `opening_bell`: users wait for the bell and then all ask at once for the few states of the open, several
+- `bots`: each user asks for a hundred confidences with short pauses, and leaves. 100 users are a small
+  customer base.
+- `opening_bell`: users wait for the bell, then all ask at once for the few states of the opening, several
   times; run it with 1,000 users.
-- `mixed`: a session of trading: confidences, trades reported one by one and in batches, sent twice now and
-  then as after a lost answer, own trades read back, connections dropped and opened anew.
+- `mixed`: a trading session. Users ask for confidences, report trades one by one and in batches, sometimes
+  send them again as after a lost answer, read their own trades, and open new connections.
 
 Each user has a key of its own from KEYS, one a line. More processes on one machine: WORKERS=4. More
 machines: LOCUST_ARGS="--master" or "--worker --master-host ...".
@@ -33,12 +33,11 @@ SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
 REQUESTS_A_BOT = 100
 BELL_AFTER_S = float(os.environ.get("BELL_AFTER_S", "10"))
 ASKS_AT_THE_BELL = 5
-# Refused for rate is an answer, but no bot may be refused that keeps to its key's limit.
 MAX_AGE_MS = 2_000
 
 
 def read_keys() -> list[str]:
-    """The keys of KEYS; exits with what to do where there are none."""
+    """Returns the keys of the file KEYS; exits with a message if there are none."""
     path = Path(os.environ.get("KEYS", ".local/load_keys.txt"))
     try:
         keys = path.read_text(encoding="ascii").split()
@@ -46,7 +45,7 @@ def read_keys() -> list[str]:
         raise SystemExit(f"KEYS={path} cannot be read ({error.strerror}): one API key a line") from None
     if not keys:
         raise SystemExit(f"KEYS={path} holds no key")
-    # Workers share the file: each begins elsewhere, so that few keys have two users.
+    # Locust's processes share the file. Each one shuffles it, so that few keys get two users at once.
     random.shuffle(keys)
     return keys
 
@@ -57,7 +56,7 @@ _bell = Event()
 
 @events.init.add_listener
 def _prepare(environment: Environment, **_: Any) -> None:
-    global _keys  # noqa: PLW0603 - Locust makes the users; this is what they share
+    global _keys  # noqa: PLW0603 - Locust creates the users; they share the keys
     _keys = itertools.cycle(read_keys())
 
 
@@ -68,7 +67,7 @@ def _set_the_bell(**_: Any) -> None:
 
 
 class Bot(FastHttpUser):
-    """One bot with one key; answers are judged, not only counted."""
+    """One bot with one key. It judges answers, not only their status."""
 
     abstract = True
     connection_timeout = 10.0
@@ -87,13 +86,13 @@ class Bot(FastHttpUser):
     def ask_confidence(self, state: dict[str, Any], name: str = "confidence") -> None:
         with self.rest("POST", "/api/ml/get_confidence", json=state, headers=self.auth, name=name) as answer:
             if answer.js is None:
-                return  # Locust has counted the failure
+                return  # Locust has already counted a failure
             if answer.status_code != 200:
                 answer.failure(f"{answer.status_code} {answer.js.get('code')}")
             elif not 0 <= answer.js["confidence"] <= 1 or answer.js["symbol"] != state["symbol"]:
-                answer.failure("an answer to another question")
+                answer.failure("the answer is for another state")
             elif answer.js["age_ms"] > MAX_AGE_MS:
-                answer.failure("older than two seconds")
+                answer.failure("the answer is older than two seconds")
 
     def market_state(self) -> dict[str, Any]:
         return {
@@ -130,7 +129,7 @@ class Bot(FastHttpUser):
 
 
 class Bots(Bot):
-    """A hundred requests, then done."""
+    """Asks a hundred times, then leaves."""
 
     wait_time = between(0.05, 0.5)
 
@@ -147,7 +146,7 @@ class Bots(Bot):
 
 
 class OpeningBell(Bot):
-    """All at once: the states of the open are few, and everybody's signal is the same."""
+    """Asks with all others at once: at the opening every bot has the same few states."""
 
     wait_time = constant(0)
 
@@ -171,7 +170,7 @@ class OpeningBell(Bot):
 
 
 class Mixed(Bot):
-    """Trading hours."""
+    """Does what bots do in trading hours, in realistic shares."""
 
     wait_time = between(0.1, 1.0)
 
@@ -208,7 +207,7 @@ class Mixed(Bot):
 
 
 def _choose(name: str) -> None:
-    """Leaves Locust the users of one scenario alone."""
+    """Makes the users of one scenario the only ones that Locust creates."""
     scenarios = {"bots": Bots, "opening_bell": OpeningBell, "mixed": Mixed}
     if name not in scenarios:
         raise SystemExit(f"SCENARIO={name} must be one of {', '.join(scenarios)}")

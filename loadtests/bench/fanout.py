@@ -1,58 +1,57 @@
-"""Fan-out: how long a message to a group takes to reach its subscribers, over the reliable subprotocol.
+"""Measures how long a message to a group takes to reach its subscribers, over the reliable subprotocol.
 
-    python -m loadtests.fanout --subscribers 1000 --rate 10 --seconds 10
+    python -m loadtests.bench.fanout --subscribers 1000 --rate 10 --seconds 10
 
-Starts a Web PubSub stand-in of its own and stops it again, or loads what --connection-string names: the real
-service as well. The subscribers share one process with the sender, as light readers of their own, so that
-they do not slow what is measured; the time is taken with one clock, from just before the REST call to the
-arrival of the frame at each subscriber.
+Starts a Web PubSub stand-in of its own and stops it again, or loads the service that --connection-string
+names, such as the real one. The subscribers share one process with the sender, so that one clock measures the
+time from just before the REST call to the arrival of the frame at each subscriber. They read frames
+themselves, because a client library would use more processor time than the service that is measured.
 """
 
 import argparse
 import asyncio
 import base64
 import json
-import os
 import resource
 import secrets
-import socket
 import ssl
-import subprocess
 import sys
 import time
 from array import array
-from collections.abc import Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
+import psutil
 import uvloop
 from azure.messaging.webpubsubservice.aio import WebPubSubServiceClient
+
+from loadtests.bench.processes import server, temporary_directory
+from local.stack.ports import free_ports
 
 GROUP = "fanout"
 HUB = "loadtest"
 RELIABLE_PROTOCOL = "json.reliable.webpubsub.azure.v1"
-_ROOT = Path(__file__).parents[1]
+
 _CONNECT_AT_ONCE = 100
 _ACK_INTERVAL_S = 1.0
 _START_TIMEOUT_S = 20.0
 _DRAIN_TIMEOUT_S = 30.0
-_MASK = b"\0\0\0\0"  # a client has to mask; zeros do so without work
+_MASK = b"\0\0\0\0"  # a client must mask; a mask of zeros leaves the bytes as they are
 
 
 @dataclass(slots=True)
 class Result:
-    """Latencies in seconds; `missing` deliveries should have been, `repeated` ones should not."""
+    """Latencies in seconds, and the counts of deliveries that are missing or came more than once."""
 
     latencies: array[float] = field(default_factory=lambda: array("d"))
     missing: int = 0
     repeated: int = 0
     sent: int = 0
     send_seconds: float = 0.0
-    expected: int | None = None  # deliveries, once all is sent
+    expected: int | None = None  # deliveries; known once everything is sent
     complete: asyncio.Event = field(default_factory=asyncio.Event)
 
     def arrived(self, latency_s: float) -> None:
@@ -72,7 +71,7 @@ class Load:
 
 
 class Subscriber(asyncio.Protocol):
-    """One reliable client: reads frames, notes the time of each message, acknowledges once a second."""
+    """One reliable client: reads frames, records the time of each message, acknowledges once a second."""
 
     def __init__(self, request: bytes, result: Result) -> None:
         self._request = request
@@ -179,7 +178,7 @@ async def _subscribe(service: WebPubSubServiceClient, count: int, result: Result
 
 
 async def _acknowledge(subscribers: list[Subscriber]) -> None:
-    """Each of the subscribers once in _ACK_INTERVAL_S, spread evenly as those of real bots are."""
+    """Lets each subscriber acknowledge once in _ACK_INTERVAL_S, spread evenly as with real bots."""
     slices = 20
     while True:
         for part in range(slices):
@@ -200,7 +199,7 @@ async def _send(service: WebPubSubServiceClient, load: Load, result: Result) -> 
 
 
 async def measure(connection_string: str, load: Load, ready: Callable[[], None]) -> Result:
-    """Subscribe, call `ready`, send, and wait until all has arrived."""
+    """Subscribes, calls `ready`, sends, and waits until every message has arrived."""
     result = Result()
     async with AsyncExitStack() as stack:
         service = await stack.enter_async_context(
@@ -222,46 +221,31 @@ async def measure(connection_string: str, load: Load, ready: Callable[[], None])
     return result
 
 
-def _start_stand_in() -> tuple[subprocess.Popen[bytes], str]:
-    """A stand-in on a free port and its connection string."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@contextmanager
+def _stand_in() -> Iterator[tuple[int, str]]:
+    """Starts a stand-in on a free port; yields its process id and connection string."""
+    (port,) = free_ports(1)
     key = secrets.token_urlsafe(32)
-    process = subprocess.Popen(  # noqa: S603  # our own module, by the running interpreter
-        [sys.executable, "-m", "local.webpubsub", "--port", str(port)],
-        cwd=_ROOT,
-        env={**os.environ, "WEBPUBSUB_ACCESS_KEY": key},
-    )
-    deadline = time.monotonic() + _START_TIMEOUT_S
-    while True:
-        try:
-            with urlopen(f"http://127.0.0.1:{port}/api/health", timeout=1):
-                return process, f"Endpoint=http://127.0.0.1:{port};AccessKey={key};Version=1.0;"
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                raise
-            time.sleep(0.05)
+    arguments = ["-m", "local.webpubsub", "--port", str(port)]
+    with (
+        temporary_directory() as directory,
+        server(arguments, {"WEBPUBSUB_ACCESS_KEY": key}, directory / "webpubsub.log", port) as pid,
+    ):
+        yield pid, f"Endpoint=http://127.0.0.1:{port};AccessKey={key};Version=1.0;"
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a process has used: seconds of processor time, and memory it holds."""
+    """What a process has used: seconds of processor time, and the memory it holds in MB of 10^6 bytes."""
 
     cpu_s: float
     memory_mb: float
 
 
-def _usage(pid: int) -> Usage | None:
-    """None where the system has no /proc."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    except OSError:
-        return None
-    ticks = int(fields[11]) + int(fields[12])
-    return Usage(ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+def _usage(pid: int) -> Usage:
+    process = psutil.Process(pid)
+    times = process.cpu_times()
+    return Usage(times.user + times.system, process.memory_info().rss / 1e6)
 
 
 def _report(load: Load, result: Result, before: Usage | None, after: Usage | None) -> str:
@@ -287,31 +271,22 @@ def _report(load: Load, result: Result, before: Usage | None, after: Usage | Non
 
 
 def run(load: Load, connection_string: str | None) -> tuple[Result, Usage | None, Usage | None]:
-    """Loads the service named, or a stand-in of our own, whose usage before and after comes along."""
+    """Loads the named service, or a stand-in of its own, whose usage before and after it also returns."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    stand_in = None
-    if connection_string is None:
-        stand_in, connection_string = _start_stand_in()
-    usages: list[Usage | None] = []
-
-    def note_usage() -> None:
-        usages.append(_usage(stand_in.pid) if stand_in is not None else None)
-
-    try:
-        result = uvloop.run(measure(connection_string, load, note_usage))
-        note_usage()
-    finally:
-        if stand_in is not None:
-            stand_in.terminate()
-            stand_in.wait(20)
+    if connection_string is not None:
+        return uvloop.run(measure(connection_string, load, lambda: None)), None, None
+    usages: list[Usage] = []
+    with _stand_in() as (pid, own_connection_string):
+        result = uvloop.run(measure(own_connection_string, load, lambda: usages.append(_usage(pid))))
+        usages.append(_usage(pid))
     before, after = usages
     return result, before, after
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m loadtests.fanout",
+        prog="python -m loadtests.bench.fanout",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -319,13 +294,13 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=10.0, help="messages a second (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long to send (default %(default)s)")
     parser.add_argument("--size", type=int, default=300, help="bytes of a message (default %(default)s)")
-    parser.add_argument("--connection-string", help="of a service that runs already")
+    parser.add_argument("--connection-string", help="of a running service; default: a stand-in of its own")
     arguments = parser.parse_args()
     load = Load(arguments.subscribers, arguments.rate, arguments.seconds, arguments.size)
     if min(load.subscribers, load.rate, load.seconds, load.size) <= 0:
         parser.error("all numbers must be above 0")
     result, before, after = run(load, arguments.connection_string)
-    print(_report(load, result, before, after))  # noqa: T201  # its purpose
+    print(_report(load, result, before, after))  # noqa: T201 - a terminal reads it
     return 1 if result.missing or result.repeated else 0
 
 

@@ -1,4 +1,4 @@
-"""What a worker pays before its first request: importing function_app and indexing its functions."""
+"""Measures what a worker pays before its first request: importing function_app and indexing its functions."""
 
 import json
 import statistics
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from loadtests.processes import ROOT
+from loadtests.bench.processes import ROOT
 
 REPEATS = 7
 _PROGRAM = """
@@ -21,7 +21,7 @@ print(json.dumps([took, psutil.Process().memory_info().rss / 1e6, len(functions)
 
 
 @dataclass(frozen=True)
-class LeanStart:
+class AppStart:
     """Medians over fresh processes with bytecode present; memory is resident, in MB of 10^6 bytes."""
 
     seconds: float
@@ -29,17 +29,17 @@ class LeanStart:
     functions: int
 
 
-def measure() -> LeanStart:
+def measure() -> AppStart:
     runs = []
     for _ in range(REPEATS + 1):
         run = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-c", _PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True
         )
         runs.append(json.loads(run.stdout))
-    # The first one may have had to compile.
+    # The first process may have compiled the bytecode.
     seconds, memory, functions = zip(*runs[1:], strict=True)
-    return LeanStart(statistics.median(seconds), statistics.median(memory), functions[0])
+    return AppStart(statistics.median(seconds), statistics.median(memory), functions[0])
 
 
-def describe(start: LeanStart) -> str:
+def describe(start: AppStart) -> str:
     return f"start: {start.functions} functions in {start.seconds:.2f} s, {start.memory_mb:.0f} MB"

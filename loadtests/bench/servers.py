@@ -1,11 +1,10 @@
-"""The sides of the bench on one machine: our stack with a trained model, the baseline, the bare echo."""
+"""Starts the servers that the bench measures: our stack with a trained model, the baseline, the bare echo."""
 
 import asyncio
 import contextlib
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Any
 
 import httpx
 
-from loadtests import market
-from loadtests.measure import PATH, Side
-from loadtests.processes import place, processors, server
+from loadtests.bench import market
+from loadtests.bench.market import PATH
+from loadtests.bench.processes import place, processors, server
+from loadtests.bench.side import Side
 from local.stack.ports import free_ports
 from local.stack.running_stack import settings_of_running
 from local.stack.stack import SCHEDULES
@@ -32,13 +32,13 @@ LOAD_KEYS = 500
 ACCOUNTS = 4
 TRADES = 1_200
 BATCH = 500
-# How long every process may go on with the former model after a promotion.
+# How long a process may still serve the former model after a promotion.
 ADOPTED_WITHIN_S = 15.0
 
 
 @dataclass(frozen=True)
 class RunningStack:
-    """A stack of our own; `addresses` is what it wrote to stack.json."""
+    """A stack that the bench started; `addresses` is the content of its stack.json."""
 
     state: Path
     addresses: Mapping[str, Any]
@@ -47,6 +47,11 @@ class RunningStack:
     @property
     def settings(self) -> Mapping[str, str]:
         return settings_of_running(self.state)
+
+    @property
+    def app_settings(self) -> Mapping[str, str]:
+        """The settings of another process that serves the app from the services of this stack."""
+        return {**SCHEDULES, **self.settings, "MARKET_CLOCK": "wall"}
 
     @property
     def port(self) -> int:
@@ -58,7 +63,7 @@ class RunningStack:
 
 @contextlib.contextmanager
 def running_stack(directory: Path) -> Iterator[RunningStack]:
-    """`python -m local up` on a directory and a port of its own."""
+    """Runs `python -m local up` in its own directory, on a free port."""
     state = directory / "state"
     (port,) = free_ports(1)
     environment = {"STATE": str(state), "PORT": str(port), "LOAD_KEYS": str(LOAD_KEYS), "WORKERS": "1"}
@@ -74,17 +79,16 @@ def running_stack(directory: Path) -> Iterator[RunningStack]:
 
 @contextlib.contextmanager
 def more_workers(stack: RunningStack, workers: int, log: Path) -> Iterator[tuple[int, int]]:
-    """A second function host on the same services; its process id and port."""
+    """Starts a second function host on the services of `stack`; yields its process id and port."""
     (port,) = free_ports(1)
-    environment = {**SCHEDULES, **stack.settings, "MARKET_CLOCK": "wall"}
     arguments = ["-m", "local.host", "http", "--port", str(port), "--workers", str(workers)]
-    with server(arguments, environment, log, port) as pid:
+    with server(arguments, stack.app_settings, log, port) as pid:
         _await_answer(port, workers)
         yield pid, port
 
 
 def _await_answer(port: int, workers: int) -> None:
-    """Until workers answer, each connection asking whichever the system chose for it."""
+    """Waits until the workers answer. The system chooses the worker of each connection, so it asks often."""
     deadline = time.monotonic() + ADOPTED_WITHIN_S
     answered = 0
     while answered < 8 * workers and time.monotonic() < deadline:
@@ -97,7 +101,7 @@ def _await_answer(port: int, workers: int) -> None:
 
 @contextlib.contextmanager
 def echo(directory: Path) -> Iterator[tuple[int, int]]:
-    """The bare echo under our host, one process, placed as the others; process id and port."""
+    """Starts the bare echo on the local host, in one process placed like ours; yields process id and port."""
     (port,) = free_ports(1)
     arguments = ["-m", "local.host", "http", "--app", "loadtests.baseline.echo:app", "--port", str(port)]
     with server([*arguments, "--workers", "1"], {}, directory / "echo.log", port) as pid:
@@ -107,7 +111,10 @@ def echo(directory: Path) -> Iterator[tuple[int, int]]:
 
 @contextlib.contextmanager
 def baseline(directory: Path, stack: RunningStack, model: Path, url: str) -> Iterator[tuple[int, int]]:
-    """The baseline under uvicorn, one process, in its own database of the stack's Postgres and Valkey."""
+    """Starts the baseline on uvicorn in one process; yields process id and port.
+
+    It uses a database of its own in the PostgreSQL and the Valkey of `stack`.
+    """
     (port,) = free_ports(1)
     environment = {
         "BASELINE_DATABASE_URL": url,
@@ -120,8 +127,8 @@ def baseline(directory: Path, stack: RunningStack, model: Path, url: str) -> Ite
         yield pid, port
 
 
-async def teach(stack: RunningStack, trades: list[Trade]) -> StoredModel:
-    """Records `trades` for several accounts and trains on them; the model that is served from now on."""
+async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
+    """Records `trades` for several accounts and trains on them; returns the new champion."""
     container = Container(read_settings(stack.settings))
     try:
         earliest = min(trade.entry_at for trade in trades)
@@ -141,12 +148,20 @@ async def teach(stack: RunningStack, trades: list[Trade]) -> StoredModel:
         await container.database.close()
 
 
+def serve_model(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
+    """Trains on `trades` and returns the model once the stack serves it."""
+    champion = asyncio.run(_teach(stack, trades))
+    _await_model(stack.port, stack.load_keys[0], champion.version)
+    return champion
+
+
 def past_trades() -> list[Trade]:
+    """Returns the trades that both sides learn from; the last one ended an hour ago."""
     return list(market.trades(TRADES, seed=20251017, before=datetime.now(UTC) - timedelta(hours=1)))
 
 
 def our_expected(stored: StoredModel) -> list[float]:
-    """The right confidence of every state: the stored model evaluated here, apart from any server."""
+    """Returns the right confidence of every state, evaluated in this process by the stored model."""
 
     async def evaluate(model: ServedModel) -> list[float]:
         inference = OnnxInference()
@@ -161,8 +176,8 @@ def our_expected(stored: StoredModel) -> list[float]:
     return asyncio.run(evaluate(served(stored, shipped_strategies()[STRATEGY])))
 
 
-def await_model(port: int, key: str, version: str) -> None:
-    """Until the server answers with `version`; raises TimeoutError."""
+def _await_model(port: int, key: str, version: str) -> None:
+    """Waits until the server answers with the model `version`; raises TimeoutError."""
     deadline = time.monotonic() + ADOPTED_WITHIN_S
     number = market.STATES - 1
     while time.monotonic() < deadline:
@@ -177,17 +192,6 @@ def await_model(port: int, key: str, version: str) -> None:
     raise TimeoutError(f"{version} is not served after {ADOPTED_WITHIN_S:.0f} s")
 
 
-def our_side(stack: RunningStack, expected: list[float]) -> Side:
+def our_side(stack: RunningStack, expected: Sequence[float]) -> Side:
     helpers = [stack.pid(name) for name in ("valkey", "postgres", "azurite")]
     return Side("ours", stack.pid("host"), stack.port, stack.load_keys, expected, helpers)
-
-
-def machine() -> str:
-    """Processor, count and memory, as the report names them."""
-    model = "unknown processor"
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    return f"{os.cpu_count()} processors, {model}"

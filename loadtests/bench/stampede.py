@@ -1,13 +1,13 @@
-"""The stampede: hundreds ask for one uncached state in the same moment, over all workers of a host.
+"""Proves single flight: hundreds of callers ask for one uncached state at once, over all workers of a host.
 
-    python -m loadtests.stampede --port 7071 --keys .local/load_keys.txt --ops-key sc_live_...
+    python -m loadtests.bench.stampede --port 7071 --keys .local/load_keys.txt --ops-key sc_live_...
 
-Exactly one evaluation may happen (the server's own count, from GET /api/status), and the last answer must
-come soon. Beside it are measured one uncached answer on the idle server, and what it takes the machine to
-answer as many askers at once where nothing is to be computed: no answer to all can come sooner.
+Exactly one evaluation may happen, by the server's own count in GET /api/status, and the last answer must
+come soon. For comparison it measures one uncached answer on the idle server, and how long the machine takes
+to answer as many callers from the cache.
 """
 
-# ruff: noqa: T201 - printing is what it is for
+# ruff: noqa: T201 - a terminal reads it
 
 import argparse
 import operator
@@ -21,13 +21,13 @@ from pathlib import Path
 import httpx
 import msgspec
 
-from loadtests import market
-from loadtests.generator import SILENCE_S, Connection
-from loadtests.measure import PATH
+from loadtests.bench import market
+from loadtests.bench.connection import SILENCE_S, Connection
+from loadtests.bench.market import PATH
 
-ASKERS = 500
-ROUNDS = 5  # whose evaluations are counted one by one
-TIMED_ROUNDS = 120  # so that the median says more than the machine's moods
+CALLERS = 500
+ROUNDS = 5  # the evaluations of each are counted alone
+TIMED_ROUNDS = 120  # so many because single rounds vary widely
 SINGLES = 30
 COUNTER = "confidence_computed"
 # Processes add their counts to the shared ones about once a second.
@@ -35,7 +35,7 @@ COUNTED_WITHIN_S = 5.0
 
 
 class Unmeasurable(Exception):
-    """The server does not tell what is to be measured; the text says what is missing."""
+    """The server does not report what is measured; the text says what is missing."""
 
 
 class _Answer(msgspec.Struct):
@@ -49,11 +49,11 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class StampedeProof:
     """Evaluations of each round (1 is right) and of all timed rounds together, and medians in ms.
 
-    `late_ms` is by how much the last answer of a timed round came later than that of as many cached ones,
-    asked right after it.
+    `late_ms` is the delay of a timed round's last answer behind that of as many cached ones, asked right
+    afterwards.
     """
 
-    askers: int
+    callers: int
     evaluations: list[int]
     timed_evaluations: int
     last_ms: float
@@ -69,15 +69,15 @@ class StampedeProof:
 
 
 def prove(port: int, keys: Sequence[str], ops_key: str, states: Sequence[int]) -> StampedeProof:
-    """Runs every round on states of its own; `states` must not be cached. Raises Unmeasurable."""
+    """Runs every round on other states of `states`, none of which may be cached. Raises Unmeasurable."""
     connections = [
         Connection(("127.0.0.1", port), market.request_head(PATH, port, keys[number % len(keys)]))
-        for number in range(ASKERS)
+        for number in range(CALLERS)
     ]
     fresh = iter(states)
     last, floors, evaluations = [], [], []
     every: list[_Volley] = []
-    # Every connection's worker has then seen its key, its model and its code.
+    # Two volleys, so that the worker of each connection has loaded the key, the model and the code.
     _volley(connections, market.body(next(fresh)))
     _volley(connections, market.body(next(fresh)))
     singles = [
@@ -98,7 +98,7 @@ def prove(port: int, keys: Sequence[str], ops_key: str, states: Sequence[int]) -
     for connection in connections:
         connection.socket.close()
     return StampedeProof(
-        askers=ASKERS,
+        callers=CALLERS,
         evaluations=evaluations,
         timed_evaluations=timed_evaluations,
         last_ms=statistics.median(last) * 1e3,
@@ -112,13 +112,15 @@ def prove(port: int, keys: Sequence[str], ops_key: str, states: Sequence[int]) -
 
 @dataclass(frozen=True)
 class _Volley:
+    """One request on each connection; `took_s` is from the first request to the last answer."""
+
     took_s: float
     values: set[float]
     errors: int
 
 
 def _volley(connections: Sequence[Connection], body: bytes) -> _Volley:
-    """Asks on all connections at once; the time from the first request to the last answer."""
+    """Asks on all connections at once and waits for every answer."""
     values: set[float] = set()
     errors = 0
     requests = [b"%b%d\r\n\r\n%b" % (connection.head, len(body), body) for connection in connections]
@@ -132,7 +134,7 @@ def _volley(connections: Sequence[Connection], body: bytes) -> _Volley:
         while left:
             ready = selector.select(SILENCE_S)
             if not ready:
-                raise TimeoutError(f"{left} askers got no answer")
+                raise TimeoutError(f"{left} callers got no answer")
             for key, _ in ready:
                 whole = key.data.answer()
                 if whole is None:
@@ -146,7 +148,7 @@ def _volley(connections: Sequence[Connection], body: bytes) -> _Volley:
 
 
 def _settled_count(port: int, ops_key: str) -> int:
-    """The server's count of evaluations, once two readings over more than a second agree."""
+    """Returns the server's count of evaluations, once two readings a second apart agree."""
     deadline = time.monotonic() + COUNTED_WITHIN_S
     former = -1
     while True:
@@ -161,22 +163,24 @@ def _settled_count(port: int, ops_key: str) -> int:
         if count == former:
             return count
         if time.monotonic() > deadline:
-            raise Unmeasurable(f"{COUNTER} does not come to rest: something else asks this server")
+            raise Unmeasurable(f"{COUNTER} keeps rising: something else asks this server")
         former = count
         time.sleep(1.3)
 
 
 def describe(proof: StampedeProof) -> str:
     return (
-        f"{proof.askers} askers at once, evaluations {proof.evaluations} and {proof.timed_evaluations} in "
-        f"{TIMED_ROUNDS}; last answer after {proof.last_ms:.1f} ms, of {proof.askers} cached ones "
+        f"{proof.callers} callers at once, evaluations {proof.evaluations} and {proof.timed_evaluations} in "
+        f"{TIMED_ROUNDS}; last answer after {proof.last_ms:.1f} ms, of {proof.callers} cached ones "
         f"{proof.floor_ms:.1f} ms, {proof.late_ms:.1f} ms between them; one uncached answer "
         f"{proof.single_ms:.1f} ms"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m loadtests.stampede", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m loadtests.bench.stampede", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--port", type=int, default=7071)
     parser.add_argument("--keys", type=Path, default=Path(".local/load_keys.txt"), help="%(default)s")
     parser.add_argument("--ops-key", required=True)

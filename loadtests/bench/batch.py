@@ -1,12 +1,13 @@
-"""What a hundred market states cost in one call, against one."""
+"""Measures what a hundred market states cost in one call, compared with one state."""
 
 import statistics
 import time
 from dataclasses import dataclass
 
-from loadtests import market
-from loadtests.generator import Connection
-from loadtests.measure import PATH, Side
+from loadtests.bench import market
+from loadtests.bench.connection import Connection
+from loadtests.bench.market import PATH
+from loadtests.bench.side import Side
 
 BATCH_PATH = f"{PATH}/batch"
 STATES = 100
@@ -15,7 +16,7 @@ CALLS = 40
 
 @dataclass(frozen=True)
 class BatchCost:
-    """Medians in ms of uncached answers on one connection; `status` is what the batch answered last."""
+    """Medians in ms of uncached answers on one connection; `status` is that of the last batch."""
 
     one_ms: float
     batch_ms: float
@@ -27,7 +28,7 @@ class BatchCost:
 
 
 def measure(side: Side) -> BatchCost:
-    """One state and a hundred in turn, each never asked before."""
+    """Asks for one state and for a hundred in turn, none of them asked before."""
     key = side.keys[0]
     single = Connection(("127.0.0.1", side.port), market.request_head(PATH, side.port, key))
     many = Connection(("127.0.0.1", side.port), market.request_head(BATCH_PATH, side.port, key))
@@ -44,7 +45,7 @@ def measure(side: Side) -> BatchCost:
 
 
 def _ask(connection: Connection, body: bytes) -> tuple[float, int]:
-    """Seconds to the whole answer, and its status."""
+    """Returns the seconds to the whole answer, and its status."""
     connection.socket.setblocking(True)
     began = time.perf_counter()
     connection.socket.sendall(b"%b%d\r\n\r\n%b" % (connection.head, len(body), body))

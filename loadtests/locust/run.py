@@ -1,13 +1,13 @@
-"""`make loadtest HOST=https://... KEYS=load_keys.txt`: Locust without its page, in many processes if wanted.
+"""Runs Locust without its web page, in several processes if wanted (`make loadtest`).
 
-    SCENARIO=mixed USERS=200 DURATION_S=60 WORKERS=4 python -m loadtests.locust_run
+    HOST=https://... KEYS=load_keys.txt SCENARIO=mixed USERS=200 python -m loadtests.locust.run
 
-HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a second), DURATION_S, WORKERS
-(processes on this machine) and LOCUST_ARGS (anything else, such as --master) are read from the environment.
-Ends with status 1 where any request failed.
+It reads the environment: HOST, KEYS, SCENARIO (bots, opening_bell, mixed), USERS, SPAWN_RATE (users a
+second), DURATION_S, WORKERS (processes on this machine) and LOCUST_ARGS (anything else, such as --master).
+It ends with status 1 if any request failed.
 """
 
-# ruff: noqa: T201 - it talks to a terminal
+# ruff: noqa: T201 - a terminal reads it
 
 import csv
 import json
@@ -29,7 +29,7 @@ class BadOption(Exception):
 
 
 def arguments(environment: Mapping[str, str]) -> list[str]:
-    """Locust's command line; raises BadOption."""
+    """Returns Locust's command line; raises BadOption."""
     host = environment.get("HOST", "").rstrip("/")
     if not host.startswith(("http://", "https://")):
         raise BadOption("HOST must be the address of a deployment, such as http://127.0.0.1:7071")
@@ -55,7 +55,7 @@ def _whole(environment: Mapping[str, str], name: str, default: int) -> int:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What one scenario came to, all its requests together; latencies in ms as Locust rounds them."""
+    """What all requests of one scenario came to; latencies in ms as Locust rounds them."""
 
     name: str
     users: int
@@ -64,11 +64,11 @@ class Scenario:
     p50_ms: float
     p95_ms: float
     p99_ms: float
-    reasons: list[str]  # of failures, the most frequent first
+    reasons: list[str]  # one text for each kind of failure, the most frequent first
 
 
 def measure(scenario: str, users: int, seconds: int, *, host: str, keys: Path) -> Scenario:
-    """Runs one scenario from one process beside us; raises RuntimeError where Locust itself fails."""
+    """Runs one scenario in a process of its own; raises RuntimeError if Locust itself fails."""
     with tempfile.TemporaryDirectory(prefix="signal-cloud-locust-") as name:
         figures = Path(name) / "stats"
         files = shlex.quote(str(figures))
@@ -124,7 +124,7 @@ def main() -> None:
     except BadOption as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    # Becoming it: its own signals and exit status reach whoever started us.
+    # Locust replaces this process, so that the caller's signals reach it and its exit status the caller.
     os.execv(sys.executable, [sys.executable, "-m", "locust", *command])  # noqa: S606 - no shell is wanted
 
 

@@ -1,13 +1,13 @@
-"""What one bot costs in bytes: requests, answers, messages, and the rows of telemetry that they leave.
+"""Measures what one bot costs in bytes: requests, answers, messages and the telemetry of both.
 
-    python -m loadtests.bot_traffic
+    python -m loadtests.bench.bot_traffic
 
-Starts a stack of its own and stops it again. HTTP is counted on the wire between the app and the client
-that bots use, without TLS; messages as Web PubSub delivers them; telemetry as Azure's exporter sends it. The
-figures go into infra/load.toml, from which the cost of a month is estimated.
+Starts a stack of its own and stops it again. It counts HTTP on the wire between the app and the client that
+bots use, without TLS, messages as Web PubSub delivers them, and telemetry as Azure's exporter sends it.
+infra/load.toml holds the figures, and the cost of a month is estimated from them.
 """
 
-# ruff: noqa: T201 - printing is what it is for
+# ruff: noqa: T201 - a terminal reads it
 
 import argparse
 import asyncio
@@ -17,7 +17,6 @@ import os
 import random
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -28,15 +27,15 @@ from typing import Any
 import aiohttp
 import httpx
 
-from loadtests.ingestion import Ingestion, Received, ingestion
-from loadtests.processes import server
+from loadtests.bench.ingestion import Ingestion, Received, ingestion
+from loadtests.bench.processes import server, temporary_directory
 from local.stack.ports import free_ports
 
 REQUESTS = 500
 LISTEN_S = 32.0  # three heartbeats
 METRICS_EVERY_S = 60
 SYMBOL = "ES"
-# What the exporter would tell Microsoft of itself, and ask of it.
+# Without these the exporter also sends its own statistics to Microsoft and asks for its configuration.
 _EXPORTER_ALONE = {
     "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
     "APPLICATIONINSIGHTS_SDKSTATS_DISABLED": "true",
@@ -45,7 +44,7 @@ _EXPORTER_ALONE = {
 
 
 class Tally:
-    """Bytes through a relay, each way."""
+    """Counts the bytes through a relay, each way."""
 
     def __init__(self) -> None:
         self.sent = self.answered = 0
@@ -53,7 +52,7 @@ class Tally:
 
 @contextlib.asynccontextmanager
 async def _counted(port: int, tally: Tally) -> Any:
-    """A relay before the app that counts what passes; its port."""
+    """Runs a relay in front of the app that counts all bytes; yields its port."""
 
     async def pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter, kind: str) -> None:
         while chunk := await source.read(65_536):
@@ -72,7 +71,7 @@ async def _counted(port: int, tally: Tally) -> Any:
 
 
 async def _confidences(port: int, key: str, count: int) -> Tally:
-    """`count` confidences over one kept connection, each of another state."""
+    """Asks for `count` confidences of different states over one kept connection."""
     tally, chance = Tally(), random.Random(1)  # noqa: S311 - load, no secret
     async with (
         _counted(port, tally) as relay_port,
@@ -93,7 +92,7 @@ async def _confidences(port: int, key: str, count: int) -> Tally:
 
 
 async def _messages(base_url: str, keys: dict[str, str]) -> dict[str, list[int]]:
-    """Bytes of each message of one symbol's group, by its type, as they arrive."""
+    """Returns the bytes of each message that arrives in one symbol's group, by the message's type."""
     sizes: dict[str, list[int]] = defaultdict(list)
     async with httpx.AsyncClient(base_url=base_url) as client, aiohttp.ClientSession() as session:
         access = await client.post(
@@ -121,7 +120,7 @@ async def _messages(base_url: str, keys: dict[str, str]) -> dict[str, list[int]]
 
 
 def _telemetry(received: Sequence[Received]) -> dict[str, float]:
-    """Bytes that one traced confidence leaves, and bytes of metrics that a process sends each minute."""
+    """Returns the bytes of telemetry of one traced confidence, and of a process's metrics in a minute."""
     traces: dict[str, int] = defaultdict(int)
     of_confidence = set()
     metrics: dict[tuple[str, float], int] = defaultdict(int)
@@ -161,9 +160,9 @@ def _stack(directory: Path, insights: Ingestion) -> Iterator[dict[str, Any]]:
 
 async def measure(stack: dict[str, Any]) -> dict[str, float]:
     port = int(stack["base_url"].rpartition(":")[2])
-    # The processes load OpenTelemetry a moment after the first request.
+    # The processes load OpenTelemetry two seconds after the first request.
     await _confidences(port, stack["load_key"], 1)
-    await asyncio.sleep(2)
+    await asyncio.sleep(3)
     tally = await _confidences(port, stack["load_key"], REQUESTS)
     sizes = await _messages(stack["base_url"], stack["keys"])
     return {
@@ -176,13 +175,12 @@ async def measure(stack: dict[str, Any]) -> dict[str, float]:
 
 def main() -> int:
     argparse.ArgumentParser(
-        prog="python -m loadtests.bot_traffic",
+        prog="python -m loadtests.bench.bot_traffic",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args()
-    with ingestion() as insights, tempfile.TemporaryDirectory(prefix="signal-cloud-traffic-") as directory:
-        Path(directory).chmod(0o711)
-        with _stack(Path(directory), insights) as stack:
+    with ingestion() as insights, temporary_directory() as directory:
+        with _stack(directory, insights) as stack:
             found = asyncio.run(measure(stack))
             time.sleep(METRICS_EVERY_S)  # two exports of metrics are complete by then
         found |= _telemetry(insights.received)
