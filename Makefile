@@ -6,9 +6,11 @@ PROJECT_PYTHON = $(PYTHON) local/bootstrap.py
 # Read by `python -m local`; unset or empty means the default that `make help` names.
 export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
+# Read by `python -m tests.support.mutants`.
+export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest infra-preview \
+.PHONY: help run up license simulate test mutants bench flame migrate smoke drill package loadtest infra-preview \
 	lint format lock clean
 
 help: ## List the targets and their variables
@@ -34,6 +36,9 @@ simulate: ## Make the simulated bars anew, e.g. ARGS="--help"
 
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
+
+mutants: ## Faults in changed modules that no unit test notices, e.g. BASE=main or ARGS="--help"
+	@$(PROJECT_PYTHON) -m tests.support.mutants $(ARGS)
 
 bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARGS="--quick"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
