@@ -92,25 +92,56 @@ async def try_faults(
 
 async def _try(fault: Fault, copy: Path, recording: Recording, imports: Imports) -> Outcome:
     started = time.monotonic()
-    near = imports.near(fault.path)
     module = copy / fault.path
     source = module.read_bytes()
     # Bytecode is matched by second and size, which one changed character need not change.
     for compiled in (module.parent / "__pycache__").glob(f"{module.stem}.*.pyc"):
         compiled.unlink()
-    noticed_by = None
     try:
         module.write_bytes(fault.apply(source))
-        for number, chosen in enumerate((recording.witnesses(fault, near), near)):
-            if chosen and noticed_by is None:
-                limit = SLOWEST_START_S + SLOWER * recording.duration_s(chosen)
-                status, output = await _pytest(copy, chosen, limit, {"PYTHONDONTWRITEBYTECODE": "1"})
-                # The first run names tests, whose parameters the fault may have renamed.
-                if status != PASSED and not (number == 0 and status == BAD_ARGUMENTS):
-                    noticed_by = _who(status, output)
+        near = imports.near(fault.path)
+        noticed_by = await _first_witness(copy, recording, recording.witnesses(fault, near))
+        noticed_by = noticed_by or await _first_importer(copy, recording, near)
     finally:
         module.write_bytes(source)
     return Outcome(fault, noticed_by, time.monotonic() - started)
+
+
+async def _first_witness(copy: Path, recording: Recording, witnesses: Sequence[str]) -> str | None:
+    """Runs tests that run the faulty line; returns what noticed the fault."""
+    if not witnesses:
+        return None
+    status, output = await _trial(copy, recording, witnesses)
+    # The parameters of a test, which are part of its name, may come from the faulty module.
+    return None if status in (PASSED, BAD_ARGUMENTS) else _who(status, output)
+
+
+async def _first_importer(copy: Path, recording: Recording, near: Sequence[str]) -> str | None:
+    """Runs the files that load the module; returns what noticed the fault.
+
+    A test that passes when it runs again failed because of a loaded machine, not because of the fault.
+    """
+    unsteady: list[str] = []
+    while near:
+        others = [f"--deselect={test}" for test in unsteady]
+        status, output = await _trial(copy, recording, near, others)
+        if status == PASSED:
+            break
+        noticed_by = _who(status, output)
+        if "::" not in noticed_by or noticed_by in unsteady:
+            return noticed_by
+        status, _ = await _trial(copy, recording, [noticed_by])
+        if status != PASSED:
+            return noticed_by
+        unsteady.append(noticed_by)
+    return None
+
+
+async def _trial(
+    copy: Path, recording: Recording, chosen: Sequence[str], options: Sequence[str] = ()
+) -> tuple[int | None, str]:
+    limit_s = SLOWEST_START_S + SLOWER * recording.duration_s(chosen)
+    return await _pytest(copy, [*options, *chosen], limit_s, {"PYTHONDONTWRITEBYTECODE": "1"})
 
 
 def _who(status: int | None, output: str) -> str:
