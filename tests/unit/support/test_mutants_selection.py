@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.mutants.__main__ import diff, main, share, summary
+from tests.support.mutants import __main__ as command
+from tests.support.mutants.__main__ import diff, share, summary
 from tests.support.mutants.faults import Fault
 from tests.support.mutants.selection import (
     Imports,
@@ -117,8 +118,15 @@ def test_the_summary_shows_each_unnoticed_fault_and_the_share(project: Path) -> 
     assert share([]) == 100
 
 
-def test_faults_can_be_listed_without_trying_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["tests/support", "--list"]) == 0
+def test_faults_can_be_listed_without_trying_them(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    git(project, "init", "-q")
+    monkeypatch.setattr(command, "ROOT", project)
+
+    assert command.main(["shop/stock.py", "--list"]) == 0
+    assert "1 faults in 1 modules, seed 1.\n\nshop/stock.py:1 constant\n" in capsys.readouterr().out
+    assert command.main(["tests", "--list"]) == 0
     assert capsys.readouterr().out == "Nothing to try.\n"
     with pytest.raises(SystemExit, match="no-such-place does not exist"):
-        main(["no-such-place"])
+        command.main(["no-such-place"])
