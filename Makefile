@@ -6,10 +6,12 @@ PROJECT_PYTHON = $(PYTHON) local/setup/bootstrap.py
 # Read by `python -m local`; unset or empty means the default that `make help` names.
 export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
+# Read by `python -m tests.support.mutants`.
+export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate calendars test bench flame migrate smoke drill package loadtest infra-preview \
-	lint check format lock clean
+.PHONY: help run up license simulate calendars test mutants bench flame migrate smoke drill package loadtest \
+	infra-preview lint check format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -37,6 +39,9 @@ calendars: ## Write shared/calendars again from the market-calendar library
 
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
+
+mutants: ## List faults in changed modules that no unit test notices, e.g. BASE=main or ARGS="--help"
+	@$(PROJECT_PYTHON) -m tests.support.mutants $(ARGS)
 
 bench: ## Measure the hot path: worker library, then baseline; writes docs/performance.md, e.g. ARGS="--quick"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
