@@ -56,7 +56,7 @@ async def run_signal_engine(services: Container) -> None:
 @timer("timer_outbox_relay")
 async def run_outbox_relay(services: Container) -> None:
     await services.realtime.relay()
-    await services.refresh_measurements()
+    await services.measurements.refresh()
 
 
 @timer("timer_heartbeat")
