@@ -31,6 +31,7 @@ MAX_BODY_BYTES = 104_857_600
 # Azure's load balancer closes a connection that is idle for four minutes.
 KEEP_ALIVE_S = 240
 BACKLOG = 4_096
+
 type Message = Mapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
@@ -39,7 +40,6 @@ _PROBLEM_TOO_LARGE = (
     b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"body_too_large",'
     b'"detail":"The request body is over 104857600 bytes."}'
 )
-
 _NOT_FOUND: Answer = (404, [], b"")
 _FAILED: Answer = (500, [], b"")
 _TOO_LARGE: Answer = (413, [(b"content-type", b"application/problem+json")], _PROBLEM_TOO_LARGE)
