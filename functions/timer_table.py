@@ -9,7 +9,7 @@ TABLE = Path(__file__).with_name("timers.toml")
 
 
 class Timer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One timer: its function's name, the setting of its schedule, the default schedule, and what it is for."""
+    """One timer: its function, the setting of its schedule, the default schedule, and its purpose."""
 
     name: str
     setting: str
