@@ -60,7 +60,7 @@ loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys
 	@$(PROJECT_PYTHON) -m loadtests.locust_run
 
 infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
-	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)
+	@$(PROJECT_PYTHON) -m infra.offline.preview $(ARGS)
 
 lint: ## Style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .

@@ -22,7 +22,7 @@ from infra.components.storage import Storage, StorageArgs
 from infra.components.vault import Vault, VaultArgs
 from infra.naming import PROJECT, Names
 from infra.roles import assign
-from infra.settings import Settings
+from infra.settings.model import Settings
 
 # The role of every request's transaction; the migrations make it.
 DATABASE_ROLE = "signal_functions"
@@ -183,7 +183,7 @@ def _compute(
         api_key_pepper=services.vault.pepper_reference,
         api_key_pepper_previous=services.vault.previous_pepper_reference,
         log_level=settings.compute.log_level,
-        telemetry_sample_ratio=settings.compute.telemetry_sample_ratio,
+        telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
     )
     return Compute(

@@ -4,7 +4,7 @@
 
 Starts a stack of its own and stops it again. HTTP is counted on the wire between the app and the client
 that bots use, without TLS; messages as Web PubSub delivers them; telemetry as Azure's exporter sends it. The
-figures go into infra/load.toml, from which the cost of a month is estimated.
+figures go into infra/cost/load.toml, from which the cost of a month is estimated.
 """
 
 # ruff: noqa: T201 - printing is what it is for

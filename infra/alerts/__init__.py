@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from infra.settings import Settings
+from infra.settings.model import Settings
 
 RUNBOOKS = "docs/operations.md"
 _HERE = Path(__file__).parent

@@ -7,15 +7,8 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import web
 
-# functions/timers.py's. In the staging slot they are off: a version that is not live must change nothing.
-TIMERS = (
-    "timer_signal_engine",
-    "timer_outbox_relay",
-    "timer_heartbeat",
-    "timer_training",
-    "timer_license_expiry",
-    "timer_upkeep",
-)
+from infra.timers import timers
+
 # The slot swaps only once the new version says that all it needs is there.
 READY_PATH = "/api/health/ready"
 _HOST_ID = "AzureFunctionsWebHost__hostid"
@@ -111,8 +104,9 @@ def slot_values(slot: Literal["production", "staging"], stack: str) -> Values:
     characters of the app's name, which may be the same for both slots.
     """
     host_id = f"signal-cloud-{stack}" if slot == "production" else f"signal-cloud-{stack}-stage"
+    # Timers are off in the staging slot, because a version that is not live must change nothing.
     off = "0" if slot == "production" else "1"
-    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer}.Disabled": off for timer in TIMERS}}
+    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer.name}.Disabled": off for timer in timers()}}
 
 
 def sticky_names() -> list[str]:

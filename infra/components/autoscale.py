@@ -15,7 +15,7 @@ import pulumi
 from pulumi_azure_native import monitor
 
 from infra.components.placement import Placement, under
-from infra.settings import ScalingSettings, WebPubSubSettings
+from infra.settings.model import ScalingSettings, WebPubSubSettings
 
 OPEN_PROFILE = "New York open"
 # Windows' name of New York time, daylight saving included.

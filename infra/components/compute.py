@@ -17,7 +17,7 @@ from infra.components.app_settings import (
 )
 from infra.components.placement import Placement, under
 from infra.components.site_config import dedicated_site, flex_function_app, flex_site
-from infra.settings import ComputeSettings
+from infra.settings.model import ComputeSettings
 
 STAGING = "staging"
 

@@ -6,7 +6,7 @@ import pulumi
 from pulumi_azure_native import cdn, frontdoor
 
 from infra.components.placement import Placement, under
-from infra.settings import EdgeSettings
+from infra.settings.model import EdgeSettings
 
 # Liveness, which costs the app nothing: every point of presence asks. `health/ready` asks the dependencies
 # too, and one origin alone is sent requests whatever it answers.

@@ -22,7 +22,7 @@ from infra.alerts import (
 )
 from infra.components.diagnostics import Diagnosed, send_diagnostics
 from infra.components.placement import Placement, kept, under
-from infra.settings import MonitoringSettings, Settings
+from infra.settings.model import MonitoringSettings, Settings
 from infra.workbook import workbook
 
 # Azure's names of places that ask: Virginia, California, Texas, Ireland, Singapore.

@@ -7,7 +7,7 @@ from pulumi_azure_native import dbforpostgresql as postgres
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept, under
-from infra.settings import PostgresSettings
+from infra.settings.model import PostgresSettings
 
 # The schema needs what came with it, such as uuidv7().
 VERSION = "18"

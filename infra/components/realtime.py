@@ -7,7 +7,7 @@ from pulumi_azure_native import webpubsub
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement
-from infra.settings import WebPubSubSettings
+from infra.settings.model import WebPubSubSettings
 
 HUB = "signals"
 EVENTS = ("connect", "connected", "disconnected")

@@ -7,7 +7,7 @@ from pulumi_azure_native import redisenterprise
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, under
-from infra.settings import RedisSettings
+from infra.settings.model import RedisSettings
 
 PORT = 10000
 

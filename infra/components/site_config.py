@@ -5,7 +5,7 @@ from pulumi_azure_native import web
 
 from infra.components.access import Access
 from infra.components.app_settings import Values, pairs
-from infra.settings import FlexSettings
+from infra.settings.model import FlexSettings
 
 PYTHON_VERSION = "3.13"
 # Liveness: an instance that answers is kept, for a new one would find Redis or Postgres just as absent.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from infra.regions import REGIONS
-from infra.settings import PLAN_SIZES
+from infra.settings.model import PLAN_SIZES
+from infra.settings.regions import REGIONS
 
 # Developers reach this stack's services from their own machines, with Entra ID as the only way in.
 OPEN_STACKS = frozenset({"dev"})

@@ -20,7 +20,7 @@ from shared.domain.models import Basis
 from shared.telemetry import METRICS
 from tests.e2e.telemetry_rows import OtlpSpan, Row, all_rows
 from tests.e2e.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
-from tests.infra.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
+from tests.infra.alerts.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
 
 SERVER, CLIENT = 2, 3
 

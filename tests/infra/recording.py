@@ -3,10 +3,11 @@
 import functools
 from typing import Any
 
-from infra.config_reader import StackConfig
-from infra.recording import Recording, record
-from infra.settings import Settings, read_settings
-from infra.stack_config import STACKS, stack_from_files
+from infra.offline.recording import Recording, record
+from infra.settings.keys import read_settings
+from infra.settings.model import Settings
+from infra.settings.reader import StackConfig
+from infra.settings.stacks import STACKS, stack_from_files
 
 # Every shape that the program can take: the three stacks, and prod on the other kind of plan.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {

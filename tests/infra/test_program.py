@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack_config import STACKS, running_stack, stack_from_files
+from infra.settings.stacks import STACKS, running_stack, stack_from_files
 
 ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
@@ -85,7 +85,7 @@ def test_bad_configuration_is_told_without_a_stack_trace() -> None:
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
         "error: The configuration of stack prod has problems:",
-        "  plan must be one of dedicated, flex, not 'consumption'",
+        "  plan must be one of dedicated, flex, got 'consumption'",
         "  colour is not a setting",
     ]
 

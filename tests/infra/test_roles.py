@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.recording import Recording
+from infra.offline.recording import Recording
 from infra.roles import ASSIGNMENTS, ROLE_IDS
 from tests.infra.recording import VARIANTS, recorded
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from infra.components.network import ZONES
-from infra.config_reader import StackConfig
 from infra.naming import Names
-from infra.recording import Recording, Resource, record
-from infra.settings import read_settings
-from infra.stack_config import STACKS, stack_from_files
+from infra.offline.recording import Recording, Resource, record
+from infra.settings.keys import read_settings
+from infra.settings.reader import StackConfig
+from infra.settings.stacks import STACKS, stack_from_files
 from tests.infra.recording import VARIANTS, recorded, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
