@@ -12,14 +12,11 @@ from infra.alerts import (
     BUDGET_ALERTS,
     HEALTH_ALERTS,
     LOG_ALERTS,
-    NAMESPACES,
-    HealthAlert,
-    LogAlert,
-    MetricAlert,
     RuleAlert,
     Watched,
     metric_alerts,
 )
+from infra.components.alert_rules import Criteria, RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
 from infra.components.placement import Placement, kept, under
 from infra.settings.model import MonitoringSettings, Settings
@@ -94,7 +91,7 @@ class Monitoring(pulumi.ComponentResource):
         self.workspace_id = workspace.id
         self.application_insights_id = insights.id
         self.connection_string = insights.connection_string
-        self.action_group_id = self._action_group().id
+        self._rules = RuleMaker(place, self._action_group().id)
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings) -> None:
@@ -102,11 +99,19 @@ class Monitoring(pulumi.ComponentResource):
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in LOG_ALERTS:
-            self._log_alert(log_alert)
+            monitor.ScheduledQueryRule(
+                f"alert-{log_alert.name}",
+                self._rules.log_rule(log_alert, self.workspace_id),
+                opts=under(self),
+            )
         for metric_alert in metric_alerts(settings):
-            self._metric_alert(metric_alert, targets.watched[metric_alert.watches])
+            self._metric_rule(metric_alert, [targets.watched[metric_alert.watches]], threshold(metric_alert))
         for health_alert in HEALTH_ALERTS:
-            self._health_alert(health_alert, targets.watched[health_alert.watches])
+            monitor.ActivityLogAlert(
+                f"alert-{health_alert.name}",
+                self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
+                opts=under(self),
+            )
         self._availability_test(targets.url)
         self._budget(targets.resource_group_id)
         self._workbook(targets.watched)
@@ -147,100 +152,6 @@ class Monitoring(pulumi.ComponentResource):
             opts=under(self),
         )
 
-    def _log_alert(self, alert: LogAlert) -> None:
-        monitor.ScheduledQueryRule(
-            f"alert-{alert.name}",
-            monitor.ScheduledQueryRuleArgs(
-                rule_name=alert.name,
-                display_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location=self._place.location,
-                kind="LogAlert",
-                severity=alert.severity,
-                enabled=True,
-                scopes=[self.workspace_id],
-                window_size=alert.window,
-                evaluation_frequency=alert.frequency,
-                auto_mitigate=True,
-                # A table that nothing was sent to yet would fail the first deployment.
-                skip_query_validation=True,
-                criteria=monitor.ScheduledQueryRuleCriteriaArgs(
-                    all_of=[
-                        monitor.ConditionArgs(
-                            criterion_type="StaticThresholdCriterion",
-                            query=alert.query,
-                            time_aggregation="Count",
-                            operator="GreaterThan",
-                            threshold=0,
-                            failing_periods=monitor.ConditionFailingPeriodsArgs(
-                                number_of_evaluation_periods=1, min_failing_periods_to_alert=1
-                            ),
-                        )
-                    ]
-                ),
-                actions=monitor.ActionsArgs(
-                    action_groups=[self.action_group_id], custom_properties=alert.properties
-                ),
-                tags=self._place.tags,
-            ),
-            opts=under(self),
-        )
-
-    def _metric_alert(self, alert: MetricAlert, resource_id: pulumi.Output[str]) -> None:
-        criteria = monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs(
-            odata_type="Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
-            all_of=[
-                monitor.MetricCriteriaArgs(
-                    criterion_type="StaticThresholdCriterion",
-                    name=alert.metric,
-                    metric_namespace=NAMESPACES[alert.watches],
-                    metric_name=alert.metric,
-                    time_aggregation=alert.aggregation,
-                    operator=alert.operator,
-                    threshold=alert.threshold,
-                    # Some metrics are known to Azure only once they were first sent.
-                    skip_metric_validation=True,
-                )
-            ],
-        )
-        self._rule(alert, [resource_id], criteria)
-
-    def _health_alert(self, alert: HealthAlert, resource_id: pulumi.Output[str]) -> None:
-        monitor.ActivityLogAlert(
-            f"alert-{alert.name}",
-            monitor.ActivityLogAlertArgs(
-                activity_log_alert_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location="Global",
-                enabled=True,
-                scopes=[resource_id],
-                condition=monitor.AlertRuleAllOfConditionArgs(
-                    all_of=[
-                        monitor.AlertRuleAnyOfOrLeafConditionArgs(field="category", equals="ResourceHealth"),
-                        monitor.AlertRuleAnyOfOrLeafConditionArgs(
-                            any_of=[
-                                monitor.AlertRuleLeafConditionArgs(
-                                    field="properties.currentHealthStatus", equals=state
-                                )
-                                for state in alert.states
-                            ]
-                        ),
-                    ]
-                ),
-                actions=monitor.ActionListArgs(
-                    action_groups=[
-                        monitor.ActionGroupArgs(
-                            action_group_id=self.action_group_id, webhook_properties=alert.properties
-                        )
-                    ]
-                ),
-                tags=self._place.tags,
-            ),
-            opts=under(self),
-        )
-
     def _availability_test(self, url: pulumi.Input[str]) -> None:
         place = self._place
         test = applicationinsights.WebTest(
@@ -275,7 +186,7 @@ class Monitoring(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self._rule(
+        self._metric_rule(
             AVAILABILITY,
             [test.id, self.application_insights_id],
             monitor.WebtestLocationAvailabilityCriteriaArgs(
@@ -286,35 +197,9 @@ class Monitoring(pulumi.ComponentResource):
             ),
         )
 
-    def _rule(
-        self,
-        alert: RuleAlert,
-        scopes: list[pulumi.Output[str]],
-        criteria: monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs
-        | monitor.WebtestLocationAvailabilityCriteriaArgs,
-    ) -> None:
+    def _metric_rule(self, alert: RuleAlert, scopes: list[pulumi.Output[str]], criteria: Criteria) -> None:
         monitor.MetricAlert(
-            f"alert-{alert.name}",
-            monitor.MetricAlertArgs(
-                rule_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location="Global",
-                severity=alert.severity,
-                enabled=True,
-                auto_mitigate=True,
-                scopes=scopes,
-                window_size=alert.window,
-                evaluation_frequency=alert.frequency,
-                criteria=criteria,
-                actions=[
-                    monitor.MetricAlertActionArgs(
-                        action_group_id=self.action_group_id, web_hook_properties=alert.properties
-                    )
-                ],
-                tags=self._place.tags,
-            ),
-            opts=under(self),
+            f"alert-{alert.name}", self._rules.rule(alert, scopes, criteria), opts=under(self)
         )
 
     def _budget(self, resource_group_id: pulumi.Input[str]) -> None:
@@ -335,7 +220,7 @@ class Monitoring(pulumi.ComponentResource):
                         threshold=alert.percent,
                         threshold_type=alert.kind,
                         contact_emails=list(settings.alert_emails),
-                        contact_groups=[self.action_group_id],
+                        contact_groups=[self._rules.action_group_id],
                     )
                     for alert in BUDGET_ALERTS
                 },
