@@ -1,9 +1,9 @@
-"""What `pulumi up` runs."""
+"""Runs the program for `pulumi up`."""
 
 import sys
 from pathlib import Path
 
-# Pulumi runs this folder as the program; the package lies one above.
+# Pulumi runs this folder; the package `infra` is found from the folder above.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import pulumi
@@ -16,7 +16,7 @@ from infra.settings.stacks import running_stack
 try:
     settings = read_settings(running_stack())
 except ConfigurationError as problems:
-    # The CLI shows a RunError's text alone, without a stack trace.
+    # For a RunError the CLI shows the text without a stack trace.
     raise pulumi.RunError(str(problems)) from None
 
 for name, value in build(settings).items():

@@ -1,4 +1,4 @@
-"""The whole system of one stack, in the order in which it comes to be."""
+"""Makes the whole system of one stack, in the order in which its parts depend on each other."""
 
 from dataclasses import dataclass
 
@@ -24,13 +24,13 @@ from infra.naming import PROJECT, Names
 from infra.roles import assign
 from infra.settings.model import Settings
 
-# The role of every request's transaction; the migrations make it.
+# The database role of every request's transaction; the migrations make it.
 DATABASE_ROLE = "signal_functions"
 
 
 @dataclass(frozen=True, slots=True)
 class _Foundation:
-    """What everything else stands on."""
+    """Resources that all others depend on."""
 
     placement: Placement
     resource_group_id: pulumi.Output[str]
@@ -43,7 +43,7 @@ class _Foundation:
 
 @dataclass(frozen=True, slots=True)
 class _Services:
-    """What the app uses."""
+    """Services that the app uses."""
 
     postgres: Postgres
     redis: Redis
@@ -129,7 +129,7 @@ def _services(settings: Settings, base: _Foundation) -> _Services:
 
 
 def _names_of(network: Network | None, services: _Services) -> list[pulumi.Resource]:
-    """Private endpoints for every service, where there is a private network."""
+    """Makes private endpoints for every service, if there is a private network."""
     if network is None:
         return []
     parts = (services.postgres, services.redis, services.storage, services.vault, services.realtime)
@@ -207,7 +207,7 @@ def _compute(
 def _autoscale(
     settings: Settings, base: _Foundation, services: _Services, compute: Compute
 ) -> list[Diagnosed]:
-    """Flex Consumption scales by itself; Web PubSub scales in its Premium tier alone."""
+    """Makes autoscale settings; Flex Consumption scales by itself, Web PubSub only in its Premium tier."""
     webpubsub_id = services.realtime.service_id
     made: list[Diagnosed] = []
     if settings.compute.plan == "dedicated":
@@ -233,7 +233,7 @@ def _watch(
     edge: Edge | None,
     scaling: list[Diagnosed],
 ) -> None:
-    """Alerts, diagnostics and all else that looks at what was made."""
+    """Makes alerts, diagnostic settings and everything else that watches the other resources."""
     storage = services.storage
     watched: dict[Watched, pulumi.Output[str]] = {
         "app": compute.app_id,

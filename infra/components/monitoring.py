@@ -1,4 +1,4 @@
-"""Where telemetry and logs go, who is told when something is wrong, and what an operator looks at."""
+"""Makes the workspace of telemetry and logs, the alerts with their action group, budget and workbook."""
 
 import uuid
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from infra.components.placement import Placement, kept, under
 from infra.settings.model import MonitoringSettings, Settings
 from infra.workbook import workbook
 
-# Azure's names of places that ask: Virginia, California, Texas, Ireland, Singapore.
+# Azure's names of test locations: Virginia, California, Texas, Ireland, Singapore.
 TEST_LOCATIONS = ("us-va-ash-azr", "us-ca-sjc-azr", "us-tx-sn1-azr", "emea-gb-db3-azr", "apac-sg-sin-azr")
-# One place alone may have a bad line.
+# One failed location alone may have a network problem of its own.
 FAILED_LOCATIONS = 2
 TEST_PATH = "/api/health/ready"
 TEST_INTERVAL_S = 300
@@ -41,7 +41,7 @@ class MonitoringArgs:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is to be watched. `url` is where bots go; `diagnosed` is all that tells of itself."""
+    """Resources to watch. `url` is the address that bots use; `diagnosed` have logs or metrics."""
 
     url: pulumi.Input[str]
     resource_group_id: pulumi.Input[str]
@@ -50,9 +50,9 @@ class Targets:
 
 
 class Monitoring(pulumi.ComponentResource):
-    """A workspace that holds everything, and Application Insights upon it, opened by Entra ID alone.
+    """A workspace, and Application Insights on top of it, which accept only Entra ID.
 
-    Made first, so that all else can send to it; `watch` comes last, when there is something to watch.
+    The program makes it first, because other resources send to it, and calls `watch` last.
     """
 
     def __init__(self, name: str, args: MonitoringArgs) -> None:
@@ -95,7 +95,7 @@ class Monitoring(pulumi.ComponentResource):
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings) -> None:
-        """Diagnostic settings, alerts, the availability test, the budget and the workbook."""
+        """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in LOG_ALERTS:
@@ -122,7 +122,7 @@ class Monitoring(pulumi.ComponentResource):
         return monitor.ActionGroup(
             "on-call",
             action_group_name=self._place.names.local("ag"),
-            # What a text message begins with: 12 characters at most.
+            # A text message begins with it; Azure allows 12 characters.
             group_short_name=f"sc-{self._place.names.stack}"[:12],
             resource_group_name=self._place.resource_group_name,
             location="Global",
@@ -141,7 +141,7 @@ class Monitoring(pulumi.ComponentResource):
             webhook_receivers=[
                 monitor.WebhookReceiverArgs(
                     name="webhook",
-                    # Whoever knows such an address may post to it.
+                    # A secret, because anyone with such an address can post to it.
                     service_uri=pulumi.Output.secret(settings.alert_webhook_url),
                     use_common_alert_schema=True,
                 )
@@ -179,7 +179,7 @@ class Monitoring(pulumi.ComponentResource):
                     s_sl_check=True,
                     s_sl_cert_remaining_lifetime_check=CERTIFICATE_DAYS,
                 ),
-                # How Azure finds the tests of an Application Insights resource.
+                # Azure finds the tests of an Application Insights resource by this tag.
                 tags=self.application_insights_id.apply(
                     lambda insights_id: {**place.tags, f"hidden-link:{insights_id}": "Resource"}
                 ),
@@ -236,9 +236,9 @@ class Monitoring(pulumi.ComponentResource):
         )
         applicationinsights.Workbook(
             "workbook",
-            # Azure asks for a UUID, which then is the same on every run.
+            # Azure requires a UUID; this one is the same on every run.
             resource_name_=str(uuid.uuid5(_WORKBOOKS, place.names.local("workbook"))),
-            display_name=f"Signal Cloud {place.names.stack}: an operator's day",
+            display_name=f"Signal Cloud {place.names.stack}: operations",
             resource_group_name=place.resource_group_name,
             location=place.location,
             kind="shared",

@@ -1,8 +1,7 @@
-"""What a month costs: `python -m infra.cost --stack prod --users 1000`.
+"""Estimates what a month costs: `python -m infra.cost --stack prod --users 1000`.
 
-Estimated from the resources that the stack's program would make, recorded without Azure; from the load of
-a bot, measured as load.toml says; and from prices.toml. Without --stack, the three stacks are compared with
-what the customer reckons with.
+The estimate uses the resources that the stack's program would make, recorded without Azure, the load of a
+bot from load.toml, and prices.toml. Without --stack, it compares the stacks with the customer's figures.
 """
 
 import argparse
@@ -22,26 +21,38 @@ from infra.settings.stacks import STACKS, stack_from_files
 README = Path(__file__).resolve().parents[1] / "README.md"
 BEGIN, END = "<!-- cost: written by `python -m infra.cost --write-readme` -->", "<!-- cost: end -->"
 MAX_USERS = 100_000
-# What a bot may ask at most, by the license that it gets unless told otherwise, in a session of 23 hours.
+# Requests that a license allows a bot by default.
 LIMIT_A_MINUTE = 100
 
-# Other settings that a stack could do with, and what it then does without.
+# Settings that cost less, and what the stack loses by them.
 CHEAPER: tuple[tuple[dict[str, str], str], ...] = (
-    ({"postgres_high_availability": "false"}, "a zone's loss stops the system until it is restored"),
-    ({"private_network": "false"}, "services have public addresses again, which Entra ID alone guards"),
-    ({"edge": "none"}, "no firewall and no rate limit before the app"),
+    (
+        {"postgres_high_availability": "false"},
+        "the loss of a zone stops the system until Postgres is restored",
+    ),
+    ({"private_network": "false"}, "services have public addresses that only Entra ID protects"),
+    ({"edge": "none"}, "no firewall and no rate limit in front of the app"),
     ({"edge": "standard"}, "no managed firewall rules"),
-    ({"redis_high_availability": "false"}, "confidences are computed anew while Redis is patched or lost"),
-    ({"autoscale_open_minimum": "1"}, "the open begins on one instance, and more come after 5 minutes"),
-    ({"autoscale_open_minimum": "2"}, "the open begins on two instances, and more come after 5 minutes"),
-    ({"webpubsub_units": "1"}, "1,000 connections are all there are"),
-    ({"heartbeat_schedule": "*/20 * * * * *"}, "a bot learns of a missed signal after 20 seconds"),
+    (
+        {"redis_high_availability": "false"},
+        "no cache of confidences and no rate limit while Redis is patched or lost",
+    ),
+    (
+        {"autoscale_open_minimum": "1"},
+        "one instance serves the open until autoscale adds more after 5 minutes",
+    ),
+    (
+        {"autoscale_open_minimum": "2"},
+        "two instances serve the open until autoscale adds more after 5 minutes",
+    ),
+    ({"webpubsub_units": "1"}, "no more than 1,000 bots can connect"),
+    ({"heartbeat_schedule": "*/20 * * * * *"}, "a bot notices a missed signal after 20 seconds"),
     (
         {"postgres_high_availability": "false", "postgres_sku": "Standard_B2s"},
-        "as without the standby, and without PgBouncer; the processor runs on credits",
+        "no standby, no PgBouncer, and a processor that runs on credits",
     ),
 )
-# The smallest that still serves the bots that prod is for.
+# The cheapest settings of prod that still serve the bots that it is for.
 BARE: Mapping[str, str] = {
     "postgres_high_availability": "false",
     "postgres_sku": "Standard_B2s",
@@ -53,12 +64,12 @@ BARE: Mapping[str, str] = {
 
 
 def estimated(stack: str, users: int, load: Load, prices: PriceTable) -> Estimate:
-    """A stack of the files; raises CannotEstimate."""
+    """The estimate of a stack as its file configures it; raises CannotEstimate."""
     return estimate(record_stack(stack), users, load, prices)
 
 
 def with_settings(stack: str, changed: Mapping[str, str]) -> Recording | None:
-    """The stack with some settings changed, None where they are so already or not to be had."""
+    """The stack with some settings changed, None if it has them already or cannot have them."""
     config = stack_from_files(stack)
     if changed.items() <= config.values.items():
         return None
@@ -70,7 +81,7 @@ def with_settings(stack: str, changed: Mapping[str, str]) -> Recording | None:
 
 
 def savings(stack: str, now: Estimate, load: Load, prices: PriceTable) -> list[Saving]:
-    """What each of CHEAPER takes off, the most first; those that change or save nothing are left out."""
+    """What each of CHEAPER saves, the largest first, without those that change or save nothing."""
     found = []
     for changed, loses in CHEAPER:
         other = with_settings(stack, changed)
@@ -84,7 +95,7 @@ def savings(stack: str, now: Estimate, load: Load, prices: PriceTable) -> list[S
 
 
 def readme_section(load: Load, prices: PriceTable) -> str:
-    """What README.md holds between BEGIN and END."""
+    """The text of README.md between BEGIN and END."""
     each = {stack: estimated(stack, load.purposes[stack].users, load, prices) for stack in STACKS}
     prod = each["prod"]
     minutes = load["connected_hours_per_session"] * 60
@@ -97,11 +108,11 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     parts = [
         report.comparison(each, load.purposes),
         report.too_small(each),
-        f"`prod` with {prod.usage.users:,} bots, by settings that would bring it down, each alone:",
+        f"Settings that would make `prod` with {prod.usage.users:,} bots cheaper, each alone:",
         report.savings_table(savings("prod", prod, load, prices)),
         f"With {named} together, `prod` would cost {least:,.0f} USD.",
-        f"Were each of these bots to ask its {LIMIT_A_MINUTE} confidences in every minute of every session, "
-        f"`prod` would cost {at_the_limit:,.0f} USD more, without the instances that this takes.",
+        f"If each of these bots asked for {LIMIT_A_MINUTE} confidences in every minute of every session, "
+        f"`prod` would cost {at_the_limit:,.0f} USD more, without the additional instances that this needs.",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -119,10 +130,10 @@ def one_stack(stack: str, users: int, load: Load, prices: PriceTable, *, cheaper
     yield report.lines(found)
     yield "\n".join(report.remarks(found, load.purposes[stack]))
     kinds = sorted({resource.type for resource in found.free})
-    yield f"Free: {len(found.free)} resources of {len(kinds)} types, as infra/cost/metering.py says of each."
+    yield f"Free: {len(found.free)} resources of {len(kinds)} types, for reasons in infra/cost/metering.py."
     yield report.assumptions(found)
     if cheaper:
-        yield "Settings that would bring it down, each alone:"
+        yield "Settings that would make it cheaper, each alone:"
         yield report.savings_table(savings(stack, found, load, prices))
 
 
@@ -136,12 +147,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m infra.cost", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--stack", choices=(*STACKS, "all"), default="all", help="default: all, compared")
-    parser.add_argument("--users", type=_whole, help="bots; default: as many as each stack is for")
+    parser.add_argument(
+        "--stack", choices=(*STACKS, "all"), default="all", help="default: all, in comparison"
+    )
+    parser.add_argument(
+        "--users", type=_whole, help="number of bots; default: the number that each stack is for"
+    )
     parser.add_argument("--symbols", type=_whole, help="symbols that a bot subscribes to")
-    parser.add_argument("--confidences", type=_whole, help="confidences that a bot asks a symbol and session")
-    parser.add_argument("--savings", action="store_true", help="with --stack: what other settings would save")
-    parser.add_argument("--prices", action="store_true", help="list the prices with their sources, and stop")
+    parser.add_argument(
+        "--confidences", type=_whole, help="confidences that a bot requests per symbol and session"
+    )
+    parser.add_argument(
+        "--savings", action="store_true", help="with --stack: show what other settings would save"
+    )
+    parser.add_argument("--prices", action="store_true", help="list the prices with their sources, and exit")
     parser.add_argument(
         "--write-readme", action="store_true", help="write the comparison into infra/README.md"
     )
@@ -150,25 +169,25 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     parser = _parser()
-    told = parser.parse_args(arguments)
-    if told.savings and told.stack == "all":
+    options = parser.parse_args(arguments)
+    if options.savings and options.stack == "all":
         parser.error("--savings needs --stack with one stack")
     try:
         prices, load = read_prices(), read_load()
-        if told.prices:
+        if options.prices:
             print(report.price_list(prices))
             return 0
-        if told.write_readme:
+        if options.write_readme:
             write_readme(readme_section(load, prices))
             return 0
-        changed = {"symbols_per_bot": told.symbols, "confidences_per_session": told.confidences}
+        changed = {"symbols_per_bot": options.symbols, "confidences_per_session": options.confidences}
         load = load.changed(**{name: value for name, value in changed.items() if value is not None})
-        if told.stack != "all":
-            users = told.users or load.purposes[told.stack].users
-            print("\n\n".join(one_stack(told.stack, users, load, prices, cheaper=told.savings)))
+        if options.stack != "all":
+            users = options.users or load.purposes[options.stack].users
+            print("\n\n".join(one_stack(options.stack, users, load, prices, cheaper=options.savings)))
             return 0
         each = {
-            stack: estimated(stack, told.users or load.purposes[stack].users, load, prices)
+            stack: estimated(stack, options.users or load.purposes[stack].users, load, prices)
             for stack in STACKS
         }
     except CannotEstimate as problem:

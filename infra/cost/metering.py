@@ -1,6 +1,6 @@
-"""What each recorded resource is charged for: its meters, and how many units a month takes of them.
+"""Charges each recorded resource: names its meters and the units of each that a month takes.
 
-Every resource type is either metered or declared free with a reason; any other is an error.
+Every resource type has meters or is declared free with a reason. Any other type is an error.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -10,9 +10,9 @@ from infra.cost.prices import CannotEstimate, Load, Price, PriceTable
 from infra.cost.usage import DAYS, GB, HOURS, MESSAGES_A_UNIT_DAY, Usage
 from infra.offline.recording import Recording, Resource
 
-Quantity = tuple[str, float]  # a key of the price table, and how many units of it
+Quantity = tuple[str, float]  # a key of the price table, and units of it
 
-_PART = "a part of what it lies in"
+_PART = "a part of another resource"
 FREE: Mapping[str, str] = {
     "Microsoft.Authorization/roleAssignments": "permissions",
     "Microsoft.Cache/redisEnterprise/databases": _PART,
@@ -28,11 +28,11 @@ FREE: Mapping[str, str] = {
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": _PART,
     "Microsoft.Insights/activityLogAlerts": "alerts of the activity log are free",
-    "Microsoft.Insights/autoscaleSettings": "what it adds is charged for where it is added",
-    "Microsoft.Insights/components": "charged for as what the workspace takes in",
-    "Microsoft.Insights/diagnosticSettings": "charged for as what the workspace takes in",
+    "Microsoft.Insights/autoscaleSettings": "the instances or units that it adds are charged for",
+    "Microsoft.Insights/components": "charged for as data of the workspace",
+    "Microsoft.Insights/diagnosticSettings": "charged for as data of the workspace",
     "Microsoft.Insights/workbooks": "workbooks are free",
-    "Microsoft.KeyVault/vaults/secrets": "charged for as the vault's operations",
+    "Microsoft.KeyVault/vaults/secrets": "charged for as operations of the vault",
     "Microsoft.ManagedIdentity/userAssignedIdentities": "identities are free",
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": (
         "included in Front Door Standard and Premium"
@@ -79,7 +79,7 @@ class Estimate:
 
 
 def estimate(recording: Recording, users: int, load: Load, prices: PriceTable) -> Estimate:
-    """The month's bill; raises CannotEstimate naming every type, size and region that has no price."""
+    """The bill of a month; raises CannotEstimate that names every type, size and region without a price."""
     usage = Usage(recording, users, load)
     problems: list[str] = []
     if recording.settings.location not in prices.regions:
@@ -114,7 +114,7 @@ def _plan(plan: Resource, usage: Usage) -> Iterator[Quantity]:
     flex = usage.recording.settings.compute.flex
     memory_gb = flex.memory_mb / 1024
     executions = usage.requests + usage.timer_runs
-    # An instance that works is charged for, a second at least. At worst no two executions overlap.
+    # Azure charges at least a second for an active instance. In the worst case no two executions overlap.
     active_s = min(executions * usage.load["flex_seconds_per_execution"], HOURS * 3600)
     yield "flex.execution_time", active_s * memory_gb
     yield "flex.executions", executions
@@ -124,7 +124,7 @@ def _plan(plan: Resource, usage: Usage) -> Iterator[Quantity]:
 
 def _postgres(server: Resource, usage: Usage) -> Iterator[Quantity]:
     storage_gb = int(server.inputs["storage"]["storageSizeGB"])
-    # The standby is a server with a disk, like the first.
+    # The standby costs as much as the primary: a server and a disk.
     servers = 1 if server.inputs["highAvailability"]["mode"] == "Disabled" else 2
     yield f"postgres.{server.inputs['sku']['name']}", servers * HOURS
     yield "postgres.storage", servers * storage_gb
@@ -144,7 +144,7 @@ def _storage(account: Resource, usage: Usage) -> Iterator[Quantity]:
     sku = account.inputs["sku"]["name"]
     if account.name == "data-storage":
         yield f"table.{sku}", usage.users * usage.load["table_bytes_per_bot"] / GB
-        # Redis stands before it: a key is looked up at most once for each request.
+        # An upper bound: Redis caches keys, so a request reads at most one.
         yield "table.operations", usage.requests
         return
     yield f"blob.{sku}", usage.load["packages_gb"]
@@ -159,15 +159,15 @@ def _webpubsub(service: Resource, usage: Usage) -> Iterator[Quantity]:
     sku = service.inputs["sku"]["name"]
     yield f"webpubsub.{sku}", usage.units * DAYS
     yield "network.egress", usage.pushed_bytes / GB + _direct_answers_gb(usage)
-    if sku == "Free_F1":  # it sends its quota, and no more
+    if sku == "Free_F1":  # the free tier sends its quota and no more
         return
-    # The quota is a day's: what days without a session leave over is lost.
+    # The quota is per day, so that days without a session do not add to it.
     quota = MESSAGES_A_UNIT_DAY[sku] * usage.units * usage.load["sessions_per_month"]
     yield "webpubsub.messages", max(0.0, usage.billed_messages - quota)
 
 
 def _direct_answers_gb(usage: Usage) -> float:
-    """What the app answers bots itself, where no Front Door does."""
+    """Answers that the app sends to bots itself, if there is no Front Door."""
     return 0.0 if usage.recording.of_type("Microsoft.Cdn/profiles") else usage.answer_bytes / GB
 
 
@@ -196,7 +196,7 @@ def _workspace(workspace: Resource, usage: Usage) -> Iterator[Quantity]:
 
 
 def _metric_alert(alert: Resource, _: Usage) -> Iterator[Quantity]:
-    # A condition without dimensions watches one time series; that of the availability test is one too.
+    # A condition without dimensions is one time series, and so is the availability test's.
     yield "alert.metric", len(alert.inputs["criteria"].get("allOf", (None,)))
 
 

@@ -1,4 +1,4 @@
-"""The price table: what Azure lists for a unit of each thing that the stacks use, and where that is said."""
+"""Reads the table of prices and the figures of the load, and reports every incomplete entry."""
 
 import tomllib
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ UNVERIFIED = "unverified, from general knowledge, check before you rely on it"
 
 
 class CannotEstimate(Exception):
-    """Something that the estimate needs is missing or wrong; the text names all of it, a line each."""
+    """The estimate lacks prices or figures; the text names each, one a line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a price is from. `verified` is false where it is no more than somebody's memory."""
+    """The source of a price. `verified` is false if no published list confirms it."""
 
     name: str
     says: str
@@ -39,19 +39,19 @@ class Price:
     free: float
 
     def cost(self, quantity: float) -> float:
-        """USD for so many units in a month."""
+        """USD for `quantity` units in a month."""
         return max(0.0, quantity - self.free) * self.usd / self.per
 
 
 @dataclass(frozen=True, slots=True)
 class PriceTable:
-    """`region` is the one whose prices these are, and those it is used for."""
+    """`regions` are those that the prices apply to."""
 
     regions: tuple[str, ...]
     prices: Mapping[str, Price]
 
     def price(self, key: str) -> Price:
-        """The price of a key; raises CannotEstimate where the table has none."""
+        """The price of a key; raises CannotEstimate if the table has none."""
         try:
             return self.prices[key]
         except KeyError:
@@ -60,7 +60,7 @@ class PriceTable:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure of the load. `how` says by which command it was measured, or why it is assumed."""
+    """A figure of the load. `how` names the command that measured it, or the reason for an assumption."""
 
     name: str
     value: float
@@ -71,7 +71,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Whom a stack is for, and what the customer thinks that it costs a month."""
+    """Number of bots that a stack is for, and the cost of a month in the customer's notes."""
 
     users: int
     customer_usd: int
@@ -79,7 +79,7 @@ class Purpose:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a bot does to the system, and what is taken for granted about the rest."""
+    """Measured and assumed figures of the load, and the purposes of the stacks."""
 
     figures: Mapping[str, Figure]
     purposes: Mapping[str, Purpose]
@@ -88,16 +88,16 @@ class Load:
         return self.figures[name].value
 
     def changed(self, **values: float) -> "Load":
-        """With other values for some figures, as told on the command line."""
-        told = {
-            name: Figure(name, value, self.figures[name].unit, "as told on the command line", measured=False)
+        """The load with other values for some figures, as given on the command line."""
+        given = {
+            name: Figure(name, value, self.figures[name].unit, "given on the command line", measured=False)
             for name, value in values.items()
         }
-        return Load({**self.figures, **told}, self.purposes)
+        return Load({**self.figures, **given}, self.purposes)
 
 
 def read_prices(path: Path = PRICES_FILE) -> PriceTable:
-    """The price table; raises CannotEstimate naming every entry that is incomplete."""
+    """The price table; raises CannotEstimate that names every incomplete entry."""
     document = tomllib.loads(path.read_text(encoding="utf-8"))
     problems: list[str] = []
     sources: dict[str, Source] = {}
@@ -127,13 +127,13 @@ def read_prices(path: Path = PRICES_FILE) -> PriceTable:
 
 
 def _wrong(entry: Mapping[str, Any], sources: Mapping[str, Source]) -> str:
-    """What is wrong with an entry, or nothing."""
+    """The problem of an entry, empty if there is none."""
     if not isinstance(entry.get("usd"), int | float) or entry["usd"] < 0:
         return "needs `usd`, a number of 0 or more"
     if not entry.get("unit"):
         return "needs a `unit`"
     if entry.get("source") not in sources:
-        return f"names no known source: {entry.get('source')!r}"
+        return f"must name a source of [sources], got {entry.get('source')!r}"
     return ""
 
 

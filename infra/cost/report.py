@@ -1,4 +1,4 @@
-"""The estimate in words and tables."""
+"""Writes the estimate as text and tables."""
 
 import itertools
 import textwrap
@@ -15,7 +15,7 @@ _WIDTH = 110
 
 @dataclass(frozen=True, slots=True)
 class Saving:
-    """What another setting would take off the month, and what that costs in other ways."""
+    """What another setting would save in a month, and what the stack would lose."""
 
     setting: str
     loses: str
@@ -27,7 +27,7 @@ def component_of(estimate: Estimate, charge: Charge) -> str:
 
 
 def by_component(estimate: Estimate) -> Mapping[str, float]:
-    """USD of each component, the dearest first."""
+    """USD of each component, the most expensive first."""
     totals: dict[str, float] = defaultdict(float)
     for charge in estimate.charges:
         totals[component_of(estimate, charge)] += charge.usd
@@ -35,7 +35,7 @@ def by_component(estimate: Estimate) -> Mapping[str, float]:
 
 
 def lines(estimate: Estimate) -> str:
-    """Every meter of every component, charges of one meter together."""
+    """A table of all meters by component, with one row for the charges of a meter."""
     rows = []
     for component, usd in by_component(estimate).items():
         own = [each for each in estimate.charges if component_of(estimate, each) == component]
@@ -54,9 +54,9 @@ def lines(estimate: Estimate) -> str:
 
 
 def assumptions(estimate: Estimate) -> str:
-    """Every figure of the load, measured or not, and what follows for instances and units."""
+    """Every figure of the load, and the average instances and units that follow from them."""
     usage = estimate.usage
-    figures = "\n".join(_told(figure) for figure in usage.load.figures.values())
+    figures = "\n".join(_described(figure) for figure in usage.load.figures.values())
     plan = textwrap.fill(_instances(estimate), _WIDTH)
     return f"{figures}\n\n{plan}\nWeb PubSub: {usage.units:.2f} units on average."
 
@@ -64,17 +64,18 @@ def assumptions(estimate: Estimate) -> str:
 def _instances(estimate: Estimate) -> str:
     usage = estimate.usage
     if usage.is_flex:
-        return "Flex Consumption: charged for while it works."
+        return "Flex Consumption: charged for while an instance is active."
     scaling = usage.recording.settings.compute.scaling
     return (
-        f"Instances: {usage.instances:.2f} on average, the minimum ({scaling.minimum}; "
-        f"{scaling.open_minimum} in the hour of the New York open), and one for each 1,000 bots while they "
-        "are connected. The processor's rule is taken not to act; at its maximum "
-        f"({scaling.maximum}) all month, the plan alone would cost {_plan_at(estimate, scaling.maximum)}."
+        f"Instances: {usage.instances:.2f} on average. That is the minimum ({scaling.minimum}, and "
+        f"{scaling.open_minimum} in the hour of the New York open), and one instance for each 1,000 bots "
+        "while they are connected. The estimate assumes that the rule on the processor adds none. With the "
+        f"maximum ({scaling.maximum}) all month, the plan alone would cost "
+        f"{_plan_at(estimate, scaling.maximum)}."
     )
 
 
-def _told(figure: Figure) -> str:
+def _described(figure: Figure) -> str:
     kind = "measured" if figure.measured else "assumed"
     text = f"{figure.name}: {figure.value:,g} {figure.unit}, {kind}: {figure.how}"
     return textwrap.fill(text, _WIDTH, initial_indent="- ", subsequent_indent="  ")
@@ -86,15 +87,15 @@ def _plan_at(estimate: Estimate, instances: int) -> str:
 
 
 def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
-    """What to know beside the total: too small a stack, prices by memory, budget, customer's figure."""
+    """Notes on the total: a stack that is too small, sources of prices, budget, the customer's figure."""
     for warning in estimate.usage.warnings():
         yield f"TOO SMALL: {warning}"
     sources: dict[str, float] = defaultdict(float)
     for charge in estimate.charges:
         sources[charge.price.source.name] += charge.usd
     dearest = sorted(((usd, name) for name, usd in sources.items() if usd >= 0.5), reverse=True)
-    told = ", ".join(f"{name} {usd:,.0f}" for usd, name in dearest)
-    yield f"By the price's source (--prices tells what each is), USD: {told}"
+    listed = ", ".join(f"{name} {usd:,.0f}" for usd, name in dearest)
+    yield f"USD by source of the price (--prices describes the sources): {listed}"
     unverified = [each for each in estimate.charges if not each.price.source.verified]
     if unverified:
         usd = sum(each.usd for each in unverified)
@@ -102,14 +103,15 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     budget = estimate.usage.recording.settings.monitoring.budget_usd
     if estimate.usd > 0.8 * budget:
         share = estimate.usd / budget
-        yield f"The stack's budget_usd is {budget:,}: {share:.0%} of it would be used, and it alerts at 80%."
+        yield f"The estimate is {share:.0%} of the stack's budget_usd ({budget:,}), which alerts at 80%."
     over = estimate.usd - purpose.customer_usd
     word = "above" if over > 0 else "below"
-    yield f"The customer reckons with {purpose.customer_usd:,} USD: this is {abs(over):,.0f} USD {word} that."
+    expected = f"{purpose.customer_usd:,} USD"
+    yield f"The customer expects {expected}: the estimate is {abs(over):,.0f} USD {word} that."
 
 
 def comparison(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose]) -> str:
-    """The stacks beside the customer's figures."""
+    """A table of the stacks and the customer's figures."""
     rows = []
     for stack, each in estimates.items():
         customer = purposes[stack].customer_usd
@@ -118,12 +120,12 @@ def comparison(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose
         rows.append(
             (stack, f"{each.usage.users:,}", f"{each.usd:,.0f}", f"{customer:,}", difference, dearest)
         )
-    heads = ("stack", "bots", "USD a month", "customer's", "difference", "most of it")
+    heads = ("stack", "bots", "USD a month", "customer's", "difference", "largest parts")
     return table(heads, rows, right=frozenset({1, 2, 3, 4}))
 
 
 def too_small(estimates: Mapping[str, Estimate]) -> str:
-    """Where a stack does not carry the bots that it is compared for; nothing where each does."""
+    """A line for each limit of a stack that its bots exceed; empty if there is none."""
     return "\n".join(
         f"`{stack}` is too small for {each.usage.users:,} bots: {warning}."
         for stack, each in estimates.items()
@@ -133,11 +135,11 @@ def too_small(estimates: Mapping[str, Estimate]) -> str:
 
 def savings_table(savings: Sequence[Saving]) -> str:
     rows = [(f"`{each.setting}`", f"{each.usd:,.0f}", each.loses) for each in savings]
-    return table(("setting", "USD less", "and then"), rows, right=frozenset({1}))
+    return table(("setting", "USD less", "what is lost"), rows, right=frozenset({1}))
 
 
 def price_list(prices: PriceTable) -> str:
-    """Every price with its unit, and every source with its date."""
+    """A table of every price with its unit, and every source with its date."""
     rows = [
         (
             price.key,
@@ -151,10 +153,10 @@ def price_list(prices: PriceTable) -> str:
     ]
     heads = ("price", "USD", "for", "free a month", "source", "")
     sources = {price.source.name: price.source for price in prices.prices.values()}
-    told = (
+    described = (
         textwrap.fill(
             f"{name}, {source.date}: {source.says}", _WIDTH, initial_indent="- ", subsequent_indent="  "
         )
         for name, source in sources.items()
     )
-    return "\n".join((table(heads, rows, right=frozenset({1, 3})), "", *told))
+    return "\n".join((table(heads, rows, right=frozenset({1, 3})), "", *described))

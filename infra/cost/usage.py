@@ -1,4 +1,4 @@
-"""How much of everything a month takes: what bots do by the load's figures, on what was recorded."""
+"""Computes what a month takes of everything, from the figures of the load and a recorded stack."""
 
 import math
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from infra.offline.recording import Recording, Resource
 from infra.settings.model import PLAN_SIZES
 from infra.timers import timers
 
-HOURS = 730  # of a month, as Azure's own estimates count
+HOURS = 730  # of a month, as in Azure's own estimates
 DAYS = HOURS / 24
 GB = 10**9
 BILLED_MESSAGE_BYTES = 2000  # Microsoft's article counts 1,000,000 messages as 2,000,000 KB
@@ -24,13 +24,13 @@ _FIELDS = (60, 60, 24)
 
 
 def runs_a_day(schedule: str) -> int:
-    """How often a timer of six NCRONTAB fields runs on a day that it runs on; days are not looked at.
+    """Runs of a timer on each of its days; the fields of days are ignored.
 
     Raises CannotEstimate for a schedule that it cannot read.
     """
     fields = schedule.split()
     if len(fields) != 6:
-        raise CannotEstimate(f"{schedule!r} is no schedule of six fields")
+        raise CannotEstimate(f"{schedule!r} is not a schedule of six fields")
     return math.prod(
         len(_values(field, size, schedule)) for field, size in zip(fields, _FIELDS, strict=False)
     )
@@ -50,9 +50,10 @@ def _values(field: str, size: int, schedule: str) -> set[int]:
 
 
 def weekly_capacity(setting: Resource, connected_minimum: int) -> float:
-    """Instances over a week on average, as an autoscale setting keeps them where nothing but its minima acts.
+    """Average instances over a week that the minima of an autoscale setting keep.
 
-    A recurring profile holds from its time until the next one's. `connected_minimum` is what bots need.
+    A recurring profile holds from its time until the next one's. `connected_minimum` is the number of
+    instances that connected bots need.
     """
     profiles = setting.inputs["profiles"]
     starts: list[tuple[float, Mapping[str, Any]]] = []
@@ -82,7 +83,7 @@ class Usage:
 
     @property
     def sessions(self) -> float:
-        """Of all bots together."""
+        """Sessions of all bots together."""
         return self.users * self.load["sessions_per_month"]
 
     @property
@@ -91,7 +92,7 @@ class Usage:
 
     @property
     def requests(self) -> float:
-        """HTTP requests of bots: confidences, trades reported, and one admission to the hub a session."""
+        """HTTP requests of bots: confidences, reported trades, and one negotiate request a session."""
         trades = self.sessions * self.load["symbols_per_bot"] * self.load["trades_per_session"]
         return self.confidences + trades + self.sessions
 
@@ -105,7 +106,7 @@ class Usage:
 
     @cached_property
     def schedules(self) -> dict[str, str]:
-        """The timers' schedules as the app's settings have them."""
+        """Schedules of the timers in the app's settings."""
         settings = self.recording.only("Microsoft.Web/sites").inputs["siteConfig"]["appSettings"]
         names = {timer.setting for timer in timers()}
         return {each["name"]: each["value"] for each in settings if each["name"] in names}
@@ -116,7 +117,7 @@ class Usage:
 
     @property
     def pushed_bytes(self) -> float:
-        """What Web PubSub sends to bots: heartbeats of each symbol while they are connected, and signals."""
+        """Bytes that Web PubSub sends to bots: signals, and heartbeats per symbol during connections."""
         connected = self.load["connected_hours_per_session"] / 24
         beats = runs_a_day(self.schedules["HEARTBEAT_SCHEDULE"]) * connected
         signals = self.load["confidences_per_session"]
@@ -129,12 +130,12 @@ class Usage:
 
     @property
     def connected_share(self) -> float:
-        """Share of a month that bots are connected for."""
+        """Share of a month during which bots are connected."""
         return self.load["sessions_per_month"] * self.load["connected_hours_per_session"] / HOURS
 
     @cached_property
     def instances(self) -> float:
-        """Of a dedicated plan, on average."""
+        """Average instances of a dedicated plan."""
         plan = self.recording.only("Microsoft.Web/serverfarms")
         needed = math.ceil(self.users / CONNECTIONS_OUT_PER_INSTANCE)
         for setting in self._scalings(plan):
@@ -144,7 +145,7 @@ class Usage:
 
     @cached_property
     def units(self) -> float:
-        """Of Web PubSub, on average: as recorded, or while bots are connected as autoscale has them."""
+        """Average units of Web PubSub: as recorded, or as autoscale sets them while bots are connected."""
         service = self.recording.only("Microsoft.SignalRService/webPubSub")
         fixed = int(service.inputs["sku"]["capacity"])
         for setting in self._scalings(service):
@@ -165,7 +166,7 @@ class Usage:
 
     @property
     def processes(self) -> float:
-        """Python processes on average, each of which sends metrics."""
+        """Average Python processes, each of which sends metrics."""
         if self.is_flex:
             return 1.0
         sku = self.recording.only("Microsoft.Web/serverfarms").inputs["sku"]["name"]
@@ -173,7 +174,7 @@ class Usage:
 
     @property
     def telemetry_gb(self) -> float:
-        """What the app sends to Application Insights."""
+        """Gigabytes that the app sends to Application Insights."""
         ratio = float(self.recording.settings.compute.telemetry_sample_ratio)
         traces = self.requests * ratio * self.load["trace_bytes"]
         metrics = self.processes * HOURS * 60 * self.load["metrics_bytes_per_minute"]
@@ -186,13 +187,13 @@ class Usage:
 
     @cached_property
     def log_gb(self) -> float:
-        """What the workspace takes in, which is no more than its daily cap."""
+        """Gigabytes that the workspace takes, up to its daily cap."""
         workspace = self.recording.only("Microsoft.OperationalInsights/workspaces")
         cap = workspace.inputs["workspaceCapping"]["dailyQuotaGb"] * DAYS
         return min(self.telemetry_gb + self.platform_log_gb, float(cap))
 
     def warnings(self) -> list[str]:
-        """Where the stack is too small for so many bots."""
+        """The limits of the stack that so many bots exceed, each with the setting to change."""
         service = self.recording.only("Microsoft.SignalRService/webPubSub")
         sku, units = service.inputs["sku"]["name"], int(service.inputs["sku"]["capacity"])
         for setting in self._scalings(service):
@@ -201,17 +202,21 @@ class Usage:
         connections = FREE_CONNECTIONS if sku == "Free_F1" else units * UNIT_CONNECTIONS
         if self.users > connections:
             found.append(
-                f"Web PubSub takes {connections:,} connections of {self.users:,} bots: webpubsub_units"
+                f"Web PubSub accepts {connections:,} connections, and there are {self.users:,} bots: "
+                "raise webpubsub_units"
             )
         quota = MESSAGES_A_UNIT_DAY[sku]
         daily = self.billed_messages / self.load["sessions_per_month"]
         if sku == "Free_F1" and daily > quota:
             found.append(
                 f"Web PubSub's free tier sends {quota:,} messages a day, and these bots need {daily:,.0f}: "
-                "webpubsub_sku"
+                "change webpubsub_sku"
             )
         workspace = self.recording.only("Microsoft.OperationalInsights/workspaces")
         if self.telemetry_gb + self.platform_log_gb > self.log_gb:
             cap = workspace.inputs["workspaceCapping"]["dailyQuotaGb"]
-            found.append(f"logs reach their cap of {cap} GB a day: log_daily_cap_gb, telemetry_sample_ratio")
+            found.append(
+                f"logs reach their cap of {cap} GB a day: "
+                "raise log_daily_cap_gb, or lower telemetry_sample_ratio"
+            )
         return found

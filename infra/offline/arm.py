@@ -1,8 +1,8 @@
-"""A recorded stack as an ARM template: `python -m infra.offline.arm --stack prod`.
+"""Writes a recorded stack as an ARM template: `python -m infra.offline.arm --stack prod`.
 
-The template is for checks such as checkov, not for deployment: what only Azure knows, such as a principal's
-id, is a stand-in. Pulumi's inputs are flatter than Azure's request bodies; the published types tell where
-each one belongs.
+The template is for checks such as checkov, not for deployment, because it holds stand-ins for values that
+only Azure knows, such as a principal's id. Pulumi's inputs are flatter than Azure's request bodies; Azure's
+published types say where each input belongs.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from infra.settings.stacks import STACKS
 
 GROUP = "Microsoft.Resources/resourceGroups"
 _SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
-# Pulumi's names of a few properties, beside what Azure calls them.
+# Names of a few properties in Pulumi, and in Azure.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "Microsoft.Storage/storageAccounts": {
         "enableHttpsTrafficOnly": "supportsHttpsTrafficOnly",
@@ -39,9 +39,9 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
         "location": "id",
         "headerFieldName": "key",
         "headerFieldValue": "value",
-        # There are two kinds, and this is the inner one.
+        # The type has two properties of this name; this is the inner one.
         "webTestKind": "properties.kind",
-        # In the path, and once more in the body.
+        # In the path, and again in the body.
         "webTestName": "properties.name",
     },
 }
@@ -53,7 +53,7 @@ class UnknownInput(Exception):
 
 @functools.cache
 def api_version(token: str) -> str:
-    """The API version that the SDK uses, as its documentation says; raises KeyError where it does not."""
+    """The API version in the SDK's documentation; raises KeyError if it has none."""
     _, module, name = token.split(":")
     resource = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), name)
     for overload in typing.get_overloads(resource.__init__):
@@ -71,20 +71,20 @@ def body(resource: Resource) -> dict[str, Any]:
     in_path = {*kind.names, "resourceGroupName", kind.scope_input if kind.scope == "resource" else ""}
     in_path -= renamed.keys()
     inputs = {key: value for key, value in resource.inputs.items() if key not in in_path}
-    placed = Placing(schema["$defs"], renamed).place(inputs, schema, resource.type)
-    return typing.cast("dict[str, Any]", placed)
+    written = BodyWriter(schema["$defs"], renamed).write(inputs, schema, resource.type)
+    return typing.cast("dict[str, Any]", written)
 
 
 def schema_name(resource: Resource) -> str:
-    """What the body is published under: the type, but for `config`, where each name has its own body."""
+    """The name that Azure publishes the body under: the type, and for `config` also the name."""
     kind = arm_type(resource.token)
     if kind.type.endswith("/config"):
         return "/".join((kind.type, kind.names[-1].strip("'")))
     return kind.type
 
 
-class Placing:
-    """Puts inputs where the published type has them."""
+class BodyWriter:
+    """Puts inputs at the places that the published type has for them."""
 
     def __init__(self, definitions: Schema, renamed: Mapping[str, str]) -> None:
         self._definitions = definitions
@@ -94,7 +94,7 @@ class Placing:
         return resolve(schema, self._definitions)
 
     def declaration(self, schema: Schema, key: str) -> Schema | None:
-        """Where an input of an object goes: the property's schema, None for an unknown one."""
+        """The schema of the property that an input of an object becomes, None for an unknown input."""
         found = self._name_in(schema, key)
         inner = self.resolved(schema.get("properties", {}).get("properties", {}))
         nested = self._name_in(inner, key)
@@ -102,24 +102,24 @@ class Placing:
             return typing.cast("Schema", schema["properties"][found])
         return typing.cast("Schema", inner["properties"][nested]) if nested else None
 
-    def place(self, value: Any, schema: Schema, path: str) -> Any:
+    def write(self, value: Any, schema: Schema, path: str) -> Any:
         schema = self.resolved(schema)
         if isinstance(value, list):
             items = schema.get("items", {})
-            return [self.place(item, items, f"{path}[{index}]") for index, item in enumerate(value)]
+            return [self.write(item, items, f"{path}[{index}]") for index, item in enumerate(value)]
         if not isinstance(value, dict):
             return value
         schema = self._variant(value, schema, path)
         if "properties" not in schema:
             others = schema.get("additionalProperties") or {}
-            return {key: self.place(item, others, f"{path}.{key}") for key, item in value.items()}
-        placed: dict[str, Any] = {}
+            return {key: self.write(item, others, f"{path}.{key}") for key, item in value.items()}
+        written: dict[str, Any] = {}
         for key, item in value.items():
-            self._put(placed, key, item, schema, path)
-        return placed
+            self._put(written, key, item, schema, path)
+        return written
 
     def _variant(self, value: Mapping[str, Any], schema: Schema, path: str) -> Schema:
-        """The type that the discriminator's value picks."""
+        """The type that the discriminator's value selects."""
         while "discriminator" in schema:
             wire, mapping = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
             picked = next((item for key, item in value.items() if _plain(key) == _plain(wire)), None)
@@ -128,30 +128,30 @@ class Placing:
             schema = resolve({"$ref": mapping[picked]}, self._definitions)
         return schema
 
-    def _put(self, placed: dict[str, Any], key: str, item: Any, schema: Schema, path: str) -> None:
+    def _put(self, written: dict[str, Any], key: str, item: Any, schema: Schema, path: str) -> None:
         found = self._name_in(schema, key)
         nested = schema["properties"].get("properties", {})
         inner = resolve(nested, self._definitions)
         if found is None or (schema["properties"][found].get("readOnly") and self._name_in(inner, key)):
             if self._name_in(inner, key) is None:
                 if schema.get("additionalProperties"):
-                    placed[key] = self.place(item, schema["additionalProperties"], f"{path}.{key}")
+                    written[key] = self.write(item, schema["additionalProperties"], f"{path}.{key}")
                     return
                 raise UnknownInput(f"{path}.{key} is not a property")
-            self._put(placed.setdefault("properties", {}), key, item, inner, f"{path}.properties")
+            self._put(written.setdefault("properties", {}), key, item, inner, f"{path}.properties")
             return
         if found == "userAssignedIdentities" and isinstance(item, list):
-            # Pulumi takes the ids; Azure wants them as keys.
+            # Pulumi takes a list of ids; Azure requires them as keys.
             item = {identity: {} for identity in item}
-        placed_item = self.place(item, schema["properties"][found], f"{path}.{found}")
-        if found == "properties" and "properties" in placed:
-            placed["properties"] |= placed_item
+        written_item = self.write(item, schema["properties"][found], f"{path}.{found}")
+        if found == "properties" and "properties" in written:
+            written["properties"] |= written_item
         else:
-            placed[found] = placed_item
+            written[found] = written_item
 
     def _name_in(self, schema: Schema, key: str) -> str | None:
         known = {_plain(name): name for name in schema.get("properties", {})}
-        # Its own name first: a renamed one may be another type's, as `location` of a web test's place is.
+        # The unchanged name has priority, because RENAMED may mean a nested type's property of the same name.
         renamed = self._renamed.get(key, key)
         if "properties" in known and renamed.startswith("properties."):
             return None
@@ -164,7 +164,7 @@ def _plain(name: str) -> str:
 
 
 def template(recording: Recording) -> dict[str, Any]:
-    """ARM template of the stack's resource group; secrets are parameters without a value."""
+    """The ARM template of the stack's resource group; secrets are parameters without a value."""
     ids = {resource.urn: resource.id for resource in recording.resources if resource.type != GROUP}
     parameters: dict[str, Any] = {}
     resources = []
@@ -190,7 +190,7 @@ def template(recording: Recording) -> dict[str, Any]:
 
 
 def _given_name(resource: Resource) -> dict[str, str]:
-    """Where the program names none, the name that Pulumi makes up is the last part of the id."""
+    """The last part of the id, which is the name if the program gives none."""
     return {arm_type(resource.token).names[-1]: resource.id.rsplit("/", 1)[-1]}
 
 
@@ -203,7 +203,7 @@ def _scope(resource: Resource, recording: Recording) -> dict[str, str]:
 
 
 def _without_secrets(resource: Resource, parameters: dict[str, Any]) -> Resource:
-    """The resource with each secret input replaced by a parameter, which is added to `parameters`."""
+    """The resource with a parameter in place of each secret input; adds the parameters to `parameters`."""
 
     def replaced(value: Any, path: str) -> Any:
         if path in resource.secrets:

@@ -1,10 +1,10 @@
-"""What Azure calls each resource that the program makes: its ARM type, and the inputs that name it."""
+"""Lists the ARM type of each resource that the program makes, and the inputs that name it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-# Stand in for what only a deployment knows, wherever nothing is deployed.
+# Stand-ins for values that only a deployment has.
 SUBSCRIPTION = "00000000-0000-4000-8000-0000000000ff"
 SUBSCRIPTION_ID = f"/subscriptions/{SUBSCRIPTION}"
 
@@ -13,10 +13,10 @@ Scope = Literal["subscription", "group", "resource"]
 
 @dataclass(frozen=True, slots=True)
 class ArmType:
-    """`names` are the inputs that the id ends in, outermost first; a word in quotes stands for itself.
+    """`names` are the inputs at the end of the id, the outermost first; a word in quotes is literal.
 
-    `scope` says what the id hangs under: the subscription, the resource group, or the resource that the input
-    `scope_input` holds the id of.
+    `scope` is what the id begins with: the subscription, the resource group, or the resource whose id is in
+    the input `scope_input`.
     """
 
     type: str
@@ -68,9 +68,6 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "applicationinsights:Component": ArmType("Microsoft.Insights/components", ("resourceName",)),
     "applicationinsights:WebTest": ArmType("Microsoft.Insights/webtests", ("webTestName",)),
     "applicationinsights:Workbook": ArmType("Microsoft.Insights/workbooks", ("resourceName",)),
-    "authorization:ManagementLockByScope": ArmType(
-        "Microsoft.Authorization/locks", ("lockName",), scope="resource"
-    ),
     "authorization:RoleAssignment": ArmType(
         "Microsoft.Authorization/roleAssignments", ("roleAssignmentName",), scope="resource"
     ),
@@ -108,9 +105,6 @@ ARM_TYPES: Mapping[str, ArmType] = {
         ("privateEndpointName", "privateDnsZoneGroupName"),
     ),
     "network:PrivateEndpoint": ArmType("Microsoft.Network/privateEndpoints", ("privateEndpointName",)),
-    "network:Subnet": ArmType(
-        "Microsoft.Network/virtualNetworks/subnets", ("virtualNetworkName", "subnetName")
-    ),
     "network:VirtualNetwork": ArmType("Microsoft.Network/virtualNetworks", ("virtualNetworkName",)),
     "operationalinsights:Workspace": ArmType("Microsoft.OperationalInsights/workspaces", ("workspaceName",)),
     "privatedns:PrivateZone": ArmType("Microsoft.Network/privateDnsZones", ("privateZoneName",)),
@@ -127,13 +121,10 @@ ARM_TYPES: Mapping[str, ArmType] = {
     ),
     "storage:BlobContainer": _storage("/blobServices/containers", "'default'", "containerName"),
     "storage:BlobServiceProperties": _storage("/blobServices", "blobServicesName"),
-    "storage:ManagementPolicy": _storage("/managementPolicies", "managementPolicyName"),
     "storage:StorageAccount": _storage(""),
     "storage:Table": _storage("/tableServices/tables", "'default'", "tableName"),
-    "storage:TableServiceProperties": _storage("/tableServices", "tableServiceName"),
     "web:AppServicePlan": ArmType("Microsoft.Web/serverfarms", ("name",)),
     "web:WebApp": _site(""),
-    "web:WebAppApplicationSettings": _site("/config", "'appsettings'"),
     "web:WebAppFtpAllowed": _site("/basicPublishingCredentialsPolicies", "'ftp'"),
     "web:WebAppFtpAllowedSlot": _site("/slots/basicPublishingCredentialsPolicies", "slot", "'ftp'"),
     "web:WebAppScmAllowed": _site("/basicPublishingCredentialsPolicies", "'scm'"),
@@ -146,5 +137,5 @@ ARM_TYPES: Mapping[str, ArmType] = {
 
 
 def arm_type(token: str) -> ArmType:
-    """The ARM type behind a Pulumi token; raises KeyError for one that the table lacks."""
+    """The ARM type behind a Pulumi token; raises KeyError if the table lacks it."""
     return ARM_TYPES[token.removeprefix("azure-native:")]

@@ -1,4 +1,4 @@
-"""What Azure would answer once a resource exists: host names, principals. The same on every run."""
+"""Answers as Azure does when it has made a resource: host names and principals, the same on every run."""
 
 import uuid
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ _NAMESPACE = uuid.UUID("b0c4ed4e-3f5a-4d0e-9a55-6f9f24b5a1d7")
 
 
 def guid(text: str) -> str:
-    """A UUID made of a text."""
+    """A UUID derived from a text."""
     return str(uuid.uuid5(_NAMESPACE, text))
 
 
 def computed_outputs(kind: str, resource_id: str, name: str, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Outputs beside the inputs for a resource of an ARM type; none where the program reads none."""
+    """Outputs of a resource besides its inputs; empty if the program reads none."""
     answer = _ANSWERS.get(kind)
     return {**_identity(inputs), **(answer(resource_id, name, inputs) if answer else {})}
 
 
 def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """User-assigned identities go in as a list of ids and come back as a mapping of them."""
+    """Azure takes user-assigned identities as a list of ids and returns them as a mapping."""
     identity = inputs.get("identity")
     if not identity or "userAssignedIdentities" not in identity:
         return {}

@@ -1,7 +1,7 @@
-"""A recorded stack as a Mermaid flowchart: what there is by concern, where data goes, who may do what.
+"""Draws a recorded stack as a Mermaid flowchart: resources by concern, data paths, and who may do what.
 
-Every line is read off the recording: data paths are the app's settings that name a service, the edge's
-origin and the hub's event handler; identities are the role assignments and access policies.
+Every line comes from the recording. Data paths are the app's settings that name a service, the edge's origin
+and the hub's event handler. Permissions are the role assignments and access policies.
 """
 
 import re
@@ -13,7 +13,7 @@ from infra.offline.recording import Recording, Resource
 from infra.roles import ROLE_IDS
 
 ROLES = {role_id: role for role, role_id in ROLE_IDS.items()}
-# What stands for itself, in words, under the heading that it is drawn beneath.
+# Types that have a node: the heading and the word for each.
 DRAWN = {
     "Microsoft.Cdn/profiles": ("Edge", "Front Door"),
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": ("Edge", "Firewall"),
@@ -33,7 +33,7 @@ DRAWN = {
 }
 _INSIGHTS_SETTING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _BOTS, _ADMINISTRATORS = "bots", "administrators"
-# Who is drawn and is no resource.
+# Nodes that are no resources.
 PEOPLE = {_BOTS: "Bots", _ADMINISTRATORS: "Administrators"}
 
 
@@ -48,17 +48,17 @@ class Path:
 
 
 def node_id(resource: Resource) -> str:
-    """What Mermaid knows a resource by: its name in the program, in letters that it takes."""
+    """The id of a resource's node: its name in the program, in characters that Mermaid allows."""
     return resource.name.replace("-", "_")
 
 
 def drawn(recording: Recording) -> dict[str, Resource]:
-    """Resources that have a node of their own, by its id."""
+    """Resources that have a node, by the node's id."""
     return {node_id(each): each for each in recording.resources if each.type in DRAWN}
 
 
 def flowchart(recording: Recording) -> str:
-    """Mermaid's text."""
+    """The diagram as Mermaid text."""
     nodes = drawn(recording)
     groups: dict[str, list[str]] = defaultdict(list)
     for node, resource in nodes.items():
@@ -74,7 +74,7 @@ def flowchart(recording: Recording) -> str:
 
 
 def outline(recording: Recording) -> str:
-    """The same for a terminal: each node with what goes out from it."""
+    """The diagram for a terminal: each node with its outgoing paths."""
     nodes = drawn(recording)
     words = {node: f"{DRAWN[each.type][1]} {each.own_name}" for node, each in nodes.items()} | PEOPLE
     out: dict[str, list[str]] = defaultdict(list)
@@ -98,7 +98,7 @@ def paths(recording: Recording) -> Iterator[Path]:
 
 
 def data_paths(recording: Recording) -> Iterator[Path]:
-    """Where requests, messages and telemetry go."""
+    """The paths of requests, messages and telemetry."""
     app = recording.only("Microsoft.Web/sites")
     yield from _ways_in(recording, app)
     private = _privately_reached(recording)
@@ -138,7 +138,7 @@ def _ways_in(recording: Recording, app: Resource) -> Iterator[Path]:
 
 
 def _services_of(recording: Recording, app: Resource) -> Iterator[tuple[Resource, list[str]]]:
-    """What the app's settings name, and which of them."""
+    """Services that the app's settings name, each with those settings."""
     settings = {each["name"]: str(each["value"]) for each in app.inputs["siteConfig"]["appSettings"]}
     for resource in drawn(recording).values():
         if DRAWN[resource.type][0] not in ("Data", "Realtime"):
@@ -147,7 +147,7 @@ def _services_of(recording: Recording, app: Resource) -> Iterator[tuple[Resource
         names = [name for name, value in settings.items() if named.search(value)]
         if names:
             yield resource, names
-    # Known to it by a key, and not by its name.
+    # Its setting holds a key and not its name.
     if settings.get(_INSIGHTS_SETTING, "").startswith("InstrumentationKey="):
         yield recording.only("Microsoft.Insights/components"), [_INSIGHTS_SETTING]
 
@@ -161,7 +161,7 @@ def _privately_reached(recording: Recording) -> set[str]:
 
 
 def identity_paths(recording: Recording) -> Iterator[Path]:
-    """Who may do what: roles, access policies, administrators, and what runs as which identity."""
+    """Roles, access policies, administrators, and the identity that each resource runs as."""
     roles: dict[str, list[str]] = defaultdict(list)
     for assignment in recording.of_type("Microsoft.Authorization/roleAssignments"):
         role = ROLES[assignment.inputs["roleDefinitionId"].rsplit("/", 1)[-1]]
@@ -180,7 +180,7 @@ def identity_paths(recording: Recording) -> Iterator[Path]:
 
 
 def _drawn_above(recording: Recording, scope: str) -> str:
-    """The node of the resource that a scope is, or lies in."""
+    """The node of the resource that a scope names or is part of."""
     for node, resource in drawn(recording).items():
         if scope == resource.id or scope.startswith(f"{resource.id}/"):
             return node

@@ -1,10 +1,10 @@
-"""Tables of Markdown whose columns also stand under each other in a terminal."""
+"""Writes Markdown tables whose columns are also aligned in a terminal."""
 
 from collections.abc import Sequence
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> str:
-    """A table; the columns of the numbers in `right` are set flush right."""
+    """A table; `right` holds the numbers of the columns that are aligned right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (heads, *rows)]
     widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(heads))]
 

@@ -1,8 +1,8 @@
 """Shows what `pulumi up` would make, without the CLI and without Azure.
 
-`python -m infra.offline.preview --stack prod` shows one stack.
-Prints a table of every resource by component and a diagram, and writes both, the diagram as Mermaid, to
-`.local/infra-preview/<stack>.md`. Names that are one's own tenant's are those of tenant.example.yaml.
+`python -m infra.offline.preview --stack prod` prints a table of every resource by component and a diagram,
+and writes both to `.local/infra-preview/<stack>.md`, the diagram as Mermaid. The names of a tenant are those
+of tenant.example.yaml.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from infra.offline.recording import PROGRAM, Recording, Resource, record_stack
 from infra.settings.stacks import INFRA, STACKS
 
 OUTPUT = INFRA.parent / ".local" / "infra-preview"
-# Inputs that tell one stack's resource from another's, by the words that they are shown with.
+# Inputs that differ between stacks, by the words that the table shows them with.
 _FACTS: Mapping[str, Mapping[str, str]] = {
     "Microsoft.Cache/redisEnterprise": {"": "sku.name", "high availability": "highAvailability"},
     "Microsoft.Cache/redisEnterprise/databases": {"": "clusteringPolicy", "port": "port"},
@@ -52,7 +52,7 @@ _FACTS: Mapping[str, Mapping[str, str]] = {
 
 
 def facts(resource: Resource) -> str:
-    """Size and other inputs that decide what is bought."""
+    """The size and other inputs that determine the cost."""
     if resource.type == "Microsoft.Insights/autoscaleSettings":
         return "; ".join(_profiles(resource))
     if resource.type == "Microsoft.Authorization/roleAssignments":
@@ -89,7 +89,7 @@ def _at(inputs: Mapping[str, Any], path: str) -> Any:
 
 
 def component_names(recording: Recording) -> list[str]:
-    """Components in the order in which they are made, the program's own resources first."""
+    """Names of components in the order in which they are made, PROGRAM first."""
     return [PROGRAM, *(each.name for each in recording.components)]
 
 
@@ -98,7 +98,7 @@ def resources_of(recording: Recording, component: str) -> list[Resource]:
 
 
 def resource_table(recording: Recording) -> str:
-    """Every resource once, by component."""
+    """A table of every resource, by component."""
     rows = [
         (component, each.name, _short(each), each.own_name, facts(each), "yes" if each.protect else "")
         for component in component_names(recording)
@@ -112,7 +112,7 @@ def _short(resource: Resource) -> str:
 
 
 def totals(recording: Recording) -> str:
-    """How many resources each component makes, and how many of them are protected."""
+    """A table of the number of resources of each component, and of protected ones."""
     rows = []
     for component in component_names(recording):
         own = resources_of(recording, component)
@@ -123,7 +123,7 @@ def totals(recording: Recording) -> str:
 
 
 def document(stack: str, recording: Recording) -> str:
-    """The preview as a file of Markdown."""
+    """The preview as the text of a Markdown file."""
     return (
         f"# What `pulumi up` would create: {stack}\n\n{totals(recording)}\n\n{resource_table(recording)}\n\n"
         f"```mermaid\n{flowchart(recording)}\n```\n"
@@ -131,7 +131,7 @@ def document(stack: str, recording: Recording) -> str:
 
 
 def show(stack: str, recording: Recording, kind: str, output: Path) -> str:
-    """What is printed of one stack."""
+    """The output for one stack; for `all` it also writes the file."""
     if kind == "mermaid":
         return flowchart(recording)
     parts = [f"{stack}: {len(recording.resources)} resources", resource_table(recording), totals(recording)]
@@ -162,10 +162,12 @@ def main(arguments: list[str]) -> int:
         help="the table and the diagram, also as a file (default); the table; the diagram's Mermaid text",
     )
     parser.add_argument("--output", type=Path, default=OUTPUT, help="directory of the files")
-    told = parser.parse_args(arguments)
-    stacks = STACKS if told.stack == "all" else (told.stack,)
+    options = parser.parse_args(arguments)
+    stacks = STACKS if options.stack == "all" else (options.stack,)
     try:
-        print("\n\n".join(show(stack, record_stack(stack), told.format, told.output) for stack in stacks))
+        print(
+            "\n\n".join(show(stack, record_stack(stack), options.format, options.output) for stack in stacks)
+        )
     except OSError as problem:
         print(f"error: {problem.filename}: {problem.strerror}", file=sys.stderr)
         return 1

@@ -27,18 +27,18 @@ from infra.settings.keys import read_settings
 from infra.settings.model import Settings
 from infra.settings.stacks import stack_from_files
 
-# What the program makes outside of any component is said to be made by it.
+# The name of the component of resources that no component makes.
 PROGRAM = "program"
 _STACK = "pulumi:pulumi:Stack"
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One registered resource. `inputs` are as the provider gets them, with secrets laid open.
+    """One registered resource. `inputs` are those that the provider gets, with secrets in plain text.
 
-    `secrets` are the paths within `inputs` that are secret, such as `properties.value`; `parent` is a URN;
-    `depends_on` holds the URNs of what must exist before, by an option or through an input, and
-    `depends_through` which input is made of which of them.
+    `secrets` are the paths of secrets within `inputs`, such as `properties.value`. `parent` is a URN.
+    `depends_on` holds the URNs of resources that must exist first, by an option or through an input, and
+    `depends_through` those that each input depends on.
     """
 
     urn: str
@@ -65,7 +65,7 @@ class Resource:
 
     @property
     def own_name(self) -> str:
-        """Its name in Azure, without those of what it lies in."""
+        """Its name in Azure, without the names of its parents."""
         return self.id.rsplit("/", 1)[-1]
 
     def with_inputs(self, inputs: Mapping[str, Any]) -> "Resource":
@@ -74,7 +74,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A whole stack: its settings, resources in the order of registration, outputs with secrets laid open."""
+    """A stack: settings, resources in the order of registration, outputs with secrets in plain text."""
 
     settings: Settings
     components: tuple[Resource, ...]
@@ -86,7 +86,7 @@ class Recording:
         return tuple(resource for resource in self.resources if resource.type == arm)
 
     def only(self, arm: str) -> Resource:
-        """The single resource of a type; raises ValueError where there is none or more than one."""
+        """The single resource of a type; raises ValueError if there is none or more than one."""
         (found,) = self.of_type(arm)
         return found
 
@@ -95,7 +95,7 @@ class Recording:
         return next((each.name for each in self.components if each.urn == resource.parent), PROGRAM)
 
     def by_id(self, resource_id: str) -> Resource:
-        """The resource behind an ARM id; raises KeyError where the stack makes none."""
+        """The resource behind an ARM id; raises KeyError if the stack makes none."""
         for resource in self.resources:
             if resource.id.lower() == resource_id.lower():
                 return resource
@@ -103,14 +103,14 @@ class Recording:
 
 
 def record_stack(stack: str) -> Recording:
-    """What one of STACKS would make, as its file and the example tenant configure it."""
+    """Records one of STACKS, as its file and the example tenant configure it."""
     return record(read_settings(stack_from_files(stack)))
 
 
 def record(settings: Settings) -> Recording:
-    """Every resource that the stack of these settings would make."""
+    """Records every resource that the stack of these settings would make."""
     with contextlib.closing(asyncio.new_event_loop()) as worker_loop, _without_collector():
-        # Pulumi keeps its engine and root in context variables: a copy leaves the caller's alone.
+        # Pulumi keeps its engine and root in context variables; a copy does not change the caller's.
         context = contextvars.copy_context()
         monitor = context.run(lambda: asyncio.run(_run(settings, worker_loop)))
     components = tuple(resource for resource in monitor.recorded if resource.is_component)
@@ -120,7 +120,7 @@ def record(settings: Settings) -> Recording:
 
 @contextlib.contextmanager
 def _without_collector() -> Iterator[None]:
-    """Half of a recording would be the collector's, which walks Pulumi's many tasks and finds no garbage."""
+    """Turns the collector off: it would take half the time, and Pulumi's many tasks leave no garbage."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -135,21 +135,21 @@ async def _run(settings: Settings, worker_loop: asyncio.AbstractEventLoop) -> "_
         for name, value in build(settings).items():
             pulumi.export(name, value)
 
-    # The mock engine runs in worker threads and leaves an open event loop in each that has none: one thread
-    # with a loop of ours leaks nothing, and registers in the program's order.
+    # The mock engine makes an event loop in each worker thread that has none, and leaves it open. A single
+    # thread with a loop of our own leaks nothing.
     asyncio.get_running_loop().set_default_executor(
         ThreadPoolExecutor(max_workers=1, initializer=asyncio.set_event_loop, initargs=(worker_loop,))
     )
     monitor = _RecordingMonitor()
     mocks.set_mocks(monitor.mocks, project=PROJECT, stack=settings.stack, preview=False, monitor=monitor)
-    # set_mocks makes a root of its own, where run_in_stack makes one that also registers the outputs.
+    # set_mocks has made a root; run_in_stack makes another one, which also registers the outputs.
     set_root_resource(cast("pulumi.Resource", None))
     await run_in_stack(program)
     return monitor
 
 
 class _RecordingMonitor(mocks.MockMonitor):
-    """The mock of Pulumi's engine, which also keeps what mocks alone never see: options, parents, secrets."""
+    """A mock of Pulumi's engine that also keeps options, parents and secrets, which mocks do not get."""
 
     def __init__(self) -> None:
         super().__init__(_Azure())
@@ -191,7 +191,7 @@ class _RecordingMonitor(mocks.MockMonitor):
 
 
 def _laid_open(value: Any, path: str = "") -> tuple[Any, list[str]]:
-    """A decoded property without its secret wrappers, and the paths where they were; whole numbers as int."""
+    """A decoded property without its secret wrappers, and their paths; whole numbers become int."""
     secrets: list[str] = []
     if isinstance(value, dict):
         if value.get(rpc._special_sig_key) == rpc._special_secret_sig:
@@ -217,7 +217,7 @@ def _laid_open(value: Any, path: str = "") -> tuple[Any, list[str]]:
 
 
 class _Azure(mocks.Mocks):
-    """Answers as Azure would, with ids made of the names and other values that are the same on every run."""
+    """Answers in place of Azure, with ids derived from names, and values that are the same on every run."""
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         inputs = {key: _unwrapped(value) for key, value in args.inputs.items()}
@@ -234,7 +234,7 @@ class _Azure(mocks.Mocks):
         if args.token == "azure-native:authorization:getClientConfig":  # noqa: S105 - a function's name
             client = {"clientId": guid("client"), "objectId": guid("object")}
             return {**client, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}, []
-        raise LookupError(f"the program asks Azure for {args.token}, which nothing here can answer")
+        raise LookupError(f"the program calls {args.token}: add an answer to infra/offline/recording.py")
 
 
 def _unwrapped(value: Any) -> Any:

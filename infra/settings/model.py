@@ -14,14 +14,14 @@ EdgeTier = Literal["none", "standard", "premium"]
 
 @dataclass(frozen=True, slots=True)
 class PlanSize:
-    """A size of a dedicated plan, with the tier that Azure wants named beside it."""
+    """A size of a dedicated plan, with the tier that Azure requires beside it."""
 
     name: str
     tier: str
     processors: int
 
 
-# Standard or better: below it there is neither autoscale nor a staging slot.
+# Standard or better, because lower tiers have neither autoscale nor a staging slot.
 PLAN_SIZES = {
     size.name: size
     for size in (
@@ -99,7 +99,7 @@ class PostgresSettings:
 
     @property
     def tier(self) -> str:
-        """The SKU's tier, which Azure wants named beside it."""
+        """The SKU's tier, which Azure requires beside it."""
         if self.sku.startswith("Standard_B"):
             return "Burstable"
         return "MemoryOptimized" if self.sku.startswith("Standard_E") else "GeneralPurpose"
@@ -126,7 +126,7 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """Whom alerts reach, how long logs stay, and what the month may cost."""
+    """Who gets alerts, how long logs are kept, and what a month may cost."""
 
     alert_emails: tuple[str, ...]
     alert_sms: str

@@ -59,10 +59,6 @@ class SettingsReader:
             return ""
         return value
 
-    def optional(self, key: str) -> str:
-        """The value, empty if there is none."""
-        return self._given(key)
-
     def listed(
         self, key: str, is_valid: Callable[[str], object], meaning: str, default: str | None = None
     ) -> tuple[str, ...]:

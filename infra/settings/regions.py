@@ -1,8 +1,8 @@
-"""What the regions offer that data may lie in, where they differ: Postgres' compute, standby and backups.
+"""Lists what Postgres offers in each region that may hold data: compute, standby and backups.
 
-As Microsoft's list of regions had it on 2025-11-24 (MicrosoftDocs/azure-databases-docs,
-articles/postgresql/flexible-server/includes/regions-table.md, and overview.md for what its signs mean), with
-the pairs of Azure's list of regions. The list changes: look it up before a stack is made anew elsewhere.
+From Microsoft's list of regions of 2025-11-24 (MicrosoftDocs/azure-databases-docs,
+articles/postgresql/flexible-server/includes/regions-table.md, and overview.md for the meaning of its signs),
+with the pairs of Azure's list of regions. The list changes: look it up before you make a stack elsewhere.
 """
 
 import re
@@ -15,8 +15,8 @@ from types import MappingProxyType
 class Region:
     """`intel` and `amd` are generations of compute.
 
-    `standby` is whether a new server gets one in another zone, `geo_backup` whether backups are kept in the
-    pair as well.
+    `standby` is whether a new server gets a standby in another zone, `geo_backup` whether Azure also keeps
+    backups in the pair.
     """
 
     pair: str
@@ -27,11 +27,11 @@ class Region:
 
 
 _OLDER, _ALL = ("v3", "v4"), ("v3", "v4", "v5")
-# Near the exchanges in New York and Chicago, and the regions that Azure pairs with those.
+# Regions near the exchanges in New York and Chicago, and the regions that Azure pairs with them.
 REGIONS: Mapping[str, Region] = MappingProxyType(
     {
         "centralus": Region("eastus2", _ALL, (), standby=True, geo_backup=True),
-        # Azure takes no new standbys in other zones here for the time being, nor in the next.
+        # Azure makes no new standby in another zone here for now, nor in the next region.
         "eastus": Region("westus", _ALL, ("v5",), standby=False, geo_backup=True),
         "eastus2": Region("centralus", _OLDER, (), standby=False, geo_backup=True),
         "northcentralus": Region("southcentralus", _ALL, ("v5",), standby=False, geo_backup=True),
@@ -43,22 +43,22 @@ REGIONS: Mapping[str, Region] = MappingProxyType(
 
 
 def postgres_lacks(location: str, sku: str, *, standby: bool, geo_backup: bool) -> Iterator[str]:
-    """What such a server would miss in a region; nothing is known of a region that is not listed.
+    """Yields what such a server would lack in a region, and nothing for a region that is not listed.
 
-    A Burstable size names no generation, and is to be had everywhere.
+    A Burstable size names no generation, and every region has it.
     """
     region = REGIONS.get(location)
     if region is None:
         return
     if not _has(region, sku):
-        yield f"{sku} is not to be had, {' and '.join(region.intel)} are"
+        yield f"{sku} does not exist there, only {' and '.join(region.intel)} do"
     if standby and not region.standby:
         yield "new servers get no standby in another zone"
     if geo_backup and not region.geo_backup:
-        yield "backups are not kept in another region"
+        yield "Azure keeps no backups in another region"
     elif geo_backup and not _has(REGIONS[region.pair], sku):
-        # A restore takes the size that the lost server had.
-        yield f"a backup is restored in {region.pair}, where {sku} is not to be had"
+        # A restored server has the size of the lost server.
+        yield f"a backup is restored in {region.pair}, which does not have {sku}"
 
 
 def _has(region: Region, sku: str) -> bool:

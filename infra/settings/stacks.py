@@ -1,4 +1,4 @@
-"""Where a stack's configuration comes from: the Pulumi CLI, or the stack's file where no CLI is at hand."""
+"""Gets a stack's configuration from the Pulumi CLI, or from the stack's file if there is no CLI."""
 
 from pathlib import Path
 from typing import cast
@@ -12,13 +12,13 @@ from infra.settings.reader import StackConfig
 
 INFRA = Path(__file__).resolve().parent.parent
 STACKS = ("dev", "prod", "premium")
-# Stands in for what only one's own tenant knows, wherever nothing is deployed: preview, cost, tests.
+# Values of an example tenant, for uses that deploy nothing: preview, cost, tests.
 EXAMPLE_TENANT = INFRA / "tenant.example.yaml"
 _PREFIX = f"{PROJECT}:"
 
 
 def running_stack() -> StackConfig:
-    """Configuration of the stack that `pulumi up` or `pulumi preview` runs."""
+    """The configuration of the stack that `pulumi up` or `pulumi preview` runs."""
     values = {**pulumi_config.get_config_env(), **pulumi_config.CONFIG.get()}
     secrets = pulumi_config.get_config_secret_keys_env()
     return StackConfig(
@@ -29,7 +29,7 @@ def running_stack() -> StackConfig:
 
 
 def stack_from_files(stack: str) -> StackConfig:
-    """Configuration as `Pulumi.<stack>.yaml` has it, completed by the example tenant."""
+    """The configuration of `Pulumi.<stack>.yaml`, with the values of the example tenant."""
     values = _config_of(EXAMPLE_TENANT) | _config_of(INFRA / f"Pulumi.{stack}.yaml")
     secrets = frozenset(_own(key) for key, value in values.items() if isinstance(value, dict))
     return StackConfig(
@@ -49,7 +49,7 @@ def _config_of(path: Path) -> dict[str, object]:
 
 
 def _as_text(value: object) -> str:
-    """As the CLI hands it over; a secret is `{secure: ...}` in a file."""
+    """The value as the CLI would pass it; a secret is `{secure: ...}` in a file."""
     if isinstance(value, dict):
         return str(value["secure"])
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,9 +1,9 @@
-"""Azure's published resource types, as JSON Schemas of just the types that the program uses.
+"""Reads Azure's published resource types, as JSON Schemas of the types that the program uses.
 
-`schemas/*.json` are facts alone: property names, required, read-only, allowed values, lengths, patterns.
-`make.py` wrote them from Microsoft's packages; each type names its package. Read-only properties carry
-`readOnly`, which is refused in a request body; objects take no unknown property; an enumeration lists the
-values known when its package was made.
+`schemas/*.json` hold only facts: names of properties, required, read-only, allowed values, lengths, patterns.
+`make.py` wrote them from Microsoft's packages, and each type names its package. Read-only properties have
+`readOnly`, which a request body may not hold. Objects allow no unknown property. An enumeration lists the
+values that its package knows.
 """
 
 import functools
@@ -17,7 +17,7 @@ type Schema = Mapping[str, Any]
 
 
 def file_of(arm: str) -> Path:
-    """Where the schemas of an ARM type's provider lie."""
+    """The file with the schemas of an ARM type's provider."""
     return SCHEMAS / f"{arm.split('/', 1)[0].lower()}.json"
 
 
@@ -38,7 +38,7 @@ def schema_of(arm: str, api_version: str) -> Schema:
 
 
 def resolve(schema: Schema, definitions: Schema) -> Schema:
-    """The schema behind a reference into `$defs`, itself where it is none."""
+    """The schema that a reference into `$defs` points to; the schema itself if it is no reference."""
     while "$ref" in schema:
         schema = definitions[schema["$ref"].removeprefix("#/$defs/")]
     return schema

@@ -11,7 +11,7 @@ import numpy as np
 # Bits of a property's `flags`.
 REQUIRED = 1
 READ_ONLY = 2
-# Within ARM templates these stand outside the request body.
+# ARM templates hold these outside the request body.
 _ENVELOPE = ("id", "type", "apiVersion")
 _START = b'[\r\n  {\r\n    "$type'
 _LARGEST_DOCUMENT = 16_000_000
@@ -20,7 +20,7 @@ type Types = list[dict[str, Any]]
 
 
 def documents(binary: Path) -> Iterator[Types]:
-    """Every `types.json` that the file holds: a deflate stream is tried wherever one may begin."""
+    """Every `types.json` in the file; tries each offset at which a deflate stream may begin."""
     data = binary.read_bytes()
     view = np.frombuffer(data, dtype=np.uint8)
     # A stream of several thousand bytes begins with a dynamic block, whose two counts are below 30.
@@ -76,7 +76,7 @@ class Translator:
     def _union(self, declared: dict[str, Any]) -> dict[str, Any]:
         elements = [self._schema(element) for element in declared["elements"]]
         literals = [value for element in elements for value in element.get("enum", ())]
-        # Literals beside a plain string are an enumeration that may grow: the known values are accepted.
+        # Literals beside a plain string are an enumeration that may grow; only the known values are accepted.
         return {"enum": literals} if literals else {}
 
     def _reference(self, index: int, declared: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Reads request models out of an azure-mgmt package: `python from_models.py MODULE PREFIX CLASS...`.
 
-Runs as a script, on a path where that one package lies, and prints JSON Schemas; `make.py` starts it.
-Packages come in two generations: older models carry `_attribute_map` and `_validation`, newer ones a
-descriptor for each property.
+`make.py` starts it as a script, with a path that has only that package. It prints JSON Schemas.
+There are two generations of packages: older models have `_attribute_map` and `_validation`, newer models
+have a descriptor for each property.
 """
 
 import enum

@@ -1,8 +1,8 @@
 """Writes `schemas/*.json`: `python -m infra.offline.azure_types.make`. Needs a package index and a minute.
 
-Run it when the program uses a type or an API version that has no schema: a test names it. Two kinds of
-package hold Azure's types. Microsoft's Azure MCP Server carries many of the Bicep types, which Azure
-publishes for templates. What it lacks comes from the azure-mgmt package of exactly the API version.
+Run it when the program uses a type or an API version that has no schema; a test names such a type. Two kinds
+of package hold Azure's types: Microsoft's Azure MCP Server has many Bicep types, which Azure publishes for
+templates, and the azure-mgmt package of the same API version has the others.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from infra.offline.azure_types import SCHEMAS, file_of
 from infra.offline.azure_types.from_bicep import Translator, documents
 
 BICEP_PACKAGE = "msmcp-azure==3.0.0"
-# What every azure-mgmt package imports.
+# Packages that every azure-mgmt package imports.
 _COMMON = ("azure-common", "azure-core", "azure-mgmt-core", "isodate", "requests", "typing-extensions")
 
 BICEP_TYPES = (
@@ -42,19 +42,16 @@ BICEP_TYPES = (
     "Microsoft.Network/privateEndpoints@2024-05-01",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01",
     "Microsoft.Network/virtualNetworks@2024-05-01",
-    "Microsoft.Network/virtualNetworks/subnets@2024-05-01",
     "Microsoft.OperationalInsights/workspaces@2023-09-01",
     "Microsoft.Resources/resourceGroups@2024-03-01",
     "Microsoft.Storage/storageAccounts@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01",
-    "Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01",
-    "Microsoft.Storage/storageAccounts/tableServices@2024-01-01",
     "Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01",
 )
 
 
-# Values that a package leaves out although its API version has them: definition, property, values.
+# Values that a package lacks although its API version has them: definition, property, values.
 ADDED_VALUES = (
     # Two enumerations of one name in the REST description; the Python package kept the other one.
     ("postgresqlflexibleservers@2025-08-01.HighAvailability", "mode", ("Disabled",)),
@@ -80,7 +77,6 @@ MODEL_PACKAGES = (
             "Microsoft.Web/serverfarms": "AppServicePlan",
             "Microsoft.Web/sites": "Site",
             "Microsoft.Web/sites/slots": "Site",
-            "Microsoft.Web/sites/config/appsettings": "StringDictionary",
             "Microsoft.Web/sites/config/slotConfigNames": "SlotConfigNamesResource",
             "Microsoft.Web/sites/basicPublishingCredentialsPolicies": (
                 "CsmPublishingCredentialsPoliciesEntity"
@@ -182,7 +178,7 @@ class _Found:
 
 
 def make() -> list[Path]:
-    """Writes every file; raises LookupError where a package lacks a type."""
+    """Writes every file; raises LookupError if a package lacks a type."""
     found: dict[Path, _Found] = {}
     with tempfile.TemporaryDirectory(prefix="azure-types-") as directory:
         scratch = Path(directory)

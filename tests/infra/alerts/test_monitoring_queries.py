@@ -1,4 +1,4 @@
-"""Queries of alerts and workbook: read by Microsoft's parser, each tried on what it must find, or not."""
+"""Queries of alerts, each run on rows that it must find and on rows that it must not find."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,70 +7,21 @@ import pytest
 
 from infra.alerts import LOG_ALERTS
 from tests.infra.alerts.kusto_queries import TABLES, Row, parsed, queries, run
+from tests.infra.alerts.rows import (
+    HOT,
+    MINUTE,
+    NOON,
+    SUMMER_CLOSE,
+    WINTER_CLOSE,
+    Rows,
+    bars,
+    metric,
+    model,
+    requests,
+    row,
+)
 
 ALERT_QUERIES = {alert.name: alert.query for alert in LOG_ALERTS}
-# A Monday, 11:00 in New York.
-NOON = datetime(2026, 11, 30, 16, tzinfo=UTC)
-
-type Rows = list[tuple[str, Row]]
-
-
-def metric(
-    name: str, value: float, at: datetime = NOON, count: int = 1, **properties: str
-) -> tuple[str, Row]:
-    """One row as Azure's exporter sends a counter or gauge, or a histogram of `count` equal values."""
-    per_one = value / count
-    return "AppMetrics", {
-        "TimeGenerated": at.replace(tzinfo=None),
-        "Name": f"signal_cloud.{name}",
-        "Sum": value,
-        "Min": per_one,
-        "Max": per_one,
-        "ItemCount": count,
-        "Properties": properties,
-        "AppRoleName": "signal-cloud",
-    }
-
-
-def requests(name: str, durations_ms: list[float], weight: int = 20, **other: Any) -> Rows:
-    """Sampled requests, each of which stands for `weight`."""
-    return [
-        (
-            "AppRequests",
-            {
-                "TimeGenerated": NOON.replace(tzinfo=None),
-                "Name": name,
-                "DurationMs": duration_ms,
-                "ItemCount": weight,
-                "Success": True,
-                "AppRoleName": "signal-cloud",
-                **other,
-            },
-        )
-        for duration_ms in durations_ms
-    ]
-
-
-def bars(state: str, at: datetime, symbol: str = "ES", age_s: float = 400) -> tuple[str, Row]:
-    return metric("bars.age", age_s, at, symbol=symbol, state=state)
-
-
-def model(
-    basis: str, minutes_ago: int, version: str = "v1", strategy: str = "vwap_bounce"
-) -> tuple[str, Row]:
-    at = NOON - timedelta(minutes=minutes_ago)
-    return metric("model.in_use", 1, at, strategy=strategy, version=version, basis=basis)
-
-
-def row(table: str, **columns: Any) -> tuple[str, Row]:
-    return table, {"TimeGenerated": NOON.replace(tzinfo=None), **columns}
-
-
-HOT = "POST /api/ml/get_confidence"
-SUMMER_CLOSE = datetime(2026, 7, 1, 20, tzinfo=UTC)  # Wednesday, 16:00 in New York, four hours behind UTC
-WINTER_CLOSE = datetime(2026, 12, 2, 21, tzinfo=UTC)  # Wednesday, 16:00 in New York, five hours behind UTC
-MINUTE = timedelta(minutes=1)
-
 FIRES: dict[str, list[Rows]] = {
     "requests-failing": [[metric("requests", 900), metric("requests", 100), metric("requests.failed", 11)]],
     "requests-slow": [
@@ -177,21 +128,39 @@ def test_an_alert_is_silent_when_all_is_well(name: str, rows: Rows) -> None:
     assert run(ALERT_QUERIES[name], rows) == []
 
 
+# What an alert reports of the rows that it must find: the first case of FIRES, or the one of that number.
+REPORTED: dict[tuple[str, int], list[Row]] = {
+    ("requests-failing", 0): [{"Failed": 11, "Requests": 1000, "FailedShare": 0.011}],
+    ("requests-slow", 0): [{"Name": HOT, "P95Ms": 150, "Requests": 2000, "LimitMs": 100}],
+    ("requests-slow", 1): [{"Name": "POST /api/trades", "P95Ms": 1500, "Requests": 2000, "LimitMs": 1000}],
+    ("outbox-age", 0): [{"OldestS": 121}],
+    ("publish-slow", 0): [{"AverageS": 3, "WorstS": 3, "Signals": 10}],
+    ("signals-not-flowing", 1): [{"Symbol": "CL", "AgeS": 400}],
+    ("timers-stopped", 1): [{"Readings": 0}],
+    ("model-retired", 0): [{"Strategy": "vwap_bounce", "Version": "v2"}],
+    ("license-store-errors", 0): [{"Errors": 5}],
+    ("limiter-open", 0): [{"Uncounted": 10}],
+}
+
+
+@pytest.mark.parametrize(("name", "number"), REPORTED)
+def test_an_alert_reports_what_is_wrong(name: str, number: int) -> None:
+    assert run(ALERT_QUERIES[name], FIRES[name][number]) == REPORTED[name, number]
+
+
+def test_a_defect_is_reported_with_the_trace_of_the_latest() -> None:
+    def raised(minutes_ago: int, trace: str) -> tuple[str, Row]:
+        at = (NOON - minutes_ago * MINUTE).replace(tzinfo=None)
+        kind = {"ExceptionType": "KeyError", "ItemCount": 20, "AppRoleName": "signal-cloud"}
+        return "AppExceptions", {"TimeGenerated": at, "OperationId": trace, **kind}
+
+    (found,) = run(ALERT_QUERIES["defects"], [raised(2, "latest"), raised(9, "earlier")])
+    assert (found["ExceptionType"], found["Errors"], found["OperationId"]) == ("KeyError", 40, "latest")
+
+
 def test_only_the_stale_symbol_is_named() -> None:
     found = run(ALERT_QUERIES["signals-not-flowing"], [bars("fresh", NOON), bars("stale", NOON, "CL")])
     assert found == [{"Symbol": "CL", "AgeS": 400}]
-
-
-def test_percentiles_weigh_each_request_by_what_it_stands_for() -> None:
-    rows = requests(HOT, [10.0], weight=96) + requests(HOT, [900.0], weight=4)
-    assert run(queries()["workbook/latency"], rows)[0] | {"Failed": 0} == {
-        "Name": HOT,
-        "Requests": 100,
-        "P50Ms": 10,
-        "P95Ms": 10,
-        "P99Ms": 900,
-        "Failed": 0,
-    }
 
 
 def test_microsofts_parser_finds_nothing_wrong_with_any_query() -> None:
@@ -208,10 +177,3 @@ def test_microsofts_parser_would_find_a_wrong_name() -> None:
         "syntax": "AppMetrics | wher Name == 'x'",
     }
     assert all(said.problems for said in parsed(TABLES, wrong).values())
-
-
-def test_every_query_of_the_workbook_runs() -> None:
-    sample = [metric("requests", 5), metric("bars.age", 5, symbol="ES", state="fresh"), *requests(HOT, [5.0])]
-    for name, text in queries().items():
-        if name.startswith("workbook/"):
-            run(text, sample)

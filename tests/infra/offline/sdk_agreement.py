@@ -9,7 +9,7 @@ from typing import Any
 
 from pulumi import _types as sdk_types
 
-from infra.offline.arm import RENAMED, Placing, api_version, schema_name
+from infra.offline.arm import RENAMED, BodyWriter, api_version, schema_name
 from infra.offline.arm_types import arm_type
 from infra.offline.azure_types import Schema, resolve, schema_of
 from infra.offline.recording import Resource
@@ -37,7 +37,7 @@ def _compared(resource: Resource) -> "_Comparison":
     arguments = getattr(sdk, f"{name}InitArgs", None) or getattr(sdk, f"{name}Args")
     kind = arm_type(resource.token)
     schema = schema_of(schema_name(resource), api_version(resource.token))
-    comparison = _Comparison(Placing(schema["$defs"], RENAMED.get(kind.type, {})))
+    comparison = _Comparison(BodyWriter(schema["$defs"], RENAMED.get(kind.type, {})))
     in_path = {*kind.names, "resourceGroupName", kind.scope_input}
     comparison.objects(arguments, resolve(schema, schema["$defs"]), kind.type, skipped=in_path)
     return comparison
@@ -46,10 +46,10 @@ def _compared(resource: Resource) -> "_Comparison":
 class _Comparison:
     """Walks both declarations side by side; each pair of object types once."""
 
-    def __init__(self, placing: Placing) -> None:
+    def __init__(self, writer: BodyWriter) -> None:
         self.found: list[Difference] = []
         self.compared = 0
-        self._placing = placing
+        self._writer = writer
         self._done: set[tuple[type, int]] = set()
 
     def objects(self, arguments: type, schema: Schema, path: str, skipped: set[str]) -> None:
@@ -60,7 +60,7 @@ class _Comparison:
             if name in skipped:
                 continue
             self.compared += 1
-            declared = self._placing.declaration(schema, name)
+            declared = self._writer.declaration(schema, name)
             if declared is None:
                 # Network's SubResource types list an id that only references to them carry.
                 if not schema.get("additionalProperties") and name != "id":
@@ -81,7 +81,7 @@ class _Comparison:
     def _innermost(self, declared: Schema) -> Schema:
         """Through references, arrays and maps to what they hold."""
         while True:
-            declared = self._placing.resolved(declared)
+            declared = self._writer.resolved(declared)
             if declared.get("type") == "array":
                 declared = declared["items"]
             elif not declared.get("properties") and isinstance(declared.get("additionalProperties"), dict):

@@ -77,7 +77,7 @@ def _with(inputs: Mapping[str, Any], path: list[str], value: object) -> dict[str
 
 VIOLATIONS: tuple[tuple[str, str, str, object, str], ...] = (
     ("tags", "redisenterprise:RedisEnterprise", "tags", {"project": "x"}, "tag owner is missing"),
-    ("tags", "web:WebApp", "tags.stack", "dev", "tag stack is dev, in stack prod"),
+    ("tags", "web:WebApp", "tags.stack", "dev", "tag stack must be prod, got dev"),
     ("regions", "storage:StorageAccount", "location", "westeurope", "region westeurope is not allowed"),
     ("skus", "web:AppServicePlan", "sku.name", "P5mv3", "SKU P5mv3 is not allowed"),
     ("skus", "redisenterprise:RedisEnterprise", "sku.name", "Balanced_B1000", "SKU Balanced_B1000"),
@@ -114,7 +114,7 @@ def test_a_violation_is_named(rule: str, token: str, path: str, value: object, s
 def test_a_parameter_that_lets_clients_talk_in_the_clear_is_named() -> None:
     subject = changed("dbforpostgresql:Configuration", "configurationName", "require_secure_transport")
     in_the_clear = replace(subject, inputs={**subject.inputs, "value": "off"})
-    assert list(RULES["tls"](in_the_clear)) == ["require_secure_transport must be on, not off"]
+    assert list(RULES["tls"](in_the_clear)) == ["require_secure_transport must be on, got off"]
 
 
 def test_a_firewall_rule_is_allowed_where_developers_work_alone() -> None:
@@ -128,7 +128,7 @@ def test_a_firewall_rule_is_allowed_where_developers_work_alone() -> None:
 def test_data_without_protection_is_named(token: str) -> None:
     subject = next(s for s in subjects_of("prod") if s.token == token)
     assert list(RULES["protected-data"](replace(subject, protect=False))) == [
-        "holds data and is not protected"
+        "the resource holds data and must be protected"
     ]
 
 
@@ -139,13 +139,13 @@ def test_a_service_without_diagnostics_is_named() -> None:
         if not (subject.token == "monitor:DiagnosticSetting" and "/vaults/" in str(subject.at("resourceUri")))
     ]
     (violation,) = STACK_RULES["diagnostics"](kept)
-    assert violation[1] == "vault has no diagnostic setting, and is no exception"
+    assert violation[1] == "vault must have a diagnostic setting"
 
 
 def test_a_type_that_nobody_thought_of_has_to_tell_of_itself() -> None:
     subject = replace(subjects_of("prod")[0], token="eventhub:Namespace", urn="urn:new", name="new")
     (violation,) = STACK_RULES["diagnostics"]([*subjects_of("prod"), subject])
-    assert violation == ("urn:new", "new has no diagnostic setting, and is no exception")
+    assert violation == ("urn:new", "new must have a diagnostic setting")
 
 
 def test_every_exception_from_diagnostics_is_a_type_of_ours_and_says_why() -> None:
@@ -210,7 +210,7 @@ def test_the_pack_passes_a_stack_and_names_a_violation(analyzer: analyzer_pb2_gr
     answer = analyzer.Analyze(_analyze(account, {**account.inputs, "allowSharedKeyAccess": True}))
     (diagnostic,) = answer.diagnostics
     assert diagnostic.policyName == "no-shared-keys"
-    assert "allowSharedKeyAccess must be False, not True" in diagnostic.message
+    assert "allowSharedKeyAccess must be False, got True" in diagnostic.message
 
 
 def test_the_pack_misses_diagnostics_across_the_stack(analyzer: analyzer_pb2_grpc.AnalyzerStub) -> None:

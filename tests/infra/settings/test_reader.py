@@ -31,7 +31,7 @@ def problems_of(reader: SettingsReader) -> list[str]:
     [
         (lambda reader: reader.text("key"), " west ", "west"),
         (lambda reader: reader.text("key", "east"), " ", "east"),
-        (lambda reader: reader.optional("key"), None, ""),
+        (lambda reader: reader.text("key", ""), None, ""),
         (lambda reader: reader.integer("key", 7, 35), "7", 7),
         (lambda reader: reader.integer("key", 7, 35), "35", 35),
         (lambda reader: reader.integer("key", 7, 35, default=9), None, 9),
@@ -136,7 +136,7 @@ def test_a_conflict_is_reported_unless_a_key_of_it_has_a_problem() -> None:
     alone, beside = reader_of(None), reader_of(None)
     beside.problem("other is wrong", "other")
     for reader in (alone, beside):
-        reader.optional("key")
+        reader.text("key", "")
         reader.conflict("key does not fit other", "key", "other")
     assert problems_of(alone) == ["key does not fit other"]
     assert problems_of(beside) == ["other is wrong"]
