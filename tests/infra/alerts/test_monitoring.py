@@ -161,6 +161,56 @@ def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Rec
         assert (criterion["operator"], criterion["threshold"]) == (alert.operator, alert.threshold)
 
 
+def limits_in(text: str) -> list[float]:
+    found = re.findall(r"(?:over|[Mm]ore than|used) (\d+)\b", text)
+    return [float(number) for number in found]
+
+
+def test_texts_of_metric_alerts_name_their_thresholds(stack: Recording) -> None:
+    """ "over", "more than" and "used" are above a threshold; "fails" and "does not answer" are below one."""
+    derived = {
+        "postgres-connections": usable_connections(stack.settings.postgres.sku) / 100,
+        # Azure stops writes at 2 billion.
+        "postgres-transaction-ids": 2_000_000_000 / 100,
+    }
+    for alert in metric_alerts(stack.settings):
+        limits = limits_in(alert.says)
+        if alert.operator == "LessThan":
+            assert "fails" in alert.says or "does not answer" in alert.says
+            assert not limits
+        elif alert.name == "redis-evictions":
+            assert (alert.threshold, alert.says.split()[1]) == (0, "evicts")
+        else:
+            (limit,) = limits
+            assert alert.threshold == round(limit * derived.get(alert.name, 1)), alert.name
+
+
+def test_what_fails_is_below_all_of_what_is_well(stack: Recording) -> None:
+    below = {a.name: a.threshold for a in metric_alerts(stack.settings) if a.operator == "LessThan"}
+    assert below["postgres-down"] == 1, "is_db_alive is 1 or 0"
+    assert below.get("app-unhealthy", 100) == 100, "a share of instances"
+    assert below.get("edge-origin", 50) == 50, "a share of probes"
+
+
+def test_the_text_of_the_availability_alert_names_its_locations(stack: Recording) -> None:
+    words = {2: "two", 5: "five"}
+    locations = stack.only("Microsoft.Insights/webtests").inputs["locations"]
+    assert f"least {words[FAILED_LOCATIONS]} of {words[len(locations)]} test" in AVAILABILITY.says
+
+
+def test_texts_of_budget_alerts_name_their_shares() -> None:
+    for alert in BUDGET_ALERTS:
+        assert ("forecast" in alert.says) == (alert.kind == "Forecasted")
+        assert ("80%" in alert.says) == (alert.percent == 80)
+
+
+def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> None:
+    for rule in rules(stack):
+        if rule.inputs["severity"] in (0, 1):
+            assert FREQUENCIES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
+            assert WINDOWS[rule.inputs["windowSize"]] <= 15, rule.name
+
+
 def test_alerts_fit_what_a_stack_has() -> None:
     dev, prod = names(recorded("dev")), names(recorded("prod"))
     assert not dev & {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting"}
