@@ -93,8 +93,8 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     sources: dict[str, float] = defaultdict(float)
     for charge in estimate.charges:
         sources[charge.price.source.name] += charge.usd
-    dearest = sorted(((usd, name) for name, usd in sources.items() if usd >= 0.5), reverse=True)
-    listed = ", ".join(f"{name} {usd:,.0f}" for usd, name in dearest)
+    largest = sorted(((usd, name) for name, usd in sources.items() if usd >= 0.5), reverse=True)
+    listed = ", ".join(f"{name} {usd:,.0f}" for usd, name in largest)
     yield f"USD by source of the price (--prices describes the sources): {listed}"
     unverified = [each for each in estimate.charges if not each.price.source.verified]
     if unverified:
@@ -115,10 +115,10 @@ def comparison(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose
     rows = []
     for stack, each in estimates.items():
         customer = purposes[stack].customer_usd
-        dearest = ", ".join(f"{name} {usd:,.0f}" for name, usd in list(by_component(each).items())[:4])
+        largest = ", ".join(f"{name} {usd:,.0f}" for name, usd in list(by_component(each).items())[:4])
         difference = f"{each.usd - customer:+,.0f}"
         rows.append(
-            (stack, f"{each.usage.users:,}", f"{each.usd:,.0f}", f"{customer:,}", difference, dearest)
+            (stack, f"{each.usage.users:,}", f"{each.usd:,.0f}", f"{customer:,}", difference, largest)
         )
     heads = ("stack", "bots", "USD a month", "customer's", "difference", "largest parts")
     return table(heads, rows, right=frozenset({1, 2, 3, 4}))

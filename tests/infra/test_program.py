@@ -15,9 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 COMPONENTS = sorted((INFRA / "components").glob("*.py"))
 MAX_MAIN_LINES = 30
+MAX_MODULE_LINES = 350
+MAX_FUNCTION_LINES = 60
 
-# As the CLI does it: the folder is the program, it runs inside it, and its configuration is in the
-# environment. The mocks stand in for the engine alone.
+# Runs the program as the CLI does: inside its folder, with its configuration in the environment. Mocks
+# replace only the engine.
 LIKE_PULUMI = """
 import asyncio, runpy, sys
 import pulumi
@@ -94,6 +96,15 @@ def test_main_is_a_few_lines() -> None:
     assert len((INFRA / "__main__.py").read_text().splitlines()) <= MAX_MAIN_LINES
 
 
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.py")), ids=lambda path: str(path.relative_to(INFRA)))
+def test_modules_and_functions_are_short(path: Path) -> None:
+    source = path.read_text()
+    assert source.count("\n") < MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, node.name
+
+
 @pytest.mark.parametrize("stack", STACKS)
 def test_stack_files_explain_themselves(stack: str) -> None:
     lines = (INFRA / f"Pulumi.{stack}.yaml").read_text().splitlines()
@@ -108,6 +119,8 @@ def test_infra_imports_nothing_of_the_app() -> None:
                 "shared",
                 "functions",
                 "function_app",
+                "delivery",
+                "operations",
                 "local",
                 "loadtests",
                 "tests",

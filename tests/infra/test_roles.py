@@ -1,4 +1,4 @@
-"""Roles reach what they must, and nothing more."""
+"""Roles cover the resources that the app needs, and no others."""
 
 import pytest
 

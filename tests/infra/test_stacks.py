@@ -1,4 +1,4 @@
-"""What holds for every resource of every stack: names, tags, protection, secrets, outputs."""
+"""Rules for every resource of every stack: names, tags, protection, secrets, outputs."""
 
 import importlib
 import inspect
@@ -139,7 +139,7 @@ def test_everything_that_can_be_tagged_is(stack: Recording) -> None:
 
 
 def takes_tags(resource: Resource) -> bool:
-    """As the SDK has it: whether the resource's arguments know tags."""
+    """Whether the resource's arguments in the SDK have tags."""
     _, module, name = resource.token.split(":")
     kind = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), name)
     return "tags" in inspect.signature(kind._internal_init).parameters

@@ -1,4 +1,4 @@
-"""Azure's reference of metrics, as far as alerts and workbook use it."""
+"""Holds Azure's reference of the metrics that alerts and workbook use."""
 
 # Type, metric, and the aggregations that Azure offers.
 DOCUMENTED = {

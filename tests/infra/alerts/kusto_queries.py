@@ -1,7 +1,7 @@
-"""The queries of alerts and workbook under two engines: Microsoft's parser, and DuckDB to run them.
+"""Checks the queries of alerts and workbook with Microsoft's parser, and runs them in DuckDB.
 
-The parser knows Kusto's functions and, told of the tables, every name; it runs nothing. DuckDB runs a
-translation, which refuses what it cannot do right. Two functions that it lacks are added here.
+The parser knows Kusto's functions, gets the tables and columns, and finds unknown names. DuckDB runs a
+translation, which refuses what it cannot translate correctly. This module adds two functions that it lacks.
 """
 
 import json
@@ -45,7 +45,7 @@ _CALL = {
     "ResultCode": "string",
     "DurationMs": "real",
 }
-# Columns of the workspace's tables as Azure Monitor documents them, as far as our queries have use for them.
+# Columns of the workspace's tables that our queries use, as Azure Monitor documents them.
 TABLES: Schema = {
     "AppRequests": {**_COMMON, **_CALL, "Url": "string"},
     "AppDependencies": {
@@ -72,12 +72,12 @@ TABLES: Schema = {
         "IsBillable": "bool",
     },
 }
-# Filled by Azure itself: the app sends nothing to them.
+# Tables that Azure fills; the app sends nothing to them.
 PLATFORM_TABLES = frozenset({"AppAvailabilityResults", "_LogOperation", "Usage"})
 
 
 def queries() -> dict[str, str]:
-    """Every .kql file of the infrastructure, by its path there without the ending."""
+    """Every .kql file of infra, by its path without the suffix."""
     return {
         str(path.relative_to(INFRA).with_suffix("")): path.read_text(encoding="utf-8")
         for path in sorted(INFRA.rglob("*.kql"))
@@ -86,7 +86,7 @@ def queries() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Parsed:
-    """What Microsoft's parser says of one query; `properties` are the keys it looks up in Properties."""
+    """The parser's findings on one query; `properties` are the keys that the query reads from Properties."""
 
     problems: list[str]
     tables: list[str]
@@ -120,7 +120,7 @@ _SQL_TYPES = {
 
 @cache
 def _complete_the_translation() -> None:
-    """The functions that the translation lacks, each as Kusto documents it."""
+    """Adds functions that the translation lacks, as Kusto documents them."""
     weights = "flatten(list(list_transform(range(CAST({1} AS BIGINT)), lambda _n: {0})))"
     position = "CAST(ceil(sum({1}) * {2} / 100.0) AS BIGINT)"
     percentile = f"list_extract(list_sort({weights}), {position})"
@@ -132,7 +132,7 @@ def _complete_the_translation() -> None:
 
 @contextmanager
 def workspace(rows: Iterable[tuple[str, Row]]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """All tables, with rows, each with its table; what a row leaves out is null."""
+    """Makes all tables, and inserts each row into its table; missing columns are null."""
     _complete_the_translation()
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
@@ -159,6 +159,6 @@ def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
 
 
 def run(query: str, rows: Iterable[tuple[str, Row]]) -> list[Row]:
-    """The query's answer over a workspace of these rows alone."""
+    """The query's answer over a workspace that holds only these rows."""
     with workspace(rows) as connection:
         return ask(connection, query)

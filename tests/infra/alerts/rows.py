@@ -29,7 +29,7 @@ def metric(
 
 
 def requests(name: str, durations_ms: list[float], weight: int = 20, **other: Any) -> Rows:
-    """Sampled requests, each of which stands for `weight`."""
+    """Sampled requests, each of which represents `weight` requests."""
     return [
         (
             "AppRequests",

@@ -167,7 +167,7 @@ def limits_in(text: str) -> list[float]:
 
 
 def test_texts_of_metric_alerts_name_their_thresholds(stack: Recording) -> None:
-    """ "over", "more than" and "used" are above a threshold; "fails" and "does not answer" are below one."""
+    """The words "over", "more than" and "used" are for values above a threshold, "fails" for values below."""
     derived = {
         "postgres-connections": usable_connections(stack.settings.postgres.sku) / 100,
         # Azure stops writes at 2 billion.
@@ -283,7 +283,7 @@ def test_everything_that_can_tell_of_itself_does(stack: Recording) -> None:
         if resource.token.removeprefix("azure-native:") not in NOT_DIAGNOSED
     }
     assert able <= set(told), able - set(told)
-    # Services of storage accounts that the program does not make, for they are there as it is.
+    # Services of storage accounts, which Azure makes with the account.
     data, host = stack.outputs["data_storage_account"], stack.outputs["host_storage_account"]
     assert {uri.split("/storageAccounts/")[1] for uri in told if uri not in able} == {
         f"{data}/tableServices/default",

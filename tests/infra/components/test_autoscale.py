@@ -1,4 +1,4 @@
-"""Autoscale as the customer wrote it; that no rule fights another is tried on Azure's algorithm."""
+"""Autoscale follows the customer's notes, and no rule undoes another under Azure's algorithm."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -124,7 +124,7 @@ def test_the_closing_profile_has_the_name_that_azure_knows_it_by() -> None:
 
 @pytest.mark.parametrize("day", ["2026-01-14", "2026-07-15"])
 def test_the_profile_covers_the_open_in_summer_and_winter(day: str) -> None:
-    # What Windows calls Eastern Standard Time is New York's time, with its daylight saving.
+    # Windows' Eastern Standard Time is New York time, with daylight saving time.
     opening, usual = plan_setting("prod").inputs["profiles"]
     assert opening["recurrence"]["schedule"]["timeZone"] == "Eastern Standard Time"
     new_york = ZoneInfo("America/New_York")
@@ -175,7 +175,7 @@ def wants(rule: dict[str, Any], metrics: dict[str, float]) -> bool:
 
 
 def metrics_at(instances: int, load: dict[str, float]) -> dict[str, float]:
-    """What is measured with so many instances: a load is spread, what a process needs at rest is not."""
+    """The metrics for a number of instances, which share the load but not what an idle process needs."""
     return {
         "CpuPercentage": load["processor"] / instances,
         "MemoryPercentage": load["memory_at_rest"] + load["memory_of_work"] / instances,
@@ -184,7 +184,7 @@ def metrics_at(instances: int, load: dict[str, float]) -> dict[str, float]:
 
 
 def azure_scales(profile: dict[str, Any], instances: int, load: dict[str, float]) -> int:
-    """One decision as Azure documents it: out if any rule says so, in if all do and none would undo it."""
+    """One decision as Azure documents it: out if any rule asks, in if all ask and none would undo it."""
     low, high = int(profile["capacity"]["minimum"]), int(profile["capacity"]["maximum"])
     out = [rule for rule in profile["rules"] if rule["scaleAction"]["direction"] == "Increase"]
     inward = [rule for rule in profile["rules"] if rule["scaleAction"]["direction"] == "Decrease"]
@@ -194,7 +194,7 @@ def azure_scales(profile: dict[str, Any], instances: int, load: dict[str, float]
         return min(high, instances + max(firing))
     if all(wants(rule, metrics) for rule in inward):
         fewer = max(low, instances - max(int(rule["scaleAction"]["value"]) for rule in inward))
-        # Azure takes every metric for a sum that fewer instances would share.
+        # Azure estimates every metric as a sum that fewer instances share.
         expected = {name: value * instances / fewer for name, value in metrics.items()}
         if not any(wants(rule, expected) for rule in out):
             return fewer
@@ -239,7 +239,7 @@ def test_when_the_bots_are_gone_the_minimum_is_reached(instances: int, memory: f
 
 @given(instances=st.integers(1, 10), memory=st.floats(0, 60))
 def test_memory_at_rest_holds_no_more_than_the_default(instances: int, memory: float) -> None:
-    """From two to one Azure's estimate doubles what is at rest; so two may stay, and no more."""
+    """For one instance Azure doubles the idle memory of two, so two may stay, but no more."""
     idle = {"processor": 5.0, "memory_at_rest": memory, "memory_of_work": 0.0, "connections": 0.0}
     _, usual = plan_setting("prod").inputs["profiles"]
     count = instances

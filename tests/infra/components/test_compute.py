@@ -18,7 +18,7 @@ POLICY = "basicPublishingCredentialsPolicies"
 DEDICATED = ("prod", "premium")
 FLEX = ("dev", "prod-flex")
 
-# What the platform and the function host read; all else is the app's.
+# Settings of the platform and the function host; all others are the app's.
 HOST_SETTING = re.compile(
     r"(AzureWebJobs|AzureFunctionsWebHost|FUNCTIONS_|WEBSITE_|SCM_|ENABLE_ORYX_BUILD|APPLICATIONINSIGHTS_|OTEL_)"
 )
@@ -67,7 +67,7 @@ def sites_of(stack: Recording) -> list[Mapping[str, Any]]:
 
 
 def schedules() -> set[str]:
-    """Names of the settings that the app's timers take their schedules from."""
+    """Names of the settings that hold the schedules of the app's timers."""
     found = set()
     for function in functions().values():
         for binding in function.get_bindings():
@@ -78,7 +78,7 @@ def schedules() -> set[str]:
 
 
 class Asked(Mapping[str, str]):
-    """An environment that notes what it is asked for."""
+    """An environment that records the names that are read."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = dict(values)
@@ -104,7 +104,7 @@ def test_every_setting_is_the_app_s_or_the_host_s(stack: Recording) -> None:
 def test_the_app_reads_what_it_is_given(stack: Recording) -> None:
     for site in sites_of(stack):
         values = settings_in(site)
-        # As the platform presents them: with its own variables, and with the reference resolved.
+        # The settings as the platform passes them: with its own variables, and with the reference resolved.
         environment = Asked(
             {
                 **values,
@@ -119,7 +119,7 @@ def test_the_app_reads_what_it_is_given(stack: Recording) -> None:
         assert settings.redis_url == values["REDIS_URL"]
         own = {name for name in values if not HOST_SETTING.match(name)}
         assert own - schedules() <= environment.names
-        # The reference itself serves too, where the platform could not resolve it.
+        # The app also accepts the reference, in case the platform could not resolve it.
         read_settings({**environment, "API_KEY_PEPPER": values["API_KEY_PEPPER"]})
 
 

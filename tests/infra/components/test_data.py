@@ -85,13 +85,13 @@ def test_pgbouncer_is_where_the_app_connects_unless_the_server_is_burstable(stac
         assert ":6432/signal_cloud" in url
         assert parameters["pgbouncer.enabled"] == "true"
         assert parameters["pgbouncer.pool_mode"] == "transaction"
-        # psycopg prepares what it runs often; without this a statement would be lost between transactions.
+        # psycopg prepares frequent statements; without this setting they would be lost between transactions.
         assert int(parameters["pgbouncer.max_prepared_statements"]) > 0
     assert parameters["require_secure_transport"] == "on"
 
 
 def test_changes_of_the_server_wait_for_each_other(stack: Recording) -> None:
-    """The server refuses a second change while it makes one: administrator, parameters, database in a row."""
+    """The server refuses a second change during the first: administrator, parameters, database in a row."""
     chain = [
         each
         for each in stack.resources
@@ -138,7 +138,7 @@ def test_redis_speaks_tls_to_entra_id_alone(stack: Recording) -> None:
     assert database["clientProtocol"] == "Encrypted"
     assert database["clusteringPolicy"] == "NoCluster"
     assert database["port"] == 10000
-    # Every key has a TTL: what would be gone soonest goes first, and no write is refused.
+    # Every key has a TTL: Redis evicts the keys that expire first, and refuses no write.
     assert database["evictionPolicy"] == "VolatileTTL"
     assert "persistence" not in database
 

@@ -52,7 +52,7 @@ def test_front_door_probes_a_route_that_the_app_serves(fronted: Recording) -> No
 
 
 def paths() -> set[str]:
-    """Paths of the app's own description, which has them under /api."""
+    """Paths of the app's OpenAPI document, under /api."""
     described = document()
     base = described["servers"][0]["url"] if described.get("servers") else "/api"
     return {base.rstrip("/") + path for path in described["paths"]}

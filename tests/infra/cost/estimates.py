@@ -1,4 +1,4 @@
-"""Estimates of the recorded stacks, with the files' prices and load."""
+"""Estimates the recorded stacks, with the prices and the load of the files."""
 
 from infra.cost.metering import Estimate, estimate
 from infra.cost.prices import read_load, read_prices

@@ -14,7 +14,7 @@ from tests.infra.recording import recorded
 
 @pytest.fixture(autouse=True)
 def _recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command takes the recordings that all tests share, and makes none of its own."""
+    """Makes the command use the recordings that all tests share."""
     monkeypatch.setattr(command, "record_stack", recorded)
 
 

@@ -22,7 +22,7 @@ def test_every_price_has_a_unit_a_source_and_a_date() -> None:
 
 
 def test_every_price_is_of_something_that_a_stack_can_have() -> None:
-    """A price that nothing asks for would be a dead row; sizes are those of other settings."""
+    """No price is unused; prices of other sizes are for other settings."""
     used = {each.price.key for variant in VARIANTS for each in reckoned(variant).charges}
     others = {
         "plan.": {"P1mv3", "S1", "S2"},

@@ -1,4 +1,4 @@
-"""Holds a recorded resource against Azure's published type: unknown, missing, read-only, wrong value."""
+"""Compares a recorded resource with Azure's published type: unknown, missing, read-only, wrong value."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ _AzureValidator: Any = validators.extend(  # type: ignore[no-untyped-call]
 
 
 def problems(resource: Resource) -> list[str]:
-    """All that Azure's type says against a resource's inputs; raises KeyError where no type is at hand."""
+    """Every problem of a resource's inputs by Azure's type; raises KeyError if the type has no schema."""
     schema = dict(schema_of(schema_name(resource), api_version(resource.token)))
     try:
         request = body(resource)

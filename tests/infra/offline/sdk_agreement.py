@@ -22,7 +22,7 @@ class Difference:
 
 
 def differences(resource: Resource) -> list[Difference]:
-    """What the SDK takes and the published type does not know, and enumerations that differ."""
+    """Arguments of the SDK that the published type lacks, and enumerations that differ."""
     return _compared(resource).found
 
 
@@ -33,7 +33,7 @@ def properties_compared(resource: Resource) -> int:
 def _compared(resource: Resource) -> "_Comparison":
     _, module, name = resource.token.split(":")
     sdk = importlib.import_module(f"pulumi_azure_native.{module}")
-    # Where another type took the name, the resource's own arguments are called so.
+    # If another type has the name, the resource's arguments are called InitArgs.
     arguments = getattr(sdk, f"{name}InitArgs", None) or getattr(sdk, f"{name}Args")
     kind = arm_type(resource.token)
     schema = schema_of(schema_name(resource), api_version(resource.token))
@@ -44,7 +44,7 @@ def _compared(resource: Resource) -> "_Comparison":
 
 
 class _Comparison:
-    """Walks both declarations side by side; each pair of object types once."""
+    """Walks both declarations in parallel, each pair of object types once."""
 
     def __init__(self, writer: BodyWriter) -> None:
         self.found: list[Difference] = []
@@ -79,7 +79,7 @@ class _Comparison:
                 self.objects(kind, declared, path, set())
 
     def _innermost(self, declared: Schema) -> Schema:
-        """Through references, arrays and maps to what they hold."""
+        """Follows references, arrays and maps to the type that they hold."""
         while True:
             declared = self._writer.resolved(declared)
             if declared.get("type") == "array":

@@ -2,13 +2,16 @@
 
 import copy
 import importlib
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from infra.offline.arm import api_version, schema_name
-from infra.offline.azure_types import schema_of
+from infra.offline.arm_types import ARM_TYPES
+from infra.offline.azure_types import SCHEMAS, schema_of
+from infra.offline.azure_types.make import BICEP_TYPES, MODEL_PACKAGES
 from infra.offline.recording import Resource
 from tests.infra.offline.azure_validation import problems
 from tests.infra.offline.sdk_agreement import Difference, differences
@@ -25,6 +28,15 @@ def test_inputs_are_what_azure_publishes(variant: str) -> None:
         for problem in problems(resource)
     ]
     assert not found, "\n".join(found)
+
+
+def test_every_type_and_every_schema_is_used() -> None:
+    resources = [resource for variant in VARIANTS for resource in recorded(variant).resources]
+    assert {f"azure-native:{token}" for token in ARM_TYPES} == {each.token for each in resources}
+    fetched = {name for path in SCHEMAS.glob("*.json") for name in json.loads(path.read_text())["resources"]}
+    assert fetched == {f"{schema_name(each)}@{api_version(each.token)}" for each in resources}
+    wanted = {f"{arm}@{package.api_version}" for package in MODEL_PACKAGES for arm in package.models}
+    assert fetched == wanted | set(BICEP_TYPES)
 
 
 def _misspell_sku(inputs: Inputs) -> None:
@@ -102,7 +114,7 @@ def _required_inputs() -> Iterator[tuple[str, Resource, str]]:
 
 
 def test_every_required_property_is_missed() -> None:
-    """Dropping any required input of any type is found: the schemas know what is required."""
+    """The check finds each missing required input of each type."""
     dropped = 0
     for arm, resource, name in _required_inputs():
         inputs = {key: value for key, value in resource.inputs.items() if key != name}
@@ -116,7 +128,7 @@ def test_every_required_property_is_missed() -> None:
     assert dropped > 10
 
 
-# Where Pulumi's SDK and the published types differ for one API version, each looked at.
+# Differences between Pulumi's SDK and the published types of one API version, each with its reason.
 EXPECTED_DIFFERENCES: dict[str, str] = {
     "principalType": "the SDK knows agents and lower-case spellings besides",
     "dataEncryption.type": "the SDK knows SystemAssigned besides",
@@ -134,7 +146,7 @@ EXPECTED_DIFFERENCES: dict[str, str] = {
 
 @pytest.mark.parametrize("token", sorted({r.token for v in VARIANTS for r in recorded(v).resources}))
 def test_the_sdk_agrees_with_the_published_types(token: str) -> None:
-    """The SDK is made from the same REST descriptions: where both agree, the version is the right one."""
+    """The SDK is made from the same REST descriptions: if both agree, the version is the right one."""
     resource = next(r for v in VARIANTS for r in recorded(v).resources if r.token == token)
     found: list[Difference] = [
         difference

@@ -16,7 +16,7 @@ from local.places import ROOT
 from local.tools import CHECKOV, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
 
-# A template with a fault, beside the stacks'.
+# Name of a template with a fault.
 WEAK = "weak"
 
 
@@ -99,5 +99,5 @@ def test_every_skip_is_needed(report: Report) -> None:
 
 
 def test_checkov_finds_a_fault(report: Report) -> None:
-    """The checks do read what we export."""
+    """The checks read our templates."""
     assert "CKV_AZURE_44" in {failure.check for failure in report.failures if failure.stack == WEAK}

@@ -1,4 +1,4 @@
-"""The preview without the CLI: every resource once, and a diagram that speaks of nothing else."""
+"""The preview without the CLI: every resource once, and a diagram of only these resources."""
 
 import os
 import re
@@ -81,7 +81,7 @@ EDGE = re.compile(r'^  (\w+) (?:-->|-\.->)\|"([^"|]+)"\| (\w+)$')
 def test_the_flowchart_is_nothing_but_declarations_groups_and_edges_between_what_is_declared(
     stack: Recording,
 ) -> None:
-    """Mermaid would draw a name that it does not know as a node of its own."""
+    """Mermaid would draw an unknown name as another node."""
     first, *lines = flowchart(stack).splitlines()
     assert first == "flowchart LR"
     declared: dict[str, str | None] = {}
@@ -166,7 +166,7 @@ def test_bad_arguments_get_one_clear_line(tmp_path: Path, capsys: pytest.Capture
 
 
 def make(*arguments: str) -> str:
-    # `make test` hands its own flags down.
+    # `make test` passes its own flags on.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     done = subprocess.run(
         ["make", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=True

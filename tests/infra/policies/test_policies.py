@@ -1,4 +1,4 @@
-"""The policies: every stack keeps them, each rule finds its violation, the pack answers as the CLI asks."""
+"""The policies: every stack meets them, each rule finds its violation, the pack answers the CLI's calls."""
 
 import os
 import subprocess
@@ -65,7 +65,7 @@ def test_the_stacks_keep_every_rule(variant: str) -> None:
 
 
 def changed(token: str, path: str, value: object) -> Subject:
-    """prod's resource of a type, with the input at a dotted path set anew."""
+    """prod's resource of a type, with another input at a dotted path."""
     subject = next(subject for subject in subjects_of("prod") if subject.token == token)
     return replace(subject, inputs=_with(subject.inputs, path.split("."), value))
 
@@ -173,7 +173,7 @@ def test_the_tagged_types_are_those_that_azure_lets_be_tagged() -> None:
 
 @pytest.fixture(scope="module")
 def analyzer() -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
-    """The pack as the CLI starts it, in its own environment; it says its port and answers over gRPC."""
+    """The pack as the CLI starts it, in its own environment; it prints its port and answers over gRPC."""
     python = ensure_tool("policies", POLICIES)
     command = [str(python), "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(ROOT / "infra" / "policies")]
     environment = {

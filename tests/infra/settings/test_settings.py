@@ -16,7 +16,7 @@ README = Path(__file__).resolve().parents[3] / "infra" / "README.md"
 
 
 class Keys(dict[str, str]):
-    """Values that note which keys are asked for."""
+    """Values that record which keys are read."""
 
     def __init__(self, values: dict[str, str]) -> None:
         super().__init__(values)
@@ -208,7 +208,7 @@ def test_an_address_that_is_refused_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("stack", ["prod", "premium"])
 def test_after_a_region_s_loss_a_stack_can_be_made_in_the_pair(stack: str) -> None:
-    """As docs/operations.md tells: with the size that a restore of the backup takes there."""
+    """As docs/operations.md says, with the size that a restored server has there."""
     pair = REGIONS[settings_of(stack).location].pair
     made = settings_of(stack, location=pair, postgres_high_availability="false", name_suffix="x7k2q")
     assert made.postgres.sku == settings_of(stack).postgres.sku
