@@ -1,11 +1,12 @@
 """Life of connections: opened, dropped, recovered, taken over, ended; and what their clients ask for."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+
+from aiohttp import WSCloseCode, WSMsgType
 
 from local.webpubsub import messages
 from local.webpubsub.connections import Connection, ReliableConnection, SimpleConnection
-from local.webpubsub.frames import NORMAL, POLICY, TEXT
 from local.webpubsub.hubs import Hub
 from local.webpubsub.limits import ACK_DELAY_S, RECOVERY_WINDOW_S, REFUSAL_DELAY_S
 from local.webpubsub.messages import AckError, MessageInvalid, Payload
@@ -49,7 +50,10 @@ class Broker:
             or not connection.accepts(reconnection_token)
         ):
             self._loop.call_later(
-                REFUSAL_DELAY_S, socket.close, POLICY, "The connection cannot be recovered."
+                REFUSAL_DELAY_S,
+                socket.close,
+                WSCloseCode.POLICY_VIOLATION,
+                "The connection cannot be recovered.",
             )
             return
         if connection.expiry is not None:
@@ -73,7 +77,7 @@ class Broker:
         else:
             self._forget(connection, "The connection was lost.")
 
-    def end(self, connection: Connection, reason: str, *, code: int = NORMAL) -> None:
+    def end(self, connection: Connection, reason: str, *, code: int = WSCloseCode.OK) -> None:
         """Close the connection from our side; it cannot be recovered."""
         if connection.socket is not None:
             connection.socket.detach()
@@ -99,12 +103,6 @@ class Broker:
             connection.mark_done(ack_id)
         self._loop.call_later(ACK_DELAY_S, connection.write, messages.ack_frame(ack_id, error, text))
 
-    def sockets(self) -> Iterator[Socket]:
-        for hub in self._hubs.values():
-            for connection in tuple(hub.connections.values()):
-                if connection.socket is not None:
-                    yield connection.socket
-
 
 class Session:
     """One socket's time with its connection: what the client sends, until the socket is gone."""
@@ -116,15 +114,15 @@ class Session:
         self._hub = hub
         self._connection = connection
 
-    def received(self, socket: Socket, opcode: int, payload: bytes) -> None:
+    def received(self, socket: Socket, kind: WSMsgType, payload: bytes) -> None:
         try:
             if isinstance(self._connection, SimpleConnection):
-                kind: messages.DataType = "text" if opcode == TEXT else "binary"
-                self._event("message", messages.payload_from_body(kind, payload), None)
+                data_type: messages.DataType = "text" if kind is WSMsgType.TEXT else "binary"
+                self._event("message", messages.payload_from_body(data_type, payload), None)
             else:
-                self._handle(messages.decode_upstream(payload, is_text=opcode == TEXT))
+                self._handle(messages.decode_upstream(payload, is_text=kind is WSMsgType.TEXT))
         except MessageInvalid as error:
-            self._broker.end(self._connection, str(error), code=POLICY)
+            self._broker.end(self._connection, str(error), code=WSCloseCode.POLICY_VIOLATION)
 
     def writable(self, socket: Socket) -> None:
         if isinstance(self._connection, ReliableConnection) and socket is self._connection.socket:

@@ -5,8 +5,9 @@ import binascii
 from typing import Annotated, Literal
 
 import msgspec
+from aiohttp import WSMsgType
 
-from local.webpubsub.frames import BINARY, TEXT, encode_frame, frame_header
+from local.webpubsub.frames import encode_frame, frame_header
 from local.webpubsub.limits import MAX_EVENT_CHARS, MAX_GROUP_CHARS
 
 JSON_PROTOCOL = "json.webpubsub.azure.v1"
@@ -134,13 +135,13 @@ class Message:
 
     def json_frame(self) -> bytes:
         if self._json is None:
-            self._json = encode_frame(TEXT, self._body)
+            self._json = encode_frame(WSMsgType.TEXT, self._body)
         return self._json
 
     def simple_frame(self) -> bytes:
         """The bare data, for a client without subprotocol."""
         if self._simple is None:
-            opcode = TEXT if self._payload.data_type in ("json", "text") else BINARY
+            opcode = WSMsgType.TEXT if self._payload.data_type in ("json", "text") else WSMsgType.BINARY
             self._simple = encode_frame(opcode, self._payload.content)
         return self._simple
 
@@ -152,7 +153,7 @@ class Message:
         head = self._heads.get(len(digits))
         if head is None:
             length = len(b'{"sequenceId":') + len(digits) + len(self._tail)
-            head = self._heads[len(digits)] = frame_header(TEXT, length) + b'{"sequenceId":'
+            head = self._heads[len(digits)] = frame_header(WSMsgType.TEXT, length) + b'{"sequenceId":'
         frame = head + digits + self._tail
         self._shared = (sequence_id, frame)
         return frame
@@ -175,19 +176,19 @@ def connected_frame(connection_id: str, user_id: str | None, reconnection_token:
         content["userId"] = user_id
     if reconnection_token is not None:
         content["reconnectionToken"] = reconnection_token
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
 def disconnected_frame(reason: str) -> bytes:
     content = {"type": "system", "event": "disconnected", "message": reason}
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
 def ack_frame(ack_id: int, error: AckError | None, text: str) -> bytes:
     content: dict[str, object] = {"type": "ack", "ackId": ack_id, "success": error is None}
     if error is not None:
         content["error"] = {"name": error, "message": text}
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
-PONG_MESSAGE = encode_frame(TEXT, b'{"type":"pong"}')
+PONG_MESSAGE = encode_frame(WSMsgType.TEXT, b'{"type":"pong"}')

@@ -1,10 +1,9 @@
-"""Puts the stand-in together and runs it until a signal ends it."""
+"""Composes the stand-in and runs it until a signal stops it."""
 
 import asyncio
 import contextlib
 import resource
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
@@ -12,19 +11,17 @@ from aiohttp import web
 
 from local.webpubsub.broker import Broker
 from local.webpubsub.endpoint import ClientEndpoint
-from local.webpubsub.frames import GOING_AWAY
 from local.webpubsub.limits import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, MAX_REQUEST_LINE_BYTES
 from local.webpubsub.rest import DataPlane
-from local.webpubsub.sockets import Socket
 from local.webpubsub.upstream import EventHandler
 
 _SWEEP_INTERVAL_S = 5.0
-_BACKLOG = 4_096  # thousands of bots come back at once after a cut
+_BACKLOG = 4_096  # thousands of bots reconnect at once after a cut
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides; `upstream_events` are out of upstream.EVENTS."""
+    """Settings from the command line. `upstream_events` holds names from upstream.EVENTS."""
 
     host: str
     port: int
@@ -34,7 +31,7 @@ class Options:
 
 
 async def serve(options: Options) -> None:
-    """Serve until SIGINT or SIGTERM, then tell the clients and return."""
+    """Serve until SIGINT or SIGTERM, then close all client connections and return."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -55,22 +52,24 @@ async def serve(options: Options) -> None:
             )
             stack.push_async_callback(events.close)
         broker = Broker(loop, events)
-        runner = _runner(broker, options.access_key)
+        clients = ClientEndpoint(broker, options.access_key)
+        runner = _runner(clients, DataPlane(broker, options.access_key, loop.time))
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
         await site.start()
-        sweep = asyncio.create_task(_sweep(broker))
+        sweep = asyncio.create_task(_sweep(clients))
         stack.callback(sweep.cancel)
         await stop.wait()
         await site.stop()
-        await _say_goodbye(broker)
+        # Before the runner's own cleanup, which no longer reads the clients' answers.
+        await clients.close_all("The server is shutting down.")
 
 
-def _runner(broker: Broker, key: str) -> web.AppRunner:
+def _runner(clients: ClientEndpoint, data_plane: DataPlane) -> web.AppRunner:
     app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
-    app.add_routes(DataPlane(broker, key, asyncio.get_running_loop().time).routes())
-    app.add_routes(ClientEndpoint(broker, key).routes())
+    app.add_routes(data_plane.routes())
+    app.add_routes(clients.routes())
     return web.AppRunner(
         app,
         access_log=None,
@@ -81,53 +80,23 @@ def _runner(broker: Broker, key: str) -> web.AppRunner:
 
 
 def _allow_many_sockets() -> None:
-    """The usual soft limit of 1,024 open files would be the limit of connections too."""
+    """Raise the soft limit of open files, because its usual 1,024 would bound the connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # then the limit stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _sweep(broker: Broker) -> None:
-    """Ping silent peers and cut dead ones; after a pause of this process nobody is taken for dead."""
+async def _sweep(clients: ClientEndpoint) -> None:
+    """Ping silent peers and cut dead ones. After a pause of this process no peer counts as dead."""
     loop = asyncio.get_running_loop()
     due = loop.time() + _SWEEP_INTERVAL_S
     while True:
         await asyncio.sleep(_SWEEP_INTERVAL_S)
         now = loop.time()
         paused = now - due > _SWEEP_INTERVAL_S
-        for socket in broker.sockets():
+        for socket in clients.sockets():
             if paused:
                 socket.forgive_silence(now)
             else:
                 socket.check_alive(now)
         due = now + _SWEEP_INTERVAL_S
-
-
-class _Farewell:
-    """Listens to closing sockets until the last is gone."""
-
-    def __init__(self, sockets: Iterable[Socket]) -> None:
-        self._open = set(sockets)
-        self.done = asyncio.Event()
-        if not self._open:
-            self.done.set()
-        for socket in tuple(self._open):
-            socket.listen(self)
-            socket.close(GOING_AWAY, "The server is shutting down.")
-
-    def received(self, socket: Socket, opcode: int, payload: bytes) -> None: ...
-
-    def writable(self, socket: Socket) -> None: ...
-
-    def lost(self, socket: Socket, *, closed_by_peer: bool) -> None:
-        del closed_by_peer
-        self._open.discard(socket)
-        if not self._open:
-            self.done.set()
-
-
-async def _say_goodbye(broker: Broker) -> None:
-    farewell = _Farewell(broker.sockets())
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(CLOSE_TIMEOUT_S):
-            await farewell.done.wait()

@@ -1,23 +1,13 @@
-"""One WebSocket over a transport: frames in, frames out, orderly close, bounded buffers."""
+"""Carries one client's WebSocket: aiohttp accepts and reads it; prepared frames go to its transport."""
 
 import asyncio
-from typing import Protocol, cast
+from contextlib import suppress
+from typing import Protocol
 
-from local.webpubsub.frames import (
-    BINARY,
-    CLOSE,
-    GOING_AWAY,
-    NO_STATUS,
-    NORMAL,
-    PING,
-    PONG,
-    TEXT,
-    FrameReader,
-    FrameViolation,
-    close_code,
-    close_frame,
-    encode_frame,
-)
+from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from local.webpubsub.frames import close_frame, encode_frame
 from local.webpubsub.limits import (
     CLOSE_TIMEOUT_S,
     MAX_MESSAGE_BYTES,
@@ -27,57 +17,78 @@ from local.webpubsub.limits import (
     WRITE_PAUSE_BYTES,
 )
 
-_PING_FRAME = encode_frame(PING, b"")
+_PING_FRAME = encode_frame(WSMsgType.PING, b"")
+_NO_CODE = 0  # aiohttp's code for a close frame without one
 
 
 class Listener(Protocol):
-    """Who hears what happens on a socket."""
+    """Handles the events of a socket."""
 
-    def received(self, socket: "Socket", opcode: int, payload: bytes) -> None: ...
+    def received(self, socket: "Socket", kind: WSMsgType, payload: bytes) -> None: ...
     def writable(self, socket: "Socket") -> None: ...
     def lost(self, socket: "Socket", *, closed_by_peer: bool) -> None:
-        """Called once; `closed_by_peer` tells an orderly close from a broken connection."""
+        """Called once. `closed_by_peer` tells an orderly close from a broken connection."""
 
 
-class Socket(asyncio.Protocol):
-    """Takes a transport over after the HTTP handshake. Writing never raises: a broken peer is only lost."""
+class Socket:
+    """One accepted WebSocket. Writing never raises: a broken connection only ends `serve`."""
 
     __slots__ = (
-        "_closed_by_peer",
         "_closing",
+        "_drained",
         "_heard_at",
+        "_http",
         "_listener",
         "_loop",
         "_pinged_at",
-        "_reader",
         "_transport",
-        "paused",
+        "_writer",
+        "_ws",
     )
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        ws: web.WebSocketResponse[bool],
+        http: web.RequestHandler,
+        transport: asyncio.Transport,
+        writer: AbstractStreamWriter,
+    ) -> None:
+        self._ws = ws
+        self._http = http
         self._transport = transport
-        self._loop = loop
-        self._reader = FrameReader(MAX_MESSAGE_BYTES)
+        self._writer = writer
+        self._loop = asyncio.get_running_loop()
         self._listener: Listener | None = None
+        self._drained: asyncio.Task[None] | None = None
         self._closing = False
-        self._closed_by_peer = False
-        self._heard_at = loop.time()
+        self._heard_at = self._loop.time()
         self._pinged_at: float | None = None
-        self.paused = False
         transport.set_write_buffer_limits(high=WRITE_PAUSE_BYTES)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the peer reads more slowly than this side writes."""
+        return self._http.writing_paused
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
+
+    def detach(self) -> None:
+        """Stop reporting events, because another socket has taken the connection over or it has ended."""
+        self._listener = None
 
     def write(self, frame: bytes) -> None:
         if self._closing or self._transport.is_closing():
             return
         self._transport.write(frame)
-        if self.paused and self._transport.get_write_buffer_size() > SLOW_CONSUMER_BYTES:
-            self.abort()
+        if self._http.writing_paused:
+            if self._transport.get_write_buffer_size() > SLOW_CONSUMER_BYTES:
+                self.abort()
+            elif self._drained is None:
+                self._drained = self._loop.create_task(self._report_drained())
 
-    def close(self, code: int = NORMAL, reason: str = "") -> None:
-        """Send a close frame; the transport goes when the peer answers it, or after CLOSE_TIMEOUT_S."""
+    def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
+        """Send a close frame. The connection ends when the peer answers it, or after CLOSE_TIMEOUT_S."""
         if self._closing:
             return
         self.write(close_frame(code, reason))
@@ -88,12 +99,8 @@ class Socket(asyncio.Protocol):
         self._closing = True
         self._transport.abort()
 
-    def detach(self) -> None:
-        """Nobody listens from here on: another socket has taken the connection over."""
-        self._listener = None
-
     def check_alive(self, now: float) -> None:
-        """Ping a peer that has been silent, cut one that did not answer; called every few seconds."""
+        """Ping a silent peer and cut one that did not answer. The server calls this every few seconds."""
         if self._pinged_at is not None and self._heard_at < self._pinged_at:
             if now - self._pinged_at > PONG_TIMEOUT_S:
                 self.abort()
@@ -102,52 +109,71 @@ class Socket(asyncio.Protocol):
             self.write(_PING_FRAME)
 
     def forgive_silence(self, now: float) -> None:
-        """This process itself stood still, so that the peer's silence says nothing."""
+        """Count the silence from now on, because this process itself did not run and heard nobody."""
         self._heard_at, self._pinged_at = now, None
 
-    # What follows is called by the event loop.
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
+    async def serve(self) -> None:
+        """Report what the peer sends until either side closes or the connection breaks."""
+        closed_by_peer = False
         try:
-            messages = self._reader.feed(data)
-        except FrameViolation as violation:
-            self.close(violation.code, violation.reason)
-            return
-        for opcode, payload in messages:
-            if opcode == CLOSE:
-                self._answer_close(payload)
-                return
-            if opcode == PING:
-                self.write(encode_frame(PONG, payload))
-            elif opcode in (TEXT, BINARY) and not self._closing and self._listener is not None:
-                self._listener.received(self, opcode, payload)
-
-    def _answer_close(self, payload: bytes) -> None:
-        if not self._closing:
-            code = close_code(payload)
-            self._closed_by_peer = True
-            self.write(close_frame(NORMAL if code in (NO_STATUS, GOING_AWAY) else code, ""))
+            closed_by_peer = await self._read()
+        finally:
             self._closing = True
-        self._transport.close()
+            listener, self._listener = self._listener, None
+            if listener is not None:
+                listener.lost(self, closed_by_peer=closed_by_peer)
 
-    def eof_received(self) -> bool:
-        return False
+    async def _read(self) -> bool:
+        """Returns whether the peer closed the connection first, and in order."""
+        while True:
+            message = await self._ws.receive()
+            self._heard_at = self._loop.time()
+            match message.type:
+                case WSMsgType.TEXT | WSMsgType.BINARY:
+                    if not self._closing and self._listener is not None:
+                        self._listener.received(self, message.type, message.data)
+                case WSMsgType.PING:
+                    self.write(encode_frame(WSMsgType.PONG, message.data))
+                case WSMsgType.PONG:
+                    pass
+                case WSMsgType.CLOSE:
+                    return await self._answer_close(message.data)
+                case _:  # the connection broke, or aiohttp closed it because a frame broke the protocol
+                    return False
 
-    def pause_writing(self) -> None:
-        self.paused = True
+    async def _answer_close(self, code: int) -> bool:
+        if self._closing:
+            self._transport.close()
+            return False
+        answer = WSCloseCode.OK if code in (_NO_CODE, WSCloseCode.GOING_AWAY) else code
+        await self._ws.close(code=answer, drain=False)
+        return True
 
-    def resume_writing(self) -> None:
-        self.paused = False
+    async def _report_drained(self) -> None:
+        with suppress(ConnectionError):
+            await self._writer.drain()
+        self._drained = None
         if self._listener is not None and not self._closing:
             self._listener.writable(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        del exc  # a broken connection is nothing that anyone has to read about
-        self._closing = True
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.lost(self, closed_by_peer=self._closed_by_peer)
+
+async def accept(request: web.Request, subprotocol: str | None) -> tuple[web.WebSocketResponse[bool], Socket]:
+    """Complete the WebSocket handshake; raises ConnectionError if the client has disconnected.
+
+    aiohttp's own heartbeat stays off. It takes a timer for each connection, and after a pause of this
+    process it would cut every client that it had pinged before.
+    """
+    ws = web.WebSocketResponse(
+        protocols=(subprotocol,) if subprotocol is not None else (),
+        timeout=CLOSE_TIMEOUT_S,
+        autoclose=False,
+        autoping=False,
+        compress=False,
+        max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses a message of this size and above
+        decode_text=False,
+    )
+    writer = await ws.prepare(request)
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("The client disconnected during the handshake.")
+    return ws, Socket(ws, request.protocol, transport, writer)
