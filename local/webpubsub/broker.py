@@ -1,7 +1,7 @@
 """Life of connections: opened, dropped, recovered, taken over, ended; and what their clients ask for."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from aiohttp import WSCloseCode, WSMsgType
 
@@ -102,6 +102,12 @@ class Broker:
         if error is None:
             connection.mark_done(ack_id)
         self._loop.call_later(ACK_DELAY_S, connection.write, messages.ack_frame(ack_id, error, text))
+
+    def sockets(self) -> Iterator[Socket]:
+        for hub in self._hubs.values():
+            for connection in tuple(hub.connections.values()):
+                if connection.socket is not None:
+                    yield connection.socket
 
 
 class Session:

@@ -5,19 +5,19 @@ import re
 from collections.abc import Callable, Iterable
 from secrets import token_urlsafe
 
-from aiohttp import WSCloseCode, web
+from aiohttp import web
 
 from local.webpubsub.broker import Broker
 from local.webpubsub.connections import Connection, ReliableConnection, SimpleConnection
-from local.webpubsub.limits import ACCEPT_DELAY_S, CLOSE_TIMEOUT_S, MAX_HUB_CHARS, MAX_USER_CHARS
+from local.webpubsub.handshake import check_upgrade, offered_subprotocols, upgrade
+from local.webpubsub.limits import ACCEPT_DELAY_S, MAX_HUB_CHARS, MAX_USER_CHARS
 from local.webpubsub.messages import JSON_PROTOCOL, RELIABLE_PROTOCOL
-from local.webpubsub.sockets import Socket, accept
+from local.webpubsub.sockets import Socket
 from local.webpubsub.tokens import ClientToken, TokenRefused, read_client_token
 from local.webpubsub.upstream import ConnectAnswer, ConnectRequest, EventFailed
 
 HUB_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{MAX_HUB_CHARS - 1}}}")
 _OWN_PROTOCOLS = (JSON_PROTOCOL, RELIABLE_PROTOCOL)
-_NOT_AN_UPGRADE = "This address serves WebSocket clients only: send an upgrade request of version 13.\n"
 
 
 class ClientEndpoint:
@@ -26,49 +26,26 @@ class ClientEndpoint:
     def __init__(self, broker: Broker, key: str) -> None:
         self._broker = broker
         self._key = key
-        self._serving: dict[Socket, asyncio.Task[None] | None] = {}
 
     def routes(self) -> Iterable[web.RouteDef]:
         for path in ("/client/hubs/{hub}", "/client/", "/client"):
             yield web.get(path, self._connect, allow_head=False)
 
-    def sockets(self) -> Iterable[Socket]:
-        return tuple(self._serving)
-
-    async def close_all(self, reason: str) -> None:
-        """Close every socket, and wait at most CLOSE_TIMEOUT_S for the clients to answer."""
-        for socket in self.sockets():
-            socket.detach()
-            socket.close(WSCloseCode.GOING_AWAY, reason)
-        tasks = [task for task in self._serving.values() if task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT_S)
-
     async def _connect(self, request: web.Request) -> web.StreamResponse:
-        offered = _offered_subprotocols(request)
-        if not web.WebSocketResponse(protocols=offered).can_prepare(request):
-            raise web.HTTPBadRequest(text=_NOT_AN_UPGRADE)
+        check_upgrade(request)
         await asyncio.sleep(ACCEPT_DELAY_S)
         hub = request.match_info.get("hub") or request.query.get("hub", "")
         if not HUB_NAME.fullmatch(hub):
             raise web.HTTPBadRequest(text="The name of the hub is missing or not valid.\n")
+        offered = offered_subprotocols(request)
         if offered and all(name.startswith("protobuf.") for name in offered):
             raise web.HTTPBadRequest(text="This stand-in does not serve protobuf subprotocols.\n")
         if "awps_connection_id" in request.query:
             subprotocol, attach = self._recovery(request, hub, offered)
         else:
             subprotocol, attach = await self._new(request, hub, offered)
-        try:
-            ws, socket = await accept(request, subprotocol)
-        except ConnectionError:  # the client has disconnected, so that nobody reads an answer
-            return web.Response()
-        attach(socket)
-        self._serving[socket] = asyncio.current_task()
-        try:
-            await socket.serve()
-        finally:
-            del self._serving[socket]
-        return ws
+        upgrade(request, subprotocol, attach)
+        return web.Response()  # aiohttp drops it, because the transport no longer belongs to the request
 
     async def _new(
         self, request: web.Request, hub: str, offered: list[str]
@@ -137,12 +114,6 @@ class ClientEndpoint:
         if answer.user_id is not None and len(answer.user_id) > MAX_USER_CHARS:
             raise web.HTTPInternalServerError(text="The event handler chose a user id that is too long.\n")
         return answer
-
-
-def _offered_subprotocols(request: web.Request) -> list[str]:
-    """Returns the names in the first header of this kind, because aiohttp chooses from that one alone."""
-    header = request.headers.get("Sec-WebSocket-Protocol", "")
-    return [name.strip() for name in header.split(",") if name.strip()]
 
 
 def _make(hub: str, user_id: str | None, roles: Iterable[str], subprotocol: str | None) -> Connection:

@@ -4,15 +4,17 @@ import asyncio
 import contextlib
 import resource
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from local.webpubsub.broker import Broker
 from local.webpubsub.endpoint import ClientEndpoint
 from local.webpubsub.limits import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, MAX_REQUEST_LINE_BYTES
 from local.webpubsub.rest import DataPlane
+from local.webpubsub.sockets import Socket
 from local.webpubsub.upstream import EventHandler
 
 _SWEEP_INTERVAL_S = 5.0
@@ -52,24 +54,22 @@ async def serve(options: Options) -> None:
             )
             stack.push_async_callback(events.close)
         broker = Broker(loop, events)
-        clients = ClientEndpoint(broker, options.access_key)
-        runner = _runner(clients, DataPlane(broker, options.access_key, loop.time))
+        runner = _runner(broker, options.access_key)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, options.host, options.port, backlog=_BACKLOG)
         await site.start()
-        sweep = asyncio.create_task(_sweep(clients))
+        sweep = asyncio.create_task(_sweep(broker))
         stack.callback(sweep.cancel)
         await stop.wait()
         await site.stop()
-        # Before the runner's own cleanup, which no longer reads the clients' answers.
-        await clients.close_all("The server is shutting down.")
+        await _close_all(broker)
 
 
-def _runner(clients: ClientEndpoint, data_plane: DataPlane) -> web.AppRunner:
+def _runner(broker: Broker, key: str) -> web.AppRunner:
     app = web.Application(client_max_size=MAX_MESSAGE_BYTES)
-    app.add_routes(data_plane.routes())
-    app.add_routes(clients.routes())
+    app.add_routes(DataPlane(broker, key, asyncio.get_running_loop().time).routes())
+    app.add_routes(ClientEndpoint(broker, key).routes())
     return web.AppRunner(
         app,
         access_log=None,
@@ -86,7 +86,7 @@ def _allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _sweep(clients: ClientEndpoint) -> None:
+async def _sweep(broker: Broker) -> None:
     """Ping silent peers and cut dead ones. After a pause of this process no peer counts as dead."""
     loop = asyncio.get_running_loop()
     due = loop.time() + _SWEEP_INTERVAL_S
@@ -94,9 +94,40 @@ async def _sweep(clients: ClientEndpoint) -> None:
         await asyncio.sleep(_SWEEP_INTERVAL_S)
         now = loop.time()
         paused = now - due > _SWEEP_INTERVAL_S
-        for socket in clients.sockets():
+        for socket in broker.sockets():
             if paused:
                 socket.forgive_silence(now)
             else:
                 socket.check_alive(now)
         due = now + _SWEEP_INTERVAL_S
+
+
+class _Farewell:
+    """Closes sockets as their last listener, and sets `done` when all are closed."""
+
+    def __init__(self, sockets: Iterable[Socket]) -> None:
+        self._open = set(sockets)
+        self.done = asyncio.Event()
+        if not self._open:
+            self.done.set()
+        for socket in tuple(self._open):
+            socket.listen(self)
+            socket.close(WSCloseCode.GOING_AWAY, "The server is shutting down.")
+
+    def received(self, socket: Socket, kind: WSMsgType, payload: bytes) -> None: ...
+
+    def writable(self, socket: Socket) -> None: ...
+
+    def lost(self, socket: Socket, *, closed_by_peer: bool) -> None:
+        del closed_by_peer
+        self._open.discard(socket)
+        if not self._open:
+            self.done.set()
+
+
+async def _close_all(broker: Broker) -> None:
+    """Close the clients' sockets, and wait at most CLOSE_TIMEOUT_S for their answers."""
+    farewell = _Farewell(broker.sockets())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await farewell.done.wait()

@@ -1,11 +1,15 @@
-"""Carries one client's WebSocket: aiohttp accepts and reads it; prepared frames go to its transport."""
+"""Carries one client's WebSocket over its transport: prepared frames out, messages in, bounded buffers.
+
+aiohttp's compiled reader parses the client's frames. aiohttp's WebSocketResponse would also keep two tasks
+and the whole request alive for each connection: docs/decisions/0005 has the figures.
+"""
 
 import asyncio
-from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from aiohttp import WSCloseCode, WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import WSCloseCode, WSMessage, WSMsgType
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import WebSocketError, WebSocketReader
 
 from local.webpubsub.frames import close_frame, encode_frame
 from local.webpubsub.limits import (
@@ -18,7 +22,8 @@ from local.webpubsub.limits import (
 )
 
 _PING_FRAME = encode_frame(WSMsgType.PING, b"")
-_NO_CODE = 0  # aiohttp's code for a close frame without one
+_MASKED = 0x80
+_NO_CODE = 0  # the reader's code for a close frame without one
 
 
 class Listener(Protocol):
@@ -30,65 +35,79 @@ class Listener(Protocol):
         """Called once. `closed_by_peer` tells an orderly close from a broken connection."""
 
 
-class Socket:
-    """One accepted WebSocket. Writing never raises: a broken connection only ends `serve`."""
+class _Inbox(WebSocketDataQueue):
+    """Keeps what the reader found in one piece of data. aiohttp's own queue wakes a task for each message."""
+
+    def __init__(self) -> None:
+        super().__init__(cast("Any", None), 0, loop=cast("Any", None))  # never waits and never pauses
+        self._messages: list[WSMessage] = []
+        self._violation: BaseException | None = None
+
+    def feed_data(self, data: Any, size: int) -> None:
+        del size
+        self._messages.append(data)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        del exc_cause
+        self._violation = exc
+
+    def empty(self) -> tuple[list[WSMessage], BaseException | None]:
+        """Returns the messages, and what broke the protocol after them."""
+        found = self._messages, self._violation
+        self._messages, self._violation = [], None
+        return found
+
+
+# One for all sockets, because each empties it directly after its reader has filled it.
+_INBOX = _Inbox()
+
+
+class Socket(asyncio.Protocol):
+    """Owns a transport after the handshake. Writing never raises: a broken connection only reports `lost`."""
 
     __slots__ = (
+        "_closed_by_peer",
         "_closing",
-        "_drained",
         "_heard_at",
-        "_http",
         "_listener",
         "_loop",
+        "_masks",
         "_pinged_at",
+        "_reader",
         "_transport",
-        "_writer",
-        "_ws",
+        "paused",
     )
 
-    def __init__(
-        self,
-        ws: web.WebSocketResponse[bool],
-        http: web.RequestHandler,
-        transport: asyncio.Transport,
-        writer: AbstractStreamWriter,
-    ) -> None:
-        self._ws = ws
-        self._http = http
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
-        self._writer = writer
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
+        # The reader refuses a message of this size and above.
+        self._reader = WebSocketReader(_INBOX, MAX_MESSAGE_BYTES + 1, compress=False, decode_text=False)
         self._listener: Listener | None = None
-        self._drained: asyncio.Task[None] | None = None
+        self._masks = False
         self._closing = False
-        self._heard_at = self._loop.time()
+        self._closed_by_peer = False
+        self._heard_at = loop.time()
         self._pinged_at: float | None = None
+        self.paused = False
         transport.set_write_buffer_limits(high=WRITE_PAUSE_BYTES)
-
-    @property
-    def paused(self) -> bool:
-        """Whether the peer reads more slowly than this side writes."""
-        return self._http.writing_paused
 
     def listen(self, listener: Listener) -> None:
         self._listener = listener
 
     def detach(self) -> None:
-        """Stop reporting events, because another socket has taken the connection over or it has ended."""
+        """Stop reporting events, because another socket serves the connection or the connection has ended."""
         self._listener = None
 
     def write(self, frame: bytes) -> None:
         if self._closing or self._transport.is_closing():
             return
         self._transport.write(frame)
-        if self._http.writing_paused:
-            if self._transport.get_write_buffer_size() > SLOW_CONSUMER_BYTES:
-                self.abort()
-            elif self._drained is None:
-                self._drained = self._loop.create_task(self._report_drained())
+        if self.paused and self._transport.get_write_buffer_size() > SLOW_CONSUMER_BYTES:
+            self.abort()
 
     def close(self, code: int = WSCloseCode.OK, reason: str = "") -> None:
-        """Send a close frame. The connection ends when the peer answers it, or after CLOSE_TIMEOUT_S."""
+        """Send a close frame. The transport closes when the peer answers it, or after CLOSE_TIMEOUT_S."""
         if self._closing:
             return
         self.write(close_frame(code, reason))
@@ -109,71 +128,69 @@ class Socket:
             self.write(_PING_FRAME)
 
     def forgive_silence(self, now: float) -> None:
-        """Count the silence from now on, because this process itself did not run and heard nobody."""
+        """Count silence from now on: this process itself did not run, and could not hear the peer."""
         self._heard_at, self._pinged_at = now, None
 
-    async def serve(self) -> None:
-        """Report what the peer sends until either side closes or the connection breaks."""
-        closed_by_peer = False
-        try:
-            closed_by_peer = await self._read()
-        finally:
-            self._closing = True
-            listener, self._listener = self._listener, None
-            if listener is not None:
-                listener.lost(self, closed_by_peer=closed_by_peer)
+    # The event loop calls the methods below.
 
-    async def _read(self) -> bool:
-        """Returns whether the peer closed the connection first, and in order."""
-        while True:
-            message = await self._ws.receive()
-            self._heard_at = self._loop.time()
-            match message.type:
-                case WSMsgType.TEXT | WSMsgType.BINARY:
-                    if not self._closing and self._listener is not None:
-                        self._listener.received(self, message.type, message.data)
-                case WSMsgType.PING:
-                    self.write(encode_frame(WSMsgType.PONG, message.data))
-                case WSMsgType.PONG:
-                    pass
-                case WSMsgType.CLOSE:
-                    return await self._answer_close(message.data)
-                case _:  # the connection broke, or aiohttp closed it because a frame broke the protocol
-                    return False
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        if not self._masks and not self._check_mask(data):
+            return
+        self._reader.feed_data(data)
+        messages, violation = _INBOX.empty()
+        for message in messages:
+            self._take(message)
+        if violation is not None:
+            self._refuse(violation)
 
-    async def _answer_close(self, code: int) -> bool:
-        if self._closing:
-            self._transport.close()
+    def _check_mask(self, data: bytes) -> bool:
+        """Returns whether the client masks its first frame. RFC 6455 demands it and aiohttp does not look."""
+        if len(data) > 1 and not data[1] & _MASKED:
+            self.close(WSCloseCode.PROTOCOL_ERROR, "A client must mask its frames.")
             return False
-        answer = WSCloseCode.OK if code in (_NO_CODE, WSCloseCode.GOING_AWAY) else code
-        await self._ws.close(code=answer, drain=False)
+        self._masks = True
         return True
 
-    async def _report_drained(self) -> None:
-        with suppress(ConnectionError):
-            await self._writer.drain()
-        self._drained = None
+    def _refuse(self, violation: BaseException) -> None:
+        if not isinstance(violation, WebSocketError):  # a defect of this process or of aiohttp
+            self.abort()
+            raise violation
+        self.close(violation.code, str(violation))
+
+    def _take(self, message: WSMessage) -> None:
+        kind = message.type
+        if kind is WSMsgType.TEXT or kind is WSMsgType.BINARY:
+            if not self._closing and self._listener is not None:
+                self._listener.received(self, kind, message.data)
+        elif kind is WSMsgType.PING:
+            self.write(encode_frame(WSMsgType.PONG, message.data))
+        elif kind is WSMsgType.CLOSE:
+            self._answer_close(message.data)
+
+    def _answer_close(self, code: int) -> None:
+        if not self._closing:
+            self._closed_by_peer = True
+            self.write(
+                close_frame(WSCloseCode.OK if code in (_NO_CODE, WSCloseCode.GOING_AWAY) else code, "")
+            )
+            self._closing = True
+        self._transport.close()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
         if self._listener is not None and not self._closing:
             self._listener.writable(self)
 
-
-async def accept(request: web.Request, subprotocol: str | None) -> tuple[web.WebSocketResponse[bool], Socket]:
-    """Complete the WebSocket handshake; raises ConnectionError if the client has disconnected.
-
-    aiohttp's own heartbeat stays off. It takes a timer for each connection, and after a pause of this
-    process it would cut every client that it had pinged before.
-    """
-    ws = web.WebSocketResponse(
-        protocols=(subprotocol,) if subprotocol is not None else (),
-        timeout=CLOSE_TIMEOUT_S,
-        autoclose=False,
-        autoping=False,
-        compress=False,
-        max_msg_size=MAX_MESSAGE_BYTES + 1,  # aiohttp refuses a message of this size and above
-        decode_text=False,
-    )
-    writer = await ws.prepare(request)
-    transport = request.transport
-    if transport is None:
-        raise ConnectionResetError("The client disconnected during the handshake.")
-    return ws, Socket(ws, request.protocol, transport, writer)
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc  # broken connections are normal and not worth a log line
+        self._closing = True
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.lost(self, closed_by_peer=self._closed_by_peer)
