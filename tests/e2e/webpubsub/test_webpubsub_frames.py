@@ -131,23 +131,23 @@ async def test_after_a_broken_frame_the_connection_is_cut_though_the_client_stay
 async def test_a_silent_client_is_pinged_and_cut_and_one_that_answers_stays() -> None:
     loop = asyncio.get_running_loop()
     ours, theirs = socket.socketpair()
-    with ours, theirs:
-        transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
-        served = Socket(transport, loop)
-        transport.set_protocol(served)
-        client = RawClient(*await asyncio.open_connection(sock=theirs))
-        await client.send(client_frame(PING, b"first"))
-        assert await client.next() == (PONG, b"first")
-        for _ in range(2):
-            served.check_alive(loop.time() + PING_INTERVAL_S + 1)
-            assert await client.next() == (PING, b"")
-            await client.send(client_frame(PONG, b"") + client_frame(PING, b"again"))
-            assert await client.next() == (PONG, b"again")
-            served.forgive_silence(loop.time())
+    transport, _ = await loop.create_connection(asyncio.Protocol, sock=ours)
+    served = Socket(transport, loop)
+    transport.set_protocol(served)
+    client = RawClient(*await asyncio.open_connection(sock=theirs))
+    await client.send(client_frame(PING, b"first"))
+    assert await client.next() == (PONG, b"first")
+    for _ in range(2):
         served.check_alive(loop.time() + PING_INTERVAL_S + 1)
         assert await client.next() == (PING, b"")
-        served.check_alive(loop.time() + PING_INTERVAL_S + PONG_TIMEOUT_S + 3)
-        assert await client.ended()
+        await client.send(client_frame(PONG, b"") + client_frame(PING, b"again"))
+        assert await client.next() == (PONG, b"again")
+        served.forgive_silence(loop.time())
+    served.check_alive(loop.time() + PING_INTERVAL_S + 1)
+    assert await client.next() == (PING, b"")
+    served.check_alive(loop.time() + PING_INTERVAL_S + PONG_TIMEOUT_S + 3)
+    assert await client.ended()
+    client.abort()
 
 
 @pytest.mark.parametrize(
