@@ -1,4 +1,4 @@
-"""The JSON protocols of Web PubSub: frames from clients, and what is sent to them."""
+"""Decodes and encodes messages of the JSON subprotocols of Web PubSub."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ AckId = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class MessageInvalid(Exception):
-    """A frame or body that does not follow the protocol."""
+    """The frame or body does not follow the protocol."""
 
 
 class JoinGroup(msgspec.Struct, tag="joinGroup", rename="camel"):
@@ -63,7 +63,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_upstream(payload: bytes, *, is_text: bool) -> Upstream:
-    """One frame of a client; raises MessageInvalid."""
+    """Returns the request in a message of a client; raises MessageInvalid."""
     if not is_text:
         raise MessageInvalid("Only text frames are expected.")
     try:
@@ -73,13 +73,13 @@ def decode_upstream(payload: bytes, *, is_text: bool) -> Upstream:
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Data on its way: JSON text for json, UTF-8 for text, plain bytes for binary and protobuf."""
+    """The data of a message: JSON text for json, UTF-8 for text, plain bytes for binary and protobuf."""
 
     data_type: DataType
     content: bytes
 
     def as_json(self) -> bytes:
-        """The value of a `data` field."""
+        """Returns the value of a `data` field."""
         if self.data_type == "json":
             return self.content
         if self.data_type == "text":
@@ -88,7 +88,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 def payload_from_frame(data_type: DataType, data: msgspec.Raw) -> Payload:
-    """The payload of a client's `data` field; raises MessageInvalid when it does not fit `data_type`."""
+    """Returns the payload of a `data` field; raises MessageInvalid if it does not fit `data_type`."""
     try:
         if data_type == "json":
             return payload_from_body("json", bytes(data))
@@ -101,9 +101,9 @@ def payload_from_frame(data_type: DataType, data: msgspec.Raw) -> Payload:
 
 
 def payload_from_body(data_type: DataType, body: bytes) -> Payload:
-    """The payload of a whole body; raises MessageInvalid for broken JSON or UTF-8.
+    """Returns the payload of a whole body; raises MessageInvalid for broken JSON or UTF-8.
 
-    JSON is checked but kept as it was written, so that numbers keep every digit.
+    It checks JSON but keeps the text, so that numbers keep every digit.
     """
     try:
         if data_type == "json":
@@ -117,7 +117,7 @@ def payload_from_body(data_type: DataType, body: bytes) -> Payload:
 
 
 class Message:
-    """One message to any number of connections, encoded at most once for each way of sending it."""
+    """One message to many connections, which share one frame for each subprotocol."""
 
     __slots__ = ("_body", "_heads", "_json", "_payload", "_shared", "_simple", "_tail", "expires_at", "size")
 
@@ -139,14 +139,14 @@ class Message:
         return self._json
 
     def simple_frame(self) -> bytes:
-        """The bare data, for a client without subprotocol."""
+        """Returns the bare data, for a client without a JSON subprotocol."""
         if self._simple is None:
             opcode = WSMsgType.TEXT if self._payload.data_type in ("json", "text") else WSMsgType.BINARY
             self._simple = encode_frame(opcode, self._payload.content)
         return self._simple
 
     def reliable_frame(self, sequence_id: int) -> bytes:
-        """The frame under `sequence_id`; connections that stand at the same number share it."""
+        """Returns the frame with `sequence_id`; connections at the same number share it."""
         if self._shared is not None and self._shared[0] == sequence_id:
             return self._shared[1]
         digits = b"%d" % sequence_id

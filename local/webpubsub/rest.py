@@ -1,4 +1,4 @@
-"""The data-plane REST API, api-version 2024-12-01."""
+"""Serves the data-plane REST API, api-version 2024-12-01."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ class _GroupsBody(msgspec.Struct):
 
 
 class DataPlane:
-    """The operations, each under the key that also signs client tokens."""
+    """The operations. Their requests are signed with the access key, as client tokens are."""
 
     def __init__(self, broker: Broker, key: str, now: Callable[[], float]) -> None:
         self._broker = broker
@@ -75,7 +75,7 @@ class DataPlane:
             yield web.route(method, path, self._guarded(handler))
 
     def _guarded(self, handler: Handler) -> Handler:
-        """Checks what all operations have in common and turns every refusal into the API's error body."""
+        """Returns a handler that first checks the request, and turns refusals into the API's error body."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
@@ -183,7 +183,7 @@ class DataPlane:
     # Groups
 
     async def _list_connections(self, request: web.Request) -> web.Response:
-        """Pages go by order of arrival, so that coming and going between pages neither repeats nor skips."""
+        """List by order of arrival, so that pages repeat and skip nobody when connections come and go."""
         size = parameters.whole_number(request, "maxpagesize", MAX_PAGE, low=1, high=MAX_PAGE)
         top = parameters.whole_number(request, "top", _MAX_TOP, low=1, high=_MAX_TOP)
         after = parameters.whole_number(request, "continuationToken", 0, low=0, high=2**63)
@@ -297,7 +297,7 @@ class DataPlane:
     async def _generate_token(self, request: web.Request) -> web.Response:
         query = request.query
         if query.get("clientType", "Default").casefold() != "default":
-            raise Refused(400, "BadRequest", "Only clients of type Default are served here.")
+            raise Refused(400, "BadRequest", "This stand-in serves only clients of type Default.")
         minutes = parameters.whole_number(request, "minutesToExpire", 60, low=1, high=_MAX_TOKEN_MINUTES)
         token = make_client_token(
             self._key,
@@ -317,7 +317,7 @@ class DataPlane:
         return self._hub(request).connections.get(request.match_info["connection"])
 
     def _expiry(self, request: web.Request) -> float | None:
-        """When the message stops waiting for who is away, on the loop's clock; 0 s is never."""
+        """Returns the loop's time at which an undelivered message expires; None (0 s) is never."""
         ttl_s = parameters.whole_number(request, "messageTtlSeconds", 0, low=0, high=MAX_TTL_S)
         return self._now() + ttl_s if ttl_s else None
 
