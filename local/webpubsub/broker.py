@@ -66,7 +66,7 @@ class Broker:
         socket.listen(Session(self, hub, connection))
 
     def drop(self, connection: Connection, *, closed_by_peer: bool) -> None:
-        """Handle the loss of a socket. A reliable connection waits for its recovery unless its client closed it."""
+        """Handle the loss of a socket. A reliable connection then waits for recovery unless it was closed."""
         connection.socket = None
         if closed_by_peer:
             self._forget(connection, "The client closed the connection.")

@@ -106,7 +106,7 @@ class SimpleConnection(Connection):
 
 
 class ReliableConnection(Connection):
-    """Connection of a json.reliable.webpubsub.azure.v1 client, which outlives its socket and misses nothing."""
+    """Connection of a json.reliable.webpubsub.azure.v1 client. It outlives its socket and loses nothing."""
 
     __slots__ = ("_reconnection_token", "expiry", "replay")
     subprotocol = RELIABLE_PROTOCOL

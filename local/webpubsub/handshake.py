@@ -33,6 +33,7 @@ def offered_subprotocols(request: web.Request) -> list[str]:
 
 def check_upgrade(request: web.Request) -> None:
     """Raises HTTPBadRequest unless aiohttp could upgrade this request."""
+    # aiohttp logs a warning if it gets none of the offered names. This module chooses the name later.
     any_protocol = request.headers.get("Sec-WebSocket-Protocol", "").replace(" ", "").split(",")
     if not web.WebSocketResponse(protocols=any_protocol).can_prepare(request):
         raise web.HTTPBadRequest(text="Send a WebSocket upgrade request of version 13 to this address.\n")

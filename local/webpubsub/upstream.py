@@ -128,7 +128,7 @@ class EventHandler:
         payload: Payload,
         answered: Callable[[Payload | None, str | None], None],
     ) -> None:
-        """Send a user event in the background. `answered` gets the answer, if any, and the failure, if any."""
+        """Send a user event in the background. `answered` gets the answer and the failure, or None."""
 
         async def send() -> None:
             try:

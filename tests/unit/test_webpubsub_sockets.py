@@ -1,4 +1,4 @@
-"""What a socket reads from its peer, how it keeps alive, and when it gives a peer up."""
+"""Tests what a socket reads, how it checks that its peer is alive, and when it cuts the peer."""
 
 import asyncio
 import struct
