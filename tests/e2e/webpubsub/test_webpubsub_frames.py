@@ -11,7 +11,7 @@ from aiohttp import WSMsgType
 
 from local.webpubsub.limits import MAX_MESSAGE_BYTES, PING_INTERVAL_S, PONG_TIMEOUT_S
 from local.webpubsub.sockets import Socket
-from tests.webpubsub import ALL_ROLES, CONTINUATION, JSON_PROTOCOL, RawClient, StandIn, client_frame
+from tests.support.webpubsub import ALL_ROLES, CONTINUATION, JSON_PROTOCOL, RawClient, StandIn, client_frame
 
 TEXT, BINARY, CLOSE, PING, PONG = (
     WSMsgType.TEXT,

@@ -19,7 +19,7 @@ from local.webpubsub.limits import (
     SLOW_CONSUMER_BYTES,
 )
 from local.webpubsub.sockets import Socket
-from tests.webpubsub import CONTINUATION, client_frame
+from tests.support.webpubsub import CONTINUATION, client_frame
 
 TEXT, BINARY, CLOSE, PING, PONG = (
     WSMsgType.TEXT,
