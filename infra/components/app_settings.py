@@ -70,6 +70,8 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": pulumi.Output.concat(
             "Authorization=AAD;ClientId=", values.azure_client_id
         ),
+        # Azure's exporter would send a row of the process's attributes with each batch of spans.
+        "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
         # The function host's own traces, beside the app's, which samples by itself: one a second is plenty.
         "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
         "OTEL_TRACES_SAMPLER_ARG": "1",
