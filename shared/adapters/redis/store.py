@@ -1,6 +1,6 @@
-"""What we keep in Redis, and the one call of the hot path.
+"""Reads and writes what we keep in Redis, and makes the one call of the hot path.
 
-Redis only caches: licenses and keys are at home in Table Storage, and all it holds may vanish at any
+Redis only caches: Table Storage is the source of licenses and keys, and Redis may lose everything at any
 time. Every key has a TTL. `admit` names keys of two hash slots (license and rate, confidence and lock),
 which needs a server of one shard, as Azure Managed Redis with the NoCluster policy is.
 """
@@ -12,8 +12,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -52,6 +51,7 @@ MAX_ADMITS_PER_CALL = 255
 
 # The keys and the arguments of one call of a script.
 type ScriptCall = tuple[Sequence[str], Sequence[bytes | str | int]]
+type Ask = Callable[..., Awaitable[list[Any]]]
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,7 @@ class RedisStore:
         answer = loop.create_future()
         self._admits.append(AdmitRequest(key_hash, tag, confidence_key, answer))
         if self._admitting is None:
-            # In a context of its own, because the call belongs to the trace of no single request.
-            self._admitting = loop.create_task(self._admit_all(), context=Context())
+            self._admitting = loop.create_task(self._admit_all())
         return traced(answer, "admit", "redis")
 
     async def put_grant(self, key_hash: str, grant: Grant) -> None:
@@ -208,7 +207,10 @@ class RedisStore:
             batch, self._admits = self._admits[:MAX_ADMITS_PER_CALL], self._admits[MAX_ADMITS_PER_CALL:]
             call = AdmitCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
-                call.hand_out((await self._run("admit", call.keys_and_arguments(self._limits)))[0])
+                (reply,) = await self._run(
+                    "admit", call.keys_and_arguments(self._limits), ask=self._ask_untraced
+                )
+                call.hand_out(reply)
             except Unavailable as error:
                 _fail(batch, error)
             except Exception as defect:
@@ -217,26 +219,29 @@ class RedisStore:
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
         self._admitting = None
 
-    async def _run(self, name: str, *calls: ScriptCall) -> list[Any]:
+    async def _run(self, name: str, *calls: ScriptCall, ask: Ask | None = None) -> list[Any]:
         """The answer of a script to each of `calls`, all sent in one write."""
         from redis.exceptions import NoScriptError
 
         script = _script(name)
+        ask = ask or self._ask
         try:
-            return await self._ask(
-                *[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls]
-            )
+            return await ask(*[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls])
         except Unavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
         # The server is new or forgot its scripts; EVAL loads the source and runs it.
-        return await self._ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
+        return await ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
 
     async def _ask(self, *commands: Command) -> list[Any]:
+        return await traced(self._ask_untraced(*commands), str(commands[0][0]), "redis")
+
+    async def _ask_untraced(self, *commands: Command) -> list[Any]:
+        """For commands that belong to the trace of no single request."""
         from redis.exceptions import RedisError
 
         try:
-            return await traced(self._connection.ask(*commands), str(commands[0][0]), "redis")
+            return await self._connection.ask(*commands)
         except RedisError as error:
             raise unavailable(f"{type(error).__name__}: {error}") from error
 
