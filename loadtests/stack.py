@@ -19,7 +19,9 @@ from loadtests.processes import place, processors, server
 from local.services import free_ports
 from local.stack import SCHEDULES, settings_of_running
 from shared.adapters.inference import OnnxInference
+from shared.adapters.strategies import shipped_strategies
 from shared.container import Container
+from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
 from shared.settings import read_settings
@@ -128,7 +130,7 @@ async def teach(stack: RunningStack, trades: list[Trade]) -> StoredModel:
             for first in range(0, len(share), BATCH):
                 batch = share[first : first + BATCH]
                 await container.stores.trades.record(f"load-{account}", "load00", batch)
-        report = await container.training.run(STRATEGY, datetime.now(UTC))
+        report = await container.training.run(container.strategies[STRATEGY], datetime.now(UTC))
         if report.outcome != "model":
             raise RuntimeError(f"training on {len(trades)} trades gave no model: {report}")
         champion = await container.stores.models.champion(STRATEGY)
@@ -146,16 +148,17 @@ def our_expected(stored: StoredModel) -> list[float]:
     """The right confidence of every state: the stored model evaluated here, apart from any server."""
 
     async def evaluate(model: ServedModel) -> list[float]:
-        inference = OnnxInference()
+        inference, reader = OnnxInference(), StateReader(strategies)
         await inference.load(model)
         values: list[float] = []
         for first in range(0, market.STATES, 5_000):
             last = min(first + 5_000, market.STATES)
-            states = [STATES.read(market.body(number)) for number in range(first, last)]
+            states = [reader.read(market.body(number)) for number in range(first, last)]
             values += [round(value, 4) for value in inference.probabilities(model, states)]
         return values
 
-    return asyncio.run(evaluate(served(stored, STRATEGIES[STRATEGY])))
+    strategies = shipped_strategies()
+    return asyncio.run(evaluate(served(stored, strategies[STRATEGY])))
 
 
 def await_model(port: int, key: str, version: str) -> None:

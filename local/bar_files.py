@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 
-from shared.domain.market.bars import Bar, bar_problems
+from shared.domain.market.bars import Bar, check_bar
+from shared.domain.problems import Problems
+from shared.errors import ValidationFailed
 
 COLUMNS = ["open_time", "open", "high", "low", "close", "volume"]
 _PRICES = ("open", "high", "low", "close")
@@ -97,8 +99,13 @@ def _bar(path: Path, line: int, row: list[str]) -> Bar:
         volume=_volume(path, line, values["volume"]),
         **prices,
     )
-    for problem in bar_problems(bar):
-        raise _error(path, line, problem.field, f"{values[problem.field]!r}: {problem.message}")
+    problems = Problems()
+    check_bar(bar, problems)
+    try:
+        problems.refuse()
+    except ValidationFailed as refused:
+        first = refused.errors[0]
+        raise _error(path, line, first.field, f"{values[first.field]!r}: {first.message}") from None
     return bar
 
 

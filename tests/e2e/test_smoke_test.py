@@ -17,8 +17,9 @@ import pytest
 from delivery import smoke
 from delivery.smoke import Api, smoke_test
 from shared.version import VERSION
+from tests.support.places import ROOT
 from tests.support.running import RunningStack
-from tests.support.stacks import ROOT, free_port
+from tests.support.stacks import free_port
 
 # What a broken deployment answers in the place of the real one: (status, body) or None for the real answer.
 Break = Callable[[str, str, int, bytes], tuple[int, bytes] | None]

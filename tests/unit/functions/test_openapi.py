@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from functions.openapi import OPERATIONS, allowed_methods, document
+from functions.openapi import document
+from functions.web.routes import allowed_methods, declared_routes
 from tests.support.app import functions
+from tests.support.strategies import STRATEGIES
 
 
 def served() -> set[tuple[str, str]]:
@@ -22,11 +24,11 @@ def served() -> set[tuple[str, str]]:
 
 
 def test_every_function_is_described_and_nothing_else() -> None:
-    assert {(each.method, each.path) for each in OPERATIONS} == served()
+    assert {(route.method.lower(), f"/{route.path}") for route in declared_routes()} == served()
 
 
 def test_every_reference_leads_to_a_schema() -> None:
-    text = msgspec.json.encode(document()).decode()
+    text = msgspec.json.encode(document(STRATEGIES)).decode()
     schemas = json.loads(text)["components"]["schemas"]
     names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert names
@@ -34,14 +36,14 @@ def test_every_reference_leads_to_a_schema() -> None:
 
 
 def test_market_states_follow_the_strategies() -> None:
-    schemas: dict[str, Any] = document()["components"]["schemas"]
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
     state = schemas["MarketState_vwap_bounce"]
     assert state["required"] == ["symbol", "signal_type", "vwap_distance", "rsi"]
     assert (state["properties"]["rsi"]["minimum"], state["properties"]["rsi"]["maximum"]) == (0, 100)
 
 
 def test_limits_and_answers_are_those_of_the_routes() -> None:
-    paths: dict[str, Any] = document()["paths"]
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
 
     def parameters(path: str, method: str) -> dict[str, Any]:
         return {each["name"]: each for each in paths[path][method]["parameters"]}

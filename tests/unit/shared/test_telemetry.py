@@ -17,8 +17,7 @@ from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
 from shared import telemetry
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
 from shared.container import Container
-from shared.credentials import Credentials
-from shared.errors import KeyStoreUnavailable, Unavailable
+from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
@@ -103,11 +102,11 @@ async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands
 
 async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Path) -> None:
     async def away() -> int:
-        raise Unavailable("away")
+        raise DatabaseUnavailable("away")
 
     trace = telemetry.begin(request())
     assert trace is not None
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         await telemetry.traced(away(), "SELECT", "postgresql")
     telemetry.end(trace, "id-1", 503, "database_unavailable")
     assert [span["status"]["code"] for span in spans(sent)] == [2, 2]
@@ -162,7 +161,7 @@ class Store:
 
     async def add_counts(self, counts: dict[str, int]) -> None:
         if self.fails:
-            raise Unavailable("away")
+            raise DatabaseUnavailable("away")
         for name, count in counts.items():
             self.sums[name] = self.sums.get(name, 0) + count
 
@@ -255,17 +254,12 @@ async def test_every_metric_but_the_histogram_has_points() -> None:
     )
 
 
-async def test_telemetry_begins_before_key_vault_has_told_the_pepper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_telemetry_begins_without_a_pepper(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stayed off for the life of a process whose pepper was not there in its first two seconds."""
     settings = Settings("", "", 1, "redis://127.0.0.1:1", "", "", "signals", "", "wall", "INFO")
     made = Container(settings)
-
-    def not_there(_: Credentials) -> bytes:
-        raise KeyStoreUnavailable("not yet")
-
-    monkeypatch.setattr(Credentials, "pepper", not_there)
+    with pytest.raises(ConfigurationError):
+        made.credentials.pepper()
     monkeypatch.setattr(Container, "tables", Idle())
     assert made.measurements.points("signal_cloud.limiter.open") == [Point(0)]
     await made.close()

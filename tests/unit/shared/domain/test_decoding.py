@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.decoding import MAX_ERRORS, decode
+from shared.domain.decoding import decode
+from shared.domain.problems import MAX_PROBLEMS
 from shared.domain.trading.trades import Trade
 from shared.errors import InvalidInput, MalformedJson, ValidationFailed
 
@@ -70,7 +71,7 @@ def test_one_bad_item_behind_thousands_of_good_ones_is_found() -> None:
 
 
 def test_the_number_of_errors_is_bounded() -> None:
-    assert len(problems({"trades": [{}] * 500})) == MAX_ERRORS
+    assert len(problems({"trades": [{}] * 500})) == MAX_PROBLEMS
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"trades": [1e999]}'])

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from shared.errors import Unavailable
+from shared.errors import CacheUnavailable
 from shared.services.health import Check, Finding, ReadinessService
 
 
@@ -24,7 +24,7 @@ async def test_all_pass() -> None:
 
 
 async def test_each_dependency_is_as_bad_as_it_says() -> None:
-    away = Unavailable("The cache cannot be reached.", internal="secret host name")
+    away = CacheUnavailable("The cache cannot be reached.", internal="secret host name")
     checks = {"database": Check(Probe(), "fail"), "cache": Check(Probe(error=away), "warn")}
     readiness = await ReadinessService(checks).readiness()
     assert (readiness.status, readiness.checks["cache"].detail) == ("warn", "The cache cannot be reached.")

@@ -12,9 +12,13 @@ import pytest
 
 from shared.domain.market.signals import Signal, SignalDraft
 from shared.errors import ValidationFailed
+from shared.services.market_clock import MarketClock
 from shared.services.signals import SignalRequest, SignalService
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "publisher", "feeder"))
 REQUEST = SignalRequest(symbol="ES", side="LONG", price=Decimal("6543.25"))
 
 
@@ -67,11 +71,14 @@ def service(store: FakeStore) -> SignalService:
     async def drained(symbol: str) -> int:
         return 1
 
-    async def market_now() -> datetime:
-        return NOW
-
     return SignalService(
-        store=store, bars=unused, engine=unused, drain=drained, now=lambda: NOW, market_now=market_now
+        store=store,
+        bars=unused,
+        engine=unused,
+        drain=drained,
+        now=lambda: NOW,
+        market_clock=MarketClock("wall", unused, lambda: NOW),
+        count=Counted(),
     )
 
 
@@ -87,13 +94,13 @@ def service(store: FakeStore) -> SignalService:
 async def test_a_page_tells_where_it_ends(
     after: int, limit: int, sequences: list[int], next_after: int
 ) -> None:
-    page = await service(FakeStore(oldest=4, last=7)).page("ES", after, limit)
+    page = await service(FakeStore(oldest=4, last=7)).page(GRANT, "ES", after, limit)
     assert [message.sequence for message in page.signals] == sequences
     assert (page.next_after, page.last_sequence) == (next_after, 7)
 
 
 async def test_paging_ends_where_all_signals_are_past_retention() -> None:
-    page = await service(FakeStore(oldest=8, last=7)).page("ES", 0, 100)
+    page = await service(FakeStore(oldest=8, last=7)).page(GRANT, "ES", 0, 100)
     assert page.next_after == page.last_sequence == 7
 
 
@@ -102,7 +109,7 @@ async def test_what_is_published_while_a_page_is_made_is_never_skipped() -> None
     seen: list[int] = []
     after = 0
     for _ in range(5):
-        page = await signals.page("ES", after, 100)
+        page = await signals.page(GRANT, "ES", after, 100)
         seen += [message.sequence for message in page.signals]
         after = page.next_after
     assert seen == list(range(1, len(seen) + 1))
@@ -130,13 +137,13 @@ async def test_what_is_published_while_a_page_is_made_is_never_skipped() -> None
 async def test_what_cannot_be_published_is_named(changes: dict[str, Any], fields: set[str]) -> None:
     store = FakeStore(oldest=1, last=0)
     with pytest.raises(ValidationFailed) as refused:
-        await service(store).publish(msgspec.structs.replace(REQUEST, **changes), None)
+        await service(store).publish(GRANT, msgspec.structs.replace(REQUEST, **changes), None)
     assert {error.field for error in refused.value.errors} == fields
     assert store.drafts == []
 
 
 async def test_an_entry_expires_and_an_exit_never_does() -> None:
     store = FakeStore(oldest=1, last=0)
-    await service(store).publish(REQUEST, None)
-    await service(store).publish(msgspec.structs.replace(REQUEST, kind="exit"), None)
+    await service(store).publish(GRANT, REQUEST, None)
+    await service(store).publish(GRANT, msgspec.structs.replace(REQUEST, kind="exit"), None)
     assert [draft.expires_at for draft in store.drafts] == [NOW + timedelta(minutes=5), None]
