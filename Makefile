@@ -1,15 +1,17 @@
-# Every target runs local/bootstrap.py first, which finds or fetches Python 3.13, makes .venv and installs.
+# Every target runs local/setup/bootstrap.py first, which finds or fetches Python 3.13, makes .venv and installs.
 # Paths are relative to this file's directory, so that a clone may lie in a path with spaces.
 PYTHON ?= python3
-PROJECT_PYTHON = $(PYTHON) local/bootstrap.py
+PROJECT_PYTHON = $(PYTHON) local/setup/bootstrap.py
 
 # Read by `python -m local`; unset or empty means the default that `make help` names.
 export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
+# Read by `python -m tests.support.mutants`.
+export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate test bench flame migrate smoke drill package loadtest infra-preview \
-	lint check format lock clean
+.PHONY: help run up license simulate calendars test mutants bench flame migrate smoke drill package loadtest \
+	infra-preview lint check format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -20,49 +22,55 @@ help: ## List the targets and their variables
 	@echo '  EXIT=1                                for run: leave after the summary; status 1 if it differs'
 	@echo '  LOAD_KEYS=1000 MARKET_CLOCK=wall      for up: keys for load in load_keys.txt; wall or bars'
 
-run: ## Main job: the whole stack, a replay of bars, three demo bots, a live view
+run: ## Run the main job: the whole stack, a replay of bars, three demo bots, a live view
 	@SUPERVISED_BY_MAKE=1 exec $(PROJECT_PYTHON) -m local run
 
-up: ## The stack alone, for clients and load; writes stack.json when ready
+up: ## Run the stack alone, for clients and load; writes stack.json when ready
 	@SUPERVISED_BY_MAKE=1 exec $(PROJECT_PYTHON) -m local up
 
-license: ## Manage licenses and keys of a running stack, e.g. ARGS="list"
-	@$(PROJECT_PYTHON) -m local license $(ARGS)
+license: ## Manage licenses and keys of a stack or a deployment, e.g. ARGS="list"
+	@$(PROJECT_PYTHON) -m operations.license $(ARGS)
 
-simulate: ## Make the simulated bars anew, e.g. ARGS="--help"
+simulate: ## Write the simulated bars again, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m local simulate $(ARGS)
+
+calendars: ## Write shared/calendars again from the market-calendar library
+	@$(PROJECT_PYTHON) -m operations.calendars $(ARGS)
 
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"
 	@$(PROJECT_PYTHON) -m local test $(ARGS)
 
-bench: ## The hot path beside the baseline; writes docs/performance.md, e.g. ARGS="--quick"
+mutants: ## List faults in changed modules that no unit test notices, e.g. BASE=main or ARGS="--help"
+	@$(PROJECT_PYTHON) -m tests.support.mutants $(ARGS)
+
+bench: ## Measure the hot path: worker library, then baseline; writes docs/performance.md, e.g. ARGS="--quick"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.bench $(ARGS)
 
-flame: ## A flame graph of the hot path, e.g. ARGS="--help"
+flame: ## Draw a flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.flame $(ARGS)
+	@$(PROJECT_PYTHON) -m loadtests.bench.flame $(ARGS)
 
-migrate: ## The schema of DATABASE_URL, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
-	@$(PROJECT_PYTHON) -m delivery.migrate $(ARGS)
+migrate: ## Migrate DATABASE_URL's schema, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
+	@$(PROJECT_PYTHON) -m operations.migrate $(ARGS)
 
-smoke: ## Whether a deployment does its work: HOST=https://..., a bot's key in SIGNAL_CLOUD_KEY
-	@$(PROJECT_PYTHON) -m delivery.smoke $(ARGS)
+smoke: ## Check that a deployment works: HOST=https://..., a bot's key in SIGNAL_CLOUD_KEY
+	@$(PROJECT_PYTHON) -m operations.smoke $(ARGS)
 
-drill: ## A restored database held against the live one, e.g. ARGS="--help"
-	@$(PROJECT_PYTHON) -m delivery.restore_drill $(ARGS)
+drill: ## Compare a restored database with the live one, e.g. ARGS="--help"
+	@$(PROJECT_PYTHON) -m operations.restore_drill $(ARGS)
 
-package: ## The app with its packages and bytecode as one zip, e.g. ARGS="--output app.zip"
-	@$(PROJECT_PYTHON) -m delivery.package $(ARGS)
+package: ## Pack the app, its packages and their bytecode into one zip, e.g. ARGS="--output app.zip"
+	@$(PROJECT_PYTHON) -m operations.package $(ARGS)
 
-loadtest: ## Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
+loadtest: ## Run Locust against any deployment, e.g. HOST=https://... KEYS=load_keys.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
-	@$(PROJECT_PYTHON) -m loadtests.locust_run
+	@$(PROJECT_PYTHON) -m loadtests.locust.run
 
 infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
 	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)
 
-lint: ## Style, formatting and types
+lint: ## Check style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .
 	@$(PROJECT_PYTHON) -m ruff format --check .
 	@$(PROJECT_PYTHON) -m mypy .
@@ -70,13 +78,13 @@ lint: ## Style, formatting and types
 check: lint ## What to run after each change: style, types and unit tests, in under a minute
 	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_architecture.py -q -n 2
 
-format: ## Format the code and mend what can be mended by itself
+format: ## Format the code and fix what ruff can fix
 	@$(PROJECT_PYTHON) -m ruff check --fix .
 	@$(PROJECT_PYTHON) -m ruff format .
 
 LOCK = pip compile --quiet --no-config --universal --python-version 3.13 --no-annotate --no-header --no-emit-index-url --upgrade
 
-lock: ## Pin anew what pyproject.toml asks for, in requirements*.txt
+lock: ## Pin what pyproject.toml asks for again, in requirements*.txt
 	@$(PROJECT_PYTHON) -m pip install --quiet --upgrade --target .local/uv uv
 	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) pyproject.toml -o requirements.txt
 	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) pyproject.toml --group dev -c requirements.txt -o requirements-dev.txt
@@ -86,4 +94,4 @@ lock: ## Pin anew what pyproject.toml asks for, in requirements*.txt
 	@PYTHONPATH=.local/uv $(PROJECT_PYTHON) -m uv $(LOCK) --group checkov -o tests/infra/requirements-checkov.txt
 
 clean: ## Remove .venv, local state and caches
-	@$(PYTHON) local/bootstrap.py --clean
+	@$(PYTHON) local/setup/bootstrap.py --clean

@@ -9,7 +9,8 @@ from typing import Any
 from infra.components.autoscale import CONNECTIONS_OUT_PER_INSTANCE, UNITS_OUT_PERCENT
 from infra.prices import CannotEstimate, Load
 from infra.recording import Recording, Resource
-from infra.settings import PLAN_SIZES, SCHEDULES
+from infra.settings import PLAN_SIZES
+from local.stack.stack import SCHEDULES
 
 HOURS = 730  # of a month, as Azure's own estimates count
 DAYS = HOURS / 24

@@ -1,13 +1,14 @@
-"""`python -m local COMMAND`: everything that runs on one machine. `make help` lists the same as targets."""
+"""Runs one of the commands of the local stack: `python -m local COMMAND`. Most are targets of make, too."""
 
 import argparse
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Literal
 
-from local.node import NodeMissing, ensure_azurite, install_packages
 from local.places import ROOT
+from local.setup.node import NodeMissing, ensure_azurite, install_packages
 
 MISUSED = 2
 INTERRUPTED = 130
@@ -16,53 +17,44 @@ type Arguments = list[str]
 
 
 def up(arguments: Arguments) -> int:
-    """the stack, until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK"""
+    """run the stack until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK"""
     return _serve("up", arguments)
 
 
 def run(arguments: Arguments) -> int:
-    """the stack, a replay and three bots; reads BARS, SPEED, FROM, TO, EXIT as well"""
+    """run the stack, a replay and three bots; also reads BARS, SPEED, FROM, TO, EXIT"""
     return _serve("run", arguments)
 
 
-def _serve(mode: str, arguments: Arguments) -> int:
-    from local.options import BadOption, job_options, stack_options
+def _serve(mode: Literal["run", "up"], arguments: Arguments) -> int:
+    from local.demo.options import read_replay_options
     from local.session import serve
+    from local.stack.options import read_stack_options
+    from shared.errors import ConfigurationError
+    from shared.settings_reader import SettingsReader
 
     if arguments:
         return _misused(f"{mode} takes its options as variables, such as PORT=7072: see make help")
+    reader = SettingsReader(os.environ)
+    options = read_stack_options(mode, reader)
+    replay = read_replay_options(reader) if mode == "run" else None
     try:
-        if mode == "run":
-            return serve(stack_options("run", os.environ), job_options(os.environ))
-        return serve(stack_options("up", os.environ), None)
-    except BadOption as error:
-        return _misused(str(error))
-
-
-def license_(arguments: Arguments) -> int:
-    """create, show, rotate, suspend, revoke licenses and keys; --help has the details"""
-    from local.license import main as manage
-
-    return manage(arguments)
+        reader.check()
+    except ConfigurationError as error:
+        return _misused(error.detail)
+    return serve(options, replay)
 
 
 def simulate(arguments: Arguments) -> int:
-    """make simulated bars; --help has the details"""
-    from local.simulate import main as make_bars
+    """write simulated bars; --help has the details"""
+    from local.demo.simulate import main as make_bars
 
     return make_bars(arguments)
 
 
-def calendars(arguments: Arguments) -> int:
-    """make shared/calendars anew from the market-calendar library"""
-    from local.calendars import main as make_calendars
-
-    return make_calendars(arguments)
-
-
 def test(arguments: Arguments) -> int:
-    """every test, after Azurite, JavaScript clients and checkov are installed; arguments go to pytest"""
-    from local.tools import CHECKOV, POLICIES, ToolMissing, ensure_tool
+    """install Azurite, JavaScript clients and checkov, then run the tests; arguments go to pytest"""
+    from local.setup.tools import CHECKOV, POLICIES, ToolMissing, ensure_tool
 
     try:
         ensure_tool("checkov", CHECKOV)
@@ -73,7 +65,7 @@ def test(arguments: Arguments) -> int:
                 install_packages(lock.parent, lock.parent)
     except (NodeMissing, ToolMissing) as error:
         return _misused(str(error))
-    # Tests wait more than they compute; each process has servers of its own, so that few are enough.
+    # Tests wait more than they compute. Each process starts servers of its own, so more would cost memory.
     chosen = arguments or ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
     return subprocess.run([sys.executable, "-m", "pytest", *chosen], cwd=ROOT, check=False).returncode
 
@@ -86,9 +78,7 @@ def _misused(text: str) -> int:
 COMMANDS: dict[str, Callable[[Arguments], int]] = {
     "run": run,
     "up": up,
-    "license": license_,
     "simulate": simulate,
-    "calendars": calendars,
     "test": test,
 }
 
@@ -97,7 +87,7 @@ def main() -> int:
     listing = "\n".join(f"  {name:<10} {command.__doc__}" for name, command in COMMANDS.items())
     parser = argparse.ArgumentParser(
         prog="python -m local",
-        description="Signal Cloud on one machine.",
+        description="Runs Signal Cloud on one machine.",
         epilog=f"commands:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,9 +1,9 @@
-"""Ends what a stack started when the stack itself is gone, however it ended, on Linux and macOS.
+"""Ends the processes of a stack when the stack itself has ended in any way, on Linux and macOS.
 
-Started by local/supervise.py as `guardian.py FILE...` in a session of its own. Reads lines from its
-standard input: `+PID SIGNAL` for a process group that lives, `-PID` for one that is over. When the
-pipe closes, the groups still listed are sent their signal, after GRACE_S a SIGKILL, and FILEs are
-removed. After an orderly stop none is listed. Standard library alone, so that it starts in milliseconds.
+local/supervisor.py starts it as `guardian.py FILE...` in a session of its own. It reads lines from its
+standard input: `+PID SIGNAL` for a process group that has started, `-PID` for one that has ended. When the
+pipe closes, it sends each group still listed its signal, after GRACE_S a SIGKILL, and removes FILEs. After an
+orderly stop none is listed. It imports the standard library alone, so that it starts in milliseconds.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ def _signal_group(group: int, number: int) -> bool:
         os.killpg(group, number)
     except ProcessLookupError:
         return False
-    except PermissionError:  # macOS says so of a group of zombies
+    except PermissionError:  # macOS raises this for a group of zombies
         return False
     return True
 
 
 def end(groups: dict[int, int]) -> None:
-    """Signal every group with its own signal, then kill what is left after GRACE_S."""
+    """Sends every group its own signal, then kills what is left after GRACE_S."""
     for group, number in groups.items():
         _signal_group(group, number)
     deadline = time.monotonic() + GRACE_S

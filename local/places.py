@@ -1,7 +1,7 @@
-"""Where things lie."""
+"""Names the directories that several modules use."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# All that a checkout makes of itself and never commits: a stack's state, tools, packages.
+# Holds what commands make and nobody commits: a stack's state, tools, packages.
 SCRATCH = ROOT / ".local"

@@ -1,4 +1,4 @@
-"""One run of a stack in the foreground, from its start to the last process gone."""
+"""Runs a stack in the foreground, from its start until its last process has ended."""
 
 import asyncio
 import ctypes
@@ -7,24 +7,24 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from local.bar_files import BarFileError
+from local.demo.bar_files import BarFileError
+from local.demo.main_job import JobFailed, MainJob
+from local.demo.options import ReplayOptions
+from local.demo.replay import ReplayRefused
+from local.demo.view import PlainView, View, make_view
 from local.host.configuration import HostError
-from local.main_job import JobFailed, MainJob
-from local.node import NodeMissing, ensure_azurite
-from local.options import BadOption, JobOptions, StackOptions
-from local.replay import ReplayRefused
-from local.stack import Stack
-from local.state import StateDirectory, StateInUse
-from local.supervise import ServiceFailed
-from local.view import PlainView, View, make_view
+from local.setup.node import NodeMissing, ensure_azurite
+from local.stack.options import StackOptions
+from local.stack.stack import Stack
+from local.stack.state import StateDirectory, StateInUse
+from local.supervisor import ServiceFailed
 from shared.errors import SignalCloudError
 
 EXIT_DIFFERENT = 1
 EXIT_FAILED = 2
-EXIT_INTERRUPTED = 130
 _SET_PARENT_DEATH_SIGNAL = 1
-_TOLD = (
-    BadOption,
+# Failures whose text says what to do; any other one is a bug and shows its traceback.
+_EXPECTED = (
     BarFileError,
     HostError,
     JobFailed,
@@ -36,46 +36,44 @@ _TOLD = (
 )
 
 
-def serve(options: StackOptions, job_options: JobOptions | None) -> int:
-    """Until Ctrl-C, SIGTERM or SIGHUP, or until the job is done; the exit status."""
+def serve(options: StackOptions, replay: ReplayOptions | None) -> int:
+    """Runs until Ctrl-C, SIGTERM or SIGHUP, or until the job is done; returns the exit status."""
     _end_with_make()
     state = StateDirectory(options.state, options.mode)
     try:
         with state.held():
-            ensure_azurite()  # before the event loop, for npm can take a minute
-            return asyncio.run(_Session(options, state, job_options).run())
+            ensure_azurite()  # before the event loop, because npm can take a minute
+            return asyncio.run(_Session(options, state, replay).run())
     except (StateInUse, NodeMissing) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
 
 
 def _end_with_make() -> None:
-    """Under make on Linux, ask the kernel for a SIGTERM when make is killed, which itself tells nobody."""
+    """Under make on Linux: asks the kernel for a SIGTERM when make is killed, because make passes none on."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if os.environ.get("SUPERVISED_BY_MAKE") and sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))
 
 
 class _Session:
-    def __init__(self, options: StackOptions, state: StateDirectory, job_options: JobOptions | None) -> None:
+    def __init__(self, options: StackOptions, state: StateDirectory, replay: ReplayOptions | None) -> None:
         self._state = state
-        self._view: View = make_view() if job_options is not None else PlainView()
+        self._view: View = make_view() if replay is not None else PlainView()
         self._stack = Stack(options, state, self._view.say)
         self._job = None
-        if job_options is not None:
+        if replay is not None:
             view = self._view
-            self._job = MainJob(job_options, self._stack, state.logs, say=view.say, say_signal=view.signal)
+            self._job = MainJob(replay, self._stack, state.logs, say=view.say, say_signal=view.signal)
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
         self._showing: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
-        """Start, work, and stop at the first signal; a second one stops by force."""
+        """Starts, works, and stops at the first signal; a second signal kills."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup wants SIGHUP ignored
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
                 loop.add_signal_handler(number, self._on_signal)
         working = asyncio.create_task(self._work())
         stopping = asyncio.create_task(self._stop.wait())
@@ -105,11 +103,11 @@ class _Session:
 
     def _status(self, outcome: int | BaseException) -> int:
         if isinstance(outcome, asyncio.CancelledError):
-            return 0  # somebody wanted it to stop
+            return 0  # a signal stopped it
         if isinstance(outcome, int):
             return outcome
         for failure in _leaves(outcome):
-            if not isinstance(failure, _TOLD):
+            if not isinstance(failure, _EXPECTED):
                 raise outcome
             internal = failure.internal if isinstance(failure, SignalCloudError) else ""
             self._view.say(f"error: {failure}{f' ({internal})' if internal else ''}")
@@ -125,7 +123,7 @@ class _Session:
         watching = (self._job.listen(), self._job.watch())
         self._background = [self._showing, *(asyncio.create_task(activity) for activity in watching)]
         equal = await self._job.run()
-        if not self._job.options.leave:
+        if not self._job.options.exits:
             self._view.say("the stack stays up; Ctrl-C stops it")
             await asyncio.Event().wait()
         return 0 if equal else EXIT_DIFFERENT

@@ -7,9 +7,7 @@ Clients are bound to the loop that they first ran in; a test or a worker with an
 
 import asyncio
 import logging
-import threading
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING
@@ -20,9 +18,6 @@ from shared.metrics import Count
 from shared.services.counters import Counters
 from shared.settings import Settings, current_settings
 from shared.version import VERSION
-
-# OpenTelemetry is loaded this long after the first request, which is answered by then.
-TELEMETRY_AFTER_S = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -229,7 +224,7 @@ class Container:
             now=self.now,
             universe=self.strategies.symbols,
             count=self.counters.add,
-            published=telemetry.published,
+            published=telemetry.publish_latency.record,
         )
 
     @cached_property
@@ -290,12 +285,6 @@ class Container:
         if self.settings.telemetry.is_on:
             await self.measurements.refresh()
 
-    def start_telemetry(self) -> None:
-        """Loads OpenTelemetry in a thread, since it takes a third of a second, and nobody waits for it."""
-        # Made here, in the loop that all of it belongs to.
-        observe = self.measurements.points
-        threading.Thread(target=_load_telemetry, args=(self.settings, observe), daemon=True).start()
-
     @cached_property
     def readiness(self) -> "ReadinessService":
         from shared.adapters.postgres.migrations import pending_migrations
@@ -318,27 +307,6 @@ class Container:
         return ReadinessService(checks.checks())
 
 
-def _load_telemetry(settings: Settings, observe: Callable[[str], list[telemetry.Point]]) -> None:
-    """Begins to send traces and metrics; whatever goes wrong, the app goes on without them."""
-    started = time.perf_counter()
-    wanted = settings.telemetry
-    try:
-        from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters, file_exporters
-
-        exporters = []
-        if wanted.connection_string:
-            exporters.append(azure_exporters(wanted.connection_string, wanted.client_id))
-        if wanted.file:
-            exporters.append(file_exporters(wanted.file))
-        ratio = wanted.sample_ratio
-        recorder = OpenTelemetry(exporters, version=VERSION, ratio=ratio, observe=observe)
-        telemetry.plug(recorder, ratio)
-    except Exception:
-        log.exception("telemetry stays off")
-    else:
-        log.info("telemetry is on after %.0f ms", (time.perf_counter() - started) * 1000)
-
-
 _containers: WeakKeyDictionary[asyncio.AbstractEventLoop, Container] = WeakKeyDictionary()
 
 
@@ -354,5 +322,7 @@ def _container_of(loop: asyncio.AbstractEventLoop) -> Container:
         made = _containers[loop] = Container(current_settings())
         logging.getLogger("shared").setLevel(made.settings.log_level)
         if made.settings.telemetry.is_on:
-            loop.call_later(TELEMETRY_AFTER_S, made.start_telemetry)
+            from shared.adapters.telemetry_start import start_later
+
+            start_later(loop, made.settings.telemetry, lambda: made.measurements.points)
     return made

@@ -1,21 +1,40 @@
-"""Traces and metrics as the rest of the code sees them, with telemetry on or off; nothing of OpenTelemetry.
+"""Names every metric, and traces a share of the requests through OpenTelemetry's API.
 
-OpenTelemetry takes a third of a second to import, so shared/adapters/open_telemetry.py is loaded in the
-background after the first request and plugged in here. Until then, where telemetry is off, and for every
-request that is not sampled, a call costs a comparison.
+The API does nothing until shared/adapters/open_telemetry.py sets its SDK, which takes a third of a second to
+import and is therefore loaded in the background after the first request.
 
-Whether a request is sampled is drawn here, by nothing that its caller sent: the share of traced requests
-decides a bill, and a caller's own `traceparent` may say "sampled" on every request. It is continued for the
-requests that are.
+Whether a request is sampled is drawn here, before any span is made, and by nothing that its caller sent: the
+share of traced requests decides a bill, and a caller's own `traceparent` may say "sampled" on every request.
+It is continued for the requests that are. docs/decisions/0007-telemetry-seam.md has the figures.
 """
 
 import logging
 from collections.abc import Awaitable, Mapping
-from contextvars import ContextVar
 from random import random
 from typing import Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from opentelemetry.context import Context, attach
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import (
+    INVALID_SPAN,
+    Span,
+    SpanKind,
+    Status,
+    StatusCode,
+    get_current_span,
+    get_tracer,
+    set_span_in_context,
+)
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from shared.version import VERSION
 
 log = logging.getLogger(__name__)
+
+SERVICE = "signal-cloud"
+# Azure Monitor's exporter reads it off each span: percent of requests traced, so a row stands for 100 / rate.
+SAMPLE_RATE = "_MS.sampleRate"
 
 System = Literal["redis", "postgresql", "azure_tables", "webpubsub"]
 
@@ -33,19 +52,6 @@ class Request(Protocol):
     def route_params(self) -> Mapping[str, str]: ...
 
 
-class Trace(Protocol):
-    """One sampled request on its way."""
-
-    def timed[T](self, waiting: Awaitable[T], operation: str, system: System) -> Awaitable[T]: ...
-    def failed(self, error: Exception) -> None: ...
-    def end(self, request_id: str, status: int, code: str) -> None: ...
-
-
-class Recorder(Protocol):
-    def begin(self, request: Request) -> Trace: ...
-    def published(self, latency_s: float) -> None: ...
-
-
 class Metric(NamedTuple):
     """A counter counts since the process began, a gauge is read, a histogram is recorded."""
 
@@ -53,13 +59,6 @@ class Metric(NamedTuple):
     kind: Literal["counter", "gauge", "histogram"]
     unit: str
     description: str
-
-
-class Point(NamedTuple):
-    """One value of a metric, with its attributes."""
-
-    value: float
-    attributes: Mapping[str, str] = {}
 
 
 METRICS = (
@@ -80,45 +79,83 @@ METRICS = (
     Metric("signal_cloud.model.in_use", "gauge", "1", "1 for the version that a strategy is served by"),
 )
 
-_trace: ContextVar[Trace | None] = ContextVar("trace", default=None)
-_recorder: Recorder | None = None
+_tracer = get_tracer(SERVICE, VERSION)
+_propagator = TraceContextTextMapPropagator()
 _ratio = 0.0
 
+_LATENCY = next(metric for metric in METRICS if metric.kind == "histogram")
+# Records how long one message took from being queued to having been sent.
+publish_latency = get_meter(SERVICE, VERSION).create_histogram(
+    _LATENCY.name, _LATENCY.unit, _LATENCY.description
+)
 
-def plug(recorder: Recorder | None, ratio: float) -> None:
-    """From now on `ratio` of all requests are traced by `recorder`; None unplugs it."""
-    global _recorder, _ratio
-    _recorder, _ratio = recorder, ratio if recorder is not None else 0.0
+
+def sample(ratio: float) -> None:
+    """From now on `ratio` of all requests are traced."""
+    global _ratio  # noqa: PLW0603 - one a process, as the providers of the API are
+    _ratio = ratio
 
 
-def begin(request: Request) -> Trace | None:
-    """The trace of a request that is sampled; whoever began it also ends it, by `end`."""
+def begin(request: Request) -> Span | None:
+    """The span of a request if it is sampled; the caller ends it by `end`."""
     if random() >= _ratio:  # noqa: S311 - draws a sample, guards nothing
         return None
-    assert _recorder is not None
     try:
-        trace = _recorder.begin(request)
+        route = _route(request)
+        span = _tracer.start_span(
+            f"{request.method} {route}",
+            _propagator.extract(request.headers, Context()),
+            SpanKind.SERVER,
+            {"http.request.method": request.method, "http.route": route, SAMPLE_RATE: _ratio * 100},
+        )
     except Exception:
-        # A request that cannot be traced, for an odd URL say, is answered all the same.
+        # A request that cannot be traced, because of an odd URL say, is answered all the same.
         log.exception("a request is not traced")
         return None
-    _trace.set(trace)
-    return trace
+    attach(set_span_in_context(span))
+    return span
 
 
-def end(trace: Trace, request_id: str, status: int, code: str = "") -> None:
+def end(span: Span, request_id: str, status: int, code: str = "") -> None:
     """Ends what `begin` began, in the same task; `code` is a problem's."""
-    _trace.set(None)
-    trace.end(request_id, status, code)
+    attach(set_span_in_context(INVALID_SPAN))
+    span.set_attributes({"http.response.status_code": status, "signal_cloud.request_id": request_id})
+    if code:
+        span.set_attribute("signal_cloud.code", code)
+    if status >= 500:
+        span.set_status(Status(StatusCode.ERROR, code))
+    span.end()
 
 
 def traced[T](waiting: Awaitable[T], operation: str, system: System) -> Awaitable[T]:
-    """`waiting`, timed as a call of `system` where this is part of a sampled request."""
-    trace = _trace.get()
-    return waiting if trace is None else trace.timed(waiting, operation, system)
+    """`waiting`, timed as a call of `system` if this is part of a sampled request."""
+    return _timed(waiting, operation, system) if get_current_span().is_recording() else waiting
 
 
-def published(latency_s: float) -> None:
-    """Records how long one message took from being queued to having been sent."""
-    if _recorder is not None:
-        _recorder.published(latency_s)
+async def _timed[T](waiting: Awaitable[T], operation: str, system: System) -> T:
+    if not get_current_span().is_recording():
+        # The request has ended; a task that it began lives on, such as the flush of counts.
+        return await waiting
+    kind = "messaging.system" if system == "webpubsub" else "db.system.name"
+    named = "messaging.operation.name" if system == "webpubsub" else "db.operation.name"
+    span = _tracer.start_span(
+        operation,
+        kind=SpanKind.CLIENT,
+        attributes={kind: system, named: operation, SAMPLE_RATE: _ratio * 100},
+    )
+    try:
+        return await waiting
+    except BaseException as error:
+        span.set_status(Status(StatusCode.ERROR, type(error).__name__))
+        raise
+    finally:
+        span.end()
+
+
+def _route(request: Request) -> str:
+    """The path with its variable parts named, so that a route is one name: /api/ops/licenses/{id}."""
+    path = urlsplit(request.url).path
+    for name, value in request.route_params.items():
+        if value:
+            path = path.replace(value, f"{{{name}}}", 1)
+    return path

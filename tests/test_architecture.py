@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.places import ROOT
 
-PACKAGES = ("functions", "shared", "local", "loadtests", "examples", "delivery")
+PACKAGES = ("functions", "shared", "local", "loadtests", "examples", "operations")
 MODULES = sorted(
     path
     for package in PACKAGES
@@ -27,6 +27,7 @@ LOADED_AT_START = {
     "functions",
     "markupsafe",
     "msgspec",
+    "opentelemetry",
     "shared",
     "typing_extensions",
     "werkzeug",
@@ -62,7 +63,7 @@ def test_modules_and_functions_stay_short(path: Path) -> None:
 
 
 def test_examples_import_nothing_of_ours() -> None:
-    ours = {"delivery", "functions", "shared", "local", "infra", "loadtests", "tests", "function_app"}
+    ours = {"operations", "functions", "shared", "local", "infra", "loadtests", "tests", "function_app"}
     for path in (ROOT / "examples").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):

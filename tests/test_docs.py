@@ -43,9 +43,9 @@ def test_commands_are_valid_shell(block: str) -> None:
 def test_make_targets_and_their_options_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     modules = {
-        "migrate": "delivery/migrate.py",
-        "drill": "delivery/restore_drill.py",
-        "license": "local/license.py",
+        "migrate": "operations/migrate.py",
+        "drill": "operations/restore_drill.py",
+        "license": "operations/license.py",
     }
     named = re.findall(r"^\s*make (?:--silent )?([a-z]+)(?: ARGS=\"(.*)\")?", "\n".join(BLOCKS), re.MULTILINE)
     named += [(target, "") for target in re.findall(r"`make ([a-z]+)", TEXT)]

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 
 import azure.functions as func
+from opentelemetry.trace import Span
 
 from functions.web.answers import Answer, response_of
 from functions.web.call import Call
@@ -16,7 +17,6 @@ from shared.container import container
 from shared.domain.access.rate_limit import RateState
 from shared.errors import ConfigurationError, RateLimited, SignalCloudError
 from shared.metrics import REFUSED, Count
-from shared.telemetry import Trace
 from shared.telemetry import begin as begin_trace
 from shared.telemetry import end as end_trace
 
@@ -39,7 +39,7 @@ def endpoint(
         headers = req.headers
         request_id = _request_id(headers)
         call: Call | None = None
-        trace: Trace | None = None
+        trace: Span | None = None
         code = ""
         try:
             call = Call(req, headers, container(), scope)
@@ -61,7 +61,7 @@ def endpoint(
             log.exception("unhandled error, request %s", request_id)
             code, answer = "internal", problem_answer(our_fault(), request_id)
             if trace is not None:
-                trace.failed(error)
+                trace.record_exception(error)
         if code and call is not None:
             _count_problem(call, code)
         if trace is not None:

@@ -1,8 +1,8 @@
-"""The baseline: the same question answered the way a competent team would first build it.
+"""Serves the baseline: the same route, as a competent team would first build it.
 
-FastAPI, slowapi for the rate limit, SQLAlchemy for the license of the presented key in Postgres, redis-py
-GET and SET with a TTL of two seconds, scikit-learn on a miss; uvicorn with uvloop and httptools. One
-process, asynchronous throughout, its connections pooled and kept: nothing in it is slow on purpose.
+It uses FastAPI, slowapi for the rate limit, SQLAlchemy to read the license of the presented key from
+PostgreSQL, redis-py GET and SET with a TTL of two seconds, scikit-learn on a miss, and uvicorn with uvloop
+and httptools. It is one asynchronous process with pooled connections: nothing in it is slow on purpose.
 
     BASELINE_DATABASE_URL=postgresql+psycopg://... BASELINE_REDIS_URL=redis://... \\
         python -m uvicorn loadtests.baseline.app:app
@@ -83,7 +83,7 @@ async def database(request: Request) -> AsyncIterator[AsyncSession]:
 
 
 async def current_license(request: Request, session: Annotated[AsyncSession, Depends(database)]) -> License:
-    """The active license of the presented key; 401 and 403 as usual."""
+    """Returns the license of the presented key; raises 401 if it is unknown, 403 if it is not active."""
     key_hash = hashlib.sha256(presented_key(request).encode()).hexdigest()
     license_: License | None = await session.scalar(select(License).where(License.key_hash == key_hash))
     if license_ is None:
@@ -116,7 +116,7 @@ async def get_confidence(
         held = CachedConfidence.model_validate_json(found)
         confidence, cached, age_ms = held.confidence, True, int((time.time() - held.computed_at) * 1000)
     else:
-        # A prediction takes less than handing it to a thread and back.
+        # A prediction takes less time than a change of threads.
         confidence, cached, age_ms = predict(model, state), False, 0
         held = CachedConfidence(confidence=confidence, computed_at=time.time())
         await cache.set(key, held.model_dump_json(), ex=TTL_S)

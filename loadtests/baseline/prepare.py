@@ -1,7 +1,7 @@
-"""Makes what the baseline needs before it can serve: its database with a license for each key, and its model.
+"""Creates the baseline's database, with a license for each key, and trains its model.
 
-The model is of the kind that serves on our side, boosted trees or a logistic regression, calibrated in the
-same way, trained by scikit-learn on the same trades and served by scikit-learn.
+The model is of the kind that our side serves, boosted trees or a logistic regression. scikit-learn trains it
+on the same trades, calibrates it in the same way, and serves it.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sqlalchemy import create_engine, insert
 
-from loadtests import market
 from loadtests.baseline.tables import Base, License
-from loadtests.market import SIDES, SYMBOLS
+from loadtests.bench import market
+from loadtests.bench.market import SIDES, SYMBOLS
 from shared.domain.trading.trades import Trade
 
 DATABASE = "baseline"
 
 
 def make_database(server_url: str, keys: Sequence[str]) -> str:
-    """Creates the database with one active license a key; its URL for SQLAlchemy."""
+    """Creates the database with one active license a key; returns its URL for SQLAlchemy."""
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"drop database if exists {DATABASE} with (force)")
         connection.execute(f"create database {DATABASE}")
@@ -89,7 +89,7 @@ def train(trades: Sequence[Trade], kind: str, path: Path) -> None:
 
 
 def expected(path: Path) -> list[float]:
-    """The right confidence of every state of loadtests.market, in their order."""
+    """Returns the right confidence of every state of loadtests.bench.market, in their order."""
     model = joblib.load(path)
     rows = [
         [model["sides"][side], model["symbols"][symbol], distance, rsi]

@@ -1,4 +1,4 @@
-"""The baseline's one table, in a database of its own beside the real one."""
+"""Declares the baseline's one table, in a database of its own."""
 
 from datetime import datetime
 

@@ -11,22 +11,18 @@ import signal
 import socket
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from local.supervisor import Command, Service, Supervisor
 
 logger = logging.getLogger("local.host")
 
 # A worker that finds the app faulty: starting another would find the same.
 EXIT_FAULTY_APP = 2
-# A worker that asks for a fresh process, as the platform restarts one after a function's timeout.
-EXIT_RESTART = 75
 # How long a worker may take to finish what is in flight, and how much longer until it is killed.
 STOP_GRACE_S = 10.0
 _KILL_AFTER_S = STOP_GRACE_S + 2
-# A worker that lived this long failed by accident; one that did not is restarted ever more slowly.
-_HEALTHY_S = 5.0
-_FIRST_DELAY_S = 0.2
-_LONGEST_DELAY_S = 5.0
 
 
 def ignore_interrupts() -> None:
@@ -85,52 +81,26 @@ async def supervise(commands: Sequence[Sequence[str]]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    codes = await asyncio.gather(*(_keep_alive(command, stopping) for command in commands))
-    return max(codes)
+    workers = [
+        Service(
+            f"worker {number}",
+            Command(command, os.environ, None, Path.cwd(), is_tethered=True),
+            stop_timeout_s=_KILL_AFTER_S,
+            final_status=EXIT_FAULTY_APP,
+        )
+        for number, command in enumerate(commands, start=1)
+    ]
 
+    def is_faulty() -> bool:
+        return any(worker.state == "stopped" for worker in workers)
 
-async def _keep_alive(command: Sequence[str], stopping: asyncio.Event) -> int:
-    delay_s = _FIRST_DELAY_S
-    while not stopping.is_set():
-        started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
-        code = await _wait(process, stopping)
-        if code is None:
-            return 0
-        if code == EXIT_FAULTY_APP:
+    def stop_if_faulty() -> None:
+        if is_faulty():
             stopping.set()
-            return EXIT_FAULTY_APP
-        delay_s = _FIRST_DELAY_S if time.monotonic() - started > _HEALTHY_S else delay_s * 2
-        delay_s = min(delay_s, _LONGEST_DELAY_S)
-        logger.warning("Worker %d %s; starting another in %.1f s", process.pid, _reason(code), delay_s)
-        try:
-            await asyncio.wait_for(stopping.wait(), delay_s)
-        except TimeoutError:
-            continue
-    return 0
 
-
-async def _wait(process: asyncio.subprocess.Process, stopping: asyncio.Event) -> int | None:
-    """The worker's exit code, or None when it was stopped because we are stopping."""
-    ended = asyncio.create_task(process.wait())
-    stop = asyncio.create_task(stopping.wait())
-    await asyncio.wait((ended, stop), return_when=asyncio.FIRST_COMPLETED)
-    stop.cancel()
-    if ended.done():
-        return ended.result()
-    process.terminate()
-    try:
-        await asyncio.wait_for(asyncio.shield(ended), _KILL_AFTER_S)
-    except TimeoutError:
-        logger.warning("Worker %d did not stop within %.0f s; killing it", process.pid, _KILL_AFTER_S)
-        process.kill()
-        await ended
-    return None
-
-
-def _reason(code: int) -> str:
-    if code == EXIT_RESTART:
-        return "asked for a restart"
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"ended with code {code}"
+    supervisor = Supervisor(None, logger.warning, stop_if_faulty)
+    await supervisor.start(*workers)
+    await stopping.wait()
+    code = EXIT_FAULTY_APP if is_faulty() else 0
+    await supervisor.stop(asyncio.Event())
+    return code

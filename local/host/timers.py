@@ -27,7 +27,8 @@ from azure.functions.timer import TimerRequest  # the class that the worker make
 from local.host.context import InvocationContext, InvocationError, InvocationRetry
 from local.host.indexing import RetryPolicy, Timer
 from local.host.invoking import invoke
-from local.host.supervisor import EXIT_RESTART, on_stop_request
+from local.host.supervisor import on_stop_request
+from local.supervisor import EXIT_RESTART
 
 logger = logging.getLogger("local.host.timers")
 

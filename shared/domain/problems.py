@@ -2,7 +2,7 @@
 
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from shared.errors import FieldCode, FieldError, ValidationFailed
 
@@ -43,6 +43,9 @@ class Problems:
         near = difflib.get_close_matches(shown_name, known, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
         self.add(shown_name, "unknown_field", f"This field is not known; {hint}")
+
+    def __iter__(self) -> Iterator[FieldError]:
+        return iter(self._found)
 
     def __len__(self) -> int:
         return len(self._found)

@@ -80,7 +80,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AccessCache(Protocol):
-    def admit(
+    def take_request(
         self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]: ...
     async def store_grant(self, key_hash: str, grant: Grant) -> None: ...
@@ -163,11 +163,13 @@ class AccessService:
             self._refuse_if_unknown(key_hash, now)
         known = self._known.get(key_hash)
         try:
-            admission = await self._cache.admit(key_hash, known.tag if known else NO_TAG, confidence_key)
+            admission = await self._cache.take_request(
+                key_hash, known.tag if known else NO_TAG, confidence_key
+            )
             if admission is None:
                 loaded = await self._stored(key, key_hash, now)
                 known = None
-                admission = await self._cache.admit(key_hash, confidence_key=confidence_key)
+                admission = await self._cache.take_request(key_hash, confidence_key=confidence_key)
         except CacheUnavailable:
             return self._admit_unlimited(await self._known_or_stored(key, key_hash, now), scope, now)
         if admission is None:

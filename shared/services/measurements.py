@@ -4,9 +4,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from opentelemetry.metrics import Observation
+
 from shared.metrics import REFUSED, Count
 from shared.services.status import Status
-from shared.telemetry import Point
 
 # Which count a metric reads.
 COUNTED = {
@@ -59,36 +60,38 @@ class Measurements:
         if self._read is None or self._clock() - self._read[0] >= REFRESH_S:
             self._read = (self._clock(), await self._status())
 
-    def points(self, metric: str) -> list[Point]:
+    def points(self, metric: str) -> list[Observation]:
         """The values of a counter or gauge of METRICS; none if this process has no value."""
         if metric in COUNTED:
-            return [Point(self._counts.process_totals().get(COUNTED[metric], 0))]
+            return [Observation(self._counts.process_totals().get(COUNTED[metric], 0))]
         match metric:
             case "signal_cloud.requests.refused":
                 return [
-                    Point(count, {"code": name.removeprefix(REFUSED)})
+                    Observation(count, {"code": name.removeprefix(REFUSED)})
                     for name, count in self._counts.process_totals().items()
                     if name.startswith(REFUSED)
                 ]
             case "signal_cloud.license_store.errors":
-                return [Point(self._key_store.error_count)]
+                return [Observation(self._key_store.error_count)]
         read = self._read
         if read is None or self._clock() - read[0] > STALE_AFTER_S:
             return []
         return _status_points(metric, read[1])
 
 
-def _status_points(metric: str, status: Status) -> list[Point]:
+def _status_points(metric: str, status: Status) -> list[Observation]:
     match metric:
         case "signal_cloud.outbox.depth":
-            return [Point(status.outbox.depth)]
+            return [Observation(status.outbox.depth)]
         case "signal_cloud.outbox.age":
-            return [Point(status.outbox.oldest_s)]
+            return [Observation(status.outbox.oldest_s)]
         case "signal_cloud.bars.age":
-            return [Point(feed.age_s, {"symbol": feed.symbol, "state": feed.state}) for feed in status.feeds]
+            return [
+                Observation(feed.age_s, {"symbol": feed.symbol, "state": feed.state}) for feed in status.feeds
+            ]
         case "signal_cloud.model.in_use":
             return [
-                Point(
+                Observation(
                     1,
                     {
                         "strategy": model.strategy,

@@ -12,7 +12,7 @@ import psutil
 from tests.support.places import ROOT
 from tests.support.stacks import LocalStack, local_stack
 
-BUNDLED = ROOT / "local" / "bars" / "es_simulated.csv.gz"
+BUNDLED = ROOT / "local" / "demo" / "bars" / "es_simulated.csv.gz"
 JOB_TIMEOUT_S = 240.0
 OUTAGE_S = 4.0
 
@@ -61,7 +61,7 @@ def test_difference_ends_with_status_1(directory: Path) -> None:
         os.kill(running.pid("bot-2"), signal.SIGKILL)
         assert running.await_end(JOB_TIMEOUT_S) == 1, running.output
         assert "DIFFERENT" in running.output
-        assert "bot-2 ended (signal 9)" in running.output
+        assert "bot-2 was ended by SIGKILL" in running.output
 
 
 def test_a_bar_file_that_cannot_be_used_is_told_in_one_line(directory: Path) -> None:

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from local.node import find_node, install_packages
+from local.setup.node import find_node, install_packages
 from tests.support.places import ROOT
 from tests.support.running import RunningStack
 

@@ -1,4 +1,4 @@
-"""`python -m delivery.smoke` against the running stack, and against deployments that are broken."""
+"""`python -m operations.smoke` against the running stack, and against deployments that are broken."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ import aiohttp
 import httpx
 import pytest
 
-from delivery import smoke
-from delivery.smoke import Api, smoke_test
+from operations import smoke
+from operations.smoke import Api, smoke_test
 from shared.version import VERSION
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 from tests.support.running import RunningStack
-from tests.support.stacks import free_port
 
 # What a broken deployment answers in the place of the real one: (status, body) or None for the real answer.
 Break = Callable[[str, str, int, bytes], tuple[int, bytes] | None]
@@ -27,7 +27,7 @@ Break = Callable[[str, str, int, bytes], tuple[int, bytes] | None]
 
 def run(*arguments: str, **variables: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-m", "delivery.smoke", *arguments],
+        [sys.executable, "-m", "operations.smoke", *arguments],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if name != "HOST"} | variables,
         capture_output=True,
@@ -149,7 +149,7 @@ def _html(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] |
     [
         (_unready, "ready", "answered 503: database fail (migrations missing: 0005)"),
         (_open_to_all, "keys", "expected 401 key_missing, found 200"),
-        (_never_cached, "confidence", "no answer came out of the cache"),
+        (_never_cached, "confidence", "no answer came from the cache"),
         (_forged_token, "realtime", "no WebSocket: WSServerHandshakeError"),
         (_recorded_twice, "trade", "expected duplicate, found recorded"),
         (_html, "health", "GET health: JSONDecodeError"),

@@ -13,7 +13,8 @@ from typing import Any, get_args, get_type_hints
 import azure.functions as func
 import pytest
 
-from loadtests.ingestion import ingestion
+from loadtests.bench.ingestion import ingestion
+from shared import telemetry
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
 from shared.domain.confidence.models import Basis
 from shared.domain.market.feeds import FeedHealth
@@ -92,7 +93,7 @@ def test_a_signal_is_traced_through_redis_postgres_and_web_pubsub(watched: Watch
     assert asked.attributes["http.response.status_code"] == "201"
     assert systems(calls) >= {"redis", "postgresql", "webpubsub"}
     names = {call.name for call in calls}
-    assert {"admit", "signals.insert_signal", "outbox.unsent", "send_to_group", "commit"} <= names
+    assert {"take_requests", "signals.insert_signal", "outbox.unsent", "send_to_group", "commit"} <= names
     assert {call.kind for call in calls} == {CLIENT}
 
 
@@ -128,12 +129,17 @@ def defect() -> list[Row]:
         for name, value in EXPORTER_ALONE.items():
             patch.setenv(name, value)
         exporters = azure_exporters(insights.connection_string, "")
-        recorder = OpenTelemetry([exporters], version="1", ratio=1.0, observe=lambda name: [])
-        request = func.HttpRequest(method="GET", url="http://h/api/x", body=b"")
-        trace = recorder.begin(request)
-        trace.failed(KeyError("defect"))
-        trace.end("request-1", 500, "internal")
-        recorder.close()
+        sdk = OpenTelemetry([exporters], observe=lambda name: [])
+        patch.setattr(telemetry, "_tracer", sdk.traces.get_tracer(telemetry.SERVICE))
+        telemetry.sample(1.0)
+        try:
+            span = telemetry.begin(func.HttpRequest(method="GET", url="http://h/api/x", body=b""))
+            assert span is not None
+            span.record_exception(KeyError("defect"))
+            telemetry.end(span, "request-1", 500, "internal")
+        finally:
+            telemetry.sample(0.0)
+        sdk.close()
         return all_rows(insights)
 
 

@@ -17,8 +17,8 @@ import duckdb
 import duckdb_kql
 from duckdb_kql.translate import functions
 
-from local.node import find_node, install_packages
 from local.places import ROOT
+from local.setup.node import find_node, install_packages
 
 INFRA = ROOT / "infra"
 _PARSER = Path(__file__).parent / "kusto"

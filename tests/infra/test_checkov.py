@@ -13,7 +13,7 @@ import pytest
 
 from infra.arm import template
 from local.places import ROOT
-from local.tools import CHECKOV, ensure_tool
+from local.setup.tools import CHECKOV, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
 
 # A template with a fault, beside the stacks'.

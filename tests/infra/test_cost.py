@@ -252,7 +252,7 @@ def test_every_figure_says_how_it_was_measured_or_why_it_is_assumed() -> None:
         assert figure.how
     measured = "\n".join(entry["how"] for entry in document["measured"].values())
     assert "`make run EXIT=1 SPEED=6000`" in measured
-    assert "`python -m loadtests.bot_traffic`" in measured
+    assert "`python -m loadtests.bench.bot_traffic`" in measured
     assert LOAD.purposes.keys() == set(STACKS)
     assert [LOAD.purposes[each].customer_usd for each in STACKS] == [42, 365, 843]
 

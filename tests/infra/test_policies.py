@@ -28,7 +28,7 @@ from infra.recording import Resource
 from infra.regions import REGIONS
 from infra.settings import PLAN_SIZES
 from local.places import ROOT
-from local.tools import POLICIES, ensure_tool
+from local.setup.tools import POLICIES, ensure_tool
 from tests.infra.recording import VARIANTS, recorded
 
 PROVIDER = "azure-native:"

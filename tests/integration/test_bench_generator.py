@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import limiter, market
-from loadtests.measure import Side, run
-from loadtests.processes import server
-from local.services import free_ports
+from loadtests.bench import limiter, market
+from loadtests.bench.processes import server
+from loadtests.bench.side import Side, run
+from local.stack.ports import free_ports
 
 # What a server answers to the n-th request: status, extra header lines, confidence, cached, age_ms.
 Reply = Callable[[int, dict[str, object]], tuple[int, str, float, bool, int]]

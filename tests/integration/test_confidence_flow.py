@@ -78,7 +78,7 @@ def evaluator(models: ModelStore, cache: RedisStore, inference: OnnxInference) -
 
 async def ask(service: ConfidenceEvaluator, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
     query = service.query(state) or await service.first_query(state)
-    admission = await redis.admit(KEY_HASH, confidence_key=query.key)
+    admission = await redis.take_request(KEY_HASH, confidence_key=query.key)
     assert admission is not None
     assert admission.allowed
     cache_result = admission.cache_result
@@ -126,7 +126,7 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
     service = evaluator(ModelStore(database), store, OnnxInference())
     await store.store_grant(KEY_HASH, GRANT)
     key = (await service.first_query(GOOD)).key
-    dead = await store.admit(KEY_HASH, confidence_key=key)
+    dead = await store.take_request(KEY_HASH, confidence_key=key)
     assert dead is not None
     assert dead.cache_result is not None
     assert dead.cache_result.lock_token is not None

@@ -14,15 +14,16 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from local.embedded_postgres import EmbeddedPostgres, PostgresFailed
+from local.stack.embedded_postgres import EmbeddedPostgres, PostgresFailed
 from tests.support.places import ROOT
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 START_AND_WAIT = """
 import sys, time
 from pathlib import Path
-from local.embedded_postgres import EmbeddedPostgres
+from local.stack.embedded_postgres import EmbeddedPostgres
 from tests.support.places import ROOT
+from local.stack.embedded_postgres import EmbeddedPostgres
 server = EmbeddedPostgres(Path(sys.argv[1]), int(sys.argv[2]))
 server.start()
 print(server.pid, flush=True)

@@ -81,7 +81,7 @@ async def test_one_connection_outlives_its_tokens_under_load(
     async def keep_asking() -> None:
         nonlocal answers
         while time.monotonic() < ends_at:
-            assert await store.admit(HASH) is None
+            assert await store.take_request(HASH) is None
             answers += 1
             await asyncio.sleep(0.002)
 
@@ -129,7 +129,7 @@ async def test_without_a_new_token_the_old_one_serves_to_its_end_and_then_the_ca
     for _ in range(20):
         began = time.monotonic()
         with pytest.raises(Unavailable) as refused:
-            await store.admit(HASH)
+            await store.take_request(HASH)
         assert refused.value.code == "cache_unavailable"
         assert time.monotonic() - began < 0.5
         await asyncio.sleep(0.1)

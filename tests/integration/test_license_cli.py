@@ -1,4 +1,4 @@
-"""`python -m local license` against real servers, from what a running stack leaves in its directory."""
+"""`python -m operations.license` against real servers, from what a running stack leaves in its directory."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import msgspec
 import pytest
 import redis
 
-from local.license import NAMES, main
+from operations.license import NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 PEPPER = "p" * 48
 KEY = re.compile(r"^sc_live_[0-9A-Za-z]{44}$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""`python -m delivery.migrate` on a real server, as an administrator who is no superuser, as in Azure."""
+"""`python -m operations.migrate` on a real server, as an administrator who is no superuser, as in Azure."""
 
 import secrets
 from collections.abc import Callable, Iterator
@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from delivery.migrate import main
-from local.embedded_postgres import EmbeddedPostgres
+from local.stack.embedded_postgres import EmbeddedPostgres
+from operations.migrate import main
 from shared import sql
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 OBJECT_ID = "11111111-2222-4333-8444-555555555555"
 LOGIN = "id-signal-cloud-prod"
@@ -115,7 +115,7 @@ def test_the_apps_login_is_made_and_may_take_on_both_roles_and_nothing_else(
 def test_a_missing_login_is_told(url: str, run: Run) -> None:
     code, _, err = run("apply", "--login", LOGIN)
     assert code == 1
-    assert err == f"configuration_invalid: There is no login {LOGIN}; --login-object-id lets it be made.\n"
+    assert err == f"configuration_invalid: There is no login {LOGIN}; --login-object-id makes it.\n"
     code, _, err = run("apply", "--login", LOGIN, "--login-object-id", OBJECT_ID)
     assert code == 1
     assert "makes none from Entra ID" in err

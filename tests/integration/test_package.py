@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.package import PACKAGES, ROOT, compile_all, main, pack, source_files, stage
+from operations.package import PACKAGES, ROOT, compile_all, main, pack, source_files, stage
 from shared.errors import ConfigurationError
 from shared.version import VERSION
 
@@ -28,7 +28,7 @@ def test_it_holds_the_app_and_nothing_of_the_workshop(package: Path) -> None:
     assert {"function_app.py", "functions", "host.json", "requirements.txt", "shared"} <= tops
     assert not [top for top in tops if top.startswith(".")]
     assert not tops & {
-        "delivery",
+        "operations",
         "docs",
         "examples",
         "infra",
@@ -38,7 +38,7 @@ def test_it_holds_the_app_and_nothing_of_the_workshop(package: Path) -> None:
         "pyproject.toml",
     }
     assert "shared/sql/migrations/0001_trades.sql" in names
-    assert "shared/adapters/lua/admit.lua" in names
+    assert "shared/adapters/redis/lua/take_requests.lua" in names
 
 
 def test_every_source_has_bytecode_that_is_never_checked_against_it(package: Path) -> None:

@@ -23,7 +23,7 @@ from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.adapters.redis.store import (
     GRANT_TTL_S,
     LOCK_TTL_S,
-    MAX_ADMITS_PER_CALL,
+    MAX_REQUESTS_PER_CALL,
     SOCKET_TIMEOUT_S,
     _Script,
 )
@@ -32,7 +32,8 @@ from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, s
 from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
-from tests.support.servers import free_port, running_valkey
+from tests.support.ports import free_port
+from tests.support.servers import running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
@@ -59,7 +60,7 @@ def grant_of(limit: int = 100, expires_at: datetime | None = None) -> Grant:
 
 async def admitted(store: RedisStore, key_hash: str = HASH, **options: Any) -> Admission:
     """For a license that is cached."""
-    answer = await store.admit(key_hash, **options)
+    answer = await store.take_request(key_hash, **options)
     assert answer is not None
     return answer
 
@@ -87,7 +88,7 @@ async def until_back(store: RedisStore, within_s: float = 5.0) -> Admission | No
     deadline = time.monotonic() + within_s
     while True:
         try:
-            return await store.admit(HASH)
+            return await store.take_request(HASH)
         except Unavailable:
             assert time.monotonic() < deadline, "Redis did not come back in time"
             await asyncio.sleep(0.02)
@@ -114,7 +115,7 @@ def own_server(directory: Path) -> Iterator[tuple[str, int]]:
 
 
 async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore) -> None:
-    assert await store.admit(HASH, confidence_key=CONFIDENCE) is None
+    assert await store.take_request(HASH, confidence_key=CONFIDENCE) is None
     grant = grant_of(limit=3)
     await store.store_grant(HASH, grant)
     miss = await admitted(store, confidence_key=CONFIDENCE)
@@ -130,7 +131,7 @@ async def test_license_limit_and_confidence_come_in_one_answer(store: RedisStore
     hit = await find(store)
     assert (hit.key, hit.output, hit.lock_token) == (CONFIDENCE, VERDICT, None)
     assert 0 <= hit.age_ms < 500
-    await store.admit(HASH)
+    await store.take_request(HASH)
     refused = await admitted(store, confidence_key=CONFIDENCE)
     assert refused.rate is not None
     assert (refused.allowed, refused.rate.remaining) == (False, 0)
@@ -173,7 +174,7 @@ async def test_each_caller_gets_the_record_of_its_own_license(store: RedisStore)
 
 async def test_as_many_confidences_as_a_call_can_ask_for_are_told_apart(store: RedisStore) -> None:
     await store.store_grant(HASH, grant_of(limit=1_000))
-    keys = [f"{CONFIDENCE}{number}" for number in range(MAX_ADMITS_PER_CALL)]
+    keys = [f"{CONFIDENCE}{number}" for number in range(MAX_REQUESTS_PER_CALL)]
     leading = await asyncio.gather(*(find(store, key) for key in keys))
     assert [cache_result.key for cache_result in leading if cache_result.lock_token] == keys
     outputs = [ModelOutput(number / 1_000, "model", "m1") for number in range(len(keys))]
@@ -202,7 +203,10 @@ async def test_askers_of_one_call_share_what_is_found(store: RedisStore, client:
     await store.store_grant(HASH, grant_of(limit=4))
     await store.put_confidences([(other, VERDICT, None)])
     answers = await asyncio.gather(
-        *(store.admit(HASH, confidence_key=key) for key in (CONFIDENCE, other, CONFIDENCE, other, other))
+        *(
+            store.take_request(HASH, confidence_key=key)
+            for key in (CONFIDENCE, other, CONFIDENCE, other, other)
+        )
     )
     lookups = [each.cache_result for each in answers if each and each.cache_result]
     assert [cache_result.key for cache_result in lookups] == [CONFIDENCE, other, CONFIDENCE, other, other]
@@ -220,7 +224,7 @@ async def test_a_refused_request_takes_no_lock_from_those_behind_it(
     second = "6c" * 32
     await store.store_grant(HASH, grant_of(limit=1))
     await store.store_grant(second, grant_of())
-    await store.admit(HASH)
+    await store.take_request(HASH)
     refused, let_in = await asyncio.gather(
         *(admitted(store, key_hash, confidence_key=CONFIDENCE) for key_hash in (HASH, second))
     )
@@ -230,7 +234,7 @@ async def test_a_refused_request_takes_no_lock_from_those_behind_it(
     assert let_in.cache_result.lock_token is not None
     # With nobody let in, nobody computes it, and the lock stays free.
     client.delete(lock_key(CONFIDENCE))
-    await store.admit(HASH, confidence_key=CONFIDENCE)
+    await store.take_request(HASH, confidence_key=CONFIDENCE)
     assert client.get(lock_key(CONFIDENCE)) is None
 
 
@@ -244,7 +248,7 @@ async def test_rubbish_in_the_cache_is_no_verdict_and_no_lock(store: RedisStore,
 
 async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> None:
     await store.store_grant(HASH, grant_of())
-    await store.admit(HASH, confidence_key=CONFIDENCE)
+    await store.take_request(HASH, confidence_key=CONFIDENCE)
     await store.put_confidences([(CONFIDENCE + "2", VERDICT, None)])
     await store.add_counts({"requests": 2})
     lives = {str(key, "ascii"): client.pttl(key) for key in client.scan_iter()}
@@ -262,12 +266,15 @@ async def test_every_key_has_a_ttl(store: RedisStore, client: redis.Redis) -> No
 
 
 async def test_requests_in_flight_share_one_call(store: RedisStore, client: redis.Redis) -> None:
-    hashes = [f"{i:064x}" for i in range(MAX_ADMITS_PER_CALL)]
+    hashes = [f"{i:064x}" for i in range(MAX_REQUESTS_PER_CALL)]
     await store.store_grants((each, grant_of()) for each in hashes)
-    await store.admit(HASH)
+    await store.take_request(HASH)
     client.config_resetstat()
     answers = await asyncio.gather(
-        *(store.admit(each, confidence_key=CONFIDENCE if i % 3 else None) for i, each in enumerate(hashes))
+        *(
+            store.take_request(each, confidence_key=CONFIDENCE if i % 3 else None)
+            for i, each in enumerate(hashes)
+        )
     )
     assert all(each and each.allowed and each.rate and each.rate.remaining == 99 for each in answers)
     lookups = [each.cache_result for each in answers if each]
@@ -280,8 +287,8 @@ async def test_requests_in_flight_share_one_call(store: RedisStore, client: redi
 
 async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: redis.Redis) -> None:
     await store.store_grant(HASH, grant_of(limit=100_000))
-    count = MAX_ADMITS_PER_CALL * 2 + 1
-    await store.admit(HASH)
+    count = MAX_REQUESTS_PER_CALL * 2 + 1
+    await store.take_request(HASH)
     client.config_resetstat()
     answers = await asyncio.gather(*(remaining(store) for _ in range(count)))
     assert answers == list(range(99_998, 99_998 - count, -1))
@@ -290,12 +297,12 @@ async def test_a_crowd_is_split_into_bounded_calls(store: RedisStore, client: re
 
 async def test_who_comes_during_a_call_shares_the_next(store: RedisStore, client: redis.Redis) -> None:
     await store.store_grant(HASH, grant_of())
-    await store.admit(HASH)
+    await store.take_request(HASH)
     client.config_resetstat()
     client.client_pause(1_000, all=False)
     asked = []
     for _ in range(10):
-        asked.append(store.admit(HASH))
+        asked.append(store.take_request(HASH))
         # What is asked in one turn of the loop is written in the next.
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -309,12 +316,12 @@ async def test_a_call_that_cannot_be_made_is_told_to_its_requests_and_delays_nob
     store: RedisStore,
 ) -> None:
     await store.ping()
-    asked = [store.admit(HASH, confidence_key="\ud800")]
-    asked += [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL)]
+    asked = [store.take_request(HASH, confidence_key="\ud800")]
+    asked += [store.take_request(HASH) for _ in range(MAX_REQUESTS_PER_CALL)]
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*asked, return_exceptions=True)
-        assert await store.admit(HASH) is None
-    assert [isinstance(each, Unavailable) for each in answers] == [True] * MAX_ADMITS_PER_CALL + [False]
+        assert await store.take_request(HASH) is None
+    assert [isinstance(each, Unavailable) for each in answers] == [True] * MAX_REQUESTS_PER_CALL + [False]
 
 
 @pytest.mark.parametrize("reply", ["{'', '', {}, {}}", "{'123', '', {}, {}}", "{1, 2}", "'text'", "{}"])
@@ -325,16 +332,16 @@ async def test_an_answer_that_cannot_be_read_is_told_to_all_who_wait(
     script = _Script(hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest(), source)
     monkeypatch.setattr("shared.adapters.redis.store._script", lambda name: script)
     async with asyncio.timeout(5):
-        answers = await asyncio.gather(*(store.admit(HASH) for _ in range(3)), return_exceptions=True)
+        answers = await asyncio.gather(*(store.take_request(HASH) for _ in range(3)), return_exceptions=True)
     assert all(isinstance(each, Unavailable) for each in answers)
     monkeypatch.undo()
-    assert await store.admit(HASH) is None
+    assert await store.take_request(HASH) is None
 
 
 async def test_closing_leaves_nobody_waiting(redis_url: str) -> None:
     store = RedisStore(redis_url)
     await store.ping()
-    asked = [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL + 1)]
+    asked = [store.take_request(HASH) for _ in range(MAX_REQUESTS_PER_CALL + 1)]
     await store.close()
     async with asyncio.timeout(5):
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -347,7 +354,7 @@ async def test_a_write_that_was_due_does_not_open_a_closed_connection(
     store = RedisStore(redis_url)
     await store.ping()
     before = len(client.client_list())
-    asked = store.admit(HASH)
+    asked = store.take_request(HASH)
     await store.close()
     with pytest.raises(Unavailable):
         await asked
@@ -360,7 +367,7 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
     store: RedisStore, client: redis.Redis
 ) -> None:
     await store.store_grant(HASH, grant_of())
-    await store.admit(HASH)
+    await store.take_request(HASH)
     client.script_flush()
     answers = await asyncio.gather(*(admitted(store, confidence_key=CONFIDENCE) for _ in range(10)))
     assert {each.allowed for each in answers} == {True}
@@ -375,7 +382,7 @@ async def test_a_server_that_forgot_its_scripts_learns_them_again(
 
 async def test_who_goes_away_does_not_disturb_the_others(store: RedisStore) -> None:
     await store.store_grant(HASH, grant_of())
-    tasks = [asyncio.ensure_future(store.admit(HASH)) for _ in range(10)]
+    tasks = [asyncio.ensure_future(store.take_request(HASH)) for _ in range(10)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
@@ -474,7 +481,7 @@ async def test_a_clock_set_back_does_not_lock_a_key_out(store: RedisStore, clien
 
 async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> None:
     await store.store_grant(HASH, grant_of(limit=100))
-    await asyncio.gather(*(store.admit(HASH) for _ in range(120)))
+    await asyncio.gather(*(store.take_request(HASH) for _ in range(120)))
     assert client.llen(rate_key(HASH)) == 100
     assert 0 < (client.memory_usage(rate_key(HASH), samples=0) or 0) <= 1_200
 
@@ -494,7 +501,7 @@ async def test_a_newer_grant_is_never_replaced_by_an_older_one(store: RedisStore
 async def test_a_grant_that_allows_nothing_counts_nothing(store: RedisStore, client: redis.Redis) -> None:
     grant = grant_of()
     await store.store_grant(HASH, msgspec.structs.replace(grant, license=suspended(grant.license)))
-    await store.admit(HASH, confidence_key=CONFIDENCE)
+    await store.take_request(HASH, confidence_key=CONFIDENCE)
     assert client.keys("*") == [license_key(HASH).encode()]
 
 
@@ -577,7 +584,9 @@ async def test_a_hung_server_costs_a_quarter_second_once(
         os.kill(pid, signal.SIGSTOP)
         try:
             started = time.monotonic()
-            answers = await asyncio.gather(*(store.admit(HASH) for _ in range(20)), return_exceptions=True)
+            answers = await asyncio.gather(
+                *(store.take_request(HASH) for _ in range(20)), return_exceptions=True
+            )
             assert all(isinstance(each, Unavailable) and each.code == "cache_unavailable" for each in answers)
             assert SOCKET_TIMEOUT_S <= time.monotonic() - started < SOCKET_TIMEOUT_S + 0.2
             slowest = 0.0
@@ -585,7 +594,7 @@ async def test_a_hung_server_costs_a_quarter_second_once(
             while time.monotonic() < ends:
                 began = time.monotonic()
                 with pytest.raises(Unavailable):
-                    await store.admit(HASH)
+                    await store.take_request(HASH)
                 slowest = max(slowest, time.monotonic() - began)
                 await asyncio.sleep(0.01)
             assert slowest < 0.1
@@ -604,13 +613,13 @@ async def test_a_hung_server_costs_a_quarter_second_once(
 async def test_who_waits_behind_a_call_that_fails_fails_with_it(server_directory: Path) -> None:
     with own_server(server_directory) as (url, pid):
         store = RedisStore(url)
-        await store.admit(HASH)
+        await store.take_request(HASH)
         os.kill(pid, signal.SIGSTOP)
         try:
             started = time.monotonic()
-            under_way = store.admit(HASH)
+            under_way = store.take_request(HASH)
             await asyncio.sleep(SOCKET_TIMEOUT_S / 2)
-            behind = [store.admit(HASH) for _ in range(MAX_ADMITS_PER_CALL + 1)]
+            behind = [store.take_request(HASH) for _ in range(MAX_REQUESTS_PER_CALL + 1)]
             async with asyncio.timeout(5):
                 answers = await asyncio.gather(under_way, *behind, return_exceptions=True)
             assert all(isinstance(each, Unavailable) for each in answers)
@@ -627,9 +636,8 @@ async def test_a_restarted_server_is_found_again(server_directory: Path) -> None
         password = url.split("@")[0].rsplit(":", 1)[1]
         store = RedisStore(url)
         await store.store_grant(HASH, grant_of())
-    await until(lambda: not store._connection._in_flight)
     with pytest.raises(Unavailable):
-        await store.admit(HASH)
+        await store.take_request(HASH)
     with pytest.raises(Unavailable):
         await store.put_confidences([(CONFIDENCE, VERDICT, None)])
     with running_valkey(server_directory, port) as url, redis.Redis.from_url(url) as client:
@@ -644,7 +652,7 @@ async def test_a_server_that_was_never_there(caplog: pytest.LogCaptureFixture) -
     started = time.monotonic()
     for _ in range(50):
         with pytest.raises(Unavailable) as refused:
-            await store.admit(HASH)
+            await store.take_request(HASH)
         assert refused.value.code == "cache_unavailable"
     assert time.monotonic() - started < 0.5
     assert store.outage_count == 1
@@ -658,7 +666,7 @@ async def test_an_idle_connection_that_the_server_closed_is_no_outage(
     await store.store_grant(HASH, grant_of())
     for _ in range(3):
         client.client_kill_filter(_type="normal", skipme=True)
-        await until(lambda: store._connection._writer is None)
+        await until_readable(store)
         assert (await admitted(store)).allowed
     assert store.outage_count == 0
     assert caplog.records == []
@@ -684,7 +692,7 @@ async def test_a_server_out_of_memory_is_told_and_logged_once(
             with pytest.raises(Unavailable):
                 await store.put_confidences([(CONFIDENCE, VERDICT, None)])
             with pytest.raises(Unavailable):
-                await store.admit(HASH, confidence_key=CONFIDENCE)
+                await store.take_request(HASH, confidence_key=CONFIDENCE)
     finally:
         client.config_set("maxmemory", "0")
     assert [record.levelname for record in caplog.records] == ["ERROR"]
@@ -695,11 +703,11 @@ async def test_a_user_with_a_password_from_the_url(redis_url: str, client: redis
     client.acl_setuser("functions", enabled=True, passwords=["+p@ss/word"], keys=["*"], commands=["+@all"])
     place = redis_url.rsplit("@", 1)[1]
     store = RedisStore(f"redis://functions:p%40ss%2Fword@{place}")
-    assert await store.admit(HASH) is None
+    assert await store.take_request(HASH) is None
     await store.close()
     wrong = RedisStore(f"redis://functions:wrong@{place}")
     with pytest.raises(Unavailable):
-        await wrong.admit(HASH)
+        await wrong.take_request(HASH)
     await wrong.close()
 
 
@@ -707,7 +715,7 @@ async def test_credentials_from_a_provider(redis_url: str, client: redis.Redis) 
     client.acl_setuser("entra", enabled=True, passwords=["+token"], keys=["*"], commands=["+@all"])
     provider = redis.UsernamePasswordCredentialProvider("entra", "token")
     store = RedisStore(f"redis://{redis_url.rsplit('@', 1)[1]}", credential_provider=provider)
-    assert await store.admit(HASH) is None
+    assert await store.take_request(HASH) is None
     await store.close()
 
 
@@ -717,9 +725,9 @@ async def test_tls_is_spoken_and_the_certificate_checked(redis_url: str, tmp_pat
     login, place = redis_url.removeprefix("redis://").rsplit("@", 1)
     async with tls_in_front_of(int(place.split(":")[1].split("/")[0]), pem) as port:
         store = RedisStore(f"rediss://{login}@localhost:{port}/0?ssl_ca_certs={pem}")
-        assert await store.admit(HASH) is None
+        assert await store.take_request(HASH) is None
         await store.close()
         stranger = RedisStore(f"rediss://{login}@localhost:{port}/0")
         with pytest.raises(Unavailable):
-            await stranger.admit(HASH)
+            await stranger.take_request(HASH)
         await stranger.close()

@@ -9,9 +9,9 @@ import msgspec
 import psycopg
 import pytest
 
-from delivery import observation
-from delivery.observation import Observation
-from delivery.restore_drill import main
+from operations import observation
+from operations.observation import Observation
+from operations.restore_drill import main
 from shared.adapters.postgres import Audit, BarStore, Database, SignalStore, TradeStore
 from shared.adapters.postgres.migrations import migrate
 from tests.support.recovery import ArchivingPostgres
@@ -178,7 +178,7 @@ def test_bad_use_is_told_plainly(database_url: str, tmp_path: Path, run: Run) ->
     (tmp_path / "bad.json").write_text("{}")
     code, told = run(database_url, "check", str(tmp_path / "bad.json"))
     assert code == 2
-    assert "is not what `observe` tells" in told
+    assert "is not what `observe` prints" in told
     assert run("", "check", str(tmp_path / "bad.json")) == (
         2,
         "configuration_invalid: DATABASE_URL is not set\n",

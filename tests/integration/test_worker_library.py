@@ -13,7 +13,6 @@ import pytest
 
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
-from tests.support import worker_library
 from tests.support.hosting import host_environment, running_host, write_app
 from tests.support.places import ROOT
 
@@ -58,7 +57,8 @@ async def tick(timer: func.TimerRequest) -> None:
 
 def drive(directory: Path, invocations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, worker_library.__file__, str(directory), json.dumps(invocations)],
+        [sys.executable, "-m", "tests.support.worker_library", str(directory), json.dumps(invocations)],
+        cwd=ROOT,
         env=host_environment(_SETTINGS),
         capture_output=True,
         text=True,

@@ -49,7 +49,7 @@ class FakeCache:
         self.ends_at: dict[str, datetime] = {}
         self.admits = 0
 
-    async def admit(
+    async def take_request(
         self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Admission | None:
         self._answer()

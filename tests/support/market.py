@@ -14,8 +14,7 @@ from uuid import UUID
 import pytest
 from hypothesis import strategies as st
 
-from local.bar_files import read_bars
-from local.simulate import BUNDLED
+from local.demo.bar_files import BUNDLED_BARS, read_bars
 from shared.domain.market.bars import BAR_INTERVAL, Bar, Source, StoredBar
 from shared.domain.market.signals import Signal, SignalDraft
 from tests.support.places import ROOT
@@ -38,7 +37,7 @@ def real_es_file() -> Path:
 
 @cache
 def simulated_es() -> tuple[Bar, ...]:
-    return tuple(read_bars(BUNDLED))
+    return tuple(read_bars(BUNDLED_BARS))
 
 
 @cache

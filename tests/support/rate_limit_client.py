@@ -17,7 +17,7 @@ KEY_HASH = "a7" * 32
 
 async def client(store: RedisStore, ends: float, rows: list[tuple[float, float, bool, int, float]]) -> None:
     while (asked := time.monotonic()) < ends:
-        answer = await store.admit(KEY_HASH)
+        answer = await store.take_request(KEY_HASH)
         assert answer is not None
         assert answer.rate is not None
         rows.append((asked, time.monotonic(), answer.allowed, answer.rate.remaining, answer.rate.reset_s))

@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from local.embedded_postgres import EmbeddedPostgres, postgres_binary
-from tests.support.servers import free_port
+from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
+from tests.support.ports import free_port
 
 TIMEOUT_S = 30.0
 

@@ -57,9 +57,9 @@ class RunningStack:
         }
 
     def license(self, *arguments: str) -> Any:
-        """What `python -m local license` prints as JSON."""
+        """What `python -m operations.license` prints as JSON."""
         run = subprocess.run(
-            [sys.executable, "-m", "local", "license", arguments[0], "--json", *arguments[1:]],
+            [sys.executable, "-m", "operations.license", arguments[0], "--json", *arguments[1:]],
             cwd=ROOT,
             env=os.environ | {"STATE": str(self.state)},
             capture_output=True,

@@ -1,11 +1,11 @@
 """Real Valkey and Azurite for a test session, and what keeps them from outliving it."""
 
+import asyncio
 import base64
 import importlib.util
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,24 +18,18 @@ from azure.core.exceptions import AzureError
 from azure.data.tables import TableServiceClient
 
 import local.guardian
-from local.node import ensure_azurite
+from local.setup.node import ensure_azurite
+from shared.adapters.redis import RedisStore
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
 def guarded(
     argv: Sequence[str], log_path: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process that ends with the block, and through local/guardian.py also when we are killed."""
+    """A child process that ends with the block; the guardian ends it if we are killed."""
     with log_path.open("ab") as log:
         child = subprocess.Popen(
             argv,
@@ -46,7 +40,9 @@ def guarded(
             start_new_session=True,
         )
     guardian = subprocess.Popen(
-        [sys.executable, "-I", "-S", local.guardian.__file__], stdin=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-I", "-S", local.guardian.__file__],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
     )
     assert guardian.stdin is not None
     guardian.stdin.write(f"+{child.pid} {int(signal.SIGTERM)}\n".encode())
@@ -73,6 +69,16 @@ def wait_until(ready: Callable[[], bool], child: subprocess.Popen[bytes], log_pa
             log = log_path.read_text(encoding="utf-8", errors="replace")
             raise AssertionError(f"{child.args!r} is not ready:\n{log}")
         time.sleep(0.02)
+
+
+async def until_readable(store: RedisStore) -> None:
+    """Waits until the open connection has what no command asked for: an answer, or the connection's end."""
+    connection = store._connection._connection
+    assert connection is not None
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not await connection.can_read():
+        assert time.monotonic() < deadline, "nothing arrived in time"
+        await asyncio.sleep(0.01)
 
 
 def valkey_binary() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from loadtests.ingestion import Ingestion
+from loadtests.bench.ingestion import Ingestion
 
 Columns = dict[str, Any]
 

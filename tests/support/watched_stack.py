@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from loadtests.ingestion import Ingestion, ingestion
+from loadtests.bench.ingestion import Ingestion, ingestion
 from shared.domain.access.keys import new_key
 from shared.telemetry import METRICS
 from tests.support.running import RunningStack

@@ -24,19 +24,13 @@ import jwt
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 
 JSON_PROTOCOL = "json.webpubsub.azure.v1"
 RELIABLE_PROTOCOL = "json.reliable.webpubsub.azure.v1"
 ALL_ROLES = ["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"]
 _START_DEADLINE_S = 20.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:

@@ -41,7 +41,7 @@ class EntraRedisStore(RedisStore):
         await super().close()
 
     async def _authenticate(self, user: str, password: str) -> None:
-        await self._ask("AUTH", user, password)
+        await self._ask(("AUTH", user, password))
 
 
 class _Login(CredentialProvider):

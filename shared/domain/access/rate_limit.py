@@ -3,7 +3,7 @@
 The rule: a request at time t is allowed when fewer than `limit` allowed requests lie in [t - window, t].
 A refused request leaves no trace, so a client that keeps asking does not keep itself out. The whole
 limit may be used at once (a burst), and each unit comes back one window after it was used.
-How the rule is kept across processes: shared/adapters/lua/admit.lua.
+How the rule is kept across processes: shared/adapters/redis/lua/take_requests.lua.
 """
 
 import math

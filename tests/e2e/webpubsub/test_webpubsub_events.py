@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from tests.support.ports import free_port
 from tests.support.webpubsub import (
     ALL_ROLES,
     JSON_PROTOCOL,
@@ -21,7 +22,6 @@ from tests.support.webpubsub import (
     break_off,
     dialing,
     eventually,
-    free_port,
 )
 
 HUB = "signals"

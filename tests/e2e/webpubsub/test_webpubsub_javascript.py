@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
-from local.node import find_node, install_packages
+from local.setup.node import find_node, install_packages
 from tests.support.places import ROOT
 from tests.support.webpubsub import ALL_ROLES, BareClient, CuttingProxy, Dialer, StandIn
 

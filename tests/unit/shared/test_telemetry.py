@@ -1,6 +1,7 @@
-"""Telemetry's seam, its numbers, and OpenTelemetry behind it with real exporters."""
+"""Traces and metrics with OpenTelemetry's SDK and real exporters, and the numbers that are reported."""
 
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
     APPLICATION_INSIGHTS_METRIC_TEMPORALITIES,
 )
+from opentelemetry.metrics import Observation
 
 from shared import telemetry
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
@@ -22,21 +24,44 @@ from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
 from shared.settings import Settings
-from shared.telemetry import METRICS, Point
+from shared.telemetry import METRICS, SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25
 
 
+class Sent:
+    """What telemetry sends to a file while every request is traced."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.sdk = OpenTelemetry(
+            [file_exporters(str(path))], observe=lambda name: [Observation(1, {"of": name})]
+        )
+
+    def lines(self) -> list[dict[str, Any]]:
+        self.sdk.close()
+        return [json.loads(line) for line in self._path.read_text().splitlines()]
+
+    def spans(self) -> list[dict[str, Any]]:
+        return [
+            span
+            for line in self.lines()
+            for resource in line.get("resourceSpans", ())
+            for scope in resource["scopeSpans"]
+            for span in scope["spans"]
+        ]
+
+
 @pytest.fixture
-def sent(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "sent.jsonl"
-    recorder = OpenTelemetry(
-        [file_exporters(str(path))], version="1", ratio=RATIO, observe=lambda name: [Point(1, {"of": name})]
-    )
-    telemetry.plug(recorder, 1.0)
-    yield path
-    telemetry.plug(None, 0.0)
+def sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sent]:
+    made = Sent(tmp_path / "sent.jsonl")
+    # In the place of set_for_process, which a process can do only once.
+    monkeypatch.setattr(telemetry, "_tracer", made.sdk.traces.get_tracer(SERVICE))
+    monkeypatch.setattr(telemetry, "random", lambda: 0.0)
+    telemetry.sample(RATIO)
+    yield made
+    telemetry.sample(0.0)
 
 
 def request(url: str = "http://h/api/x", **headers: str) -> func.HttpRequest:
@@ -46,61 +71,49 @@ def request(url: str = "http://h/api/x", **headers: str) -> func.HttpRequest:
     )
 
 
-def spans(path: Path) -> list[dict[str, Any]]:
-    recorder = telemetry._recorder
-    assert isinstance(recorder, OpenTelemetry)
-    recorder.close()
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [
-        span
-        for line in lines
-        for resource in line.get("resourceSpans", ())
-        for scope in resource["scopeSpans"]
-        for span in scope["spans"]
-    ]
-
-
 async def answer(value: int) -> int:
     return value
 
 
-async def test_without_a_recorder_nothing_is_traced_and_nothing_is_in_the_way() -> None:
+async def test_without_the_sdk_nothing_is_traced_and_nothing_is_in_the_way() -> None:
     assert telemetry.begin(request()) is None
     waiting = answer(3)
     assert telemetry.traced(waiting, "op", "redis") is waiting
     assert await waiting == 3
-    telemetry.published(0.1)
+    telemetry.publish_latency.record(0.1)
 
 
-async def test_about_the_asked_share_of_requests_is_traced(sent: Path) -> None:
-    telemetry.plug(telemetry._recorder, RATIO)
+async def test_about_the_asked_share_of_requests_is_traced(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "random", random.random)
     traces = [telemetry.begin(request(traceparent=f"00-{n:032x}-{n:016x}-01")) for n in range(1, 2001)]
     # Five standard deviations around 500.
     assert 400 < sum(trace is not None for trace in traces) < 600
-    assert spans(sent) == []  # begun and never ended
+    assert sent.spans() == []  # begun and never ended
 
 
-async def test_a_request_that_cannot_be_traced_is_answered(sent: Path) -> None:
+async def test_a_request_that_cannot_be_traced_is_answered(sent: Sent) -> None:
     assert telemetry.begin(request("http://[/api/x")) is None
     assert telemetry.begin(request()) is not None
 
 
-async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands_for(sent: Path) -> None:
+async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands_for(sent: Sent) -> None:
     trace = telemetry.begin(request("http://h/api/ops/licenses/lic_1?x=1"))
     assert trace is not None
-    assert await telemetry.traced(answer(3), "admit", "redis") == 3
+    assert await telemetry.traced(answer(3), "take_requests", "redis") == 3
     telemetry.end(trace, "id-1", 200)
     waiting = answer(4)
-    assert telemetry.traced(waiting, "admit", "redis") is waiting
+    assert telemetry.traced(waiting, "take_requests", "redis") is waiting
     await waiting
-    call, asked = spans(sent)
+    call, asked = sent.spans()
     assert asked["name"] == "GET /api/ops/licenses/{license_id}"
-    assert (call["name"], call["parentSpanId"]) == ("admit", asked["spanId"])
+    assert (call["name"], call["parentSpanId"]) == ("take_requests", asked["spanId"])
     for span in (call, asked):
         assert {"key": "_MS.sampleRate", "value": {"doubleValue": RATIO * 100}} in span["attributes"]
 
 
-async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Path) -> None:
+async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Sent) -> None:
     async def away() -> int:
         raise DatabaseUnavailable("away")
 
@@ -109,26 +122,26 @@ async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Path) ->
     with pytest.raises(DatabaseUnavailable):
         await telemetry.traced(away(), "SELECT", "postgresql")
     telemetry.end(trace, "id-1", 503, "database_unavailable")
-    assert [span["status"]["code"] for span in spans(sent)] == [2, 2]
+    assert [span["status"]["code"] for span in sent.spans()] == [2, 2]
 
 
-async def test_a_task_that_outlives_its_request_adds_nothing_to_it(sent: Path) -> None:
+async def test_a_task_that_outlives_its_request_adds_nothing_to_it(sent: Sent) -> None:
     trace = telemetry.begin(request())
     assert trace is not None
     late = telemetry.traced(answer(1), "late", "redis")
     telemetry.end(trace, "id-1", 200)
     assert await late == 1
-    assert len(spans(sent)) == 1
+    assert len(sent.spans()) == 1
 
 
-async def test_an_unexpected_error_is_kept_with_its_traceback(sent: Path) -> None:
+async def test_an_unexpected_error_is_kept_with_its_traceback(sent: Sent) -> None:
     trace = telemetry.begin(request())
     assert trace is not None
     with pytest.raises(KeyError) as caught:
         dict[str, int]()["defect"]
-    trace.failed(caught.value)
+    trace.record_exception(caught.value)
     telemetry.end(trace, "id-1", 500, "internal")
-    (event,) = spans(sent)[0]["events"]
+    (event,) = sent.spans()[0]["events"]
     told = {each["key"]: each["value"]["stringValue"] for each in event["attributes"]}
     assert told["exception.type"] == "KeyError"
     assert "defect" in told["exception.stacktrace"]
@@ -140,11 +153,13 @@ def test_the_file_aggregates_as_application_insights_does() -> None:
     assert ours.items() <= azure.items()
 
 
-def test_neither_the_app_nor_telemetrys_seam_loads_opentelemetry() -> None:
+def test_neither_the_app_nor_its_telemetry_loads_the_sdk() -> None:
     program = (
         "import sys, function_app, shared.telemetry, shared.container, shared.services.measurements; "
         "import shared.adapters.postgres, shared.adapters.redis, shared.adapters.tables; "
-        "print([name for name in sys.modules if name.startswith(('opentelemetry', 'azure.monitor'))])"
+        "import shared.adapters.telemetry_start; "
+        "heavy = ('opentelemetry.sdk', 'opentelemetry.exporter', 'azure.monitor'); "
+        "print([name for name in sys.modules if name.startswith(heavy)])"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
@@ -232,8 +247,10 @@ async def test_the_status_is_read_at_most_every_so_often_and_not_told_when_old()
     clock[0] += 1
     await measured.refresh()
     assert len(asked) == 1
-    assert measured.points("signal_cloud.outbox.age") == [Point(12.5)]
-    assert measured.points("signal_cloud.bars.age") == [Point(400.0, {"symbol": "ES", "state": "stale"})]
+    assert measured.points("signal_cloud.outbox.age") == [Observation(12.5)]
+    assert measured.points("signal_cloud.bars.age") == [
+        Observation(400.0, {"symbol": "ES", "state": "stale"})
+    ]
     clock[0] += STALE_AFTER_S
     assert measured.points("signal_cloud.outbox.age") == []
 
@@ -245,12 +262,12 @@ async def test_every_metric_but_the_histogram_has_points() -> None:
     assert all(read.values())
     assert set(COUNTED) <= set(read)
     assert read["signal_cloud.requests.refused"] == [
-        Point(1, {"code": "key_missing"}),
-        Point(4, {"code": "rate_limited"}),
+        Observation(1, {"code": "key_missing"}),
+        Observation(4, {"code": "rate_limited"}),
     ]
     assert (read["signal_cloud.limiter.open"], read["signal_cloud.license_store.errors"]) == (
-        [Point(2)],
-        [Point(3)],
+        [Observation(2)],
+        [Observation(3)],
     )
 
 
@@ -261,5 +278,5 @@ async def test_telemetry_begins_without_a_pepper(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError):
         made.credentials.pepper()
     monkeypatch.setattr(Container, "tables", Idle())
-    assert made.measurements.points("signal_cloud.limiter.open") == [Point(0)]
+    assert made.measurements.points("signal_cloud.limiter.open") == [Observation(0)]
     await made.close()

@@ -16,7 +16,7 @@ def test_the_headers_follow_the_draft() -> None:
 
 
 def test_quota_comes_back_within_the_window() -> None:
-    """The first request of a window: admit.lua says 60.000001 s."""
+    """The first request of a window: take_requests.lua says 60.000001 s."""
     limit, _ = rate_fields(RateState(limit=100, remaining=99, reset_s=60.000001))
     assert limit == '"default";r=99;t=60'
 

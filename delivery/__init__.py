@@ -1,1 +1,0 @@
-"""What brings a version to where it runs, and proves it there; never deployed itself."""

@@ -1,0 +1,168 @@
+"""Runs all of Signal Cloud on one machine: data services, functions, timers, demo keys, stack.json."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from local.host.configuration import load_local_settings
+from local.places import ROOT
+from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
+from local.stack.options import StackOptions
+from local.stack.ports import HOST, is_port_free
+from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
+from local.stack.state import StateDirectory
+from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
+from shared.adapters.postgres.migrations import migrate
+
+READY_TIMEOUT_S = 30.0
+HUB = "signals"
+
+# Shorter intervals than in Azure: a replay packs hours into seconds, and a person is watching.
+SCHEDULES = {
+    "ENGINE_SCHEDULE": "*/5 * * * * *",
+    "RELAY_SCHEDULE": "* * * * * *",
+    "HEARTBEAT_SCHEDULE": "*/10 * * * * *",
+    "TRAINING_SCHEDULE": "0 */15 * * * *",
+    "LICENSE_SCHEDULE": "*/30 * * * * *",
+    "UPKEEP_SCHEDULE": "0 */10 * * * *",
+}
+RUN_TRAINING_SCHEDULE = "0 * * * * *"
+
+
+def stack_settings(options: StackOptions) -> dict[str, str]:
+    """Settings of the app's processes: the environment, then local.settings.json, then the stack's own."""
+    settings = dict(os.environ)
+    load_local_settings(ROOT, settings)
+    defaults = dict(SCHEDULES)
+    if options.mode == "run":
+        defaults["TRAINING_SCHEDULE"] = RUN_TRAINING_SCHEDULE
+    for name, value in defaults.items():
+        settings.setdefault(name, value)
+    settings["MARKET_CLOCK"] = options.market_clock
+    # Keys open the services that the stack starts, never Entra ID. The shell may have these set for a
+    # deployment.
+    settings.update(dict.fromkeys(("AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT"), ""))
+    return settings
+
+
+class Stack:
+    """One stack; `start` returns when it is ready, `stop` leaves no process behind."""
+
+    def __init__(self, options: StackOptions, state: StateDirectory, say: Callable[[str], None]) -> None:
+        self.options = options
+        self.base_url = f"http://{HOST}:{options.port}"
+        self.keys: DemoKeys | None = None
+        self._state = state
+        self._say = say
+        self._settings: dict[str, str] = {}
+        self._services: list[Service] = []
+        self._ready = False
+        self._supervisor = Supervisor(Guardian([state.stack_file, state.load_keys_file]), say, self._publish)
+
+    @property
+    def services(self) -> list[Service]:
+        return self._services
+
+    async def start(self) -> None:
+        """Raises ServiceFailed; its text is for the terminal."""
+        started = time.monotonic()
+        port = self.options.port
+        if not is_port_free(port):
+            raise ServiceFailed(f"port {port} is in use; choose another with PORT={port + 1}")
+        settings = await asyncio.to_thread(stack_settings, self.options)
+        if settings.get("API_KEY_PEPPER"):
+            self._state.forget_secret("api_key_pepper")
+        else:
+            settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
+        endpoints = await asyncio.to_thread(data_services, self._state, settings, port)
+        self._services.extend(endpoints.started())
+        await self._supervisor.start(*endpoints.started())
+        self._settings = self._complete(endpoints)
+        await self._prepare()
+        host = function_host(self._state, self._settings, port, self.options.workers)
+        timers = timer_host(self._state, self._settings)
+        self._services.extend((host, timers))
+        async with asyncio.TaskGroup() as group:
+            # `run` wipes its data at the next start, so its keys need not be on disk.
+            if self.options.mode == "up" and endpoints.azurite is not None and self.keys is not None:
+                group.create_task(await_durable(self.keys, self._state))
+            await self._supervisor.start(host, timers)
+            await self._await_ready(host)
+        self._ready = True
+        self._publish()
+        self._say(f"ready after {time.monotonic() - started:.1f} s: {self.base_url}")
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """Stops everything in reverse order, within a time limit; kills as soon as `hurry` is set."""
+        self._ready = False
+        self._state.stack_file.unlink(missing_ok=True)
+        await self._supervisor.stop(hurry)
+
+    async def supervise(self, *services: Service) -> None:
+        """Starts more processes, which `stop` ends before the stack's own."""
+        self._services.extend(services)
+        await self._supervisor.start(*services)
+
+    @staticmethod
+    def _complete(endpoints: Endpoints) -> dict[str, str]:
+        settings = dict(endpoints.settings)
+        if endpoints.postgres is not None:
+            process = endpoints.postgres.process
+            assert isinstance(process, PostgresProcess)
+            settings["DATABASE_URL"] = process.server.url
+        return settings
+
+    async def _prepare(self) -> None:
+        """Migrates the schema, then makes the demo keys, because their audit rows need the schema."""
+        started = time.monotonic()
+        migrated = await migrate(self._settings["DATABASE_URL"])
+        self.keys = await demo_keys(self._settings, self._state, self.options.load_keys)
+        self._say(
+            f"prepared   after {(time.monotonic() - started) * 1000:>5.0f} ms: "
+            f"{len(migrated)} migrations, {len(self.keys.by_name)} keys"
+            + (f", {self.options.load_keys} keys for load" if self.options.load_keys else "")
+        )
+
+    async def _await_ready(self, host: Service) -> None:
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        problem = ""
+        async with httpx.AsyncClient(base_url=self.base_url, timeout=5.0) as client:
+            while time.monotonic() < deadline:
+                try:
+                    answer = await client.get("/api/health/ready")
+                except httpx.TransportError as error:
+                    problem = type(error).__name__
+                else:
+                    if answer.status_code == httpx.codes.OK:
+                        return
+                    problem = answer.text
+                await asyncio.sleep(0.05)
+        raise ServiceFailed(
+            f"the functions are not ready after {READY_TIMEOUT_S:.0f} s: {problem}\n"
+            f"{last_lines(host.process.log_path)}"
+        )
+
+    def _publish(self) -> None:
+        """Writes stack.json; process ids change when a service is started again."""
+        if not self._ready or self.keys is None:
+            return
+        document: dict[str, Any] = {
+            "base_url": self.base_url,
+            "hub": self._settings.get("WEBPUBSUB_HUB") or HUB,
+            "webpubsub_connection_string": self._settings["WEBPUBSUB_CONNECTION_STRING"],
+            "database_url": self._settings["DATABASE_URL"],
+            "redis_url": self._settings["REDIS_URL"],
+            "tables_connection_string": self._settings["TABLES_CONNECTION_STRING"],
+            "keys": self.keys.public,
+            "processes": {
+                "supervisor": os.getpid(),
+                **{service.name: service.pid for service in self._services if service.pid is not None},
+            },
+        }
+        if self.keys.load:
+            self._state.publish_load_keys(self.keys.load)
+        self._state.publish(document)

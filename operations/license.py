@@ -1,0 +1,268 @@
+"""Manages the licenses and API keys of a running stack or of a deployment: `python -m operations.license`.
+
+Settings come from the environment, then local.settings.json, then the stack that runs on STATE.
+"""
+
+import argparse
+import getpass
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from local.host.configuration import load_local_settings
+from local.places import ROOT
+from local.stack.options import state_directory
+from local.stack.running_stack import settings_of_running
+from operations import arguments
+from operations.command import run_command
+from shared.container import Container
+from shared.domain.access.keys import PREFIX, public_id_in
+from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
+from shared.domain.market.bars import Symbol
+from shared.errors import ConfigurationError
+from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
+from shared.settings import Settings, read_settings
+from shared.settings_reader import SettingsReader
+
+NAMES = (
+    "DATABASE_URL",
+    "TABLES_CONNECTION_STRING",
+    "REDIS_URL",
+    "WEBPUBSUB_CONNECTION_STRING",
+    "WEBPUBSUB_HUB",
+    "API_KEY_PEPPER",
+)
+# Of a deployment under Entra ID; these never mix with the settings of a stack on this machine.
+ENTRA_NAMES = (
+    "AZURE_CLIENT_ID",
+    "DATABASE_URL",
+    "DATABASE_ROLE",
+    "TABLES_ENDPOINT",
+    "REDIS_URL",
+    "WEBPUBSUB_ENDPOINT",
+    "WEBPUBSUB_HUB",
+    "API_KEY_PEPPER",
+    "IDENTITY_ENDPOINT",
+)
+# The app needs these two to verify events of Web PubSub; this command receives none.
+_UNUSED = dict.fromkeys(("AZURE_TENANT_ID", "WEBPUBSUB_EVENTS_PRINCIPAL"), str(UUID(int=0)))
+DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
+
+
+class Outcome(NamedTuple):
+    """What a command found: as a value for `--json`, and as lines to read."""
+
+    value: Any
+    lines: list[str]
+
+
+Command = Callable[[LicenseService, argparse.Namespace], Awaitable[Outcome]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 if the command is done, 1 if it was refused or failed, 2 if an argument cannot be used."""
+    return run_command(_run(_parser().parse_args(argv)))
+
+
+async def _run(options: argparse.Namespace) -> int:
+    command: Command = options.command
+    container = Container(command_settings(os.environ))
+    try:
+        actor = f"license command of {getpass.getuser()}"
+        outcome = await command(container.license_service(actor), options)
+    finally:
+        await container.close()
+    if options.json:
+        print(msgspec.json.format(msgspec.json.encode(outcome.value)).decode())
+    else:
+        print("\n".join(outcome.lines))
+    return 0
+
+
+def command_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings of the deployment or the stack that the command works on; raises ConfigurationError."""
+    given = dict(environment)
+    load_local_settings(ROOT, given)
+    if given.get("AZURE_CLIENT_ID"):
+        return read_settings(_UNUSED | {name: given[name] for name in ENTRA_NAMES if name in given})
+    state = state_directory(SettingsReader(environment))
+    stack = settings_of_running(state)
+    try:
+        return read_settings({**stack, **{name: given[name] for name in NAMES if given.get(name)}})
+    except ConfigurationError as error:
+        if stack:
+            raise
+        raise ConfigurationError(
+            f"no stack runs on {state} (start one with `make up`, or name its directory with STATE=dir), "
+            f"and in the environment: {error.detail}"
+        ) from error
+
+
+async def _create(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    license_ = await service.create_license(
+        options.account,
+        plan=options.plan,
+        symbols=options.symbols,
+        requests_per_minute=options.requests_per_minute,
+        expires_at=options.expires,
+    )
+    created = await service.create_key(license_.license_id, options.scopes)
+    value = {"license": license_, "key": created.key, "plain_key": created.plain}
+    return Outcome(value, [*_license_lines(license_), "", *_created_lines(created)])
+
+
+async def _show(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    view: LicenseView = await service.show(options.license)
+    lines = _license_lines(view.license)
+    for key in view.keys:
+        end = f", ends {_time(key.expires_at)}" if key.expires_at else ""
+        lines.append(f"  {PREFIX}{key.public_id}...  {key.status}, {'+'.join(key.scopes)}{end}")
+    return Outcome(view, lines if view.keys else [*lines, "  no keys"])
+
+
+async def _list(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    licenses = await service.list_licenses()
+    lines = [
+        f"{each.license_id}  {each.account_id:<24} {each.plan:<12} {each.status:<10} "
+        f"{each.requests_per_minute:>7}/min  {','.join(each.symbols)}"
+        for each in licenses
+    ]
+    return Outcome(licenses, lines or ["there are no licenses"])
+
+
+async def _add_key(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    created = await service.create_key(options.license, options.scopes, expires_at=options.expires)
+    return Outcome({"key": created.key, "plain_key": created.plain}, _created_lines(created))
+
+
+async def _rotate(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    created, effect = await service.rotate_key(options.key, options.overlap)
+    old = public_id_in(options.key)
+    lines = [*_created_lines(created), f"The old key {PREFIX}{old}... ends within {options.overlap}."]
+    value = {
+        "key": created.key,
+        "plain_key": created.plain,
+        "replaces": old,
+        "caches_told": effect.caches_told,
+    }
+    return Outcome(value, [*lines, *_warnings(effect)])
+
+
+async def _unrotated(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    keys = await service.keys_hashed_before(options.since)
+    lines = [f"{PREFIX}{key.public_id}...  {key.license_id}  {'+'.join(key.scopes)}" for key in keys]
+    return Outcome(keys, lines or ["every valid key has been hashed since"])
+
+
+async def _suspend(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    return _effect(await service.suspend_license(options.license))
+
+
+async def _resume(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    return _effect(await service.resume_license(options.license))
+
+
+async def _revoke(service: LicenseService, options: argparse.Namespace) -> Outcome:
+    if is_license_id(options.subject):
+        return _effect(await service.revoke_license(options.subject))
+    effect = await service.revoke_key(options.subject)
+    value = {"revoked_key": public_id_in(options.subject), "effect": effect}
+    return Outcome(
+        value, [f"The key {PREFIX}{public_id_in(options.subject)}... is revoked.", *_warnings(effect)]
+    )
+
+
+def _effect(effect: Effect) -> Outcome:
+    return Outcome(effect, [*_license_lines(effect.license), *_warnings(effect)])
+
+
+def _warnings(effect: Effect) -> list[str]:
+    lines = []
+    if not effect.caches_told:
+        lines.append("Redis did not get the change: it takes effect within 60 seconds.")
+    if not effect.connections_closed:
+        lines.append("Web PubSub did not get the change: open connections stay. Run this command again.")
+    return lines
+
+
+def _license_lines(license_: License) -> list[str]:
+    return [
+        f"{license_.license_id}  {license_.status}",
+        f"  account  {license_.account_id}",
+        f"  plan     {license_.plan}, {license_.requests_per_minute} requests a minute a key",
+        f"  symbols  {', '.join(license_.symbols)}",
+        f"  expires  {_time(license_.expires_at) if license_.expires_at else 'never'}",
+    ]
+
+
+def _created_lines(created: CreatedKey) -> list[str]:
+    return [created.plain, f"This key ({', '.join(created.key.scopes)}) is shown once; keep it safe."]
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.license", description="Manages licenses and API keys."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, run: Command, about: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=about, description=about)
+        added.add_argument("--json", action="store_true", help="print JSON")
+        added.set_defaults(command=run)
+        return added
+
+    create = command("create", _create, "make a license and its first key")
+    create.add_argument("--account", required=True, help="the account that gets it")
+    create.add_argument("--plan", default="standard")
+    create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
+    create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
+    show = command("show", _show, "show a license and its keys")
+    command("list", _list, "list the first 1000 licenses")
+    add_key = command("add-key", _add_key, "make one more key for a license")
+    rotate = command("rotate", _rotate, "replace a key; the old one ends after an overlap")
+    unrotated = command("unrotated", _unrotated, "list the keys not used since the pepper was rotated")
+    suspend = command("suspend", _suspend, "refuse all keys of a license until it is resumed")
+    resume = command("resume", _resume, "end a suspension")
+    revoke = command("revoke", _revoke, "end a license with all its keys, or one key, for good")
+
+    for each in (create, add_key):
+        each.add_argument("--scopes", type=_scopes, default=("bot",), help=f"out of {','.join(ALL_SCOPES)}")
+        each.add_argument(
+            "--expires", type=arguments.expiry, help="a time such as 2027-01-31T00:00:00Z, or a span: 90d"
+        )
+    for each in (show, add_key, suspend, resume):
+        each.add_argument("license", help="such as lic_4f...")
+    unrotated.add_argument("--since", type=arguments.time, required=True, help="such as 2027-01-31T00:00:00Z")
+    rotate.add_argument("key", help=f"such as {PREFIX}Ab12Cd, or Ab12Cd")
+    rotate.add_argument(
+        "--overlap", type=arguments.span, default=timedelta(days=1), help="such as 24h (the default)"
+    )
+    revoke.add_argument("subject", metavar="license-or-key", help=f"such as lic_4f... or {PREFIX}Ab12Cd")
+    return parser
+
+
+def _symbols(text: str) -> tuple[str, ...]:
+    try:
+        return msgspec.convert(tuple(part.strip() for part in text.split(",")), tuple[Symbol, ...])
+    except msgspec.ValidationError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of symbols such as ES,NQ") from None
+
+
+def _scopes(text: str) -> tuple[str, ...]:
+    scopes = tuple(part.strip() for part in text.split(","))
+    if not scopes or not set(scopes) <= set(ALL_SCOPES):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list out of {','.join(ALL_SCOPES)}")
+    return scopes
+
+
+if __name__ == "__main__":
+    sys.exit(main())

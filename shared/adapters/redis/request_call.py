@@ -1,0 +1,79 @@
+"""Asks take_requests.lua on behalf of a batch of requests, and hands each request its answer."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from shared.adapters.redis.names import license_key, lock_key, rate_key
+from shared.domain.access.admission import Admission
+from shared.domain.access.rate_limit import RateState
+from shared.domain.confidence.answers import CacheResult, decode_output
+
+# As take_requests.lua returns them. Of each request: limit, remaining, reset_us, life_ms, record.
+type RequestRow = tuple[int, int, int, int, bytes | None]
+# Of each confidence: state, value.
+type ConfidenceRow = tuple[int, bytes | None]
+type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
+
+
+class TakenRequest(msgspec.Struct, gc=False):
+    """One request of a batch; `tag` is of the license record that its caller has."""
+
+    key_hash: str
+    tag: str
+    confidence_key: str | None
+    answer: asyncio.Future[Admission | None]
+
+
+class RequestCall:
+    """One call for all of `batch`; `token` is that of the locks which it may get."""
+
+    def __init__(self, batch: Sequence[TakenRequest], token: str) -> None:
+        self.batch = batch
+        self._token = token
+        self._confidences: dict[str, int] = {}  # the number of each that is asked for, from 1
+
+    def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
+        """The KEYS and ARGV that take_requests.lua names."""
+        keys: list[str] = []
+        arguments: list[str | int] = [*limits, self._token]
+        numbers = self._confidences
+        for request in self.batch:
+            key = request.confidence_key
+            keys += (license_key(request.key_hash), rate_key(request.key_hash))
+            arguments += (request.tag, 0 if key is None else numbers.setdefault(key, len(numbers) + 1))
+        for key in numbers:
+            keys += (key, lock_key(key))
+        return keys, arguments
+
+    def hand_out(self, reply: Reply) -> None:
+        """Gives each request its answer; raises if the reply cannot be read."""
+        requests, confidences = reply
+        lookups = self._cache_results(confidences)
+        for request, row, cache_result in zip(self.batch, requests, lookups, strict=True):
+            limit, remaining, reset_us, life_ms, record = row
+            if request.answer.done():
+                continue
+            if limit < 0:
+                request.answer.set_result(None)
+                continue
+            allowed = remaining >= 0
+            rate = RateState(limit, remaining if allowed else 0, reset_us / 1e6) if limit else None
+            request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
+
+    def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:
+        """What each request finds of the confidence that it asks for."""
+        by_key: dict[str | None, CacheResult] = {}
+        leaders: dict[int, CacheResult] = {}
+        for key, (state, value) in zip(self._confidences, rows, strict=True):
+            if value is not None:
+                by_key[key] = CacheResult(key, decode_output(value), state)
+                continue
+            by_key[key] = CacheResult(key)
+            if state < -1:
+                leaders[-2 - state] = CacheResult(key, lock_token=self._token)
+        results = [by_key.get(request.confidence_key) for request in self.batch]
+        for number, cache_result in leaders.items():
+            results[number] = cache_result
+        return results

@@ -1,0 +1,73 @@
+"""Starts telemetry after the first request, in a thread.
+
+OpenTelemetry's SDK and Azure's exporter take a third of a second to import, and no request waits for them.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from opentelemetry.metrics import Observation
+
+from shared import telemetry
+
+# By then the first request is answered.
+START_AFTER_S = 2.0
+
+log = logging.getLogger(__name__)
+
+# Taken for good by the first start, because OpenTelemetry's API takes one SDK a process.
+_start_once = threading.Lock()
+
+type Observe = Callable[[str], Iterable[Observation]]
+
+
+class Destinations(Protocol):
+    """Where traces and metrics go, and which share of the requests is traced."""
+
+    @property
+    def connection_string(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def file(self) -> str: ...
+    @property
+    def sample_ratio(self) -> float: ...
+
+
+def start_later(
+    loop: asyncio.AbstractEventLoop, destinations: Destinations, observe: Callable[[], Observe]
+) -> None:
+    """Starts telemetry in START_AFTER_S, once a process.
+
+    `observe` is called in `loop`; the function that it returns is called in other threads.
+    """
+    if not _start_once.acquire(blocking=False):
+        return
+
+    def start() -> None:
+        threading.Thread(target=_start, args=(destinations, observe()), daemon=True).start()
+
+    loop.call_later(START_AFTER_S, start)
+
+
+def _start(destinations: Destinations, observe: Observe) -> None:
+    """Begins to send traces and metrics; if anything goes wrong, the app goes on without them."""
+    started = time.perf_counter()
+    try:
+        from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters, file_exporters
+
+        exporters = []
+        if destinations.connection_string:
+            exporters.append(azure_exporters(destinations.connection_string, destinations.client_id))
+        if destinations.file:
+            exporters.append(file_exporters(destinations.file))
+        OpenTelemetry(exporters, observe=observe).set_for_process()
+        telemetry.sample(destinations.sample_ratio)
+    except Exception:
+        log.exception("telemetry stays off")
+    else:
+        log.info("telemetry is on after %.0f ms", (time.perf_counter() - started) * 1000)

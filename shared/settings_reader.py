@@ -1,0 +1,104 @@
+"""Reads named settings out of a mapping and reports everything that is wrong with them at once."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from shared.errors import ConfigurationError
+
+# An app setting may hold a secret by reference. The platform replaces it before the app starts.
+_KEY_VAULT_REFERENCE = "@microsoft.keyvault("
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_SHARE = re.compile(r"[01]|0?\.\d{1,9}|1\.0{1,9}")
+
+
+class SettingsReader:
+    """Each method returns one setting's value, or a stand-in after it has reported a problem.
+
+    `check` raises once, at the end. A setting that is empty or blank counts as not set. Problems name
+    settings and never hold a value, because a value may be a secret.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.problems: list[str] = []
+
+    def report(self, problem: str) -> None:
+        self.problems.append(problem)
+
+    def check(self, error: type[ConfigurationError] = ConfigurationError) -> None:
+        """Raises `error` with every problem in its text, if there is any."""
+        if self.problems:
+            raise error("; ".join(self.problems))
+
+    def optional(self, name: str) -> str:
+        return self.environment.get(name, "").strip()
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self.optional(name) or default
+        if value is None:
+            self.report(f"{name} is not set")
+            return ""
+        if value.casefold().startswith(_KEY_VAULT_REFERENCE):
+            self.report(
+                f"{name} is a Key Vault reference that the platform has not resolved: check the app's "
+                "access to the vault, then restart the app"
+            )
+            return ""
+        return value
+
+    def address(self, name: str, scheme: str) -> str:
+        """An address of `scheme` that names a host and no user or password."""
+        value = self.text(name)
+        if value and not _is_address(value, scheme):
+            self.report(f"{name} must be {scheme}://<host>... without a user or a password")
+        return value
+
+    def uuid(self, name: str) -> str:
+        value = self.text(name)
+        if value and not is_uuid(value):
+            self.report(f"{name} must be a UUID")
+        return value.lower()
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        value = self.optional(name)
+        if not value:
+            return default
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            self.report(f"{name} must be a whole number from {low} to {high}")
+            return default
+        return int(value)
+
+    def share(self, name: str, default: float) -> float:
+        value = self.optional(name)
+        if value and not _SHARE.fullmatch(value):
+            self.report(f"{name} must be a share from 0 to 1, such as {default}")
+            return default
+        return float(value or default)
+
+    def choice[Choice: str](self, name: str, default: Choice, allowed: tuple[Choice, ...]) -> Choice:
+        value = self.optional(name) or default
+        for each in allowed:
+            if each == value:
+                return each
+        self.report(f"{name} must be one of {', '.join(allowed)}")
+        return default
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Reports each of `names` that is set."""
+        for name in names:
+            if self.optional(name):
+                self.report(f"{name} {why}")
+
+
+def is_uuid(value: str) -> bool:
+    return _UUID.fullmatch(value) is not None
+
+
+def _is_address(value: str, scheme: str) -> bool:
+    try:
+        url = urlsplit(value)
+        _ = url.port  # raises ValueError if it is not a number
+    except ValueError:
+        return False
+    return url.scheme == scheme and bool(url.hostname) and "@" not in url.netloc
