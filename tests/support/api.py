@@ -196,7 +196,7 @@ class Api:
         body: object = None,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        **params: str,
+        **params: Any,
     ) -> Answered:
         """What the function answers that serves `path`; the answer must be one that the document allows."""
         given = dict(headers or {})

@@ -56,7 +56,10 @@ async def test_bars_that_signal_are_answered_pushed_and_counted(api: Api) -> Non
 
 async def test_a_request_holds_up_to_5_000_bars(api: Api) -> None:
     first = api.clock() - timedelta(minutes=6_000)
-    bars = [Bar(first + timedelta(minutes=n), *[Decimal(1)] * 4, volume=1) for n in range(5_001)]
+    bars = [
+        Bar(first + timedelta(minutes=n), Decimal(1), Decimal(1), Decimal(1), Decimal(1), 1)
+        for n in range(5_001)
+    ]
     answered = await send(api, bars)
     assert (answered.status, answered.code) == (413, "batch_too_large")
     assert "at most 5000 bars, this one 5001" in answered.json["detail"]
