@@ -14,7 +14,7 @@ async def publish(api: Api, idempotency_key: str | None = None, **changed: Any) 
     return await api.call("POST", "signals", key=key, body=SIGNAL | changed, headers=headers)
 
 
-async def read(api: Api, **params: str) -> Answered:
+async def read(api: Api, **params: Any) -> Answered:
     return await api.call("GET", "signals", key=await api.key("bot"), **params)
 
 

@@ -12,7 +12,7 @@ async def report(api: Api, body: object) -> Answered:
     return await api.call("POST", "trades", key=await api.key("bot"), body=body)
 
 
-async def read(api: Api, path: str = "trades", **params: str) -> Answered:
+async def read(api: Api, path: str = "trades", **params: Any) -> Answered:
     return await api.call("GET", path, key=await api.key("bot"), **params)
 
 
