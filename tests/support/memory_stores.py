@@ -22,10 +22,11 @@ from tests.support.market import MemoryBarStore, MemoryTurn
 
 @dataclass
 class Server:
-    """The one server behind all stores; `away` makes every store fail."""
+    """The one server behind all stores; `away` makes every store fail, `missing` are its migrations."""
 
     now: datetime
     away: bool = False
+    missing: list[str] = field(default_factory=list)
 
     def answer(self) -> None:
         if self.away:
@@ -33,6 +34,10 @@ class Server:
 
     async def ping(self) -> None:
         self.answer()
+
+    async def pending_migrations(self) -> list[str]:
+        self.answer()
+        return self.missing
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from functions.openapi import document
-from shared.adapters.postgres import migrations
 from shared.domain.confidence.models import StoredModel
 from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.version import VERSION
@@ -18,18 +17,6 @@ from tests.support.strategies import STRATEGIES
 
 FRESH = datetime(2026, 3, 2, 14, 29, tzinfo=UTC)
 CHECKS = {"database", "key_store", "cache", "realtime", "outbox", "feeds", "calendar"}
-
-
-@pytest.fixture(autouse=True)
-def applied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The migrations that are missing; a test adds to them."""
-    missing: list[str] = []
-
-    async def pending(url: str, password: object) -> list[str]:
-        return missing
-
-    monkeypatch.setattr(migrations, "pending_migrations", pending)
-    return missing
 
 
 async def test_liveness_asks_nobody(api: Api) -> None:
@@ -93,8 +80,8 @@ async def test_it_is_ready_with_a_warning_without_what_it_can_do_without(api: Ap
     assert [key for key, check in answered.json["checks"].items() if check["status"] == "warn"] == [name]
 
 
-async def test_it_is_not_ready_while_migrations_are_missing(api: Api, applied: list[str]) -> None:
-    applied += ["0007_more", "0008_most"]
+async def test_it_is_not_ready_while_migrations_are_missing(api: Api) -> None:
+    api.stores.server.missing += ["0007_more", "0008_most"]
     answered = await ready(api)
     assert answered.status == 503
     assert answered.json["checks"]["database"]["detail"] == "migrations missing: 0007_more, 0008_most"

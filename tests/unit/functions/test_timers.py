@@ -1,14 +1,17 @@
 """Each timer runs its service's method; the table is what the sample settings say."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from functions import timers
-from functions.timers import TIMERS
+from functions.timer_table import TIMERS
 from shared.domain.confidence.models import Outcome
+from shared.metrics import MetricName
+from shared.settings import TelemetrySettings
 from tests.support.api import Api
 from tests.support.app import functions
 from tests.support.market import simulated_es
@@ -24,7 +27,7 @@ async def fire(name: str) -> None:
 
 def test_the_sample_settings_have_every_schedule_of_the_table() -> None:
     assert {name: value for name, value in SAMPLE.items() if name.endswith("_SCHEDULE")} == {
-        row.setting: row.schedule for row in TIMERS.values()
+        row.setting: row.schedule for row in TIMERS
     }
 
 
@@ -35,19 +38,19 @@ def test_every_row_is_a_function_with_its_schedule_and_purpose() -> None:
         if function.get_trigger().type == "timerTrigger"
     }
     assert {name: trigger.schedule for name, trigger in triggers.items()} == {
-        name: f"%{row.setting}%" for name, row in TIMERS.items()
+        row.name: f"%{row.setting}%" for row in TIMERS
     }
-    for name, row in TIMERS.items():
-        run = functions()[name].get_user_function()
+    for row in TIMERS:
+        run = functions()[row.name].get_user_function()
         assert run.__doc__ == row.purpose
         assert run.__module__ == "functions.timers"
         assert run.__name__ == run.__qualname__
 
 
 def test_every_row_is_well_formed() -> None:
-    for name, row in TIMERS.items():
-        assert name == row.name
-        assert name.startswith("timer_")
+    assert len({row.name for row in TIMERS}) == len({row.setting for row in TIMERS}) == len(TIMERS) == 6
+    for row in TIMERS:
+        assert row.name.startswith("timer_")
         assert row.setting.endswith("_SCHEDULE")
         assert len(row.schedule.split()) == 6
         assert row.purpose.endswith(".")
@@ -73,18 +76,12 @@ async def test_the_relay_sends_what_waits(api: Api) -> None:
 
 
 @pytest.mark.parametrize("telemetry", [True, False])
-async def test_the_relay_reads_measurements_again_if_telemetry_is_on(
-    api: Api, monkeypatch: pytest.MonkeyPatch, telemetry: bool
-) -> None:
-    read: list[int] = []
-
-    async def refreshed() -> None:
-        read.append(1)
-
-    monkeypatch.setattr(type(api.services.settings.telemetry), "is_on", telemetry)
-    monkeypatch.setattr(api.services.measurements, "refresh", refreshed)
+async def test_the_relay_reads_measurements_again_if_telemetry_is_on(api: Api, telemetry: bool) -> None:
+    file = "spans.jsonl" if telemetry else ""
+    api.services.settings = replace(api.services.settings, telemetry=TelemetrySettings(file=file))
     await fire("timer_outbox_relay")
-    assert read == ([1] if telemetry else [])
+    depth = api.services.measurements.points(MetricName.OUTBOX_DEPTH)
+    assert [point.value for point in depth] == ([0] if telemetry else [])
 
 
 async def test_the_heartbeat_tells_every_group_its_last_sequence(api: Api) -> None:

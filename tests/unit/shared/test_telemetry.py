@@ -20,11 +20,12 @@ from shared import telemetry
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
 from shared.container import Container
 from shared.errors import ConfigurationError, DatabaseUnavailable
+from shared.metrics import METRICS, MetricName
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
 from shared.settings import Settings
-from shared.telemetry import METRICS, SERVICE
+from shared.telemetry import SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25
@@ -242,17 +243,15 @@ STATUS: Status = msgspec.convert(
 async def test_the_status_is_read_at_most_every_so_often_and_not_told_when_old() -> None:
     clock, asked = [100.0], list[int]()
     measured = measurements(clock, asked)
-    assert measured.points("signal_cloud.outbox.age") == []
+    assert measured.points(MetricName.OUTBOX_AGE) == []
     await measured.refresh()
     clock[0] += 1
     await measured.refresh()
     assert len(asked) == 1
-    assert measured.points("signal_cloud.outbox.age") == [Observation(12.5)]
-    assert measured.points("signal_cloud.bars.age") == [
-        Observation(400.0, {"symbol": "ES", "state": "stale"})
-    ]
+    assert measured.points(MetricName.OUTBOX_AGE) == [Observation(12.5)]
+    assert measured.points(MetricName.BARS_AGE) == [Observation(400.0, {"symbol": "ES", "state": "stale"})]
     clock[0] += STALE_AFTER_S
-    assert measured.points("signal_cloud.outbox.age") == []
+    assert measured.points(MetricName.OUTBOX_AGE) == []
 
 
 async def test_every_metric_but_the_histogram_has_points() -> None:
@@ -261,11 +260,11 @@ async def test_every_metric_but_the_histogram_has_points() -> None:
     read = {metric.name: measured.points(metric.name) for metric in METRICS if metric.kind != "histogram"}
     assert all(read.values())
     assert set(COUNTED) <= set(read)
-    assert read["signal_cloud.requests.refused"] == [
+    assert read[MetricName.REQUESTS_REFUSED] == [
         Observation(1, {"code": "key_missing"}),
         Observation(4, {"code": "rate_limited"}),
     ]
-    assert (read["signal_cloud.limiter.open"], read["signal_cloud.license_store.errors"]) == (
+    assert (read[MetricName.LIMITER_OPEN], read[MetricName.LICENSE_STORE_ERRORS]) == (
         [Observation(2)],
         [Observation(3)],
     )
@@ -278,5 +277,5 @@ async def test_telemetry_begins_without_a_pepper(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ConfigurationError):
         made.credentials.pepper()
     monkeypatch.setattr(Container, "tables", Idle())
-    assert made.measurements.points("signal_cloud.limiter.open") == [Observation(0)]
+    assert made.measurements.points(MetricName.LIMITER_OPEN) == [Observation(0)]
     await made.close()

@@ -126,6 +126,7 @@ class Dependency:
         self.outbox = (0, 0.0)
         self.states = [FeedState("ES", NOW - timedelta(minutes=1), NOW, "live")]
         self.missing: list[str] = []
+        self.migrations_error: SignalCloudError | None = None
 
     def _answer(self) -> None:
         if self.error is not None:
@@ -143,8 +144,10 @@ class Dependency:
         self._answer()
         return self.states
 
-    async def pending(self) -> list[str]:
+    async def pending_migrations(self) -> list[str]:
         self._answer()
+        if self.migrations_error is not None:
+            raise self.migrations_error
         return self.missing
 
 
@@ -154,13 +157,12 @@ class Deployment:
     def __init__(self, clock_source: ClockSource = "wall") -> None:
         self.now = NOW
         self.of = {name: Dependency() for name in CHECKS}
-        self.migrations = Dependency()
+        self.database = self.of["database"]
         self.clock_source: ClockSource = clock_source
 
     async def readiness(self) -> Readiness:
         checks = DependencyChecks(
-            database=self.of["database"],
-            pending_migrations=self.migrations.pending,
+            database=self.database,
             key_store=self.of["key_store"],
             cache=self.of["cache"],
             hub=self.of["realtime"],
@@ -210,9 +212,9 @@ async def test_a_dependency_that_is_unavailable_is_as_bad_as_what_needs_it(name:
 
 async def test_migrations_that_are_missing_or_unknown_fail_the_database() -> None:
     deployment = Deployment()
-    deployment.migrations.missing = ["0007_a", "0008_b"]
+    deployment.database.missing = ["0007_a", "0008_b"]
     assert await deployment.found("database") == ("fail", "migrations missing: 0007_a, 0008_b")
-    deployment.migrations.error = DatabaseUnavailable("They cannot be read.")
+    deployment.database.migrations_error = DatabaseUnavailable("They cannot be read.")
     assert await deployment.found("database") == ("fail", "They cannot be read.")
 
 

@@ -8,6 +8,7 @@ import pytest
 from shared.domain.market.feeds import FeedHealth
 from shared.domain.market.signals import Latency
 from shared.errors import DatabaseUnavailable
+from shared.metrics import METRICS, MetricName
 from shared.services.measurements import REFRESH_S, STALE_AFTER_S, Measurements
 from shared.services.status import ModelInUse, OutboxStatus, Status
 
@@ -58,7 +59,7 @@ class World:
         return STATUS
 
     def read(self, metric: str) -> list[tuple[float, dict[str, Any]]]:
-        points = self.measurements.points(f"signal_cloud.{metric}")
+        points = self.measurements.points(MetricName(f"signal_cloud.{metric}"))
         return [(point.value, dict(point.attributes or {})) for point in points]
 
 
@@ -124,8 +125,29 @@ async def test_an_outage_is_raised_and_leaves_what_was_read() -> None:
     assert world.read("outbox.depth") == [(4, {})]
 
 
-async def test_a_metric_that_does_not_exist_is_a_defect() -> None:
+async def test_the_status_is_never_read_while_telemetry_is_off() -> None:
+    world = World()
+    measurements = Measurements(world, world, world._status, lambda: world.now, is_read=False)
+    await measurements.refresh()
+    assert world.asked == 0
+    assert measurements.points(MetricName.OUTBOX_DEPTH) == []
+
+
+def test_every_metric_is_declared_once_and_a_counter_says_what_it_reads() -> None:
+    assert [metric.name for metric in METRICS] == list(MetricName)
+    assert {metric.name: metric.count for metric in METRICS if metric.count is not None} == COUNTS
+    assert {metric.name for metric in METRICS if metric.kind == "counter"} == {
+        *COUNTS,
+        "signal_cloud.requests.refused",
+        "signal_cloud.license_store.errors",
+    }
+    assert {metric.name for metric in METRICS if metric.kind == "histogram"} == {
+        "signal_cloud.publish.latency"
+    }
+
+
+async def test_the_histogram_has_no_points() -> None:
     world = World()
     await world.measurements.refresh()
     with pytest.raises(KeyError):
-        world.read("nothing")
+        world.read("publish.latency")
