@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.support.workflows import ROOT
+from tests.support.places import ROOT
 
 TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
 BLOCKS = [

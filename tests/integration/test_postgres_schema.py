@@ -16,8 +16,8 @@ from shared import sql
 from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError, Unavailable
+from tests.support.ports import free_port
 from tests.support.samples import a_trade
-from tests.support.servers import free_port
 
 
 def schema_of(conninfo: str) -> list[str]:

@@ -32,7 +32,8 @@ from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, s
 from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
-from tests.support.servers import free_port, running_valkey, until_readable
+from tests.support.ports import free_port
+from tests.support.servers import running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"

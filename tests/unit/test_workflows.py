@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workflows import ACTIONS, ROOT, WORKFLOWS, Bench, Step, jobs, read, step, steps
+from tests.support.places import ROOT
+from tests.support.workflows import ACTIONS, WORKFLOWS, Bench, Step, jobs, read, step, steps
 
 STEPS = list(steps())
 SCRIPTS = [each for each in STEPS if each.script]
