@@ -2,7 +2,7 @@
 -- Bounds the wait for the next lock of this transaction.
 select set_config('lock_timeout', %(lock_timeout)s, true);
 
--- name: lock_turn
+-- name: lock_batch
 -- One sender at a time for a symbol, until the end of the transaction; a lost session releases it.
 select pg_advisory_xact_lock(hashtext('signal_cloud.outbox'), hashtext(%(symbol)s));
 
