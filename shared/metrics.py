@@ -1,11 +1,11 @@
-"""Names everything that the app counts."""
+"""Names the counts that the app keeps."""
 
 from enum import StrEnum
 from typing import Protocol
 
 
 class Count(StrEnum):
-    """A number that a process counts up; the status page and telemetry read the same ones."""
+    """A number that a process counts up; the status route and telemetry report the same numbers."""
 
     REQUESTS = "requests"
     REQUESTS_FAILED = "requests_failed"
@@ -22,11 +22,11 @@ class Count(StrEnum):
     CONNECTIONS_REFUSED = "connections_refused"
 
 
-# Requests refused are counted by their problem's code, under names that begin so.
+# Refused requests are counted by problem code; the names of these counts begin with this.
 REFUSED = "refused."
 
 
 class Counter(Protocol):
-    """Adds to one count; the name is a Count, or REFUSED and a problem's code."""
+    """Adds to one count; the name is a Count, or REFUSED followed by a problem code."""
 
     def __call__(self, name: str, count: int = 1) -> None: ...

@@ -8,8 +8,9 @@ from psycopg.rows import scalar_row
 from shared.adapters.postgres.database import Database
 from shared.sql import queries
 
-# A day of sent messages shows what was sent when. Bots that lost their connection replay stored signals.
+# Sent messages stay for a day, to show what was sent when.
 OUTBOX_RETENTION = timedelta(days=1)
+# Bots that lost their connection replay signals up to this age.
 SIGNAL_RETENTION = timedelta(days=90)
 # Training and replays use bars up to this age.
 BAR_RETENTION = timedelta(days=730)
