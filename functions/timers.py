@@ -1,4 +1,4 @@
-"""Runs the timers; every run is bounded and idempotent, because a run can be repeated or skipped."""
+"""Runs the timers. Every run is bounded and idempotent, because the host may repeat or skip a run."""
 
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -26,14 +26,14 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     timer: tuple[Timer, ...]
 
 
-# By name; what a row is for becomes the function's docstring.
+# By name; the purpose of a row becomes the function's docstring.
 TIMERS = {row.name: row for row in msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), _Table).timer}
 
 blueprint = func.Blueprint()
 
 
 def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
-    """Registers the decorated coroutine function for the table's row `name`; it gets the services."""
+    """Registers the decorated coroutine function for the table's row `name`; runs pass it the container."""
     row = TIMERS[name]
 
     def register(work: Callable[[Container], Awaitable[None]]) -> Any:

@@ -37,7 +37,7 @@ class KeyStore(Protocol):
 
 
 class Measurements:
-    """Counts of this process, and the system's status as this process last read it, if its timers do.
+    """The counts of this process, and the last status of the system that this process's timers read.
 
     `points` is called from telemetry's own thread and so only reads what is in memory.
     """
