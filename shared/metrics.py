@@ -1,7 +1,8 @@
-"""Names the counts that the app keeps."""
+"""Names the counts and metrics that the app keeps."""
 
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class Count(StrEnum):
@@ -30,3 +31,67 @@ class Counter(Protocol):
     """Adds to one count; the name is a Count, or REFUSED followed by a problem code."""
 
     def __call__(self, name: str, count: int = 1) -> None: ...
+
+
+class MetricName(StrEnum):
+    """The name of a metric in telemetry, alerts and the workbook."""
+
+    REQUESTS = "signal_cloud.requests"
+    REQUESTS_FAILED = "signal_cloud.requests.failed"
+    REQUESTS_REFUSED = "signal_cloud.requests.refused"
+    CONFIDENCE_ASKED = "signal_cloud.confidence.asked"
+    CONFIDENCE_CACHED = "signal_cloud.confidence.cached"
+    CONFIDENCE_COMPUTED = "signal_cloud.confidence.computed"
+    LIMITER_OPEN = "signal_cloud.limiter.open"
+    LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
+    SIGNALS_PUBLISHED = "signal_cloud.signals.published"
+    TRADES_WRITTEN = "signal_cloud.trades.written"
+    PUBLISH_LATENCY = "signal_cloud.publish.latency"
+    OUTBOX_DEPTH = "signal_cloud.outbox.depth"
+    OUTBOX_AGE = "signal_cloud.outbox.age"
+    BARS_AGE = "signal_cloud.bars.age"
+    MODEL_IN_USE = "signal_cloud.model.in_use"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A counter counts from the start of the process; a gauge is read; values of a histogram are recorded.
+
+    `count` is the count that the metric reports, if it reports one.
+    """
+
+    name: MetricName
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    description: str
+    count: Count | None = None
+
+
+_N = MetricName
+METRICS = (
+    Metric(_N.REQUESTS, "counter", "{request}", "requests that reached a function", Count.REQUESTS),
+    Metric(_N.REQUESTS_FAILED, "counter", "{request}", "requests answered 5xx", Count.REQUESTS_FAILED),
+    Metric(_N.REQUESTS_REFUSED, "counter", "{request}", "requests answered 401, 403 or 429, by code"),
+    Metric(_N.CONFIDENCE_ASKED, "counter", "{state}", "market states in requests", Count.CONFIDENCE_ASKED),
+    Metric(
+        _N.CONFIDENCE_CACHED,
+        "counter",
+        "{state}",
+        "market states answered from the cache",
+        Count.CONFIDENCE_CACHED,
+    ),
+    Metric(
+        _N.CONFIDENCE_COMPUTED, "counter", "{state}", "market states evaluated", Count.CONFIDENCE_COMPUTED
+    ),
+    Metric(_N.LIMITER_OPEN, "counter", "{request}", "requests that no limit counted", Count.LIMITER_OPEN),
+    Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
+    Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),
+    Metric(
+        _N.TRADES_WRITTEN, "counter", "{trade}", "recorded trades, without duplicates", Count.TRADES_RECORDED
+    ),
+    Metric(_N.PUBLISH_LATENCY, "histogram", "s", "time from queueing a signal to sending it"),
+    Metric(_N.OUTBOX_DEPTH, "gauge", "{message}", "unsent messages"),
+    Metric(_N.OUTBOX_AGE, "gauge", "s", "age of the oldest unsent message"),
+    Metric(_N.BARS_AGE, "gauge", "s", "time since a symbol's newest bar closed, with its state"),
+    Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
+)
