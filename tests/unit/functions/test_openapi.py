@@ -139,7 +139,7 @@ def test_problems_stand_under_their_status() -> None:
     responses: dict[str, Any] = document(STRATEGIES)["paths"]["/signals"]["post"]["responses"]
     assert {status: told["description"] for status, told in responses.items()} == {
         "201": "Published",
-        "200": "The Idempotency-Key made this signal before",
+        "200": "This signal was published before under the same Idempotency-Key",
         "400": "malformed_json",
         "401": "key_missing, key_malformed, key_unknown, key_revoked, key_expired",
         "403": "license_suspended, license_expired, license_revoked, scope_missing, symbol_not_licensed",

@@ -31,7 +31,7 @@ from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
 from shared.settings import Settings, TelemetrySettings
-from shared.telemetry import METRICS, SERVICE
+from shared.telemetry import SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25
