@@ -130,9 +130,9 @@ async def test_the_script_call_that_requests_share_belongs_to_the_trace_of_none(
     monkeypatch.setattr(store._connection, "ask", not_cached)
     trace = telemetry.begin(request())
     assert trace is not None
-    assert await store.admit("hash") is None
+    assert await store.take_request("hash") is None
     telemetry.end(trace, "id-1", 200)
-    assert [span["name"] for span in sent.spans()] == ["admit", "GET /api/x"]
+    assert [span["name"] for span in sent.spans()] == ["take_requests", "GET /api/x"]
     await store.close()
 
 
