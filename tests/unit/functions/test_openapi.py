@@ -153,7 +153,7 @@ def test_problems_stand_under_their_status() -> None:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert all(told["content"] == content for status, told in responses.items() if int(status) >= 400)
     empty = document(STRATEGIES)["paths"]["/ws/events"]["post"]["responses"]["204"]
-    assert empty == {"description": "Let in, or taken note of"}
+    assert empty == {"description": "Connection accepted, or event recorded"}
 
 
 def test_the_document_names_what_it_is() -> None:
