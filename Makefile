@@ -68,7 +68,7 @@ loadtest: ## Run Locust against any deployment, e.g. HOST=https://... KEYS=load_
 	@$(PROJECT_PYTHON) -m loadtests.locust.run
 
 infra-preview: ## What `pulumi up` would create, without the CLI, e.g. ARGS="--stack prod"
-	@$(PROJECT_PYTHON) -m infra.preview $(ARGS)
+	@$(PROJECT_PYTHON) -m infra.offline.preview $(ARGS)
 
 lint: ## Check style, formatting and types
 	@$(PROJECT_PYTHON) -m ruff check .

@@ -1,40 +1,21 @@
 """Runs the timers; every run is bounded and idempotent, because a run can be repeated or skipped."""
 
-import tomllib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import azure.functions as func
-import msgspec
 
+from functions.timer_table import TIMERS
 from shared.container import Container, container
 
-TABLE = Path(__file__).with_suffix(".toml")
-
-
-class Timer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of functions/timers.toml."""
-
-    name: str
-    setting: str
-    schedule: str
-    purpose: str
-
-
-class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    timer: tuple[Timer, ...]
-
-
-# By name; what a row is for becomes the function's docstring.
-TIMERS = {row.name: row for row in msgspec.convert(tomllib.loads(TABLE.read_text("utf-8")), _Table).timer}
+_ROWS = {row.name: row for row in TIMERS}
 
 blueprint = func.Blueprint()
 
 
 def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
-    """Registers the decorated coroutine function for the table's row `name`; it gets the services."""
-    row = TIMERS[name]
+    """Registers the decorated coroutine function for the row `name` of the table; it gets the services."""
+    row = _ROWS[name]
 
     def register(work: Callable[[Container], Awaitable[None]]) -> Any:
         async def run(timer: func.TimerRequest) -> None:
@@ -56,7 +37,7 @@ async def run_signal_engine(services: Container) -> None:
 @timer("timer_outbox_relay")
 async def run_outbox_relay(services: Container) -> None:
     await services.realtime.relay()
-    await services.refresh_measurements()
+    await services.measurements.refresh()
 
 
 @timer("timer_heartbeat")

@@ -1,1 +1,1 @@
-"""The Azure system as a Pulumi program; see README.md beside this file."""
+"""Holds the Pulumi program that makes the system in Azure; see README.md beside this file."""

@@ -1,4 +1,4 @@
-"""Names of every resource, in one place: valid, within Azure's lengths, and the same on every run."""
+"""Names every resource, within Azure's limits and the same on every run."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ PROJECT = "signal-cloud"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Names for one stack; those that are unique across all of Azure end in the suffix.
+    """Names of one stack; a name that is unique across Azure ends in the suffix.
 
-    A stack's name has at most 8 characters and the suffix at most 6 (settings.py holds both to that), for the
-    tightest limits: a storage account takes 24 lower-case letters and digits, a key vault 24 characters.
+    The settings allow 8 characters for a stack's name and 6 for the suffix, because of the tightest limits:
+    24 lower-case letters and digits for a storage account, and 24 characters for a key vault.
     """
 
     stack: str

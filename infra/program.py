@@ -1,4 +1,4 @@
-"""The whole system of one stack, in the order in which it comes to be."""
+"""Makes the whole system of one stack, in the order in which its parts depend on each other."""
 
 from dataclasses import dataclass
 
@@ -22,15 +22,15 @@ from infra.components.storage import Storage, StorageArgs
 from infra.components.vault import Vault, VaultArgs
 from infra.naming import PROJECT, Names
 from infra.roles import assign
-from infra.settings import Settings
+from infra.settings.model import Settings
 
-# The role of every request's transaction; the migrations make it.
+# The database role of every request's transaction; the migrations make it.
 DATABASE_ROLE = "signal_functions"
 
 
 @dataclass(frozen=True, slots=True)
 class _Foundation:
-    """What everything else stands on."""
+    """Resources that all others depend on."""
 
     placement: Placement
     resource_group_id: pulumi.Output[str]
@@ -43,7 +43,7 @@ class _Foundation:
 
 @dataclass(frozen=True, slots=True)
 class _Services:
-    """What the app uses."""
+    """Services that the app uses."""
 
     postgres: Postgres
     redis: Redis
@@ -129,7 +129,7 @@ def _services(settings: Settings, base: _Foundation) -> _Services:
 
 
 def _names_of(network: Network | None, services: _Services) -> list[pulumi.Resource]:
-    """Private endpoints for every service, where there is a private network."""
+    """Makes private endpoints for every service, if there is a private network."""
     if network is None:
         return []
     parts = (services.postgres, services.redis, services.storage, services.vault, services.realtime)
@@ -183,7 +183,7 @@ def _compute(
         api_key_pepper=services.vault.pepper_reference,
         api_key_pepper_previous=services.vault.previous_pepper_reference,
         log_level=settings.compute.log_level,
-        telemetry_sample_ratio=settings.compute.telemetry_sample_ratio,
+        telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
     )
     return Compute(
@@ -207,7 +207,7 @@ def _compute(
 def _autoscale(
     settings: Settings, base: _Foundation, services: _Services, compute: Compute
 ) -> list[Diagnosed]:
-    """Flex Consumption scales by itself; Web PubSub scales in its Premium tier alone."""
+    """Makes autoscale settings; Flex Consumption scales by itself, Web PubSub only in its Premium tier."""
     webpubsub_id = services.realtime.service_id
     made: list[Diagnosed] = []
     if settings.compute.plan == "dedicated":
@@ -233,7 +233,7 @@ def _watch(
     edge: Edge | None,
     scaling: list[Diagnosed],
 ) -> None:
-    """Alerts, diagnostics and all else that looks at what was made."""
+    """Makes alerts, diagnostic settings and everything else that watches the other resources."""
     storage = services.storage
     watched: dict[Watched, pulumi.Output[str]] = {
         "app": compute.app_id,

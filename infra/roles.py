@@ -1,4 +1,4 @@
-"""The one table of role assignments: who may do what, where, and why. Redis has a policy of its own."""
+"""Lists every role assignment: who may do what, where, and why. Redis has an access policy of its own."""
 
 import uuid
 from collections.abc import Mapping
@@ -52,28 +52,31 @@ ASSIGNMENTS = (
         "host-queues",
         "Storage Queue Data Contributor",
         "host-storage",
-        "The function host's own queues, which it opens with its storage",
+        "The function host opens its own queues when it opens its storage",
     ),
     Assignment(
         "host-tables",
         "Storage Table Data Contributor",
         "host-storage",
-        "The function host's diagnostic events",
+        "The function host writes its diagnostic events",
     ),
     Assignment(
         "licenses", "Storage Table Data Contributor", "table-licenses", "The app reads and writes licenses"
     ),
     Assignment(
-        "api-keys", "Storage Table Data Contributor", "table-apikeys", "The app reads and writes keys' hashes"
+        "api-keys",
+        "Storage Table Data Contributor",
+        "table-apikeys",
+        "The app reads and writes hashes of API keys",
     ),
     Assignment(
-        "pepper", "Key Vault Secrets User", "pepper", "The platform resolves API_KEY_PEPPER as the app"
+        "pepper", "Key Vault Secrets User", "pepper", "App Service resolves API_KEY_PEPPER as the app"
     ),
     Assignment(
         "pepper-previous",
         "Key Vault Secrets User",
         "pepper-previous",
-        "As the pepper, while keys move from the previous one",
+        "App Service resolves API_KEY_PEPPER_PREVIOUS as the app while API keys move to the new pepper",
     ),
     Assignment(
         "webpubsub",
@@ -85,7 +88,7 @@ ASSIGNMENTS = (
         "telemetry",
         "Monitoring Metrics Publisher",
         "application-insights",
-        "The app sends telemetry with its identity, for keys are refused",
+        "The app sends telemetry as its identity, because Application Insights refuses keys",
     ),
 )
 
@@ -98,12 +101,12 @@ def assign(
     stack: str,
     suffix: str,
 ) -> list[authorization.RoleAssignment]:
-    """Makes every assignment of the table; `scopes` holds the resource id of each of its scopes."""
+    """Makes every assignment of the table; `scopes` holds the resource id of each scope."""
     return [
         authorization.RoleAssignment(
             f"role-{row.key}",
             authorization.RoleAssignmentArgs(
-                # A GUID that is the same on every run, so that an assignment is found again.
+                # A GUID that is the same on every run, so that Pulumi finds the assignment again.
                 role_assignment_name=str(
                     uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{stack}/{suffix}/{row.key}")
                 ),
@@ -115,11 +118,11 @@ def assign(
                     ROLE_IDS[row.role],
                 ),
                 principal_id=principal_id,
-                # Named, so that Azure does not look for an identity that its directory has yet to hear of.
+                # With the type, Azure does not look up the identity, which its directory may not have yet.
                 principal_type="ServicePrincipal",
                 description=row.why,
             ),
-            # Its name is fixed, so the old one must be gone before its successor comes.
+            # Its name is fixed, so Azure must delete the old one before it makes the new one.
             opts=pulumi.ResourceOptions(delete_before_replace=True),
         )
         for row in ASSIGNMENTS

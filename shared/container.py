@@ -14,35 +14,38 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared import telemetry
+from shared.adapters.calendars import market_calendars
+from shared.adapters.strategies import shipped_strategies
+from shared.adapters.telemetry_start import start_later
+from shared.credentials import Credentials
+from shared.domain.confidence.market_state import StateReader
+from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.market.calendars import MarketCalendars
 from shared.metrics import Count
+from shared.services.access import AccessService
+from shared.services.confidence import ConfidenceService
 from shared.services.counters import Counters
+from shared.services.evaluator import ConfidenceEvaluator
+from shared.services.health import DependencyChecks, ReadinessService
+from shared.services.hub_events import HubEventService
+from shared.services.licenses import LicenseService
+from shared.services.market_clock import MarketClock
+from shared.services.measurements import Measurements
+from shared.services.realtime import RealtimeService
+from shared.services.signal_engine import SignalEngine
+from shared.services.signals import SignalService
+from shared.services.status import StatusService
+from shared.services.trades import TradeService
+from shared.services.training import TrainingService
 from shared.settings import Settings, current_settings
+from shared.strategies.vwap_bounce.entry_rules import entry_rules
 from shared.version import VERSION
-
-log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from shared.adapters.postgres import Database, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
-    from shared.credentials import Credentials
-    from shared.domain.confidence.strategy import StrategyCatalog
-    from shared.domain.market.calendars import MarketCalendars
-    from shared.services.access import AccessService
-    from shared.services.confidence import ConfidenceService
-    from shared.services.evaluator import ConfidenceEvaluator
-    from shared.services.health import ReadinessService
-    from shared.services.hub_events import HubEventService
-    from shared.services.licenses import LicenseService
-    from shared.services.market_clock import MarketClock
-    from shared.services.measurements import Measurements
-    from shared.services.realtime import RealtimeService
-    from shared.services.signal_engine import SignalEngine
-    from shared.services.signals import SignalService
-    from shared.services.status import StatusService
-    from shared.services.trades import TradeService
-    from shared.services.training import TrainingService
 
 
 class Container:
@@ -64,21 +67,15 @@ class Container:
     # Adapters
 
     @cached_property
-    def credentials(self) -> "Credentials":
-        from shared.credentials import Credentials
-
+    def credentials(self) -> Credentials:
         return Credentials(self.settings)
 
     @cached_property
-    def strategies(self) -> "StrategyCatalog":
-        from shared.adapters.strategies import shipped_strategies
-
+    def strategies(self) -> StrategyCatalog:
         return shipped_strategies()
 
     @cached_property
-    def calendars(self) -> "MarketCalendars":
-        from shared.adapters.calendars import market_calendars
-
+    def calendars(self) -> MarketCalendars:
         return market_calendars()
 
     @cached_property
@@ -109,17 +106,14 @@ class Container:
     def tables(self) -> "LicenseTables":
         from shared.adapters.tables import LicenseTables
 
-        settings = self.settings
-        address = settings.tables_endpoint or settings.tables_connection_string
-        return LicenseTables(address, self.credentials.tokens)
+        return LicenseTables(self.settings.tables_address, self.credentials.tokens)
 
     @cached_property
     def hub(self) -> "WebPubSubHub":
         from shared.adapters.web_pubsub import WebPubSubHub
 
         settings = self.settings
-        address = settings.webpubsub_endpoint or settings.webpubsub_connection_string
-        return WebPubSubHub(address, settings.webpubsub_hub, self.credentials.tokens)
+        return WebPubSubHub(settings.webpubsub_address, settings.webpubsub_hub, self.credentials.tokens)
 
     @cached_property
     def stores(self) -> "Stores":
@@ -134,15 +128,11 @@ class Container:
         return Counters(self.redis)
 
     @cached_property
-    def market_clock(self) -> "MarketClock":
-        from shared.services.market_clock import MarketClock
-
+    def market_clock(self) -> MarketClock:
         return MarketClock(self.settings.market_clock, self.stores.bars, self.now)
 
     @cached_property
-    def access(self) -> "AccessService":
-        from shared.services.access import AccessService
-
+    def access(self) -> AccessService:
         return AccessService(
             pepper=self.credentials.pepper(),
             cache=self.redis,
@@ -153,14 +143,12 @@ class Container:
         )
 
     @cached_property
-    def licenses(self) -> "LicenseService":
+    def licenses(self) -> LicenseService:
         """As timers use it; another caller names itself by `license_service`."""
         return self.license_service("timer")
 
-    def license_service(self, actor: str) -> "LicenseService":
+    def license_service(self, actor: str) -> LicenseService:
         """A service whose changes are audited under `actor`."""
-        from shared.services.licenses import LicenseService
-
         return LicenseService(
             store=self.tables,
             cache=self.redis,
@@ -172,10 +160,7 @@ class Container:
         )
 
     @cached_property
-    def confidence(self) -> "ConfidenceService":
-        from shared.domain.confidence.market_state import StateReader
-        from shared.services.confidence import ConfidenceService
-
+    def confidence(self) -> ConfidenceService:
         return ConfidenceService(
             states=StateReader(self.strategies),
             evaluator=self.evaluator,
@@ -184,9 +169,8 @@ class Container:
         )
 
     @cached_property
-    def evaluator(self) -> "ConfidenceEvaluator":
+    def evaluator(self) -> ConfidenceEvaluator:
         from shared.adapters.inference import OnnxInference
-        from shared.services.evaluator import ConfidenceEvaluator
 
         return ConfidenceEvaluator(
             strategies=self.strategies,
@@ -198,24 +182,18 @@ class Container:
         )
 
     @cached_property
-    def training(self) -> "TrainingService":
+    def training(self) -> TrainingService:
         from shared.adapters.training_process import TrainingProcess
-        from shared.services.training import TrainingService
 
         return TrainingService(self.strategies, self.stores.trades, self.stores.models, TrainingProcess())
 
     @cached_property
-    def engine(self) -> "SignalEngine":
-        from shared.services.signal_engine import SignalEngine
-        from shared.strategies.vwap_bounce.entry_rules import entry_rules
-
+    def engine(self) -> SignalEngine:
         rules = entry_rules(self.strategies["vwap_bounce"])
         return SignalEngine(self.stores.bars, self.calendars, rules, self.settings.market_clock)
 
     @cached_property
-    def realtime(self) -> "RealtimeService":
-        from shared.services.realtime import RealtimeService
-
+    def realtime(self) -> RealtimeService:
         return RealtimeService(
             hub=self.hub,
             outbox=self.stores.outbox,
@@ -228,17 +206,13 @@ class Container:
         )
 
     @cached_property
-    def hub_events(self) -> "HubEventService":
-        from shared.services.hub_events import HubEventService
-
+    def hub_events(self) -> HubEventService:
         return HubEventService(
             proof=self.credentials.event_proof(), closures=self.redis, count=self.counters.add
         )
 
     @cached_property
-    def signals(self) -> "SignalService":
-        from shared.services.signals import SignalService
-
+    def signals(self) -> SignalService:
         return SignalService(
             store=self.stores.signals,
             bars=self.stores.bars,
@@ -250,17 +224,13 @@ class Container:
         )
 
     @cached_property
-    def trades(self) -> "TradeService":
-        from shared.services.trades import TradeService
-
+    def trades(self) -> TradeService:
         return TradeService(
             store=self.stores.trades, strategies=self.strategies, now=self.now, count=self.counters.add
         )
 
     @cached_property
-    def status(self) -> "StatusService":
-        from shared.services.status import StatusService
-
+    def status(self) -> StatusService:
         return StatusService(
             version=VERSION,
             outbox=self.stores.outbox,
@@ -275,26 +245,14 @@ class Container:
         )
 
     @cached_property
-    def measurements(self) -> "Measurements":
-        from shared.services.measurements import Measurements
-
-        return Measurements(self.counters, self.tables, self.status.status)
-
-    async def refresh_measurements(self) -> None:
-        """For a timer: reads again what telemetry reports of the system; raises Unavailable."""
-        if self.settings.telemetry.is_on:
-            await self.measurements.refresh()
+    def measurements(self) -> Measurements:
+        is_read = self.settings.telemetry.is_on
+        return Measurements(self.counters, self.tables, self.status.status, is_read=is_read)
 
     @cached_property
-    def readiness(self) -> "ReadinessService":
-        from shared.adapters.postgres.migrations import pending_migrations
-        from shared.services.health import DependencyChecks, ReadinessService
-
+    def readiness(self) -> ReadinessService:
         checks = DependencyChecks(
             database=self.database,
-            pending_migrations=partial(
-                pending_migrations, self.settings.database_url, self.credentials.database_password
-            ),
             key_store=self.tables,
             cache=self.redis,
             hub=self.hub,
@@ -322,7 +280,5 @@ def _container_of(loop: asyncio.AbstractEventLoop) -> Container:
         made = _containers[loop] = Container(current_settings())
         logging.getLogger("shared").setLevel(made.settings.log_level)
         if made.settings.telemetry.is_on:
-            from shared.adapters.telemetry_start import start_later
-
             start_later(loop, made.settings.telemetry, lambda: made.measurements.points)
     return made

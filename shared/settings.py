@@ -63,6 +63,16 @@ class Settings:
     webpubsub_events_principal: str = ""
     telemetry: TelemetrySettings = TelemetrySettings()
 
+    @property
+    def tables_address(self) -> str:
+        """The endpoint with Entra ID, else the connection string."""
+        return self.tables_endpoint or self.tables_connection_string
+
+    @property
+    def webpubsub_address(self) -> str:
+        """The endpoint with Entra ID, else the connection string."""
+        return self.webpubsub_endpoint or self.webpubsub_connection_string
+
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
     """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""

@@ -1,4 +1,4 @@
-"""Names every metric, and traces a share of the requests through OpenTelemetry's API.
+"""Traces a share of the requests, and records latencies, through OpenTelemetry's API.
 
 The API does nothing until shared/adapters/open_telemetry.py sets its SDK, which takes a third of a second to
 import and is therefore loaded in the background after the first request.
@@ -11,7 +11,7 @@ It is continued for the requests that are. docs/decisions/0007-telemetry-seam.md
 import logging
 from collections.abc import Awaitable, Mapping
 from random import random
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry.context import Context, attach
@@ -28,6 +28,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from shared.metrics import METRICS, MetricName
 from shared.version import VERSION
 
 log = logging.getLogger(__name__)
@@ -52,38 +53,11 @@ class Request(Protocol):
     def route_params(self) -> Mapping[str, str]: ...
 
 
-class Metric(NamedTuple):
-    """A counter counts since the process began, a gauge is read, a histogram is recorded."""
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    unit: str
-    description: str
-
-
-METRICS = (
-    Metric("signal_cloud.requests", "counter", "{request}", "requests that reached a function"),
-    Metric("signal_cloud.requests.failed", "counter", "{request}", "requests answered 5xx"),
-    Metric("signal_cloud.requests.refused", "counter", "{request}", "answered 401, 403 or 429, by code"),
-    Metric("signal_cloud.confidence.asked", "counter", "{state}", "market states asked about"),
-    Metric("signal_cloud.confidence.cached", "counter", "{state}", "answered from the cache"),
-    Metric("signal_cloud.confidence.computed", "counter", "{state}", "evaluated"),
-    Metric("signal_cloud.limiter.open", "counter", "{request}", "requests that no rate limit counted"),
-    Metric("signal_cloud.license_store.errors", "counter", "{error}", "calls that Table Storage failed"),
-    Metric("signal_cloud.signals.published", "counter", "{signal}", "new signals"),
-    Metric("signal_cloud.trades.written", "counter", "{trade}", "trades recorded, duplicates apart"),
-    Metric("signal_cloud.publish.latency", "histogram", "s", "from queueing a signal to having sent it"),
-    Metric("signal_cloud.outbox.depth", "gauge", "{message}", "messages not yet sent"),
-    Metric("signal_cloud.outbox.age", "gauge", "s", "age of the oldest message not yet sent"),
-    Metric("signal_cloud.bars.age", "gauge", "s", "since the close of a symbol's newest bar, with its state"),
-    Metric("signal_cloud.model.in_use", "gauge", "1", "1 for the version that a strategy is served by"),
-)
-
 _tracer = get_tracer(SERVICE, VERSION)
 _propagator = TraceContextTextMapPropagator()
 _ratio = 0.0
 
-_LATENCY = next(metric for metric in METRICS if metric.kind == "histogram")
+_LATENCY = next(metric for metric in METRICS if metric.name is MetricName.PUBLISH_LATENCY)
 # Records how long one message took from being queued to having been sent.
 publish_latency = get_meter(SERVICE, VERSION).create_histogram(
     _LATENCY.name, _LATENCY.unit, _LATENCY.description

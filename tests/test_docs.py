@@ -70,7 +70,7 @@ def test_outputs_and_configuration_exist() -> None:
     outputs = (ROOT / "infra/program.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"\$\(output (\w+)\)", TEXT)):
         assert f'"{name}"' in outputs, name
-    settings = (ROOT / "infra/settings.py").read_text(encoding="utf-8")
+    settings = (ROOT / "infra/settings/keys.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", TEXT)):
         assert f'"{name}"' in settings, name
 

@@ -1,1 +1,1 @@
-"""One component per concern; each takes typed arguments and makes its resources under itself."""
+"""Holds one component per concern; each takes typed arguments and is the parent of its resources."""

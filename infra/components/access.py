@@ -1,4 +1,4 @@
-"""Who may send requests to the app: Front Door, Web PubSub, those who deploy."""
+"""Says who may send requests to the app: Front Door, Web PubSub, and machines that deploy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Rules = list[web.IpSecurityRestrictionArgs]
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """`rules` of what may come; `everybody` whether all else may too."""
+    """`rules` name the allowed senders; `everybody` allows all others too."""
 
     rules: Rules
     everybody: bool
@@ -22,17 +22,17 @@ class Access:
 
 
 def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
-    """Behind Front Door: that one Front Door, and Web PubSub, which calls `ws/events` directly.
+    """Behind Front Door, only our Front Door and Web PubSub, which calls `ws/events` directly, reach the app.
 
-    Both tags cover every customer's Front Doors and Web PubSubs. The header tells ours from theirs; for Web
-    PubSub the token that comes with an event does. Health checks and warm-up come from inside.
+    A service tag covers the services of every customer of Azure. The header identifies our Front Door, and
+    the token of an event identifies our Web PubSub. Health checks and warm-up requests are not restricted.
     """
     if front_door_id is None:
         return Access([], everybody=True)
     rules = [
         web.IpSecurityRestrictionArgs(
             name="front-door",
-            description="Through our Front Door alone",
+            description="Only our Front Door",
             priority=100,
             action="Allow",
             tag=web.IpFilterTag.SERVICE_TAG,
@@ -41,7 +41,7 @@ def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
         ),
         web.IpSecurityRestrictionArgs(
             name="web-pubsub",
-            description="Events of connections",
+            description="Events of Web PubSub connections",
             priority=200,
             action="Allow",
             tag=web.IpFilterTag.SERVICE_TAG,
@@ -52,12 +52,12 @@ def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
 
 
 def staging_access(behind_front_door: bool, deployers: Sequence[str]) -> Access:
-    """A slot that runs the same app on the same data has no other door than the smoke test's."""
+    """Behind Front Door, only machines that deploy reach the staging slot, because it uses the live data."""
     return Access(_from_addresses(deployers), everybody=not behind_front_door)
 
 
 def deployment_access(deployers: Sequence[str]) -> Access:
-    """The deployment site asks for Entra ID whoever comes; addresses narrow it where they are known."""
+    """The deployment site always asks for Entra ID, and also restricts addresses if the stack names any."""
     return Access(_from_addresses(deployers), everybody=not deployers)
 
 

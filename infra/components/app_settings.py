@@ -1,4 +1,4 @@
-"""The app's settings in Azure, by the names that shared/settings.py and the function host read."""
+"""Names the app's settings in Azure as shared/settings.py and the function host read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,9 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import web
 
-# functions/timers.py's. In the staging slot they are off: a version that is not live must change nothing.
-TIMERS = (
-    "timer_signal_engine",
-    "timer_outbox_relay",
-    "timer_heartbeat",
-    "timer_training",
-    "timer_license_expiry",
-    "timer_upkeep",
-)
-# The slot swaps only once the new version says that all it needs is there.
+from infra.timers import timers
+
+# The slot swaps only after the new version reports that every dependency is available.
 READY_PATH = "/api/health/ready"
 _HOST_ID = "AzureFunctionsWebHost__hostid"
 
@@ -25,9 +18,9 @@ Values = dict[str, pulumi.Input[str]]
 
 @dataclass(frozen=True, slots=True)
 class AppValues:
-    """What the app is told of its surroundings; each becomes the setting of its name, in capitals.
+    """Values of the app's settings; each field becomes the setting of its name, in capitals.
 
-    `api_key_pepper_previous` is None but during a rotation, and then there is no such setting.
+    `api_key_pepper_previous` is None unless a rotation is under way; without it there is no such setting.
     """
 
     azure_client_id: pulumi.Input[str]
@@ -70,7 +63,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": pulumi.Output.concat(
             "Authorization=AAD;ClientId=", values.azure_client_id
         ),
-        # The function host's own traces, beside the app's, which samples by itself: one a second is plenty.
+        # Limits the function host's own traces to one a second. The app samples its traces by itself.
         "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
         "OTEL_TRACES_SAMPLER_ARG": "1",
         **schedules,
@@ -78,7 +71,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
 
 
 def host_storage_values(account: str, client_id: pulumi.Input[str]) -> Values:
-    """The function host's storage, reached with the identity; there is no connection string to leak."""
+    """Settings by which the function host reaches its storage as the identity, not by a key."""
     return {
         "AzureWebJobsStorage__accountName": account,
         "AzureWebJobsStorage__credential": "managedidentity",
@@ -87,32 +80,33 @@ def host_storage_values(account: str, client_id: pulumi.Input[str]) -> Values:
 
 
 def dedicated_values(worker_processes: int) -> Values:
-    """What a dedicated plan's host reads; Flex Consumption refuses most of these."""
+    """Settings of a function host on a dedicated plan; Flex Consumption refuses most of them."""
     return {
         "FUNCTIONS_EXTENSION_VERSION": "~4",
         "FUNCTIONS_WORKER_RUNTIME": "python",
         # A Python process uses one processor.
         "FUNCTIONS_WORKER_PROCESS_COUNT": str(worker_processes),
-        # The package is complete when it arrives, bytecode included: nothing is built, nothing is unpacked.
+        # The package holds all libraries and bytecode, so Azure builds and unpacks nothing.
         "WEBSITE_RUN_FROM_PACKAGE": "1",
         "SCM_DO_BUILD_DURING_DEPLOYMENT": "false",
         "ENABLE_ORYX_BUILD": "false",
         "WEBSITE_SWAP_WARMUP_PING_PATH": READY_PATH,
         "WEBSITE_SWAP_WARMUP_PING_STATUSES": "200",
-        # Failed health checks, one a minute, until an instance is replaced.
+        # Azure replaces an instance after so many failed health checks, one a minute.
         "WEBSITE_HEALTHCHECK_MAXPINGFAILURES": "5",
     }
 
 
 def slot_values(slot: Literal["production", "staging"], stack: str) -> Values:
-    """What stays with a slot when the versions swap.
+    """Settings that stay with a slot when the versions swap.
 
-    Hosts of one id share their timers' locks and states. Left alone, the host makes its id of the first 32
-    characters of the app's name, which may be the same for both slots.
+    Hosts with the same id share the locks and states of their timers. Without a setting, the host takes the
+    first 32 characters of the app's name as its id, and both slots may get the same one.
     """
     host_id = f"signal-cloud-{stack}" if slot == "production" else f"signal-cloud-{stack}-stage"
+    # Timers are off in the staging slot, because a version that is not live must change nothing.
     off = "0" if slot == "production" else "1"
-    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer}.Disabled": off for timer in TIMERS}}
+    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer.name}.Disabled": off for timer in timers()}}
 
 
 def sticky_names() -> list[str]:

@@ -1,11 +1,10 @@
-"""When instances come and go.
+"""Scales the instances of a dedicated plan and the units of Web PubSub.
 
-Azure scales out as soon as one rule says so, and in only when every rule for it agrees. So the processor
-alone has a rule for scaling in: rules of memory and connections would have to agree each time, and a process
-at rest keeps its memory, so that the system would never shrink again. They scale out alone. They hold
-instances all the same where fewer would not do: before it scales in, Azure works out every metric as it would
-be then, and stays where a rule would scale out at once. Connections count per instance, so that more
-instances bring relief.
+Azure scales out if one rule asks for it, and scales in only if every rule for scaling in agrees. Only the
+processor has a rule for scaling in. A rule on memory would never agree, because an idle process keeps its
+memory, and the system would never scale in again. Memory and connections still keep instances: before Azure
+scales in, it estimates every metric for fewer instances, and does not scale in if a rule would scale out
+again at once. Connections are divided by instances, so that more instances lower the metric.
 """
 
 import json
@@ -15,22 +14,22 @@ import pulumi
 from pulumi_azure_native import monitor
 
 from infra.components.placement import Placement, under
-from infra.settings import ScalingSettings, WebPubSubSettings
+from infra.settings.model import ScalingSettings, WebPubSubSettings
 
 OPEN_PROFILE = "New York open"
-# Windows' name of New York time, daylight saving included.
+# Windows' name of New York time; it includes daylight saving time.
 NEW_YORK = "Eastern Standard Time"
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
 OPEN_FROM = (9, 15)
 OPEN_UNTIL = (10, 15)
-# How Azure knows a default profile that follows a recurring one; any other name makes it one more of those.
+# Azure recognises by this name the default profile that follows a recurring profile.
 DEFAULT_NAME = "Auto created default scale condition"
 
 CPU_OUT_PERCENT, CPU_IN_PERCENT = 70, 30
-# High, for before each scaling in Azure takes memory for a load that fewer instances would share: what
-# processes hold at rest, 45% say, would at 85 keep a second instance for ever.
+# High, because Azure estimates memory for fewer instances before it scales in: with a threshold of 85, idle
+# processes that hold 45% would keep a second instance for ever.
 MEMORY_OUT_PERCENT = 90
-# Each connection is a bot that asks as well; a unit of Web PubSub carries as many.
+# Each connection is a bot, which also sends requests. A unit of Web PubSub carries the same number.
 CONNECTIONS_OUT_PER_INSTANCE = 1000
 UNITS_OUT_PERCENT, UNITS_IN_PERCENT = 70, 30
 
@@ -47,7 +46,7 @@ class PlanAutoscaleArgs:
 
 
 class PlanAutoscale(pulumi.ComponentResource):
-    """Instances of the dedicated plan."""
+    """Scales the instances of the dedicated plan."""
 
     def __init__(self, name: str, args: PlanAutoscaleArgs) -> None:
         super().__init__("signal-cloud:infra:PlanAutoscale", name)
@@ -92,7 +91,7 @@ class UnitAutoscaleArgs:
 
 
 class UnitAutoscale(pulumi.ComponentResource):
-    """Units of Web PubSub, in the Premium tier."""
+    """Scales the units of Web PubSub, which only the Premium tier allows."""
 
     def __init__(self, name: str, args: UnitAutoscaleArgs) -> None:
         super().__init__("signal-cloud:infra:UnitAutoscale", name)
@@ -156,7 +155,7 @@ def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> l
 
 
 def unit_rules(webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:
-    """In slowly: each change of units moves connections, and every bot moved has to come back."""
+    """Scales in slowly, because each change of units moves connections, and a moved bot must reconnect."""
     quota = "ConnectionQuotaUtilization"
     return [
         monitor.ScaleRuleArgs(
@@ -175,7 +174,7 @@ def unit_rules(webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:
 
 
 def closing_name(profile: str) -> str:
-    """Name of the default profile that takes over when `profile` ends, in the form that Azure demands."""
+    """Name of the default profile that applies when `profile` ends, in the form that Azure requires."""
     return json.dumps({"name": DEFAULT_NAME, "for": profile}, separators=(",", ":"))
 
 
@@ -189,7 +188,7 @@ def _trigger(
     minutes: int,
     per_instance: bool = False,
 ) -> monitor.MetricTriggerArgs:
-    """Average of `metric` over the last `minutes`."""
+    """Compares the average of `metric` over the last `minutes` with the threshold."""
     return monitor.MetricTriggerArgs(
         metric_name=metric,
         metric_namespace=namespace,

@@ -1,4 +1,4 @@
-"""The function app: on a dedicated plan with a staging slot, or on Flex Consumption without one."""
+"""Makes the function app: on a dedicated plan with a staging slot, or on Flex Consumption without one."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +17,17 @@ from infra.components.app_settings import (
 )
 from infra.components.placement import Placement, under
 from infra.components.site_config import dedicated_site, flex_function_app, flex_site
-from infra.settings import ComputeSettings
+from infra.settings.model import ComputeSettings
 
 STAGING = "staging"
 
 
 @dataclass(frozen=True, slots=True)
 class ComputeArgs:
-    """`subnet_id` and `front_door_id` are None where the stack has no private network or no Front Door.
+    """`subnet_id` and `front_door_id` are None if the stack has no private network or no Front Door.
 
-    `depends_on` is what the app's host needs when it starts, such as roles: it gives up on a storage that
-    shuts it out.
+    `depends_on` are the resources that the function host needs when it starts, such as roles: it does not
+    try again if its storage refuses it.
     """
 
     placement: Placement
@@ -60,7 +60,7 @@ class Compute(pulumi.ComponentResource):
         self._identity = web.ManagedServiceIdentityArgs(
             type=web.ManagedServiceIdentityType.USER_ASSIGNED, user_assigned_identities=[args.identity_id]
         )
-        # All of it, so that nothing leaves by another way than the network's rules see.
+        # All traffic, so that the network's rules apply to every outgoing connection.
         self._routing = web.OutboundVnetRoutingArgs(all_traffic=True) if args.subnet_id is not None else None
         if args.settings.plan == "dedicated":
             self._values |= dedicated_values(args.settings.plan_size.processors)
@@ -94,12 +94,12 @@ class Compute(pulumi.ComponentResource):
                 zone_redundant=settings.zone_redundant,
                 tags=self._place.tags,
             ),
-            # Autoscale sets the number of instances, and an update must not set it back.
+            # Autoscale sets the number of instances, and an update must not reset it.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["sku.capacity"]),
         )
 
     def _common(self) -> dict[str, Any]:
-        """What app and slot have alike, on either plan."""
+        """Arguments that the app and its slot share, on either plan."""
         return {
             "resource_group_name": self._place.resource_group_name,
             "location": self._place.location,
@@ -133,7 +133,7 @@ class Compute(pulumi.ComponentResource):
         )
 
     def _slot(self) -> None:
-        """The staging slot: the same app under the same identity, with its timers off."""
+        """Makes the staging slot: the same app under the same identity, with its timers off."""
         args = self._args
         web.WebAppSlotConfigurationNames(
             "sticky-settings",
@@ -213,7 +213,7 @@ class Compute(pulumi.ComponentResource):
         )
 
     def _refuse_passwords(self) -> None:
-        """Publishing asks for Entra ID: neither FTP nor the deployment site takes a password."""
+        """Refuses passwords for FTP and for the deployment site, so that publishing needs Entra ID."""
         group = self._place.resource_group_name
         web.WebAppFtpAllowed(
             "no-ftp",
@@ -235,5 +235,5 @@ def app_name(placement: Placement) -> str:
 
 
 def app_host(placement: Placement) -> str:
-    """The app's own address, known before the app exists, for those who must be told of it first."""
+    """The app's own host name; Front Door needs it before the app exists."""
     return f"{app_name(placement)}.azurewebsites.net"

@@ -1,10 +1,10 @@
-"""What of each service goes to the workspace.
+"""Sends logs and metrics of each service to the workspace.
 
-Logs that tell what happened and who did it; not those with a line for every request or message. Front
-Door's access log alone would fill a day's cap within minutes of an opening bell, and a workspace at its cap
-is blind to everything: requests are counted by the app, and a share of them traced. Metrics are kept by
-Azure Monitor for 93 days as it is, where alerts and the workbook read them; those of services that log
-nothing go to the workspace too.
+Logs say what happened and who did it. Logs with a line for every request or message are left out: Front
+Door's access log alone would reach the daily cap within minutes of an opening bell, and a workspace at its
+cap takes no data for any alert. The app counts its requests, and traces a share of them. Azure Monitor keeps
+metrics for 93 days, and alerts and the workbook read them there; only services without logs send their
+metrics to the workspace too.
 """
 
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import monitor
 
-# Categories of resource logs, by what they are of.
+# Categories of resource logs, by kind of resource.
 LOGS: dict[str, tuple[str, ...]] = {
     "app": ("FunctionAppLogs",),
     "staging-slot": ("FunctionAppLogs",),
     "postgres": ("PostgreSQLLogs", "PostgreSQLFlexPGBouncer"),
     "redis-database": ("ConnectionEvents",),
-    # Who changes licenses and keys. Not StorageRead: each key is read again once Redis has let go of it.
+    # Who changes licenses and keys. Not StorageRead: the app reads a key whenever Redis has evicted it.
     "tables": ("StorageWrite", "StorageDelete"),
-    # Who deletes packages. Not StorageWrite: the host notes every run of a timer there.
+    # Who deletes packages. Not StorageWrite: the function host writes at every run of a timer.
     "host-blobs": ("StorageDelete",),
-    # Who asks the workspace what.
+    # Who queries the workspace.
     "workspace": ("Audit",),
     "vault": ("AuditEvent",),
-    # Not MessagingLogs and HttpRequestLogs: a line for every message, and for every call that publishes one.
+    # Not MessagingLogs and HttpRequestLogs, which have a line for every message and every publishing call.
     "webpubsub": ("ConnectivityLogs",),
     "front-door": ("FrontDoorWebApplicationFirewallLog", "FrontDoorHealthProbeLog"),
     "network-rules": ("NetworkSecurityGroupEvent",),
@@ -46,7 +46,7 @@ METRICS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnosed:
-    """A resource that tells of itself: a key of LOGS or METRICS, and what sets several of a kind apart."""
+    """A resource with logs or metrics: `kind` is a key of LOGS or METRICS, `part` distinguishes several."""
 
     kind: str
     resource_id: pulumi.Input[str]
@@ -60,7 +60,7 @@ class Diagnosed:
 def send_diagnostics(
     what: Diagnosed, workspace_id: pulumi.Input[str], parent: pulumi.Resource
 ) -> monitor.DiagnosticSetting:
-    """Sends what the tables above name of one resource to the workspace."""
+    """Sends the categories that the tables above name for one resource."""
     return monitor.DiagnosticSetting(
         f"diagnostics-{what.name}",
         monitor.DiagnosticSettingArgs(

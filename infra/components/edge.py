@@ -1,4 +1,4 @@
-"""Front Door: one address for bots, a firewall before the app, and the only way in from the internet."""
+"""Makes Front Door: the one public address for bots, with a firewall before the app."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import pulumi
 from pulumi_azure_native import cdn, frontdoor
 
 from infra.components.placement import Placement, under
-from infra.settings import EdgeSettings
+from infra.settings.model import EdgeSettings
 
-# Liveness, which costs the app nothing: every point of presence asks. `health/ready` asks the dependencies
-# too, and one origin alone is sent requests whatever it answers.
+# Liveness, because every point of presence probes, and `health/ready` would call every dependency each
+# time. The probe decides nothing: Front Door sends requests to a single origin even if its probe fails.
 PROBE_PATH = "/api/health"
 PROBE_INTERVAL_S = 60
 ORIGIN_TIMEOUT_S = 30
-# The app's own routes; those of the function host (/admin, /runtime) stay out of reach.
+# Only the app's routes, not those of the function host (/admin, /runtime).
 ROUTES = ("/api/*",)
 _SKUS = {"standard": "Standard_AzureFrontDoor", "premium": "Premium_AzureFrontDoor"}
 
@@ -26,7 +26,7 @@ class EdgeArgs:
 
 
 class Edge(pulumi.ComponentResource):
-    """`front_door_id` is what the app must see in X-Azure-FDID, so that no other Front Door gets through."""
+    """`front_door_id` is the X-Azure-FDID that the app's access rules require of a request."""
 
     def __init__(self, name: str, args: EdgeArgs) -> None:
         super().__init__("signal-cloud:infra:Edge", name)
@@ -130,7 +130,7 @@ class Edge(pulumi.ComponentResource):
                 resource_group_name=place.resource_group_name,
                 origin_group=cdn.ResourceReferenceArgs(id=group.id),
                 patterns_to_match=list(ROUTES),
-                # A key sent over plain HTTP is lost already: that gets no redirect, it gets no answer.
+                # No redirect from plain HTTP, because that request has exposed its API key.
                 supported_protocols=["Https"],
                 https_redirect="Disabled",
                 forwarding_protocol="HttpsOnly",
@@ -144,7 +144,7 @@ class Edge(pulumi.ComponentResource):
 
 def _firewall_args(args: EdgeArgs, sku: str) -> frontdoor.PolicyArgs:
     place = args.placement
-    # A policy's name takes letters and digits alone.
+    # A policy's name allows only letters and digits.
     policy_name = place.names.local("waf").replace("-", "")
     managed = _managed_rules() if args.settings.tier == "premium" else None
     return frontdoor.PolicyArgs(
@@ -162,7 +162,7 @@ def _firewall_args(args: EdgeArgs, sku: str) -> frontdoor.PolicyArgs:
 
 
 def _rate_limit(requests_per_minute: int) -> frontdoor.CustomRuleArgs:
-    """Against floods: the app itself keeps the exact limit of each license."""
+    """Blocks floods of one client address; the app enforces the exact limit of each license."""
     return frontdoor.CustomRuleArgs(
         name="RateLimitPerClient",
         priority=100,
@@ -171,7 +171,7 @@ def _rate_limit(requests_per_minute: int) -> frontdoor.CustomRuleArgs:
         rate_limit_threshold=requests_per_minute,
         group_by=[frontdoor.GroupByVariableArgs(variable_name="SocketAddr")],
         match_conditions=[
-            # Every request: a rule must have a condition, and this one always holds.
+            # Matches every request, because a rule must have a condition.
             frontdoor.MatchConditionArgs(match_variable="RequestUri", operator="Contains", match_value=["/"])
         ],
         action="Block",
@@ -180,7 +180,7 @@ def _rate_limit(requests_per_minute: int) -> frontdoor.CustomRuleArgs:
 
 
 def _managed_rules() -> frontdoor.ManagedRuleSetListArgs:
-    """Microsoft's rules. Those on bots block known bad ones, and log ours, which call themselves httpx."""
+    """Microsoft's rules. The bot rules block known bad bots, and only log ours, whose user agent is httpx."""
     return frontdoor.ManagedRuleSetListArgs(
         managed_rule_sets=[
             frontdoor.ManagedRuleSetArgs(

@@ -1,4 +1,4 @@
-"""The identities that the system runs as, made first, so that their roles exist before the app starts."""
+"""Makes the system's identities first, so that their roles exist before the app starts."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class IdentityArgs:
 
 
 class Identity(pulumi.ComponentResource):
-    """The app's, which both slots share and a new app keeps; and Web PubSub's, which holds no role at all."""
+    """The app's identity, which both slots share, and Web PubSub's, which has no role."""
 
     def __init__(self, name: str, args: IdentityArgs) -> None:
         super().__init__("signal-cloud:infra:Identity", name)
@@ -28,7 +28,7 @@ class Identity(pulumi.ComponentResource):
             tags=place.tags,
             opts=under(self),
         )
-        # By its tokens the app knows that an event comes from our Web PubSub and no other.
+        # Its tokens prove to the app that an event comes from our Web PubSub.
         events = managedidentity.UserAssignedIdentity(
             "events-identity",
             resource_name_=place.names.local("id", "events"),

@@ -1,4 +1,4 @@
-"""Where telemetry and logs go, who is told when something is wrong, and what an operator looks at."""
+"""Makes the workspace of telemetry and logs, the alerts with their action group, budget and workbook."""
 
 import uuid
 from collections.abc import Mapping
@@ -12,22 +12,19 @@ from infra.alerts import (
     BUDGET_ALERTS,
     HEALTH_ALERTS,
     LOG_ALERTS,
-    NAMESPACES,
-    HealthAlert,
-    LogAlert,
-    MetricAlert,
     RuleAlert,
     Watched,
     metric_alerts,
 )
+from infra.components.alert_rules import Criteria, RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
 from infra.components.placement import Placement, kept, under
-from infra.settings import MonitoringSettings, Settings
+from infra.settings.model import MonitoringSettings, Settings
 from infra.workbook import workbook
 
-# Azure's names of places that ask: Virginia, California, Texas, Ireland, Singapore.
+# Azure's names of test locations: Virginia, California, Texas, Ireland, Singapore.
 TEST_LOCATIONS = ("us-va-ash-azr", "us-ca-sjc-azr", "us-tx-sn1-azr", "emea-gb-db3-azr", "apac-sg-sin-azr")
-# One place alone may have a bad line.
+# One failed location alone may have a network problem of its own.
 FAILED_LOCATIONS = 2
 TEST_PATH = "/api/health/ready"
 TEST_INTERVAL_S = 300
@@ -44,7 +41,7 @@ class MonitoringArgs:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What is to be watched. `url` is where bots go; `diagnosed` is all that tells of itself."""
+    """Resources to watch. `url` is the address that bots use; `diagnosed` have logs or metrics."""
 
     url: pulumi.Input[str]
     resource_group_id: pulumi.Input[str]
@@ -53,9 +50,9 @@ class Targets:
 
 
 class Monitoring(pulumi.ComponentResource):
-    """A workspace that holds everything, and Application Insights upon it, opened by Entra ID alone.
+    """A workspace, and Application Insights on top of it, which accept only Entra ID.
 
-    Made first, so that all else can send to it; `watch` comes last, when there is something to watch.
+    The program makes it first, because other resources send to it, and calls `watch` last.
     """
 
     def __init__(self, name: str, args: MonitoringArgs) -> None:
@@ -94,19 +91,27 @@ class Monitoring(pulumi.ComponentResource):
         self.workspace_id = workspace.id
         self.application_insights_id = insights.id
         self.connection_string = insights.connection_string
-        self.action_group_id = self._action_group().id
+        self._rules = RuleMaker(place, self._action_group().id)
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings) -> None:
-        """Diagnostic settings, alerts, the availability test, the budget and the workbook."""
+        """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in LOG_ALERTS:
-            self._log_alert(log_alert)
+            monitor.ScheduledQueryRule(
+                f"alert-{log_alert.name}",
+                self._rules.log_rule(log_alert, self.workspace_id),
+                opts=under(self),
+            )
         for metric_alert in metric_alerts(settings):
-            self._metric_alert(metric_alert, targets.watched[metric_alert.watches])
+            self._metric_rule(metric_alert, [targets.watched[metric_alert.watches]], threshold(metric_alert))
         for health_alert in HEALTH_ALERTS:
-            self._health_alert(health_alert, targets.watched[health_alert.watches])
+            monitor.ActivityLogAlert(
+                f"alert-{health_alert.name}",
+                self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
+                opts=under(self),
+            )
         self._availability_test(targets.url)
         self._budget(targets.resource_group_id)
         self._workbook(targets.watched)
@@ -117,7 +122,7 @@ class Monitoring(pulumi.ComponentResource):
         return monitor.ActionGroup(
             "on-call",
             action_group_name=self._place.names.local("ag"),
-            # What a text message begins with: 12 characters at most.
+            # A text message begins with it; Azure allows 12 characters.
             group_short_name=f"sc-{self._place.names.stack}"[:12],
             resource_group_name=self._place.resource_group_name,
             location="Global",
@@ -136,7 +141,7 @@ class Monitoring(pulumi.ComponentResource):
             webhook_receivers=[
                 monitor.WebhookReceiverArgs(
                     name="webhook",
-                    # Whoever knows such an address may post to it.
+                    # A secret, because anyone with such an address can post to it.
                     service_uri=pulumi.Output.secret(settings.alert_webhook_url),
                     use_common_alert_schema=True,
                 )
@@ -144,100 +149,6 @@ class Monitoring(pulumi.ComponentResource):
             if settings.alert_webhook_url
             else [],
             tags=self._place.tags,
-            opts=under(self),
-        )
-
-    def _log_alert(self, alert: LogAlert) -> None:
-        monitor.ScheduledQueryRule(
-            f"alert-{alert.name}",
-            monitor.ScheduledQueryRuleArgs(
-                rule_name=alert.name,
-                display_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location=self._place.location,
-                kind="LogAlert",
-                severity=alert.severity,
-                enabled=True,
-                scopes=[self.workspace_id],
-                window_size=alert.window,
-                evaluation_frequency=alert.frequency,
-                auto_mitigate=True,
-                # A table that nothing was sent to yet would fail the first deployment.
-                skip_query_validation=True,
-                criteria=monitor.ScheduledQueryRuleCriteriaArgs(
-                    all_of=[
-                        monitor.ConditionArgs(
-                            criterion_type="StaticThresholdCriterion",
-                            query=alert.query,
-                            time_aggregation="Count",
-                            operator="GreaterThan",
-                            threshold=0,
-                            failing_periods=monitor.ConditionFailingPeriodsArgs(
-                                number_of_evaluation_periods=1, min_failing_periods_to_alert=1
-                            ),
-                        )
-                    ]
-                ),
-                actions=monitor.ActionsArgs(
-                    action_groups=[self.action_group_id], custom_properties=alert.properties
-                ),
-                tags=self._place.tags,
-            ),
-            opts=under(self),
-        )
-
-    def _metric_alert(self, alert: MetricAlert, resource_id: pulumi.Output[str]) -> None:
-        criteria = monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs(
-            odata_type="Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria",
-            all_of=[
-                monitor.MetricCriteriaArgs(
-                    criterion_type="StaticThresholdCriterion",
-                    name=alert.metric,
-                    metric_namespace=NAMESPACES[alert.watches],
-                    metric_name=alert.metric,
-                    time_aggregation=alert.aggregation,
-                    operator=alert.operator,
-                    threshold=alert.threshold,
-                    # Some metrics are known to Azure only once they were first sent.
-                    skip_metric_validation=True,
-                )
-            ],
-        )
-        self._rule(alert, [resource_id], criteria)
-
-    def _health_alert(self, alert: HealthAlert, resource_id: pulumi.Output[str]) -> None:
-        monitor.ActivityLogAlert(
-            f"alert-{alert.name}",
-            monitor.ActivityLogAlertArgs(
-                activity_log_alert_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location="Global",
-                enabled=True,
-                scopes=[resource_id],
-                condition=monitor.AlertRuleAllOfConditionArgs(
-                    all_of=[
-                        monitor.AlertRuleAnyOfOrLeafConditionArgs(field="category", equals="ResourceHealth"),
-                        monitor.AlertRuleAnyOfOrLeafConditionArgs(
-                            any_of=[
-                                monitor.AlertRuleLeafConditionArgs(
-                                    field="properties.currentHealthStatus", equals=state
-                                )
-                                for state in alert.states
-                            ]
-                        ),
-                    ]
-                ),
-                actions=monitor.ActionListArgs(
-                    action_groups=[
-                        monitor.ActionGroupArgs(
-                            action_group_id=self.action_group_id, webhook_properties=alert.properties
-                        )
-                    ]
-                ),
-                tags=self._place.tags,
-            ),
             opts=under(self),
         )
 
@@ -268,14 +179,14 @@ class Monitoring(pulumi.ComponentResource):
                     s_sl_check=True,
                     s_sl_cert_remaining_lifetime_check=CERTIFICATE_DAYS,
                 ),
-                # How Azure finds the tests of an Application Insights resource.
+                # Azure finds the tests of an Application Insights resource by this tag.
                 tags=self.application_insights_id.apply(
                     lambda insights_id: {**place.tags, f"hidden-link:{insights_id}": "Resource"}
                 ),
             ),
             opts=under(self),
         )
-        self._rule(
+        self._metric_rule(
             AVAILABILITY,
             [test.id, self.application_insights_id],
             monitor.WebtestLocationAvailabilityCriteriaArgs(
@@ -286,35 +197,9 @@ class Monitoring(pulumi.ComponentResource):
             ),
         )
 
-    def _rule(
-        self,
-        alert: RuleAlert,
-        scopes: list[pulumi.Output[str]],
-        criteria: monitor.MetricAlertSingleResourceMultipleMetricCriteriaArgs
-        | monitor.WebtestLocationAvailabilityCriteriaArgs,
-    ) -> None:
+    def _metric_rule(self, alert: RuleAlert, scopes: list[pulumi.Output[str]], criteria: Criteria) -> None:
         monitor.MetricAlert(
-            f"alert-{alert.name}",
-            monitor.MetricAlertArgs(
-                rule_name=alert.name,
-                description=alert.description,
-                resource_group_name=self._place.resource_group_name,
-                location="Global",
-                severity=alert.severity,
-                enabled=True,
-                auto_mitigate=True,
-                scopes=scopes,
-                window_size=alert.window,
-                evaluation_frequency=alert.frequency,
-                criteria=criteria,
-                actions=[
-                    monitor.MetricAlertActionArgs(
-                        action_group_id=self.action_group_id, web_hook_properties=alert.properties
-                    )
-                ],
-                tags=self._place.tags,
-            ),
-            opts=under(self),
+            f"alert-{alert.name}", self._rules.rule(alert, scopes, criteria), opts=under(self)
         )
 
     def _budget(self, resource_group_id: pulumi.Input[str]) -> None:
@@ -335,7 +220,7 @@ class Monitoring(pulumi.ComponentResource):
                         threshold=alert.percent,
                         threshold_type=alert.kind,
                         contact_emails=list(settings.alert_emails),
-                        contact_groups=[self.action_group_id],
+                        contact_groups=[self._rules.action_group_id],
                     )
                     for alert in BUDGET_ALERTS
                 },
@@ -351,9 +236,9 @@ class Monitoring(pulumi.ComponentResource):
         )
         applicationinsights.Workbook(
             "workbook",
-            # Azure asks for a UUID, which then is the same on every run.
+            # Azure requires a UUID; this one is the same on every run.
             resource_name_=str(uuid.uuid5(_WORKBOOKS, place.names.local("workbook"))),
-            display_name=f"Signal Cloud {place.names.stack}: an operator's day",
+            display_name=f"Signal Cloud {place.names.stack}: operations",
             resource_group_name=place.resource_group_name,
             location=place.location,
             kind="shared",

@@ -1,4 +1,4 @@
-"""The private network: subnets with their rules, private endpoints, and names that resolve to them."""
+"""Makes the private network: subnets with their rules, private endpoints, and names that resolve to them."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from infra.components.placement import Placement, under
 
 PrivateService = Literal["blob", "queue", "table", "vault", "postgres", "redis", "webpubsub"]
 
-# Zone in which a service's public name continues, and what its endpoint is called (the group id).
+# The private DNS zone of each service, and Azure's group id of its endpoint.
 ZONES: dict[PrivateService, tuple[str, str]] = {
     "blob": ("privatelink.blob.core.windows.net", "blob"),
     "queue": ("privatelink.queue.core.windows.net", "queue"),
@@ -23,7 +23,7 @@ ZONES: dict[PrivateService, tuple[str, str]] = {
 }
 # HTTPS, Postgres, PgBouncer, Managed Redis.
 _SERVICE_PORTS = ("443", "5432", "6432", "10000")
-# What a subnet is handed to: App Service's plans, or Flex Consumption, which runs elsewhere.
+# Azure delegates the app's subnet to the service that runs the plan.
 _DELEGATIONS = {"dedicated": "Microsoft.Web/serverFarms", "flex": "Microsoft.App/environments"}
 
 
@@ -36,7 +36,7 @@ class NetworkArgs:
 
 @dataclass(frozen=True, slots=True)
 class PrivateTarget:
-    """A resource that is to be reached privately; `name` is unique in the stack."""
+    """A resource that gets a private endpoint; `name` is unique in the stack."""
 
     name: str
     resource_id: pulumi.Output[str]
@@ -44,9 +44,10 @@ class PrivateTarget:
 
 
 class Network(pulumi.ComponentResource):
-    """Three subnets, each of 256 addresses: the app's, the private endpoints', and one for operations.
+    """Three subnets of 256 addresses each: for the app, for private endpoints, and for operations.
 
-    The last is where the machine stands that deploys and administers, for it too must reach the database.
+    The machine that deploys and administers is in the subnet for operations, because it must reach the
+    database too.
     """
 
     def __init__(self, name: str, args: NetworkArgs) -> None:
@@ -80,7 +81,7 @@ class Network(pulumi.ComponentResource):
                         name="endpoints",
                         address_prefix=endpoints,
                         default_outbound_access=False,
-                        # Without this, rules do not hold for private endpoints.
+                        # Without this setting, security rules do not apply to private endpoints.
                         private_endpoint_network_policies="Enabled",
                         network_security_group=self._rules(
                             "endpoints", [_services_from([app, operations], endpoints), _nothing_else()]
@@ -101,7 +102,7 @@ class Network(pulumi.ComponentResource):
         self.register_outputs({"app_subnet_id": self.app_subnet_id})
 
     def connect(self, target: PrivateTarget) -> network.PrivateDnsZoneGroup:
-        """A private endpoint for `target`; what is returned exists once its name resolves to it."""
+        """Makes a private endpoint for `target`; the returned resource exists when its name resolves."""
         _, group_id = ZONES[target.service]
         endpoint = network.PrivateEndpoint(
             f"endpoint-{target.name}",
@@ -138,7 +139,7 @@ class Network(pulumi.ComponentResource):
         )
 
     def _zone(self, service: PrivateService) -> privatedns.PrivateZone:
-        """The service's zone, made and linked to the network once."""
+        """The service's zone; makes it and links it to the network on first use."""
         if service not in self._zones:
             zone = privatedns.PrivateZone(
                 f"zone-{service}",
@@ -200,7 +201,7 @@ def _services_from(sources: list[str], endpoints: str) -> network.SecurityRuleAr
 def _nothing_else() -> network.SecurityRuleArgs:
     return network.SecurityRuleArgs(
         name="nothing-else",
-        description="Azure's own rules would let everything in that comes from the network",
+        description="Azure's default rules would allow everything from within the network",
         priority=4000,
         direction="Inbound",
         access="Deny",

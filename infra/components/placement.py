@@ -1,4 +1,4 @@
-"""Where resources of a stack go, and what each of them carries."""
+"""Holds the resource group, region, tags and names that every component gets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from infra.naming import Names
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Resource group, region, tags and names; every component gets one."""
+    """Where a component makes its resources, and how it names and tags them."""
 
     resource_group_name: pulumi.Output[str]
     location: str
@@ -19,7 +19,7 @@ class Placement:
 
 
 def kept(parent: pulumi.Resource) -> pulumi.ResourceOptions:
-    """For what holds data: Pulumi refuses to delete it, and leaves it in Azure where its code is gone."""
+    """Options of a resource with data: Pulumi refuses to delete it, and keeps it if its code is removed."""
     return pulumi.ResourceOptions(parent=parent, protect=True, retain_on_delete=True)
 
 

@@ -1,4 +1,4 @@
-"""Postgres: a flexible server that Entra ID alone opens, its parameters, database and administrator."""
+"""Makes the Postgres server with its parameters, administrator and database; only Entra ID opens it."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from pulumi_azure_native import dbforpostgresql as postgres
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept, under
-from infra.settings import PostgresSettings
+from infra.settings.model import PostgresSettings
 
-# The schema needs what came with it, such as uuidv7().
+# The schema needs functions of this version, such as uuidv7().
 VERSION = "18"
 DATABASE = "signal_cloud"
 SERVER_PORT = 5432
@@ -20,30 +20,30 @@ MAINTENANCE_DAY = 6
 MAINTENANCE_HOUR_UTC = 8
 
 PARAMETERS = {
-    # What was slow and what waited, in the logs.
+    # Log slow statements and waits for locks.
     "log_min_duration_statement": "500",  # ms
     "log_lock_waits": "on",
     "log_checkpoints": "on",
     "track_io_timing": "on",
-    # Short statements on solid-state storage: no compilation before each, indexes are cheap to read.
+    # Statements are short, so compiling them does not pay; random reads are cheap on solid-state storage.
     "jit": "off",
     "random_page_cost": "1.1",
-    # The outbox and the bars are written and deleted all day: vacuum earlier than at a fifth of a table.
+    # Rows of the outbox and of bars change all day: vacuum earlier than at the default of 20% of a table.
     "autovacuum_vacuum_scale_factor": "0.05",
     "autovacuum_analyze_scale_factor": "0.02",
-    # A client that vanished inside a transaction holds locks no longer than this; the app's end after 30 s.
+    # Bounds how long a lost client holds locks. The app's own transactions end after 30 s.
     "idle_in_transaction_session_timeout": "60000",  # ms
     "require_secure_transport": "on",
     "ssl_min_protocol_version": "TLSv1.2",
 }
-# Not to be had on a Burstable server. PgBouncer comes first: its parameters exist once it is enabled.
+# Burstable servers do not have these. PgBouncer is first, because its parameters exist once it is enabled.
 LARGER_SERVER_PARAMETERS = {
     "pgbouncer.enabled": "true",
     "pgbouncer.pool_mode": "transaction",
     "pgbouncer.default_pool_size": "50",
-    # Prepared statements survive the change of server connection; Azure's default is none.
+    # Prepared statements survive a change of server connection; Azure's default is 0.
     "pgbouncer.max_prepared_statements": "500",
-    "pgbouncer.query_wait_timeout": "10",  # s; a request waits no longer than this
+    "pgbouncer.query_wait_timeout": "10",  # s; the longest that a request waits for a connection
     "pg_qs.query_capture_mode": "top",
     "metrics.collector_database_activity": "on",
     "metrics.autovacuum_diagnostics": "on",
@@ -60,7 +60,7 @@ class PostgresArgs:
 
 
 class Postgres(pulumi.ComponentResource):
-    """The server. The app's login is no resource: the administrator makes it, see README.md."""
+    """The server. The administrator makes the app's login, which is no Azure resource: see README.md."""
 
     def __init__(self, name: str, args: PostgresArgs) -> None:
         super().__init__("signal-cloud:infra:Postgres", name)
@@ -74,7 +74,7 @@ class Postgres(pulumi.ComponentResource):
             opts=kept(self),
         )
         self.server_id = server.id
-        # The server takes one change at a time and refuses a second one meanwhile: each waits for the former.
+        # The server accepts one change at a time, so each change depends on the one before.
         latest: pulumi.Resource = postgres.AdministratorsMicrosoftEntra(
             "postgres-administrator",
             postgres.AdministratorsMicrosoftEntraArgs(
@@ -117,7 +117,7 @@ class Postgres(pulumi.ComponentResource):
         self.register_outputs({"server_id": self.server_id})
 
     def url(self, login: str) -> str:
-        """What the app connects to as `login`; its password is a token of Entra ID, and no part of this."""
+        """The address for `login`, without a password: the app sends a token of Entra ID as its password."""
         return (
             f"postgresql://{login}@{self.host}:{self.port}/{DATABASE}?sslmode=verify-full&sslrootcert=system"
         )
@@ -142,7 +142,7 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             tenant_id=args.tenant_id,
         ),
         network=postgres.NetworkArgs(public_network_access="Disabled" if args.private else "Enabled"),
-        # No zone is named: a failover changes the places of the two, and a fixed zone would move them back.
+        # No fixed zones, because an update after a failover would move primary and standby back.
         high_availability=postgres.HighAvailabilityArgs(
             mode="ZoneRedundant" if settings.high_availability else "Disabled"
         ),
@@ -163,14 +163,14 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
 def _open_to_azure(
     server: postgres.Server, place: Placement, parent: pulumi.Resource, latest: pulumi.Resource
 ) -> pulumi.Resource:
-    """Without a private network the app comes from any of Azure's addresses; Entra ID alone lets it in."""
+    """Opens the server to all addresses of Azure; without a private network, only Entra ID protects it."""
     return postgres.FirewallRule(
         "postgres-from-azure",
         postgres.FirewallRuleArgs(
             firewall_rule_name="azure-services",
             server_name=server.name,
             resource_group_name=place.resource_group_name,
-            # This very range is how Azure writes "from within Azure".
+            # Azure reads this range as "any address within Azure".
             start_ip_address="0.0.0.0",  # noqa: S104 - no socket is bound
             end_ip_address="0.0.0.0",  # noqa: S104
         ),

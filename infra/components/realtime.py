@@ -1,4 +1,4 @@
-"""Web PubSub: where bots hold their connections, and what it tells the app about them."""
+"""Makes Web PubSub, which holds the connections of bots and sends their events to the app."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from pulumi_azure_native import webpubsub
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement
-from infra.settings import WebPubSubSettings
+from infra.settings.model import WebPubSubSettings
 
 HUB = "signals"
 EVENTS = ("connect", "connected", "disconnected")
 EVENTS_PATH = "/api/ws/events"
-# Audience of the tokens that come with events. It must be an application that every tenant has, and the token
-# must be worth nothing elsewhere: the service's own application is one, and its identity holds no role there.
+# Audience of the tokens of events. It must be an application that every tenant has, and no other service may
+# accept the token: it is the application of Web PubSub itself, where the identity has no role.
 EVENTS_AUDIENCE = "https://webpubsub.azure.com"
 _TIERS = {"Free_F1": "Free", "Standard_S1": "Standard", "Premium_P1": "Premium"}
 
@@ -27,7 +27,7 @@ class RealtimeArgs:
 
 
 class Realtime(pulumi.ComponentResource):
-    """Clients come over the internet; publishing does so only where there is no private network."""
+    """Clients connect over the internet. If there is a private network, the app publishes through it only."""
 
     def __init__(self, name: str, args: RealtimeArgs) -> None:
         super().__init__("signal-cloud:infra:Realtime", name)
@@ -53,7 +53,7 @@ class Realtime(pulumi.ComponentResource):
             network_acls=_client_connections_only() if args.private else None,
             tls=webpubsub.WebPubSubTlsSettingsArgs(client_cert_enabled=False),
             tags=place.tags,
-            # Where autoscale sets the units, an update must not set them back.
+            # Autoscale may set the units, and an update must not reset them.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["sku.capacity"] if scales else None),
         )
         self.service_id = service.id
@@ -63,10 +63,10 @@ class Realtime(pulumi.ComponentResource):
         self.register_outputs({"service_id": self.service_id})
 
     def send_events_to(self, app_host: str, depends_on: list[pulumi.Resource]) -> None:
-        """Ask the app about every connection: it decides on `connect`, and learns of the other two.
+        """Makes the hub, whose events the app receives: it accepts or refuses at `connect`.
 
-        The service asks directly and not through Front Door, whose rate limit per client would take all the
-        connections of an opening bell for one client's. The token of its identity says who asks.
+        The service calls the app directly. Front Door's rate limit per client address would count all
+        connections of an opening bell as one client's. The token of the service's identity proves the sender.
         """
         webpubsub.WebPubSubHub(
             "hub",
@@ -94,7 +94,7 @@ class Realtime(pulumi.ComponentResource):
 
 
 def _client_connections_only() -> webpubsub.WebPubSubNetworkACLsArgs:
-    """From the internet nothing but clients; the private endpoint falls under the default and may do all."""
+    """Allows only client connections from the internet; private endpoints may do everything."""
     return webpubsub.WebPubSubNetworkACLsArgs(
         default_action="Allow",
         public_network=webpubsub.NetworkACLArgs(deny=["RESTAPI", "ServerConnection", "Trace"]),

@@ -1,4 +1,4 @@
-"""Azure Managed Redis: one database behind TLS, opened by Entra ID alone."""
+"""Makes Azure Managed Redis: one database behind TLS that only Entra ID opens."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from pulumi_azure_native import redisenterprise
 
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, under
-from infra.settings import RedisSettings
+from infra.settings.model import RedisSettings
 
 PORT = 10000
 
@@ -21,7 +21,7 @@ class RedisArgs:
 
 
 class Redis(pulumi.ComponentResource):
-    """A cache and nothing more: it may be lost at any time, so it is neither persisted nor protected."""
+    """A cache only: its data may be lost at any time, so it is neither persisted nor protected."""
 
     def __init__(self, name: str, args: RedisArgs) -> None:
         super().__init__("signal-cloud:infra:Redis", name)
@@ -48,17 +48,17 @@ class Redis(pulumi.ComponentResource):
                 resource_group_name=place.resource_group_name,
                 port=PORT,
                 client_protocol="Encrypted",
-                # One shard's worth of commands on several keys at once: what the hot path's script needs.
+                # The hot path's script uses several keys in one call, which needs a single shard.
                 clustering_policy="NoCluster",
                 access_keys_authentication="Disabled",
-                # Every key has a TTL. When memory runs out, what would be gone soonest goes: confidences live
-                # for 2 s, rate limit windows for 60 s. Refusing writes would open the rate limiter instead.
+                # Every key has a TTL. If memory is full, Redis evicts the keys that expire first: confidences
+                # after 2 s, rate limits after 60 s. Refused writes would open the rate limiter instead.
                 eviction_policy="VolatileTTL",
                 defer_upgrade="NotDeferred",
             ),
             opts=under(self),
         )
-        # A data-plane policy, which is why it is not in the table of role assignments.
+        # An access policy of Redis itself, and so not in the table of role assignments.
         access = redisenterprise.AccessPolicyAssignment(
             "redis-app-access",
             redisenterprise.AccessPolicyAssignmentArgs(

@@ -1,14 +1,14 @@
-"""How the app's site is set up, for a dedicated plan's slots and for Flex Consumption."""
+"""Configures the app's site, for the slots of a dedicated plan and for Flex Consumption."""
 
 import pulumi
 from pulumi_azure_native import web
 
 from infra.components.access import Access
 from infra.components.app_settings import Values, pairs
-from infra.settings import FlexSettings
+from infra.settings.model import FlexSettings
 
 PYTHON_VERSION = "3.13"
-# Liveness: an instance that answers is kept, for a new one would find Redis or Postgres just as absent.
+# Liveness: replacing an instance does not help if Redis or Postgres is unavailable.
 HEALTH_PATH = "/api/health"
 MIN_TLS = "1.2"
 
@@ -16,7 +16,7 @@ MIN_TLS = "1.2"
 def dedicated_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
     return web.SiteConfigArgs(
         linux_fx_version=f"PYTHON|{PYTHON_VERSION}",
-        # Timers run only in a host that is awake.
+        # Timers run only while the host is loaded.
         always_on=True,
         health_check_path=HEALTH_PATH,
         min_tls_version=MIN_TLS,
@@ -35,7 +35,7 @@ def dedicated_site(values: Values, access: Access, deployment: Access) -> web.Si
 
 
 def flex_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
-    """Flex Consumption knows neither a runtime version here, nor always on, nor health checks."""
+    """Flex Consumption has no runtime version here, no always-on and no health checks."""
     return web.SiteConfigArgs(
         min_tls_version=MIN_TLS,
         scm_min_tls_version=MIN_TLS,
@@ -53,7 +53,7 @@ def flex_site(values: Values, access: Access, deployment: Access) -> web.SiteCon
 def flex_function_app(
     settings: FlexSettings, deployments_url: str, identity_id: pulumi.Input[str]
 ) -> web.FunctionAppConfigArgs:
-    """Runtime, instances and where packages lie, all of which Flex Consumption takes apart from settings."""
+    """Runtime, scaling and package storage, which Flex Consumption takes apart from the site's settings."""
     return web.FunctionAppConfigArgs(
         runtime=web.FunctionsRuntimeArgs(name="python", version=PYTHON_VERSION),
         deployment=web.FunctionsDeploymentArgs(

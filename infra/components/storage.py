@@ -1,4 +1,4 @@
-"""Two storage accounts: licenses and keys, which are data; and what the function host keeps for itself."""
+"""Makes two storage accounts: one for licenses and keys, and one for the function host."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from pulumi_azure_native import storage
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept, under
 
-# Both are shared/adapters/tables.py's.
+# The names that shared/adapters/tables.py uses.
 TABLES = ("licenses", "apikeys")
 DEPLOYMENTS = "deployments"
 SOFT_DELETE_DAYS = 14
@@ -16,7 +16,7 @@ SOFT_DELETE_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class StorageArgs:
-    """`deployments` is whether packages lie in the host's account, as they do on Flex Consumption."""
+    """`deployments` is whether the host's account holds packages, as Flex Consumption needs."""
 
     placement: Placement
     replication: str
@@ -25,7 +25,7 @@ class StorageArgs:
 
 
 class Storage(pulumi.ComponentResource):
-    """Apart, so that the host's rights over its own account reach no license."""
+    """Two accounts, so that the function host's role over its own account covers no license."""
 
     def __init__(self, name: str, args: StorageArgs) -> None:
         super().__init__("signal-cloud:infra:Storage", name)
@@ -35,8 +35,8 @@ class Storage(pulumi.ComponentResource):
         data = storage.StorageAccount(
             "data-storage", _account(args, self.data_account, args.replication), opts=kept(self)
         )
-        # Timer states and packages: nothing that a deployment does not make anew. But without them no host
-        # runs, so they outlive a zone where the data does.
+        # A deployment makes packages and timer states again, but no host runs without them, so they survive
+        # the loss of a zone if the data does.
         zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
         host = storage.StorageAccount(
             "host-storage", _account(args, self.host_account, zonal), opts=kept(self)
@@ -44,7 +44,7 @@ class Storage(pulumi.ComponentResource):
         data_blobs = storage.BlobServiceProperties(
             "data-blobs", _blobs(place, data.name, keep_versions=True), opts=under(self)
         )
-        # The host rewrites its timers' states every few seconds: versions of those would pile up for nothing.
+        # No versions here, because the host rewrites the states of its timers every few seconds.
         host_blobs = storage.BlobServiceProperties(
             "host-blobs", _blobs(place, host.name, keep_versions=False), opts=under(self)
         )

@@ -1,4 +1,4 @@
-"""Key Vault: the peppers under which API keys are hashed. Losing one voids its keys: it cannot be purged."""
+"""Makes the Key Vault of the peppers. Losing a pepper would void its API keys, so purging is off."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from infra.components.placement import Placement, kept
 
 PEPPER = "api-key-pepper"
 PREVIOUS_PEPPER = "api-key-pepper-previous"
-# What the secret of the previous pepper holds while there is none. It is there all the same: the vault keeps
-# what is deleted, and would refuse to make it again at the next rotation.
+# Value of the previous pepper's secret while there is no previous pepper. The secret always exists, because
+# the vault keeps a deleted secret and would refuse to make it again at the next rotation.
 NO_PEPPER = "none"
-# The longest that Azure keeps what was deleted.
+# The longest that Azure offers.
 SOFT_DELETE_DAYS = 90
 
 
@@ -27,7 +27,7 @@ class VaultArgs:
 
 
 class Vault(pulumi.ComponentResource):
-    """Opened by roles, not by access policies."""
+    """Roles open it, not access policies."""
 
     def __init__(self, name: str, args: VaultArgs) -> None:
         super().__init__("signal-cloud:infra:Vault", name)
@@ -66,7 +66,7 @@ class Vault(pulumi.ComponentResource):
         self.register_outputs({"vault_id": self.vault_id})
 
     def _secret(self, name: str, vault: keyvault.Vault, value: pulumi.Output[str]) -> keyvault.Secret:
-        """Written through Azure Resource Manager, which reaches the vault where its own address is closed."""
+        """Made through Azure Resource Manager, which works even if the vault's own address is closed."""
         return keyvault.Secret(
             name,
             keyvault.SecretArgs(
@@ -84,7 +84,7 @@ class Vault(pulumi.ComponentResource):
         )
 
     def _reference(self, secret: str) -> str:
-        """Without a version: a new one is taken up within a day, or at once by a restart."""
+        """A reference without a version: the app gets a new version within a day, or at a restart."""
         return f"@Microsoft.KeyVault(SecretUri=https://{self.name}.vault.azure.net/secrets/{secret})"
 
     def private_targets(self) -> tuple[PrivateTarget, ...]:

@@ -1,1 +1,1 @@
-"""What no stack may do: rules.py holds them, __main__.py is the pack that the Pulumi CLI enforces."""
+"""Holds the policies that every stack must meet: rules.py has the rules, __main__.py the pack for Pulumi."""

@@ -1,10 +1,10 @@
-"""What `pulumi preview --policy-pack infra/policies` runs."""
+"""Runs the policies for `pulumi preview --policy-pack infra/policies`."""
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# The CLI runs this folder; the package lies two above.
+# Pulumi runs this folder; the package `infra` is found from two folders above.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pulumi_policy import (
@@ -25,7 +25,7 @@ _PROVIDER = "azure-native:"
 
 
 def _stack_of(urn: str) -> str:
-    """`urn:pulumi:STACK::project::...`"""
+    """The stack of a URN, `urn:pulumi:STACK::project::...`."""
     return urn.split("::", 1)[0].rsplit(":", 1)[-1]
 
 

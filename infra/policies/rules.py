@@ -1,18 +1,18 @@
-"""The rules, as plain functions: each yields what a resource does that it may not. No library is needed."""
+"""Defines the rules as plain functions, without a library; each yields the violations of a resource."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from infra.regions import REGIONS
-from infra.settings import PLAN_SIZES
+from infra.settings.model import PLAN_SIZES
+from infra.settings.regions import REGIONS
 
-# Developers reach this stack's services from their own machines, with Entra ID as the only way in.
+# Developers reach the services of this stack from their own machines; only Entra ID opens them.
 OPEN_STACKS = frozenset({"dev"})
 REQUIRED_TAGS = ("project", "stack", "owner", "cost-centre")
 ALLOWED_REGIONS = frozenset({*REGIONS, "global"})
-# Larger ones need a decision, so they need a change here.
+# A larger size needs a decision, and so a change here.
 ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "cdn:Profile": frozenset({"Standard_AzureFrontDoor", "Premium_AzureFrontDoor"}),
@@ -71,8 +71,8 @@ TAGGED = frozenset(
         "webpubsub:WebPubSub",
     }
 )
-# The engine tells a policy whether something is protected, but not whether it outlives its code
-# (`retain_on_delete`): tests/infra/test_stacks.py holds the program to that.
+# A policy sees whether a resource is protected, but not `retain_on_delete`, which tests/infra/test_stacks.py
+# checks.
 HOLDS_DATA = frozenset(
     {
         "dbforpostgresql:Database",
@@ -85,15 +85,15 @@ HOLDS_DATA = frozenset(
         "storage:Table",
     }
 )
-_PART = "a part of what it lies in, which tells of it"
+_PART = "the resource that it is part of has its logs and metrics"
 _NOTHING = "Azure has neither logs nor metrics of it"
 # Every other type sends its logs or metrics to the workspace.
 NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
     {
-        "applicationinsights:Component": "what it takes in lies in the workspace as it is",
-        "applicationinsights:WebTest": "its results lie in the workspace as it is",
+        "applicationinsights:Component": "its data is in the workspace already",
+        "applicationinsights:WebTest": "its results are in the workspace already",
         "applicationinsights:Workbook": _NOTHING,
-        "authorization:RoleAssignment": "the activity log has who made and removed it",
+        "authorization:RoleAssignment": "the activity log says who made and removed it",
         "cdn:AFDEndpoint": _PART,
         "cdn:AFDOrigin": _PART,
         "cdn:AFDOriginGroup": _PART,
@@ -104,20 +104,20 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "dbforpostgresql:Configuration": _PART,
         "dbforpostgresql:Database": _PART,
         "dbforpostgresql:FirewallRule": _PART,
-        "frontdoor:Policy": "Front Door's own log has what it blocks",
+        "frontdoor:Policy": "Front Door's log says what it blocks",
         "keyvault:Secret": _PART,
-        "managedidentity:UserAssignedIdentity": "sign-ins are the directory's to log",
+        "managedidentity:UserAssignedIdentity": "the directory logs its sign-ins",
         "monitor:ActionGroup": _NOTHING,
         "monitor:ActivityLogAlert": _NOTHING,
         "monitor:DiagnosticSetting": _NOTHING,
         "monitor:MetricAlert": _NOTHING,
         "monitor:ScheduledQueryRule": _NOTHING,
         "network:PrivateDnsZoneGroup": _PART,
-        "network:PrivateEndpoint": "bytes alone; each service tells what came through it",
-        "privatedns:PrivateZone": "counts of queries alone",
+        "network:PrivateEndpoint": "it counts only bytes; each service logs its own requests",
+        "privatedns:PrivateZone": "it counts only queries",
         "privatedns:VirtualNetworkLink": _PART,
         "redisenterprise:AccessPolicyAssignment": _PART,
-        "resources:ResourceGroup": "the activity log has what changes in it",
+        "resources:ResourceGroup": "the activity log says what changes in it",
         "storage:BlobContainer": _PART,
         "storage:Table": _PART,
         "web:WebAppFtpAllowed": _PART,
@@ -134,7 +134,7 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
 class Subject:
     """A resource as a rule sees it: `token` without the provider, such as `web:WebApp`.
 
-    `depends_through` names the resources that each input was made of, by URN.
+    `depends_through` holds the URNs of the resources that each input depends on.
     """
 
     stack: str
@@ -146,17 +146,17 @@ class Subject:
     depends_through: Mapping[str, frozenset[str]]
 
     def at(self, path: str) -> Any:
-        """The input at a dotted path, None where there is none."""
+        """The input at a dotted path, None if there is none."""
         value: Any = self.inputs
         for key in path.split("."):
             value = value.get(key) if isinstance(value, Mapping) else None
-        # Within the pack a list is a proxy that equals no list.
+        # In the policy pack a list is a proxy, which is not equal to any list.
         return list(value) if isinstance(value, Iterable) and not isinstance(value, str | Mapping) else value
 
 
 type Rule = Callable[[Subject], Iterator[str]]
 type StackRule = Callable[[Iterable[Subject]], Iterator[tuple[str, str]]]
-# What must hold: the path of an input, and the values it may have.
+# For each type: the path of an input, and its allowed values.
 type Demands = Mapping[str, Mapping[str, tuple[object, ...]]]
 
 
@@ -165,7 +165,7 @@ def _unmet(subject: Subject, demands: Demands) -> Iterator[str]:
         value = subject.at(path)
         if value not in allowed:
             listed = " or ".join(str(item) for item in allowed)
-            yield f"{path} must be {listed}, not {value}"
+            yield f"{path} must be {listed}, got {value}"
 
 
 _OFF = ("Disabled",)
@@ -215,7 +215,7 @@ _PRIVATE: Demands = {
     "redisenterprise:RedisEnterprise": {"publicNetworkAccess": _OFF},
     "storage:StorageAccount": {"publicNetworkAccess": _OFF, "networkRuleSet.defaultAction": ("Deny",)},
 }
-# A server's parameter comes as a resource of its own; `off` would let clients talk in the clear.
+# A parameter of a server is a resource of its own; `off` would allow connections without TLS.
 _SECURE_PARAMETERS = {
     "require_secure_transport": ("on",),
     "ssl_min_protocol_version": ("TLSv1.2", "TLSv1.3"),
@@ -223,25 +223,25 @@ _SECURE_PARAMETERS = {
 
 
 def tags_are_complete(subject: Subject) -> Iterator[str]:
-    """Every resource that takes tags says whose it is and who pays."""
+    """Every resource that takes tags has tags that name its owner and its cost centre."""
     if subject.token in TAGGED:
         tags = subject.at("tags") or {}
         for tag in REQUIRED_TAGS:
             if not tags.get(tag):
                 yield f"tag {tag} is missing"
         if tags.get("stack", subject.stack) != subject.stack:
-            yield f"tag stack is {tags['stack']}, in stack {subject.stack}"
+            yield f"tag stack must be {subject.stack}, got {tags['stack']}"
 
 
 def region_is_allowed(subject: Subject) -> Iterator[str]:
-    """Data stays in the regions that were agreed on."""
+    """Every resource is in one of the regions that settings/regions.py lists, or global."""
     location = subject.at("location")
     if location is not None and str(location).replace(" ", "").lower() not in ALLOWED_REGIONS:
         yield f"region {location} is not allowed"
 
 
 def sku_is_allowed(subject: Subject) -> Iterator[str]:
-    """No size is bought by a slip."""
+    """Every size is one of ALLOWED_SKUS."""
     allowed = ALLOWED_SKUS.get(subject.token)
     sku = subject.at("sku.name")
     if allowed is not None and sku not in allowed:
@@ -249,35 +249,35 @@ def sku_is_allowed(subject: Subject) -> Iterator[str]:
 
 
 def transport_is_encrypted(subject: Subject) -> Iterator[str]:
-    """TLS 1.2 or newer on every way in, and no FTP."""
+    """Every connection needs TLS 1.2 or newer, and FTP is off."""
     yield from _unmet(subject, _TLS)
     if subject.token == "dbforpostgresql:Configuration":  # noqa: S105 - a type
         allowed = _SECURE_PARAMETERS.get(str(subject.at("configurationName")))
         if allowed and subject.at("value") not in allowed:
             name, value = subject.at("configurationName"), subject.at("value")
-            yield f"{name} must be {' or '.join(allowed)}, not {value}"
+            yield f"{name} must be {' or '.join(allowed)}, got {value}"
 
 
 def no_shared_keys(subject: Subject) -> Iterator[str]:
-    """Entra ID is the only way in: no account keys, no passwords, no publishing credentials."""
+    """Only Entra ID opens a service: account keys, passwords and publishing credentials are off."""
     yield from _unmet(subject, _NO_KEYS)
 
 
 def no_public_data_plane(subject: Subject) -> Iterator[str]:
-    """Nothing is readable without a credential; outside OPEN_STACKS the front alone answers the internet."""
+    """No data is public; outside OPEN_STACKS, public addresses serve only Front Door and clients."""
     yield from _unmet(subject, _NEVER_ANONYMOUS)
     if subject.stack in OPEN_STACKS:
         return
     yield from _unmet(subject, _PRIVATE)
     if subject.token == "dbforpostgresql:FirewallRule":  # noqa: S105 - a type
-        yield "a firewall rule opens Postgres to public addresses"
+        yield "the firewall rule opens Postgres to public addresses"
     if subject.token == "webpubsub:WebPubSub":  # noqa: S105 - a type
-        # Bots connect from anywhere; everything else that the service offers stays inside.
+        # Bots connect over the internet; everything else must use the private endpoint.
         open_to_all = _publicly_allowed(subject)
         if open_to_all - {"ClientConnection"}:
-            yield f"the internet may reach {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
+            yield f"public addresses may use {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
     if subject.token in {"web:WebApp", "web:WebAppSlot"} and _answers_everyone(subject):
-        yield "the app answers everyone, not its Front Door alone"
+        yield "the app accepts requests that did not pass its Front Door"
 
 
 _REQUESTS = frozenset({"ClientConnection", "RESTAPI", "ServerConnection", "Trace"})
@@ -300,13 +300,16 @@ def _answers_everyone(subject: Subject) -> bool:
 
 
 def data_is_protected(subject: Subject) -> Iterator[str]:
-    """What holds data cannot be deleted by an update."""
+    """Every resource that holds data is protected from deletion by an update."""
     if subject.token in HOLDS_DATA and not subject.protect:
-        yield "holds data and is not protected"
+        yield "the resource holds data and must be protected"
 
 
 def diagnostics_everywhere(subjects: Iterable[Subject]) -> Iterator[tuple[str, str]]:
-    """All but named exceptions sends its logs or metrics to the workspace: yields URN and text."""
+    """Every resource sends logs or metrics to the workspace, unless NOT_DIAGNOSED lists its type.
+
+    Yields URN and text of each violation.
+    """
     everything = list(subjects)
     diagnosed: set[str] = set()
     for subject in everything:
@@ -314,7 +317,7 @@ def diagnostics_everywhere(subjects: Iterable[Subject]) -> Iterator[tuple[str, s
             diagnosed |= subject.depends_through.get("resourceUri", frozenset())
     for subject in everything:
         if subject.token not in NOT_DIAGNOSED and subject.urn not in diagnosed:
-            yield subject.urn, f"{subject.name} has no diagnostic setting, and is no exception"
+            yield subject.urn, f"{subject.name} must have a diagnostic setting"
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(

@@ -1,6 +1,6 @@
-"""The workbook of an operator's day: what bots get, what is sent, what it stands on.
+"""Builds the workbook for operators: what bots get, signals and trades, and the services in use.
 
-Queries are in the .kql files beside this one.
+Each query is in a .kql file beside this module.
 """
 
 import json
@@ -12,7 +12,7 @@ from infra.alerts import NAMESPACES, Watched
 
 _HERE = Path(__file__).parent
 _SCHEMA = "https://github.com/Microsoft/Application-Insights-Workbooks/blob/master/schema/workbook.json"
-# Azure's numbers for kinds of items and queries.
+# Azure's numbers of kinds of items and queries.
 _TEXT, _PARAMETERS, _QUERY, _METRICS = 1, 9, 3, 10
 _LOGS = 0
 _TIME_PARAMETER = 4
@@ -23,11 +23,11 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A query of this folder, and how to show it; `width` is percent of the page."""
+    """A query of this folder and its visualization; `width` is in percent of the page."""
 
     query: str
     title: str
-    shown: str
+    visualization: str
     width: int = 50
 
     @property
@@ -37,7 +37,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class MetricPanel:
-    """Metrics of the platform: of one resource, each with its aggregation (1 total, 3 maximum, 4 average)."""
+    """Metrics of one Azure resource, each with Azure's number of its aggregation."""
 
     title: str
     watches: Watched
@@ -56,28 +56,28 @@ SECTIONS = (
     Section(
         "What bots get",
         (
-            Panel("requests", "Requests a minute, and failed ones", "timechart"),
-            Panel("latency", "What each route takes", "table"),
-            Panel("confidence", "Confidence: asked, cached, computed", "timechart"),
-            Panel("refused", "Requests refused", "timechart"),
-            Panel("availability", "Reached from outside", "table", 100),
+            Panel("requests", "Requests and failed requests per minute", "timechart"),
+            Panel("latency", "Duration of each route", "table"),
+            Panel("confidence", "Confidences per minute: asked, cached, computed", "timechart"),
+            Panel("refused", "Refused requests per minute, by code", "timechart"),
+            Panel("availability", "Availability by test location", "table", 100),
         ),
     ),
     Section(
         "Signals and trades",
         (
             Panel("signals", "Signals published and trades written", "barchart"),
-            Panel("publishing", "Seconds to send, and seconds waiting", "timechart"),
-            Panel("waiting", "Messages waiting", "timechart"),
+            Panel("publishing", "Seconds to send, and age of the oldest unsent message", "timechart"),
+            Panel("waiting", "Messages that wait to be sent", "timechart"),
             Panel("feeds", "Age of each symbol's bars", "table"),
-            Panel("models", "Which model served when", "table", 100),
+            Panel("models", "Model versions and when they served", "table", 100),
         ),
     ),
     Section(
-        "What it stands on",
+        "Services in use",
         (
             Panel("dependencies", "Calls to Redis, Postgres, Tables, Web PubSub", "table", 100),
-            Panel("outages", "Signs of a service that is away", "timechart", 100),
+            Panel("outages", "Signs of an unavailable service", "timechart", 100),
             MetricPanel(
                 "Postgres",
                 "postgres",
@@ -98,14 +98,14 @@ SECTIONS = (
                 ),
             ),
             MetricPanel("App", "app", (("Requests", _TOTAL), ("Http5xx", _TOTAL))),
-            Panel("volume", "What is logged, by table", "barchart", 100),
+            Panel("volume", "Volume of logs, by table", "barchart", 100),
         ),
     ),
 )
 
 
 def workbook(workspace_id: str, watched: dict[Watched, str]) -> str:
-    """The workbook as Azure stores it; panels of resources that a stack does not have are left out."""
+    """The workbook as Azure stores it, without panels of resources that the stack does not have."""
     items: list[Item] = [_time_range()]
     for section in SECTIONS:
         items.append({"type": _TEXT, "content": {"json": f"## {section.title}"}, "name": section.title})
@@ -164,7 +164,7 @@ def _query_item(panel: Panel, workspace_id: str) -> Item:
             "queryType": _LOGS,
             "resourceType": _WORKSPACE,
             "crossComponentResources": [workspace_id],
-            "visualization": panel.shown,
+            "visualization": panel.visualization,
         },
     }
 

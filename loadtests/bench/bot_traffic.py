@@ -4,7 +4,7 @@
 
 Starts a stack of its own and stops it again. It counts HTTP on the wire between the app and the client that
 bots use, without TLS, messages as Web PubSub delivers them, and telemetry as Azure's exporter sends it.
-infra/load.toml holds the figures, and the cost of a month is estimated from them.
+infra/cost/load.toml holds the figures, and the cost of a month is estimated from them.
 """
 
 # ruff: noqa: T201 - a terminal reads it

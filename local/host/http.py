@@ -1,172 +1,136 @@
-"""The HTTP side: turns requests into invocations, and what functions return into answers.
+"""Serves HTTP functions under uvicorn: turns each request into an invocation.
 
-Of repeated response headers the last wins, except Set-Cookie. A function that raises or returns anything
-but HttpResponse or str is answered 500 with an empty body, and the reason is logged.
+If a function raises, or returns anything but HttpResponse or str, the answer is 500 with an empty body, and
+the log has the reason.
 """
 
 import asyncio
 import contextlib
 import logging
-import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
-import azure.functions as func
+import uvicorn
+from azure.functions.http import HttpRequest  # the class that the worker makes, not its public base
 
+from local.host.access_log import AccessLog
+from local.host.answer import BODILESS, Answer, encode_answer
 from local.host.context import InvocationContext, InvocationTrace
-from local.host.http1 import Answer, Answered, Request, Server
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
-from local.host.late_request import LateRequest, encoded_path
+from local.host.request import encoded_path, header_fields, query_params, request_url
 from local.host.routing import Router
 
 logger = logging.getLogger("local.host.http")
 
 # The platform's own bound (100 MB); the app sets tighter ones.
 MAX_BODY_BYTES = 104_857_600
-# On Azure the front end and Easy Auth own these and overwrite what a caller sends. Nothing stands in
-# front of us, so a caller's values are dropped: code that trusts one must not find one here.
-PLATFORM_HEADER_PREFIXES = (
-    "x-ms-",
-    "x-arr-",
-    "x-appservice-",
-    "x-azure-",
-    "x-forwarded-",
-    "x-original-",
-    "x-site-",
-    "x-waws-",
-)
-PLATFORM_HEADERS = frozenset({"client-ip", "disguised-host", "was-default-hostname"})
-# The server frames the answer; a function's own framing headers could only contradict it.
-_FRAMING_HEADERS = frozenset({"content-length", "transfer-encoding", "connection", "keep-alive"})
+# Azure's load balancer closes a connection that is idle for four minutes.
+KEEP_ALIVE_S = 240
+BACKLOG = 4_096
+
+type Message = Mapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+
 _PROBLEM_TOO_LARGE = (
     b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"body_too_large",'
     b'"detail":"The request body is over 104857600 bytes."}'
 )
-
 _NOT_FOUND: Answer = (404, [], b"")
 _FAILED: Answer = (500, [], b"")
-_TOO_LARGE: Answer = (413, [("content-type", "application/problem+json")], _PROBLEM_TOO_LARGE)
+_TOO_LARGE: Answer = (413, [(b"content-type", b"application/problem+json")], _PROBLEM_TOO_LARGE)
 
-LOG_FLUSH_S = 0.05
-# What fits into a pipe in one piece (PIPE_BUF), so that lines of several workers never mix.
-_LOG_BYTES = 4_096
+
+class BodyTooLarge(Exception):
+    """The body is over MAX_BODY_BYTES, by its declared length or by what has arrived."""
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection before the whole body arrived."""
 
 
 class HttpApp:
-    """One worker's functions behind the router."""
+    """Serves one worker's functions as an ASGI application."""
 
-    def __init__(self, router: Router[UserFunction], pool: ThreadPoolExecutor, address: str) -> None:
+    def __init__(
+        self, router: Router[UserFunction], pool: ThreadPoolExecutor, address: str, log: AccessLog | None
+    ) -> None:
         """`address` stands in the URL of a request without a Host header."""
         self._router = router
         self._pool = pool
         self._address = address
+        self._log = log
 
-    async def __call__(self, received: Request) -> Answer:
-        found = self._router.find(received.method, received.path)
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        begun_at = time.perf_counter()
+        method, path = scope["method"], scope["path"]
+        headers = header_fields(scope["headers"])
+        try:
+            answer = await self._answer(scope, headers, await _whole_body(headers, receive))
+        except BodyTooLarge:
+            answer = _TOO_LARGE
+        except ClientDisconnected:
+            return
+        await _send(method, answer, send)
+        if self._log is not None:
+            self._log.add(method, path, answer, begun_at)
+
+    async def _answer(self, scope: Message, headers: dict[str, str], body: bytes) -> Answer:
+        method, path = scope["method"], scope["path"]
+        found = self._router.find(method, path)
         if found is None:
             return _NOT_FOUND
         function, route_params = found
-        request = LateRequest(received, route_params, self._address)
-        headers, context = received.headers, None
+        query = scope["query_string"].decode("latin-1")
+        request = HttpRequest(
+            method,
+            request_url("http", headers.get("host", self._address), path, query),
+            headers=headers,
+            params=query_params(query),
+            route_params=route_params,
+            body_type="bytes",
+            body=body,
+        )
+        context = None
         if function.wants_context:
             trace = InvocationTrace(headers.get("traceparent", ""), headers.get("tracestate", ""))
             context = InvocationContext(function.name, function.directory, trace)
         try:
             return encode_answer(await invoke(function, request, context, self._pool))
-        except Exception:  # the platform turns whatever a function raises into an empty 500
-            logger.exception(
-                "Function %s failed: %s %s", function.name, received.method, encoded_path(received.path)
-            )
+        # The platform answers an empty 500 for whatever a function raises, its own cancellation included.
+        except (Exception, asyncio.CancelledError):
+            logger.exception("Function %s failed: %s %s", function.name, method, encoded_path(path))
             return _FAILED
 
 
-def is_platform_header(name: str) -> bool:
-    """Whether the platform alone may set the header `name`, in lower case."""
-    return name in PLATFORM_HEADERS or name.startswith(PLATFORM_HEADER_PREFIXES)
+async def _whole_body(headers: Mapping[str, str], receive: Receive) -> bytes:
+    """The request's body; raises BodyTooLarge as soon as that is known, and ClientDisconnected."""
+    if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+        raise BodyTooLarge
+    parts: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        parts.append(message["body"])
+        size += len(message["body"])
+        if size > MAX_BODY_BYTES:
+            raise BodyTooLarge
+        more = message["more_body"]
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def encode_answer(result: Any) -> Answer:
-    """Status, headers and body of what a function returned; raises TypeError for any other type."""
-    if isinstance(result, str):
-        return 200, [("content-type", "text/plain; charset=utf-8")], result.encode()
-    if not _is_response(result.__class__):
-        raise TypeError(f"an HTTP function must return HttpResponse or str, not {type(result).__name__}")
-    headers: dict[str, str] = {}
-    cookies: list[tuple[str, str]] = []
-    for name, value in result.headers.items():
-        key = name.lower()
-        if key == "set-cookie":
-            cookies.append((key, value))
-        elif key not in _FRAMING_HEADERS:
-            headers[key] = value
-    if "content-type" not in headers:
-        mimetype: str = result.mimetype
-        headers["content-type"] = (
-            f"{mimetype}; charset={result.charset}" if mimetype.startswith("text/") else mimetype
-        )
-    return result.status_code, [*headers.items(), *cookies], result.get_body()
-
-
-@lru_cache(1_024)
-def _is_response(kind: type) -> bool:
-    return issubclass(kind, func.HttpResponse)  # an abstract base class, which is slow to ask
-
-
-class AccessLog:
-    """One line a request on standard output, written LOG_FLUSH_S late at most.
-
-    Time, method, path (no query: it may hold secrets), status, ms, body bytes, request id.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._lines: list[str] = []
-        self._size = 0
-        self._second = 0
-        self._stamp = ""
-        self._flush_due = False
-
-    def add(self, answered: Sequence[Answered]) -> None:
-        """One line for each of the answers that have just been sent."""
-        now, at = time.time(), time.perf_counter()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        stamp = f"{self._stamp}.{int((now - second) * 1_000):03d}Z"
-        for method, path, (status, headers, body), begun_at in answered:
-            request_id = "-"
-            for name, value in headers:
-                if name == "x-request-id":
-                    request_id = value
-                    break
-            line = (
-                f"{stamp} {method or '-'} {encoded_path(path)} {status} {(at - begun_at) * 1_000:.1f}ms"
-                f" {len(body)}B {request_id}\n"
-            )
-            if self._size + len(line) > _LOG_BYTES:
-                self.flush()
-            self._lines.append(line)
-            self._size += len(line)
-        if not self._flush_due:
-            self._flush_due = True
-            self._loop.call_later(LOG_FLUSH_S, self._flush_when_due)
-
-    def flush(self) -> None:
-        if self._lines:
-            text = "".join(self._lines)
-            self._lines, self._size = [], 0
-            with contextlib.suppress(OSError):  # a reader that went away must not fail requests
-                os.write(1, text.encode())
-
-    def _flush_when_due(self) -> None:
-        self._flush_due = False
-        self.flush()
+async def _send(method: str, answer: Answer, send: Send) -> None:
+    status, headers, body = answer
+    if status not in BODILESS:
+        headers = [*headers, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
 
 
 def _allow_open_files() -> None:
@@ -175,28 +139,50 @@ def _allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+class _Server(uvicorn.Server):
+    """Runs until `stop`.
+
+    uvicorn's signal handlers are left out: Ctrl-C reaches every process, and the supervisor alone decides.
+    """
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+
 async def serve(
     router: Router[UserFunction], pool: ThreadPoolExecutor, address: tuple[str, int], *, access_log: bool
 ) -> None:
-    """Serves until SIGTERM or SIGINT, or until standard input closes; answers what is in flight first.
+    """Serves until SIGTERM, or until standard input closes; answers what is in flight first.
 
     Each worker listens on a socket of its own that shares the port of `address`.
     """
-    from local.host.supervisor import on_stop_request
+    from local.host.supervisor import on_stop_request, shared_socket
 
     _allow_open_files()
     loop = asyncio.get_running_loop()
     host, port = address
-    stop = asyncio.Event()
-    on_stop_request(loop, stop.set)
     log = AccessLog(loop) if access_log else None
-    server = Server(
-        HttpApp(router, pool, f"{host}:{port}"),
-        max_body_bytes=MAX_BODY_BYTES,
-        too_large=_TOO_LARGE,
-        dropped=is_platform_header,
-        log=log.add if log else None,
+    server = _Server(
+        uvicorn.Config(
+            HttpApp(router, pool, f"{host}:{port}", log),
+            interface="asgi3",
+            lifespan="off",
+            http="httptools",
+            ws="none",
+            log_config=None,
+            log_level="warning",
+            access_log=False,  # its lines hold the query
+            proxy_headers=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+        )
     )
-    await server.serve(host, port, stop)
-    if log:
+    on_stop_request(loop, server.stop)
+    await server.serve([shared_socket(host, port)])
+    if log is not None:
         log.flush()

@@ -56,20 +56,26 @@ def on_stop_request(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -
 
 
 def reserve_port(host: str, port: int) -> socket.socket:
-    """A bound socket that keeps the port ours while workers come and go; 0 takes a free one.
+    """A bound socket that keeps the port ours while workers come and go; port 0 takes a free one.
 
-    Workers share the port (SO_REUSEPORT), which would let a second host slip in unnoticed; so the
-    port is first asked for alone. Raises OSError when it is taken.
+    Workers share the port (SO_REUSEPORT), so a second host could join them unnoticed. Therefore this asks
+    for the port alone first. Raises OSError if it is taken.
     """
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind, protocol) as alone:
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind(address)
-        address = alone.getsockname()
-    held = socket.socket(family, kind, protocol)
-    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    held.bind(address)
-    return held
+        host, port = alone.getsockname()[:2]
+    return shared_socket(host, port)
+
+
+def shared_socket(host: str, port: int) -> socket.socket:
+    """A bound socket that shares its port with the host's other processes."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    shared = socket.socket(family, kind, protocol)
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared.bind(address)
+    return shared
 
 
 async def supervise(commands: Sequence[Sequence[str]]) -> int:

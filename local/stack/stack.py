@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+from functions.timer_table import TIMERS
 from local.host.configuration import load_local_settings
 from local.places import ROOT
 from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
@@ -22,14 +23,13 @@ READY_TIMEOUT_S = 30.0
 HUB = "signals"
 
 # Shorter intervals than in Azure: a replay packs hours into seconds, and a person is watching.
-SCHEDULES = {
+_SHORTER = {
     "ENGINE_SCHEDULE": "*/5 * * * * *",
     "RELAY_SCHEDULE": "* * * * * *",
-    "HEARTBEAT_SCHEDULE": "*/10 * * * * *",
-    "TRAINING_SCHEDULE": "0 */15 * * * *",
     "LICENSE_SCHEDULE": "*/30 * * * * *",
     "UPKEEP_SCHEDULE": "0 */10 * * * *",
 }
+SCHEDULES = {timer.setting: timer.schedule for timer in TIMERS} | _SHORTER
 RUN_TRAINING_SCHEDULE = "0 * * * * *"
 
 

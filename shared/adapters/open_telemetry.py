@@ -29,7 +29,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import set_tracer_provider
 
-from shared.telemetry import METRICS, SERVICE
+from shared.metrics import METRICS, MetricName
+from shared.telemetry import SERVICE
 from shared.version import VERSION
 
 # As Azure Monitor's exporter has it: a counter's row says how many since the row before.
@@ -88,7 +89,7 @@ class OpenTelemetry:
         self,
         exporters: Sequence[Exporters],
         *,
-        observe: Callable[[str], Iterable[Observation]],
+        observe: Callable[[MetricName], Iterable[Observation]],
     ) -> None:
         resource = Resource.create(
             {
@@ -107,11 +108,12 @@ class OpenTelemetry:
         self._streams = [each.stream for each in exporters if each.stream is not None]
         self._observe = observe
         meter = self.metrics.get_meter(SERVICE, VERSION)
-        for name, kind, unit, description in METRICS:
-            if kind == "counter":
-                meter.create_observable_counter(name, [self._callback(name)], unit, description)
-            elif kind == "gauge":
-                meter.create_observable_gauge(name, [self._callback(name)], unit, description)
+        for metric in METRICS:
+            described = (metric.name, [self._callback(metric.name)], metric.unit, metric.description)
+            if metric.kind == "counter":
+                meter.create_observable_counter(*described)
+            elif metric.kind == "gauge":
+                meter.create_observable_gauge(*described)
 
     def set_for_process(self) -> None:
         """From now on the API's tracers and meters record; once a process."""
@@ -125,5 +127,5 @@ class OpenTelemetry:
         for stream in self._streams:
             stream.close()
 
-    def _callback(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+    def _callback(self, name: MetricName) -> Callable[[CallbackOptions], Iterable[Observation]]:
         return lambda _: self._observe(name)

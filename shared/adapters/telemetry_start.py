@@ -13,6 +13,7 @@ from typing import Protocol
 from opentelemetry.metrics import Observation
 
 from shared import telemetry
+from shared.metrics import MetricName
 
 # By then the first request is answered.
 START_AFTER_S = 2.0
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 # Taken for good by the first start, because OpenTelemetry's API takes one SDK a process.
 _start_once = threading.Lock()
 
-type Observe = Callable[[str], Iterable[Observation]]
+type Observe = Callable[[MetricName], Iterable[Observation]]
 
 
 class Destinations(Protocol):

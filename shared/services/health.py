@@ -100,6 +100,10 @@ class Pingable(Protocol):
     async def ping(self) -> object: ...
 
 
+class Database(Pingable, Protocol):
+    async def pending_migrations(self) -> Sequence[str]: ...
+
+
 class Outbox(Protocol):
     async def depth(self) -> tuple[int, float]: ...
 
@@ -109,13 +113,12 @@ class Feeds(Protocol):
 
 
 class DependencyChecks:
-    """The rules by which this deployment is ready; `pending_migrations` names those not yet applied."""
+    """The rules by which this deployment is ready."""
 
     def __init__(
         self,
         *,
-        database: Pingable,
-        pending_migrations: Callable[[], Awaitable[Sequence[str]]],
+        database: Database,
         key_store: Pingable,
         cache: Pingable,
         hub: Pingable,
@@ -126,7 +129,6 @@ class DependencyChecks:
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
-        self._pending_migrations = pending_migrations
         self._key_store = key_store
         self._cache = cache
         self._hub = hub
@@ -150,7 +152,7 @@ class DependencyChecks:
 
     async def _check_database(self) -> Finding | None:
         await self._database.ping()
-        missing = await self._pending_migrations()
+        missing = await self._database.pending_migrations()
         return Finding("fail", f"migrations missing: {', '.join(missing)}") if missing else None
 
     async def _check_outbox(self) -> Finding | None:

@@ -6,20 +6,11 @@ from typing import Protocol
 
 from opentelemetry.metrics import Observation
 
-from shared.metrics import REFUSED, Count
+from shared.metrics import METRICS, REFUSED, MetricName
 from shared.services.status import Status
 
 # Which count a metric reads.
-COUNTED = {
-    "signal_cloud.requests": Count.REQUESTS,
-    "signal_cloud.requests.failed": Count.REQUESTS_FAILED,
-    "signal_cloud.limiter.open": Count.LIMITER_OPEN,
-    "signal_cloud.confidence.asked": Count.CONFIDENCE_ASKED,
-    "signal_cloud.confidence.cached": Count.CONFIDENCE_CACHED,
-    "signal_cloud.confidence.computed": Count.CONFIDENCE_COMPUTED,
-    "signal_cloud.signals.published": Count.SIGNALS_PUBLISHED,
-    "signal_cloud.trades.written": Count.TRADES_RECORDED,
-}
+COUNTED = {metric.name: metric.count for metric in METRICS if metric.count is not None}
 # Reading the status costs about ten queries.
 REFRESH_S = 15.0
 # An older reading is not reported: another instance's timers have taken over, or no timer runs. Timers may
@@ -48,30 +39,36 @@ class Measurements:
         key_store: KeyStore,
         status: Callable[[], Awaitable[Status]],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        is_read: bool = True,
     ) -> None:
+        """`is_read` is False while telemetry is off: then the status is never asked for."""
         self._counts = counts
         self._key_store = key_store
         self._status = status
         self._clock = clock
+        self._is_read = is_read
         self._read: tuple[float, Status] | None = None
 
     async def refresh(self) -> None:
-        """Reads the status, unless it was within REFRESH_S; raises Unavailable."""
+        """Reads the status, at most once in REFRESH_S; raises Unavailable."""
+        if not self._is_read:
+            return
         if self._read is None or self._clock() - self._read[0] >= REFRESH_S:
             self._read = (self._clock(), await self._status())
 
-    def points(self, metric: str) -> list[Observation]:
+    def points(self, metric: MetricName) -> list[Observation]:
         """The values of a counter or gauge of METRICS; none if this process has no value."""
         if metric in COUNTED:
             return [Observation(self._counts.process_totals().get(COUNTED[metric], 0))]
         match metric:
-            case "signal_cloud.requests.refused":
+            case MetricName.REQUESTS_REFUSED:
                 return [
                     Observation(count, {"code": name.removeprefix(REFUSED)})
                     for name, count in self._counts.process_totals().items()
                     if name.startswith(REFUSED)
                 ]
-            case "signal_cloud.license_store.errors":
+            case MetricName.LICENSE_STORE_ERRORS:
                 return [Observation(self._key_store.error_count)]
         read = self._read
         if read is None or self._clock() - read[0] > STALE_AFTER_S:
@@ -79,17 +76,17 @@ class Measurements:
         return _status_points(metric, read[1])
 
 
-def _status_points(metric: str, status: Status) -> list[Observation]:
+def _status_points(metric: MetricName, status: Status) -> list[Observation]:
     match metric:
-        case "signal_cloud.outbox.depth":
+        case MetricName.OUTBOX_DEPTH:
             return [Observation(status.outbox.depth)]
-        case "signal_cloud.outbox.age":
+        case MetricName.OUTBOX_AGE:
             return [Observation(status.outbox.oldest_s)]
-        case "signal_cloud.bars.age":
+        case MetricName.BARS_AGE:
             return [
                 Observation(feed.age_s, {"symbol": feed.symbol, "state": feed.state}) for feed in status.feeds
             ]
-        case "signal_cloud.model.in_use":
+        case MetricName.MODEL_IN_USE:
             return [
                 Observation(
                     1,

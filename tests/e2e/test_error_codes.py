@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from functions.web import STATUS_OF_CODE
+from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.keys import new_key
 from tests.e2e.test_http_api import STATE, a_trade
 from tests.support.running import RunningStack

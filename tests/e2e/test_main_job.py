@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.support.stacks import ROOT, LocalStack, local_stack
+from tests.support.places import ROOT
+from tests.support.stacks import LocalStack, local_stack
 
 BUNDLED = ROOT / "local" / "demo" / "bars" / "es_simulated.csv.gz"
 JOB_TIMEOUT_S = 240.0

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support.places import ROOT
 from tests.support.running import RunningStack
-from tests.support.stacks import ROOT, local_stack
+from tests.support.stacks import local_stack
 
 FIRST, SECOND = "first-" + "p" * 40, "second-" + "q" * 40
 

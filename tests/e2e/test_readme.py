@@ -16,8 +16,8 @@ from uuid import uuid4
 import pytest
 
 from local.setup.node import find_node, install_packages
+from tests.support.places import ROOT
 from tests.support.running import RunningStack
-from tests.support.stacks import ROOT
 
 README = (ROOT / "README.md").read_text()
 TIMEOUT_S = 40

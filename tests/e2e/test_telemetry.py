@@ -18,8 +18,8 @@ from shared import telemetry
 from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters
 from shared.domain.confidence.models import Basis
 from shared.domain.market.feeds import FeedHealth
-from shared.telemetry import METRICS
-from tests.infra.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
+from shared.metrics import METRICS
+from tests.infra.alerts.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
 from tests.support.telemetry_rows import OtlpSpan, Row, all_rows
 from tests.support.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
 

@@ -1,14 +1,15 @@
-"""Stacks as recorded under Pulumi's mocks, each built once a run and shared by all tests."""
+"""Records stacks under Pulumi's mocks, each once per test run, for all tests."""
 
 import functools
 from typing import Any
 
-from infra.config_reader import StackConfig
-from infra.recording import Recording, record
-from infra.settings import Settings, read_settings
-from infra.stack_config import STACKS, stack_from_files
+from infra.offline.recording import Recording, record
+from infra.settings.keys import read_settings
+from infra.settings.model import Settings
+from infra.settings.reader import StackConfig
+from infra.settings.stacks import STACKS, stack_from_files
 
-# Every shape that the program can take: the three stacks, and prod on the other kind of plan.
+# The three stacks, and prod on the other kind of plan.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
     "prod-flex": ("prod", {"plan": "flex"}),
@@ -29,7 +30,7 @@ def recorded(variant: str) -> Recording:
 
 
 def recorded_with(stack: str, **changed: str) -> Recording:
-    """A stack built anew with some settings changed, for tests of one setting's effect."""
+    """A new recording of a stack with some settings changed, for tests of one setting."""
     return record(settings_of(stack, **changed))
 
 

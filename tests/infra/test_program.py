@@ -9,21 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack_config import STACKS, running_stack, stack_from_files
-from tests.support.places import ROOT
+from infra.settings.stacks import STACKS, running_stack, stack_from_files
 
+ROOT = Path(__file__).resolve().parents[2]
 INFRA = ROOT / "infra"
 COMPONENTS = sorted((INFRA / "components").glob("*.py"))
 MAX_MAIN_LINES = 30
+MAX_MODULE_LINES = 350
+MAX_FUNCTION_LINES = 60
 
-# As the CLI does it: the folder is the program, it runs inside it, and its configuration is in the
-# environment. The mocks stand in for the engine alone.
+# Runs the program as the CLI does: inside its folder, with its configuration in the environment. Mocks
+# replace only the engine.
 LIKE_PULUMI = """
 import asyncio, runpy, sys
 import pulumi
 from pulumi.runtime import mocks, stack
 from pulumi.runtime.settings import set_root_resource
-from tests.support.places import ROOT
 
 class Engine(mocks.Mocks):
     def new_resource(self, args):
@@ -86,13 +87,22 @@ def test_bad_configuration_is_told_without_a_stack_trace() -> None:
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
         "error: The configuration of stack prod has problems:",
-        "  plan must be one of dedicated, flex, not 'consumption'",
+        "  plan must be one of dedicated, flex, got 'consumption'",
         "  colour is not a setting",
     ]
 
 
 def test_main_is_a_few_lines() -> None:
     assert len((INFRA / "__main__.py").read_text().splitlines()) <= MAX_MAIN_LINES
+
+
+@pytest.mark.parametrize("path", sorted(INFRA.rglob("*.py")), ids=lambda path: str(path.relative_to(INFRA)))
+def test_modules_and_functions_are_short(path: Path) -> None:
+    source = path.read_text()
+    assert source.count("\n") < MAX_MODULE_LINES
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < MAX_FUNCTION_LINES, node.name
 
 
 @pytest.mark.parametrize("stack", STACKS)
@@ -109,6 +119,8 @@ def test_infra_imports_nothing_of_the_app() -> None:
                 "shared",
                 "functions",
                 "function_app",
+                "delivery",
+                "operations",
                 "local",
                 "loadtests",
                 "tests",

@@ -1,8 +1,8 @@
-"""Roles reach what they must, and nothing more."""
+"""Roles cover the resources that the app needs, and no others."""
 
 import pytest
 
-from infra.recording import Recording
+from infra.offline.recording import Recording
 from infra.roles import ASSIGNMENTS, ROLE_IDS
 from tests.infra.recording import VARIANTS, recorded
 

@@ -1,4 +1,4 @@
-"""What holds for every resource of every stack: names, tags, protection, secrets, outputs."""
+"""Rules for every resource of every stack: names, tags, protection, secrets, outputs."""
 
 import importlib
 import inspect
@@ -6,17 +6,19 @@ import ipaddress
 import json
 import re
 import time
+from pathlib import Path
 
 import pytest
 
 from infra.components.network import ZONES
-from infra.config_reader import StackConfig
 from infra.naming import Names
-from infra.recording import Recording, Resource, record
-from infra.settings import read_settings
-from infra.stack_config import STACKS, stack_from_files
+from infra.offline.recording import Recording, Resource, record
+from infra.settings.keys import read_settings
+from infra.settings.reader import StackConfig
+from infra.settings.stacks import STACKS, stack_from_files
 from tests.infra.recording import VARIANTS, recorded, settings_of
-from tests.support.places import ROOT
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Azure's rules for names: how long, and of which characters.
 NAME_RULES = {
@@ -137,7 +139,7 @@ def test_everything_that_can_be_tagged_is(stack: Recording) -> None:
 
 
 def takes_tags(resource: Resource) -> bool:
-    """As the SDK has it: whether the resource's arguments know tags."""
+    """Whether the resource's arguments in the SDK have tags."""
     _, module, name = resource.token.split(":")
     kind = getattr(importlib.import_module(f"pulumi_azure_native.{module}"), name)
     return "tags" in inspect.signature(kind._internal_init).parameters

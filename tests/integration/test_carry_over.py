@@ -12,12 +12,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
-from local.stack.ports import free_port
 from operations import observation
 from operations.migrate import main as migrate_command
 from operations.restore_drill import main as drill
 from tests.integration.test_restore_drill import clock, use
 from tests.support.places import ROOT
+from tests.support.servers import free_port
 
 PASSWORD = "one token for both servers"
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 import redis
 
-from local.stack.ports import free_port
 from operations.license import NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
+from tests.support.servers import free_port
 
 PEPPER = "p" * 48
 KEY = re.compile(r"^sc_live_[0-9A-Za-z]{44}$", re.MULTILINE)

@@ -9,9 +9,9 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres
-from local.stack.ports import free_port
 from operations.migrate import main
 from shared import sql
+from tests.support.servers import free_port
 
 OBJECT_ID = "11111111-2222-4333-8444-555555555555"
 LOGIN = "id-signal-cloud-prod"

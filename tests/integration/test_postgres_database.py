@@ -13,11 +13,11 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres
-from local.stack.ports import free_port
 from shared.adapters.postgres import Database
 from shared.adapters.postgres import database as database_module
 from shared.adapters.postgres.migrations import migrate
 from shared.errors import InvalidInput, Unavailable
+from tests.support.servers import free_port
 
 
 async def backend(database: Database) -> int:

@@ -12,12 +12,12 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
-from local.stack.ports import free_port
 from shared import sql
 from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError, Unavailable
 from tests.support.samples import a_trade
+from tests.support.servers import free_port
 
 
 def schema_of(conninfo: str) -> list[str]:

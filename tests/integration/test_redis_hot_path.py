@@ -18,7 +18,6 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.stack.ports import free_port
 from shared.adapters.redis import RedisStore
 from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.adapters.redis.store import (
@@ -33,7 +32,7 @@ from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, s
 from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
-from tests.support.servers import running_valkey, until_readable
+from tests.support.servers import free_port, running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from azure.data.tables import TableServiceClient
 
-from local.stack.ports import free_port
 from shared.adapters.tables import MAX_UPDATE_ATTEMPTS, LicenseTables
 from shared.domain.access.keys import new_public_id
 from shared.domain.access.licenses import (
@@ -25,6 +24,7 @@ from shared.domain.access.licenses import (
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
+from tests.support.servers import free_port
 
 NOW = datetime(2026, 3, 2, 14, 30, 0, 123456, tzinfo=UTC)
 PEPPER = b"p" * 32

@@ -11,6 +11,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from functions.timer_table import TIMERS
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
 from tests.support.hosting import REPOSITORY, host_environment, running_host, write_app
@@ -24,12 +25,7 @@ _SETTINGS = {
     ),
     "WEBPUBSUB_CONNECTION_STRING": "Endpoint=http://127.0.0.1:9;AccessKey=a2V5;Version=1.0;",
     "API_KEY_PEPPER": "p" * 32,
-    "ENGINE_SCHEDULE": "*/10 * * * * *",
-    "RELAY_SCHEDULE": "*/5 * * * * *",
-    "HEARTBEAT_SCHEDULE": "*/10 * * * * *",
-    "TRAINING_SCHEDULE": "0 */15 * * * *",
-    "LICENSE_SCHEDULE": "0 * * * * *",
-    "UPKEEP_SCHEDULE": "0 30 3 * * *",
+    **{timer.setting: timer.schedule for timer in TIMERS},
 }
 
 SAMPLE = """

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.support.stacks import ROOT
+from tests.support.places import ROOT
 
 
 @dataclass

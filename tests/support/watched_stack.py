@@ -14,7 +14,7 @@ import httpx
 
 from loadtests.bench.ingestion import Ingestion, ingestion
 from shared.domain.access.keys import new_key
-from shared.telemetry import METRICS
+from shared.metrics import METRICS
 from tests.support.running import RunningStack
 from tests.support.stacks import LocalStack, local_stack
 from tests.support.telemetry_rows import OtlpFile, all_rows

@@ -120,6 +120,12 @@ class Database:
         if pool is not None:
             await pool.close()
 
+    async def pending_migrations(self) -> list[str]:
+        """The names of the migrations that this database lacks; raises Unavailable."""
+        from shared.adapters.postgres.migrations import pending_migrations
+
+        return await pending_migrations(self._conninfo, self._password)
+
     @asynccontextmanager
     async def transaction(
         self, *, account_id: str | None = None, jobs: bool = False

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import azure.functions as func
 import pytest
 
-from functions.web import STATUS_OF_CODE, Answer, Call, Query, endpoint
+from functions.web.problems import STATUS_OF_CODE, Answer, Call, Query, endpoint
 from shared import container as composition
 from shared import errors
 from shared.container import Container

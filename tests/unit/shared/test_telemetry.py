@@ -21,11 +21,12 @@ from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_expo
 from shared.container import Container
 from shared.credentials import Credentials
 from shared.errors import KeyStoreUnavailable, Unavailable
+from shared.metrics import METRICS
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
 from shared.settings import Settings
-from shared.telemetry import METRICS, SERVICE
+from shared.telemetry import SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25

@@ -1,0 +1,1 @@
+"""Estimates what a month of a stack costs, from its recorded resources."""

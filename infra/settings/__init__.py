@@ -1,0 +1,1 @@
+"""Reads a stack's configuration into frozen settings."""

@@ -1,0 +1,88 @@
+"""Refuses settings that are valid alone and wrong together: Azure refuses them, or they make no sense."""
+
+from infra.settings.model import ComputeSettings, Settings
+from infra.settings.reader import SettingsReader
+from infra.settings.regions import postgres_lacks
+
+
+def check_combinations(settings: Settings, reader: SettingsReader) -> None:
+    _check_instances(settings.compute, reader)
+    _check_postgres(settings, reader)
+    _check_units(settings, reader)
+    if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
+        reader.conflict(
+            "api_key_pepper_previous must differ from api_key_pepper: remove it when no key needs it",
+            "api_key_pepper",
+            "api_key_pepper_previous",
+        )
+
+
+def _check_instances(compute: ComputeSettings, reader: SettingsReader) -> None:
+    scaling, flex = compute.scaling, compute.flex
+    limits = ("autoscale_minimum", "autoscale_maximum")
+    for key, value in (
+        ("autoscale_default", scaling.default),
+        ("autoscale_open_minimum", scaling.open_minimum),
+    ):
+        if not scaling.minimum <= value <= scaling.maximum:
+            reader.conflict(
+                f"{key} must be from autoscale_minimum ({scaling.minimum}) to autoscale_maximum "
+                f"({scaling.maximum}), got {value}",
+                key,
+                *limits,
+            )
+    if compute.plan == "dedicated" and compute.zone_redundant and scaling.minimum < 2:
+        reader.conflict(
+            "zone_redundant needs autoscale_minimum of 2 or more",
+            "plan",
+            "zone_redundant",
+            "autoscale_minimum",
+        )
+    if flex.always_ready > flex.maximum_instances:
+        reader.conflict(
+            "flex_always_ready must not be above flex_maximum_instances",
+            "flex_always_ready",
+            "flex_maximum_instances",
+        )
+
+
+def _check_postgres(settings: Settings, reader: SettingsReader) -> None:
+    postgres = settings.postgres
+    if postgres.high_availability and postgres.tier == "Burstable":
+        reader.conflict(
+            "postgres_high_availability needs another postgres_sku: a Burstable server has no standby",
+            "postgres_high_availability",
+            "postgres_sku",
+        )
+    lacks = ", and ".join(
+        postgres_lacks(
+            settings.location,
+            postgres.sku,
+            standby=postgres.high_availability,
+            geo_backup=postgres.geo_backup,
+        )
+    )
+    if lacks:
+        keys = ("location", "postgres_sku", "postgres_high_availability", "postgres_geo_backup")
+        reader.conflict(f"location {settings.location} does not fit Postgres: {lacks}", *keys)
+
+
+def _check_units(settings: Settings, reader: SettingsReader) -> None:
+    webpubsub = settings.webpubsub
+    units = ("webpubsub_units", "webpubsub_maximum_units")
+    if webpubsub.maximum_units < webpubsub.units:
+        reader.conflict("webpubsub_maximum_units must not be below webpubsub_units", *units)
+    if webpubsub.maximum_units > webpubsub.units and webpubsub.sku != "Premium_P1":
+        reader.conflict(
+            "webpubsub_maximum_units above webpubsub_units needs webpubsub_sku Premium_P1",
+            "webpubsub_sku",
+            *units,
+        )
+    if webpubsub.sku == "Free_F1" and webpubsub.units != 1:
+        reader.conflict("webpubsub_sku Free_F1 has one unit", "webpubsub_sku", "webpubsub_units")
+    if settings.network.private and webpubsub.sku == "Free_F1":
+        reader.conflict(
+            "private_network needs webpubsub_sku Standard_S1 or Premium_P1",
+            "private_network",
+            "webpubsub_sku",
+        )

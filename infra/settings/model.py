@@ -1,0 +1,158 @@
+"""Holds a stack's settings as frozen values.
+
+`keys.py` reads them; README.md of infra describes each key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal
+
+PlanKind = Literal["dedicated", "flex"]
+EdgeTier = Literal["none", "standard", "premium"]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSize:
+    """A size of a dedicated plan, with the tier that Azure requires beside it."""
+
+    name: str
+    tier: str
+    processors: int
+
+
+# Standard or better, because lower tiers have neither autoscale nor a staging slot.
+PLAN_SIZES = {
+    size.name: size
+    for size in (
+        PlanSize("S1", "Standard", 1),
+        PlanSize("S2", "Standard", 2),
+        PlanSize("S3", "Standard", 4),
+        PlanSize("P0v3", "Premium0V3", 1),
+        PlanSize("P1v3", "PremiumV3", 2),
+        PlanSize("P2v3", "PremiumV3", 4),
+        PlanSize("P3v3", "PremiumV3", 8),
+        PlanSize("P1mv3", "PremiumMV3", 2),
+        PlanSize("P2mv3", "PremiumMV3", 4),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSettings:
+    """`deployers` are the addresses of machines that deploy, in CIDR form."""
+
+    private: bool
+    address_space: str
+    deployers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingSettings:
+    """Instances of a dedicated plan; `open_minimum` holds from 09:15 to 10:15 New York time on weekdays."""
+
+    minimum: int
+    maximum: int
+    default: int
+    open_minimum: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlexSettings:
+    """`http_concurrency` is requests that one instance takes at a time."""
+
+    memory_mb: int
+    always_ready: int
+    maximum_instances: int
+    http_concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class ComputeSettings:
+    plan: PlanKind
+    plan_size: PlanSize
+    zone_redundant: bool
+    scaling: ScalingSettings
+    flex: FlexSettings
+    database_pool_size: int
+    log_level: str
+    telemetry_sample_ratio: Decimal
+    schedules: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    sku: str
+    high_availability: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    sku: str
+    storage_gb: int
+    high_availability: bool
+    geo_backup: bool
+    backup_days: int
+    admin_object_id: str
+    admin_name: str
+    admin_type: str
+
+    @property
+    def tier(self) -> str:
+        """The SKU's tier, which Azure requires beside it."""
+        if self.sku.startswith("Standard_B"):
+            return "Burstable"
+        return "MemoryOptimized" if self.sku.startswith("Standard_E") else "GeneralPurpose"
+
+    @property
+    def has_pgbouncer(self) -> bool:
+        return self.tier != "Burstable"
+
+
+@dataclass(frozen=True, slots=True)
+class WebPubSubSettings:
+    """A unit carries 1,000 connections; the Premium tier scales from `units` to `maximum_units`."""
+
+    sku: str
+    units: int
+    maximum_units: int
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeSettings:
+    tier: EdgeTier
+    requests_per_minute: int
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoringSettings:
+    """Who gets alerts, how long logs are kept, and what a month may cost."""
+
+    alert_emails: tuple[str, ...]
+    alert_sms: str
+    alert_webhook_url: str = field(repr=False)
+    log_retention_days: int
+    log_daily_cap_gb: int
+    budget_usd: int
+    budget_start: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that differs between stacks."""
+
+    stack: str
+    location: str
+    owner: str
+    cost_centre: str
+    name_suffix: str
+    api_key_pepper: str = field(repr=False)
+    api_key_pepper_previous: str = field(repr=False)
+    storage_replication: str
+    network: NetworkSettings
+    compute: ComputeSettings
+    redis: RedisSettings
+    postgres: PostgresSettings
+    webpubsub: WebPubSubSettings
+    edge: EdgeSettings
+    monitoring: MonitoringSettings

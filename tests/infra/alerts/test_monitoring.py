@@ -1,0 +1,352 @@
+"""Monitoring as recorded: who gets which alert, by which threshold, and that every resource is watched."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.alerts import (
+    AVAILABILITY,
+    BUDGET_ALERTS,
+    HEALTH_ALERTS,
+    LOG_ALERTS,
+    NAMESPACES,
+    Alert,
+    metric_alerts,
+    usable_connections,
+)
+from infra.components.monitoring import FAILED_LOCATIONS
+from infra.offline.recording import Recording, Resource
+from infra.policies.rules import NOT_DIAGNOSED
+from infra.settings.model import Settings
+from tests.infra.alerts.azure_metrics import DOCUMENTED
+from tests.infra.alerts.kusto_queries import queries
+from tests.infra.recording import VARIANTS, recorded, recorded_with
+
+ROOT = Path(__file__).resolve().parents[3]
+LOG_RULE = "Microsoft.Insights/scheduledQueryRules"
+METRIC_RULE = "Microsoft.Insights/metricAlerts"
+HEALTH_RULE = "Microsoft.Insights/activityLogAlerts"
+GROUP = "Microsoft.Insights/actionGroups"
+DIAGNOSTICS = "Microsoft.Insights/diagnosticSettings"
+SITE = "Microsoft.Web/sites"
+WORKSPACE = "Microsoft.OperationalInsights/workspaces"
+INSIGHTS = "Microsoft.Insights/components"
+
+# The alerts that the customer asked for.
+ASKED_FOR = {
+    "5xx share": {"requests-failing"},
+    "p95": {"requests-slow"},
+    "Redis memory and evictions": {"redis-memory", "redis-evictions"},
+    "Postgres storage, connections, replication, CPU": {
+        "postgres-storage",
+        "postgres-connections",
+        "postgres-health",
+        "postgres-cpu",
+    },
+    "Web PubSub quota": {"webpubsub-quota"},
+    "outbox age": {"outbox-age"},
+    "signals not flowing in market hours": {"signals-not-flowing"},
+    "model retired": {"model-retired"},
+    "license store errors": {"license-store-errors"},
+}
+# Names of Azure's severities.
+SEVERITIES = {0: "critical", 1: "error", 2: "warning", 3: "informational"}
+WINDOWS = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT1H": 60, "P1D": 24 * 60}
+FREQUENCIES = {"PT1M": 1, "PT5M": 5, "PT15M": 15, "PT1H": 60}
+
+
+@pytest.fixture(params=VARIANTS)
+def stack(request: pytest.FixtureRequest) -> Recording:
+    return recorded(request.param)
+
+
+def rules(stack: Recording) -> tuple[Resource, ...]:
+    return (*stack.of_type(LOG_RULE), *stack.of_type(METRIC_RULE))
+
+
+def alerts_of(settings: Settings) -> tuple[Alert, ...]:
+    """Every alert of a stack, except the budget's."""
+    return (AVAILABILITY, *LOG_ALERTS, *metric_alerts(settings), *HEALTH_ALERTS)
+
+
+def names(stack: Recording) -> set[str]:
+    timed = {rule.inputs["ruleName"] for rule in rules(stack)}
+    return timed | {rule.inputs["activityLogAlertName"] for rule in stack.of_type(HEALTH_RULE)}
+
+
+def test_every_alert_of_the_table_is_made_and_none_besides(stack: Recording) -> None:
+    assert names(stack) == {alert.name for alert in alerts_of(stack.settings)}
+    assert len(rules(stack)) + len(HEALTH_ALERTS) == len(names(stack))
+
+
+@pytest.mark.parametrize(("asked", "answer"), ASKED_FOR.items())
+@pytest.mark.parametrize("variant", ["prod", "premium"])
+def test_what_was_asked_for_is_there(variant: str, asked: str, answer: set[str]) -> None:
+    assert answer <= names(recorded(variant)), asked
+
+
+def test_every_alert_reaches_who_is_on_call_and_says_what_to_do(stack: Recording) -> None:
+    group = stack.only(GROUP).id
+    by_name = {alert.name: alert for alert in alerts_of(stack.settings)}
+    for rule in rules(stack):
+        inputs, alert = rule.inputs, by_name[rule.inputs["ruleName"]]
+        assert inputs["enabled"] is True
+        assert inputs["autoMitigate"] is True
+        assert inputs["severity"] == alert.severity
+        assert inputs["severity"] in SEVERITIES
+        assert alert.runbook == f"docs/operations.md#{alert.name}"
+        assert alert.runbook in inputs["description"]
+        if rule.type == LOG_RULE:
+            assert inputs["actions"] == {
+                "actionGroups": [group],
+                "customProperties": {"runbook": alert.runbook},
+            }
+        else:
+            assert inputs["actions"] == [
+                {"actionGroupId": group, "webHookProperties": {"runbook": alert.runbook}}
+            ]
+
+
+def test_azures_judgement_of_postgres_and_its_standby_reaches_who_is_on_call(stack: Recording) -> None:
+    rule = stack.only(HEALTH_RULE).inputs
+    (alert,) = HEALTH_ALERTS
+    assert rule["enabled"] is True
+    assert rule["scopes"] == [stack.only("Microsoft.DBforPostgreSQL/flexibleServers").id]
+    category, states = rule["condition"]["allOf"]
+    assert category == {"field": "category", "equals": "ResourceHealth"}
+    assert {(each["field"], each["equals"]) for each in states["anyOf"]} == {
+        ("properties.currentHealthStatus", "Degraded"),
+        ("properties.currentHealthStatus", "Unavailable"),
+    }
+    assert rule["actions"]["actionGroups"] == [
+        {"actionGroupId": stack.only(GROUP).id, "webhookProperties": {"runbook": alert.runbook}}
+    ]
+    assert alert.runbook in rule["description"]
+
+
+def test_windows_are_azures_and_no_longer_than_looked_at(stack: Recording) -> None:
+    for rule in rules(stack):
+        window = WINDOWS[rule.inputs["windowSize"]]
+        assert FREQUENCIES[rule.inputs["evaluationFrequency"]] <= window, rule.name
+
+
+def test_log_alerts_ask_the_workspace_and_fire_on_any_row(stack: Recording) -> None:
+    workspace = stack.only(WORKSPACE).id
+    for rule in stack.of_type(LOG_RULE):
+        assert rule.inputs["scopes"] == [workspace]
+        (condition,) = rule.inputs["criteria"]["allOf"]
+        assert condition["query"] == queries()[f"alerts/{rule.inputs['ruleName']}"]
+        assert (condition["timeAggregation"], condition["operator"], condition["threshold"]) == (
+            "Count",
+            "GreaterThan",
+            0,
+        )
+
+
+def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Recording) -> None:
+    by_name = {alert.name: alert for alert in metric_alerts(stack.settings)}
+    for rule in stack.of_type(METRIC_RULE):
+        if rule.inputs["ruleName"] == AVAILABILITY.name:
+            continue
+        alert = by_name[rule.inputs["ruleName"]]
+        (scope,) = rule.inputs["scopes"]
+        namespace = NAMESPACES[alert.watches]
+        assert stack.by_id(scope).type.lower() == namespace.lower()
+        (criterion,) = rule.inputs["criteria"]["allOf"]
+        assert criterion["metricNamespace"] == namespace
+        assert alert.aggregation in DOCUMENTED[namespace][criterion["metricName"]]
+        assert criterion["timeAggregation"] == alert.aggregation
+        assert (criterion["operator"], criterion["threshold"]) == (alert.operator, alert.threshold)
+
+
+def limits_in(text: str) -> list[float]:
+    found = re.findall(r"(?:over|[Mm]ore than|used) (\d+)\b", text)
+    return [float(number) for number in found]
+
+
+def test_texts_of_metric_alerts_name_their_thresholds(stack: Recording) -> None:
+    """The words "over", "more than" and "used" are for values above a threshold, "fails" for values below."""
+    derived = {
+        "postgres-connections": usable_connections(stack.settings.postgres.sku) / 100,
+        # Azure stops writes at 2 billion.
+        "postgres-transaction-ids": 2_000_000_000 / 100,
+    }
+    for alert in metric_alerts(stack.settings):
+        limits = limits_in(alert.says)
+        if alert.operator == "LessThan":
+            assert "fails" in alert.says or "does not answer" in alert.says
+            assert not limits
+        elif alert.name == "redis-evictions":
+            assert (alert.threshold, alert.says.split()[1]) == (0, "evicts")
+        else:
+            (limit,) = limits
+            assert alert.threshold == round(limit * derived.get(alert.name, 1)), alert.name
+
+
+def test_what_fails_is_below_all_of_what_is_well(stack: Recording) -> None:
+    below = {a.name: a.threshold for a in metric_alerts(stack.settings) if a.operator == "LessThan"}
+    assert below["postgres-down"] == 1, "is_db_alive is 1 or 0"
+    assert below.get("app-unhealthy", 100) == 100, "a share of instances"
+    assert below.get("edge-origin", 50) == 50, "a share of probes"
+
+
+def test_the_text_of_the_availability_alert_names_its_locations(stack: Recording) -> None:
+    words = {2: "two", 5: "five"}
+    locations = stack.only("Microsoft.Insights/webtests").inputs["locations"]
+    assert f"least {words[FAILED_LOCATIONS]} of {words[len(locations)]} test" in AVAILABILITY.says
+
+
+def test_texts_of_budget_alerts_name_their_shares() -> None:
+    for alert in BUDGET_ALERTS:
+        assert ("forecast" in alert.says) == (alert.kind == "Forecasted")
+        assert ("80%" in alert.says) == (alert.percent == 80)
+
+
+def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> None:
+    for rule in rules(stack):
+        if rule.inputs["severity"] in (0, 1):
+            assert FREQUENCIES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
+            assert WINDOWS[rule.inputs["windowSize"]] <= 15, rule.name
+
+
+def test_alerts_fit_what_a_stack_has() -> None:
+    dev, prod = names(recorded("dev")), names(recorded("prod"))
+    assert not dev & {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting"}
+    assert {"edge-errors", "plan-cpu", "app-unhealthy", "postgres-waiting", "postgres-health"} <= prod
+    assert "plan-cpu" not in names(recorded("prod-flex"))
+
+
+@pytest.mark.parametrize(
+    ("sku", "usable"),
+    [
+        ("Standard_B1ms", 35),
+        ("Standard_B2s", 414),
+        ("Standard_B2ms", 844),
+        ("Standard_D2ds_v5", 844),
+        ("Standard_D4ds_v5", 1703),
+        ("Standard_E2ds_v5", 1703),
+        ("Standard_D8ds_v5", 3422),
+        ("Standard_E96ds_v5", 4985),
+    ],
+)
+def test_connections_are_judged_by_the_servers_size(sku: str, usable: int) -> None:
+    assert usable_connections(sku) == usable
+
+
+def test_who_is_on_call_gets_mail_a_text_message_and_a_post() -> None:
+    group = recorded("prod").only(GROUP)
+    settings = recorded("prod").settings.monitoring
+    assert [each["emailAddress"] for each in group.inputs["emailReceivers"]] == [*settings.alert_emails]
+    assert group.inputs["smsReceivers"] == [{"name": "sms", "countryCode": "1", "phoneNumber": "3125550100"}]
+    (webhook,) = group.inputs["webhookReceivers"]
+    assert webhook["serviceUri"] == settings.alert_webhook_url
+    assert "webhookReceivers" in {path.split("[")[0].split(".")[0] for path in group.secrets}
+    assert len(group.inputs["groupShortName"]) <= 12
+
+
+def test_without_a_number_and_an_address_there_is_mail_alone() -> None:
+    group = recorded_with("prod", alert_sms="", alert_webhook_url="").only(GROUP)
+    assert group.inputs["emailReceivers"]
+    assert not group.inputs.get("smsReceivers")
+    assert not group.inputs.get("webhookReceivers")
+
+
+def test_the_service_is_asked_from_several_places_where_bots_go(stack: Recording) -> None:
+    test = stack.only("Microsoft.Insights/webtests")
+    assert test.inputs["request"]["requestUrl"] == f"{stack.outputs['url']}/api/health/ready"
+    assert test.inputs["validationRules"]["expectedHttpStatusCode"] == 200
+    places = {each["location"] for each in test.inputs["locations"]}
+    assert len(places) == 5
+    insights = stack.only(INSIGHTS).id
+    assert test.inputs["tags"][f"hidden-link:{insights}"] == "Resource"
+    (rule,) = (each for each in rules(stack) if each.inputs["ruleName"] == AVAILABILITY.name)
+    criteria = rule.inputs["criteria"]
+    assert (criteria["webTestId"], criteria["componentId"]) == (test.id, insights)
+    assert criteria["failedLocationCount"] == FAILED_LOCATIONS
+    assert set(rule.inputs["scopes"]) == {test.id, insights}
+
+
+def test_everything_that_can_tell_of_itself_does(stack: Recording) -> None:
+    workspace = stack.only(WORKSPACE).id
+    told: dict[str, Any] = {}
+    for setting in stack.of_type(DIAGNOSTICS):
+        assert setting.inputs["workspaceId"] == workspace
+        sent = [*setting.inputs.get("logs", ()), *setting.inputs.get("metrics", ())]
+        assert sent
+        assert all(each["enabled"] for each in sent)
+        told[setting.inputs["resourceUri"]] = sent
+    able = {
+        resource.id
+        for resource in stack.resources
+        if resource.token.removeprefix("azure-native:") not in NOT_DIAGNOSED
+    }
+    assert able <= set(told), able - set(told)
+    # Services of storage accounts, which Azure makes with the account.
+    data, host = stack.outputs["data_storage_account"], stack.outputs["host_storage_account"]
+    assert {uri.split("/storageAccounts/")[1] for uri in told if uri not in able} == {
+        f"{data}/tableServices/default",
+        f"{host}/tableServices/default",
+        f"{host}/queueServices/default",
+    }
+
+
+def test_nothing_logs_a_line_for_every_request_or_message(stack: Recording) -> None:
+    categories = {
+        each["category"] for setting in stack.of_type(DIAGNOSTICS) for each in setting.inputs.get("logs", ())
+    }
+    assert not categories & {
+        "FrontDoorAccessLog",
+        "MessagingLogs",
+        "HttpRequestLogs",
+        "AppServiceHTTPLogs",
+        "StorageRead",
+    }
+    assert {"Audit", "AuditEvent", "StorageWrite", "StorageDelete"} <= categories
+
+
+def test_the_budget_speaks_at_four_fifths_and_at_all_of_it(stack: Recording) -> None:
+    budget = stack.only("Microsoft.Consumption/budgets")
+    group = stack.only("Microsoft.Resources/resourceGroups")
+    assert budget.inputs["scope"] == group.id
+    assert budget.inputs["amount"] == stack.settings.monitoring.budget_usd
+    assert budget.inputs["timeGrain"] == "Monthly"
+    told = {
+        name: (each["threshold"], each["thresholdType"])
+        for name, each in budget.inputs["notifications"].items()
+    }
+    assert told == {
+        "budget-80": (80, "Actual"),
+        "budget-100": (100, "Actual"),
+        "budget-forecast": (100, "Forecasted"),
+    }
+    for each in budget.inputs["notifications"].values():
+        assert each["contactGroups"] == [stack.only(GROUP).id]
+
+
+def test_telemetry_is_taken_from_identities_alone(stack: Recording) -> None:
+    assert stack.only(INSIGHTS).inputs["disableLocalAuth"] is True
+    assert stack.only(INSIGHTS).inputs["workspaceResourceId"] == stack.only(WORKSPACE).id
+    assert stack.only(WORKSPACE).inputs["features"]["disableLocalAuth"] is True
+
+
+def described_alerts() -> dict[str, tuple[str, str]]:
+    """Severity and text of each alert, from the README of infra."""
+    readme = (ROOT / "infra" / "README.md").read_text()
+    section = readme.split("\n## Alerts\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \| ([a-z]+) \| (.+) \|$", section, flags=re.MULTILINE)
+    return {name: (severity, says) for name, severity, says in rows}
+
+
+def test_every_alert_is_described() -> None:
+    made = {alert.name: alert for variant in VARIANTS for alert in alerts_of(recorded(variant).settings)}
+    expected = {name: (SEVERITIES[alert.severity], alert.says) for name, alert in made.items()}
+    expected |= {alert.name: ("budget", alert.says) for alert in BUDGET_ALERTS}
+    assert described_alerts() == expected
+
+
+def test_every_alert_has_a_runbook() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    headings = set(re.findall(r"^#+ `?([a-z0-9-]+)`?$", operations, flags=re.MULTILINE))
+    assert set(described_alerts()) <= headings

@@ -1,0 +1,46 @@
+"""The local host reads headers, query and path as the platform's worker does."""
+
+import pytest
+
+from local.host.request import header_fields, query_params, request_url
+
+
+def test_values_of_a_repeated_header_are_joined_in_order() -> None:
+    received = [(b"x-twice", b"one"), (b"accept", b"*/*"), (b"x-twice", b"two"), (b"x-latin", b"\xe9")]
+    assert header_fields(received) == {"x-twice": "one,two", "accept": "*/*", "x-latin": "\u00e9"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-ms-client-principal", "x-arr-ssl", "x-appservice-proto", "x-forwarded-for", "x-waws-a", "client-ip"],
+)
+def test_headers_of_the_platform_are_dropped(name: str) -> None:
+    assert header_fields([(name.encode(), b"forged"), (b"x-client-ip", b"kept")]) == {"x-client-ip": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("query", "params"),
+    [
+        ("", {}),
+        ("a=1&A=2&b=", {"a": "1,2"}),
+        ("x=%20y&sign=1%2B1", {"x": " y", "sign": "1+1"}),
+        ("a=&A=1", {"a": ",1"}),
+        ("flag", {}),
+    ],
+)
+def test_query_keys_that_differ_by_case_are_one_and_empty_values_are_left_out(
+    query: str, params: dict[str, str]
+) -> None:
+    assert query_params(query) == params
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "url"),
+    [
+        ("/api/trades", "", "http://bots.example/api/trades"),
+        ("/api/see/E S", "q=a%20b", "http://bots.example/api/see/E%20S?q=a%20b"),
+        ("/a%b\n", "", "http://bots.example/a%25b%0A"),
+    ],
+)
+def test_the_url_has_the_path_encoded_and_the_query_as_it_was_sent(path: str, query: str, url: str) -> None:
+    assert request_url("http", "bots.example", path, query) == url
