@@ -149,7 +149,9 @@ HEALTH_ALERTS = (
 BUDGET_ALERTS = (
     BudgetAlert("budget-80", "This month's cost has reached 80% of the budget.", 80, "Actual"),
     BudgetAlert("budget-100", "This month's cost has reached the budget.", 100, "Actual"),
-    BudgetAlert("budget-forecast", "This month's forecast cost is above the budget.", 100, "Forecasted"),
+    BudgetAlert(
+        "budget-forecast", "The forecast of this month's cost has reached the budget.", 100, "Forecasted"
+    ),
 )
 
 # Azure's default of max_connections, by the server's memory in GiB.

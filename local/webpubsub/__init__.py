@@ -1,1 +1,1 @@
-"""Stand-in for Azure Web PubSub: the data-plane REST API and the client endpoint, in one process."""
+"""Stands in for Azure Web PubSub: serves its REST API and its client endpoint in one process."""

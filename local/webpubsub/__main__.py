@@ -1,4 +1,4 @@
-"""python -m local.webpubsub: run the stand-in in the foreground."""
+"""Runs the stand-in in the foreground: python -m local.webpubsub."""
 
 import argparse
 import logging
@@ -19,9 +19,10 @@ with the subprotocols json.webpubsub.azure.v1 and json.reliable.webpubsub.azure.
 Connection string: Endpoint=http://HOST:PORT;AccessKey=KEY;Version=1.0;
 """
 _EPILOG = f"""\
-The access key, at least {MIN_KEY_BYTES} bytes, comes from {KEY_VARIABLE} or from --access-key-file,
-never from the command line, which others can read. It is ready when GET or HEAD /api/health
-answers 200. SIGTERM or SIGINT tells all clients and exits with 0; all state is in memory.
+The access key has at least {MIN_KEY_BYTES} bytes. The stand-in reads it from {KEY_VARIABLE} or from
+--access-key-file, never from the command line, which other users of the machine can read. The stand-in
+is ready when GET or HEAD /api/health answers 200. On SIGTERM or SIGINT it closes all client
+connections and exits with 0. All state is in memory.
 """
 
 
@@ -43,20 +44,20 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--upstream-url",
         metavar="URL",
-        help="event handler for client events, asked by POST as CloudEvents; {hub} and {event} are filled in",
+        help="URL of the handler that gets client events as CloudEvents; may contain {hub} and {event}",
     )
     parser.add_argument(
         "--upstream-events",
         metavar="LIST",
         default=",".join(EVENTS),
-        help="which events the handler gets, separated by commas (default %(default)s)",
+        help="events that the handler gets, separated by commas (default %(default)s)",
     )
     parser.add_argument("--log-level", default="WARNING", choices=("DEBUG", "INFO", "WARNING", "ERROR"))
     return parser.parse_args()
 
 
 def _options(arguments: argparse.Namespace) -> Options:
-    """Raises ValueError with what is wrong, and OSError when the key file cannot be read."""
+    """Returns checked options; raises ValueError for a wrong one and OSError for an unreadable key file."""
     if arguments.access_key_file is not None:
         key = arguments.access_key_file.read_text(encoding="utf-8").strip()
     else:

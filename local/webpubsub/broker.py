@@ -1,11 +1,12 @@
-"""Life of connections: opened, dropped, recovered, taken over, ended; and what their clients ask for."""
+"""Opens, drops, recovers and ends connections, and carries out the requests of their clients."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
 
+from aiohttp import WSCloseCode, WSMsgType
+
 from local.webpubsub import messages
 from local.webpubsub.connections import Connection, ReliableConnection, SimpleConnection
-from local.webpubsub.frames import NORMAL, POLICY, TEXT
 from local.webpubsub.hubs import Hub
 from local.webpubsub.limits import ACK_DELAY_S, RECOVERY_WINDOW_S, REFUSAL_DELAY_S
 from local.webpubsub.messages import AckError, MessageInvalid, Payload
@@ -15,7 +16,7 @@ from local.webpubsub.upstream import EventHandler
 
 
 class Broker:
-    """All hubs of the process; everything here runs on its event loop."""
+    """Holds all hubs of the process. Call it on the event loop only."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, events: EventHandler | None) -> None:
         self._loop = loop
@@ -23,7 +24,7 @@ class Broker:
         self.events = events
 
     def hub(self, name: str) -> Hub:
-        """The hub of that name, whatever its case; hubs exist without being made."""
+        """Returns the hub of that name in any case, and creates it at first use."""
         key = name.casefold()
         if key not in self._hubs:
             self._hubs[key] = Hub(name, self.end)
@@ -40,7 +41,7 @@ class Broker:
             self.events.notify(connection, "connected", {})
 
     def recover(self, hub_name: str, connection_id: str, reconnection_token: str, socket: Socket) -> None:
-        """Give the connection its new socket, or close that as refused. An old socket is cut, not heard."""
+        """Give the connection its new socket and cut its old one, or close the new socket as refused."""
         hub = self._hubs.get(hub_name.casefold())
         connection = hub.connections.get(connection_id) if hub is not None else None
         if (
@@ -49,7 +50,10 @@ class Broker:
             or not connection.accepts(reconnection_token)
         ):
             self._loop.call_later(
-                REFUSAL_DELAY_S, socket.close, POLICY, "The connection cannot be recovered."
+                REFUSAL_DELAY_S,
+                socket.close,
+                WSCloseCode.POLICY_VIOLATION,
+                "The connection cannot be recovered.",
             )
             return
         if connection.expiry is not None:
@@ -62,7 +66,7 @@ class Broker:
         socket.listen(Session(self, hub, connection))
 
     def drop(self, connection: Connection, *, closed_by_peer: bool) -> None:
-        """The connection's socket is gone; a reliable one waits for its recovery unless it said goodbye."""
+        """Handle the loss of a socket. A reliable connection then waits for recovery unless it was closed."""
         connection.socket = None
         if closed_by_peer:
             self._forget(connection, "The client closed the connection.")
@@ -73,8 +77,8 @@ class Broker:
         else:
             self._forget(connection, "The connection was lost.")
 
-    def end(self, connection: Connection, reason: str, *, code: int = NORMAL) -> None:
-        """Close the connection from our side; it cannot be recovered."""
+    def end(self, connection: Connection, reason: str, *, code: int = WSCloseCode.OK) -> None:
+        """Close the connection from this side, so that the client cannot recover it."""
         if connection.socket is not None:
             connection.socket.detach()
             connection.close(reason, code)
@@ -92,7 +96,7 @@ class Broker:
     def acknowledge(
         self, connection: Connection, ack_id: int | None, error: AckError | None = None, text: str = ""
     ) -> None:
-        """Answer a request that asked for it, over whatever socket the connection then has."""
+        """Answer a request with an ack id, over the socket that the connection has by then."""
         if ack_id is None:
             return
         if error is None:
@@ -107,7 +111,7 @@ class Broker:
 
 
 class Session:
-    """One socket's time with its connection: what the client sends, until the socket is gone."""
+    """Handles the messages of one client on one socket, until the socket is lost."""
 
     __slots__ = ("_broker", "_connection", "_hub")
 
@@ -116,15 +120,15 @@ class Session:
         self._hub = hub
         self._connection = connection
 
-    def received(self, socket: Socket, opcode: int, payload: bytes) -> None:
+    def received(self, socket: Socket, kind: WSMsgType, payload: bytes) -> None:
         try:
             if isinstance(self._connection, SimpleConnection):
-                kind: messages.DataType = "text" if opcode == TEXT else "binary"
-                self._event("message", messages.payload_from_body(kind, payload), None)
+                data_type: messages.DataType = "text" if kind is WSMsgType.TEXT else "binary"
+                self._event("message", messages.payload_from_body(data_type, payload), None)
             else:
-                self._handle(messages.decode_upstream(payload, is_text=opcode == TEXT))
+                self._handle(messages.decode_upstream(payload, is_text=kind is WSMsgType.TEXT))
         except MessageInvalid as error:
-            self._broker.end(self._connection, str(error), code=POLICY)
+            self._broker.end(self._connection, str(error), code=WSCloseCode.POLICY_VIOLATION)
 
     def writable(self, socket: Socket) -> None:
         if isinstance(self._connection, ReliableConnection) and socket is self._connection.socket:
@@ -167,7 +171,7 @@ class Session:
         connection = self._connection
         payload = messages.payload_from_frame(message.data_type, message.data)
         if self._permitted(Permission.SEND_TO_GROUP, message.group, message.ack_id):
-            # Acknowledged first, so that a sender that is given up while it echoes to itself is told no more.
+            # Acknowledge first: the send below may end this very connection, and then nothing may follow.
             self._broker.acknowledge(connection, message.ack_id)
             self._hub.send(
                 self._hub.of_group(message.group),
@@ -183,13 +187,13 @@ class Session:
         return False
 
     def _event(self, event: str, payload: Payload, ack_id: int | None) -> None:
-        """To the event handler; without one the event is taken and nobody hears it."""
+        """Send an event to the event handler; without a handler, accept and drop it."""
         broker, connection = self._broker, self._connection
         if broker.events is None or not broker.events.wants("user"):
             broker.acknowledge(connection, ack_id)
             return
         if ack_id is not None:
-            connection.mark_done(ack_id)  # at once: a repetition must not reach the handler meanwhile
+            connection.mark_done(ack_id)  # at once, so that the handler does not get a repetition
 
         def answered(answer: Payload | None, failure: str | None) -> None:
             if failure is not None and ack_id is not None:

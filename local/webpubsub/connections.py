@@ -1,4 +1,4 @@
-"""Client connections: what they are, which groups they are in, and how a message reaches them."""
+"""Models client connections of three kinds, and writes messages to them."""
 
 import asyncio
 from collections import deque
@@ -19,7 +19,7 @@ from local.webpubsub.sockets import Socket
 
 
 class Connection:
-    """A client of json.webpubsub.azure.v1, and what all kinds of clients have in common."""
+    """Connection of a json.webpubsub.azure.v1 client, and the base of the other kinds."""
 
     __slots__ = (
         "_acked",
@@ -41,29 +41,29 @@ class Connection:
         self.user_id = user_id
         self.permissions = Permissions(roles)
         self.groups: set[str] = set()
-        self.ordinal = 0  # order of arrival in the hub, the key of paging
-        self.state = ""  # kept for the event handler
+        self.ordinal = 0  # order of arrival in the hub; pages of the REST API continue after it
+        self.state = ""  # the event handler sets it and gets it back
         self.socket: Socket | None = None
         self._acked: set[int] = set()
         self._acked_order: deque[int] = deque()
 
     def attach(self, socket: Socket) -> None:
-        """Talk over `socket` from now on, beginning with the connected message."""
+        """Use `socket` from now on, and send the connected message first."""
         self.socket = socket
         self.write(connected_frame(self.connection_id, self.user_id, None))
 
     def deliver(self, message: Message) -> bool:
-        """Send one message; False when the connection must be given up, as messages of it were lost."""
+        """Send one message. Returns False if messages are lost, so that the hub must end the connection."""
         self.write(message.json_frame())
         return True
 
     def write(self, frame: bytes) -> None:
-        """Send what is not part of a sequence; without a socket it is gone."""
+        """Send a frame outside the sequence, or drop it if the connection has no socket."""
         if self.socket is not None:
             self.socket.write(frame)
 
     def close(self, reason: str, code: int) -> None:
-        """Say goodbye and close the socket; the hub forgets the connection apart from this."""
+        """Send the disconnected message and close the socket. The caller removes the connection."""
         if self.socket is not None:
             self.socket.write(disconnected_frame(reason))
             self.socket.close(code, reason)
@@ -72,7 +72,7 @@ class Connection:
         return ack_id in self._acked
 
     def mark_done(self, ack_id: int) -> None:
-        """Remember a request that succeeded; a failed one may be tried again under its number."""
+        """Remember a request that succeeded. A client may repeat a failed one under the same ack id."""
         if ack_id in self._acked:
             return
         self._acked.add(ack_id)
@@ -85,7 +85,7 @@ class Connection:
 
 
 class SimpleConnection(Connection):
-    """A client without one of our subprotocols: it gets bare data, and all it sends is an event."""
+    """Connection of a client without a JSON subprotocol: it gets bare data, and all it sends is an event."""
 
     __slots__ = ("subprotocol",)
 
@@ -106,20 +106,20 @@ class SimpleConnection(Connection):
 
 
 class ReliableConnection(Connection):
-    """A client of json.reliable.webpubsub.azure.v1: it outlives its socket and misses nothing."""
+    """Connection of a json.reliable.webpubsub.azure.v1 client. It outlives its socket and loses nothing."""
 
     __slots__ = ("_reconnection_token", "expiry", "replay")
     subprotocol = RELIABLE_PROTOCOL
 
     def __init__(self, hub: str, connection_id: str, user_id: str | None, roles: Iterable[str]) -> None:
         super().__init__(hub, connection_id, user_id, roles)
-        # One token for the whole life: a new one could get lost with the message that carries it.
+        # One token for the whole life, because a new one could get lost with its message.
         self._reconnection_token = token_urlsafe(24)
         self.replay = Replay()
         self.expiry: asyncio.TimerHandle | None = None
 
     def accepts(self, reconnection_token: str) -> bool:
-        """Whether this connection can be recovered, and by this token."""
+        """Returns whether this token may recover the connection, and whether no message is missing."""
         known = compare_digest(reconnection_token.encode(), self._reconnection_token.encode())
         return known and self.replay.complete
 
@@ -139,7 +139,7 @@ class ReliableConnection(Connection):
         return replay.complete or (socket is not None and not replay.lost_unsent)
 
     def write_unsent(self, now: float) -> None:
-        """Write what waits, as far as the peer keeps up."""
+        """Write the unsent messages until the peer reads too slowly."""
         socket = self.socket
         if socket is None:
             return

@@ -1,9 +1,9 @@
-"""OData filters of the REST API, compiled to a predicate over a connection.
+"""Compiles OData filters of the REST API to a predicate over a connection.
 
-Precedence from loose to tight: or, and, not, (eq ne), (gt ge lt le), in; a comparison of comparisons
-needs parentheses, so that nesting is seen and bounded. Types are checked when the
-filter is compiled, so that a filter either fails at once or works for every connection. A missing user
-id is null: null equals only null, orders before and after nothing, and a function of null is null.
+Precedence from loose to tight: or, and, not, (eq ne), (gt ge lt le), in. A comparison of comparisons
+needs parentheses, so that the compiler sees and bounds the nesting. It also checks types, so that a
+filter either fails at once or works for every connection. A missing user id is null: null equals only
+null, is neither before nor after any value, and a function of null is null.
 """
 
 import operator
@@ -16,11 +16,11 @@ from local.webpubsub.limits import MAX_FILTER_CHARS, MAX_FILTER_DEPTH
 
 
 class FilterInvalid(Exception):
-    """The filter cannot be understood; the text says where and why."""
+    """The filter is not valid; the text says at which position and why."""
 
 
 class Subject(Protocol):
-    """What a filter looks at."""
+    """The fields of a connection that a filter can read."""
 
     @property
     def connection_id(self) -> str: ...
@@ -97,7 +97,7 @@ _CONSTANTS: dict[str, tuple[Kind, Any]] = {
 
 
 def compile_filter(text: str) -> Callable[[Subject], bool]:
-    """The predicate that `text` describes; raises FilterInvalid."""
+    """Returns the predicate that `text` describes; raises FilterInvalid."""
     if len(text) > MAX_FILTER_CHARS:
         raise FilterInvalid(f"A filter may have at most {MAX_FILTER_CHARS} characters.")
     parser = _Parser(_tokens(text))
@@ -130,7 +130,7 @@ def _require(term: _Term, kind: Kind, what: str) -> None:
 
 
 class _Parser:
-    """Recursive descent over the tokens, one method a level of precedence."""
+    """Parses tokens by recursive descent, with one method for each level of precedence."""
 
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
@@ -177,7 +177,7 @@ class _Parser:
         term = self._equality()
         if not negations:
             return term
-        _require(term, "truth", "What follows not")
+        _require(term, "truth", "The operand of not")
         read, wanted = term.read, negations % 2 == 0
         return _Term("truth", lambda subject: (read(subject) is True) is wanted)
 
@@ -203,7 +203,7 @@ class _Parser:
         if not self._taken("("):
             term = self._operand()
             if term.kind != "texts":
-                raise FilterInvalid("What follows in must be groups or a list in parentheses.")
+                raise FilterInvalid("The right side of in must be groups or a list in parentheses.")
             return term.read
         members = [self._operand()]
         while self._taken(","):
@@ -293,6 +293,6 @@ def _ordered(left: _Term, right: _Term, word: str) -> _Term:
 
 def _contained(left: _Term, members: Callable[[Subject], Collection[Any]]) -> _Term:
     if left.kind == "texts":
-        raise FilterInvalid("What precedes in must be a single value.")
+        raise FilterInvalid("The left side of in must be a single value.")
     one = left.read
     return _Term("truth", lambda subject: one(subject) in members(subject))

@@ -1,9 +1,9 @@
-"""From an HTTP upgrade request to a socket of our own: aiohttp reads the request, we take its transport."""
+"""Turns an upgrade request that aiohttp has read into a Socket that owns the transport."""
 
 import asyncio
 import base64
-import binascii
 import hashlib
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiohttp import web
@@ -11,27 +11,16 @@ from aiohttp import web
 from local.webpubsub.sockets import Socket
 
 _ACCEPT_SALT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
-_KEY_BYTES = 16
 
 
-class TakenOver(web.StreamResponse):
-    """Tells aiohttp that there is nothing left to answer."""
+class _EarlyData:
+    """Passes on what the client sent directly behind its upgrade request."""
 
-    async def prepare(self, request: web.BaseRequest) -> None:
-        del request
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        del data
-
-
-class _Behind:
-    """Keeps what the client sent right behind its upgrade request."""
-
-    def __init__(self) -> None:
-        self.data = b""
+    def __init__(self, socket: Socket) -> None:
+        self._socket = socket
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self.data += data
+        self._socket.data_received(data)
         return False, b""
 
     def feed_eof(self) -> None: ...
@@ -42,43 +31,36 @@ def offered_subprotocols(request: web.Request) -> list[str]:
     return [name.strip() for header in headers for name in header.split(",") if name.strip()]
 
 
-def accept_key(request: web.Request) -> str:
-    """What proves to the client that its upgrade was understood; raises HTTPBadRequest."""
-    key = request.headers.get("Sec-WebSocket-Key", "")
-    try:
-        fits = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
-    except (binascii.Error, ValueError):
-        fits = False
-    upgrades = request.headers.get("Upgrade", "").casefold() == "websocket"
-    if not fits or not upgrades or request.headers.get("Sec-WebSocket-Version") != "13":
-        raise web.HTTPBadRequest(text="A WebSocket upgrade of version 13 is expected here.\n")
-    return base64.b64encode(
-        hashlib.sha1(key.encode() + _ACCEPT_SALT, usedforsecurity=False).digest()
-    ).decode()
+def check_upgrade(request: web.Request) -> None:
+    """Raises HTTPBadRequest unless aiohttp could upgrade this request."""
+    # aiohttp logs a warning if it gets none of the offered names. This module chooses the name later.
+    any_protocol = request.headers.get("Sec-WebSocket-Protocol", "").replace(" ", "").split(",")
+    if not web.WebSocketResponse(protocols=any_protocol).can_prepare(request):
+        raise web.HTTPBadRequest(text="Send a WebSocket upgrade request of version 13 to this address.\n")
 
 
-def take_over(request: web.Request, accept: str, subprotocol: str | None) -> tuple[Socket, bytes] | None:
-    """The open socket and what the client has already sent on it; None when the client has gone.
+def upgrade(request: web.Request, subprotocol: str | None, attach: Callable[[Socket], None]) -> None:
+    """Answer a checked upgrade request and give its transport to a Socket, which `attach` gets first.
 
-    aiohttp's own WebSocket costs two to three times as much for each message and connection.
+    Does nothing if the client has disconnected.
     """
-    transport = request.transport
+    http, transport = request.protocol, request.transport
     if transport is None or transport.is_closing():
-        return None
+        return
+    key = request.headers["Sec-WebSocket-Key"].encode()
+    proof = base64.b64encode(hashlib.sha1(key + _ACCEPT_SALT, usedforsecurity=False).digest()).decode()
     lines = [
         "HTTP/1.1 101 Switching Protocols",
         "Upgrade: websocket",
         "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {accept}",
+        f"Sec-WebSocket-Accept: {proof}",
     ]
     if subprotocol is not None:
         lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
     transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-    behind = _Behind()
-    http = request.protocol
-    http.set_parser(cast("Any", behind))
     socket = Socket(transport, asyncio.get_running_loop())
+    attach(socket)
+    http.set_parser(cast("Any", _EarlyData(socket)))
     transport.set_protocol(socket)
-    http.transport = None  # else it would close what is no longer its own
+    http.transport = None  # else aiohttp would close the transport with its own objects of the request
     http.connection_lost(None)
-    return socket, behind.data

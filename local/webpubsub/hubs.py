@@ -1,4 +1,4 @@
-"""Hubs: which connections there are, by id, user and group, and sending to them."""
+"""Keeps the connections of a hub by id, user and group, and sends to them."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -9,7 +9,7 @@ Matches = Callable[[Connection], bool]
 
 
 class Hub:
-    """The connections of one hub. Sending goes by a copy of the members: it may end connections."""
+    """The connections of one hub. Sending works on a copy of the members, because it may end connections."""
 
     def __init__(self, name: str, give_up: Callable[[Connection, str], None]) -> None:
         self.name = name
@@ -68,13 +68,13 @@ class Hub:
     ) -> None:
         for connection in chosen(targets, excluded, matches):
             if not connection.deliver(message):
-                self._give_up(connection, "More messages were waiting than are kept.")
+                self._give_up(connection, "The client reads too slowly: too many unsent messages.")
 
 
 def chosen(
     targets: Iterable[Connection], excluded: frozenset[str], matches: Matches | None
 ) -> Iterator[Connection]:
-    """Those of `targets` that are not excluded by id and that the filter matches."""
+    """Yields the `targets` that are not excluded by id and that the filter matches."""
     for connection in tuple(targets):
         if connection.connection_id not in excluded and (matches is None or matches(connection)):
             yield connection

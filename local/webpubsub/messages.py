@@ -1,12 +1,13 @@
-"""The JSON protocols of Web PubSub: frames from clients, and what is sent to them."""
+"""Decodes and encodes messages of the JSON subprotocols of Web PubSub."""
 
 import base64
 import binascii
 from typing import Annotated, Literal
 
 import msgspec
+from aiohttp import WSMsgType
 
-from local.webpubsub.frames import BINARY, TEXT, encode_frame, frame_header
+from local.webpubsub.frames import encode_frame, frame_header
 from local.webpubsub.limits import MAX_EVENT_CHARS, MAX_GROUP_CHARS
 
 JSON_PROTOCOL = "json.webpubsub.azure.v1"
@@ -20,7 +21,7 @@ AckId = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class MessageInvalid(Exception):
-    """A frame or body that does not follow the protocol."""
+    """The frame or body does not follow the protocol."""
 
 
 class JoinGroup(msgspec.Struct, tag="joinGroup", rename="camel"):
@@ -62,7 +63,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode_upstream(payload: bytes, *, is_text: bool) -> Upstream:
-    """One frame of a client; raises MessageInvalid."""
+    """Returns the request in a message of a client; raises MessageInvalid."""
     if not is_text:
         raise MessageInvalid("Only text frames are expected.")
     try:
@@ -72,13 +73,13 @@ def decode_upstream(payload: bytes, *, is_text: bool) -> Upstream:
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """Data on its way: JSON text for json, UTF-8 for text, plain bytes for binary and protobuf."""
+    """The data of a message: JSON text for json, UTF-8 for text, plain bytes for binary and protobuf."""
 
     data_type: DataType
     content: bytes
 
     def as_json(self) -> bytes:
-        """The value of a `data` field."""
+        """Returns the value of a `data` field."""
         if self.data_type == "json":
             return self.content
         if self.data_type == "text":
@@ -87,7 +88,7 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 def payload_from_frame(data_type: DataType, data: msgspec.Raw) -> Payload:
-    """The payload of a client's `data` field; raises MessageInvalid when it does not fit `data_type`."""
+    """Returns the payload of a `data` field; raises MessageInvalid if it does not fit `data_type`."""
     try:
         if data_type == "json":
             return payload_from_body("json", bytes(data))
@@ -100,9 +101,9 @@ def payload_from_frame(data_type: DataType, data: msgspec.Raw) -> Payload:
 
 
 def payload_from_body(data_type: DataType, body: bytes) -> Payload:
-    """The payload of a whole body; raises MessageInvalid for broken JSON or UTF-8.
+    """Returns the payload of a whole body; raises MessageInvalid for broken JSON or UTF-8.
 
-    JSON is checked but kept as it was written, so that numbers keep every digit.
+    It checks JSON but keeps the text, so that numbers keep every digit.
     """
     try:
         if data_type == "json":
@@ -116,7 +117,7 @@ def payload_from_body(data_type: DataType, body: bytes) -> Payload:
 
 
 class Message:
-    """One message to any number of connections, encoded at most once for each way of sending it."""
+    """One message to many connections, which share one frame for each subprotocol."""
 
     __slots__ = ("_body", "_heads", "_json", "_payload", "_shared", "_simple", "_tail", "expires_at", "size")
 
@@ -134,25 +135,25 @@ class Message:
 
     def json_frame(self) -> bytes:
         if self._json is None:
-            self._json = encode_frame(TEXT, self._body)
+            self._json = encode_frame(WSMsgType.TEXT, self._body)
         return self._json
 
     def simple_frame(self) -> bytes:
-        """The bare data, for a client without subprotocol."""
+        """Returns the bare data, for a client without a JSON subprotocol."""
         if self._simple is None:
-            opcode = TEXT if self._payload.data_type in ("json", "text") else BINARY
+            opcode = WSMsgType.TEXT if self._payload.data_type in ("json", "text") else WSMsgType.BINARY
             self._simple = encode_frame(opcode, self._payload.content)
         return self._simple
 
     def reliable_frame(self, sequence_id: int) -> bytes:
-        """The frame under `sequence_id`; connections that stand at the same number share it."""
+        """Returns the frame with `sequence_id`; connections at the same number share it."""
         if self._shared is not None and self._shared[0] == sequence_id:
             return self._shared[1]
         digits = b"%d" % sequence_id
         head = self._heads.get(len(digits))
         if head is None:
             length = len(b'{"sequenceId":') + len(digits) + len(self._tail)
-            head = self._heads[len(digits)] = frame_header(TEXT, length) + b'{"sequenceId":'
+            head = self._heads[len(digits)] = frame_header(WSMsgType.TEXT, length) + b'{"sequenceId":'
         frame = head + digits + self._tail
         self._shared = (sequence_id, frame)
         return frame
@@ -175,19 +176,19 @@ def connected_frame(connection_id: str, user_id: str | None, reconnection_token:
         content["userId"] = user_id
     if reconnection_token is not None:
         content["reconnectionToken"] = reconnection_token
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
 def disconnected_frame(reason: str) -> bytes:
     content = {"type": "system", "event": "disconnected", "message": reason}
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
 def ack_frame(ack_id: int, error: AckError | None, text: str) -> bytes:
     content: dict[str, object] = {"type": "ack", "ackId": ack_id, "success": error is None}
     if error is not None:
         content["error"] = {"name": error, "message": text}
-    return encode_frame(TEXT, _encoder.encode(content))
+    return encode_frame(WSMsgType.TEXT, _encoder.encode(content))
 
 
-PONG_MESSAGE = encode_frame(TEXT, b'{"type":"pong"}')
+PONG_MESSAGE = encode_frame(WSMsgType.TEXT, b'{"type":"pong"}')

@@ -1,4 +1,4 @@
-"""The sequence of one reliable connection: messages given a number and not yet acknowledged."""
+"""Keeps the numbered messages of one reliable connection that the client has not acknowledged."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,10 +9,10 @@ from local.webpubsub.messages import Message
 
 
 class Replay:
-    """Numbers messages from 1 and keeps them until their acknowledgement, within bounds.
+    """Numbers messages from 1 and keeps them, within bounds, until the client acknowledges them.
 
-    Past the bounds the oldest go. Then `complete` is false until the client acknowledges that it has
-    those as well: a recovery in between would lose messages and has to be refused.
+    Above the bounds it drops the oldest. Then `complete` is False until the client acknowledges the
+    dropped ones too: a recovery before that would lose messages, so the broker refuses it.
     """
 
     __slots__ = ("_bytes", "_dropped", "_messages", "last", "sent")
@@ -21,8 +21,8 @@ class Replay:
         self._messages: deque[Message] = deque()
         self._bytes = 0
         self._dropped = 0
-        self.last = 0  # newest number given
-        self.sent = 0  # newest number written to the present socket
+        self.last = 0  # newest number in use
+        self.sent = 0  # newest number written to the current socket
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -37,11 +37,11 @@ class Replay:
 
     @property
     def lost_unsent(self) -> bool:
-        """Whether a message went before the present socket ever got it."""
+        """Whether it dropped a message that the current socket did not get."""
         return self._dropped > self.sent
 
     def append(self, message: Message) -> int:
-        """The message's number."""
+        """Keep the message and return its number."""
         self._messages.append(message)
         self._bytes += message.size
         self.last += 1
@@ -51,7 +51,7 @@ class Replay:
         return self.last
 
     def acknowledge(self, sequence_id: int) -> None:
-        """Forget everything up to `sequence_id`; a number never given counts as the newest given."""
+        """Drop the messages up to `sequence_id`. A number above the newest counts as the newest."""
         sequence_id = min(sequence_id, self.last)
         while self._messages and self._oldest <= sequence_id:
             self._bytes -= self._messages.popleft().size
@@ -60,11 +60,11 @@ class Replay:
         self.sent = max(self.sent, self._oldest - 1)
 
     def rewind(self) -> None:
-        """The next socket starts from the oldest message kept."""
+        """Make the next socket start from the oldest message kept."""
         self.sent = self._oldest - 1
 
     def unsent(self, now: float) -> Iterator[tuple[int, Message]]:
-        """Messages after `sent` that have not expired, with their numbers; do not append meanwhile."""
+        """Yields unexpired messages after `sent` with their numbers. Do not append during the iteration."""
         first = self.sent + 1
         for offset, message in enumerate(islice(self._messages, first - self._oldest, None)):
             if message.expires_at is None or message.expires_at > now:

@@ -1,4 +1,4 @@
-"""The data-plane REST API, api-version 2024-12-01."""
+"""Serves the data-plane REST API, api-version 2024-12-01."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
@@ -8,17 +8,16 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from local.webpubsub import messages
+from local.webpubsub import messages, parameters
 from local.webpubsub.broker import Broker
 from local.webpubsub.connections import Connection
 from local.webpubsub.endpoint import HUB_NAME
 from local.webpubsub.filters import FilterInvalid, compile_filter
-from local.webpubsub.hubs import Hub, Matches, chosen
+from local.webpubsub.hubs import Hub, chosen
 from local.webpubsub.limits import MAX_GROUP_CHARS, MAX_PAGE, MAX_TTL_S, MAX_USER_CHARS
-from local.webpubsub.messages import MessageInvalid, Payload, payload_from_body
-from local.webpubsub.roles import Permission
+from local.webpubsub.messages import MessageInvalid
+from local.webpubsub.parameters import Refused
 from local.webpubsub.tokens import TokenRefused, check_request_token, make_client_token
-from local.webpubsub.upstream import DATA_TYPES
 
 API_VERSION = "2024-12-01"
 _MAX_TOKEN_MINUTES = 60 * 24 * 365
@@ -37,15 +36,8 @@ class _GroupsBody(msgspec.Struct):
     filter: str | None = None
 
 
-class _Refused(Exception):
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-
-
 class DataPlane:
-    """The operations, each under the key that also signs client tokens."""
+    """The operations. Their requests are signed with the access key, as client tokens are."""
 
     def __init__(self, broker: Broker, key: str, now: Callable[[], float]) -> None:
         self._broker = broker
@@ -83,13 +75,13 @@ class DataPlane:
             yield web.route(method, path, self._guarded(handler))
 
     def _guarded(self, handler: Handler) -> Handler:
-        """Checks what all operations have in common and turns every refusal into the API's error body."""
+        """Returns a handler that first checks the request, and turns refusals into the API's error body."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 self._check(request)
                 return await handler(request)
-            except _Refused as refused:
+            except Refused as refused:
                 return _error(refused.status, refused.code, str(refused))
             except (FilterInvalid, MessageInvalid) as error:
                 return _error(400, "BadRequest", str(error))
@@ -101,19 +93,19 @@ class DataPlane:
     def _check(self, request: web.Request) -> None:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.casefold() != "bearer":
-            raise _Refused(401, "Unauthorized", "A bearer token is missing.")
+            raise Refused(401, "Unauthorized", "A bearer token is missing.")
         try:
             check_request_token(token, self._key, request.raw_path)
         except TokenRefused as error:
-            raise _Refused(401, "Unauthorized", str(error)) from error
+            raise Refused(401, "Unauthorized", str(error)) from error
         if request.query.get("api-version") != API_VERSION:
-            raise _Refused(400, "BadRequest", f"The query must say api-version={API_VERSION}.")
+            raise Refused(400, "BadRequest", f"The query must say api-version={API_VERSION}.")
         names = request.match_info
         if not HUB_NAME.fullmatch(names["hub"]):
-            raise _Refused(400, "BadRequest", "The name of the hub is not valid.")
+            raise Refused(400, "BadRequest", "The name of the hub is not valid.")
         for name, most in (("group", MAX_GROUP_CHARS), ("user", MAX_USER_CHARS)):
             if len(names.get(name, "")) > most:
-                raise _Refused(400, "BadRequest", f"The {name} may have at most {most} characters.")
+                raise Refused(400, "BadRequest", f"The {name} may have at most {most} characters.")
 
     async def _health(self, request: web.Request) -> web.Response:
         del request
@@ -123,24 +115,36 @@ class DataPlane:
 
     async def _send_to_all(self, request: web.Request) -> web.Response:
         hub = self._hub(request)
-        message = messages.from_server(await _payload(request), self._expiry(request))
-        hub.send(hub.everyone(), message, excluded=_excluded(request), matches=_filter(request))
+        message = messages.from_server(await parameters.payload(request), self._expiry(request))
+        hub.send(
+            hub.everyone(),
+            message,
+            excluded=parameters.excluded(request),
+            matches=parameters.connection_filter(request),
+        )
         return web.Response(status=202)
 
     async def _send_to_group(self, request: web.Request) -> web.Response:
         hub, group = self._hub(request), request.match_info["group"]
-        message = messages.from_group(group, None, await _payload(request), self._expiry(request))
-        hub.send(hub.of_group(group), message, excluded=_excluded(request), matches=_filter(request))
+        message = messages.from_group(group, None, await parameters.payload(request), self._expiry(request))
+        hub.send(
+            hub.of_group(group),
+            message,
+            excluded=parameters.excluded(request),
+            matches=parameters.connection_filter(request),
+        )
         return web.Response(status=202)
 
     async def _send_to_user(self, request: web.Request) -> web.Response:
         hub = self._hub(request)
-        message = messages.from_server(await _payload(request), self._expiry(request))
-        hub.send(hub.of_user(request.match_info["user"]), message, matches=_filter(request))
+        message = messages.from_server(await parameters.payload(request), self._expiry(request))
+        hub.send(
+            hub.of_user(request.match_info["user"]), message, matches=parameters.connection_filter(request)
+        )
         return web.Response(status=202)
 
     async def _send_to_connection(self, request: web.Request) -> web.Response:
-        message = messages.from_server(await _payload(request), self._expiry(request))
+        message = messages.from_server(await parameters.payload(request), self._expiry(request))
         connection = self._connection(request)
         if connection is not None:
             self._hub(request).send([connection], message)
@@ -172,17 +176,17 @@ class DataPlane:
 
     def _close(self, request: web.Request, connections: Iterable[Connection]) -> web.Response:
         reason = request.query.get("reason", "")
-        for connection in chosen(connections, _excluded(request), None):
+        for connection in chosen(connections, parameters.excluded(request), None):
             self._broker.end(connection, reason)
         return web.Response(status=204)
 
     # Groups
 
     async def _list_connections(self, request: web.Request) -> web.Response:
-        """Pages go by order of arrival, so that coming and going between pages neither repeats nor skips."""
-        size = _whole_number(request, "maxpagesize", MAX_PAGE, low=1, high=MAX_PAGE)
-        top = _whole_number(request, "top", _MAX_TOP, low=1, high=_MAX_TOP)
-        after = _whole_number(request, "continuationToken", 0, low=0, high=2**63)
+        """List by order of arrival, so that pages repeat and skip nobody when connections come and go."""
+        size = parameters.whole_number(request, "maxpagesize", MAX_PAGE, low=1, high=MAX_PAGE)
+        top = parameters.whole_number(request, "top", _MAX_TOP, low=1, high=_MAX_TOP)
+        after = parameters.whole_number(request, "continuationToken", 0, low=0, high=2**63)
         size = min(size, top)
         members = self._hub(request).of_group(request.match_info["group"])
         page = sorted((one for one in members if one.ordinal > after), key=lambda one: one.ordinal)
@@ -206,7 +210,7 @@ class DataPlane:
     async def _add_connection(self, request: web.Request) -> web.Response:
         connection = self._connection(request)
         if connection is None:
-            raise _Refused(404, "NotFound", "There is no such connection.")
+            raise Refused(404, "NotFound", "There is no such connection.")
         self._hub(request).join(connection, request.match_info["group"])
         return web.Response()
 
@@ -227,7 +231,7 @@ class DataPlane:
         hub = self._hub(request)
         connections = tuple(hub.of_user(request.match_info["user"]))
         if not connections:
-            raise _Refused(404, "NotFound", "The user has no connection.")
+            raise Refused(404, "NotFound", "The user has no connection.")
         for connection in connections:
             hub.join(connection, request.match_info["group"])
         return web.Response()
@@ -257,7 +261,7 @@ class DataPlane:
         try:
             body = msgspec.json.decode(await request.read(), type=_GroupsBody)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise _Refused(400, "BadRequest", str(error)) from error
+            raise Refused(400, "BadRequest", str(error)) from error
         matches = compile_filter(body.filter) if body.filter is not None else None
         for connection in chosen(self._hub(request).everyone(), frozenset(), matches):
             for group in body.groups:
@@ -275,14 +279,14 @@ class DataPlane:
         return web.Response(status=204)
 
     def _override(self, request: web.Request, *, allowed: bool) -> None:
-        permission, connection = _permission(request), self._connection(request)
+        permission, connection = parameters.permission(request), self._connection(request)
         if connection is not None:
             connection.permissions.override(permission, request.query.get("targetName"), allowed=allowed)
         elif allowed:
-            raise _Refused(404, "NotFound", "There is no such connection.")
+            raise Refused(404, "NotFound", "There is no such connection.")
 
     async def _has_permission(self, request: web.Request) -> web.Response:
-        permission, connection = _permission(request), self._connection(request)
+        permission, connection = parameters.permission(request), self._connection(request)
         group = request.query.get("targetName")
         if connection is None:
             return _exists(False)
@@ -293,8 +297,8 @@ class DataPlane:
     async def _generate_token(self, request: web.Request) -> web.Response:
         query = request.query
         if query.get("clientType", "Default").casefold() != "default":
-            raise _Refused(400, "BadRequest", "Only clients of type Default are served here.")
-        minutes = _whole_number(request, "minutesToExpire", 60, low=1, high=_MAX_TOKEN_MINUTES)
+            raise Refused(400, "BadRequest", "This stand-in serves only clients of type Default.")
+        minutes = parameters.whole_number(request, "minutesToExpire", 60, low=1, high=_MAX_TOKEN_MINUTES)
         token = make_client_token(
             self._key,
             audience=f"{request.scheme}://{request.host}/client/hubs/{request.match_info['hub']}",
@@ -313,41 +317,9 @@ class DataPlane:
         return self._hub(request).connections.get(request.match_info["connection"])
 
     def _expiry(self, request: web.Request) -> float | None:
-        """When the message stops waiting for who is away, on the loop's clock; 0 s is never."""
-        ttl_s = _whole_number(request, "messageTtlSeconds", 0, low=0, high=MAX_TTL_S)
+        """Returns the loop's time at which an undelivered message expires; None (0 s) is never."""
+        ttl_s = parameters.whole_number(request, "messageTtlSeconds", 0, low=0, high=MAX_TTL_S)
         return self._now() + ttl_s if ttl_s else None
-
-
-async def _payload(request: web.Request) -> Payload:
-    data_type = DATA_TYPES.get(request.content_type)
-    if data_type is None:
-        raise _Refused(415, "UnsupportedMediaType", f"The body may be one of {', '.join(DATA_TYPES)}.")
-    return payload_from_body(data_type, await request.read())
-
-
-def _filter(request: web.Request) -> Matches | None:
-    text = request.query.get("filter")
-    return compile_filter(text) if text is not None else None
-
-
-def _excluded(request: web.Request) -> frozenset[str]:
-    return frozenset(request.query.getall("excluded", []))
-
-
-def _permission(request: web.Request) -> Permission:
-    try:
-        return Permission(request.match_info["permission"])
-    except ValueError as error:
-        raise _Refused(400, "BadRequest", f"A permission is one of {', '.join(Permission)}.") from error
-
-
-def _whole_number(request: web.Request, name: str, default: int, *, low: int, high: int) -> int:
-    text = request.query.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) < 20 and low <= int(text) <= high):
-        raise _Refused(400, "BadRequest", f"{name} must be a whole number from {low} to {high}.")
-    return int(text)
 
 
 def _exists(found: bool) -> web.Response:

@@ -1,4 +1,4 @@
-"""What a connection may do: roles from its token, and permissions granted or revoked later."""
+"""Decides what a connection may do: by the roles of its token, and by permissions of the REST API."""
 
 import re
 from collections.abc import Iterable
@@ -11,17 +11,17 @@ class Permission(StrEnum):
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """A wildcard as a regular expression: `?` and `*` stop at a `.`, `**` goes past it."""
+    """Returns a wildcard as a regular expression: `?` and `*` stop at a `.`, `**` does not."""
     parts = {"**": ".*", "*": r"[^.]*", "?": r"[^.]"}
     pieces = re.split(r"(\*\*|\*|\?)", text)
     return re.compile("".join(parts.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
 
 
 class Permissions:
-    """Answers whether a connection may join, leave or send to a group.
+    """Decides whether a connection may join, leave or send to a group.
 
-    What was granted or revoked through the REST API is later than the token and overrides its roles;
-    for one group it overrides what was said for all.
+    A grant or revocation of the REST API overrides the roles of the token. One for a single group
+    overrides one for all groups.
     """
 
     __slots__ = ("_all", "_groups", "_overrides", "_patterns")
@@ -59,7 +59,7 @@ class Permissions:
         return self._overrides.get((permission, None), permission in self._all)
 
     def override(self, permission: Permission, group: str | None, *, allowed: bool) -> None:
-        """Grant or revoke for one group, or for all, which also takes back what was said for single ones."""
+        """Grant or revoke for one group, or for all, which also removes the overrides of single groups."""
         if group is None:
             self._overrides = {
                 key: value for key, value in self._overrides.items() if key[0] is not permission

@@ -1,4 +1,4 @@
-"""Puts the stand-in together and runs it until a signal ends it."""
+"""Composes the stand-in and runs it until a signal stops it."""
 
 import asyncio
 import contextlib
@@ -8,23 +8,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import aiohttp
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from local.webpubsub.broker import Broker
 from local.webpubsub.endpoint import ClientEndpoint
-from local.webpubsub.frames import GOING_AWAY
 from local.webpubsub.limits import CLOSE_TIMEOUT_S, MAX_MESSAGE_BYTES, MAX_REQUEST_LINE_BYTES
 from local.webpubsub.rest import DataPlane
 from local.webpubsub.sockets import Socket
 from local.webpubsub.upstream import EventHandler
 
 _SWEEP_INTERVAL_S = 5.0
-_BACKLOG = 4_096  # thousands of bots come back at once after a cut
+_BACKLOG = 4_096  # thousands of bots reconnect at once after a cut
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides; `upstream_events` are out of upstream.EVENTS."""
+    """Settings from the command line. `upstream_events` holds names from upstream.EVENTS."""
 
     host: str
     port: int
@@ -34,7 +33,7 @@ class Options:
 
 
 async def serve(options: Options) -> None:
-    """Serve until SIGINT or SIGTERM, then tell the clients and return."""
+    """Serve until SIGINT or SIGTERM, then close all client connections and return."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
@@ -64,7 +63,7 @@ async def serve(options: Options) -> None:
         stack.callback(sweep.cancel)
         await stop.wait()
         await site.stop()
-        await _say_goodbye(broker)
+        await _close_all(broker)
 
 
 def _runner(broker: Broker, key: str) -> web.AppRunner:
@@ -81,14 +80,14 @@ def _runner(broker: Broker, key: str) -> web.AppRunner:
 
 
 def _allow_many_sockets() -> None:
-    """The usual soft limit of 1,024 open files would be the limit of connections too."""
+    """Raise the soft limit of open files, because its usual 1,024 would bound the connections."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # then the limit stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _sweep(broker: Broker) -> None:
-    """Ping silent peers and cut dead ones; after a pause of this process nobody is taken for dead."""
+    """Ping silent peers and cut dead ones. After a pause of this process no peer counts as dead."""
     loop = asyncio.get_running_loop()
     due = loop.time() + _SWEEP_INTERVAL_S
     while True:
@@ -104,7 +103,7 @@ async def _sweep(broker: Broker) -> None:
 
 
 class _Farewell:
-    """Listens to closing sockets until the last is gone."""
+    """Closes sockets as their last listener, and sets `done` when all are closed."""
 
     def __init__(self, sockets: Iterable[Socket]) -> None:
         self._open = set(sockets)
@@ -113,9 +112,9 @@ class _Farewell:
             self.done.set()
         for socket in tuple(self._open):
             socket.listen(self)
-            socket.close(GOING_AWAY, "The server is shutting down.")
+            socket.close(WSCloseCode.GOING_AWAY, "The server is shutting down.")
 
-    def received(self, socket: Socket, opcode: int, payload: bytes) -> None: ...
+    def received(self, socket: Socket, kind: WSMsgType, payload: bytes) -> None: ...
 
     def writable(self, socket: Socket) -> None: ...
 
@@ -126,7 +125,8 @@ class _Farewell:
             self.done.set()
 
 
-async def _say_goodbye(broker: Broker) -> None:
+async def _close_all(broker: Broker) -> None:
+    """Close the clients' sockets, and wait at most CLOSE_TIMEOUT_S for their answers."""
     farewell = _Farewell(broker.sockets())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):

@@ -1,4 +1,4 @@
-"""The JSON Web Tokens of the REST API and of clients: HS256 under the access key."""
+"""Checks and makes JSON Web Tokens of the REST API and of clients: HS256 with the access key."""
 
 import hashlib
 import hmac
@@ -18,12 +18,12 @@ _GROUP_CLAIM = "webpubsub.group"
 
 
 class TokenRefused(Exception):
-    """The token does not open this door; the text says why and holds nothing secret."""
+    """The token is refused; the text says why and holds nothing secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientToken:
-    """What a client access token says of its bearer."""
+    """The claims of a client access token."""
 
     user_id: str | None
     roles: tuple[str, ...]
@@ -59,7 +59,7 @@ def _audiences(claims: Mapping[str, Any]) -> list[SplitResult]:
     try:
         return [urlsplit(audience) for audience in _texts(claims["aud"])]
     except ValueError as error:
-        raise TokenRefused("The token was made for what is no address.") from error
+        raise TokenRefused("The audience of the token is not a URL.") from error
 
 
 def _normal(text: str) -> str:
@@ -69,8 +69,8 @@ def _normal(text: str) -> str:
 def check_request_token(token: str, key: str, path_and_query: str) -> None:
     """Raises TokenRefused unless the token was made for this request.
 
-    `aud` is compared by path and query, percent-encoding and case aside: behind a reverse proxy it
-    names another host. It may leave the query out.
+    It compares `aud` by path and query, and ignores percent-encoding and case. It ignores the host,
+    which differs behind a reverse proxy. `aud` may omit the query.
     """
     claims = _decode(token, key, REQUEST_TOKEN_SKEW_S)
     path, _, query = path_and_query.partition("?")
@@ -82,7 +82,7 @@ def check_request_token(token: str, key: str, path_and_query: str) -> None:
 
 
 def read_client_token(token: str, key: str, hub: str) -> ClientToken:
-    """The bearer's identity; raises TokenRefused for a bad, expired or foreign token."""
+    """Returns the claims; raises TokenRefused for a token that is broken, expired or for another hub."""
     claims = _decode(token, key, 0)
     wanted = {_normal(f"/client/hubs/{hub}"), _normal(f"/client/?hub={hub}")}
     without_host = (parts._replace(scheme="", netloc="").geturl() for parts in _audiences(claims))
@@ -124,5 +124,5 @@ def make_client_token(
 
 
 def sign_connection(key: str, connection_id: str) -> str:
-    """Value of `ce-signature`, by which an event handler knows that the event is genuine."""
+    """Returns the value of `ce-signature`, by which an event handler verifies an event."""
     return "sha256=" + hmac.new(key.encode(), connection_id.encode(), hashlib.sha256).hexdigest()

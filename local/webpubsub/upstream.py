@@ -1,4 +1,4 @@
-"""Client events to an event handler, as CloudEvents over HTTP with the abuse-protection handshake."""
+"""Sends client events to an event handler, as CloudEvents over HTTP with the abuse-protection handshake."""
 
 import asyncio
 import logging
@@ -28,12 +28,12 @@ _CONTENT_TYPES: dict[DataType, str] = {
     "protobuf": "application/x-protobuf",
 }
 DATA_TYPES: dict[str, DataType] = {value.partition(";")[0]: kind for kind, value in _CONTENT_TYPES.items()}
-# CloudEvents: in a header, spaces, quotes, percent signs and everything beyond ASCII are percent-encoded.
+# CloudEvents percent-encodes spaces, quotes, percent signs and non-ASCII characters in headers.
 _HEADER_SAFE = "".join(sorted(set(ascii_letters + digits + punctuation) - {'"', "%"}))
 
 
 class EventFailed(Exception):
-    """The handler refused an event or could not be asked; `status` and `body` are what a client may see."""
+    """The handler refused an event or is unavailable; a client may see `status` and `body`."""
 
     def __init__(self, status: int, body: str) -> None:
         super().__init__(body)
@@ -42,7 +42,7 @@ class EventFailed(Exception):
 
 
 class ConnectAnswer(msgspec.Struct, rename="camel"):
-    """What the handler decides about a client that wants to connect."""
+    """The handler's decision about a client that wants to connect."""
 
     user_id: str | None = None
     groups: list[str] = []
@@ -52,7 +52,7 @@ class ConnectAnswer(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class ConnectRequest:
-    """What the handler is told about a client that wants to connect."""
+    """The request of a client that wants to connect, as the handler gets it."""
 
     claims: Mapping[str, Sequence[str]]
     query: Mapping[str, Sequence[str]]
@@ -61,9 +61,9 @@ class ConnectRequest:
 
 
 class EventHandler:
-    """One handler for all hubs. `{hub}` and `{event}` in its address are filled in.
+    """Sends events to one handler for all hubs, and those of one connection one after another.
 
-    `events` are those that it wants, out of EVENTS. The events of one connection go out one after another.
+    It replaces `{hub}` and `{event}` in the URL. `events` holds the names from EVENTS that the handler wants.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class EventHandler:
         return event in self._events
 
     async def connect(self, connection: Connection, request: ConnectRequest) -> ConnectAnswer:
-        """Raises EventFailed when the client is to be refused."""
+        """Returns the handler's decision; raises EventFailed if the client must be refused."""
         status, _, body = await self._post(
             connection,
             "sys.connect",
@@ -108,18 +108,18 @@ class EventHandler:
             raise EventFailed(500, "The event handler's answer cannot be read.") from error
 
     def notify(self, connection: Connection, event: str, content: Mapping[str, str]) -> None:
-        """Tell of `connected` or `disconnected`; nobody waits for the answer."""
+        """Report `connected` or `disconnected` in the background."""
         if not self.wants(event):
             return
         payload = Payload("json", msgspec.json.encode(content))
 
-        async def tell() -> None:
+        async def report() -> None:
             try:
                 await self._post(connection, f"sys.{event}", payload)
             except EventFailed as failure:
-                _logger.info("the event handler did not take %s: %s", event, failure)
+                _logger.info("the event handler refused %s: %s", event, failure)
 
-        self._enqueue(connection, tell)
+        self._enqueue(connection, report)
 
     def ask(
         self,
@@ -128,9 +128,9 @@ class EventHandler:
         payload: Payload,
         answered: Callable[[Payload | None, str | None], None],
     ) -> None:
-        """Send a user event; `answered` gets the handler's answer, if it has one, and what went wrong."""
+        """Send a user event in the background. `answered` gets the answer and the failure, or None."""
 
-        async def put() -> None:
+        async def send() -> None:
             try:
                 _, kind, body = await self._post(connection, f"user.{event}", payload)
                 answer = payload_from_body(DATA_TYPES.get(kind, "binary"), body) if body else None
@@ -139,8 +139,8 @@ class EventHandler:
             else:
                 answered(answer, None)
 
-        if not self._enqueue(connection, put):
-            answered(None, "Too many events are waiting.")
+        if not self._enqueue(connection, send):
+            answered(None, "Too many events of this connection are waiting for the event handler.")
 
     async def close(self) -> None:
         tasks = [line.task for line in self._lines.values()]
@@ -169,7 +169,7 @@ class EventHandler:
             del self._lines[connection_id]
 
     async def _post(self, connection: Connection, kind: str, payload: Payload) -> tuple[int, str, bytes]:
-        """(status, content type, body) of a 2xx answer."""
+        """Returns status, content type and body of a 2xx answer; raises EventFailed for every other one."""
         event = kind.partition(".")[2]
         url = self._url.replace("{hub}", quote(connection.hub)).replace("{event}", quote(event, safe=""))
         headers = self._headers(connection, kind, event)
@@ -186,7 +186,7 @@ class EventHandler:
                     body += more
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self._report(f"{type(error).__name__} for {urlsplit(url).netloc}")
-            raise EventFailed(500, "The event handler cannot be reached.") from error
+            raise EventFailed(500, "The event handler is unavailable.") from error
         if len(body) > MAX_MESSAGE_BYTES:
             raise EventFailed(500, "The event handler's answer is too large.")
         if 400 <= response.status < 500:
@@ -222,7 +222,7 @@ class EventHandler:
         return {name: quote(value, safe=_HEADER_SAFE) for name, value in headers.items()}
 
     async def _allowed(self) -> None:
-        """Ask the handler once whether it wants our events; those who ask meanwhile share the answer."""
+        """Ask the handler once whether it accepts events from here; concurrent callers share the answer."""
         if self._permission is None or (self._permission.done() and self._permission.exception() is not None):
             self._permission = asyncio.create_task(self._ask_permission())
         await asyncio.shield(self._permission)
@@ -247,7 +247,7 @@ class EventHandler:
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """Events of one connection that wait for their turn, and the task that sends them."""
+    """The waiting events of one connection, and the task that sends them."""
 
     pending: deque[Callable[[], Awaitable[None]]]
     task: asyncio.Task[None]

@@ -1,6 +1,7 @@
 """The Web PubSub stand-in as a child process, a proxy that cuts connections, and bare clients."""
 
 import asyncio
+import base64
 import os
 import secrets
 import signal
@@ -30,6 +31,24 @@ RELIABLE_PROTOCOL = "json.reliable.webpubsub.azure.v1"
 ALL_ROLES = ["webpubsub.joinLeaveGroup", "webpubsub.sendToGroup"]
 _START_DEADLINE_S = 20.0
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+CONTINUATION = 0x0
+_MASK = b"\x01\x02\x03\x04"
+
+
+def client_frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
+    """A masked frame, as clients must send it."""
+    size = len(payload)
+    if size < 126:
+        head = bytes([size | 0x80])
+    elif size < 1 << 16:
+        head = struct.pack("!BH", 126 | 0x80, size)
+    else:
+        head = struct.pack("!BQ", 127 | 0x80, size)
+    mask = (_MASK * (size // 4 + 1))[:size]
+    body = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
+    return bytes([opcode | (0x80 if final else 0)]) + head + _MASK + body
 
 
 def free_port() -> int:
@@ -171,6 +190,55 @@ class CuttingProxy:
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
+
+
+class RawClient:
+    """A client that sends any bytes, so that it can break the rules of WebSocket frames."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(
+        cls, port: int, url: str, protocol: str | None = JSON_PROTOCOL, *, behind: bytes = b""
+    ) -> Self:
+        """Upgrade, and send `behind` in one piece with the request."""
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        offer = f"Sec-WebSocket-Protocol: {protocol}\r\n" if protocol is not None else ""
+        request = (
+            f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n"
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n{offer}"
+            f"Sec-WebSocket-Key: {base64.b64encode(bytes(16)).decode()}\r\n\r\n"
+        )
+        writer.write(request.encode() + behind)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert b" 101 " in head.partition(b"\r\n")[0]
+        return cls(reader, writer)
+
+    async def send(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+    async def next(self) -> tuple[int, bytes]:
+        """Opcode and payload of the next frame, which must be whole and unmasked."""
+        async with asyncio.timeout(5):
+            first, size = await self._reader.readexactly(2)
+            if size >= 126:
+                size = int.from_bytes(await self._reader.readexactly(2 if size == 126 else 8))
+            assert first & 0x80
+            return first & 0x0F, await self._reader.readexactly(size)
+
+    async def ended(self) -> bool:
+        """Whether the server closes the connection and sends nothing more."""
+        try:
+            return await asyncio.wait_for(self._reader.read(), 5) == b""
+        except ConnectionError:
+            return True
+
+    def abort(self) -> None:
+        self._writer.transport.abort()
 
 
 class BareClient:

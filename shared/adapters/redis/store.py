@@ -12,8 +12,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -52,6 +51,7 @@ MAX_REQUESTS_PER_CALL = 255
 
 # The keys and the arguments of one call of a script.
 type ScriptCall = tuple[Sequence[str], Sequence[bytes | str | int]]
+type Ask = Callable[..., Awaitable[list[Any]]]
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,7 @@ class RedisStore:
         answer = loop.create_future()
         self._requests.append(TakenRequest(key_hash, tag, confidence_key, answer))
         if self._taking is None:
-            # In a context of its own, because the call belongs to the trace of no single request.
-            self._taking = loop.create_task(self._take_all(), context=Context())
+            self._taking = loop.create_task(self._take_all())
         return traced(answer, "take_requests", "redis")
 
     async def store_grant(self, key_hash: str, grant: Grant) -> None:
@@ -209,7 +208,10 @@ class RedisStore:
             del self._requests[:MAX_REQUESTS_PER_CALL]
             call = RequestCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
-                call.hand_out((await self._run("take_requests", call.keys_and_arguments(self._limits)))[0])
+                (reply,) = await self._run(
+                    "take_requests", call.keys_and_arguments(self._limits), ask=self._ask_untraced
+                )
+                call.hand_out(reply)
             except Unavailable as error:
                 _fail(batch, error)
             except Exception as defect:
@@ -218,26 +220,29 @@ class RedisStore:
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
         self._taking = None
 
-    async def _run(self, name: str, *calls: ScriptCall) -> list[Any]:
+    async def _run(self, name: str, *calls: ScriptCall, ask: Ask | None = None) -> list[Any]:
         """The answer of a script to each of `calls`, all sent in one write."""
         from redis.exceptions import NoScriptError
 
         script = _script(name)
+        ask = ask or self._ask
         try:
-            return await self._ask(
-                *[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls]
-            )
+            return await ask(*[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls])
         except Unavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
         # The server is new or forgot its scripts; EVAL loads the source and runs it.
-        return await self._ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
+        return await ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
 
     async def _ask(self, *commands: Command) -> list[Any]:
+        return await traced(self._ask_untraced(*commands), str(commands[0][0]), "redis")
+
+    async def _ask_untraced(self, *commands: Command) -> list[Any]:
+        """For commands that belong to the trace of no single request."""
         from redis.exceptions import RedisError
 
         try:
-            return await traced(self._connection.ask(*commands), str(commands[0][0]), "redis")
+            return await self._connection.ask(*commands)
         except RedisError as error:
             raise unavailable(f"{type(error).__name__}: {error}") from error
 

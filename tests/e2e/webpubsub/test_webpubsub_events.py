@@ -152,7 +152,12 @@ async def test_connect_may_refuse(handler: Handler, dial: Dialer, server: StandI
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await dial.json(sub="ann")
     assert refused.value.status == status
-    upgrade = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "A" * 22 + "=="}
+    upgrade = {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "A" * 22 + "==",
+    }
     address = server.url(HUB).replace("ws:", "http:")
     async with dial.session.get(address, headers=upgrade) as response:
         assert (response.status, await response.text()) == (status, "license revoked")

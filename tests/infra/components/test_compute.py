@@ -8,6 +8,7 @@ import pytest
 
 from infra.offline.recording import Recording
 from infra.timers import timers
+from shared.errors import ConfigurationError
 from shared.settings import read_settings
 from tests.infra.recording import VARIANTS, recorded, recorded_with
 from tests.support.app import functions
@@ -119,8 +120,9 @@ def test_the_app_reads_what_it_is_given(stack: Recording) -> None:
         assert settings.redis_url == values["REDIS_URL"]
         own = {name for name in values if not HOST_SETTING.match(name)}
         assert own - schedules() <= environment.names
-        # The app also accepts the reference, in case the platform could not resolve it.
-        read_settings({**environment, "API_KEY_PEPPER": values["API_KEY_PEPPER"]})
+        # A reference that the platform has not resolved is refused, and readiness says so.
+        with pytest.raises(ConfigurationError, match="API_KEY_PEPPER is a Key Vault reference"):
+            read_settings({**environment, "API_KEY_PEPPER": values["API_KEY_PEPPER"]})
 
 
 def test_services_are_reached_with_the_identity_and_no_password(stack: Recording) -> None:

@@ -177,4 +177,4 @@ def make(*arguments: str) -> str:
 def test_make_has_the_target_and_its_help() -> None:
     assert re.search(r"^  make infra-preview +What `pulumi up` would create", make("help"), re.MULTILINE)
     told = make("--dry-run", "infra-preview", "ARGS=--stack prod")
-    assert told.strip().endswith("local/bootstrap.py -m infra.offline.preview --stack prod")
+    assert told.strip().endswith("local/setup/bootstrap.py -m infra.offline.preview --stack prod")

@@ -143,16 +143,20 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
         ({"zone_redundant": "true", "autoscale_minimum": "1"}, "zone_redundant needs autoscale_minimum"),
         (
             {"location": "eastus2", "postgres_sku": "Standard_D2ds_v5"},
-            "location eastus2 does not fit Postgres: Standard_D2ds_v5 is not to be had, v3 and v4 are, "
+            "location eastus2 does not fit Postgres: Standard_D2ds_v5 does not exist "
+            "there, only v3 and v4 do, "
             "and new servers get no standby in another zone",
         ),
         ({"location": "eastus"}, "location eastus does not fit Postgres: new servers get no standby"),
-        ({"location": "westus3"}, "location westus3 does not fit Postgres: backups are not kept in another"),
+        (
+            {"location": "westus3"},
+            "location westus3 does not fit Postgres: Azure keeps no backups in another",
+        ),
         (
             {"postgres_sku": "Standard_D2ds_v5"},
-            "a backup is restored in eastus2, where Standard_D2ds_v5 is not to be had",
+            "a backup is restored in eastus2, which does not have Standard_D2ds_v5",
         ),
-        ({"postgres_sku": "Standard_E4ads_v5"}, "Standard_E4ads_v5 is not to be had"),
+        ({"postgres_sku": "Standard_E4ads_v5"}, "Standard_E4ads_v5 does not exist there"),
         ({"alert_emails": " , ,"}, "alert_emails must be mail addresses"),
         (
             {"alert_webhook_url": "http://hooks.example.com/x"},
