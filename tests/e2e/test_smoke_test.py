@@ -18,8 +18,8 @@ from operations import smoke
 from operations.smoke import Api, smoke_test
 from shared.version import VERSION
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 from tests.support.running import RunningStack
-from tests.support.servers import free_port
 
 # What a broken deployment answers in the place of the real one: (status, body) or None for the real answer.
 Break = Callable[[str, str, int, bytes], tuple[int, bytes] | None]

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.running import RunningStack
-from tests.support.servers import free_port
 from tests.support.stacks import LocalStack, local_stack
 
 RECOVERY_S = 30.0

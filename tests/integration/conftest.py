@@ -16,7 +16,8 @@ from psycopg.conninfo import make_conninfo
 from local.stack.embedded_postgres import EmbeddedPostgres
 from shared.adapters.postgres import Database
 from shared.adapters.postgres.migrations import migrate
-from tests.support.servers import free_port, running_azurite, running_valkey
+from tests.support.ports import free_port
+from tests.support.servers import running_azurite, running_valkey
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from operations.migrate import main as migrate_command
 from operations.restore_drill import main as drill
 from tests.integration.test_restore_drill import clock, use
 from tests.support.places import ROOT
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 PASSWORD = "one token for both servers"
 

@@ -17,11 +17,11 @@ from shared.domain.access.licenses import ApiKey, Grant, License
 from shared.domain.confidence.answers import ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import Outcome, ServedModel
-from shared.services.confidence import WAIT_S, ConfidenceService
+from shared.services.evaluator import WAIT_S, ConfidenceEvaluator
 from shared.services.training import TrainingService
 from tests.support.outcomes import made_outcomes
 from tests.support.samples import a_trade
-from tests.support.strategies import STATES
+from tests.support.strategies import DEFAULT, STATES, STRATEGIES
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
 NOW = datetime(2025, 10, 17, tzinfo=UTC)
@@ -70,7 +70,13 @@ def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
     return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
 
 
-async def ask(service: ConfidenceService, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
+def evaluator(models: ModelStore, cache: RedisStore, inference: OnnxInference) -> ConfidenceEvaluator:
+    return ConfidenceEvaluator(
+        strategies=STRATEGIES, models=models, cache=cache, inference=inference, clock=time.monotonic
+    )
+
+
+async def ask(service: ConfidenceEvaluator, redis: RedisStore, state: MarketState) -> ConfidenceAnswer:
     query = service.query(state) or await service.first_query(state)
     admission = await redis.take_request(KEY_HASH, confidence_key=query.key)
     assert admission is not None
@@ -86,16 +92,13 @@ async def test_reported_trades_become_a_served_confidence(
     trades, models = TradeStore(database), ModelStore(database)
     outcomes = made_outcomes(600, seed=11, signal=signal, start=FIRST)
     await report(trades, outcomes)
-    training = TrainingService(trades, models, TrainingProcess())
-    run = await training.run("vwap_bounce", NOW)
-    assert (run.outcome, (await training.run("vwap_bounce", NOW)).outcome) == (basis, "nothing_new")
+    training = TrainingService(STRATEGIES, trades, models, TrainingProcess())
+    run = await training.run(DEFAULT, NOW)
+    assert (run.outcome, (await training.run(DEFAULT, NOW)).outcome) == (basis, "nothing_new")
 
     stores = [RedisStore(redis_url) for _ in range(3)]
     inference = CountingInference()
-    services = [
-        ConfidenceService(models=models, cache=store, inference=inference, clock=time.monotonic)
-        for store in stores
-    ]
+    services = [evaluator(models, store, inference) for store in stores]
     await stores[0].store_grant(KEY_HASH, GRANT)
     answers = await asyncio.gather(
         *(ask(services[index % 3], stores[index % 3], GOOD) for index in range(150))
@@ -120,7 +123,7 @@ async def test_a_dead_lock_holder_in_another_process_costs_the_stated_wait(
     database: Database, redis_url: str
 ) -> None:
     store = RedisStore(redis_url)
-    service = ConfidenceService(ModelStore(database), store, OnnxInference(), time.monotonic)
+    service = evaluator(ModelStore(database), store, OnnxInference())
     await store.store_grant(KEY_HASH, GRANT)
     key = (await service.first_query(GOOD)).key
     dead = await store.take_request(KEY_HASH, confidence_key=key)

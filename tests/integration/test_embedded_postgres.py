@@ -16,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres, PostgresFailed
 from tests.support.places import ROOT
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 START_AND_WAIT = """
 import sys, time

@@ -16,16 +16,15 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # i
 
 from shared.adapters import inference
 from shared.adapters.inference import OnnxInference, OnnxModel
-from shared.domain.confidence.encoding import column_names, encode
-from shared.domain.confidence.market_state import default_strategy
+from shared.domain.confidence.encoding import StateEncoder, column_names
 from shared.domain.confidence.models import ServedModel, UnusableModel
 from shared.training.candidates import CANDIDATES, calibrated, winner_probability
 from shared.training.dataset import Dataset, make_dataset
 from shared.training.export import TOLERANCE, ExportRefused, checked_export, export
 from tests.support.outcomes import made_outcomes
 from tests.support.places import ROOT
+from tests.support.strategies import DEFAULT as STRATEGY
 
-STRATEGY = default_strategy()
 COLUMNS = column_names(STRATEGY)
 
 
@@ -53,7 +52,7 @@ async def test_a_served_model_answers_states_as_scikit_learn_does(data: Dataset,
     assert difference <= TOLERANCE
     served = ServedModel(
         version=name,
-        strategy=STRATEGY.name,
+        strategy=STRATEGY,
         base_rate=0.5,
         artefact=artefact,
         columns=COLUMNS,
@@ -105,7 +104,7 @@ def test_what_skl2onnx_cannot_convert_is_refused_with_a_short_reason(data: Datas
 
 @pytest.mark.parametrize("artefact", [b"", b"rubbish", b"\x08\x0a" * 1_000])
 async def test_a_broken_artefact_is_unusable_and_no_crash(artefact: bytes) -> None:
-    model = ServedModel(version="broken", strategy=STRATEGY.name, base_rate=0.5, artefact=artefact)
+    model = ServedModel(version="broken", strategy=STRATEGY, base_rate=0.5, artefact=artefact)
     with pytest.raises(UnusableModel):
         await OnnxInference().load(model)
 
@@ -129,7 +128,7 @@ def test_a_classifier_without_probabilities_is_unusable(data: Dataset) -> None:
 def test_an_answer_that_is_no_probability_is_unusable(data: Dataset) -> None:
     model, rows, _ = trained(data, CANDIDATES["logistic"])
     served = OnnxModel(export(model, len(COLUMNS)))
-    with pytest.raises(UnusableModel, match="no probability"):
+    with pytest.raises(UnusableModel, match=r"outside \[0, 1\]"):
         served.probabilities(np.full_like(rows[:1], np.nan, dtype=np.float32))
 
 
@@ -151,7 +150,7 @@ async def test_sessions_are_bounded_and_an_evicted_model_still_answers(
     served = [
         ServedModel(
             version=f"v{index}",
-            strategy=STRATEGY.name,
+            strategy=STRATEGY,
             base_rate=0.5,
             artefact=artefact,
             columns=COLUMNS,
@@ -170,8 +169,10 @@ def test_serving_loads_neither_numpy_nor_onnxruntime_before_a_model_is_loaded() 
     code = (
         "import sys, shared.adapters.inference, shared.adapters.training_process\n"
         "import shared.services.confidence, shared.services.training\n"
-        "from shared.domain.confidence.market_state import decode_state\n"
-        'decode_state(b\'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}\')\n'
+        "from shared.adapters.strategies import shipped_strategies\n"
+        "from shared.domain.confidence.market_state import StateReader\n"
+        "reader = StateReader(shipped_strategies())\n"
+        'reader.read(b\'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}\')\n'
         "print({'numpy', 'onnxruntime', 'sklearn', 'skl2onnx', 'scipy'} & set(sys.modules))"
     )
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -179,4 +180,4 @@ def test_serving_loads_neither_numpy_nor_onnxruntime_before_a_model_is_loaded() 
 
 
 def test_encoded_states_are_what_the_artefact_takes(data: Dataset) -> None:
-    assert encode(data.states, [0.0] * len(COLUMNS)).shape == (data.n, len(COLUMNS))
+    assert StateEncoder(STRATEGY).encode(data.states, [0.0] * len(COLUMNS)).shape == (data.n, len(COLUMNS))

@@ -13,7 +13,7 @@ import redis
 from operations.license import NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 PEPPER = "p" * 48
 KEY = re.compile(r"^sc_live_[0-9A-Za-z]{44}$", re.MULTILINE)

@@ -59,7 +59,7 @@ async def test_liveness_needs_nothing() -> None:
 
 @pytest.mark.usefixtures("everything_away")
 async def test_readiness_names_each_dependency_and_leaks_no_address() -> None:
-    response = await call("get_health_ready", "GET", "health/ready")
+    response = await call("get_readiness", "GET", "health/ready")
     document = json.loads(response.get_body())
     assert response.status_code == 503
     assert document["status"] == "fail"

@@ -17,7 +17,7 @@ from shared.adapters.postgres import Database
 from shared.adapters.postgres import database as database_module
 from shared.adapters.postgres.migrations import migrate
 from shared.errors import InvalidInput, Unavailable
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 
 async def backend(database: Database) -> int:

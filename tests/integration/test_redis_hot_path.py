@@ -32,7 +32,8 @@ from shared.domain.access.licenses import ApiKey, Grant, License, revoked_key, s
 from shared.domain.confidence.answers import CONFIDENCE_TTL_S, CacheResult, ModelOutput
 from shared.errors import Unavailable
 from tests.support.certificates import certificate, tls_in_front_of
-from tests.support.servers import free_port, running_valkey, until_readable
+from tests.support.ports import free_port
+from tests.support.servers import running_valkey, until_readable
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
@@ -597,11 +598,11 @@ async def test_a_hung_server_costs_a_quarter_second_once(
                 slowest = max(slowest, time.monotonic() - began)
                 await asyncio.sleep(0.01)
             assert slowest < 0.1
-            assert store.is_away
+            assert store.is_unavailable
         finally:
             os.kill(pid, signal.SIGCONT)
         assert await until_back(store) is not None
-        assert (store.outage_count, store.is_away) == (1, False)
+        assert (store.outage_count, store.is_unavailable) == (1, False)
         await store.close()
     levels = [
         record.levelname for record in caplog.records if record.name.startswith("shared.adapters.redis")

@@ -24,7 +24,7 @@ from shared.domain.access.licenses import (
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 NOW = datetime(2026, 3, 2, 14, 30, 0, 123456, tzinfo=UTC)
 PEPPER = b"p" * 32

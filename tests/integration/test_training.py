@@ -12,6 +12,7 @@ import pytest
 from shared.adapters.inference import OnnxInference
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.confidence.models import Outcome, StoredModel, served, version_of
+from shared.domain.confidence.strategy import Strategy
 from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError
 from shared.training.candidates import CANDIDATES, winner_probability
@@ -24,7 +25,7 @@ NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 
 
 def request(
-    outcomes: list[Outcome], champion: StoredModel | None = None, strategy: str = "vwap_bounce"
+    outcomes: list[Outcome], champion: StoredModel | None = None, strategy: Strategy = DEFAULT
 ) -> TrainingRequest:
     data_hash = hashlib.sha256(msgspec.json.encode(outcomes)).hexdigest()
     return TrainingRequest(strategy=strategy, outcomes=outcomes, data_hash=data_hash, champion=champion)
@@ -165,7 +166,7 @@ def test_trades_whose_features_do_not_fit_are_left_out_and_counted() -> None:
 
 @pytest.mark.skipif(not REAL_FILE.exists(), reason="needs the outcomes file: set SIGNAL_DATA to its folder")
 def test_on_real_trades_nothing_is_promoted_without_a_gain_out_of_sample() -> None:
-    result = train(request(real_outcomes(), strategy="capitulation_reversal"))
+    result = train(request(real_outcomes(), strategy=STRATEGIES["capitulation_reversal"]))
     document = result.base_rate
     assert document.n == 517, "every real row fits the strategy"
     prior = STRATEGIES["capitulation_reversal"].prior

@@ -14,7 +14,8 @@ import pytest
 from functions.timer_table import TIMERS
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
-from tests.support.hosting import REPOSITORY, host_environment, running_host, write_app
+from tests.support.hosting import host_environment, running_host, write_app
+from tests.support.places import ROOT
 
 # Reserved for documentation (RFC 5737) or closed: liveness must not need any of them.
 _SETTINGS = {
@@ -53,7 +54,7 @@ async def tick(timer: func.TimerRequest) -> None:
 def drive(directory: Path, invocations: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.support.worker_library", str(directory), json.dumps(invocations)],
-        cwd=REPOSITORY,
+        cwd=ROOT,
         env=host_environment(_SETTINGS),
         capture_output=True,
         text=True,
@@ -116,15 +117,15 @@ def test_the_library_refuses_an_app_that_cannot_be_imported(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def own_report() -> dict[str, Any]:
-    return drive(REPOSITORY, {"health": http("GET", "http://localhost/api/health")})
+    return drive(ROOT, {"health": http("GET", "http://localhost/api/health")})
 
 
 @pytest.fixture(scope="module")
 def own_index() -> Index:
     # An app of its own: azure-functions indexes one only once, and other tests have had theirs.
-    app = runpy.run_path(str(REPOSITORY / "function_app.py"))["app"]
+    app = runpy.run_path(str(ROOT / "function_app.py"))["app"]
     assert isinstance(app, func.FunctionApp)
-    return index_app(app, read_host_configuration(REPOSITORY), _SETTINGS)
+    return index_app(app, read_host_configuration(ROOT), _SETTINGS)
 
 
 def test_the_library_finds_every_function_of_our_app_with_its_route(

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 TIMEOUT_S = 30.0
 

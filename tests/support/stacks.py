@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,18 +14,13 @@ from typing import Any
 import psutil
 
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 
 READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 40.0
 RESTART_TIMEOUT_S = 20.0
 # What a person may have set for stacks of their own.
 _VARIABLES = ("BARS", "SPEED", "FROM", "TO", "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK", "EXIT")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class LocalStack:

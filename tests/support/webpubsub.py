@@ -25,6 +25,7 @@ import jwt
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
 from tests.support.places import ROOT
+from tests.support.ports import free_port
 
 JSON_PROTOCOL = "json.webpubsub.azure.v1"
 RELIABLE_PROTOCOL = "json.reliable.webpubsub.azure.v1"
@@ -49,13 +50,6 @@ def client_frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
     mask = (_MASK * (size // 4 + 1))[:size]
     body = (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)
     return bytes([opcode | (0x80 if final else 0)]) + head + _MASK + body
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:

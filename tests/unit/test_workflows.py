@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.workflows import ACTIONS, ROOT, WORKFLOWS, Bench, Step, jobs, read, step, steps
+from tests.support.places import ROOT
+from tests.support.workflows import ACTIONS, WORKFLOWS, Bench, Step, jobs, read, step, steps
 
 DEPENDABOT = ROOT / ".github" / "dependabot.yml"
 # The file that each kind of update reads in its directories.

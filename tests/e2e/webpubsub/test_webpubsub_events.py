@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 from tests.support.webpubsub import (
     ALL_ROLES,
     JSON_PROTOCOL,

@@ -6,8 +6,12 @@ from typing import Any
 
 import msgspec
 
-from functions.openapi import OPERATIONS, allowed_methods, document
+from functions.openapi import document
+from functions.web.routes import allowed_methods, declared_routes
+from shared.domain.confidence.strategy import Feature, StrategyCatalog
+from shared.version import VERSION
 from tests.support.app import functions
+from tests.support.strategies import STRATEGIES
 
 
 def served() -> set[tuple[str, str]]:
@@ -22,11 +26,11 @@ def served() -> set[tuple[str, str]]:
 
 
 def test_every_function_is_described_and_nothing_else() -> None:
-    assert {(each.method, each.path) for each in OPERATIONS} == served()
+    assert {(route.method.lower(), f"/{route.path}") for route in declared_routes()} == served()
 
 
 def test_every_reference_leads_to_a_schema() -> None:
-    text = msgspec.json.encode(document()).decode()
+    text = msgspec.json.encode(document(STRATEGIES)).decode()
     schemas = json.loads(text)["components"]["schemas"]
     names = set(re.findall(r'"#/components/schemas/([^"]+)"', text))
     assert names
@@ -34,14 +38,14 @@ def test_every_reference_leads_to_a_schema() -> None:
 
 
 def test_market_states_follow_the_strategies() -> None:
-    schemas: dict[str, Any] = document()["components"]["schemas"]
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
     state = schemas["MarketState_vwap_bounce"]
     assert state["required"] == ["symbol", "signal_type", "vwap_distance", "rsi"]
     assert (state["properties"]["rsi"]["minimum"], state["properties"]["rsi"]["maximum"]) == (0, 100)
 
 
 def test_limits_and_answers_are_those_of_the_routes() -> None:
-    paths: dict[str, Any] = document()["paths"]
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
 
     def parameters(path: str, method: str) -> dict[str, Any]:
         return {each["name"]: each for each in paths[path][method]["parameters"]}
@@ -57,3 +61,145 @@ def test_limits_and_answers_are_those_of_the_routes() -> None:
 def test_allowed_methods_ignore_case_and_slashes() -> None:
     assert set(allowed_methods("Trades/")) == {"GET", "POST"}
     assert allowed_methods("nothing/here") == ()
+
+
+def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+    required = {
+        (method, path): operation["requestBody"]["required"]
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    }
+    assert required == {
+        ("post", "/ml/get_confidence"): True,
+        ("post", "/ml/get_confidence/batch"): True,
+        ("post", "/trades"): True,
+        ("post", "/signals"): True,
+        ("post", "/bars"): True,
+        ("post", "/ws/negotiate"): False,
+        ("post", "/ws/events"): True,
+    }
+
+
+def test_a_body_is_one_of_its_kinds() -> None:
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+
+    def schema(path: str) -> Any:
+        return paths[path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+
+    assert schema("/bars") == {"$ref": "#/components/schemas/BarsRequest"}
+    assert schema("/trades") == {
+        "anyOf": [{"$ref": "#/components/schemas/TradesRequest"}, {"$ref": "#/components/schemas/Trade"}]
+    }
+    states = {
+        "anyOf": [
+            {"$ref": "#/components/schemas/MarketState_vwap_bounce"},
+            {"$ref": "#/components/schemas/MarketState_capitulation_reversal"},
+        ]
+    }
+    assert schema("/ml/get_confidence") == states
+    assert schema("/ml/get_confidence/batch") == {
+        "type": "object",
+        "properties": {"states": {"type": "array", "items": states, "minItems": 1, "maxItems": 100}},
+        "required": ["states"],
+        "additionalProperties": False,
+    }
+
+
+def test_operations_are_named_and_summarised() -> None:
+    operations = {
+        operation["operationId"]: operation
+        for methods in document(STRATEGIES)["paths"].values()
+        for operation in methods.values()
+    }
+    assert set(operations) == {
+        "getConfidence",
+        "getConfidenceBatch",
+        "postTrades",
+        "getTrades",
+        "getPerformance",
+        "getSignals",
+        "postSignals",
+        "postBars",
+        "negotiate",
+        "postHubEvents",
+        "allowHubEvents",
+        "getLicense",
+        "getHealth",
+        "getReadiness",
+        "getStatus",
+        "getOpenapi",
+    }
+    assert all(operation["summary"] for operation in operations.values())
+    assert operations["getSignals"]["summary"] == "Signals of one symbol in sequence order"
+
+
+def test_problems_stand_under_their_status() -> None:
+    responses: dict[str, Any] = document(STRATEGIES)["paths"]["/signals"]["post"]["responses"]
+    assert {status: told["description"] for status, told in responses.items()} == {
+        "201": "Published",
+        "200": "The Idempotency-Key made this signal before",
+        "400": "malformed_json",
+        "401": "key_missing, key_malformed, key_unknown, key_revoked, key_expired",
+        "403": "license_suspended, license_expired, license_revoked, scope_missing, symbol_not_licensed",
+        "409": "conflict",
+        "413": "body_too_large",
+        "415": "unsupported_media_type",
+        "422": "validation_failed, unknown_field",
+        "429": "rate_limited",
+        "503": "key_store_unavailable, database_unavailable",
+    }
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    assert all(told["content"] == content for status, told in responses.items() if int(status) >= 400)
+    empty = document(STRATEGIES)["paths"]["/ws/events"]["post"]["responses"]["204"]
+    assert empty == {"description": "Let in, or taken note of"}
+
+
+def test_the_document_names_what_it_is() -> None:
+    described = document(STRATEGIES)
+    assert described["openapi"] == "3.1.0"
+    assert described["info"]["title"] == "Signal Cloud"
+    assert described["info"]["version"] == VERSION
+    assert described["servers"] == [{"url": "/api"}]
+    assert described["components"]["securitySchemes"] == {
+        "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "sc_live_..."}
+    }
+    assert document(STRATEGIES) is described, "it is made once a process"
+
+
+def test_every_kind_of_feature_is_described() -> None:
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
+    bounce, reversal = schemas["MarketState_vwap_bounce"], schemas["MarketState_capitulation_reversal"]
+    assert (bounce["type"], bounce["additionalProperties"]) == ("object", False)
+    assert bounce["title"] == STRATEGIES["vwap_bounce"].title
+    assert bounce["properties"]["strategy"] == {"const": "vwap_bounce"}
+    assert bounce["properties"]["symbol"] == {"enum": ["ES", "NQ", "CL", "YM", "RTY"]}
+    assert bounce["properties"]["signal_type"] == {"enum": ["LONG", "SHORT"]}
+    assert bounce["properties"]["rsi"]["type"] == "number"
+    assert bounce["properties"]["atr"]["type"] == ["number", "null"]
+    assert reversal["required"][0] == "strategy"
+    assert reversal["properties"]["reversal_candle"]["type"] == "boolean"
+    assert reversal["properties"]["regime"]["enum"] == list(
+        next(
+            each for each in STRATEGIES["capitulation_reversal"].features if each.name == "regime"
+        ).categories
+    )
+    for strategy in STRATEGIES.values():
+        properties = schemas[f"MarketState_{strategy.name}"]["properties"]
+        for feature in strategy.features:
+            assert properties[feature.name]["description"] == (
+                f"{feature.description} {feature.unit}" if feature.unit else feature.description
+            )
+
+
+def test_an_optional_category_may_be_null() -> None:
+    feature = Feature(
+        name="session", type="category", description="When.", categories=("rth", "eth"), optional=True
+    )
+    strategy = msgspec.structs.replace(STRATEGIES.default, features=(feature,))
+    schemas: dict[str, Any] = document(StrategyCatalog([strategy]))["components"]["schemas"]
+    assert schemas["MarketState_vwap_bounce"]["properties"]["session"] == {
+        "description": "When.",
+        "enum": ["rth", "eth", None],
+    }

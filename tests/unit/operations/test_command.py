@@ -29,7 +29,7 @@ def test_a_command_has_its_own_status(status: int) -> None:
             "database_unavailable: No database.\n  refused\n",
         ),
         (
-            ValidationFailed((FieldError("plan", "too_long", "plan is too long"),), "Refused."),
+            ValidationFailed((FieldError("plan", "out_of_range", "plan is too long"),), "Refused."),
             1,
             "validation_failed: Refused.\n  plan: plan is too long\n",
         ),

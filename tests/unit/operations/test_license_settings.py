@@ -8,7 +8,7 @@ import pytest
 
 from operations.license import command_settings
 from shared.errors import ConfigurationError
-from tests.support.workflows import ROOT
+from tests.support.places import ROOT
 
 PEPPER = "p" * 48
 CLIENT_ID = "01234567-89ab-cdef-0123-456789abcdef"

@@ -33,7 +33,10 @@ def test_text_is_stripped_and_blank_means_not_set() -> None:
 def test_an_unresolved_reference_is_never_taken_for_a_value() -> None:
     reader = SettingsReader({"A": "@Microsoft.KeyVault(VaultName=v;SecretName=s)"})
     assert reader.text("A") == ""
-    assert reader.problems == ["A is a Key Vault reference that was not resolved"]
+    assert reader.problems == [
+        "A is a Key Vault reference that the platform has not resolved: check the app's access to the vault, "
+        "then restart the app"
+    ]
 
 
 @pytest.mark.parametrize("value", [3, 4, 12])

@@ -25,9 +25,8 @@ from shared.adapters import telemetry_start
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
 from shared.adapters.redis import RedisStore
 from shared.container import Container
-from shared.credentials import Credentials
-from shared.errors import KeyStoreUnavailable, Unavailable
-from shared.metrics import METRICS
+from shared.errors import ConfigurationError, DatabaseUnavailable
+from shared.metrics import METRICS, MetricName
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
@@ -139,11 +138,11 @@ async def test_the_script_call_that_requests_share_belongs_to_the_trace_of_none(
 
 async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Sent) -> None:
     async def away() -> int:
-        raise Unavailable("away")
+        raise DatabaseUnavailable("away")
 
     trace = telemetry.begin(request())
     assert trace is not None
-    with pytest.raises(Unavailable):
+    with pytest.raises(DatabaseUnavailable):
         await telemetry.traced(away(), "SELECT", "postgresql")
     telemetry.end(trace, "id-1", 503, "database_unavailable")
     assert [span["status"]["code"] for span in sent.spans()] == [2, 2]
@@ -243,7 +242,7 @@ class Store:
 
     async def add_counts(self, counts: dict[str, int]) -> None:
         if self.fails:
-            raise Unavailable("away")
+            raise DatabaseUnavailable("away")
         for name, count in counts.items():
             self.sums[name] = self.sums.get(name, 0) + count
 
@@ -309,17 +308,15 @@ STATUS: Status = msgspec.convert(
 async def test_the_status_is_read_at_most_every_so_often_and_not_told_when_old() -> None:
     clock, asked = [100.0], list[int]()
     measured = measurements(clock, asked)
-    assert measured.points("signal_cloud.outbox.age") == []
+    assert measured.points(MetricName.OUTBOX_AGE) == []
     await measured.refresh()
     clock[0] += 1
     await measured.refresh()
     assert len(asked) == 1
-    assert measured.points("signal_cloud.outbox.age") == [Observation(12.5)]
-    assert measured.points("signal_cloud.bars.age") == [
-        Observation(400.0, {"symbol": "ES", "state": "stale"})
-    ]
+    assert measured.points(MetricName.OUTBOX_AGE) == [Observation(12.5)]
+    assert measured.points(MetricName.BARS_AGE) == [Observation(400.0, {"symbol": "ES", "state": "stale"})]
     clock[0] += STALE_AFTER_S
-    assert measured.points("signal_cloud.outbox.age") == []
+    assert measured.points(MetricName.OUTBOX_AGE) == []
 
 
 async def test_every_metric_but_the_histogram_has_points() -> None:
@@ -328,27 +325,22 @@ async def test_every_metric_but_the_histogram_has_points() -> None:
     read = {metric.name: measured.points(metric.name) for metric in METRICS if metric.kind != "histogram"}
     assert all(read.values())
     assert set(COUNTED) <= set(read)
-    assert read["signal_cloud.requests.refused"] == [
+    assert read[MetricName.REQUESTS_REFUSED] == [
         Observation(1, {"code": "key_missing"}),
         Observation(4, {"code": "rate_limited"}),
     ]
-    assert (read["signal_cloud.limiter.open"], read["signal_cloud.license_store.errors"]) == (
+    assert (read[MetricName.LIMITER_OPEN], read[MetricName.LICENSE_STORE_ERRORS]) == (
         [Observation(2)],
         [Observation(3)],
     )
 
 
-async def test_telemetry_begins_before_key_vault_has_told_the_pepper(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_telemetry_begins_without_a_pepper(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stayed off for the life of a process whose pepper was not there in its first two seconds."""
     settings = Settings("", "", 1, "redis://127.0.0.1:1", "", "", "signals", "", "wall", "INFO")
     made = Container(settings)
-
-    def not_there(_: Credentials) -> bytes:
-        raise KeyStoreUnavailable("not yet")
-
-    monkeypatch.setattr(Credentials, "pepper", not_there)
+    with pytest.raises(ConfigurationError):
+        made.credentials.pepper()
     monkeypatch.setattr(Container, "tables", Idle())
-    assert made.measurements.points("signal_cloud.limiter.open") == [Observation(0)]
+    assert made.measurements.points(MetricName.LIMITER_OPEN) == [Observation(0)]
     await made.close()

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 
 from local.demo.bar_files import BUNDLED_BARS, BarFileError, missing_range, read_bars, write_bars
-from shared.domain.market.bars import Bar, bar_problems
+from shared.domain.market.bars import Bar, check_bar
+from shared.domain.problems import Problems
+from shared.errors import FieldError
 from tests.support.market import bar, bar_runs, real_es, simulated_es, utc
 
 HEADER = "open_time,open,high,low,close,volume\n"
@@ -141,6 +143,12 @@ def test_reads_the_real_file() -> None:
     assert len(bars) == 48_307
     assert bars[0].open_time == utc("2025-08-31T22:00")
     assert bars[-1].close_time == utc("2025-10-17T21:01")
+
+
+def bar_problems(checked: Bar) -> list[FieldError]:
+    problems = Problems()
+    check_bar(checked, problems)
+    return list(problems.refusal().errors)
 
 
 def test_a_negative_price_may_be_stored() -> None:

@@ -16,8 +16,9 @@ from local.demo.simulate import (
     simulated_bars,
 )
 from shared.adapters.calendars import market_calendars
-from shared.domain.market.bars import BAR_INTERVAL, Bar, bar_problems
+from shared.domain.market.bars import BAR_INTERVAL, Bar, check_bar
 from shared.domain.market.calendars import NEW_YORK
+from shared.domain.problems import Problems
 from tests.support.market import TICK, simulated_es
 
 CALENDARS = market_calendars()
@@ -48,7 +49,9 @@ def test_the_bundled_file_is_small_named_for_what_it_is_and_has_no_time_of_writi
 
 def test_every_bar_is_possible_on_the_tick_and_in_session() -> None:
     for one in simulated_es():
-        assert bar_problems(one) == []
+        problems = Problems()
+        check_bar(one, problems)
+        assert len(problems) == 0
         assert CALENDARS.is_open(SYMBOL, one.open_time)
         assert all(price % TICK == 0 for price in (one.open, one.high, one.low, one.close))
 

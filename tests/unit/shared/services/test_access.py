@@ -10,9 +10,8 @@ import pytest
 from shared.domain.access.admission import encode_record
 from shared.domain.access.keys import hash_key, new_key
 from shared.domain.access.licenses import ApiKey, Grant, Scope, revoked_key
-from shared.domain.access.rate_limit import RateLimitReached
 from shared.domain.confidence.answers import CacheResult, ModelOutput
-from shared.errors import SignalCloudError, Unavailable
+from shared.errors import RateLimited, SignalCloudError, Unavailable
 from shared.services import access
 from shared.services.access import AccessService, Admitted, refresh_below_ms
 from shared.services.licenses import CreatedKey, LicenseService
@@ -46,7 +45,7 @@ class World:
             pepper=PEPPER,
             cache=self.cache,
             keys=self.store,
-            now=self.clock.timestamp,
+            now=self.clock,
             unlimited=lambda: self.unlimited.append(1),
         )
 
@@ -117,8 +116,9 @@ async def test_the_limit_refuses_and_says_when_to_come_again(world: World) -> No
         await world.admit(bot.plain)
         world.clock.forward(10)
     error = await world.refusal(bot.plain)
-    assert isinstance(error, RateLimitReached)
-    assert error.rate.remaining == 0
+    assert isinstance(error, RateLimited)
+    assert error.limit == 3
+    assert error.reset_s == pytest.approx(30)
     assert error.retry_after_s == pytest.approx(30)
     world.clock.forward(30.001)
     await world.admit(bot.plain)
@@ -195,9 +195,9 @@ async def test_a_rotation_does_not_undo_in_the_caches_what_changes_meanwhile(wor
 async def test_use_keeps_a_grant_fresh_for_an_outage(world: World) -> None:
     bot = await world.bot(limit=10)
     await world.admit(bot.plain)
-    world.clock.forward(access.STALE_FOR_S - 10)
+    world.clock.forward(access.STALE_FOR.total_seconds() - 10)
     await world.admit(bot.plain)
-    world.clock.forward(access.STALE_FOR_S - 10)
+    world.clock.forward(access.STALE_FOR.total_seconds() - 10)
     world.cache.away = world.store.away = True
     assert (await world.admit(bot.plain)).rate is None
 
@@ -279,7 +279,7 @@ async def test_without_redis_a_revocation_takes_five_seconds_at_most(world: Worl
     world.cache.away = True
     effect = await world.licenses.revoke_key(bot.key.public_id)
     assert not effect.caches_told
-    world.clock.forward(access.KNOWN_FOR_S)
+    world.clock.forward(access.KNOWN_FOR.total_seconds())
     await world.admit(bot.plain)
     world.clock.forward(0.001)
     assert (await world.refusal(bot.plain)).code == "key_revoked"
@@ -336,7 +336,7 @@ async def test_an_invented_key_is_looked_up_once_in_a_while(world: World) -> Non
     for _ in range(20):
         assert (await world.refusal(invented)).code == "key_unknown"
     assert world.store.reads == 1
-    world.clock.forward(access.UNKNOWN_FOR_S)
+    world.clock.forward(access.UNKNOWN_FOR.total_seconds())
     await world.refusal(invented)
     assert world.store.reads == 2
 

@@ -29,7 +29,7 @@ class Fleet:
             pepper=pepper,
             cache=self.cache,
             keys=self.store,
-            now=self.clock.timestamp,
+            now=self.clock,
             previous_pepper=previous,
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,9 +11,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.errors import CacheUnavailable, RealtimeUnavailable
+from shared.errors import CacheUnavailable, RealtimeUnavailable, SymbolNotLicensed
 from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 
@@ -64,7 +67,7 @@ class CountingOutbox(FakeOutbox):
         self.most_held = max(self.most_held, self.held)
         try:
             async with super().batch(symbol, limit=limit) as batch:
-                yield turn
+                yield batch
         finally:
             self.held -= 1
 
@@ -73,11 +76,13 @@ class CountingOutbox(FakeOutbox):
 class FakeClosures:
     away: bool = False
     closed: dict[str, float] = field(default_factory=dict)
+    lives: dict[str, float] = field(default_factory=dict)
 
     async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
         if self.away:
             raise CacheUnavailable("away", internal="refused")
         self.closed[account_id] = at
+        self.lives[account_id] = life_s
 
 
 @dataclass
@@ -124,7 +129,7 @@ class FakeSequences:
         return {"ES": 7}
 
 
-def service(hub: FakeHub, outbox: FakeOutbox) -> RealtimeService:
+def service(hub: FakeHub, outbox: FakeOutbox, counted: Counted | None = None) -> RealtimeService:
     return RealtimeService(
         hub=hub,
         outbox=outbox,
@@ -132,6 +137,7 @@ def service(hub: FakeHub, outbox: FakeOutbox) -> RealtimeService:
         closures=FakeClosures(),
         now=lambda: NOW,
         universe=("ES", "NQ"),
+        count=Counted() if counted is None else counted,
     )
 
 
@@ -212,6 +218,7 @@ async def test_each_message_sent_tells_how_long_it_waited_and_one_that_failed_te
         closures=FakeClosures(),
         now=lambda: NOW,
         universe=("ES",),
+        count=Counted(),
         published=told.append,
     )
     assert await realtime.drain("ES") == 2
@@ -229,10 +236,84 @@ async def test_a_heartbeat_reaches_symbols_that_never_signalled() -> None:
 
 
 async def test_client_access_covers_exactly_the_groups_asked_for() -> None:
-    access = await service(FakeHub(), FakeOutbox()).client_access("k1", ["ES", "CL"])
+    counted = Counted()
+    grant = grant_of("k1", "NQ", "ES", "CL")
+    access = await service(FakeHub(), FakeOutbox(), counted).negotiate(grant, ["ES", "CL", "ES"])
     assert access.groups == ["symbol.ES", "symbol.CL"]
     assert access.url == "wss://hub/k1/symbol.ES,symbol.CL/3600"
     assert access.expires_at == NOW + timedelta(hours=1)
+    assert (access.hub, access.protocol) == ("signals", "json.reliable.webpubsub.azure.v1")
+    assert counted == {"negotiated": 1}
+
+
+async def test_client_access_covers_the_whole_license_unless_symbols_are_named() -> None:
+    realtime = service(FakeHub(), FakeOutbox())
+    grant = grant_of("k1", "NQ", "ES")
+    assert (await realtime.negotiate(grant, None)).groups == ["symbol.NQ", "symbol.ES"]
+    assert (await realtime.negotiate(grant, [])).groups == []
+
+
+async def test_no_client_access_for_a_symbol_outside_of_the_license() -> None:
+    counted = Counted()
+    realtime = service(FakeHub(), FakeOutbox(), counted)
+    with pytest.raises(SymbolNotLicensed) as refused:
+        await realtime.negotiate(grant_of("k1", "ES"), ["ES", "NQ", "CL"])
+    assert [error.field for error in refused.value.errors] == ["symbols[1]", "symbols[2]"]
+    assert counted == {}
+
+
+async def test_a_heartbeat_stops_at_the_first_group_that_cannot_be_reached() -> None:
+    hub = FakeHub(fails_after=1)
+    await service(hub, FakeOutbox()).heartbeat(NOW)
+    assert [group for group, _ in hub.sent] == ["symbol.ES"]
+
+
+async def test_after_a_failed_send_requests_do_not_try_for_a_while_and_the_relay_does() -> None:
+    hub, outbox = FakeHub(fails_after=0), CountingOutbox()
+    outbox.add("ES", 2)
+    realtime = service(hub, outbox)
+    assert await realtime.drain("ES") == 0
+    hub.fails_after = None
+    assert (await realtime.drain("ES"), outbox.turns) == (0, 1)
+    assert await realtime.relay() == 2
+    outbox.add("ES", 1)
+    assert await realtime.drain("ES") == 1, "the hub is back, so nobody pauses"
+
+
+async def test_the_pause_ends_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(realtime_module, "PAUSE_S", 0.0)
+    hub, outbox = FakeHub(fails_after=0), FakeOutbox()
+    outbox.add("ES", 1)
+    realtime = service(hub, outbox)
+    assert await realtime.drain("ES") == 0
+    hub.fails_after = None
+    assert await realtime.drain("ES") == 1
+
+
+async def test_an_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    hub, outbox = FakeHub(fails_after=0), FakeOutbox()
+    outbox.add("ES", 2)
+    realtime = service(hub, outbox)
+    with caplog.at_level(logging.INFO):
+        for hub.fails_after in (0, 0, None, None, 0):
+            await realtime.relay()
+            await realtime.heartbeat(NOW)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+
+
+async def test_a_closed_account_is_remembered_as_long_as_its_urls_live() -> None:
+    closures = FakeClosures()
+    realtime = RealtimeService(
+        hub=FakeHub(),
+        outbox=FakeOutbox(),
+        sequences=FakeSequences(),
+        closures=closures,
+        now=lambda: NOW,
+        universe=(),
+        count=Counted(),
+    )
+    await realtime.close_user("k1", "key revoked")
+    assert closures.lives == {"k1": 3600.0}
 
 
 async def test_who_is_closed_is_told_why_first() -> None:
@@ -257,6 +338,7 @@ async def test_a_closed_account_is_remembered_and_closed_without_the_cache_too()
             closures=closures,
             now=lambda: NOW,
             universe=(),
+            count=Counted(),
         )
         await realtime.close_user("k1", "key revoked")
         assert closures.closed == ({} if away else {"k1": NOW.timestamp()})

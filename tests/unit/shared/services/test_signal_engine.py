@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.calendars import market_calendars
+from shared.domain.limits import ClockSkew
 from shared.domain.market.bars import BAR_INTERVAL, Bar
-from shared.domain.market.feeds import MarketClock
+from shared.domain.market.feeds import ClockSource
 from shared.domain.market.signals import Signal
 from shared.services import signal_engine
-from shared.services.signal_engine import CLOCK_SKEW, MAX_BATCH_BARS, SIGNAL_MAX_AGE, SignalEngine
+from shared.services.signal_engine import MAX_BATCH_BARS, SIGNAL_MAX_AGE, SignalEngine
 from tests.support.market import MemoryBarStore, MemoryTurn, simulated_es, utc
 from tests.support.strategies import VWAP_BOUNCE_RULES
 
@@ -24,8 +25,8 @@ LATER = utc("2025-11-21T12:00")  # long after every bar
 BARS = simulated_es()[:1_200]
 
 
-def engine(store: MemoryBarStore, market_clock: MarketClock = "bars") -> SignalEngine:
-    return SignalEngine(store, market_calendars(), RULES, market_clock)
+def engine(store: MemoryBarStore, clock_source: ClockSource = "bars") -> SignalEngine:
+    return SignalEngine(store, market_calendars(), RULES, clock_source)
 
 
 def content(signals: Sequence[Signal]) -> list[tuple[object, ...]]:
@@ -153,8 +154,8 @@ async def test_drafts_carry_source_and_time_of_arrival() -> None:
         (timedelta(0), True),
         (SIGNAL_MAX_AGE, True),
         (SIGNAL_MAX_AGE + timedelta(seconds=1), False),
-        (-CLOCK_SKEW, True),
-        (-CLOCK_SKEW - timedelta(seconds=1), False),
+        (-ClockSkew.ENGINE, True),
+        (-ClockSkew.ENGINE - timedelta(seconds=1), False),
     ],
 )
 async def test_by_the_wall_clock_only_fresh_bars_signal(lateness: timedelta, published: bool) -> None:
@@ -230,7 +231,7 @@ async def test_a_symbol_that_fails_does_not_keep_the_others_from_signalling(
             if symbol == "CL":
                 raise ArithmeticError("a defect of ours")
             async with super().engine_batch(symbol, strategy, limit=limit) as batch:
-                yield turn
+                yield batch
 
     store = FailsOnCrude()
     store.insert("CL", BARS)

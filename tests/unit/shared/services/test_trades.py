@@ -1,5 +1,6 @@
-"""What may be recorded as a trade."""
+"""Reports of trades, and an account's own trades in pages."""
 
+import base64
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.access.licenses import ApiKey, Grant, License
-from shared.domain.trading.trades import MAX_TRADE_ERRORS, Trade, check_trades
-from shared.errors import ValidationFailed
-from shared.services.trades import TradeService
+from shared.domain.problems import MAX_PROBLEMS
+from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
+from shared.errors import BatchTooLarge, SymbolNotLicensed, ValidationFailed
+from shared.services.trades import TradeFilter, TradeService
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
+from tests.support.memory_stores import MemoryStores
+from tests.support.strategies import STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+GRANT = grant_of("acct-1", "ES", "CL")
 GOOD = Trade(
     trade_id="t-1",
     symbol="ES",
@@ -25,52 +31,144 @@ GOOD = Trade(
 )
 
 
-def test_a_good_trade_has_no_problem() -> None:
-    assert check_trades([GOOD], NOW) == ()
+def changed(trade_id: str = "t-1", **change: Any) -> Trade:
+    return msgspec.structs.replace(GOOD, trade_id=trade_id, **change)
 
 
-def test_a_negative_price_is_a_price() -> None:
-    crude = msgspec.structs.replace(GOOD, entry_price=Decimal("-37.63"), symbol="CL")
-    assert check_trades([crude], NOW) == ()
+class World:
+    def __init__(self) -> None:
+        self.stores = MemoryStores(NOW)
+        self.counted = Counted()
+        self.trades = TradeService(
+            store=self.stores.trades, strategies=STRATEGIES, now=lambda: NOW, count=self.counted
+        )
+
+    async def refused(self, *trades: Trade) -> list[tuple[str, str]]:
+        """The fields that a report is refused by; nothing of it may be recorded or counted."""
+        with pytest.raises(ValidationFailed) as refused:
+            await self.trades.report(GRANT, trades)
+        assert self.stores.trades.recorded == {}
+        assert self.counted == {}
+        return [(error.field, error.code) for error in refused.value.errors]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_report_says_what_became_of_each_trade_and_counts_what_is_new(world: World) -> None:
+    first = await world.trades.report(GRANT, [GOOD, changed("t-2")])
+    assert (first.recorded, first.duplicates, first.conflicts) == (2, 0, 0)
+    again = await world.trades.report(GRANT, [changed("t-3"), changed(), changed("t-2", pnl=Decimal(1))])
+    assert (again.recorded, again.duplicates, again.conflicts) == (1, 1, 1)
+    assert [(each.trade_id, each.status) for each in again.results] == [
+        ("t-3", "recorded"),
+        ("t-1", "duplicate"),
+        ("t-2", "conflict"),
+    ]
+    assert world.counted == {"trades_recorded": 3}
+    assert {key for key, _ in world.stores.trades.recorded.values()} == {"Ab12Cd"}
+
+
+async def test_a_report_holds_from_1_to_500_trades(world: World) -> None:
+    assert await world.refused() == [("trades", "out_of_range")]
+    with pytest.raises(BatchTooLarge, match="at most 500 trades, this one 501"):
+        await world.trades.report(GRANT, [GOOD] * (MAX_TRADES_PER_REQUEST + 1))
+    full = await world.trades.report(GRANT, [changed(f"t-{n}") for n in range(MAX_TRADES_PER_REQUEST)])
+    assert full.recorded == 500
+
+
+async def test_what_is_wrong_is_named_by_its_trade(world: World) -> None:
+    bad = changed("t-2", quantity=Decimal(0), strategy="momentum")
+    unfit = changed("t-3", features={"vwap_distance": "far", "rsj": 1.0})
+    assert await world.refused(GOOD, bad, unfit) == [
+        ("trades[1].quantity", "out_of_range"),
+        ("trades[1].strategy", "unknown_value"),
+        ("trades[2].features.vwap_distance", "wrong_type"),
+        ("trades[2].features.rsi", "missing"),
+        ("trades[2].features.rsj", "unknown_field"),
+    ]
+
+
+async def test_the_features_of_a_trade_are_those_of_its_strategy(world: World) -> None:
+    report = await world.trades.report(GRANT, [changed(features={"vwap_distance": 2.1, "rsi": 35.0})])
+    assert report.recorded == 1
+
+
+async def test_the_number_of_errors_is_bounded(world: World) -> None:
+    assert len(await world.refused(*[changed(quantity=Decimal(0))] * 500)) == MAX_PROBLEMS
+
+
+async def test_a_report_full_of_strange_features_is_refused_with_bounded_errors(world: World) -> None:
+    strange = changed(features={f"f{n}": 1.0 for n in range(30)})
+    assert len(await world.refused(*[strange] * 500)) == MAX_PROBLEMS
+
+
+async def test_a_trade_of_a_symbol_outside_of_the_license_is_named(world: World) -> None:
+    with pytest.raises(SymbolNotLicensed) as refused:
+        await world.trades.report(GRANT, [GOOD, changed("t-2", symbol="NQ"), changed("t-3", symbol="CL")])
+    assert [error.field for error in refused.value.errors] == ["trades[1].symbol"]
+    assert world.stores.trades.recorded == {}
+
+
+async def test_pages_end_with_the_last_trade_and_hold_each_once(world: World) -> None:
+    trades = [changed(f"t-{n}", exit_at=GOOD.exit_at - timedelta(minutes=n // 2)) for n in range(7)]
+    await world.trades.report(GRANT, trades)
+    await world.trades.report(grant_of("acct-2", "ES"), [changed("theirs")])
+    seen, cursor, pages = [], None, 0
+    while pages == 0 or cursor is not None:
+        page = await world.trades.page(GRANT, TradeFilter(), cursor, 3)
+        seen += [trade.trade_id for trade in page.trades]
+        cursor, pages = page.next_cursor, pages + 1
+        assert len(page.trades) == (3 if cursor else 1)
+    assert seen == ["t-1", "t-0", "t-3", "t-2", "t-5", "t-4", "t-6"]
+    assert pages == 3
+
+
+async def test_a_page_that_is_exactly_full_is_the_last_one(world: World) -> None:
+    await world.trades.report(GRANT, [changed("t-1"), changed("t-2")])
+    page = await world.trades.page(GRANT, TradeFilter(), None, 2)
+    assert (len(page.trades), page.next_cursor) == (2, None)
+
+
+async def test_a_filter_chooses_by_symbol_and_by_time(world: World) -> None:
+    minute = timedelta(minutes=1)
+    await world.trades.report(
+        GRANT,
+        [changed(f"t-{n}", exit_at=GOOD.exit_at - n * minute) for n in range(3)]
+        + [changed("crude", symbol="CL")],
+    )
+
+    async def found(**chosen: Any) -> list[str]:
+        page = await world.trades.page(GRANT, TradeFilter(**chosen), None, 10)
+        performance = await world.trades.performance(GRANT, TradeFilter(**chosen))
+        assert performance.trades == len(page.trades)
+        return [trade.trade_id for trade in page.trades]
+
+    assert await found() == ["t-0", "crude", "t-1", "t-2"]
+    assert await found(symbol="CL") == ["crude"]
+    assert await found(symbol="ES", since=GOOD.exit_at - minute) == ["t-0", "t-1"]
+    assert await found(symbol="ES", until=GOOD.exit_at) == ["t-1", "t-2"]
+
+
+def cursor_of(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).decode()
 
 
 @pytest.mark.parametrize(
-    ("change", "field"),
+    "cursor",
     [
-        ({"pnl": Decimal("NaN")}, "pnl"),
-        ({"exit_price": Decimal("Infinity")}, "exit_price"),
-        ({"entry_price": Decimal("1e10")}, "entry_price"),
-        ({"pnl": Decimal("1e1000000")}, "pnl"),
-        ({"fees": Decimal("-1e1000000")}, "fees"),
-        ({"fees": Decimal("0e1000000000000")}, "fees"),
-        ({"fees": Decimal("0.123456789")}, "fees"),
-        ({"quantity": Decimal(0)}, "quantity"),
-        ({"entry_at": NOW.replace(tzinfo=None)}, "entry_at"),
-        ({"exit_at": NOW + timedelta(hours=1)}, "exit_at"),
-        ({"exit_at": GOOD.entry_at - timedelta(seconds=1)}, "exit_at"),
-        ({"entry_at": datetime(1999, 1, 1, tzinfo=UTC)}, "entry_at"),
-        ({"features": {f"f{i}": 1.0 for i in range(33)}}, "features"),
+        "abc",
+        "\u00e9",
+        "====",
+        cursor_of(b"[]"),
+        cursor_of(b'["2025-10-13T14:00:00Z"]'),
+        cursor_of(b'["2025-10-13T14:00:00", "t-1"]'),
+        cursor_of(b'{"exit_at": 1}'),
     ],
 )
-def test_each_bad_field_is_named(change: dict[str, Any], field: str) -> None:
-    found = check_trades([GOOD, msgspec.structs.replace(GOOD, **change)], NOW)
-    assert [error.field for error in found] == [f"trades[1].{field}"]
-
-
-def test_the_number_of_errors_is_bounded() -> None:
-    bad = msgspec.structs.replace(GOOD, quantity=Decimal(0))
-    assert len(check_trades([bad] * 500, NOW)) == MAX_TRADE_ERRORS
-
-
-async def test_a_report_full_of_strange_features_is_refused_with_bounded_errors() -> None:
-    class NeverReached:
-        def __getattr__(self, name: str) -> Any:
-            raise AssertionError("nothing of this report may be recorded")
-
-    strange = msgspec.structs.replace(GOOD, features={f"f{n}": 1.0 for n in range(30)})
-    license_ = License(license_id="lic_0", account_id="a", symbols=("ES",), created_at=NOW)
-    key = ApiKey(public_id="k", key_hash="h", license_id="lic_0", scopes=("bot",), created_at=NOW)
-    service = TradeService(store=NeverReached(), now=lambda: NOW)
+async def test_a_cursor_that_we_did_not_make_is_refused(world: World, cursor: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        await service.report(Grant(license=license_, key=key), [strange] * 500)
-    assert len(refused.value.errors) == MAX_TRADE_ERRORS
+        await world.trades.page(GRANT, TradeFilter(), cursor, 10)
+    assert [(error.field, error.code) for error in refused.value.errors] == [("cursor", "invalid_format")]

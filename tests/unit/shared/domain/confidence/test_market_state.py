@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Strategy, parse_strategy
-from shared.domain.decoding import MAX_ERRORS
+from shared.domain.problems import MAX_PROBLEMS
 from shared.errors import (
     BatchTooLarge,
     ConfigurationError,
@@ -200,7 +200,7 @@ def test_json_that_is_no_object_is_a_wrong_type(raw: bytes) -> None:
 
 def test_a_flood_of_unknown_fields_costs_a_bounded_answer() -> None:
     raw = json.dumps({f"field_{index}": index for index in range(20_000)}).encode()
-    assert len(refusal(raw)) <= MAX_ERRORS
+    assert len(refusal(raw)) <= MAX_PROBLEMS
 
 
 def test_names_that_could_not_be_sent_back_are_made_printable() -> None:
@@ -316,17 +316,16 @@ def test_a_batch_over_its_bound_is_refused() -> None:
 
 
 def test_the_features_of_a_trade_are_checked_by_the_same_rules() -> None:
-    assert validate_features("vwap_bounce", {"vwap_distance": 2.13, "rsi": 35.4})[:2] == (2.1, 35.0)
+    fitting = {"vwap_distance": 2.13, "rsi": 35.4}
+    assert market_state("vwap_bounce", "ES", "LONG", fitting).features[:2] == (2.1, 35.0)
     with pytest.raises(ValidationFailed) as caught:
-        validate_features("vwap_bounce", {"vwap_distance": "far", "rsj": 1})
+        market_state("vwap_bounce", "ZZ", "LONG", {"vwap_distance": "far", "rsj": 1})
     assert {(error.field, error.code) for error in caught.value.errors} == {
-        ("features.vwap_distance", "wrong_type"),
-        ("features.rsi", "missing"),
-        ("features.rsj", "unknown_field"),
+        ("symbol", "unknown_value"),
+        ("vwap_distance", "wrong_type"),
+        ("rsi", "missing"),
+        ("rsj", "unknown_field"),
     }
-    with pytest.raises(ValidationFailed) as caught:
-        validate_features("momentum", {})
-    assert [error.field for error in caught.value.errors] == ["strategy"]
 
 
 def test_the_state_of_a_finished_trade_is_the_one_that_was_asked_for() -> None:

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from shared.domain.confidence.encoding import column_names, encode
+from shared.domain.confidence.encoding import StateEncoder, column_names
 from shared.domain.confidence.models import (
     ModelDocument,
     StoredModel,
@@ -116,7 +116,13 @@ def test_the_base_rate_is_smoothed_towards_the_prior() -> None:
 def test_every_state_becomes_a_row_of_named_columns() -> None:
     state = market_state("vwap_bounce", "NQ", "SHORT", {"vwap_distance": 2.1, "rsi": 35, "atr": 4.0})
     fills = np.arange(len(COLUMNS), dtype=float)
-    row = dict(zip(COLUMNS, encode([state], [float(fill) for fill in fills])[0].tolist(), strict=True))
+    row = dict(
+        zip(
+            COLUMNS,
+            StateEncoder(DEFAULT).encode([state], [float(fill) for fill in fills])[0].tolist(),
+            strict=True,
+        )
+    )
     assert row == {
         "side:SHORT": 1,
         "symbol:ES": 0,
@@ -150,9 +156,12 @@ def test_categories_and_booleans_become_columns_of_ones_and_zeros() -> None:
         "session": "RTH",
         "hour": 10,
     }
-    columns = column_names(STRATEGIES["capitulation_reversal"])
+    strategy = STRATEGIES["capitulation_reversal"]
+    columns = column_names(strategy)
     state = market_state("capitulation_reversal", "ES", "LONG", features)
-    row = dict(zip(columns, encode([state], [0.0] * len(columns))[0].tolist(), strict=True))
+    row = dict(
+        zip(columns, StateEncoder(strategy).encode([state], [0.0] * len(columns))[0].tolist(), strict=True)
+    )
     assert {name for name, value in row.items() if value == 1} == {
         "symbol:ES",
         "flush_direction:UP",
@@ -171,19 +180,19 @@ def test_rows_of_a_batch_are_those_of_its_states() -> None:
         for rsi in range(0, 100, 9)
     ]
     fills = [0.5] * len(COLUMNS)
-    batch = encode(states, fills)
+    encoder = StateEncoder(DEFAULT)
+    batch = encoder.encode(states, fills)
     assert batch.dtype == np.float32
     assert not np.isnan(batch).any()
     for state, row in zip(states, batch, strict=True):
-        assert np.array_equal(encode([state], fills)[0], row)
+        assert np.array_equal(encoder.encode([state], fills)[0], row)
 
 
-def test_a_category_of_one_value_has_no_other_extreme(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_category_of_one_value_has_no_other_extreme() -> None:
     base = DEFAULT
     session = Feature(name="session", type="category", description="when", categories=("rth",))
     strategy = msgspec.structs.replace(base, name="alone", features=(*base.features, session))
-    monkeypatch.setattr("shared.domain.confidence.encoding.all_strategies", lambda: {strategy.name: strategy})
     columns = column_names(strategy)
-    rows = encode(extreme_states(strategy), [0.0] * len(columns))
+    rows = StateEncoder(strategy).encode(extreme_states(strategy), [0.0] * len(columns))
     assert rows.shape[1] == len(columns)
     assert set(rows[:, columns.index("session:rth")]) == {1.0}

@@ -64,30 +64,10 @@ def test_crude_keeps_its_own_hours_on_holidays() -> None:
     assert not CALENDARS.is_open("ES", thanksgiving_afternoon)
 
 
-@pytest.mark.parametrize(
-    ("instant", "rth"),
-    [
-        ("2025-07-15T13:29:59", False),
-        ("2025-07-15T13:30:00", True),
-        ("2025-07-15T19:59:59", True),
-        ("2025-07-15T20:00:00", False),
-        ("2025-01-15T14:29:59", False),
-        ("2025-01-15T14:30:00", True),
-        ("2025-07-03T17:14:59", True),  # closes at 13:15
-    ],
-)
-def test_regular_trading_hours(instant: str, rth: bool) -> None:
-    session = CALENDARS.session_at("ES", utc(instant))
-    assert session is not None
-    assert session.is_rth(utc(instant)) is rth
-
-
-def test_a_session_that_closes_before_the_opening_bell_has_no_regular_hours() -> None:
+def test_a_session_may_close_before_the_opening_bell() -> None:
     session = CALENDARS.session_of("ES", date(2026, 4, 3))  # Good Friday, closes at 09:15
     assert session is not None
     assert session.closes_at == utc("2026-04-03T13:15")
-    assert session.rth_opens_at == session.rth_closes_at
-    assert not session.is_rth(session.closes_at - timedelta(minutes=1))
 
 
 @given(covered, st.sampled_from(sorted(INSTRUMENTS)))
@@ -99,7 +79,6 @@ def test_every_session_contains_the_instant_that_it_was_found_by(instant: dateti
     if session is not None:
         assert session.opens_at <= instant < session.closes_at
         assert timedelta(hours=15) <= session.closes_at - session.opens_at <= timedelta(hours=23)
-        assert session.opens_at <= session.rth_opens_at <= session.rth_closes_at <= session.closes_at
         assert session.trading_day.weekday() < 5
         assert session.trading_day == trading_day_of(instant)
         assert session.opens_at.astimezone(NEW_YORK).hour == 18

@@ -2,7 +2,6 @@ from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,14 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.adapters.calendars import market_calendars
+from shared.domain.confidence.strategy import Strategy
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.indicators import SessionVwap, VolumeRatio
 from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.market.signals import SignalDraft
 from shared.errors import ConfigurationError
-from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, advance
+from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, advance, entry_rules
 from tests.support.market import TICK, bar, bar_runs, real_es, simulated_es, utc
-from tests.support.strategies import VWAP_BOUNCE_RULES
+from tests.support.strategies import STRATEGIES, VWAP_BOUNCE_RULES, market_state
 
 CALENDARS = market_calendars()
 ES = INSTRUMENTS["ES"]
@@ -272,7 +272,7 @@ def test_every_entry_can_be_traded_and_fits_the_feature_schema(bars: list[Bar]) 
             assert draft.target_price <= draft.price < draft.stop_price
         for price in (draft.price, draft.stop_price, draft.target_price):
             assert price % TICK == 0
-        validate_features("vwap_bounce", dict(draft.features))
+        market_state("vwap_bounce", draft.symbol, draft.side, draft.features)
 
 
 @given(long_runs)
@@ -313,27 +313,39 @@ def test_the_shipped_rules_signal_some_times_a_session_on_real_bars() -> None:
     assert len(counts) == 35
     assert all(4 <= count <= 20 for count in counts.values())
     for draft in drafts:
-        validate_features("vwap_bounce", dict(draft.features))
+        market_state("vwap_bounce", draft.symbol, draft.side, draft.features)
 
 
-def test_entry_rules_that_make_no_sense_stop_the_start(tmp_path: Path) -> None:
-    good = 'name = "a"\nversion = 1\n[entry]\n' + "\n".join(
-        f"{field} = {getattr(RULES, field)}" for field in EntryRules.__struct_fields__[2:]
-    )
-    path = tmp_path / "a.toml"
-    path.write_text(good)
-    assert read_entry_rules(path) == msgspec.structs.replace(RULES, name="a")
-    for bad in (
-        good.replace("inner_band = 1.0", "inner_band = 2.0"),
-        good.replace("oversold = 30", "oversold = 60"),
-        good.replace("stop_atr", "stop_art"),
-        good.replace("[entry]", "[entrance]"),
-        good.replace("version = 1", ""),
-        "entry = 3",
-        "not toml",
-    ):
-        path.write_text(bad)
-        with pytest.raises(ConfigurationError, match=r"a\.toml"):
-            read_entry_rules(path)
-    with pytest.raises(ConfigurationError, match=r"absent\.toml"):
-        read_entry_rules(tmp_path / "absent.toml")
+def strategy_with(**entry: object) -> Strategy:
+    rules = {name: getattr(RULES, name) for name in EntryRules.__struct_fields__[2:]}
+    return msgspec.structs.replace(STRATEGIES["vwap_bounce"], name="a", version=1, entry=rules | entry)
+
+
+def test_the_rules_are_those_of_the_strategy_under_its_name_and_version() -> None:
+    assert entry_rules(strategy_with()) == msgspec.structs.replace(RULES, name="a")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"inner_band": 2.0},
+        {"inner_band": 2.5},
+        {"oversold": 60},
+        {"oversold": 50},
+        {"oversold": 0},
+        {"stop_art": 1.0},
+        {"stop_atr": 0},
+        {"band": -1.0},
+        {"confirm_bars": 0},
+        {"min_bars": "many"},
+        {"quiet_minutes": -1},
+    ],
+)
+def test_entry_rules_that_make_no_sense_stop_the_start(entry: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="The entry rules of a are wrong"):
+        entry_rules(strategy_with(**entry))
+
+
+def test_a_strategy_without_entry_rules_cannot_make_entries() -> None:
+    with pytest.raises(ConfigurationError, match="The entry rules of capitulation_reversal are wrong"):
+        entry_rules(STRATEGIES["capitulation_reversal"])

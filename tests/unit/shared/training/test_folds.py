@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.confidence.models import Outcome
-from shared.domain.confidence.training import (
+from shared.training.folds import (
     ALWAYS_ALLOWED_TRADES,
     MAX_ACCOUNT_SHARE,
     MIN_TRAIN_TRADES,

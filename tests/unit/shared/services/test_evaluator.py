@@ -23,10 +23,10 @@ from shared.domain.confidence.answers import (
 from shared.domain.confidence.encoding import column_names
 from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import ModelDocument, ServedModel, StoredModel, UnusableModel, Window
-from shared.errors import CacheUnavailable, Unavailable
+from shared.errors import CacheUnavailable, DatabaseUnavailable, Unavailable
 from shared.services import champions
-from shared.services.confidence import WAIT_S, ConfidenceQuery, ConfidenceService
-from tests.support.strategies import DEFAULT, STATES, market_state
+from shared.services.evaluator import WAIT_S, ConfidenceEvaluator, ConfidenceQuery
+from tests.support.strategies import DEFAULT, STATES, STRATEGIES, market_state
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 STATE = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}')
@@ -80,7 +80,7 @@ class Models:
         self.asked += 1
         await asyncio.sleep(0)
         if self.away:
-            raise Unavailable("The database cannot be reached.")
+            raise DatabaseUnavailable("The database cannot be reached.")
         return self.stored
 
 
@@ -148,7 +148,15 @@ class Redis:
                 del self.locks[key]
 
 
-async def asked(service: ConfidenceService, state: MarketState = STATE) -> ConfidenceQuery:
+def evaluator(
+    models: Models, cache: Redis, inference: Engine, clock: Callable[[], float]
+) -> ConfidenceEvaluator:
+    return ConfidenceEvaluator(
+        strategies=STRATEGIES, models=models, cache=cache, inference=inference, clock=clock
+    )
+
+
+async def asked(service: ConfidenceEvaluator, state: MarketState = STATE) -> ConfidenceQuery:
     return service.query(state) or await service.first_query(state)
 
 
@@ -157,12 +165,12 @@ def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
 
 
 async def answered(
-    service: ConfidenceService, query: ConfidenceQuery, cache_result: CacheResult | None
+    service: ConfidenceEvaluator, query: ConfidenceQuery, cache_result: CacheResult | None
 ) -> ConfidenceAnswer:
     return decoded(await service.answer(query, cache_result))
 
 
-async def ask(service: ConfidenceService, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
+async def ask(service: ConfidenceEvaluator, redis: Redis, state: MarketState = STATE) -> ConfidenceAnswer:
     query = await asked(service, state)
     cache_result = await redis.find(query.key)
     return decoded(service.cached_answer(query, cache_result) or await service.answer(query, cache_result))
@@ -180,7 +188,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_with_its_age() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     first = await ask(service, redis)
     await asyncio.sleep(0.02)
     second = await ask(service, redis)
@@ -191,9 +199,9 @@ async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_
     assert redis.locks == {}
 
 
-async def test_who_shares_a_lookup_or_an_evaluation_shares_its_answer() -> None:
+async def test_who_shares_a_cache_result_or_an_evaluation_shares_its_answer() -> None:
     redis = Redis()
-    service = ConfidenceService(Models(stored_model()), redis, Engine(), time.monotonic)
+    service = evaluator(Models(stored_model()), redis, Engine(), time.monotonic)
     query = await asked(service)
     leader, follower = await asyncio.gather(
         service.answer(query, await redis.find(query.key)),
@@ -207,20 +215,20 @@ async def test_who_shares_a_lookup_or_an_evaluation_shares_its_answer() -> None:
     assert second is first
 
 
-async def test_questions_asked_again_are_kept_made_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.services.confidence.MAX_QUERIES", 3)
-    service = ConfidenceService(Models(stored_model()), Redis(), Engine(), time.monotonic)
+async def test_queries_asked_again_are_kept_made_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shared.services.evaluator.MAX_QUERIES", 3)
+    service = evaluator(Models(stored_model()), Redis(), Engine(), time.monotonic)
     first = await asked(service)
     assert await asked(service) is first
     others = [market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": n}) for n in range(9)]
     for state in others:
         assert (await asked(service, state)).state == state
-        assert len(service._questions) <= 3
+        assert len(service._queries) <= 3
 
 
 async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_process() -> None:
     redis, engine = Redis(), Engine()
-    services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(4)]
+    services = [evaluator(Models(stored_model()), redis, engine, time.monotonic) for _ in range(4)]
     answers = await asyncio.gather(*(ask(services[index % 4], redis) for index in range(500)))
     assert engine.evaluated == [1]
     assert {answer.confidence for answer in answers} == {0.35}
@@ -230,7 +238,7 @@ async def test_500_askers_over_4_processes_cause_one_evaluation_and_one_poll_a_p
 
 async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more() -> None:
     redis, engine = Redis(), Engine()
-    services = [ConfidenceService(Models(stored_model()), redis, engine, time.monotonic) for _ in range(2)]
+    services = [evaluator(Models(stored_model()), redis, engine, time.monotonic) for _ in range(2)]
     key = (await asked(services[0])).key
     redis.locks[key] = "of a process that died"
     started = time.monotonic()
@@ -243,7 +251,7 @@ async def test_a_dead_lock_holder_costs_the_others_the_stated_wait_and_no_more()
 
 async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     bodies = (
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(20)
     )
@@ -257,7 +265,7 @@ async def test_what_is_due_in_one_turn_of_the_loop_is_one_run_and_one_write() ->
 
 async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
     redis, engine = Redis(), Engine(refused_rsi=7)
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     bodies = (
         b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2, "rsi": %d}' % rsi for rsi in range(5, 9)
     )
@@ -274,7 +282,7 @@ async def test_one_bad_state_takes_the_model_from_none_but_itself() -> None:
 async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_together() -> None:
     redis, clock = Redis(), Clock()
     models = Models(stored_model("vwap_bounce-a"))
-    service = ConfidenceService(models, redis, Engine(), clock)
+    service = evaluator(models, redis, Engine(), clock)
     query = await asked(service)
     admitted = await redis.find(query.key)
     models.stored = stored_model("vwap_bounce-b")
@@ -289,7 +297,7 @@ async def test_a_promotion_between_admission_and_answer_keeps_key_and_model_toge
 
 async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     query = await asked(service)
     redis.locks[query.key] = "mine"
     waiting = [asyncio.create_task(answered(service, query, CacheResult(query.key))) for _ in range(3)]
@@ -302,7 +310,7 @@ async def test_a_leader_serves_those_of_its_process_who_were_already_waiting() -
 
 async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     query = await asked(service)
     broken = AsyncMock(side_effect=TypeError("nonsense"))
     for _ in range(2):
@@ -317,7 +325,7 @@ async def test_a_cache_that_answers_nonsense_leaves_nobody_waiting() -> None:
 
 async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_away() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     queries = [
         await asked(
             service,
@@ -335,7 +343,7 @@ async def test_a_failing_evaluation_reaches_every_leader_though_one_has_gone_awa
 
 async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     query = await asked(service)
     redis.locks[query.key] = "of a request that is refused"
     began = time.monotonic()
@@ -349,7 +357,7 @@ async def test_who_waits_for_somebody_that_gave_up_computes_at_once() -> None:
 
 async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
     redis, engine, clock = Redis(), Engine(), Clock()
-    service = ConfidenceService(Models(stored_model()), redis, engine, clock)
+    service = evaluator(Models(stored_model()), redis, engine, clock)
     await ask(service, redis)
     await until(lambda: not redis.locks)
     await until(lambda: not service._flights)
@@ -362,7 +370,7 @@ async def test_a_flight_ends_with_its_value_in_the_cache() -> None:
 
 async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     query = await asked(service)
     redis.locks[query.key] = "mine"
     follower = asyncio.ensure_future(answered(service, query, CacheResult(query.key)))
@@ -377,7 +385,7 @@ async def test_a_failed_evaluation_ends_the_poll_of_who_waited_for_another() -> 
 
 async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     query = await asked(service)
     redis.locks[query.key] = "another process's"
     first, second = (asyncio.create_task(answered(service, query, CacheResult(query.key))) for _ in range(2))
@@ -392,7 +400,7 @@ async def test_a_waiter_that_goes_away_takes_nobody_with_it() -> None:
 
 async def test_without_redis_values_are_computed_and_kept_for_two_seconds_in_process() -> None:
     redis, engine, clock = Redis(away=True), Engine(), Clock()
-    service = ConfidenceService(Models(stored_model()), redis, engine, clock)
+    service = evaluator(Models(stored_model()), redis, engine, clock)
     first = await ask(service, redis)
     clock.now += CONFIDENCE_TTL_S - 0.5
     second = await ask(service, redis)
@@ -407,9 +415,9 @@ async def test_without_redis_values_are_computed_and_kept_for_two_seconds_in_pro
 
 
 async def test_the_cache_kept_in_process_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shared.services.confidence.MAX_LOCAL", 3)
+    monkeypatch.setattr("shared.services.evaluator.MAX_LOCAL", 3)
     redis, engine = Redis(away=True), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, Clock())
+    service = evaluator(Models(stored_model()), redis, engine, Clock())
     for rsi in (10, 11, 12, 13, 10):
         body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
         await ask(service, redis, STATES.read(body))
@@ -417,13 +425,13 @@ async def test_the_cache_kept_in_process_is_bounded(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("rubbish", [b"", b"\xff", b"[2]", b'["x", "y", "z"]', b"[0.5]"])
-def test_rubbish_in_the_cache_is_no_verdict(rubbish: bytes) -> None:
+def test_rubbish_in_the_cache_is_no_output(rubbish: bytes) -> None:
     assert decode_output(rubbish) is None
 
 
 async def test_without_any_model_the_prior_is_served_and_says_so() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(None), redis, engine, time.monotonic)
+    service = evaluator(Models(None), redis, engine, time.monotonic)
     answer = await ask(service, redis)
     assert (answer.confidence, answer.basis, answer.model_version) == (
         0.5,
@@ -436,7 +444,7 @@ async def test_without_any_model_the_prior_is_served_and_says_so() -> None:
 async def test_a_base_rate_champion_needs_no_inference() -> None:
     redis, engine = Redis(), Engine()
     models = Models(stored_model("vwap_bounce-b", base_rate=0.61803, artefact=None))
-    answer = await ask(ConfidenceService(models, redis, engine, time.monotonic), redis)
+    answer = await ask(evaluator(models, redis, engine, time.monotonic), redis)
     assert (answer.confidence, answer.basis, answer.model_version) == (0.618, "base_rate", "vwap_bounce-b")
     assert engine.evaluated == []
 
@@ -444,7 +452,7 @@ async def test_a_base_rate_champion_needs_no_inference() -> None:
 async def test_a_cold_start_without_postgres_is_unavailable_and_does_not_hammer_it() -> None:
     redis, clock = Redis(), Clock()
     models = Models(stored_model(), away=True)
-    service = ConfidenceService(models, redis, Engine(), clock)
+    service = evaluator(models, redis, Engine(), clock)
     refused = await asyncio.gather(*(asked(service) for _ in range(50)), return_exceptions=True)
     assert all(isinstance(error, Unavailable) and error.code == "database_unavailable" for error in refused)
     with pytest.raises(Unavailable):
@@ -458,7 +466,7 @@ async def test_a_cold_start_without_postgres_is_unavailable_and_does_not_hammer_
 async def test_a_promotion_is_seen_within_the_refresh_time_and_nobody_waits_for_it() -> None:
     redis, engine, clock = Redis(), Engine(), Clock()
     models = Models(stored_model("vwap_bounce-a"))
-    service = ConfidenceService(models, redis, engine, clock)
+    service = evaluator(models, redis, engine, clock)
     assert (await ask(service, redis)).model_version == "vwap_bounce-a"
     models.stored = stored_model("vwap_bounce-b")
     clock.now += champions.REFRESH_S - 0.1
@@ -477,7 +485,7 @@ async def test_the_last_champion_is_served_while_postgres_is_away_and_one_line_s
 ) -> None:
     redis, clock = Redis(), Clock()
     models = Models(stored_model())
-    service = ConfidenceService(models, redis, Engine(), clock)
+    service = evaluator(models, redis, Engine(), clock)
     await ask(service, redis)
     models.away = True
     for _ in range(5):
@@ -494,7 +502,7 @@ async def test_a_model_that_cannot_be_served_leaves_its_base_rate_under_a_versio
 ) -> None:
     stored = msgspec.structs.replace(stored_model(), artefact=artefact)
     redis, engine = Redis(), Engine()
-    answer = await ask(ConfidenceService(Models(stored), redis, engine, time.monotonic), redis)
+    answer = await ask(evaluator(Models(stored), redis, engine, time.monotonic), redis)
     assert (answer.confidence, answer.basis, answer.model_version) == (
         0.6,
         "base_rate",
@@ -506,7 +514,7 @@ async def test_a_model_of_another_schema_leaves_its_base_rate() -> None:
     stored = stored_model()
     stored.document["columns"] = stored.document["columns"][:-1]
     redis, engine = Redis(), Engine()
-    answer = await ask(ConfidenceService(Models(stored), redis, engine, time.monotonic), redis)
+    answer = await ask(evaluator(Models(stored), redis, engine, time.monotonic), redis)
     assert (answer.confidence, answer.basis) == (0.6, "base_rate")
     assert engine.evaluated == []
 
@@ -514,7 +522,7 @@ async def test_a_model_of_another_schema_leaves_its_base_rate() -> None:
 async def test_an_unreadable_document_leaves_the_prior() -> None:
     stored = msgspec.structs.replace(stored_model(), document={"base_rate": "high"})
     redis = Redis()
-    answer = await ask(ConfidenceService(Models(stored), redis, Engine(), time.monotonic), redis)
+    answer = await ask(evaluator(Models(stored), redis, Engine(), time.monotonic), redis)
     assert (answer.confidence, answer.model_version) == (0.5, "vwap_bounce-untrained")
 
 
@@ -522,17 +530,17 @@ async def test_an_evaluation_that_fails_leaves_the_base_rate_and_one_line_says_s
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     redis, engine = Redis(), Engine(broken=True)
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     for rsi in (20, 30):
         body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
         answer = await ask(service, redis, STATES.read(body))
         assert (answer.confidence, answer.basis) == (0.6, "base_rate")
-    assert len([line for line in caplog.messages if "base rate stands in" in line]) == 1
+    assert len([line for line in caplog.messages if "the answer is its base rate" in line]) == 1
 
 
 async def test_a_batch_is_one_run_a_strategy_in_the_order_asked_and_equal_to_single_answers() -> None:
     redis, engine = Redis(), Engine()
-    service = ConfidenceService(Models(stored_model()), redis, engine, time.monotonic)
+    service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     states = STATES.read_batch(
         b'{"states": [%s]}'
         % b",".join(

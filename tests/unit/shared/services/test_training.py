@@ -9,8 +9,9 @@ import pytest
 
 from shared.domain.confidence.models import ModelDocument, ModelStatus, Outcome, StoredModel, Window
 from shared.domain.confidence.training import Decision, TrainedModel, TrainingRequest, TrainingResult
-from shared.errors import SignalCloudError, Unavailable
+from shared.errors import DatabaseUnavailable, SignalCloudError, TrainingFailed, Unavailable
 from shared.services.training import TrainingService
+from tests.support.strategies import DEFAULT, STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 
@@ -56,7 +57,7 @@ class Models:
 
     async def promote(self, version: str) -> None:
         if self.fails_on_promote:
-            raise Unavailable("The database cannot be reached.")
+            raise DatabaseUnavailable("The database cannot be reached.")
         former = await self.champion("vwap_bounce")
         if former:
             self.stored[former.version] = msgspec.structs.replace(former, status="retired")
@@ -101,20 +102,20 @@ class Trainer:
 
 async def test_no_trades_means_nothing_is_stored() -> None:
     models, trainer = Models(), Trainer()
-    report = await TrainingService(Trades([]), models, trainer).run("vwap_bounce", NOW)
+    report = await TrainingService(STRATEGIES, Trades([]), models, trainer).run(DEFAULT, NOW)
     assert (report.outcome, models.stored, trainer.requests) == ("no_trades", {}, [])
 
 
 async def test_a_trade_that_ends_later_is_not_learnt_from() -> None:
     trainer = Trainer()
-    service = TrainingService(Trades([outcome(2), outcome(0)]), Models(), trainer)
-    await service.run("vwap_bounce", NOW - timedelta(hours=2))
+    service = TrainingService(STRATEGIES, Trades([outcome(2), outcome(0)]), Models(), trainer)
+    await service.run(DEFAULT, NOW - timedelta(hours=2))
     assert trainer.requests[0].outcomes == [outcome(2)]
 
 
 async def test_a_base_rate_is_stored_and_promoted() -> None:
     models = Models()
-    report = await TrainingService(Trades([outcome(0)]), models, Trainer()).run("vwap_bounce", NOW)
+    report = await TrainingService(STRATEGIES, Trades([outcome(0)]), models, Trainer()).run(DEFAULT, NOW)
     (stored,) = models.stored.values()
     assert (stored.basis, stored.status, stored.artefact) == ("base_rate", "champion", None)
     assert stored.version.startswith("vwap_bounce-20251013T140000Z-")
@@ -123,7 +124,9 @@ async def test_a_base_rate_is_stored_and_promoted() -> None:
 
 async def test_a_model_that_won_is_promoted_and_its_base_rate_kept_beside_it() -> None:
     models = Models()
-    report = await TrainingService(Trades([outcome(0)]), models, Trainer("model")).run("vwap_bounce", NOW)
+    report = await TrainingService(STRATEGIES, Trades([outcome(0)]), models, Trainer("model")).run(
+        DEFAULT, NOW
+    )
     assert models.statuses() == [("base_rate", "candidate"), ("model", "champion")]
     champion = await models.champion("vwap_bounce")
     assert champion is not None
@@ -132,11 +135,11 @@ async def test_a_model_that_won_is_promoted_and_its_base_rate_kept_beside_it() -
 
 async def test_a_champion_that_nobody_beats_stays_and_is_what_the_next_run_competes_with() -> None:
     trades, models, trainer = Trades([outcome(1)]), Models(), Trainer("model")
-    service = TrainingService(trades, models, trainer)
-    promoted = (await service.run("vwap_bounce", NOW)).promoted
+    service = TrainingService(STRATEGIES, trades, models, trainer)
+    promoted = (await service.run(DEFAULT, NOW)).promoted
     trades.outcomes_.append(outcome(0))
     trainer.decision = "keep"
-    report = await service.run("vwap_bounce", NOW)
+    report = await service.run(DEFAULT, NOW)
     assert (report.outcome, report.promoted) == ("keep", None)
     champion = trainer.requests[1].champion
     assert champion is not None
@@ -147,32 +150,34 @@ async def test_a_champion_that_nobody_beats_stays_and_is_what_the_next_run_compe
 @pytest.mark.parametrize("decision", ["base_rate", "model", "keep"])
 async def test_the_same_trades_are_not_trained_on_twice(decision: Decision) -> None:
     models, trainer = Models(), Trainer(decision)
-    service = TrainingService(Trades([outcome(0)]), models, trainer)
-    await service.run("vwap_bounce", NOW)
+    service = TrainingService(STRATEGIES, Trades([outcome(0)]), models, trainer)
+    await service.run(DEFAULT, NOW)
     before = models.statuses()
-    report = await service.run("vwap_bounce", NOW + timedelta(hours=1))
+    report = await service.run(DEFAULT, NOW + timedelta(hours=1))
     assert (report.outcome, len(trainer.requests), models.statuses()) == ("nothing_new", 1, before)
 
 
 @pytest.mark.parametrize("decision", ["base_rate", "model"])
 async def test_a_run_cut_short_before_promoting_is_completed_by_the_next(decision: Decision) -> None:
     models, trainer = Models(fails_on_promote=True), Trainer(decision)
-    service = TrainingService(Trades([outcome(0)]), models, trainer)
+    service = TrainingService(STRATEGIES, Trades([outcome(0)]), models, trainer)
     with pytest.raises(Unavailable):
-        await service.run("vwap_bounce", NOW)
+        await service.run(DEFAULT, NOW)
     models.fails_on_promote = False
-    report = await service.run("vwap_bounce", NOW)
+    report = await service.run(DEFAULT, NOW)
     champion = await models.champion("vwap_bounce")
     assert champion is not None
     assert (champion.version, champion.basis, len(trainer.requests)) == (report.promoted, decision, 1)
 
 
-@pytest.mark.parametrize("error", [Unavailable("away"), SignalCloudError("A run failed.", internal="exit 1")])
+@pytest.mark.parametrize(
+    "error", [DatabaseUnavailable("away"), TrainingFailed("A run failed.", internal="exit 1")]
+)
 async def test_a_strategy_that_fails_is_logged_and_does_not_stop_the_others(
     error: SignalCloudError, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = Trainer(error=error)
-    reports = await TrainingService(Trades([outcome(0)]), Models(), trainer).run_all(NOW)
+    reports = await TrainingService(STRATEGIES, Trades([outcome(0)]), Models(), trainer).run_all(NOW)
     assert [(report.strategy, report.outcome) for report in reports] == [
         ("vwap_bounce", "failed"),
         ("capitulation_reversal", "no_trades"),

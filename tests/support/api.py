@@ -1,0 +1,256 @@
+"""Calls the app's own functions over stand-ins that hold state; each answer is held against its schema."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, NamedTuple
+
+import azure.functions as func
+import jsonschema
+import msgspec
+
+from functions.openapi import document
+from shared import container as composition
+from shared.container import Container
+from shared.domain.access.licenses import Scope
+from shared.errors import KeyStoreUnavailable, RealtimeUnavailable
+from shared.services.licenses import CreatedKey
+from shared.settings import Settings
+from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
+from tests.support.app import functions
+from tests.support.memory_stores import MemoryStores
+from tests.support.strategies import STRATEGIES
+
+HUB_KEY = "a2V5"
+SETTINGS = Settings(
+    database_url="",
+    database_role="",
+    database_pool_size=1,
+    redis_url="",
+    tables_connection_string="",
+    webpubsub_connection_string=f"Endpoint=http://127.0.0.1;AccessKey={HUB_KEY};Version=1.0;Port=8080;",
+    webpubsub_hub="signals",
+    api_key_pepper="p" * 32,
+    market_clock="wall",
+    log_level="INFO",
+)
+
+
+class MemoryRedis(FakeCache):
+    """All that is kept in Redis: grants, confidences, counts, and when accounts were closed."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.sums: dict[str, int] = {}
+        self.closed: dict[str, float] = {}
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def add_counts(self, counts: Mapping[str, int]) -> None:
+        self._answer()
+        for name, count in counts.items():
+            self.sums[name] = self.sums.get(name, 0) + count
+
+    async def counts(self) -> dict[str, int]:
+        self._answer()
+        return dict(self.sums)
+
+    async def closed_at(self, account_id: str) -> float | None:
+        self._answer()
+        return self.closed.get(account_id)
+
+    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
+        self._answer()
+        self.closed[account_id] = at
+
+    async def get_confidence(self, key: str) -> None:
+        self._answer()
+
+    async def put_confidences(self, entries: Sequence[tuple[str, Any, str | None]]) -> None:
+        self._answer()
+        for key, output, token in entries:
+            self.confidences[key] = output
+            if token is not None and self.locks.get(key) == token:
+                del self.locks[key]
+
+
+class MemoryKeyStore(FakeKeyStore):
+    error_count = 0
+
+    async def ping(self) -> None:
+        if self.away:
+            raise KeyStoreUnavailable("The key store cannot be reached.")
+
+
+class MemoryHub:
+    """Web PubSub: remembers what it was sent, by group or user."""
+
+    hub = "signals"
+
+    def __init__(self) -> None:
+        self.away = False
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.closed: list[str] = []
+
+    def _answer(self) -> None:
+        if self.away:
+            raise RealtimeUnavailable("The hub cannot be reached.")
+
+    async def ping(self) -> None:
+        self._answer()
+
+    async def send_to_group(self, group: str, payload: bytes) -> None:
+        self._answer()
+        self.sent.append((group, json.loads(payload)))
+
+    async def send_to_user(self, user_id: str, payload: bytes) -> None:
+        self._answer()
+        self.sent.append((user_id, json.loads(payload)))
+
+    async def close_user(self, user_id: str, reason: str) -> None:
+        self._answer()
+        self.closed.append(user_id)
+
+    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
+        self._answer()
+        return f"wss://hub/{user_id}/{','.join(groups)}"
+
+
+class Answered(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    @property
+    def code(self) -> str:
+        """The code of the problem that this answer is."""
+        assert self.headers["content-type"] == "application/problem+json", self.body
+        return str(self.json["code"])
+
+    @property
+    def fields(self) -> list[str]:
+        """The bad fields that the problem names."""
+        return [error["field"] for error in self.json["errors"]]
+
+
+class Api:
+    """The app in this loop, over stand-ins for its servers."""
+
+    def __init__(self, settings: Settings = SETTINGS) -> None:
+        self.clock = Clock()
+        self.redis = MemoryRedis(self.clock)
+        self.key_store = MemoryKeyStore()
+        self.hub = MemoryHub()
+        self.stores = MemoryStores(self.clock())
+        self.audit = FakeAudit()
+        self.services = Container(settings)
+        vars(self.services).update(
+            now=self.clock,
+            redis=self.redis,
+            tables=self.key_store,
+            hub=self.hub,
+            database=self.stores.server,
+            stores=SimpleNamespace(**vars(self.stores), audit=self.audit),
+        )
+        composition._containers[asyncio.get_running_loop()] = self.services
+        composition._container_of.cache_clear()
+
+    def forget(self) -> None:
+        """The next test makes its own."""
+        composition._container_of.cache_clear()
+        del composition._containers[asyncio.get_running_loop()]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was counted, requests apart."""
+        totals = self.services.counters.process_totals()
+        totals.pop("requests", None)
+        return {name: count for name, count in totals.items() if count}
+
+    async def key(
+        self,
+        *scopes: Scope,
+        symbols: Sequence[str] = ("ES", "NQ"),
+        limit: int = 100,
+        account: str = "acct-1",
+    ) -> CreatedKey:
+        """A key of a new license."""
+        licenses = self.services.license_service("tester")
+        license_ = await licenses.create_license(account, symbols=symbols, requests_per_minute=limit)
+        return await licenses.create_key(license_.license_id, scopes or ("bot",))
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: CreatedKey | str | None = None,
+        body: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> Answered:
+        """What the function answers that serves `path`; the answer must be one that the document allows."""
+        given = dict(headers or {})
+        if key is not None:
+            given["authorization"] = f"Bearer {key if isinstance(key, str) else key.plain}"
+        sent = content if content is not None else b"" if body is None else msgspec.json.encode(body)
+        request = func.HttpRequest(
+            method=method,
+            url=f"http://localhost/api/{path}",
+            headers=given,
+            params=params,
+            route_params={"path": path},
+            body=sent,
+        )
+        route, run = _function(method, path)
+        response = await run(request)
+        answered = Answered(response.status_code, {**response.headers}, response.get_body())
+        if route is not None and method != "HEAD":
+            _check_documented(method, route, answered)
+        return answered
+
+
+def _function(method: str, path: str) -> tuple[str | None, Any]:
+    """The route and the function that serve a request, as the host finds them."""
+    for function in functions().values():
+        trigger = function.get_trigger()
+        if trigger is None or trigger.type != "httpTrigger" or "{" in trigger.route:
+            continue
+        methods = {str(getattr(each, "value", each)) for each in trigger.methods}
+        if trigger.route == path and method in methods:
+            return path, function.get_user_function()
+    return None, functions()["zz_unmatched"].get_user_function()
+
+
+@cache
+def _described() -> Any:
+    return json.loads(msgspec.json.encode(document(STRATEGIES)))
+
+
+def _check_documented(method: str, path: str, answered: Answered) -> None:
+    described = _described()
+    responses = described["paths"][f"/{path}"][method.lower()]["responses"]
+    if answered.status == 500:
+        assert answered.code == "internal"
+        return
+    assert str(answered.status) in responses, f"{method} {path} answers {answered.status}: {answered.body!r}"
+    told = responses[str(answered.status)]
+    content = told.get("content")
+    if content is None:
+        assert answered.body == b""
+        return
+    assert answered.headers["content-type"] in content
+    if answered.status >= 400 and "problem" in answered.headers["content-type"]:
+        assert answered.code in told["description"].split(", ")
+    schema = content[answered.headers["content-type"]]["schema"]
+    whole = {**schema, "components": described["components"]}
+    jsonschema.validate(answered.json, whole, cls=jsonschema.Draft202012Validator)

@@ -1,0 +1,40 @@
+"""Requests that the app accepts, one for each route."""
+
+from typing import Any
+
+STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
+BAR = {"open_time": "2026-03-02T14:29:00Z", "open": 1, "high": 2, "low": 1, "close": 2, "volume": 3}
+BARS = {"symbol": "ES", "bars": [BAR]}
+SIGNAL = {"symbol": "ES", "side": "LONG", "price": "6543.25"}
+TRADE = {
+    "trade_id": "t-1",
+    "symbol": "ES",
+    "side": "LONG",
+    "entry_price": "6543.25",
+    "exit_price": 6545.5,
+    "entry_at": "2026-03-02T13:30:00Z",
+    "exit_at": "2026-03-02T13:45:00Z",
+    "pnl": "112.50",
+}
+
+# For each route that asks for a key: its scope, and a request that it accepts.
+ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
+    ("POST", "ml/get_confidence"): ("bot", {"body": STATE}),
+    ("POST", "ml/get_confidence/batch"): ("bot", {"body": {"states": [STATE]}}),
+    ("POST", "trades"): ("bot", {"body": {"trades": [TRADE]}}),
+    ("GET", "trades"): ("bot", {}),
+    ("GET", "performance"): ("bot", {}),
+    ("GET", "signals"): ("bot", {"symbol": "ES"}),
+    ("POST", "signals"): ("publisher", {"body": SIGNAL}),
+    ("POST", "bars"): ("feeder", {"body": BARS}),
+    ("POST", "ws/negotiate"): ("bot", {}),
+    ("GET", "license"): ("bot", {}),
+    ("GET", "status"): ("ops", {}),
+}
+PUBLIC = {
+    ("GET", "health"),
+    ("GET", "health/ready"),
+    ("GET", "openapi.json"),
+    ("POST", "ws/events"),
+    ("OPTIONS", "ws/events"),
+}

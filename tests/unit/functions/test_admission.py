@@ -1,0 +1,179 @@
+"""Who may call each route, and what every route does with a request that it may not answer."""
+
+from typing import Any
+
+import pytest
+
+from functions.openapi import document
+from functions.web.call import MAX_BODY_BYTES
+from functions.web.routes import declared_routes
+from shared.domain.access.licenses import ALL_SCOPES, Scope
+from tests.support.api import Api
+from tests.support.requests import ADMITTING, PUBLIC
+from tests.support.strategies import STRATEGIES
+
+ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
+WITH_BODY = [
+    pytest.param(*route, id=" ".join(route)) for route, (_, given) in ADMITTING.items() if "body" in given
+]
+SUCCESSES = {("POST", "signals"): 201}
+
+
+def test_every_route_is_in_this_test() -> None:
+    assert {(route.method, route.path): route.scope for route in declared_routes()} == {
+        **{route: scope for route, (scope, _) in ADMITTING.items()},
+        **dict.fromkeys(PUBLIC, "public"),
+    }
+
+
+def test_the_scopes_documented_are_those_asked_for() -> None:
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+    for (method, path), (scope, _) in ADMITTING.items():
+        described = paths[f"/{path}"][method.lower()]
+        assert described["security"] == [{"apiKey": []}]
+        assert described["description"] == f"Needs a key with the scope `{scope}`."
+    for method, path in PUBLIC:
+        described = paths[f"/{path}"][method.lower()]
+        assert described["security"] == []
+        assert "description" not in described
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_key_with_the_scope_is_let_in_and_told_its_quota(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    answered = await api.call(method, path, key=await api.key(scope, limit=7), **given)
+    assert answered.status == SUCCESSES.get((method, path), 200)
+    assert answered.headers["content-type"] == "application/json"
+    assert answered.headers["ratelimit"].startswith('"default";r=6;t=')
+    assert answered.headers["ratelimit-policy"] == '"default";q=7;w=60'
+    assert answered.headers["x-request-id"]
+    assert api.services.counters.process_totals()["requests"] == 1
+    assert not any(name.startswith("refused.") for name in api.counts)
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_no_other_scope_will_do(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    others: list[Scope] = [other for other in ALL_SCOPES if other != scope]
+    answered = await api.call(method, path, key=await api.key(*others), **given)
+    assert (answered.status, answered.code) == (403, "scope_missing")
+    assert f"the scope {scope};" in answered.json["detail"]
+    assert api.counts == {"refused.scope_missing": 1}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_key_is_needed_before_anything_else_is_judged(api: Api, method: str, path: str) -> None:
+    answered = await api.call(method, path, content=b"{", headers={"content-type": "text/xml"}, colour="red")
+    assert (answered.status, answered.code) == (401, "key_missing")
+    assert answered.headers["www-authenticate"] == 'Bearer realm="Signal Cloud"'
+    assert "ratelimit" not in answered.headers
+    assert api.counts == {"refused.key_missing": 1}
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_a_key_that_has_used_up_its_limit_is_refused(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    key = await api.key(scope, limit=1)
+    await api.call(method, path, key=key, **given)
+    answered = await api.call(method, path, key=key, **given)
+    assert (answered.status, answered.code) == (429, "rate_limited")
+    assert answered.headers["retry-after"] == "60"
+    assert answered.headers["ratelimit"] == '"default";r=0;t=60'
+    assert answered.headers["ratelimit-policy"] == '"default";q=1;w=60'
+    assert api.counts["refused.rate_limited"] == 1
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_without_the_cache_requests_pass_uncounted(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    key = await api.key(scope, limit=1)
+    api.redis.away = True
+    for _ in range(2):
+        answered = await api.call(method, path, key=key, **given)
+        assert answered.status == SUCCESSES.get((method, path), 200)
+        assert "ratelimit" not in answered.headers
+    assert api.counts["limiter_open"] == 2
+
+
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+async def test_without_cache_and_key_store_nobody_is_let_in(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    key = await api.key(scope)
+    api.redis.away = api.key_store.away = True
+    answered = await api.call(method, path, key=key, **given)
+    assert (answered.status, answered.code) == (503, "key_store_unavailable")
+    assert api.counts == {"requests_failed": 1}
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"content": b"{"}, (400, "malformed_json")),
+        ({"content": b""}, (400, "malformed_json")),
+        ({"content": b"\xff"}, (400, "malformed_json")),
+        ({"content": b"[]"}, (422, "validation_failed")),
+        ({"content": b" " * (MAX_BODY_BYTES + 1)}, (413, "body_too_large")),
+        ({"content": b" " * MAX_BODY_BYTES}, (400, "malformed_json")),
+        ({"headers": {"content-type": "application/xml"}}, (415, "unsupported_media_type")),
+        ({"headers": {"content-type": "multipart/form-data; boundary=x"}}, (415, "unsupported_media_type")),
+    ],
+)
+async def test_a_body_that_is_no_json_is_refused(
+    api: Api, method: str, path: str, changed: dict[str, Any], told: tuple[int, str]
+) -> None:
+    scope, given = ADMITTING[method, path]
+    answered = await api.call(method, path, key=await api.key(scope), **(given | changed))
+    assert (answered.status, answered.code) == told
+    assert "ratelimit" in answered.headers, "a refused body counts against the limit"
+    # A mistake of the caller is no failure of ours, and no refusal of the caller.
+    assert not {"requests_failed", f"refused.{told[1]}"} & set(api.counts)
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        "",
+        "text/plain;charset=UTF-8",
+        "application/x-www-form-urlencoded",
+    ],
+)
+async def test_what_parses_is_taken_under_the_labels_that_clients_use(
+    api: Api, method: str, path: str, content_type: str
+) -> None:
+    scope, given = ADMITTING[method, path]
+    headers = {"content-type": content_type}
+    answered = await api.call(method, path, key=await api.key(scope), headers=headers, **given)
+    assert answered.status == SUCCESSES.get((method, path), 200)
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+async def test_a_field_that_nobody_asked_for_is_named(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    body = given["body"] | {"colour": "red"}
+    answered = await api.call(method, path, key=await api.key(scope), body=body)
+    assert (answered.status, answered.code, answered.fields) == (422, "unknown_field", ["colour"])
+
+
+@pytest.mark.parametrize("path", ["trades", "performance", "signals"])
+async def test_a_parameter_that_nobody_asked_for_is_named(api: Api, path: str) -> None:
+    answered = await api.call("GET", path, key=await api.key("bot"), symbol="ES", colour="red")
+    assert (answered.status, answered.code, answered.fields) == (422, "unknown_field", ["colour"])
+
+
+async def test_a_key_ends_with_its_license(api: Api) -> None:
+    key = await api.key("bot")
+    licenses = api.services.licenses
+    for change, code, status in (
+        (licenses.suspend_license, "license_suspended", 403),
+        (licenses.revoke_license, "license_revoked", 403),
+    ):
+        await change(key.key.license_id)
+        answered = await api.call("GET", "license", key=key)
+        assert (answered.status, answered.code) == (status, code)
+    await licenses.revoke_key(key.key.public_id)
+    answered = await api.call("GET", "license", key=key)
+    assert (answered.status, answered.code) == (401, "key_revoked")

@@ -1,0 +1,42 @@
+"""What a key's holder sees of its license."""
+
+from datetime import timedelta
+
+from tests.support.api import Api
+
+
+async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
+    key = await api.key("bot", "ops", limit=7)
+    answered = await api.call("GET", "license", key=key)
+    assert answered.json == {
+        "license_id": key.key.license_id,
+        "account_id": "acct-1",
+        "plan": "standard",
+        "status": "active",
+        "expires_at": None,
+        "symbols": ["ES", "NQ"],
+        "requests_per_minute": 7,
+        "requests_remaining": 6,
+        "key": key.key.public_id,
+        "key_scopes": ["bot", "ops"],
+        "key_expires_at": None,
+    }
+    again = await api.call("GET", "license", key=key)
+    assert again.json["requests_remaining"] == 5
+
+
+async def test_ends_are_told(api: Api) -> None:
+    licenses = api.services.licenses
+    end = api.clock() + timedelta(days=30)
+    license_ = await licenses.create_license("acct-1", symbols=["ES"], plan="trial", expires_at=end)
+    key = await licenses.create_key(license_.license_id, expires_at=end - timedelta(days=1))
+    answered = (await api.call("GET", "license", key=key)).json
+    assert (answered["plan"], answered["expires_at"]) == ("trial", "2026-04-01T14:30:00Z")
+    assert answered["key_expires_at"] == "2026-03-31T14:30:00Z"
+
+
+async def test_while_the_limiter_is_open_the_usage_is_unknown(api: Api) -> None:
+    key = await api.key("bot")
+    api.redis.away = True
+    answered = await api.call("GET", "license", key=key)
+    assert answered.json["requests_remaining"] is None

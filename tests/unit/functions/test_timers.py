@@ -1,0 +1,138 @@
+"""Each timer runs its service's method; the table is what the sample settings say."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from functions import timers
+from functions.timer_table import TIMERS
+from shared.domain.confidence.models import Outcome
+from shared.metrics import MetricName
+from shared.settings import TelemetrySettings
+from tests.support.api import Api
+from tests.support.app import functions
+from tests.support.market import simulated_es
+from tests.support.memory_stores import Entry
+from tests.support.places import ROOT
+
+SAMPLE = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+
+
+async def fire(name: str) -> None:
+    await functions()[name].get_user_function()(None)
+
+
+def test_the_sample_settings_have_every_schedule_of_the_table() -> None:
+    assert {name: value for name, value in SAMPLE.items() if name.endswith("_SCHEDULE")} == {
+        row.setting: row.schedule for row in TIMERS
+    }
+
+
+def test_every_row_is_a_function_with_its_schedule_and_purpose() -> None:
+    triggers = {
+        name: function.get_trigger()
+        for name, function in functions().items()
+        if function.get_trigger().type == "timerTrigger"
+    }
+    assert {name: trigger.schedule for name, trigger in triggers.items()} == {
+        row.name: f"%{row.setting}%" for row in TIMERS
+    }
+    for row in TIMERS:
+        run = functions()[row.name].get_user_function()
+        assert run.__doc__ == row.purpose
+        assert run.__module__ == "functions.timers"
+        assert run.__name__ == run.__qualname__
+
+
+def test_every_row_is_well_formed() -> None:
+    assert len({row.name for row in TIMERS}) == len({row.setting for row in TIMERS}) == len(TIMERS) == 6
+    for row in TIMERS:
+        assert row.name.startswith("timer_")
+        assert row.setting.endswith("_SCHEDULE")
+        assert len(row.schedule.split()) == 6
+        assert row.purpose.endswith(".")
+
+
+async def test_the_engine_catches_up_and_pushes(api: Api) -> None:
+    bars = simulated_es()[:400]
+    signals = 0
+    for one in bars:
+        api.clock.time = one.close_time
+        await api.stores.bars.insert("ES", [one], "live", one.close_time)
+        await fire("timer_signal_engine")
+        signals = len(api.stores.signals.published["ES"])
+    assert signals
+    assert len(api.hub.sent) == signals
+    assert api.counts == {"signals_published": signals}
+
+
+async def test_the_relay_sends_what_waits(api: Api) -> None:
+    api.stores.outbox.waiting["ES"] += [Entry(n, b'{"n": %d}' % n) for n in (1, 2)]
+    await fire("timer_outbox_relay")
+    assert api.hub.sent == [("symbol.ES", {"n": 1}), ("symbol.ES", {"n": 2})]
+
+
+@pytest.mark.parametrize("telemetry", [True, False])
+async def test_the_relay_reads_measurements_again_if_telemetry_is_on(api: Api, telemetry: bool) -> None:
+    file = "spans.jsonl" if telemetry else ""
+    api.services.settings = replace(api.services.settings, telemetry=TelemetrySettings(file=file))
+    await fire("timer_outbox_relay")
+    depth = api.services.measurements.points(MetricName.OUTBOX_DEPTH)
+    assert [point.value for point in depth] == ([0] if telemetry else [])
+
+
+async def test_the_heartbeat_tells_every_group_its_last_sequence(api: Api) -> None:
+    await fire("timer_heartbeat")
+    assert {group for group, _ in api.hub.sent} == {
+        f"symbol.{symbol}" for symbol in api.services.strategies.symbols
+    }
+    assert api.hub.sent[0][1] == {
+        "type": "heartbeat",
+        "version": 1,
+        "symbol": api.hub.sent[0][0].removeprefix("symbol."),
+        "sequence": 0,
+        "event_at": "2026-03-02T14:30:00Z",
+        "expires_at": None,
+    }
+
+
+async def test_training_runs_every_strategy_by_the_market_clock(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    async def outcomes(strategy: str, *, before: Any, limit: int) -> list[Outcome]:
+        asked.append((strategy, before))
+        return []
+
+    monkeypatch.setattr(api.stores.trades, "outcomes", outcomes)
+    await fire("timer_training")
+    assert asked == [(name, api.clock()) for name in api.services.strategies]
+
+
+async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:
+    licenses = api.services.licenses
+    end = api.clock() + timedelta(minutes=1)
+    due = await licenses.create_license("acct-1", symbols=["ES"], expires_at=end)
+    other = await licenses.create_license("acct-2", symbols=["ES"], expires_at=end + timedelta(minutes=1))
+    await fire("timer_license_expiry")
+    assert api.hub.closed == []
+    api.clock.forward(60)
+    await fire("timer_license_expiry")
+    assert api.hub.closed == ["acct-1"]
+    assert api.key_store.licenses[due.license_id].status == "expired"
+    assert api.key_store.licenses[other.license_id].status == "active"
+    assert ("timer", "license expired", due.license_id) in api.audit.entries
+
+
+async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
+    await fire("timer_upkeep")
+    assert api.stores.upkeep.runs == [api.clock()]
+
+
+def test_a_timer_that_is_not_in_the_table_cannot_be_registered() -> None:
+    with pytest.raises(KeyError):
+        timers.timer("timer_of_somebody_else")

@@ -1,0 +1,199 @@
+"""Trades that bots report, and what each account reads of its own."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.api import Answered, Api
+from tests.support.requests import TRADE
+
+
+async def report(api: Api, body: object) -> Answered:
+    return await api.call("POST", "trades", key=await api.key("bot"), body=body)
+
+
+async def read(api: Api, path: str = "trades", **params: Any) -> Answered:
+    return await api.call("GET", path, key=await api.key("bot"), **params)
+
+
+def trade(number: int, **changed: Any) -> dict[str, Any]:
+    return TRADE | {"trade_id": f"t-{number}", **changed}
+
+
+async def test_a_bare_trade_is_a_report_of_one(api: Api) -> None:
+    answered = await report(api, TRADE)
+    assert answered.status == 200
+    assert answered.json == {
+        "recorded": 1,
+        "duplicates": 0,
+        "conflicts": 0,
+        "results": [{"trade_id": "t-1", "status": "recorded"}],
+    }
+    assert api.counts == {"trades_recorded": 1}
+
+
+async def test_a_report_says_what_became_of_each_trade(api: Api) -> None:
+    await report(api, TRADE)
+    answered = await report(api, {"trades": [trade(2), TRADE, trade(1, pnl="1")]})
+    assert [result["status"] for result in answered.json["results"]] == ["recorded", "duplicate", "conflict"]
+    assert api.counts == {"trades_recorded": 2}
+
+
+async def test_a_report_holds_from_1_to_500_trades(api: Api) -> None:
+    assert (await report(api, {"trades": []})).fields == ["trades"]
+    answered = await report(api, {"trades": [trade(n) for n in range(501)]})
+    assert (answered.status, answered.code) == (413, "batch_too_large")
+    answered = await report(api, {"trades": [trade(n) for n in range(500)]})
+    assert (answered.status, answered.json["recorded"]) == (200, 500)
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ({}, {"trade_id", "symbol", "side", "entry_price", "exit_price", "entry_at", "exit_at", "pnl"}),
+        (TRADE | {"side": "UP"}, {"side"}),
+        ({"trades": TRADE}, {"trades"}),
+        ({"trades": None}, {"trades"}),
+        ({"trades": [TRADE], "symbol": "ES"}, {"symbol"}),
+        ({"trades": [TRADE, 7]}, {"trades[1]"}),
+        ([TRADE], {""}),
+        (7, {""}),
+        (None, {""}),
+    ],
+)
+async def test_a_body_of_another_shape_is_refused(api: Api, body: object, fields: set[str]) -> None:
+    key = await api.key("bot")
+    content = b"null" if body is None else None
+    answered = await api.call("POST", "trades", key=key, body=body, content=content)
+    assert answered.status == 422
+    assert set(answered.fields) == fields
+    assert api.stores.trades.recorded == {}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"trade_id": "t"},
+        {"trade_id": "A" * 64},
+        {"trade_id": "a.b_c:d-9"},
+        {"symbol": "NQ"},
+        {"signal_sequence": 1},
+        {"signal_sequence": 10**15},
+        {"confidence": 0},
+        {"confidence": 1},
+        {"model_version": ""},
+        {"model_version": "m" * 128},
+        {"strategy": "capitulation_reversal"},
+        {"pnl": "0.12345678"},
+        {"features": {"vwap_distance": 2.1, "rsi": 35}},
+    ],
+)
+async def test_the_ends_of_every_range_are_accepted(api: Api, changed: dict[str, Any]) -> None:
+    answered = await report(api, TRADE | changed)
+    assert (answered.status, answered.json["recorded"]) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "code"),
+    [
+        ({"trade_id": ""}, "trade_id", "invalid_format"),
+        ({"trade_id": "A" * 65}, "trade_id", "invalid_format"),
+        ({"trade_id": "a b"}, "trade_id", "invalid_format"),
+        ({"symbol": "es"}, "symbol", "invalid_format"),
+        ({"signal_sequence": 0}, "signal_sequence", "out_of_range"),
+        ({"signal_sequence": 10**15 + 1}, "signal_sequence", "out_of_range"),
+        ({"confidence": -0.01}, "confidence", "out_of_range"),
+        ({"confidence": 1.01}, "confidence", "out_of_range"),
+        ({"model_version": "m" * 129}, "model_version", "out_of_range"),
+        ({"model_version": "a\0b"}, "model_version", "invalid_format"),
+        ({"strategy": "Vwap"}, "strategy", "invalid_format"),
+        ({"strategy": "momentum"}, "strategy", "unknown_value"),
+        ({"pnl": "0.123456789"}, "pnl", "out_of_range"),
+        ({"quantity": 0}, "quantity", "out_of_range"),
+        ({"exit_at": "2026-03-02T14:35:01Z"}, "exit_at", "out_of_range"),
+        ({"features": {"vwap_distance": 2.1}}, "features.rsi", "missing"),
+    ],
+)
+async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], field: str, code: str) -> None:
+    answered = await report(api, TRADE | changed)
+    assert answered.status == 422
+    errors = [(error["field"].removeprefix("trades[0]."), error["code"]) for error in answered.json["errors"]]
+    assert errors == [(field, code)]
+    assert api.stores.trades.recorded == {}
+
+
+async def test_trades_are_read_latest_first_in_pages_of_the_own_account(api: Api) -> None:
+    minutes = ("13:45", "13:46", "13:47")
+    trades = [trade(n, exit_at=f"2026-03-02T{at}:00Z") for n, at in enumerate(minutes)]
+    await report(api, {"trades": trades})
+    stranger = await api.key("bot", account="acct-2")
+    assert (await api.call("GET", "trades", key=stranger)).json == {"trades": [], "next_cursor": None}
+    first = (await read(api, limit="2")).json
+    assert [each["trade_id"] for each in first["trades"]] == ["t-2", "t-1"]
+    last = (await read(api, limit="2", cursor=first["next_cursor"])).json
+    assert [each["trade_id"] for each in last["trades"]] == ["t-0"]
+    assert last["next_cursor"] is None
+    assert last["trades"][0]["received_at"] == "2026-03-02T14:30:00Z"
+
+
+async def test_trades_and_performance_are_chosen_by_symbol_and_time(api: Api) -> None:
+    trades = [trade(n, exit_at=f"2026-03-02T13:4{n}:00Z") for n in range(5, 8)]
+    await report(api, {"trades": [*trades, trade(9, symbol="NQ", pnl="-50")]})
+
+    async def found(**params: str) -> list[str]:
+        performance = (await read(api, "performance", **params)).json
+        page = (await read(api, **params)).json["trades"]
+        assert performance["trades"] == len(page)
+        return [each["trade_id"] for each in page]
+
+    assert await found() == ["t-7", "t-6", "t-9", "t-5"]
+    assert await found(symbol="NQ") == ["t-9"]
+    assert await found(symbol="ES", since="2026-03-02T13:46:00Z") == ["t-7", "t-6"]
+    assert await found(symbol="ES", until="2026-03-02T13:46:00Z") == ["t-5"]
+    assert await found(since="2026-03-02T13:46:00 00:00", until="2026-03-02T13:47:00Z") == ["t-6"]
+    assert (await read(api, "performance", symbol="NQ")).json["pnl"] == "-50"
+
+
+async def test_a_page_holds_100_trades_unless_told_otherwise(api: Api) -> None:
+    await report(api, {"trades": [trade(n) for n in range(101)]})
+    page = (await read(api)).json
+    assert len(page["trades"]) == 100
+    assert page["next_cursor"] is not None
+    assert len((await read(api, limit="500")).json["trades"]) == 101
+    assert len((await read(api, limit="1")).json["trades"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"symbol": "es"}, "symbol"),
+        ({"since": "yesterday"}, "since"),
+        ({"until": "2026-03-02T14:30:00"}, "until"),
+    ],
+)
+async def test_a_bad_choice_is_named(api: Api, params: dict[str, str], field: str) -> None:
+    for path in ("trades", "performance"):
+        assert (await read(api, path, **params)).fields == [field]
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [({"limit": "0"}, "limit"), ({"limit": "501"}, "limit"), ({"cursor": "abc"}, "cursor")],
+)
+async def test_a_bad_page_is_named(api: Api, params: dict[str, str], field: str) -> None:
+    assert (await read(api, **params)).fields == [field]
+    (name,) = params
+    assert (await read(api, "performance", **params)).fields == [name]
+
+
+async def test_only_symbols_of_the_license_are_recorded(api: Api) -> None:
+    answered = await report(api, {"trades": [TRADE, trade(2, symbol="CL")]})
+    assert (answered.status, answered.code) == (403, "symbol_not_licensed")
+    assert answered.fields == ["trades[1].symbol"]
+    assert api.stores.trades.recorded == {}
+
+
+async def test_without_the_database_nothing_is_recorded_or_read(api: Api) -> None:
+    api.stores.server.away = True
+    for answered in (await report(api, TRADE), await read(api), await read(api, "performance")):
+        assert (answered.status, answered.code) == (503, "database_unavailable")

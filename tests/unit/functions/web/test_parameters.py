@@ -1,0 +1,184 @@
+"""How query and header parameters are declared, read and described."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from functions.web.parameters import (
+    AfterParameter,
+    SymbolParameter,
+    parameter_schema,
+    parameters_of,
+    read_parameters,
+)
+from shared.errors import ValidationFailed
+
+
+class Parameters(msgspec.Struct, frozen=True, kw_only=True):
+    symbol: SymbolParameter
+    limit: Annotated[int, msgspec.Meta(description="How many at most.", ge=1, le=500)] = 100
+    since: Annotated[datetime, msgspec.Meta(description="From this time on.")] | None = None
+    cursor: Annotated[str, msgspec.Meta(description="Where to go on.")] | None = None
+
+
+class Headers(msgspec.Struct, frozen=True, rename={"request_name": "request-name"}):
+    request_name: (
+        Annotated[
+            str,
+            msgspec.Meta(
+                description="A name.",
+                min_length=1,
+                max_length=4,
+                extra={"in": "header", "expected": "Expected 1 to 4 characters."},
+            ),
+        ]
+        | None
+    ) = None
+
+
+class After(msgspec.Struct, frozen=True):
+    after: AfterParameter = 0
+
+
+def read(**query: str) -> Parameters:
+    found: Parameters = read_parameters(Parameters, query, {})
+    return found
+
+
+def refused(kind: Any, query: dict[str, str], headers: dict[str, str] | None = None) -> ValidationFailed:
+    with pytest.raises(ValidationFailed) as caught:
+        read_parameters(kind, query, headers or {})
+    return caught.value
+
+
+def test_a_query_reports_every_bad_parameter_together() -> None:
+    sent = {"symbol": "es", "limit": "1e3", "since": "2025-01-01", "colour": "red", "cursor": "c" * 201}
+    error = refused(Parameters, sent)
+    assert {(each.field, each.code) for each in error.errors} == {
+        ("symbol", "invalid_format"),
+        ("limit", "out_of_range"),
+        ("since", "invalid_format"),
+        ("cursor", "out_of_range"),
+        ("colour", "unknown_field"),
+    }
+    assert error.detail == "The query has parameters that cannot be accepted."
+    messages = {each.field: each.message for each in error.errors}
+    assert messages == {
+        "symbol": "Expected a symbol such as ES.",
+        "limit": "Expected a whole number from 1 to 500.",
+        "since": "Expected a time with its offset, such as 2025-10-13T13:30:00Z.",
+        "cursor": "At most 200 characters.",
+        "colour": "Known parameters: symbol, limit, since, cursor.",
+    }
+
+
+def test_a_plus_that_was_not_escaped_is_read_as_meant() -> None:
+    found = read(symbol="ES", since="2025-01-01T00:00:00 02:00").since
+    assert found is not None
+    assert found.isoformat() == "2025-01-01T00:00:00+02:00"
+
+
+def test_defaults_stand_for_what_is_not_sent() -> None:
+    assert read(symbol="ES") == Parameters(symbol="ES", limit=100, since=None, cursor=None)
+    assert read(symbol="ES", since="", cursor="") == read(symbol="ES"), "an empty text is none"
+
+
+def test_what_is_sent_is_read() -> None:
+    found = read(symbol="ES", limit="1", since="2025-01-01T00:00:00Z", cursor="c" * 200)
+    assert found == Parameters(symbol="ES", limit=1, since=datetime(2025, 1, 1, tzinfo=UTC), cursor="c" * 200)
+    assert found.since is not None
+    assert found.since.utcoffset() == timedelta()
+
+
+@pytest.mark.parametrize("query", [{}, {"symbol": ""}])
+def test_a_parameter_that_is_required_is_asked_for_with_an_example(query: dict[str, str]) -> None:
+    (error,) = refused(Parameters, query).errors
+    assert (error.field, error.code) == ("symbol", "missing")
+    assert error.message == "This parameter is required, such as ES."
+
+
+@pytest.mark.parametrize("sent", ["", "0", "501", "-1", "+1", "1.0", " 1", "\u0661", "1" * 19, "one"])
+def test_what_is_no_number_of_the_range_is_refused(sent: str) -> None:
+    (error,) = refused(Parameters, {"symbol": "ES", "limit": sent}).errors
+    assert (error.field, error.code) == ("limit", "out_of_range")
+
+
+@pytest.mark.parametrize(("sent", "read_as"), [("1", 1), ("500", 500), ("0100", 100)])
+def test_the_ends_of_a_range_are_accepted(sent: str, read_as: int) -> None:
+    assert read(symbol="ES", limit=sent).limit == read_as
+
+
+def test_the_largest_sequence_is_accepted() -> None:
+    assert read_parameters(After, {"after": str(10**15)}, {}).after == 10**15
+    assert refused(After, {"after": str(10**15 + 1)}).errors[0].field == "after"
+
+
+@pytest.mark.parametrize("symbol", ["E", "E" * 12, "ES2"])
+def test_a_symbol_has_from_1_to_12_characters(symbol: str) -> None:
+    assert read(symbol=symbol).symbol == symbol
+
+
+@pytest.mark.parametrize("symbol", ["es", "2ES", "E" * 13, "ES\n", " ES"])
+def test_another_text_is_no_symbol(symbol: str) -> None:
+    assert [each.field for each in refused(Parameters, {"symbol": symbol}).errors] == ["symbol"]
+
+
+def test_the_name_of_a_strange_parameter_is_cut() -> None:
+    (error,) = refused(Parameters, {"symbol": "ES", "x" * 100: ""}).errors
+    assert error.field == "x" * 64
+
+
+def test_a_header_is_read_by_its_name_and_no_query_is_judged() -> None:
+    assert read_parameters(Headers, {"colour": "red"}, {"request-name": "abcd"}).request_name == "abcd"
+    assert read_parameters(Headers, {"request-name": "abcdefgh"}, {}).request_name is None
+    for bad in ("", "abcde", "a\n"):
+        error = refused(Headers, {}, {"request-name": bad})
+        assert error.detail == "The request has fields that cannot be accepted; see errors."
+        assert [(each.field, each.code, each.message) for each in error.errors] == [
+            ("request-name", "out_of_range", "Expected 1 to 4 characters.")
+        ]
+
+
+def test_parameters_are_described_as_they_are_read() -> None:
+    symbol, limit, since, cursor = (parameter_schema(each) for each in parameters_of(Parameters))
+    assert symbol == {
+        "name": "symbol",
+        "in": "query",
+        "description": "One symbol.",
+        "schema": {"type": "string", "pattern": "^[A-Z][A-Z0-9]{0,11}$"},
+        "required": True,
+        "example": "ES",
+    }
+    assert limit == {
+        "name": "limit",
+        "in": "query",
+        "description": "How many at most.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 500, "default": 100},
+    }
+    assert since == {
+        "name": "since",
+        "in": "query",
+        "description": "From this time on.",
+        "schema": {"type": "string", "format": "date-time"},
+    }
+    assert cursor["schema"] == {"type": "string"}
+    (header,) = (parameter_schema(each) for each in parameters_of(Headers))
+    assert header == {
+        "name": "request-name",
+        "in": "header",
+        "description": "A name.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 4},
+    }
+
+
+def test_no_other_kind_of_parameter_can_be_declared() -> None:
+    class Flags(msgspec.Struct):
+        flag: bool
+
+    (flag,) = parameters_of(Flags)
+    with pytest.raises(TypeError, match="flag"):
+        parameter_schema(flag)
+    with pytest.raises(TypeError, match="flag"):
+        read_parameters(Flags, {"flag": "true"}, {})

@@ -1,0 +1,95 @@
+"""Which numbers and times from outside are taken."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+
+from shared.domain.limits import (
+    AWARE_TIME,
+    EARLIEST,
+    FINITE_NUMBER,
+    PAST_TIME,
+    ClockSkew,
+    check_number,
+    check_time,
+    is_storable,
+)
+from shared.domain.problems import Problems
+
+LATEST = datetime(2026, 3, 2, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0", "-0", "1e9", "-1e9", "0e9", "1.12345678", "-1e-8", "999999999.99999999", "1E+8", "0e-8", "10e8"],
+)
+def test_the_ends_of_the_range_and_8_decimals_can_be_stored(text: str) -> None:
+    assert is_storable(Decimal(text))
+    problems = Problems()
+    check_number(problems, "x", Decimal(text))
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NaN",
+        "sNaN",
+        "Infinity",
+        "-Infinity",
+        "1000000000.00000001",
+        "-1000000000.00000001",
+        "1.123456789",
+        "1e-9",
+        "0e-9",
+        "0e10",
+        "1e1000000",
+        "0e1000000",
+        "-1e1000000",
+    ],
+)
+def test_another_number_cannot(text: str) -> None:
+    assert not is_storable(Decimal(text))
+    problems = Problems()
+    check_number(problems, "x", Decimal(text))
+    assert [(each.field, each.code, each.message) for each in problems] == [
+        ("x", "out_of_range", FINITE_NUMBER)
+    ]
+
+
+def test_no_number_is_no_problem() -> None:
+    problems = Problems()
+    check_number(problems, "x", None)
+    assert not problems
+
+
+@pytest.mark.parametrize("instant", [EARLIEST, LATEST, EARLIEST.astimezone(timezone(timedelta(hours=-5)))])
+def test_the_ends_of_the_time_are_taken(instant: datetime) -> None:
+    problems = Problems()
+    assert check_time(problems, "at", instant, LATEST)
+    assert not problems
+
+
+@pytest.mark.parametrize("instant", [EARLIEST - MICROSECOND, LATEST + MICROSECOND])
+def test_a_time_beyond_them_is_aware_but_refused(instant: datetime) -> None:
+    problems = Problems()
+    assert check_time(problems, "at", instant, LATEST)
+    assert [(each.field, each.code, each.message) for each in problems] == [("at", "out_of_range", PAST_TIME)]
+
+
+def test_a_time_without_an_offset_is_none() -> None:
+    problems = Problems()
+    assert not check_time(problems, "at", LATEST.replace(tzinfo=None), LATEST)
+    assert [(each.code, each.message) for each in problems] == [("invalid_format", AWARE_TIME)]
+
+
+def test_each_clock_may_be_ahead_as_far_as_its_reason_goes() -> None:
+    skews = {name: value for name, value in vars(ClockSkew).items() if isinstance(value, timedelta)}
+    assert skews == {
+        "MARKET_DATA": timedelta(seconds=5),
+        "ENGINE": timedelta(minutes=1),
+        "TRADE": timedelta(minutes=5),
+        "ENTRA_TOKEN": timedelta(minutes=1),
+    }

@@ -1,0 +1,199 @@
+"""One request for a confidence, in the order that the docs say; a batch; and what is counted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from shared.domain.access.rate_limit import RateState, rate_limited
+from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
+from shared.domain.confidence.market_state import MarketState
+from shared.domain.confidence.models import untrained
+from shared.errors import (
+    DatabaseUnavailable,
+    KeyRevoked,
+    MalformedJson,
+    SignalCloudError,
+    SymbolNotLicensed,
+    ValidationFailed,
+)
+from shared.services.access import Admitted
+from shared.services.confidence import ConfidenceService
+from shared.services.evaluator import ConfidenceQuery
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
+from tests.support.strategies import DEFAULT, STATES
+
+BODY = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}'
+MODEL = untrained(DEFAULT)
+GRANT = grant_of("acct-1", "ES")
+
+
+class Evaluator:
+    """Answers from the cache result if it has an answer; knows no model until it was asked for the first."""
+
+    def __init__(self, *, away: bool = False, knows_a_model: bool = True) -> None:
+        self.away = away
+        self.knows_a_model = knows_a_model
+        self.computed: list[str] = []
+
+    def query(self, state: MarketState) -> ConfidenceQuery | None:
+        return ConfidenceQuery(state, MODEL, f"key of {state.symbol}") if self.knows_a_model else None
+
+    async def first_query(self, state: MarketState) -> ConfidenceQuery:
+        if self.away:
+            raise DatabaseUnavailable("No model is known yet.")
+        self.knows_a_model = True
+        query = self.query(state)
+        assert query is not None
+        return query
+
+    @staticmethod
+    def cached_answer(query: ConfidenceQuery, cache_result: CacheResult | None) -> EncodedAnswer | None:
+        return cache_result.answer if cache_result is not None else None
+
+    async def answer(self, query: ConfidenceQuery, cache_result: CacheResult | None) -> EncodedAnswer:
+        self.computed.append(query.key)
+        return EncodedAnswer(b"computed", False)
+
+    async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]:
+        return [
+            ConfidenceAnswer(0.5, state.symbol, state.side, state.strategy, "v", "base_rate", False, 0)
+            for state in states
+        ]
+
+
+class World:
+    def __init__(self, **options: bool) -> None:
+        self.evaluator = Evaluator(**options)
+        self.counted = Counted()
+        self.released: list[Admitted] = []
+        self.steps: list[str] = []
+        self.admitted = Admitted(GRANT, RateState(3, 2, 60.0))
+        self.refusal: SignalCloudError | None = None
+        self.service = ConfidenceService(
+            states=STATES, evaluator=self.evaluator, release=self._release, count=self.counted
+        )
+
+    async def _release(self, admitted: Admitted) -> None:
+        self.released.append(admitted)
+
+    async def _admit(self, *, confidence_key: str | None = None) -> Admitted:
+        self.steps.append(f"admit with {confidence_key}")
+        if self.refusal is not None:
+            raise self.refusal
+        return self.admitted
+
+    async def answer(self, body: bytes | SignalCloudError = BODY) -> bytes:
+        def read() -> bytes:
+            self.steps.append("read")
+            if isinstance(body, SignalCloudError):
+                raise body
+            return body
+
+        return await self.service.answer(read, self._admit)
+
+
+async def test_the_state_is_read_first_so_that_admission_can_ask_for_its_confidence() -> None:
+    world = World()
+    assert await world.answer() == b"computed"
+    assert world.steps == ["read", "admit with key of ES"]
+    assert world.evaluator.computed == ["key of ES"]
+    assert world.counted == {"confidence_asked": 1}
+    assert world.released == []
+
+
+async def test_what_admission_found_is_answered_and_counted_as_cached() -> None:
+    world = World()
+    found = CacheResult("key of ES", answer=EncodedAnswer(b"cached", True))
+    world.admitted = Admitted(GRANT, cache_result=found)
+    assert await world.answer() == b"cached"
+    assert world.evaluator.computed == []
+    assert world.counted == {"confidence_asked": 1, "confidence_cached": 1}
+
+
+async def test_the_first_model_is_waited_for_before_admission() -> None:
+    world = World(knows_a_model=False)
+    assert await world.answer() == b"computed"
+    assert world.steps == ["read", "admit with key of ES"]
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"{", MalformedJson),
+        (BODY.replace(b"35", b"350"), ValidationFailed),
+        (MalformedJson("The body cannot be read."), MalformedJson),
+    ],
+)
+async def test_a_bad_state_is_told_to_those_who_may_ask(body: Any, error: type[SignalCloudError]) -> None:
+    world = World()
+    with pytest.raises(error):
+        await world.answer(body)
+    assert world.steps == ["read", "admit with None"]
+    assert world.counted == {"confidence_asked": 1}
+    world.refusal = KeyRevoked("This API key was revoked.")
+    with pytest.raises(KeyRevoked):
+        await world.answer(body)
+    assert world.counted == {"confidence_asked": 1}, "a request that is refused asks nothing"
+
+
+async def test_an_outage_is_told_to_those_who_may_ask() -> None:
+    world = World(away=True, knows_a_model=False)
+    with pytest.raises(DatabaseUnavailable):
+        await world.answer()
+    world.refusal = rate_limited(RateState(3, 0, 7.0))
+    with pytest.raises(SignalCloudError) as refused:
+        await world.answer()
+    assert refused.value.code == "rate_limited"
+
+
+async def test_a_defect_in_reading_is_nobodys_refusal() -> None:
+    world = World()
+
+    def read() -> bytes:
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        await world.service.answer(read, world._admit)
+    assert world.steps == []
+
+
+async def test_a_symbol_outside_of_the_license_gives_the_lock_back() -> None:
+    world = World()
+    world.admitted = Admitted(
+        grant_of("acct-1", "NQ"), cache_result=CacheResult("key of ES", lock_token="mine")
+    )
+    with pytest.raises(SymbolNotLicensed) as refused:
+        await world.answer()
+    assert [error.field for error in refused.value.errors] == ["symbol"]
+    assert world.released == [world.admitted]
+    assert world.evaluator.computed == []
+    assert world.counted == {"confidence_asked": 1}
+
+
+def batch(*symbols: str) -> bytes:
+    states = b",".join(BODY.replace(b"ES", symbol.encode()) for symbol in symbols)
+    return b'{"states": [%s]}' % states
+
+
+async def test_a_batch_is_answered_in_its_order_and_counts_every_state() -> None:
+    world = World()
+    grant = grant_of("acct-1", "ES", "NQ")
+    answered = await world.service.answer_batch(grant, batch("NQ", "ES", "NQ"))
+    assert [each.symbol for each in answered.confidences] == ["NQ", "ES", "NQ"]
+    assert world.counted == {"confidence_asked": 3}
+
+
+async def test_a_batch_with_a_symbol_outside_of_the_license_is_refused() -> None:
+    world = World()
+    with pytest.raises(SymbolNotLicensed) as refused:
+        await world.service.answer_batch(GRANT, batch("ES", "NQ"))
+    assert [error.field for error in refused.value.errors] == ["states[1].symbol"]
+
+
+async def test_a_batch_that_cannot_be_read_counts_nothing() -> None:
+    world = World()
+    with pytest.raises(ValidationFailed):
+        await world.service.answer_batch(GRANT, b'{"states": []}')
+    assert world.counted == {}

@@ -1,0 +1,324 @@
+"""Publishing and replaying: what is refused, and where a page of signals says that it ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from shared.domain.market.signals import Signal, SignalDraft
+from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
+from shared.services.market_clock import MarketClock
+from shared.services.signals import BarsRequest, SignalRequest, SignalService
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
+from tests.support.market import bar
+from tests.support.memory_stores import MemoryStores
+
+NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "publisher", "feeder"))
+REQUEST = SignalRequest(symbol="ES", side="LONG", price=Decimal("6543.25"))
+
+
+def signal(sequence: int) -> Signal:
+    return Signal(
+        id=UUID(int=sequence),
+        symbol="ES",
+        sequence=sequence,
+        strategy="manual",
+        strategy_version=1,
+        kind="entry",
+        side="LONG",
+        price=Decimal("6543.25"),
+        stop_price=None,
+        target_price=None,
+        event_at=NOW,
+        expires_at=NOW + timedelta(minutes=5),
+        features={},
+        source="live",
+    )
+
+
+@dataclass
+class FakeStore:
+    """Signals `oldest` to `last`; what came before is past retention. One more comes after each answer."""
+
+    oldest: int
+    last: int
+    grows: bool = False
+    drafts: list[SignalDraft] = field(default_factory=list)
+
+    async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]:
+        self.drafts.append(draft)
+        return msgspec.structs.replace(signal(self.last + 1), price=draft.price), True
+
+    async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
+        found = [signal(n) for n in range(max(after + 1, self.oldest), self.last + 1)][:limit]
+        self.last += self.grows
+        return found
+
+    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
+        last = self.last
+        self.last += self.grows
+        return {"ES": last}
+
+
+def service(store: FakeStore) -> SignalService:
+    unused: Any = None
+
+    async def drained(symbol: str) -> int:
+        return 1
+
+    return SignalService(
+        store=store,
+        bars=unused,
+        engine=unused,
+        drain=drained,
+        now=lambda: NOW,
+        market_clock=MarketClock("wall", unused, lambda: NOW),
+        count=Counted(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("after", "limit", "sequences", "next_after"),
+    [
+        (0, 2, [4, 5], 5),  # from where retention begins
+        (4, 100, [5, 6, 7], 7),
+        (7, 100, [], 7),
+        (999, 100, [], 7),  # of another database, perhaps: not confirmed as the last
+    ],
+)
+async def test_a_page_tells_where_it_ends(
+    after: int, limit: int, sequences: list[int], next_after: int
+) -> None:
+    page = await service(FakeStore(oldest=4, last=7)).page(GRANT, "ES", after, limit)
+    assert [message.sequence for message in page.signals] == sequences
+    assert (page.next_after, page.last_sequence) == (next_after, 7)
+
+
+async def test_paging_ends_where_all_signals_are_past_retention() -> None:
+    page = await service(FakeStore(oldest=8, last=7)).page(GRANT, "ES", 0, 100)
+    assert page.next_after == page.last_sequence == 7
+
+
+async def test_what_is_published_while_a_page_is_made_is_never_skipped() -> None:
+    signals = service(FakeStore(oldest=1, last=0, grows=True))
+    seen: list[int] = []
+    after = 0
+    for _ in range(5):
+        page = await signals.page(GRANT, "ES", after, 100)
+        seen += [message.sequence for message in page.signals]
+        after = page.next_after
+    assert seen == list(range(1, len(seen) + 1))
+    assert seen
+
+
+@pytest.mark.parametrize(
+    ("changes", "fields"),
+    [
+        ({"price": Decimal("1e1000000")}, {"price"}),
+        ({"stop_price": Decimal("NaN")}, {"stop_price"}),
+        (
+            {
+                "event_at": datetime(9999, 12, 31, tzinfo=UTC),
+                "expires_at": datetime(9999, 12, 31, 23, tzinfo=UTC),
+            },
+            {"event_at"},
+        ),
+        ({"event_at": NOW, "expires_at": NOW}, {"expires_at"}),
+        ({"event_at": NOW, "expires_at": NOW + timedelta(days=1, seconds=1)}, {"expires_at"}),
+        ({"expires_at": (NOW + timedelta(minutes=1)).replace(tzinfo=None)}, {"expires_at"}),
+        ({"kind": "exit", "expires_at": NOW + timedelta(minutes=1)}, {"expires_at"}),
+    ],
+)
+async def test_what_cannot_be_published_is_named(changes: dict[str, Any], fields: set[str]) -> None:
+    store = FakeStore(oldest=1, last=0)
+    with pytest.raises(ValidationFailed) as refused:
+        await service(store).publish(GRANT, msgspec.structs.replace(REQUEST, **changes), None)
+    assert {error.field for error in refused.value.errors} == fields
+    assert store.drafts == []
+
+
+async def test_an_entry_expires_and_an_exit_never_does() -> None:
+    store = FakeStore(oldest=1, last=0)
+    await service(store).publish(GRANT, REQUEST, None)
+    await service(store).publish(GRANT, msgspec.structs.replace(REQUEST, kind="exit"), None)
+    assert [draft.expires_at for draft in store.drafts] == [NOW + timedelta(minutes=5), None]
+
+
+def made(symbol: str, sequence: int = 1) -> Signal:
+    return msgspec.structs.replace(signal(sequence), symbol=symbol)
+
+
+@dataclass
+class FakeEngine:
+    """Gives what it was told to, or fails."""
+
+    signals: list[Signal] = field(default_factory=list)
+    away: bool = False
+    ran: list[tuple[str | None, datetime]] = field(default_factory=list)
+
+    async def run(self, symbol: str, now: datetime) -> list[Signal]:
+        return await self._answered(symbol, now)
+
+    async def catch_up(self, now: datetime) -> list[Signal]:
+        return await self._answered(None, now)
+
+    async def _answered(self, symbol: str | None, now: datetime) -> list[Signal]:
+        if self.away:
+            raise DatabaseUnavailable("The database cannot be reached.")
+        self.ran.append((symbol, now))
+        return self.signals
+
+
+class World:
+    """The service over stores in memory; `drained` are the symbols that were pushed."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        self.stores = MemoryStores(NOW)
+        self.counted = Counted()
+        self.drained: list[str] = []
+        self.hub_is_away = False
+        self.service = SignalService(
+            store=self.stores.signals,
+            bars=self.stores.bars,
+            engine=engine,
+            drain=self._drain,
+            now=lambda: NOW,
+            market_clock=MarketClock("bars", self.stores.bars, lambda: NOW),
+            count=self.counted,
+        )
+
+    async def _drain(self, symbol: str) -> int:
+        self.drained.append(symbol)
+        if self.hub_is_away:
+            raise DatabaseUnavailable("The outbox cannot be read.", internal="refused")
+        return 1
+
+
+MINUTE = timedelta(minutes=1)
+TWO_BARS = BarsRequest(symbol="ES", bars=[bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)])
+
+
+async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> None:
+    world = World(FakeEngine([made("ES", 1), made("ES", 2)]))
+    report = await world.service.take_bars(GRANT, TWO_BARS)
+    assert (report.symbol, report.received, report.inserted, report.duplicates) == ("ES", 2, 2, 0)
+    assert [message.sequence for message in report.signals] == [1, 2]
+    assert world.engine.ran == [("ES", NOW)]
+    assert world.drained == ["ES"]
+    assert world.counted == {"bars_received": 2, "signals_published": 2}
+    again = await world.service.take_bars(GRANT, TWO_BARS)
+    assert (again.received, again.inserted, again.duplicates) == (2, 0, 2)
+
+
+async def test_bars_that_make_no_signal_push_nothing() -> None:
+    world = World(FakeEngine())
+    await world.service.take_bars(GRANT, TWO_BARS)
+    assert world.drained == []
+    assert world.counted.get("signals_published", 0) == 0
+
+
+async def test_refused_bars_are_neither_stored_nor_run_nor_counted() -> None:
+    world = World(FakeEngine())
+    strange = msgspec.structs.replace(TWO_BARS, symbol="CL")
+    future = BarsRequest(symbol="ES", bars=[bar(NOW + MINUTE, 6500)])
+    for request, error in (
+        (strange, SymbolNotLicensed),
+        (future, ValidationFailed),
+        (msgspec.structs.replace(TWO_BARS, bars=[]), ValidationFailed),
+        (msgspec.structs.replace(TWO_BARS, bars=TWO_BARS.bars * 2_501), BatchTooLarge),
+    ):
+        with pytest.raises(error):
+            await world.service.take_bars(GRANT, request)
+    assert (world.stores.bars.bars, world.engine.ran, world.counted) == ({}, [], {})
+
+
+async def test_a_push_that_fails_is_left_to_the_relay(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(FakeEngine([made("ES")]))
+    world.hub_is_away = True
+    assert (await world.service.take_bars(GRANT, TWO_BARS)).signals
+    _, is_new = await world.service.publish(GRANT, REQUEST, None)
+    assert is_new
+    assert await world.service.catch_up() == 1
+    assert world.drained == ["ES"] * 3
+    assert caplog.text.count("push of ES left to the relay: refused") == 3
+
+
+async def test_catching_up_pushes_each_symbol_once_and_counts() -> None:
+    world = World(FakeEngine([made("ES", 1), made("NQ", 1), made("ES", 2)]))
+    assert await world.service.catch_up() == 3
+    assert sorted(world.drained) == ["ES", "NQ"]
+    assert world.counted == {"signals_published": 3}
+    assert world.engine.ran == [(None, NOW)]
+
+
+async def test_catching_up_with_nothing_pushes_and_counts_nothing() -> None:
+    world = World(FakeEngine())
+    assert await world.service.catch_up() == 0
+    assert (world.drained, world.counted) == ([], {})
+
+
+async def test_an_outage_while_catching_up_is_raised() -> None:
+    world = World(FakeEngine(away=True))
+    with pytest.raises(DatabaseUnavailable):
+        await world.service.catch_up()
+    assert world.counted == {}
+
+
+async def test_a_signal_without_a_time_happens_by_the_market_clock() -> None:
+    world = World(FakeEngine())
+    message, _ = await world.service.publish(GRANT, REQUEST, None)
+    assert message.event_at == NOW, "no bar has come in yet"
+    await world.service.take_bars(GRANT, BarsRequest(symbol="ES", bars=[bar(NOW - 9 * MINUTE, 6500)]))
+    message, _ = await world.service.publish(GRANT, REQUEST, None)
+    assert message.event_at == NOW - 8 * MINUTE
+    (_, draft) = world.stores.signals.drafts
+    assert (draft.received_at, draft.expires_at) == (NOW, NOW - 3 * MINUTE)
+
+
+async def test_a_draft_carries_all_that_was_sent() -> None:
+    world = World(FakeEngine())
+    await world.service.publish(
+        GRANT,
+        SignalRequest(
+            symbol="NQ",
+            side="SHORT",
+            price=Decimal(1),
+            kind="entry",
+            strategy="mine",
+            strategy_version=7,
+            stop_price=Decimal(2),
+            target_price=Decimal(3),
+            event_at=NOW - MINUTE,
+            expires_at=NOW + MINUTE,
+            features={"rsi": 1.0},
+        ),
+        "k",
+    )
+    assert world.stores.signals.drafts == [
+        SignalDraft(
+            symbol="NQ",
+            strategy="mine",
+            strategy_version=7,
+            kind="entry",
+            side="SHORT",
+            price=Decimal(1),
+            stop_price=Decimal(2),
+            target_price=Decimal(3),
+            event_at=NOW - MINUTE,
+            expires_at=NOW + MINUTE,
+            received_at=NOW,
+            features={"rsi": 1.0},
+            source="live",
+            idempotency_key="acct-1:k",
+        )
+    ]
+    await world.service.publish(GRANT, REQUEST, None)
+    assert world.stores.signals.drafts[-1].idempotency_key is None

@@ -1,0 +1,95 @@
+"""What ops are shown of the system."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.adapters.calendars import market_calendars
+from shared.domain.confidence.models import StoredModel
+from shared.domain.market.feeds import ClockSource
+from shared.errors import CacheUnavailable, DatabaseUnavailable
+from shared.services.market_clock import MarketClock
+from shared.services.status import ModelInUse, OutboxStatus, StatusService
+from tests.support.market import bar
+from tests.support.memory_stores import Entry, MemoryStores
+
+NOW = datetime(2025, 10, 14, 14, 6, tzinfo=UTC)
+
+
+class Counts:
+    away = False
+
+    async def totals(self) -> dict[str, int]:
+        if self.away:
+            raise CacheUnavailable("The cache cannot be reached.")
+        return {"requests": 7}
+
+
+class World:
+    def __init__(self, clock_source: ClockSource = "wall") -> None:
+        self.stores = MemoryStores(NOW)
+        self.counts = Counts()
+        stores = self.stores
+        self.service = StatusService(
+            version="1.2.3",
+            outbox=stores.outbox,
+            signals=stores.signals,
+            bars=stores.bars,
+            models=stores.models,
+            counters=self.counts,
+            strategies=("a", "b"),
+            calendars=market_calendars(),
+            now=lambda: NOW,
+            market_clock=MarketClock(clock_source, stores.bars, lambda: NOW),
+        )
+
+
+async def test_it_says_what_was_done_and_how_it_stands() -> None:
+    world = World()
+    await world.stores.bars.insert("ES", [bar(NOW - timedelta(minutes=9), 6500)], "simulated", NOW)
+    world.stores.outbox.waiting["ES"] = [Entry(1, b"", 1.23456), Entry(2, b"", 0.5)]
+    status = await world.service.status()
+    assert (status.version, status.now, status.market_now) == ("1.2.3", NOW, NOW)
+    assert status.counts == {"requests": 7}
+    assert status.outbox == OutboxStatus(2, 1.235)
+    assert (status.publish_latency.count, status.publish_latency.p99_ms) == (3, 3.0)
+    assert world.stores.signals.asked_latency_since == [NOW - timedelta(minutes=15)]
+    assert [(feed.symbol, feed.state, feed.age_s, feed.source) for feed in status.feeds] == [
+        ("ES", "stale", 480.0, "simulated")
+    ]
+
+
+async def test_a_trained_model_is_told_from_the_prior() -> None:
+    world = World()
+    await world.stores.models.add(
+        StoredModel(
+            version="a-1",
+            strategy="a",
+            status="champion",
+            basis="model",
+            artefact=b"",
+            document={},
+            created_at=NOW - timedelta(days=1),
+        )
+    )
+    assert (await world.service.status()).models == [
+        ModelInUse("a", "a-1", "model", NOW - timedelta(days=1)),
+        ModelInUse("b", None, "base_rate", None),
+    ]
+
+
+async def test_a_replay_has_a_time_of_its_own() -> None:
+    world = World("bars")
+    await world.stores.bars.insert("ES", [bar(NOW - timedelta(minutes=90), 6500)], "replay", NOW)
+    status = await world.service.status()
+    assert (status.now, status.market_now) == (NOW, NOW - timedelta(minutes=89))
+    assert [feed.state for feed in status.feeds] == ["fresh"]
+
+
+async def test_counts_are_null_without_the_cache_and_nothing_is_told_without_the_database() -> None:
+    world = World()
+    world.counts.away = True
+    assert (await world.service.status()).counts is None
+    world.stores.server.away = True
+    with pytest.raises(DatabaseUnavailable):
+        await world.service.status()
