@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
+from shared.domain.confidence import market_state as market_state_module
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST, StateReader
 from shared.domain.confidence.strategy import Strategy, parse_strategy
 from shared.domain.problems import MAX_PROBLEMS
 from shared.errors import (
@@ -369,3 +370,38 @@ def test_a_wrong_strategy_file_is_a_configuration_error_that_says_why(
         parse_strategy(MINIMAL_TOML.replace(found, replaced))
     assert said in caught.value.detail
     assert isinstance(caught.value, SignalCloudError)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        NOTES,
+        NOTES | {"strategy": "vwap_bounce"},
+        NOTES | {"atr": 4, "volume_ratio": None, "hour": 9},
+        REVERSAL,
+    ],
+)
+def test_a_good_state_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]) -> None:
+    def careful(body: bytes) -> Any:
+        raise AssertionError("the careful path is for what is refused")
+
+    monkeypatch.setattr(market_state_module, "parse_json", careful)
+    encoded = json.dumps(state).encode()
+    assert StateReader(STRATEGIES).read(encoded).symbol == "ES"
+    assert len(StateReader(STRATEGIES).read_batch(b'{"states": [%s]}' % encoded)) == 1
+
+
+def test_the_last_bodies_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = StateReader(STRATEGIES)
+    short, long = json.dumps(NOTES).encode(), json.dumps(NOTES).encode() + b" " * 512
+    assert reader.read(short) is reader.read(bytes(bytearray(short)))
+    assert reader.read(long) is not reader.read(long)
+    assert reader.read(long) == reader.read(short)
+    exactly = short + b" " * (512 - len(short))
+    assert reader.read(exactly) is reader.read(exactly)
+
+
+def test_a_key_names_all_that_two_equal_states_share() -> None:
+    state = market_state("vwap_bounce", "NQ", "SHORT", {"vwap_distance": 2.13, "rsi": 35.4, "hour": 9})
+    assert state.key == "vwap_bounce.1:NQ:SHORT:21,35,,,9"
+    assert state.cache_key("v1") == "confidence:{vwap_bounce.1:NQ:SHORT:21,35,,,9}:v1"
