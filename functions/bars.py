@@ -1,4 +1,4 @@
-"""Takes market data."""
+"""Accepts market data from feeders."""
 
 from functions.web.call import Call
 from functions.web.declaration import WRITE, json_body
@@ -17,5 +17,5 @@ routes = Routes()
     problems=(*WRITE, "batch_too_large"),
 )
 async def post_bars(call: Call, bars: BarsRequest) -> BarsReport:
-    """Takes bars of one symbol; each new bar runs the signal engine at once."""
+    """Stores bars of one symbol; if one is new, the signal engine runs at once."""
     return await call.services.signals.take_bars(call.grant, bars)

@@ -20,7 +20,7 @@ routes = Routes()
     admits_in_service=True,
 )
 async def get_confidence(call: Call) -> Answer:
-    """The calibrated probability that the signalled side makes money, for one market state."""
+    """Answers the calibrated probability that the signalled side makes money, for one market state."""
     return Answer(await call.services.confidence.answer(call.body, call.admit))
 
 
@@ -33,5 +33,5 @@ async def get_confidence(call: Call) -> Answer:
     problems=(*WRITE, "batch_too_large"),
 )
 async def get_confidence_batch(call: Call) -> ConfidenceBatch:
-    """The confidences of 1 to 100 market states; one request of the rate limit."""
+    """Answers the confidences of 1 to 100 market states; counts as one request for the rate limit."""
     return await call.services.confidence.answer_batch(call.grant, call.body())

@@ -1,4 +1,4 @@
-"""Shows a key's holder its own license."""
+"""Shows a bot its own license."""
 
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION
@@ -16,5 +16,5 @@ routes = Routes()
     problems=ADMISSION,
 )
 async def get_license(call: Call) -> OwnLicense:
-    """The plan, symbols, limits, expiry and present usage of the license behind the key."""
+    """Shows plan, symbols, limits, expiry and present usage of the key's license."""
     return own_license(call.grant, call.rate)

@@ -1,4 +1,4 @@
-"""Makes the OpenAPI 3.1 document of the routes that were declared."""
+"""Builds the OpenAPI 3.1 document from the declared routes."""
 
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,7 +17,7 @@ from shared.version import VERSION
 
 @lru_cache(1)
 def document(strategies: StrategyCatalog) -> dict[str, Any]:
-    """The whole document, made once a process."""
+    """The whole document, built once per process."""
     routes = declared_routes()
     kinds: set[Any] = {Problem}
     for route in routes:
@@ -55,12 +55,12 @@ def _body_kinds(route: Route) -> tuple[Any, ...]:
 
 
 def _is_type(kind: Any) -> bool:
-    """False for no answer, and for the name of a schema that is made here."""
+    """Whether msgspec describes `kind`: not for None, nor for the name of a schema that is built here."""
     return kind is not None and not isinstance(kind, str)
 
 
 def _flat_bodies(states: list[str]) -> dict[Any, dict[str, Any]]:
-    """The bodies that the strategies' feature schemas describe: one market state, and a batch of them."""
+    """The schemas of bodies with one market state, and with a batch of them, for all strategies."""
     one = {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in states]}
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": MAX_STATES_PER_REQUEST}
     return {
@@ -75,7 +75,7 @@ def _flat_bodies(states: list[str]) -> dict[Any, dict[str, Any]]:
 
 
 def _state_schema(strategy: Strategy) -> dict[str, Any]:
-    """The flat request body of one strategy, from its feature schema."""
+    """The schema of one strategy's market state, from its features."""
     properties: dict[str, Any] = {
         "strategy": {"const": strategy.name},
         "symbol": {"enum": list(strategy.symbols)},

@@ -1,4 +1,4 @@
-"""Shows whether the system lives and how it stands, and describes the API."""
+"""Shows the health and the status of the system, and describes the API."""
 
 from typing import Any
 
@@ -33,52 +33,52 @@ def _misconfigured(error: ConfigurationError) -> Answer:
     also_head=True,
 )
 async def get_health(call: Call) -> dict[str, str]:
-    """Liveness: this process answers. Says nothing of its dependencies."""
+    """Shows that this process answers; does not check its dependencies."""
     return {"status": "pass"}
 
 
 @routes.get(
     "health/ready",
     scope=PUBLIC,
-    summary="Every dependency, with its latency; 503 when one fails",
+    summary="Readiness: every dependency with its latency; 503 if a required one fails",
     answer=Readiness,
-    statuses=((200, "Ready"), (503, "A check fails that nothing works without")),
+    statuses=((200, "Ready"), (503, "A required dependency fails")),
     media_type=HEALTH_TYPE,
     also_head=True,
     if_misconfigured=_misconfigured,
 )
 async def get_readiness(call: Call) -> Answer:
-    """Readiness: every dependency with its latency; 503 when one fails that nothing works without."""
+    """Shows every dependency with its latency; answers 503 if a required one fails."""
     return _readiness_answer(await call.services.readiness.readiness())
 
 
 @routes.get(
     "status",
     scope="ops",
-    summary="What the system did and how it stands",
+    summary="Counts, feeds, models and delays of the system",
     answer=Status,
     problems=(*ADMISSION, "database_unavailable"),
 )
 async def get_status(call: Call) -> Status:
-    """What the system did and how it stands, over all processes."""
+    """Shows counts, feeds, models and delays of the system, over all processes."""
     return await call.services.status.status()
 
 
 @routes.get("openapi.json", scope=PUBLIC, summary="This document", answer=dict[str, Any])
 async def get_openapi(call: Call) -> Answer:
-    """This API as an OpenAPI 3.1 document."""
+    """Describes this API as an OpenAPI 3.1 document."""
     described = document(call.services.strategies)
     return Answer(described, headers={"cache-control": "public, max-age=300"})
 
 
 async def zz_unmatched(call: Call) -> Answer:
-    """A clear answer for an address or a method that no route serves."""
+    """Answers 404 if no route has this address, and 405 if none of them has this method."""
     path = call.request.route_params.get("path") or ""
     methods = allowed_methods(path)
     if methods:
         raise MethodNotAllowed(f"Use {', '.join(methods)} here.", allow=methods)
-    raise NotFound("There is nothing at this address; /api/openapi.json lists what there is.")
+    raise NotFound("There is nothing at this address; /api/openapi.json lists every route.")
 
 
-# The host takes the first function by name whose route matches, so this name sorts behind all others.
+# The host takes the first function by name whose route matches, so this name sorts after all others.
 register_function(routes.blueprint, "{*path}", ALL_METHODS, zz_unmatched)

@@ -1,4 +1,4 @@
-"""Lets bots onto the hub, and takes the hub's events."""
+"""Lets bots connect to the hub, and receives the hub's events."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ routes = Routes()
 
 
 class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The symbols wanted; all that the license covers if left out."""
+    """The symbols to receive; without them, all symbols that the license covers."""
 
     symbols: Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS)] | None = None
 
@@ -32,21 +32,21 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     problems=(*ADMISSION, *BODY, "symbol_not_licensed"),
 )
 async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
-    """A client access URL whose holder may join exactly the groups of the symbols asked for."""
+    """Returns a client access URL whose holder may join exactly the groups of the requested symbols."""
     return await call.services.realtime.negotiate(call.grant, request.symbols)
 
 
 @routes.post(
     "ws/events",
     scope=PUBLIC,
-    summary="For Web PubSub: connect, connected and disconnected, as CloudEvents it proves to be its own",
+    summary="For Web PubSub: connect, connected and disconnected, as CloudEvents that prove their sender",
     body=Body(kinds=(ConnectRequest,)),
     answer=None,
-    statuses=((204, "Let in, or taken note of"),),
+    statuses=((204, "Connection accepted, or event recorded"),),
     problems=("key_unknown", "key_revoked", *BODY, "realtime_unavailable"),
 )
 async def post_hub_events(call: Call) -> None:
-    """Web PubSub's question before a client connects, and its reports of connections."""
+    """Decides whether a client may connect, and counts the connections that Web PubSub reports."""
     event = hub_event(call.request.headers, call.services.settings.webpubsub_hub)
     await call.services.hub_events.take(event, call.request.headers, call.body)
 
@@ -54,11 +54,11 @@ async def post_hub_events(call: Call) -> None:
 @routes.options(
     "ws/events",
     scope=PUBLIC,
-    summary="For Web PubSub: whether its events are welcome",
+    summary="For Web PubSub: whether it may send events here",
     answer=None,
     problems=("validation_failed",),
 )
 async def allow_hub_events(call: Call) -> Answer:
-    """Web PubSub's question whether it may send events here."""
+    """Answers whether Web PubSub may send events here."""
     asked = call.request.headers.get("webhook-request-origin", "")
     return Answer(b"", headers={"webhook-allowed-origin": call.services.hub_events.allowed_origin(asked)})

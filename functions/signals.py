@@ -1,4 +1,4 @@
-"""Serves signals to bots, and takes them from publishers."""
+"""Serves signals to bots, and accepts them from publishers."""
 
 from typing import Annotated
 
@@ -18,21 +18,21 @@ routes = Routes()
 
 
 class SignalPageParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which signals of which symbol."""
+    """Selects signals of one symbol."""
 
     symbol: SymbolParameter
     after: AfterParameter = 0
-    limit: Annotated[int, msgspec.Meta(description="How many at most.", ge=1, le=MAX_PAGE)] = 100
+    limit: Annotated[int, msgspec.Meta(description="At most this many.", ge=1, le=MAX_PAGE)] = 100
 
 
 class PublishParameters(msgspec.Struct, frozen=True, rename={"idempotency_key": "idempotency-key"}):
-    """The publisher's own name for the signal."""
+    """Names the signal, so that the publisher can send it again."""
 
     idempotency_key: (
         Annotated[
             str,
             msgspec.Meta(
-                description="The publisher's own name for this signal; sent again, it gives the same signal.",
+                description="The publisher's name for this signal. The same name returns the same signal.",
                 min_length=1,
                 max_length=MAX_IDEMPOTENCY_KEY,
                 extra={
@@ -54,21 +54,21 @@ class PublishParameters(msgspec.Struct, frozen=True, rename={"idempotency_key": 
     problems=(*READ, "symbol_not_licensed"),
 )
 async def get_signals(call: Call, page: SignalPageParameters) -> SignalPage:
-    """Signals of one symbol in sequence order, to fill a gap or to replay."""
+    """Lists signals of one symbol in sequence order, to fill a gap or to replay."""
     return await call.services.signals.page(call.grant, page.symbol, page.after, page.limit)
 
 
 @routes.post(
     "signals",
     scope="publisher",
-    summary="Publish a signal; once for each Idempotency-Key",
+    summary="Publish a signal, once per Idempotency-Key",
     parameters=PublishParameters,
     body=json_body(SignalRequest),
     answer=SignalMessage,
-    statuses=((201, "Published"), (200, "The Idempotency-Key made this signal before")),
+    statuses=((201, "Published"), (200, "This signal was published before under the same Idempotency-Key")),
     problems=(*WRITE, "conflict"),
 )
 async def post_signals(call: Call, parameters: PublishParameters, signal: SignalRequest) -> Answer:
-    """Publishes a signal: stored in sequence, then pushed to every bot on its symbol."""
+    """Publishes a signal: stores it in sequence, then sends it to every bot on its symbol."""
     published, is_new = await call.services.signals.publish(call.grant, signal, parameters.idempotency_key)
     return Answer(published, 201 if is_new else 200)

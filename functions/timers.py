@@ -1,4 +1,4 @@
-"""Runs the timers; every run is bounded and idempotent, because a run can be repeated or skipped."""
+"""Runs the timers. Every run is bounded and idempotent, because the host may repeat or skip a run."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,7 +14,7 @@ blueprint = func.Blueprint()
 
 
 def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
-    """Registers the decorated coroutine function for the row `name` of the table; it gets the services."""
+    """Registers the decorated coroutine function for the table's row `name`; runs pass it the container."""
     row = _ROWS[name]
 
     def register(work: Callable[[Container], Awaitable[None]]) -> Any:

@@ -1,4 +1,4 @@
-"""Takes trades that bots report, and shows each account its own."""
+"""Records the trades that bots report, and shows each account its own."""
 
 from datetime import datetime
 from typing import Annotated
@@ -18,7 +18,7 @@ routes = Routes()
 
 
 class TradesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """1 to 500 trades; a single trade may also be sent bare."""
+    """1 to 500 trades; the body may also be a single trade."""
 
     trades: list[Trade]
 
@@ -28,7 +28,7 @@ _Until = Annotated[datetime, msgspec.Meta(description="Trades with exit_at befor
 
 
 class TradeParameters(msgspec.Struct, frozen=True, kw_only=True):
-    """Which of the own trades: exit_at in [since, until), of one symbol or all."""
+    """Selects own trades: exit_at in [since, until), of one symbol or all."""
 
     symbol: SymbolParameter | None = None
     since: _Since | None = None
@@ -40,10 +40,10 @@ class TradeParameters(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradePageParameters(TradeParameters, frozen=True, kw_only=True):
-    """Which page of which trades."""
+    """Selects a page of own trades."""
 
-    cursor: Annotated[str, msgspec.Meta(description="next_cursor of the page before.")] | None = None
-    limit: Annotated[int, msgspec.Meta(description="How many at most.", ge=1, le=MAX_PAGE)] = 100
+    cursor: Annotated[str, msgspec.Meta(description="next_cursor of the previous page.")] | None = None
+    limit: Annotated[int, msgspec.Meta(description="At most this many.", ge=1, le=MAX_PAGE)] = 100
 
 
 class _Shape(msgspec.Struct):
@@ -51,24 +51,24 @@ class _Shape(msgspec.Struct):
 
 
 def read_trades(body: bytes) -> list[Trade]:
-    """The trades in a body, or the one bare trade that it is; raises InvalidInput."""
+    """The trades in a body, which may also be a single trade; raises InvalidInput."""
     try:
         is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        is_bare = False  # refused below, with its reason
+        is_bare = False  # `decode` refuses this body and gives the reason
     return [decode(body, Trade)] if is_bare else decode(body, TradesRequest).trades
 
 
 @routes.post(
     "trades",
     scope="bot",
-    summary="Report 1 to 500 trades, or one bare; idempotent by trade_id",
+    summary="Report 1 to 500 trades, or a single one; idempotent by trade_id",
     body=Body(kinds=(TradesRequest, Trade), read=read_trades),
     answer=TradeReport,
     problems=(*WRITE, "batch_too_large"),
 )
 async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
-    """Records 1 to 500 trades; the same trade sent again is a duplicate and changes nothing."""
+    """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
     return await call.services.trades.report(call.grant, trades)
 
 
@@ -81,7 +81,7 @@ async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
     problems=READ,
 )
 async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
-    """The account's own trades, latest exit first, in pages."""
+    """Lists the account's own trades in pages, latest exit first."""
     return await call.services.trades.page(call.grant, chosen.filter, chosen.cursor, chosen.limit)
 
 
@@ -94,5 +94,5 @@ async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     problems=READ,
 )
 async def get_performance(call: Call, chosen: TradeParameters) -> Performance:
-    """The account's win rate, pnl, drawdown and calibration, overall and by symbol."""
+    """Shows the account's win rate, pnl, drawdown and calibration, overall and by symbol."""
     return await call.services.trades.performance(call.grant, chosen.filter)

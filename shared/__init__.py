@@ -1,1 +1,1 @@
-"""Domain, services and adapters of Signal Cloud; see docs/architecture.md."""
+"""Holds the domain, services and adapters of Signal Cloud; see docs/architecture.md."""

@@ -1,7 +1,7 @@
 """Composes the app: builds adapters and services lazily, once per event loop.
 
-The platform offers no start-up or shut-down hook, and imports the app inside a running loop: so nothing
-is built at import, what a first request does not need is not loaded, and nothing relies on being closed.
+The platform has no start-up or shut-down hook, and imports the app inside a running loop. So importing builds
+nothing, modules that a first request does not need are loaded later, and no adapter relies on being closed.
 Clients are bound to the loop that they first ran in; a test or a worker with another loop gets its own.
 """
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 
 class Container:
-    """One event loop's adapters and services, each made on first use."""
+    """One event loop's adapters and services, each built on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -59,7 +59,7 @@ class Container:
         return datetime.now(UTC)
 
     async def close(self) -> None:
-        """Closes every adapter that was used; for tools and tests, as the platform never announces a stop."""
+        """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
         for name in ("database", "redis", "tables", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
@@ -144,7 +144,7 @@ class Container:
 
     @cached_property
     def licenses(self) -> LicenseService:
-        """As timers use it; another caller names itself by `license_service`."""
+        """The service that timers use; other callers use `license_service` and give their name."""
         return self.license_service("timer")
 
     def license_service(self, actor: str) -> LicenseService:
@@ -269,11 +269,11 @@ _containers: WeakKeyDictionary[asyncio.AbstractEventLoop, Container] = WeakKeyDi
 
 
 def container() -> Container:
-    """The running loop's container, made on first use; raises ConfigurationError for bad settings."""
+    """The running loop's container, built on first use; raises ConfigurationError for bad settings."""
     return _container_of(asyncio.get_running_loop())
 
 
-@lru_cache(1)  # in front of the weak dictionary: every request asks, nearly always in the same loop
+@lru_cache(1)  # faster than the weak dictionary; nearly all requests run in the same loop
 def _container_of(loop: asyncio.AbstractEventLoop) -> Container:
     made = _containers.get(loop)
     if made is None:

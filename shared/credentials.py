@@ -1,7 +1,7 @@
-"""Holds what a process proves itself by, and proves others by: Entra ID tokens, peppers, event proofs.
+"""Builds the credentials of a process: Entra ID tokens, peppers, and the check of Web PubSub's events.
 
-Part of the composition root, as container.py is. Entra ID is used where AZURE_CLIENT_ID is set; without it,
-nothing of it is loaded.
+Like container.py, this is part of the composition root. Entra ID is used if AZURE_CLIENT_ID is set; without
+it, none of its modules is loaded.
 """
 
 from functools import cached_property, partial
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Credentials:
-    """One event loop's, each made on first use."""
+    """The credentials of one event loop, each built on first use."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -32,7 +32,7 @@ class Credentials:
 
     @property
     def database_password(self) -> "Password | None":
-        """What logs new connections to Postgres in, where the URL does not."""
+        """Returns the password of new connections to Postgres; None if the URL holds it."""
         if self.tokens is None:
             return None
         from shared.adapters.identity import POSTGRES_SCOPE
@@ -40,16 +40,16 @@ class Credentials:
         return partial(self.tokens.password, POSTGRES_SCOPE)
 
     def pepper(self) -> bytes:
-        """Raises ConfigurationError if the pepper is too short."""
+        """The pepper that hashes keys; raises ConfigurationError if it is too short."""
         return pepper_bytes(self._settings.api_key_pepper)
 
     def previous_pepper(self) -> bytes | None:
-        """None if no other pepper is accepted; raises ConfigurationError if it is too short."""
+        """The previous pepper, None if there is none; raises ConfigurationError if it is too short."""
         pepper = self._settings.api_key_pepper_previous
         return pepper_bytes(pepper, "API_KEY_PEPPER_PREVIOUS") if pepper else None
 
     def event_proof(self) -> "Proof":
-        """How an event of Web PubSub is told from anybody else's request."""
+        """Returns the check that an event comes from our Web PubSub."""
         from shared.adapters.event_proof import AccessKeyProof, TokenProof
 
         settings = self._settings

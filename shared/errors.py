@@ -1,4 +1,4 @@
-"""Defines every error that Signal Cloud raises on purpose: one class for each cause, one code for each class.
+"""Defines every error that Signal Cloud raises on purpose: one class per cause, one code per class.
 
     SignalCloudError
     |-- InvalidInput                 the caller sent something that cannot be accepted
@@ -7,7 +7,7 @@
     |   |-- BodyTooLarge             body_too_large
     |   |-- BatchTooLarge            batch_too_large
     |   |-- UnsupportedMediaType     unsupported_media_type
-    |-- Unauthenticated              the caller does not prove who it is
+    |-- Unauthenticated              the caller does not prove its identity
     |   |-- KeyMissing               key_missing
     |   |-- KeyMalformed             key_malformed
     |   |-- KeyUnknown               key_unknown
@@ -23,17 +23,17 @@
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |-- RateLimited                  rate_limited
-    |-- Unavailable                  a dependency cannot be reached; always worth a retry
+    |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |-- CacheUnavailable         cache_unavailable
     |   |-- KeyStoreUnavailable      key_store_unavailable
     |   |-- RealtimeUnavailable      realtime_unavailable
-    |-- InternalError                internal; our own fault
+    |-- InternalError                internal; a fault in our code
     |   |-- TrainingFailed           never reaches a caller
     |-- ConfigurationError           configuration_invalid; stops the start, never reaches a caller
 
-`code` is stable and part of the public contract. `detail` is public text. `internal` is for the
-log only. How a code becomes an HTTP status is decided in functions/web/problems.py, not here.
+`code` is stable and part of the public contract. `detail` is public text. `internal` is for the log only.
+functions/web/problems.py decides each code's HTTP status.
 """
 
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ FieldCode = Literal[
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One bad field: its path, a stable code, why it is refused and what would be accepted."""
+    """One bad field: its path, a stable code, and a message that says what would be accepted."""
 
     field: str
     code: FieldCode
@@ -60,7 +60,7 @@ class FieldError:
 
 
 class SignalCloudError(Exception):
-    """Base of the tree, never raised itself; `detail` is public, `internal` is logged and never sent."""
+    """The base of all errors, never raised itself; `detail` is public, `internal` is logged, never sent."""
 
     code: ClassVar[str]
 
@@ -88,7 +88,7 @@ class MalformedJson(InvalidInput):
 
 
 class ValidationFailed(InvalidInput):
-    """Carries every bad field."""
+    """Holds every bad field."""
 
     code = "validation_failed"
 
@@ -99,7 +99,7 @@ class ValidationFailed(InvalidInput):
             internal=internal,
         )
         if errors and all(error.code == "unknown_field" for error in errors):
-            self.code = "unknown_field"  # type: ignore[misc]  # narrower than the class's
+            self.code = "unknown_field"  # type: ignore[misc]  # more specific than the class's code
 
 
 class BodyTooLarge(InvalidInput):
@@ -115,7 +115,7 @@ class UnsupportedMediaType(InvalidInput):
 
 
 class Unauthenticated(SignalCloudError):
-    """The caller does not prove who it is."""
+    """The caller does not prove its identity."""
 
 
 class KeyMissing(Unauthenticated):
@@ -167,7 +167,7 @@ class NotFound(SignalCloudError):
 
 
 class MethodNotAllowed(SignalCloudError):
-    """Carries the methods that would do."""
+    """Holds the methods that the address accepts."""
 
     code = "method_not_allowed"
 
@@ -181,7 +181,7 @@ class Conflict(SignalCloudError):
 
 
 class RateLimited(SignalCloudError):
-    """Carries the key's limit in requests per window, and the seconds until its quota next grows."""
+    """Holds the key's limit in requests per window, and the seconds until its quota next grows."""
 
     code = "rate_limited"
 
@@ -212,13 +212,13 @@ class RealtimeUnavailable(Unavailable):
 
 
 class InternalError(SignalCloudError):
-    """Our own fault; the caller can only try again."""
+    """A fault in our code; the caller can only try again."""
 
     code = "internal"
 
 
 class TrainingFailed(InternalError):
-    """A training run has failed, or has taken too long."""
+    """A training run failed, or took too long."""
 
 
 class ConfigurationError(SignalCloudError):

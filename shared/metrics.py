@@ -1,4 +1,4 @@
-"""Names everything that the app counts and measures."""
+"""Names the counts and metrics that the app keeps."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 
 class Count(StrEnum):
-    """A number that a process counts up; the status page and telemetry read the same ones."""
+    """A number that a process counts up; the status route and telemetry report the same numbers."""
 
     REQUESTS = "requests"
     REQUESTS_FAILED = "requests_failed"
@@ -23,18 +23,18 @@ class Count(StrEnum):
     CONNECTIONS_REFUSED = "connections_refused"
 
 
-# Refused requests are counted by their problem's code, under names that begin so.
+# Refused requests are counted by problem code; the names of these counts begin with this.
 REFUSED = "refused."
 
 
 class Counter(Protocol):
-    """Adds to one count; the name is a Count, or REFUSED and a problem's code."""
+    """Adds to one count; the name is a Count, or REFUSED followed by a problem code."""
 
     def __call__(self, name: str, count: int = 1) -> None: ...
 
 
 class MetricName(StrEnum):
-    """A metric as telemetry, alerts and the workbook know it."""
+    """The name of a metric in telemetry, alerts and the workbook."""
 
     REQUESTS = "signal_cloud.requests"
     REQUESTS_FAILED = "signal_cloud.requests.failed"
@@ -55,9 +55,9 @@ class MetricName(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A counter counts since the process began, a gauge is read, a histogram is recorded.
+    """A counter counts from the start of the process; a gauge is read; values of a histogram are recorded.
 
-    `count` is the count that the metric reads, if it reads one.
+    `count` is the count that the metric reports, if it reports one.
     """
 
     name: MetricName
@@ -71,17 +71,27 @@ _N = MetricName
 METRICS = (
     Metric(_N.REQUESTS, "counter", "{request}", "requests that reached a function", Count.REQUESTS),
     Metric(_N.REQUESTS_FAILED, "counter", "{request}", "requests answered 5xx", Count.REQUESTS_FAILED),
-    Metric(_N.REQUESTS_REFUSED, "counter", "{request}", "answered 401, 403 or 429, by code"),
-    Metric(_N.CONFIDENCE_ASKED, "counter", "{state}", "market states asked about", Count.CONFIDENCE_ASKED),
-    Metric(_N.CONFIDENCE_CACHED, "counter", "{state}", "answered from the cache", Count.CONFIDENCE_CACHED),
-    Metric(_N.CONFIDENCE_COMPUTED, "counter", "{state}", "evaluated", Count.CONFIDENCE_COMPUTED),
+    Metric(_N.REQUESTS_REFUSED, "counter", "{request}", "requests answered 401, 403 or 429, by code"),
+    Metric(_N.CONFIDENCE_ASKED, "counter", "{state}", "market states in requests", Count.CONFIDENCE_ASKED),
+    Metric(
+        _N.CONFIDENCE_CACHED,
+        "counter",
+        "{state}",
+        "market states answered from the cache",
+        Count.CONFIDENCE_CACHED,
+    ),
+    Metric(
+        _N.CONFIDENCE_COMPUTED, "counter", "{state}", "market states evaluated", Count.CONFIDENCE_COMPUTED
+    ),
     Metric(_N.LIMITER_OPEN, "counter", "{request}", "requests that no limit counted", Count.LIMITER_OPEN),
-    Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "calls that Table Storage failed"),
+    Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),
-    Metric(_N.TRADES_WRITTEN, "counter", "{trade}", "trades recorded, no duplicates", Count.TRADES_RECORDED),
-    Metric(_N.PUBLISH_LATENCY, "histogram", "s", "from queueing a signal to having sent it"),
-    Metric(_N.OUTBOX_DEPTH, "gauge", "{message}", "messages not yet sent"),
-    Metric(_N.OUTBOX_AGE, "gauge", "s", "age of the oldest message not yet sent"),
-    Metric(_N.BARS_AGE, "gauge", "s", "since the close of a symbol's newest bar, with its state"),
-    Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the version that serves a strategy"),
+    Metric(
+        _N.TRADES_WRITTEN, "counter", "{trade}", "recorded trades, without duplicates", Count.TRADES_RECORDED
+    ),
+    Metric(_N.PUBLISH_LATENCY, "histogram", "s", "time from queueing a signal to sending it"),
+    Metric(_N.OUTBOX_DEPTH, "gauge", "{message}", "unsent messages"),
+    Metric(_N.OUTBOX_AGE, "gauge", "s", "age of the oldest unsent message"),
+    Metric(_N.BARS_AGE, "gauge", "s", "time since a symbol's newest bar closed, with its state"),
+    Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
 )

@@ -12,17 +12,17 @@ from shared.errors import ConfigurationError
 from shared.settings_reader import SettingsReader, is_uuid
 
 MIN_PEPPER_BYTES = 32
-# Any of these means that a platform runs us, where bars may never set the clock.
+# If one of these is set, the app runs on a platform, where bars must not set the clock.
 _PLATFORM_MARKERS = ("WEBSITE_INSTANCE_ID", "WEBSITE_SITE_NAME", "CONTAINER_NAME_FOR_FUNCTIONS")
-# Set by the platform where an identity is assigned to the app.
+# The platform sets this if an identity is assigned to the app.
 _IDENTITY_MARKER = "IDENTITY_ENDPOINT"
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    """Where traces and metrics go; nowhere while both `connection_string` and `file` are empty.
+    """The destinations of traces and metrics; none if both `connection_string` and `file` are empty.
 
-    `client_id` is of the managed identity that Application Insights knows us by.
+    `client_id` names the managed identity that sends to Application Insights.
     """
 
     connection_string: str = ""
@@ -37,11 +37,11 @@ class TelemetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that differs between deployments; see README.md for what each means.
+    """Every value that differs between deployments; README.md says what each means.
 
-    With an `azure_client_id`, Entra ID opens every service, at `tables_endpoint` and `webpubsub_endpoint`;
-    without one, the connection strings and passwords do. `managed_identity` says that it is the platform's
-    own identity.
+    With an `azure_client_id`, the app logs in to every service by Entra ID, and `tables_endpoint` and
+    `webpubsub_endpoint` are set; without it, the app uses connection strings and passwords.
+    `managed_identity` is True if the client id names the platform's managed identity.
     """
 
     database_url: str
@@ -75,7 +75,7 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
-    """Settings from `environment`; raises ConfigurationError naming every problem, never a value."""
+    """The settings in `environment`; raises a ConfigurationError that names every problem, never a value."""
     reader = SettingsReader(environment)
     client_id = _client_id(reader)
     pepper = _pepper(reader, "API_KEY_PEPPER")
@@ -103,13 +103,13 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
     if settings.market_clock == "bars" and _on_platform(environment):
-        reader.report("MARKET_CLOCK=bars is for a replay on one machine and refused here")
+        reader.report("MARKET_CLOCK=bars is for replays on one machine; leave it unset on this platform")
     reader.check()
     return settings
 
 
 def _telemetry(reader: SettingsReader) -> TelemetrySettings:
-    # The names of the first two are the Functions host's, which reads them too.
+    # The Functions host defines and reads the first two names, too.
     connection_string = reader.optional("APPLICATIONINSIGHTS_CONNECTION_STRING")
     if connection_string and "instrumentationkey=" not in connection_string.lower():
         reader.report("APPLICATIONINSIGHTS_CONNECTION_STRING has no InstrumentationKey")
@@ -128,7 +128,7 @@ def _telemetry(reader: SettingsReader) -> TelemetrySettings:
 
 
 def pepper_bytes(pepper: str, setting: str = "API_KEY_PEPPER") -> bytes:
-    """The key of every key's hash; raises ConfigurationError for one that is too short."""
+    """The pepper as the HMAC key of key hashes; raises ConfigurationError if it is too short."""
     key = pepper.encode()
     if len(key) < MIN_PEPPER_BYTES:
         raise ConfigurationError(f"{setting} must be at least {MIN_PEPPER_BYTES} bytes")
@@ -140,7 +140,7 @@ def _on_platform(environment: Mapping[str, str]) -> bool:
 
 
 def _client_id(reader: SettingsReader) -> str:
-    """AZURE_CLIENT_ID, which decides which other settings are read; empty where it is not set."""
+    """AZURE_CLIENT_ID, which decides which other settings are read; empty if it is not set."""
     value = reader.optional("AZURE_CLIENT_ID")
     if not value:
         reader.refuse("is for Entra ID and needs AZURE_CLIENT_ID", "TABLES_ENDPOINT", "WEBPUBSUB_ENDPOINT")
@@ -150,7 +150,7 @@ def _client_id(reader: SettingsReader) -> str:
     if _on_platform(reader.environment) and not reader.environment.get(_IDENTITY_MARKER):
         reader.report("AZURE_CLIENT_ID is set, but no identity is assigned to this app")
     reader.refuse(
-        "is a key beside Entra ID: unset it, or AZURE_CLIENT_ID",
+        "is not used with Entra ID: unset it, or unset AZURE_CLIENT_ID",
         "TABLES_CONNECTION_STRING",
         "WEBPUBSUB_CONNECTION_STRING",
     )
@@ -158,7 +158,7 @@ def _client_id(reader: SettingsReader) -> str:
 
 
 def _database_url(reader: SettingsReader) -> str:
-    """DATABASE_URL for Entra ID: it names the login, and proves whom the token is shown to."""
+    """DATABASE_URL for Entra ID: it names the login, and verifies the server before that gets the token."""
     value = reader.text("DATABASE_URL")
     try:
         url = urlsplit(value)
@@ -168,7 +168,7 @@ def _database_url(reader: SettingsReader) -> str:
     if value and (not user or password is not None or mode != ["verify-full"]):
         reader.report(
             "DATABASE_URL must be postgresql://<user>@<host>...?sslmode=verify-full without a password, "
-            "where AZURE_CLIENT_ID is set"
+            "because AZURE_CLIENT_ID is set"
         )
     return value
 
@@ -183,5 +183,5 @@ def _pepper(reader: SettingsReader, name: str, default: str | None = None) -> st
 
 @cache
 def current_settings() -> Settings:
-    """The process's settings, read on first use."""
+    """The settings of this process, read on first use."""
     return read_settings(os.environ)

@@ -1,4 +1,4 @@
-"""Reads named settings out of a mapping and reports everything that is wrong with them at once."""
+"""Reads named settings from a mapping and reports every problem at once."""
 
 import re
 from collections.abc import Mapping
@@ -6,17 +6,17 @@ from urllib.parse import urlsplit
 
 from shared.errors import ConfigurationError
 
-# An app setting may hold a secret by reference. The platform replaces it before the app starts.
+# An app setting may be a reference to a secret. The platform resolves it before the app starts.
 _KEY_VAULT_REFERENCE = "@microsoft.keyvault("
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SHARE = re.compile(r"[01]|0?\.\d{1,9}|1\.0{1,9}")
 
 
 class SettingsReader:
-    """Each method returns one setting's value, or a stand-in after it has reported a problem.
+    """Reads settings: each method returns a value, or after it has reported a problem, a replacement for it.
 
-    `check` raises once, at the end. A setting that is empty or blank counts as not set. Problems name
-    settings and never hold a value, because a value may be a secret.
+    `check` raises once, at the end. An empty or blank setting counts as not set. Problems name settings and
+    never contain a value, because a value may be a secret.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -27,7 +27,7 @@ class SettingsReader:
         self.problems.append(problem)
 
     def check(self, error: type[ConfigurationError] = ConfigurationError) -> None:
-        """Raises `error` with every problem in its text, if there is any."""
+        """Raises `error` with every problem in its text, if there is a problem."""
         if self.problems:
             raise error("; ".join(self.problems))
 
@@ -48,7 +48,7 @@ class SettingsReader:
         return value
 
     def address(self, name: str, scheme: str) -> str:
-        """An address of `scheme` that names a host and no user or password."""
+        """The address in `name`, if it has this scheme, a host, and no user or password."""
         value = self.text(name)
         if value and not _is_address(value, scheme):
             self.report(f"{name} must be {scheme}://<host>... without a user or a password")
@@ -85,7 +85,7 @@ class SettingsReader:
         return default
 
     def refuse(self, why: str, *names: str) -> None:
-        """Reports each of `names` that is set."""
+        """Reports each of `names` that is set; `why` follows its name."""
         for name in names:
             if self.optional(name):
                 self.report(f"{name} {why}")

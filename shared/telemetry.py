@@ -1,11 +1,11 @@
 """Traces a share of the requests, and records latencies, through OpenTelemetry's API.
 
-The API does nothing until shared/adapters/open_telemetry.py sets its SDK, which takes a third of a second to
-import and is therefore loaded in the background after the first request.
+The API does nothing until shared/adapters/open_telemetry.py sets its SDK. Importing the SDK takes a third of
+a second, so it is loaded in the background after the first request.
 
-Whether a request is sampled is drawn here, before any span is made, and by nothing that its caller sent: the
-share of traced requests decides a bill, and a caller's own `traceparent` may say "sampled" on every request.
-It is continued for the requests that are. docs/decisions/0007-telemetry-seam.md has the figures.
+This module draws which requests are sampled before it makes a span. The caller has no influence, because the
+share of traced requests decides our bill, and a caller's `traceparent` may say "sampled" on every request.
+Sampled requests continue the caller's trace. docs/decisions/0007-telemetry-seam.md has the figures.
 """
 
 import logging
@@ -34,14 +34,14 @@ from shared.version import VERSION
 log = logging.getLogger(__name__)
 
 SERVICE = "signal-cloud"
-# Azure Monitor's exporter reads it off each span: percent of requests traced, so a row stands for 100 / rate.
+# The percentage of traced requests. Azure Monitor's exporter reads it: a row stands for 100 / rate requests.
 SAMPLE_RATE = "_MS.sampleRate"
 
 System = Literal["redis", "postgresql", "azure_tables", "webpubsub"]
 
 
 class Request(Protocol):
-    """What a trace is made of: Azure Functions' HttpRequest."""
+    """The parts of a request that a trace uses; Azure Functions' HttpRequest has them."""
 
     @property
     def method(self) -> str: ...
@@ -58,20 +58,20 @@ _propagator = TraceContextTextMapPropagator()
 _ratio = 0.0
 
 _LATENCY = next(metric for metric in METRICS if metric.name is MetricName.PUBLISH_LATENCY)
-# Records how long one message took from being queued to having been sent.
+# Records the seconds from queueing a message to sending it.
 publish_latency = get_meter(SERVICE, VERSION).create_histogram(
     _LATENCY.name, _LATENCY.unit, _LATENCY.description
 )
 
 
 def sample(ratio: float) -> None:
-    """From now on `ratio` of all requests are traced."""
-    global _ratio  # noqa: PLW0603 - one a process, as the providers of the API are
+    """Traces the share `ratio` of all requests from now on."""
+    global _ratio  # noqa: PLW0603 - one per process, like the providers of the API
     _ratio = ratio
 
 
 def begin(request: Request) -> Span | None:
-    """The span of a request if it is sampled; the caller ends it by `end`."""
+    """Returns the span of a request, if it is sampled; the caller ends it with `end`."""
     if random() >= _ratio:  # noqa: S311 - draws a sample, guards nothing
         return None
     try:
@@ -83,7 +83,7 @@ def begin(request: Request) -> Span | None:
             {"http.request.method": request.method, "http.route": route, SAMPLE_RATE: _ratio * 100},
         )
     except Exception:
-        # A request that cannot be traced, because of an odd URL say, is answered all the same.
+        # A request that cannot be traced, for example because of an odd URL, must still be answered.
         log.exception("a request is not traced")
         return None
     attach(set_span_in_context(span))
@@ -91,7 +91,7 @@ def begin(request: Request) -> Span | None:
 
 
 def end(span: Span, request_id: str, status: int, code: str = "") -> None:
-    """Ends what `begin` began, in the same task; `code` is a problem's."""
+    """Ends the span that `begin` returned, in the same task; `code` is a problem code."""
     attach(set_span_in_context(INVALID_SPAN))
     span.set_attributes({"http.response.status_code": status, "signal_cloud.request_id": request_id})
     if code:
@@ -102,13 +102,13 @@ def end(span: Span, request_id: str, status: int, code: str = "") -> None:
 
 
 def traced[T](waiting: Awaitable[T], operation: str, system: System) -> Awaitable[T]:
-    """`waiting`, timed as a call of `system` if this is part of a sampled request."""
+    """Returns `waiting`, which is timed as a call of `system` if this is part of a sampled request."""
     return _timed(waiting, operation, system) if get_current_span().is_recording() else waiting
 
 
 async def _timed[T](waiting: Awaitable[T], operation: str, system: System) -> T:
     if not get_current_span().is_recording():
-        # The request has ended; a task that it began lives on, such as the flush of counts.
+        # The request has ended, but a task that it started still runs, such as the flush of counts.
         return await waiting
     kind = "messaging.system" if system == "webpubsub" else "db.system.name"
     named = "messaging.operation.name" if system == "webpubsub" else "db.operation.name"
@@ -127,7 +127,7 @@ async def _timed[T](waiting: Awaitable[T], operation: str, system: System) -> T:
 
 
 def _route(request: Request) -> str:
-    """The path with its variable parts named, so that a route is one name: /api/ops/licenses/{id}."""
+    """The path with names for its variable parts, so that a route has one name: /api/ops/licenses/{id}."""
     path = urlsplit(request.url).path
     for name, value in request.route_params.items():
         if value:

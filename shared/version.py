@@ -1,3 +1,3 @@
-"""The release, as CHANGELOG.md names it."""
+"""Names the release that CHANGELOG.md describes."""
 
 VERSION = "0.1.0"

@@ -1,1 +1,1 @@
-"""Joins Azure Functions' HTTP types to ours: route declarations, calls, answers and problems."""
+"""Connects Azure Functions' HTTP types with ours: route declarations, calls, answers and problems."""

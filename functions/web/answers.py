@@ -1,4 +1,4 @@
-"""Encodes what a handler answers as the response that Azure Functions expects."""
+"""Encodes a handler's answer as the response that Azure Functions expects."""
 
 import math
 from functools import lru_cache
@@ -19,7 +19,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
-    """What a handler answers: a value to encode as JSON, or ready bytes."""
+    """A handler's answer: a value to encode as JSON, or bytes to send as they are."""
 
     value: Any
     status: int = 200
@@ -28,13 +28,13 @@ class Answer(msgspec.Struct, frozen=True, gc=False):
 
 
 class Response(func.HttpResponse):
-    """A response whose headers are a plain dict, names in lower case.
+    """A response whose headers are a plain dict, with names in lower case.
 
-    The base class copies headers into a werkzeug list, one checked call for each header, which costs about
-    an eighth of a cached confidence. The worker only asks `in`, sets items and reads `items()`.
+    The base class copies headers into a werkzeug list with one checked call per header, which costs about an
+    eighth of a cached confidence. The worker only uses `in`, sets items and reads `items()`.
     """
 
-    # These stand in the place of the base's properties, whose values its constructor would set.
+    # These replace the properties of the base class, whose values its constructor would set.
     __slots__ = ("body", "headers", "mimetype", "status_code")
     body: bytes
     headers: Any
@@ -43,7 +43,7 @@ class Response(func.HttpResponse):
     charset = "utf-8"
 
     def __init__(self, body: bytes, status: int, headers: dict[str, str]) -> None:
-        # The base's constructor is not called: avoiding it is why this class exists.
+        # Does not call the base constructor; avoiding its cost is the purpose of this class.
         self.body = body
         self.status_code = status
         self.headers = headers
@@ -54,7 +54,7 @@ class Response(func.HttpResponse):
 
 
 def response_of(answer: Answer, request_id: str, rate: RateState | None) -> Response:
-    """The response for `answer`, with the headers that every answer carries."""
+    """The response for `answer`, with the headers that every response has."""
     headers = {
         "x-request-id": request_id,
         "content-type": answer.content_type,
@@ -70,11 +70,11 @@ def response_of(answer: Answer, request_id: str, rate: RateState | None) -> Resp
 
 
 def rate_fields(rate: RateState) -> tuple[str, str]:
-    """The values of `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers has them.
+    """The values of `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers defines them.
 
-    `RateLimit`: r requests may be sent now, and the quota next grows in t seconds; t is rounded up, so
-    that a client that waits is let in. `RateLimit-Policy`: q requests in any w seconds. The microsecond by
-    which a whole window has to be over passes on the way to the client, so t is never more than w.
+    `RateLimit`: the client may send r requests now, and the quota next grows in t seconds, rounded up, so
+    that a client that waits t seconds is admitted. `RateLimit-Policy`: q requests in any w seconds. A quota
+    grows one microsecond after a whole window; that time passes on the way to the client, so t is at most w.
     """
     t = math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S
     return f"{_POLICY};r={rate.remaining}{_RESETS[t]}", _policy(rate.limit)

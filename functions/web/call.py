@@ -1,4 +1,4 @@
-"""Carries one request through its handler: its headers, its body, its caller and its services."""
+"""Holds one request for its handler: its headers, its body, its caller and the services."""
 
 from collections.abc import Mapping
 
@@ -12,12 +12,12 @@ from shared.errors import BodyTooLarge, UnsupportedMediaType
 from shared.services.access import Admitted
 
 MAX_BODY_BYTES = 1024 * 1024
-# curl -d and some bots label JSON as a form; what counts is that the body parses.
+# curl -d and some bots label JSON as a form. These types are accepted, because the body must parse anyway.
 _TAKEN_AS_JSON = (JSON_TYPE, "", "application/x-www-form-urlencoded", "text/plain")
 
 
 class Call:
-    """One request on its way through a handler; `scope` is None on a public route."""
+    """One request and its services, for a handler; `scope` is None on a public route."""
 
     __slots__ = ("_grant", "headers", "rate", "request", "scope", "services")
 
@@ -48,7 +48,7 @@ class Call:
         Raises Unauthenticated, Forbidden, RateLimited and Unavailable.
         """
         if self.scope is None:
-            raise RuntimeError("a public route admits nobody")
+            raise RuntimeError("a public route cannot admit a caller")
         admitted = await self.services.access.admit(
             self.header("authorization"), self.scope, confidence_key=confidence_key
         )
@@ -56,8 +56,8 @@ class Call:
         return admitted
 
     def header(self, name: str) -> str | None:
-        """The header `name`, in lower case, or None."""
-        # Not `get`: the worker's own takes two calls, and most headers asked for here are there.
+        """The header `name` (in lower case), or None."""
+        # Not `get`, because the worker's takes two calls, and most of these headers are present.
         try:
             return self.headers[name]
         except KeyError:
@@ -67,7 +67,7 @@ class Call:
         """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
         body = self.request.get_body()
         if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"A body holds at most {MAX_BODY_BYTES} bytes, this one {len(body)}.")
+            raise BodyTooLarge(f"A body may have at most {MAX_BODY_BYTES} bytes; this one has {len(body)}.")
         given = self.header("content-type")
         if given == JSON_TYPE or given is None:
             return body

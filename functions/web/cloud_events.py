@@ -18,7 +18,7 @@ _MAX_ID = 256
 
 
 def hub_event(headers: Mapping[str, str], hub: str) -> HubEvent:
-    """The event that the headers describe; raises ValidationFailed naming every bad header."""
+    """The event that the headers describe; raises a ValidationFailed that names every bad header."""
     kind = _TYPES.get(headers.get("ce-type", ""))
     connection_id = headers.get("ce-connectionid", "")
     user_id = unquote(headers.get("ce-userid", ""))

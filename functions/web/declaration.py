@@ -1,4 +1,4 @@
-"""Describes a declared route, and carries out its declaration for one call."""
+"""Describes declared routes, and applies a declaration to one call."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
@@ -15,7 +15,7 @@ from shared.errors import ConfigurationError
 
 PUBLIC: Literal["public"] = "public"
 
-# What may go wrong, by what a route does. A route lists these and its own codes.
+# The problem codes of common steps. A route lists the steps that it takes, and its own codes.
 ADMISSION = (
     *(
         code
@@ -34,11 +34,11 @@ Handler = Callable[..., Awaitable[Any]]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):
-    """What a body may be, and how it is read.
+    """The accepted bodies of a route, and the function that reads them.
 
-    `kinds` are types, or names of schemas that functions/openapi.py makes. `read` makes the handler's
-    argument of the bytes; without it the handler reads the body itself. If the body is not `required`, an
-    empty one gives `read(b"{}")`.
+    `kinds` are types, or names of schemas that functions/openapi.py builds. `read` turns the bytes into the
+    handler's argument; without it, the handler reads the body itself. If the body is not `required`, an
+    empty one counts as `{}`.
     """
 
     kinds: tuple[Any, ...]
@@ -52,7 +52,7 @@ def json_body(kind: Any, *, required: bool = True) -> Body:
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One method on one path below /api: who may call it, what goes in and what comes out."""
+    """One method on one path below /api: its callers, its input, its answer and its problems."""
 
     method: str
     path: str
@@ -65,9 +65,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...]
     parameters: Any
     body: Body | None
-    # The service admits through Call.admit, in one step with its own question to the cache.
+    # The service admits the caller through Call.admit, together with its own lookup in the cache.
     admits_in_service: bool
-    # Answers in the place of the handler if the deployment's settings are wrong.
+    # Answers instead of the handler if the deployment's settings are wrong.
     if_misconfigured: Callable[[ConfigurationError], Answer] | None
     # Also answers HEAD, which the host turns into an answer without a body.
     also_head: bool
@@ -79,7 +79,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needs_arguments(self) -> bool:
-        """Whether there is anything to do before the handler is called."""
+        """Whether `arguments` must run before the handler is called."""
         reads_body = self.body is not None and self.body.read is not None
         return not self.is_admitted_by_service or self.parameters is not None or reads_body
 
@@ -88,7 +88,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return self.scope == PUBLIC or self.admits_in_service
 
     async def arguments(self, call: Call) -> list[Any]:
-        """Admits the caller, then reads the parameters and the body; raises what these raise."""
+        """Admits the caller, reads parameters and body, and returns the handler's arguments.
+
+        Raises Unauthenticated, Forbidden, RateLimited, Unavailable and InvalidInput.
+        """
         if not self.is_admitted_by_service:
             await call.admit()
         arguments: list[Any] = [call]
@@ -100,7 +103,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return arguments
 
     def encoded(self, value: Any) -> Answer:
-        """The answer for what the handler has returned."""
+        """The answer for the value that the handler returned."""
         if isinstance(value, Answer):
             return value
         status, _ = self.statuses[0]

@@ -1,4 +1,4 @@
-"""Runs a handler for one request: gives it an id, counts it, traces it, and turns its errors into answers."""
+"""Runs a handler for one request: assigns an id, counts and traces it, and turns errors into answers."""
 
 import itertools
 import logging
@@ -21,7 +21,7 @@ from shared.telemetry import begin as begin_trace
 from shared.telemetry import end as end_trace
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Request ids need only differ: one random part for each process, and a count.
+# Request ids need only differ from each other: a random part per process, and a count.
 _id_base = secrets.token_hex(8)
 _id_count = itertools.count()
 
@@ -31,11 +31,11 @@ log = logging.getLogger(__name__)
 def endpoint(
     handler: Handler, route: Route | None
 ) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
-    """`handler` as Azure Functions wants it: a coroutine function from HttpRequest to HttpResponse."""
+    """`handler` as Azure Functions requires it: a coroutine function from HttpRequest to HttpResponse."""
     scope = None if route is None or route.scope == PUBLIC else route.scope
 
     async def run(req: func.HttpRequest) -> func.HttpResponse:
-        # Taken once, because the worker's type makes a property of it.
+        # Read once, because it is a property of the worker's type and costs a call.
         headers = req.headers
         request_id = _request_id(headers)
         call: Call | None = None
@@ -57,7 +57,7 @@ def endpoint(
                 call.rate = RateState(error.limit, 0, error.reset_s)
             code, answer = error.code, problem_answer(error, request_id)
         except Exception as error:
-            # The last line of defence: a defect of ours, told without its insides.
+            # A defect in our code. The log gets the details, the caller does not.
             log.exception("unhandled error, request %s", request_id)
             code, answer = "internal", problem_answer(our_fault(), request_id)
             if trace is not None:
@@ -68,7 +68,7 @@ def endpoint(
             end_trace(trace, request_id, answer.status, code)
         return response_of(answer, request_id, call.rate if call is not None else None)
 
-    # Not functools.wraps: the worker would follow __wrapped__ and look for the handler's parameters.
+    # Not functools.wraps, because the worker would follow __wrapped__ and expect the handler's parameters.
     run.__name__, run.__qualname__ = handler.__name__, handler.__qualname__
     run.__module__, run.__doc__ = handler.__module__, handler.__doc__
     return run
@@ -84,7 +84,7 @@ async def _handled(handler: Handler, route: Route | None, call: Call) -> Answer:
 
 
 def _count_problem(call: Call, code: str) -> None:
-    """Counts a refusal, or a failure of ours; other problems are the caller's own affair."""
+    """Counts refusals (401, 403, 429) and our failures (5xx), but no other problem of the request."""
     status = STATUS_OF_CODE[code]
     if status in (401, 403, 429):
         call.services.counters.add(f"{REFUSED}{code}")
@@ -93,7 +93,7 @@ def _count_problem(call: Call, code: str) -> None:
 
 
 def _request_id(headers: Mapping[str, str]) -> str:
-    # Nearly always missing, and the mapping would raise and catch an exception.
+    # Not `get`: the header is nearly always absent, and the mapping would raise and catch an exception.
     if "x-request-id" in headers:
         given = headers["x-request-id"]
         if _REQUEST_ID.fullmatch(given):

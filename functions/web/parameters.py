@@ -1,7 +1,7 @@
 """Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
 
-Each field of the struct is one parameter. `msgspec.Meta(extra=...)` says what a type cannot: `in` is
-"header" for a header, `expected` is the message for a value that does not fit.
+Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
+header, `expected` is the message for a value that does not fit.
 """
 
 import re
@@ -32,13 +32,13 @@ SymbolParameter = Annotated[
 AfterParameter = Annotated[
     int,
     msgspec.Meta(
-        description="The last sequence already seen; signals behind it are returned.", ge=0, le=MAX_SEQUENCE
+        description="The last sequence that the bot has; returns later signals.", ge=0, le=MAX_SEQUENCE
     ),
 ]
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One declared parameter: its name on the wire, where it stands, its type, and its default."""
+    """One declared parameter: its name in requests, its place (query or header), its type, its default."""
 
     name: str
     attribute: str
@@ -60,7 +60,7 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
 
 
 def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
-    """The values sent for `struct`; raises ValidationFailed with every bad parameter together."""
+    """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
     declared = parameters_of(struct)
     known = [each.name for each in declared if each.place == "query"]
     problems = Problems()
@@ -71,7 +71,7 @@ def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str,
     values = {}
     for each in declared:
         sent = (headers if each.place == "header" else query).get(each.name)
-        # An empty text is a parameter that was not given, except for a header and a number.
+        # An empty text counts as absent, except for a header and a number.
         if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
             if each.required:
                 hint = f", such as {each.example}" if each.example else ""
@@ -139,7 +139,7 @@ def _integer(parameter: Parameter, sent: str, low: Any, high: Any, problems: Pro
 
 def _time(parameter: Parameter, sent: str, problems: Problems) -> datetime | None:
     try:
-        # A plus sign that a caller forgot to escape arrives as a blank.
+        # A plus sign that the caller did not escape arrives as a blank.
         value = datetime.fromisoformat(sent.replace(" ", "+"))
     except ValueError:
         value = None
@@ -149,7 +149,7 @@ def _time(parameter: Parameter, sent: str, problems: Problems) -> datetime | Non
 
 
 def parameter_schema(parameter: Parameter) -> dict[str, Any]:
-    """One parameter as OpenAPI describes it."""
+    """The OpenAPI description of one parameter."""
     match parameter.kind:
         case inspect.IntType(ge=low, le=high):
             schema: dict[str, Any] = {"type": "integer", "minimum": low, "maximum": high}

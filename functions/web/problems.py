@@ -54,12 +54,12 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def our_fault() -> InternalError:
-    """What a caller is told of a defect: nothing of its insides."""
+    """The error that a caller gets for a defect, without any detail of it."""
     return InternalError("Something failed on our side; try again.")
 
 
 def problem_answer(error: SignalCloudError, request_id: str) -> Answer:
-    """The answer that tells a caller of `error`; what is internal of an outage goes to the log."""
+    """The caller's answer for `error`; for a 5xx, the log gets `error.internal`."""
     status = STATUS_OF_CODE[error.code]
     if status >= 500 and error.internal:
         log.warning("%s, request %s: %s", error.code, request_id, error.internal)

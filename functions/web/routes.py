@@ -5,9 +5,9 @@
     @routes.get("license", scope="bot", summary="...", answer=OwnLicense, problems=ADMISSION)
     async def get_license(call: Call) -> OwnLicense: ...
 
-The handler is called with the call, then with the parameters and the body, if the route declares them. It
-returns the value to encode with the first of the declared statuses, or an Answer. What it raises becomes
-problem JSON. A route without a scope, or PUBLIC in its place, cannot be declared.
+The handler gets the call, then the parameters and the body, if the route declares them. It returns an
+Answer, or a value that is encoded with the first of the declared statuses. Its errors become problem JSON.
+A route must declare a scope or PUBLIC.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,12 +89,12 @@ _declared: list[Route] = []
 
 
 def declared_routes() -> Sequence[Route]:
-    """Every route that was declared, in the order of declaration."""
+    """Every declared route, in the order of declaration."""
     return tuple(_declared)
 
 
 def allowed_methods(path: str) -> tuple[str, ...]:
-    """The methods that `path` (below /api) answers to; empty if there is none."""
+    """The methods of the routes at `path` (below /api); empty if there is none."""
     wanted = path.strip("/").lower()
     return tuple(route.method for route in _declared if route.path.lower() == wanted)
 
@@ -102,6 +102,6 @@ def allowed_methods(path: str) -> tuple[str, ...]:
 def register_function(
     blueprint: func.Blueprint, path: str, methods: Sequence[str], handler: Handler, route: Route | None = None
 ) -> Any:
-    """Registers `handler` under its own name; without `route` it is a fallback that nothing documents."""
+    """Registers `handler` under its own name; without `route`, it is a fallback that is not documented."""
     run = endpoint(handler, route)
     return blueprint.function_name(handler.__name__)(blueprint.route(path, methods=list(methods))(run))

@@ -63,6 +63,8 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": pulumi.Output.concat(
             "Authorization=AAD;ClientId=", values.azure_client_id
         ),
+        # Azure's exporter would send a row of the process's attributes with each batch of spans.
+        "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
         # Limits the function host's own traces to one a second. The app samples its traces by itself.
         "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
         "OTEL_TRACES_SAMPLER_ARG": "1",

@@ -14,7 +14,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "calendars"
 
 
 def read_calendar(path: Path) -> Calendar:
-    """The calendar in `path`; raises ConfigurationError if it is absent or not a calendar."""
+    """The calendar in `path`; raises ConfigurationError if the file is missing or not a calendar."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Calendar)
     except (OSError, msgspec.DecodeError) as error:
@@ -23,5 +23,5 @@ def read_calendar(path: Path) -> Calendar:
 
 @cache
 def market_calendars() -> MarketCalendars:
-    """The trading sessions of every instrument, read once a process."""
+    """The trading sessions of every instrument, read once per process."""
     return MarketCalendars({market: read_calendar(FOLDER / f"{market}.json") for market in get_args(Market)})

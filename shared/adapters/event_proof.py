@@ -12,19 +12,19 @@ from shared.domain.access.hub_events import HubEvent
 from shared.domain.limits import ClockSkew
 from shared.errors import KeyUnknown, RealtimeUnavailable, Unauthenticated
 
-# The audience that infra/components/realtime.py has the service ask its tokens for.
+# The audience of the tokens that the service sends; infra/components/realtime.py configures it.
 AUDIENCE = "https://webpubsub.azure.com"
 AUTHORITY = "https://login.microsoftonline.com"
 FETCH_TIMEOUT_S = 5
 KEYS_LIFE_S = 6 * 3600
-# A token that names a key nobody knows makes the keys be read again, but no more often than this.
+# If a token names an unknown key, the keys are read again, but no more often than this.
 REFRESH_EVERY_S = 60.0
-# While the directory is away: events come to a public address, and none may wait behind another's attempt.
+# The pause after a failed attempt. Anybody can send to a public address, so not every event may cause one.
 RETRY_AFTER_S = 1.0
 
 
 class AccessKeyProof:
-    """Under a connection string: `ce-signature` under its access key."""
+    """Verifies events by the header `ce-signature`, under the access key of a connection string."""
 
     def __init__(self, connection_string: str) -> None:
         parts = (part.partition("=") for part in connection_string.split(";"))
@@ -35,12 +35,13 @@ class AccessKeyProof:
         self._keys = [fields.get("accesskey", "").encode()]
 
     async def check(self, event: HubEvent, headers: Mapping[str, str]) -> None:
+        """Raises Unauthenticated."""
         if not is_signed(event.connection_id, headers.get("ce-signature", ""), self._keys):
             raise _refused()
 
 
 class TokenProof:
-    """Under Entra ID: a token of the tenant for our audience, of the identity that Web PubSub has."""
+    """Verifies events by the Entra ID token that Web PubSub sends: the tenant, audience and identity."""
 
     def __init__(
         self,
@@ -51,11 +52,10 @@ class TokenProof:
         authority: str = AUTHORITY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`principal_id` is the object id of the identity that the service sends events by; `clock` counts
-        seconds."""
+        """`principal_id` is the object id of Web PubSub's identity; `clock` returns seconds, monotonic."""
         self.origin = urlsplit(endpoint).netloc
         self._principal_id = principal_id
-        # Of both versions of the token endpoint: which one is used is the audience's application's choice.
+        # The issuers of both versions of the token endpoint; the audience's application chooses the version.
         self._issuers = [f"{AUTHORITY}/{tenant_id}/v2.0", f"https://sts.windows.net/{tenant_id}/"]
         self._keys_url = f"{authority}/{tenant_id}/discovery/v2.0/keys"
         self._clock = clock
@@ -88,13 +88,13 @@ class TokenProof:
             raise _refused("another identity's token")
 
     async def _key(self, key_id: str) -> Any:
-        """The tenant's public key of that id; raises Unauthenticated, Unavailable."""
+        """Returns the tenant's public key `key_id`; raises Unauthenticated and Unavailable."""
         key = self._keys.get(key_id)
         due_at = self._unknown_due_at if key is None else self._refresh_due_at
         if self._reading is None and self._clock() >= due_at:
             self._reading = asyncio.create_task(self._read())
         if key is None and self._reading is not None:
-            # Shielded: a caller that goes away must not take the others' reading with it.
+            # Shielded, because other events wait for the keys even if this one's caller disconnects.
             await asyncio.shield(self._reading)
             key = self._keys.get(key_id)
         if key is not None:
@@ -108,13 +108,13 @@ class TokenProof:
         raise _refused("a key that the tenant does not have")
 
     async def _read(self) -> None:
-        """Reads the keys once for all who wait; where that fails, those that are known go on serving."""
+        """Reads the keys once for all waiting events. If that fails, the known keys stay in use."""
         import jwt
 
         client = jwt.PyJWKClient(self._keys_url, cache_jwk_set=False, timeout=FETCH_TIMEOUT_S)
         try:
             found = await asyncio.to_thread(client.get_signing_keys)
-        # A directory that is away, or something in its place that does not publish keys.
+        # The directory is unavailable, or its address answers with something else than keys.
         except (jwt.PyJWTError, OSError, ValueError) as error:
             self._failure = f"{type(error).__name__}: {error}"
             self._unknown_due_at = self._refresh_due_at = self._clock() + RETRY_AFTER_S
@@ -133,7 +133,7 @@ def _refused(internal: str = "") -> Unauthenticated:
 
 
 def is_signed(connection_id: str, signatures: str, keys: Sequence[bytes]) -> bool:
-    """Whether `ce-signature` holds HMAC-SHA256 of the connection's id under one of the access keys."""
+    """Whether `signatures` contains the HMAC-SHA256 of the connection's id under one of the access keys."""
     given = [part.strip().removeprefix("sha256=") for part in signatures.split(",")[:4]]
     expected = [hmac.new(key, connection_id.encode(), hashlib.sha256).hexdigest() for key in keys]
     return any(hmac.compare_digest(one.encode(), other.encode()) for one in given for other in expected)

@@ -1,8 +1,8 @@
-"""Entra ID: tokens for every service, from the identity that this process has.
+"""Gets Entra ID tokens for every service, under the identity of this process.
 
-On the platform that is the managed identity which AZURE_CLIENT_ID names. Everywhere else, on an
-operator's machine and in a workflow that signed in by OIDC, it is the account of the Azure CLI. There is no
-chain of guesses: where the one credential fails, its own error says why.
+In Azure, that is the managed identity that AZURE_CLIENT_ID names. On an operator's machine, and in a
+workflow that signed in by OIDC, it is the account of the Azure CLI. There is no chain of credentials to try:
+if the one credential fails, its own error says why.
 """
 
 import asyncio
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 POSTGRES_SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
 REDIS_SCOPE = "https://redis.azure.com/.default"
 
-# A token is replaced from this long before its end, unless its issuer says when; Azure Managed Redis wants
-# the new one three minutes before the old one ends.
+# A token is renewed this long before it expires, unless its issuer says when. Azure Managed Redis asks for
+# the new token at least three minutes before the old one expires.
 RENEW_AHEAD_S = 300.0
-# What is handed out has this long to arrive where it is checked.
+# A token must stay valid at least this long, so that it reaches the service in time.
 MIN_LIFE_S = 1.0
-# The SDK's own timeouts go to minutes. Callers have shorter bounds of their own: this one makes an attempt
-# that hangs end, so that the next can begin.
+# Ends an attempt that hangs, so that the next can begin. The SDK's own timeouts last minutes; callers have
+# shorter ones of their own.
 ACQUIRE_TIMEOUT_S = 10.0
-# Between attempts while the old token still serves, and while there is none.
+# Pauses between attempts: while the old token is still valid, and while there is no valid token.
 RENEWAL_RETRY_S = 10.0
 OUTAGE_RETRY_S = 1.0
 
@@ -39,7 +39,7 @@ _Key = tuple[str, ...]
 
 
 def credential(managed_client_id: str | None) -> "AsyncSupportsTokenInfo":
-    """The managed identity of that client id, or without one the account of the Azure CLI."""
+    """The managed identity of `managed_client_id`; if that is None, the account of the Azure CLI."""
     if managed_client_id is not None:
         from azure.identity.aio import ManagedIdentityCredential
 
@@ -50,12 +50,12 @@ def credential(managed_client_id: str | None) -> "AsyncSupportsTokenInfo":
 
 
 class Tokens:
-    """The tokens of one event loop, by scope; a credential to the Azure SDKs, a password to the others.
+    """Keeps the tokens of one event loop, by scope: a credential for Azure SDKs, a password for others.
 
-    However many ask, one request for a token is under way. A token that is due for renewal is handed out
-    as long as it holds, while the next is fetched in the background: a slow or failing issuer delays nobody
-    before the old token's end. After that, who asks hears of the failure at once, and about once a second
-    one of them tries again.
+    All callers share one request for a token. A token that is due for renewal is returned as long as it is
+    valid, while the next is fetched in the background, so a slow or failing issuer delays no caller before
+    the old token expires. After that, callers get the error at once, and about once a second one of them
+    tries again.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Tokens:
         outage_retry_s: float = OUTAGE_RETRY_S,
         acquire_timeout_s: float = ACQUIRE_TIMEOUT_S,
     ) -> None:
-        """`clock` gives seconds since the epoch, as tokens count them."""
+        """`clock` returns seconds since the epoch, as tokens count them."""
         self._source = source
         self._clock = clock
         self._renewal_retry_s = renewal_retry_s
@@ -81,11 +81,11 @@ class Tokens:
     async def get_token_info(
         self, *scopes: str, options: TokenRequestOptions | None = None
     ) -> AccessTokenInfo:
-        """A token that holds now; raises AzureError. The SDKs' clients ask by this name."""
+        """Returns a valid token; raises AzureError. The Azure SDKs require this name."""
         options = options or {}
         key = (*scopes, options.get("tenant_id", ""))
         if options.get("claims"):
-            # A service refused the token it was shown, and says what the next one must hold.
+            # A service refused the token, and says which claims the next one needs.
             self._held[key] = await self._source.get_token_info(*scopes, options=options)
             return self._held[key]
         held = self._held.get(key)
@@ -95,7 +95,7 @@ class Tokens:
             return held
         if key not in self._asking and not self._may_try(key, self._outage_retry_s):
             raise ClientAuthenticationError(f"no token, after: {self._failures.get(key, 'an attempt')}")
-        # Shielded, since the others wait for it even if who asked first goes away.
+        # Shielded, because other callers wait for the token even if the first one is cancelled.
         return await asyncio.shield(self._acquire(key, scopes, options))
 
     async def get_token(
@@ -106,7 +106,7 @@ class Tokens:
         enable_cae: bool = False,
         **kwargs: object,
     ) -> AccessToken:
-        """`get_token_info` in the SDKs' older form, by which some tell a token credential from a key."""
+        """`get_token_info` in its older form, by which some SDKs recognise a token credential."""
         options: TokenRequestOptions = {"enable_cae": enable_cae}
         if claims is not None:
             options["claims"] = claims
@@ -116,22 +116,22 @@ class Tokens:
         return AccessToken(found.token, found.expires_on)
 
     async def login(self, scope: str) -> AccessTokenInfo:
-        """A token for a server that no SDK speaks to; raises ConnectionError, as if that were away."""
+        """Returns a token for a server without an Azure SDK; raises ConnectionError."""
         try:
             return await self.get_token_info(scope)
         except AzureError as error:
             raise ConnectionError(f"no token to log in with: {type(error).__name__}: {error}") from error
 
     async def password(self, scope: str) -> str:
-        """The token of `login` alone."""
+        """The text of the token that `login` returns; raises ConnectionError."""
         return (await self.login(scope)).token
 
     async def successor(self, scope: str, token: AccessTokenInfo) -> AccessTokenInfo:
-        """Waits until `token` is due for renewal, and then as long as it takes to have another."""
+        """Waits until `token` is due for renewal, then until there is another, and returns that."""
         await asyncio.sleep(max(0.0, _renewal_at(token) - self._clock()))
         while True:
             try:
-                # Whoever asks while a renewal is due starts it.
+                # This call starts the renewal, because it is due.
                 await self.get_token_info(scope)
                 if (under_way := self._asking.get((scope, ""))) is not None:
                     await asyncio.shield(under_way)
@@ -164,7 +164,7 @@ class Tokens:
         return self._clock() < token.expires_on - MIN_LIFE_S
 
     def _may_try(self, key: _Key, pause_s: float) -> bool:
-        """Whether the last attempt, if it brought no new token, is long enough ago."""
+        """Whether at least `pause_s` has passed since the last attempt that brought no new token."""
         tried_at = self._tried_at.get(key)
         return tried_at is None or not 0 <= self._clock() - tried_at < pause_s
 
@@ -189,7 +189,7 @@ class Tokens:
         except OSError as error:
             raise ClientAuthenticationError(f"{type(error).__name__}: {error}") from error
         held = self._held.get(key)
-        # Credentials keep tokens too, and may give the same one again until they think it due.
+        # Credentials cache tokens too, and may return the same one again until they renew it.
         self._tried_at.pop(key, None)
         if held is not None and held.token == found.token:
             self._tried_at[key] = self._clock()
@@ -212,5 +212,5 @@ class Tokens:
 
 
 def _renewal_at(token: AccessTokenInfo) -> float:
-    """When to fetch the next, in seconds since the epoch."""
+    """When to fetch the next token, in seconds since the epoch."""
     return token.refresh_on if token.refresh_on is not None else token.expires_on - RENEW_AHEAD_S

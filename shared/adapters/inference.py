@@ -1,7 +1,7 @@
-"""Model artefacts run by onnxruntime. An artefact is data: loading it runs no code of its maker.
+"""Runs model artefacts with onnxruntime. An artefact is data: loading it runs no code.
 
-onnxruntime and numpy are imported when the first model is loaded; a process that only ever serves base
-rates pays for neither.
+onnxruntime and numpy are imported when the first model is loaded, so a process that serves only base rates
+does not import them.
 """
 
 import asyncio
@@ -16,16 +16,16 @@ from shared.domain.confidence.models import ServedModel, UnusableModel
 if TYPE_CHECKING:
     from shared.domain.confidence.encoding import Rows
 
-# One strategy serves one champion; the former one stays for what is under way. About 1 MB each.
+# Each strategy has one champion; the former one stays for requests that are under way. About 1 MB each.
 MAX_SESSIONS = 16
-_ERRORS_ONLY = 3  # onnxruntime's severity; it warns of GPUs that no one asked for
+_ERRORS_ONLY = 3  # onnxruntime's severity; below it, onnxruntime warns that it found no GPU
 
 
 class OnnxModel:
-    """One artefact in a single-threaded session: rows are few and requests many."""
+    """One artefact in a single-threaded session, because requests are many and their rows few."""
 
     def __init__(self, artefact: bytes) -> None:
-        """Raises UnusableModel where the artefact is no classifier that onnxruntime can run."""
+        """Raises UnusableModel if the artefact is not a classifier that onnxruntime can run."""
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(_ERRORS_ONLY)
@@ -36,12 +36,12 @@ class OnnxModel:
         try:
             session = onnxruntime.InferenceSession(artefact, options, providers=["CPUExecutionProvider"])
             (given,) = session.get_inputs()
-        # Its errors share no base class but Exception, and every one of them means the same here.
+        # onnxruntime's errors share no base class but Exception, and all of them mean the same here.
         except Exception as error:
             raise UnusableModel(f"onnxruntime refuses the artefact: {error}") from error
         outputs = [output.name for output in session.get_outputs()]
         if "probabilities" not in outputs:
-            raise UnusableModel(f"the artefact has no output `probabilities` but {outputs}")
+            raise UnusableModel(f"the artefact has no output `probabilities`, only {outputs}")
         self._input: str = given.name
         self._run: Any = session.run
 
@@ -53,18 +53,18 @@ class OnnxModel:
             raise UnusableModel(f"onnxruntime cannot run the artefact: {error}") from error
         winners: list[float] = table[:, 1].tolist()
         if not all(0 <= probability <= 1 for probability in winners):
-            raise UnusableModel("the artefact answers with something that is no probability")
+            raise UnusableModel("the artefact returned a value outside [0, 1]")
         return winners
 
 
 class OnnxInference:
-    """Sessions by model version, the least recently used dropped beyond MAX_SESSIONS."""
+    """Keeps one session per model version; beyond MAX_SESSIONS it drops the least recently used."""
 
     def __init__(self) -> None:
         self._sessions: OrderedDict[str, tuple[OnnxModel, StateEncoder]] = OrderedDict()
 
     async def load(self, model: ServedModel) -> None:
-        """Makes `model` ready in a thread, so that no request waits on the import or the session.
+        """Loads `model` in a thread, so that no request waits for the import or the session.
 
         Raises UnusableModel.
         """

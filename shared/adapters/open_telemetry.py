@@ -1,9 +1,9 @@
 """Sends traces and metrics to Azure Monitor, and locally to a file of OTLP JSON lines.
 
-Of Azure's packages this uses the exporter and not the distribution around it, azure-monitor-opentelemetry:
-that one brings instrumentations of Django, Flask, FastAPI, psycopg2, requests and urllib, none of which runs
-here, live metrics and performance counters with threads of their own, and a second sampling decision. What
-it would set up in the end is the objects below, and the file gets exactly what Azure gets.
+This module uses Azure's exporter and not the distribution azure-monitor-opentelemetry. The distribution adds
+instrumentations that we do not use (Django, Flask, FastAPI, psycopg2, requests, urllib), live metrics and
+performance counters with threads of their own, and a second sampling decision. Without it, the file gets
+exactly what Azure gets.
 
 Importing this module takes 0.3 s, so shared/adapters/telemetry_start.py does it in a thread.
 """
@@ -33,17 +33,17 @@ from shared.metrics import METRICS, MetricName
 from shared.telemetry import SERVICE
 from shared.version import VERSION
 
-# As Azure Monitor's exporter has it: a counter's row says how many since the row before.
+# The same as in Azure Monitor's exporter: a counter's row holds the increase since the row before.
 TEMPORALITY: dict[type, AggregationTemporality] = {
     ObservableCounter: AggregationTemporality.DELTA,
     Histogram: AggregationTemporality.DELTA,
 }
-# A line goes out in one write, so that lines of several processes never mix: larger than any batch.
+# Larger than any batch, so that a line goes out in one write and lines of several processes never mix.
 _FILE_BUFFER_BYTES = 8 * 1024 * 1024
 
 
 class Exporters(NamedTuple):
-    """One destination; `stream` is what they write to, where it is a file of ours."""
+    """The exporters of one destination; `stream` is the file that they write to, if we opened it."""
 
     spans: SpanExporter
     metrics: MetricExporter
@@ -51,23 +51,23 @@ class Exporters(NamedTuple):
 
 
 def azure_exporters(connection_string: str, client_id: str) -> Exporters:
-    """To Application Insights; with a `client_id`, as the user-assigned managed identity of that id."""
+    """Exporters to Application Insights, under the managed identity of `client_id` if it is not empty."""
     from azure.identity import ManagedIdentityCredential
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 
-    # It would log each of its own requests, with headers, at INFO.
+    # The exporter would log each of its own requests, with headers, at INFO.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     options: dict[str, Any] = {
         "connection_string": connection_string,
         "credential": ManagedIdentityCredential(client_id=client_id) if client_id else None,
-        # What cannot be sent is dropped: telemetry is for people watching, and no reason to fill a disk.
+        # Telemetry that cannot be sent is dropped, because it must not fill the disk.
         "disable_offline_storage": True,
     }
     return Exporters(AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options))
 
 
 def file_exporters(path: str) -> Exporters:
-    """To a file of OTLP JSON lines that processes may share, or with `-` to standard output."""
+    """Exporters to a file of OTLP JSON lines that processes may share; `-` is standard output."""
     from opentelemetry.exporter.otlp.json.file import FileMetricExporter, FileSpanExporter
 
     stream = None
@@ -79,10 +79,10 @@ def file_exporters(path: str) -> Exporters:
 
 
 class OpenTelemetry:
-    """The SDK of one process; `observe` gives the values of a counter or gauge by its name.
+    """The SDK of one process; `observe` returns the values of a counter or gauge by its name.
 
-    Metrics go out every minute and spans every five seconds, or as OTEL_METRIC_EXPORT_INTERVAL and
-    OTEL_BSP_SCHEDULE_DELAY (ms) say, by threads that die with the process.
+    Threads that end with the process send metrics every minute and spans every five seconds, unless
+    OTEL_METRIC_EXPORT_INTERVAL and OTEL_BSP_SCHEDULE_DELAY (ms) say otherwise.
     """
 
     def __init__(
@@ -98,8 +98,8 @@ class OpenTelemetry:
                 "service.instance.id": f"{socket.gethostname()}-{os.getpid()}",
             }
         )
-        # Nothing relies on a clean end of the process, because the platform announces none.
-        # Every span is kept: shared/telemetry.py has drawn the sample before it makes one.
+        # No hook runs at exit, because the platform does not announce the end of a process.
+        # Every span is kept, because shared/telemetry.py makes spans only for sampled requests.
         self.traces = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
         readers = [PeriodicExportingMetricReader(each.metrics) for each in exporters]
         self.metrics = MeterProvider(readers, resource, shutdown_on_exit=False)
@@ -116,12 +116,12 @@ class OpenTelemetry:
                 meter.create_observable_gauge(*described)
 
     def set_for_process(self) -> None:
-        """From now on the API's tracers and meters record; once a process."""
+        """Makes the API's tracers and meters record from now on; works once per process."""
         set_tracer_provider(self.traces)
         set_meter_provider(self.metrics)
 
     def close(self) -> None:
-        """Sends what is left; for tests and tools."""
+        """Sends the spans and metrics that are left; for tests and tools."""
         self.traces.shutdown()
         self.metrics.shutdown()
         for stream in self._streams:

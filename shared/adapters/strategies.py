@@ -1,4 +1,4 @@
-"""Reads the strategies that ship with the code: one folder each under shared/strategies."""
+"""Reads the strategies that ship with the code; each has a folder in shared/strategies."""
 
 from functools import cache
 from pathlib import Path
@@ -11,7 +11,7 @@ FILE = "strategy.toml"
 
 
 def read_strategy(path: Path) -> Strategy:
-    """The strategy in the file `path`; raises ConfigurationError that names the file."""
+    """The strategy in the file `path`; raises a ConfigurationError that names the file."""
     try:
         return parse_strategy(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
@@ -22,7 +22,7 @@ def read_strategy(path: Path) -> Strategy:
 
 @cache
 def shipped_strategies() -> StrategyCatalog:
-    """Every strategy of this deployment, read once a process; raises ConfigurationError."""
+    """Every strategy of this deployment, read once per process; raises ConfigurationError."""
     return StrategyCatalog(read_strategy(path) for path in sorted(FOLDER.glob(f"*/{FILE}")))
 
 

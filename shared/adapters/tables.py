@@ -1,9 +1,9 @@
-"""Licenses and API keys in Azure Table Storage, their only home.
+"""Stores licenses and API keys in Azure Table Storage, the source of truth for both.
 
-Tables `licenses` and `apikeys`, both partitioned by shard, the first two characters of a license's random
-part and of its keys' public ids. So a presented key is read by a point read, a license's keys by a query
-of one partition, and many keys are created in transactions. A row is below 8 KB, of the 1 MiB allowed.
-The tables are created when a first write finds them missing.
+The tables `licenses` and `apikeys` are partitioned by shard: the first two characters of a license's random
+part, which its keys' public ids share. So a point read finds a presented key, a query of one partition finds
+a license's keys, and a transaction creates many keys. A row is below 8 KB, of the 1 MiB allowed. The first
+write creates the tables.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.5
 READ_TIMEOUT_S = 2.0
-# Bounds a call with all its retries; a point read lies on a request's path, the others do not.
+# Bounds a call with all its retries. Requests of bots wait for point reads, but not for other calls.
 POINT_READ_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 20.0
 RETRIES = 2
@@ -52,7 +52,7 @@ class LicenseTables:
     """
 
     def __init__(self, address: str, credential: "AsyncTokenCredential | None" = None) -> None:
-        """`address` is the endpoint where there is a credential, else a connection string."""
+        """`address` is the endpoint if there is a credential, else a connection string."""
         self._address = address
         self._credential = credential
         self._service: TableServiceClient | None = None
@@ -71,7 +71,7 @@ class LicenseTables:
         return None if entity is None else _row_of(_KEY, entity)
 
     async def keys_of(self, license_id: str) -> list[ApiKey]:
-        """Every key of one license, by public id."""
+        """Every key of one license, in order of public id."""
         found = await self._query(
             API_KEYS,
             "PartitionKey eq @shard and license_id eq @license_id",
@@ -80,34 +80,37 @@ class LicenseTables:
         return [_row_of(_KEY, entity) for entity in found]
 
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
-        """Keys whose hash was made before `moment`; scans the table, for an operator."""
+        """The keys that were hashed before `moment`. Scans the table, so only operators call it."""
         found = await self._query(API_KEYS, "created_at lt @moment", {"moment": moment})
         keys = [_row_of(_KEY, entity) for entity in found]
         return [key for key in keys if not is_hashed_since(key, moment)]
 
     async def list_licenses(self, limit: int) -> list[License]:
-        """The first `limit` licenses, by id."""
+        """The first `limit` licenses, in order of id."""
         return [_row_of(_LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
 
     async def licenses_to_expire(self, now: datetime) -> list[License]:
-        """Active licenses whose time is over; scans the table, for the timer."""
+        """The active licenses that have expired. Scans the table, so only a timer calls it."""
         found = await self._query(LICENSES, "status eq 'active' and expires_at le @now", {"now": now})
         return [_row_of(_LICENSE, entity) for entity in found]
 
     async def add_license(self, license_: License) -> None:
-        """Raises Conflict when the id is taken."""
+        """Raises Conflict if the id is taken."""
         await self._write(
             LICENSES, lambda table: table.create_entity(_entity_of(_LICENSE, license_.license_id, license_))
         )
 
     async def add_keys(self, keys: Sequence[ApiKey]) -> None:
-        """All of `keys` (of one license, at most MAX_TRANSACTION) or none; Conflict when an id is taken."""
+        """Adds all of `keys` or none: at most MAX_TRANSACTION, of one license. Raises Conflict if an id is
+        taken.
+        """
         operations = [("create", _entity_of(_KEY, key.public_id, key)) for key in keys]
         await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
-        """Applies `change` to the license as it is at that moment; raises NotFound, and Conflict after
-        losing MAX_UPDATE_ATTEMPTS races. `change` may run more than once.
+        """Applies `change` to the stored license and returns the result. `change` may run more than once.
+
+        Raises NotFound, and Conflict if others changed the license during all of MAX_UPDATE_ATTEMPTS.
         """
         if not is_license_id(license_id):
             raise _missing(_LICENSE, license_id)
@@ -120,7 +123,7 @@ class LicenseTables:
         return await self._update(_KEY, public_id, change)
 
     async def ping(self) -> None:
-        """Reads a license that does not exist."""
+        """Reads a license that does not exist, in one round trip."""
         await self._get(LICENSES, "-", "-")
 
     async def close(self) -> None:
@@ -149,7 +152,7 @@ class LicenseTables:
 
     @asynccontextmanager
     async def _bounded(self, timeout_s: float) -> AsyncIterator[None]:
-        """`_translated`, counting the calls that the store failed."""
+        """`_translated`, and counts the calls that fail because the store is unavailable."""
         try:
             async with _translated(timeout_s):
                 yield
@@ -165,7 +168,7 @@ class LicenseTables:
                 reading = self._table(table).get_entity(shard, row)
                 found: Mapping[str, Any] = await traced(reading, "get_entity", "azure_tables")
             except ResourceNotFoundError:
-                # The row is missing, or the table is, where nothing was ever written.
+                # The row does not exist, or the table does not because nothing was ever written.
                 return None
             return found
 
@@ -195,7 +198,7 @@ class LicenseTables:
             try:
                 await traced(write(self._table(table)), "write", "azure_tables")
             except HttpResponseError as error:
-                # Of a transaction the SDK raises a class of its own, and only there it sets the code.
+                # For a transaction, the SDK raises a class of its own, and only that has the code.
                 code = getattr(error, "error_code", None)
                 if not isinstance(error, ResourceNotFoundError) and code != "TableNotFound":
                     raise
@@ -230,7 +233,7 @@ class LicenseTables:
                     raise
                 continue
             return after
-        raise Conflict(f"The {kind.name} {row} keeps being changed by others; try again.")
+        raise Conflict(f"Others keep changing the {kind.name} {row}; try again.")
 
 
 @asynccontextmanager
@@ -250,7 +253,7 @@ async def _translated(timeout_s: float) -> AsyncIterator[None]:
         raise Conflict("It exists already, or somebody else changed it.") from error
     except HttpResponseError as error:
         if error.status_code == HTTPStatus.CONFLICT:
-            # Of a transaction, the SDK tells this as a TableTransactionError.
+            # For a transaction, the SDK raises this as a TableTransactionError.
             raise Conflict("It exists already.") from error
         raise _unavailable(f"{type(error).__name__}: {error.message}") from error
     except (AzureError, TimeoutError, OSError) as error:
@@ -266,7 +269,7 @@ def _unavailable(internal: str) -> Unavailable:
 
 
 class _Kind[T](NamedTuple):
-    """How one kind of struct lies in its table; the tuple in `joined` becomes one text."""
+    """How a struct is stored in its table; the field `joined` is a tuple and becomes one text."""
 
     name: str
     table: str
@@ -286,7 +289,7 @@ def _missing[T](kind: _Kind[T], row: str) -> NotFound:
 def _entity_of[T](kind: _Kind[T], row: str, struct: T) -> dict[str, Any]:
     values = {name: getattr(struct, name) for name in kind.struct.__annotations__}
     values[kind.joined] = ",".join(values[kind.joined])
-    # A property that is not there stands for None; Table Storage has no null.
+    # An absent property means None, because Table Storage has no null.
     present = {name: value for name, value in values.items() if value is not None}
     return {"PartitionKey": kind.shard(row), "RowKey": row, **present}
 
@@ -295,7 +298,7 @@ def _row_of[T](kind: _Kind[T], entity: Mapping[str, Any]) -> T:
     values: dict[str, Any] = dict(entity)
     for name, value in values.items():
         if isinstance(value, datetime):
-            # The SDK's own subclass, made plain.
+            # Converts the SDK's own subclass to a plain datetime.
             values[name] = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
     values[kind.joined] = tuple(part for part in str(values.get(kind.joined, "")).split(",") if part)
     try:

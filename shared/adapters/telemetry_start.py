@@ -1,6 +1,6 @@
 """Starts telemetry after the first request, in a thread.
 
-OpenTelemetry's SDK and Azure's exporter take a third of a second to import, and no request waits for them.
+OpenTelemetry's SDK and Azure's exporter take a third of a second to import; no request may wait for that.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ START_AFTER_S = 2.0
 
 log = logging.getLogger(__name__)
 
-# Taken for good by the first start, because OpenTelemetry's API takes one SDK a process.
+# The first start acquires it and never releases it: OpenTelemetry's API accepts one SDK per process.
 _start_once = threading.Lock()
 
 type Observe = Callable[[MetricName], Iterable[Observation]]
 
 
 class Destinations(Protocol):
-    """Where traces and metrics go, and which share of the requests is traced."""
+    """The destinations of traces and metrics, and the share of requests that is traced."""
 
     @property
     def connection_string(self) -> str: ...
@@ -42,7 +42,7 @@ class Destinations(Protocol):
 def start_later(
     loop: asyncio.AbstractEventLoop, destinations: Destinations, observe: Callable[[], Observe]
 ) -> None:
-    """Starts telemetry in START_AFTER_S, once a process.
+    """Starts telemetry in START_AFTER_S, once per process.
 
     `observe` is called in `loop`; the function that it returns is called in other threads.
     """
@@ -56,7 +56,7 @@ def start_later(
 
 
 def _start(destinations: Destinations, observe: Observe) -> None:
-    """Begins to send traces and metrics; if anything goes wrong, the app goes on without them."""
+    """Begins to send traces and metrics. If anything fails, the app continues without them."""
     started = time.perf_counter()
     try:
         from shared.adapters.open_telemetry import OpenTelemetry, azure_exporters, file_exporters

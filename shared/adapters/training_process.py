@@ -1,4 +1,4 @@
-"""Runs shared.training in a process of its own: bounded in time, and without anything it could leak."""
+"""Runs shared.training in a process of its own, bounded in time and without access to secrets."""
 
 import asyncio
 import os
@@ -13,18 +13,20 @@ from shared.errors import TrainingFailed
 TIMEOUT_S = 120.0
 _ROOT = Path(__file__).parent.parent.parent
 _MAX_REPORTED = 2_000
-# More threads would take turns on the one core that the run may have, and change sums in the last bit.
+# More threads would share the one core that the run may have, and would change sums in the last bit.
 _SINGLE_THREADED = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 
 
 class TrainingProcess:
-    """Starts one interpreter per run. It inherits no environment, so no setting and no secret."""
+    """Starts one interpreter per run, which inherits no environment, so no setting and no secret."""
 
     def __init__(self, *, timeout_s: float = TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
 
     async def train(self, request: TrainingRequest) -> TrainingResult:
-        """Raises TrainingFailed where the run fails or takes too long; its last words are `internal`."""
+        """Returns the run's result. If the run fails or takes too long, raises TrainingFailed; its `internal`
+        holds the end of the run's error output.
+        """
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -37,7 +39,7 @@ class TrainingProcess:
         )
         try:
             async with asyncio.timeout(self._timeout_s):
-                said, complaint = await process.communicate(msgspec.json.encode(request))
+                output, error_output = await process.communicate(msgspec.json.encode(request))
         except TimeoutError as error:
             raise TrainingFailed(
                 "A training run took too long.", internal=f"{request.strategy.name}: {self._timeout_s:g} s"
@@ -47,9 +49,9 @@ class TrainingProcess:
                 process.kill()
                 await process.wait()
         if process.returncode != 0:
-            words = complaint.decode("utf-8", "replace")[-_MAX_REPORTED:]
-            raise TrainingFailed("A training run failed.", internal=f"exit {process.returncode}: {words}")
+            reported = error_output.decode("utf-8", "replace")[-_MAX_REPORTED:]
+            raise TrainingFailed("A training run failed.", internal=f"exit {process.returncode}: {reported}")
         try:
-            return msgspec.json.decode(said, type=TrainingResult)
+            return msgspec.json.decode(output, type=TrainingResult)
         except msgspec.DecodeError as error:
-            raise TrainingFailed("A training run said nothing sensible.", internal=str(error)) from error
+            raise TrainingFailed("A training run returned no valid result.", internal=str(error)) from error

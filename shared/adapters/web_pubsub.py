@@ -1,4 +1,4 @@
-"""Web PubSub: messages to groups, client access URLs and closing connections, through the official SDK."""
+"""Sends messages, signs client access URLs and closes connections in Web PubSub, through the official SDK."""
 
 import asyncio
 from collections.abc import Awaitable, Sequence
@@ -22,14 +22,14 @@ CALL_TIMEOUT_S = 2.0
 
 
 class WebPubSubHub:
-    """One hub; every method raises RealtimeUnavailable when the service cannot be reached.
+    """One hub; every method raises RealtimeUnavailable if the service cannot be reached.
 
-    The SDK's own retries are off: it repeats a POST that may have arrived, and what fails here is
-    sent again, in order, by the outbox relay.
+    The SDK's own retries are off, because it repeats a POST that may have arrived. The outbox relay sends
+    failed messages again, in order.
     """
 
     def __init__(self, address: str, hub: str, credential: "AsyncTokenCredential | None" = None) -> None:
-        """`address` is the endpoint where there is a credential, else a connection string."""
+        """`address` is the endpoint if there is a credential, else a connection string."""
         self.hub = hub
         options: dict[str, Any] = {
             "hub": hub,
@@ -43,15 +43,15 @@ class WebPubSubHub:
             self._client = WebPubSubServiceClient(address, credential=credential, **options)
 
     async def send_to_group(self, group: str, payload: bytes) -> None:
-        """One JSON message to every connection in `group`."""
-        # As a stream: the SDK would encode a text once more, and decode nothing of a stream.
+        """Sends one JSON message to every connection in `group`."""
+        # A stream, because the SDK would encode a text a second time as JSON.
         sending = self._client.send_to_group(group, BytesIO(payload), content_type="application/json")
         await self._call("send_to_group", sending)
 
     async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
-        """A URL that lets its holder connect as `user_id` and join or leave exactly `groups`.
+        """Returns a URL that lets its holder connect as `user_id` and join or leave exactly `groups`.
 
-        Signed here with the key of a connection string; under a credential, the service is asked for it.
+        Under a connection string, the SDK signs it with the access key; under a credential, the service does.
         """
         asking = self._client.get_client_access_token(
             user_id=user_id,
@@ -62,16 +62,16 @@ class WebPubSubHub:
         return str(token["url"])
 
     async def close_user(self, user_id: str, reason: str) -> None:
-        """Closes every connection of one user. It is no ban: negotiate refuses first."""
+        """Closes every connection of one user. The user can connect again unless `negotiate` refuses."""
         await self._call("close_user", self._client.close_user_connections(user_id, reason=reason))
 
     async def send_to_user(self, user_id: str, payload: bytes) -> None:
-        """One JSON message to every connection of one user."""
+        """Sends one JSON message to every connection of one user."""
         sending = self._client.send_to_user(user_id, BytesIO(payload), content_type="application/json")
         await self._call("send_to_user", sending)
 
     async def ping(self) -> None:
-        """Asks the data plane a cheap authenticated question."""
+        """Makes one cheap authenticated call to the data plane."""
         await self._call("ping", self._client.group_exists("health"))
 
     async def close(self) -> None:

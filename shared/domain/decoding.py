@@ -1,7 +1,7 @@
-"""Decodes JSON bodies into structs in one pass; a second, slow pass runs only to name every bad field.
+"""Decodes JSON bodies into structs in one pass. If that fails, a second, slow pass names every bad field.
 
 The second pass reads the struct's declaration. No code and no message comes from a library's own text,
-which may change with any release.
+because that may change with any release.
 """
 
 import re
@@ -33,7 +33,7 @@ _EXPECTED: dict[type[inspect.Type], str] = {
 
 
 def decode[T](body: bytes, kind: type[T]) -> T:
-    """`body` as `kind`; raises MalformedJson or ValidationFailed with every bad field."""
+    """Returns `body` as `kind`; raises MalformedJson, or ValidationFailed with every bad field."""
     try:
         struct: Any = kind
         decoded: T = _decoder(struct).decode(body)
@@ -65,7 +65,7 @@ def _field_hints(struct: Any) -> dict[str, Any]:
 
 
 def _json_value(body: bytes) -> Any:
-    """`body` as plain JSON values; raises MalformedJson."""
+    """Returns `body` as plain JSON values; raises MalformedJson."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -81,7 +81,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _check(value: Any, hint: Any, problems: Problems, field: str) -> None:
-    """Adds every bad field in `value`, which is called `field` and does not fit `hint`."""
+    """Adds every bad field in `value`, which has the name `field` and does not fit `hint`."""
     hint = _without_null(hint)
     kind = _described(hint)
     if isinstance(kind, inspect.StructType) and isinstance(value, Mapping):
@@ -91,7 +91,7 @@ def _check(value: Any, hint: Any, problems: Problems, field: str) -> None:
         for index, item in enumerate(value):
             if problems.is_full:
                 return
-            # A thousand good items must not make the one bad one slow to find.
+            # Checks whole items first, because a bad item may follow a thousand good ones.
             if not _fits(item, item_hint):
                 _check(item, item_hint, problems, f"{field}[{index}]")
         for code, message in _length_faults(len(value), kind, "items"):
@@ -117,7 +117,7 @@ def _check_struct(value: Mapping[str, Any], kind: inspect.StructType, problems: 
 
 
 def _without_null(hint: Any) -> Any:
-    """The other member of a union of two with null, else `hint`."""
+    """The other member if `hint` is a union of one type with null, else `hint`."""
     if get_origin(hint) in (Union, UnionType):
         others = [each for each in get_args(hint) if each is not type(None)]
         return others[0] if len(others) == 1 else hint
@@ -125,12 +125,12 @@ def _without_null(hint: Any) -> Any:
 
 
 def _arguments(hint: Any) -> tuple[Any, ...]:
-    """The types inside of `list[...]` or `dict[...]`, annotated or not."""
+    """The types inside `list[...]` or `dict[...]`, annotated or not."""
     return get_args(hint.__origin__ if hasattr(hint, "__metadata__") else hint)
 
 
 def _fault(value: Any, hint: Any) -> _Fault:
-    """Why `value` does not fit `hint`: the code, and what would be accepted."""
+    """Returns why `value` does not fit `hint`: the code, and a message that says what would be accepted."""
     hint = _without_null(hint)
     kind = _described(hint)
     found: Iterator[_Fault] = iter(())

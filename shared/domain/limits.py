@@ -1,4 +1,4 @@
-"""Bounds every number and time from outside, so that Postgres can hold it exactly."""
+"""Bounds the numbers and times that callers send, so that Postgres can store them exactly."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,7 +7,7 @@ from shared.domain.problems import Problems
 
 MAX_NUMBER = Decimal(10) ** 9
 MAX_DECIMALS = 8
-# Decades beyond any symbol's, and of few enough digits for every JSON reader to keep.
+# No symbol reaches it in decades, and every JSON reader keeps its digits.
 MAX_SEQUENCE = 10**15
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -17,15 +17,15 @@ PAST_TIME = "Expected a time from the year 2000 on and not in the future."
 
 
 class ClockSkew:
-    """How far another machine's clock may run ahead of ours; every such allowance of the app is here."""
+    """How far another machine's clock may be ahead of ours; lists every such tolerance of the app."""
 
     # Feeds and publishers run on servers with synchronised clocks, and a signal's time decides its expiry.
     MARKET_DATA = timedelta(seconds=5)
-    # The engine judges a bar by its close, one minute after the start that MARKET_DATA has let through.
+    # The engine judges a bar by its close, which is one minute after the start that MARKET_DATA bounds.
     ENGINE = timedelta(minutes=1)
-    # Bots report trades from desktop computers, and a trade's time decides nothing within minutes.
+    # Bots report trades from desktop computers, and nothing depends on a trade's time to the minute.
     TRADE = timedelta(minutes=5)
-    # Entra ID's guidance for checking tokens allows five minutes; its servers need less than one.
+    # Microsoft's guidance for checking Entra ID tokens allows five minutes; its servers need less than one.
     ENTRA_TOKEN = timedelta(minutes=1)
 
 
@@ -35,7 +35,7 @@ def check_number(problems: Problems, field: str, number: Decimal | None) -> None
 
 
 def check_time(problems: Problems, field: str, instant: datetime, latest: datetime) -> bool:
-    """Whether `instant` is aware; `problems` also says if it is before EARLIEST or after `latest`."""
+    """Whether `instant` is aware. Adds a problem if it is not, or is before EARLIEST or after `latest`."""
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
@@ -46,9 +46,9 @@ def check_time(problems: Problems, field: str, instant: datetime, latest: dateti
 
 def is_storable(number: Decimal) -> bool:
     """Whether `number` is finite and fits the numeric columns without rounding."""
-    # Compared, never computed with: abs() of 1e1000000 overflows the decimal context.
+    # Only compares, because arithmetic such as abs() of 1e1000000 overflows the decimal context.
     if not number.is_finite() or not -MAX_NUMBER <= number <= MAX_NUMBER:
         return False
     exponent = number.as_tuple().exponent
-    # From above too: 0e1000000 is zero, but no text that Postgres reads.
+    # The exponent has an upper bound too, because Postgres cannot read 0e1000000, which is zero.
     return isinstance(exponent, int) and -MAX_DECIMALS <= exponent <= MAX_NUMBER.adjusted()

@@ -1,4 +1,4 @@
-"""Collects what is wrong with the fields of one request."""
+"""Collects the bad fields of one request."""
 
 import difflib
 import json
@@ -6,17 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from shared.errors import FieldCode, FieldError, ValidationFailed
 
-# Enough to correct a request by. A hostile request does not get a megabyte of errors back.
+# Enough to correct a request. More would let a hostile request get a megabyte of errors back.
 MAX_PROBLEMS = 50
 _MAX_SHOWN = 40
 _MAX_NAME = 64
 
 
 class Problems:
-    """The bad fields found so far, at most MAX_PROBLEMS; every reader of input reports through one.
+    """The bad fields found so far, at most MAX_PROBLEMS; every reader of input reports to it.
 
-    `within` gives a view of the same list for one part of the input, so that a reader names its fields
-    without knowing which part it reads: `problems.within("bars[3].").add("low", ...)` is `bars[3].low`.
+    `within` returns a view of the same list for one part of the input, so that a reader of that part uses
+    its own field names: `problems.within("bars[3].").add("low", ...)` adds `bars[3].low`.
     """
 
     __slots__ = ("_found", "_prefix")
@@ -29,14 +29,14 @@ class Problems:
         return Problems(self._prefix + prefix, self._found)
 
     def add(self, field: str, code: FieldCode, message: str) -> None:
-        """Adds a bad field; beyond MAX_PROBLEMS it is left out. An empty name is the part itself."""
+        """Adds a bad field, unless there are MAX_PROBLEMS. An empty `field` means the part itself."""
         if len(self._found) < MAX_PROBLEMS:
             name = self._prefix + field if field else self._prefix.rstrip(".")
             self._found.append(FieldError(name, code, message))
 
     def unknown_field(self, name: str, known: Sequence[str]) -> None:
-        """Adds a field that nobody asked for, with the nearest known name."""
-        # Finding the nearest name is slow, and a hostile body holds a million strange ones.
+        """Adds an unknown field, and suggests the nearest name in `known`."""
+        # Finding the nearest name is slow, and a hostile body may contain a million unknown ones.
         if self.is_full:
             return
         shown_name = printable(name)
@@ -52,7 +52,7 @@ class Problems:
 
     @property
     def is_full(self) -> bool:
-        """Whether looking for more is wasted work."""
+        """Whether further problems would be left out, so that readers can stop."""
         return len(self._found) >= MAX_PROBLEMS
 
     def refusal(self, detail: str = "") -> ValidationFailed:
@@ -66,12 +66,12 @@ class Problems:
 
 
 def printable(name: str) -> str:
-    """A field name from outside as short ASCII: lone surrogates could not be sent back."""
+    """A caller's field name as short ASCII, because lone surrogates could not be sent back."""
     return name[:_MAX_NAME].encode("ascii", "backslashreplace").decode("ascii")
 
 
 def shown(value: object) -> str:
-    """`value` as short, printable ASCII, fit for a public message."""
+    """`value` as short, printable ASCII for a public message."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):

@@ -332,7 +332,7 @@ class AccessService:
         old_hash = hash_key(key.text, self._previous_pepper)
         if not same_hash(stored.key_hash, old_hash):
             return None
-        # Stored before it is cached: a revocation finds the caches by the hashes that are stored.
+        # Stored before it is cached, because a revocation updates the caches under the stored hashes.
         now = self._now()
         return await self._keys.update_key(
             stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
@@ -367,7 +367,7 @@ def refresh_below_ms(key_hash: str) -> int:
 
 
 def _bearer(authorization: str | None) -> str:
-    """The credential of a Bearer header, as RFC 6750 writes it; raises Unauthenticated."""
+    """The credential in a Bearer header (RFC 6750); raises Unauthenticated."""
     if not authorization:
         raise KeyMissing("An API key is required: send `Authorization: Bearer sc_live_...`.")
     scheme, _, credential = authorization.partition(" ")

@@ -37,7 +37,7 @@ class _Held:
 
 
 class Champions:
-    """Fails stale: while Postgres is unavailable, it serves the champion last seen, and logs once an outage.
+    """Fails stale: while Postgres is unavailable, serves the last known champion, and logs once per outage.
 
     A process that has never seen one raises Unavailable: only the database can say that there is no model,
     and the untrained prior is for that case alone. `clock` counts seconds, monotonic.
@@ -87,8 +87,8 @@ class Champions:
             held.failure, held.due_at = None, self._clock() + REFRESH_S
         except Unavailable as error:
             if held.failure is None:
-                served_meanwhile = held.model.version if held.model else "none"
-                log.warning("models of %s cannot be read, serving %s", strategy.name, served_meanwhile)
+                served_version = held.model.version if held.model else "none"
+                log.warning("models of %s cannot be read, serving %s", strategy.name, served_version)
             held.failure = error
             held.due_at = self._clock() + (RETRY_S if held.model is None else REFRESH_S)
         finally:

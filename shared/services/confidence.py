@@ -25,13 +25,13 @@ class Evaluator(Protocol):
 
 
 class Admit(Protocol):
-    """Admits the caller of the request in hand, and asks the cache for a confidence in the same call."""
+    """Admits the caller of the current request, and asks the cache for a confidence in the same call."""
 
     def __call__(self, *, confidence_key: str | None = None) -> Awaitable[Admitted]: ...
 
 
 class ConfidenceBatch(msgspec.Struct, frozen=True):
-    """One answer for each state, in the order asked."""
+    """One answer for each state, in the order of the request."""
 
     confidences: list[ConfidenceAnswer]
 
@@ -77,7 +77,7 @@ class ConfidenceService:
         return answer.json
 
     async def answer_batch(self, grant: Grant, body: bytes) -> ConfidenceBatch:
-        """The confidences of 1 to 100 market states, in their order; one request of the rate limit.
+        """The confidences of 1 to 100 market states, in their order; counts as one request.
 
         Raises InvalidInput, SymbolNotLicensed and Unavailable.
         """
@@ -88,7 +88,7 @@ class ConfidenceService:
         return ConfidenceBatch(await self._evaluator.answer_batch(states))
 
     async def _query(self, read_body: Callable[[], bytes]) -> ConfidenceQuery | SignalCloudError:
-        """What to ask the cache, or the error that a permitted caller gets."""
+        """The query for the cache, or the error that an admitted caller gets."""
         try:
             state = self._states.read(read_body())
             return self._evaluator.query(state) or await self._evaluator.first_query(state)

@@ -21,7 +21,7 @@ class CounterStore(Protocol):
 class Counters:
     """Counts in memory and adds them to the shared store about once a second while there is traffic.
 
-    The counts are for people watching, not for money: what a dying process had not flushed is lost.
+    Counts are for monitoring and not for billing: if a process dies, its unflushed counts are lost.
     """
 
     def __init__(self, store: CounterStore) -> None:
@@ -41,7 +41,7 @@ class Counters:
         return dict(Counter(await self._store.counts()) + Counter(self._counts))
 
     def process_totals(self) -> dict[str, int]:
-        """What this process counted since it began; any thread may ask."""
+        """The counts of this process since its start; any thread may call this."""
         with self._swapping:
             return dict(self._flushed + Counter(dict(self._counts)))
 

@@ -313,10 +313,10 @@ class ConfidenceEvaluator:
                 ]
             except UnusableModel:
                 if len(states) > 1:
-                    # One bad state takes the model from none but itself.
+                    # Evaluates each state alone, so that only the bad one gets the base rate.
                     return [output for state in states for output in self._outputs(model, [state])]
                 if model.version not in self._broken:
-                    log.exception("%s fails on a state, its base rate stands in", model.version)
+                    log.exception("%s fails on a state, the answer is its base rate", model.version)
                     self._broken.add(model.version)
                 model = model.without_artefact()
         return [ModelOutput(round(model.base_rate, DECIMALS), "base_rate", model.version)] * len(states)

@@ -20,7 +20,7 @@ from shared.services.market_clock import MarketClock
 MAX_OUTBOX_AGE_S = 30.0
 MIN_CALENDAR_DAYS = 60
 CHECK_TIMEOUT_S = 2.0
-# Anyone may ask: however often they do, the dependencies are asked once in this time.
+# The route is public, so the dependencies are checked at most once in this time.
 HOLD_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Readiness(msgspec.Struct, frozen=True):
 
 
 def misconfigured(detail: str) -> Readiness:
-    """The readiness of a process whose settings are wrong: nothing can be asked."""
+    """The readiness of a process whose settings are wrong, so that no dependency can be checked."""
     return Readiness("fail", {"settings": CheckReport("fail", 0.0, detail)})
 
 
@@ -90,7 +90,7 @@ class ReadinessService:
         except SignalCloudError as error:
             finding = Finding(check.if_unavailable, error.detail)
         except Exception:
-            # A defect in one check must not hide what the others found.
+            # A defect in one check must not hide the results of the others.
             log.exception("a readiness check is broken")
             finding = Finding(check.if_unavailable, "this check is broken; see the log")
         return CheckReport(finding.status, round((time.monotonic() - start) * 1000, 2), finding.detail)
@@ -113,7 +113,7 @@ class Feeds(Protocol):
 
 
 class DependencyChecks:
-    """The rules by which this deployment is ready."""
+    """The checks that decide whether this deployment is ready."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class DependencyChecks:
         self._now = now
 
     def checks(self) -> dict[str, Check]:
-        """Each dependency by its public name. What raises is unavailable."""
+        """The check of each dependency, by public name. If a probe raises, its dependency is unavailable."""
         return {
             "database": Check(self._check_database, "fail"),
             "key_store": Check(partial(_ping, self._key_store), "fail"),

@@ -1,4 +1,4 @@
-"""Answers Web PubSub before it lets a client in, and counts connections that it reports afterwards."""
+"""Decides which clients Web PubSub may connect, and counts the connections that it reports."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -31,14 +31,14 @@ class HubEventService:
         self._count = count
 
     def allowed_origin(self, asked: str) -> str:
-        """The answer to the service's question whether its events are welcome; raises ValidationFailed."""
+        """The origin that may send events here; raises ValidationFailed if another one asks."""
         if asked.lower() != self._proof.origin.lower():
             error = FieldError("webhook-request-origin", "unknown_value", f"Expected {self._proof.origin}.")
             raise ValidationFailed((error,), "Only this deployment's Web PubSub may send events.")
         return asked
 
     async def take(self, event: HubEvent, headers: Mapping[str, str], read_body: Callable[[], bytes]) -> None:
-        """Proves the event's sender, decides about a client that wants to connect, and counts.
+        """Verifies the event's sender, refuses clients that may not connect, and counts connections.
 
         Raises Unauthenticated, Unavailable, and InvalidInput for a body that is no connect request.
         """
@@ -58,7 +58,7 @@ class HubEventService:
         try:
             closed_at = await self._closures.closed_at(event.user_id)
         except Unavailable as error:
-            log.warning("a client is let in unjudged: %s", error.internal)
+            log.warning("a client connects without the check for closed accounts: %s", error.internal)
             closed_at = None
         if closed_at is not None and request.issued_at <= closed_at:
             self._count(Count.CONNECTIONS_REFUSED)

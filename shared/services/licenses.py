@@ -44,7 +44,7 @@ MAX_KEYS_PER_TRANSACTION = 100
 MAX_KEYS_AT_ONCE = 10_000
 MAX_LISTED = 1_000
 MAX_OVERLAP = timedelta(days=30)
-# A public id that is taken is so rare (14 million a shard) that losing this often is a defect.
+# A shard has 14 million public ids, so this many attempts fail only because of a defect.
 MAX_ID_ATTEMPTS = 5
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class LicenseView(msgspec.Struct, frozen=True):
 
 
 class CreatedKey(msgspec.Struct, frozen=True):
-    """A new key; `plain` is shown this once and stored nowhere."""
+    """A new key; `plain` is shown only once and stored nowhere."""
 
     plain: str
     key: ApiKey
@@ -104,7 +104,7 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key's holder may know; `requests_remaining` is null while the limiter is open."""
+    """A key's license, as its holder sees it; `requests_remaining` is null while no limit counts requests."""
 
     license_id: str
     account_id: str
@@ -137,9 +137,9 @@ def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
 
 
 class LicenseService:
-    """Every method raises KeyStoreUnavailable when Table Storage cannot answer.
+    """Changes licenses and keys. Every method raises KeyStoreUnavailable if Table Storage is unavailable.
 
-    Each change is audited under `actor`, after it was made: a revocation must not wait for Postgres, so an
+    Each change is audited under `actor` after it is made. A revocation must not wait for Postgres, so an
     entry that cannot be written is logged instead.
     """
 
@@ -173,7 +173,7 @@ class LicenseService:
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
         expires_at: datetime | None = None,
     ) -> License:
-        """A new active license without keys; raises ValidationFailed naming every bad field."""
+        """Creates an active license without keys; raises ValidationFailed with every bad field."""
         now = self._now()
         license_ = License(
             license_id=new_license_id(self._rng),
@@ -192,7 +192,7 @@ class LicenseService:
         return license_
 
     async def show(self, license_id: str) -> LicenseView:
-        """Raises NotFound."""
+        """The license and its keys; raises NotFound."""
         license_ = await self._license(license_id)
         return LicenseView(license_, tuple(await self._store.keys_of(license_id)))
 
@@ -200,7 +200,7 @@ class LicenseService:
         return await self._store.list_licenses(min(limit, MAX_LISTED))
 
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
-        """Keys in force whose hash is older than `moment`: not used since the pepper was rotated then."""
+        """The valid keys whose hash is older than `moment`: not used since a rotation of the pepper then."""
         now = self._now()
         return [
             key
@@ -211,12 +211,14 @@ class LicenseService:
     async def create_key(
         self, license_id: str, scopes: Sequence[Scope] = ("bot",), *, expires_at: datetime | None = None
     ) -> CreatedKey:
-        """A new key of a license; raises NotFound, Conflict if the license has ended, ValidationFailed."""
+        """Creates a key of a license; raises NotFound, ValidationFailed, and Conflict if the license has
+        ended.
+        """
         (created,) = await self._create(await self._license(license_id), 1, scopes, expires_at)
         return created
 
     async def create_keys(self, license_id: str, count: int, scopes: Sequence[Scope] = ("bot",)) -> list[str]:
-        """`count` new keys of one license, in plain text; in transactions of 100."""
+        """Creates `count` keys of one license, in transactions of 100; returns them in plain text."""
         if not 1 <= count <= MAX_KEYS_AT_ONCE:
             message = f"Expected from 1 to {MAX_KEYS_AT_ONCE} keys."
             raise ValidationFailed((FieldError("count", "out_of_range", message),))
@@ -224,9 +226,9 @@ class LicenseService:
         return [each.plain for each in created]
 
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
-        """A new key with the same scopes; the old one ends after `overlap`, or earlier if it would have.
+        """Creates a key with the same scopes; the old one expires after `overlap`, or earlier as before.
 
-        Raises NotFound, Conflict if the key is revoked, ValidationFailed.
+        Raises NotFound, ValidationFailed, and Conflict if the key is revoked.
         """
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."
@@ -234,13 +236,13 @@ class LicenseService:
         old = await self._key(public_id)
         end = self._now() + overlap
         ending_key(old, end)
-        # The new key first: a failure in between leaves one key too many, never none.
+        # Creates the new key first, so that a failure in between leaves one key too many and never none.
         (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
         await self._note("key rotated", old.public_id, successor=created.key.public_id)
-        # Not as it was before: what has changed since must not be undone in the caches.
+        # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)
-        return created, Effect(license_, await self._tell_caches(license_, [old]))
+        return created, Effect(license_, await self._update_caches(license_, [old]))
 
     async def revoke_key(self, public_id: str) -> Effect:
         """Ends one key at once, and closes its account's connections; raises NotFound."""
@@ -249,26 +251,26 @@ class LicenseService:
         return await self._enforce(license_, [key], "key revoked", key.public_id)
 
     async def suspend_license(self, license_id: str) -> Effect:
-        """Until resumed, all keys of the license are refused; raises NotFound, Conflict."""
+        """Refuses all keys of the license until it is resumed; raises NotFound and Conflict."""
         return await self._change(license_id, suspended, "license suspended")
 
     async def revoke_license(self, license_id: str) -> Effect:
-        """Ends a license and all its keys for good; raises NotFound."""
+        """Ends a license and all its keys, which is final; raises NotFound."""
         return await self._change(license_id, revoked, "license revoked")
 
     async def resume_license(self, license_id: str) -> Effect:
         """Ends a suspension; raises NotFound, and Conflict if the license has ended."""
         license_ = await self._store.update_license(license_id, resumed)
         keys = await self._store.keys_of(license_id)
-        told = await self._tell_caches(license_, keys)
+        caches_told = await self._update_caches(license_, keys)
         await self._note("license resumed", license_id)
-        return Effect(license_, told)
+        return Effect(license_, caches_told)
 
     async def expire_due(self, now: datetime) -> list[License]:
-        """Closes the connections of licenses whose time is over, and marks them; for the timer.
+        """Closes the connections of licenses whose time is over and marks them as expired; returns those.
 
-        Their keys are refused from `expires_at` on in any case. A license whose connections could not be
-        closed stays unmarked and is tried again in the next run.
+        Their keys are refused from `expires_at` on in any case. If the connections of a license cannot be
+        closed, it stays unmarked, and the next run tries again.
         """
         ended = []
         for due in await self._store.licenses_to_expire(now):
@@ -282,8 +284,8 @@ class LicenseService:
         return await self._enforce(license_, await self._store.keys_of(license_id), reason, license_id)
 
     async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str, subject: str) -> Effect:
-        told = await self._tell_caches(license_, keys)
-        effect = Effect(license_, told, await self._close_connections(license_, reason))
+        caches_told = await self._update_caches(license_, keys)
+        effect = Effect(license_, caches_told, await self._close_connections(license_, reason))
         await self._note(reason, subject)
         return effect
 
@@ -293,7 +295,7 @@ class LicenseService:
         except Unavailable as error:
             log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
 
-    async def _tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
+    async def _update_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
         try:
             await self._cache.store_grants(
                 [(key_hash, Grant(license=license_, key=key)) for key in keys for key_hash in key.hashes]
@@ -318,7 +320,9 @@ class LicenseService:
         _check_expiry(expires_at, now, problems)
         problems.refuse()
         if license_.status in ("revoked", "expired"):
-            raise Conflict(f"The license {license_.license_id} is {license_.status} and takes no more keys.")
+            raise Conflict(
+                f"The license {license_.license_id} is {license_.status} and cannot have new keys."
+            )
         template = ApiKey(
             public_id="",
             key_hash="",
@@ -376,7 +380,7 @@ def _public_id(text: str) -> str:
 
 
 def _no_key(text: str) -> NotFound:
-    # No more of `text` than a public id: it may be a whole key.
+    # Shows only the beginning of `text`, because it may be a whole key.
     return NotFound(f"There is no API key {text[:14]}.")
 
 

@@ -1,4 +1,4 @@
-"""Tells the time that the market is judged by."""
+"""Provides the time by which the market is judged."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -21,9 +21,9 @@ class MarketClock:
         self._now = now
 
     async def now(self) -> datetime:
-        """Raises Unavailable in a replay while Postgres is unavailable."""
+        """The market's time; raises Unavailable in a replay while Postgres is unavailable."""
         return self.judging(await self._feeds.feeds() if self._source == "bars" else [])
 
     def judging(self, feeds: list[FeedState]) -> datetime:
-        """The time that `feeds` are judged by, for a caller that has read them already."""
+        """The market's time for a caller that has already read `feeds`."""
         return market_now(feeds, self._now(), self._source)

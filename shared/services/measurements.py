@@ -28,7 +28,7 @@ class KeyStore(Protocol):
 
 
 class Measurements:
-    """Counts of this process, and the system's status as this process last read it, if its timers do.
+    """The counts of this process, and the last status of the system that this process's timers read.
 
     `points` is called from telemetry's own thread and so only reads what is in memory.
     """
@@ -42,7 +42,7 @@ class Measurements:
         *,
         is_read: bool = True,
     ) -> None:
-        """`is_read` is False while telemetry is off: then the status is never asked for."""
+        """`is_read` is False if telemetry is off; then the status is never read."""
         self._counts = counts
         self._key_store = key_store
         self._status = status

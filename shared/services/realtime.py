@@ -1,4 +1,4 @@
-"""Publishes signals from the outbox, sends heartbeats, and lets bots onto the hub."""
+"""Publishes signals from the outbox, sends heartbeats, and lets bots connect to the hub."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ from shared.metrics import Count, Counter
 TOKEN_LIFETIME = timedelta(hours=1)
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
 # A batch holds its symbol's lock and marks its messages as sent in one transaction, which the database ends
-# after 30 s. So a batch is bounded in number and, if the hub is slow, in time; otherwise its marks were lost.
+# after 30 s. So a batch is bounded in number and time; otherwise a slow hub would cost it its marks.
 BATCH = 100
 BATCH_S = 10.0
-# How long no request sends again after a failed send, because a hub that hangs costs each try seconds. The
-# relay keeps trying.
+# After a failed send, no request sends for this long, because a hub that hangs costs each attempt seconds.
+# The relay continues to try.
 PAUSE_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Closures(Protocol):
 
 
 class ClientAccess(msgspec.Struct, frozen=True):
-    """What a bot needs to connect: the URL carries a token that expires at `expires_at`."""
+    """What a bot needs to connect; the URL contains a token that expires at `expires_at`."""
 
     url: str
     hub: str
@@ -76,7 +76,7 @@ class ClientAccess(msgspec.Struct, frozen=True):
 
 
 class RealtimeService:
-    """Delivery is at least once and in order per symbol; bots deduplicate on (symbol, sequence).
+    """Delivers at least once and in order per symbol; bots deduplicate on (symbol, sequence).
 
     `published` is called for each sent message with the seconds since it was queued.
     """
@@ -109,10 +109,10 @@ class RealtimeService:
     async def drain(self, symbol: str) -> int:
         """Sends the oldest messages of the symbol's outbox, one batch, in order; returns how many.
 
-        The rest waits for the relay, so that no request works off a long backlog. In this process one drain
-        of a symbol runs and one more waits; later callers share the waiting one. So however many requests
-        publish while the hub hangs, they hold one database connection together. After a failed send, nothing
-        is sent for PAUSE_S.
+        The relay sends the rest, so that no request sends a long backlog. In this process one drain of a
+        symbol runs and one more waits; later callers share the waiting one. So all requests that publish
+        while the hub hangs use only one database connection together. After a failed send, nothing is sent
+        for PAUSE_S.
         """
         waiting = self._next.get(symbol)
         if waiting is None:
@@ -121,7 +121,7 @@ class RealtimeService:
         return await asyncio.shield(waiting)
 
     async def relay(self) -> int:
-        """One run over all symbols with unsent messages, pause or not; returns how many went out."""
+        """Sends all unsent messages of all symbols, also during a pause; returns their number."""
         self._paused_until = float("-inf")
         symbols = await self._outbox.pending()
         return sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
@@ -174,9 +174,9 @@ class RealtimeService:
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
 
     async def close_user(self, user_id: str, reason: str) -> None:
-        """Tells every connection of an account why it ends, then closes them; raises Unavailable.
+        """Sends every connection of an account the reason, then closes it; raises Unavailable.
 
-        A client that comes back is refused at negotiation, and with an older client access URL at connect.
+        Later, negotiate refuses the account's keys, and connect refuses its older client access URLs.
         """
         try:
             await self._closures.put_closed(user_id, self._now().timestamp(), TOKEN_LIFETIME.total_seconds())
@@ -198,5 +198,5 @@ class RealtimeService:
         if self._failing:
             self._failing = False
             self._paused_until = float("-inf")
-            log.info("realtime service is back")
+            log.info("realtime service is available again")
         return True

@@ -52,7 +52,7 @@ class _SavedState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SignalEngine:
-    """Runs `vwap_bounce` over bars as they come; the same bars give the same signals however they came.
+    """Runs `vwap_bounce` over bars as they arrive; the same bars give the same signals in any batches.
 
     By the clock `wall`, bars that closed more than SIGNAL_MAX_AGE before `now` move the indicators and the
     rules on but publish nothing: what a stale feed delivers late is no longer a signal. By the clock
@@ -69,7 +69,7 @@ class SignalEngine:
         self._clock_source = clock_source
 
     async def run(self, symbol: str, now: datetime) -> list[Signal]:
-        """Processes every bar of `symbol` not yet processed; returns the signals made, in sequence order.
+        """Processes every unprocessed bar of `symbol`; returns the new signals, in sequence order.
 
         A symbol that the engine does not know gives none. Raises Unavailable if the store is unavailable; the
         next run then processes what was not saved.
@@ -89,7 +89,7 @@ class SignalEngine:
                 return published
 
     async def catch_up(self, now: datetime) -> list[Signal]:
-        """Runs every symbol with bars that no run on arrival has processed; raises Unavailable."""
+        """Runs every symbol with bars that were not processed on arrival; raises Unavailable."""
         published: list[Signal] = []
         for symbol in await self._bars.behind(self._rules.name):
             try:
@@ -97,7 +97,7 @@ class SignalEngine:
             except Unavailable:
                 raise
             except Exception:
-                # One symbol's defect must not keep the others from their signals.
+                # A defect with one symbol must not prevent the signals of the others.
                 log.exception("the engine fails on %s", symbol)
         return published
 

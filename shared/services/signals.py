@@ -1,4 +1,4 @@
-"""Publishes signals, replays them, and takes bars that make the engine signal."""
+"""Publishes signals, replays them, and stores bars, over which it runs the signal engine."""
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 
 class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a publisher sends: prices in points, `expires_at` five minutes after `event_at` if left out."""
+    """A signal to publish: prices in points; without `expires_at`, an entry expires after five minutes."""
 
     symbol: Symbol
     side: Side
@@ -69,7 +69,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class BarsReport(msgspec.Struct, frozen=True):
-    """How many bars came, how many were new, and the signals that they made."""
+    """The numbers of received, new and duplicate bars, and the signals that resulted from them."""
 
     symbol: str
     received: int
@@ -79,9 +79,9 @@ class BarsReport(msgspec.Struct, frozen=True):
 
 
 class SignalPage(msgspec.Struct, frozen=True):
-    """Signals in sequence order; ask again with `after=next_after` until it equals `last_sequence`.
+    """Signals in sequence order; repeat with `after=next_after` until that equals `last_sequence`.
 
-    If no signal follows `after`, be it past retention or past the end, the two are equal.
+    If no stored signal follows `after`, the two are equal.
     """
 
     symbol: str
@@ -91,7 +91,7 @@ class SignalPage(msgspec.Struct, frozen=True):
 
 
 class SignalService:
-    """Signals in and out; whatever is stored is pushed at once, and by the relay if that fails."""
+    """Stores signals and sends them at once; if that fails, the relay sends them."""
 
     def __init__(
         self,
@@ -115,10 +115,11 @@ class SignalService:
     async def publish(
         self, grant: Grant, request: SignalRequest, idempotency_key: str | None
     ) -> tuple[SignalMessage, bool]:
-        """The published signal, and whether it is new; the same idempotency key gives the earlier one.
+        """Stores the signal in sequence, then sends it to every bot on its symbol.
 
-        The signal is stored in sequence, then pushed to every bot on its symbol. Raises SymbolNotLicensed,
-        ValidationFailed, Conflict if the earlier signal had other content, and Unavailable.
+        Returns the signal, and whether it is new: a repeated idempotency key returns the earlier signal.
+        Raises SymbolNotLicensed, ValidationFailed, Unavailable, and Conflict if the earlier signal has other
+        content.
         """
         require_symbols(grant, {request.symbol: "symbol"})
         now = self._now()
@@ -140,13 +141,14 @@ class SignalService:
             expires_at=expires_at,
             received_at=now,
             features=request.features,
-            # Keys of different publishers must not meet.
+            # The account keeps equal keys of different publishers apart.
             idempotency_key=f"{grant.license.account_id}:{idempotency_key}" if idempotency_key else None,
         )
         signal, new = await self._store.publish(draft)
         if not new and not _made_by(signal, draft):
             raise Conflict(
-                f"This Idempotency-Key made sequence {signal.sequence} with other content; use a new key."
+                f"This Idempotency-Key was used for sequence {signal.sequence} with other content; "
+                "use a new key."
             )
         if new:
             self._count(Count.SIGNALS_PUBLISHED)
@@ -156,7 +158,7 @@ class SignalService:
     async def page(self, grant: Grant, symbol: str, after: int, limit: int) -> SignalPage:
         """Signals of one symbol after the sequence `after`; raises SymbolNotLicensed and Unavailable."""
         require_symbols(grant, {symbol: "symbol"})
-        # The last sequence first: what is published in between is then listed, and never skipped.
+        # Reads the last sequence first, so that a signal that is published in between is listed, not skipped.
         last = (await self._store.last_sequences([symbol])).get(symbol, 0)
         signals = await self._store.list(symbol, after=after, limit=limit)
         next_after = signals[-1].sequence if signals else last
@@ -165,9 +167,9 @@ class SignalService:
         )
 
     async def take_bars(self, grant: Grant, request: BarsRequest) -> BarsReport:
-        """Stores the bars, then runs the engine for their symbol and pushes what it signals.
+        """Stores the bars, then runs the engine for their symbol and sends its signals.
 
-        A bar that is stored already is a duplicate and changes nothing. Raises SymbolNotLicensed,
+        A bar of a stored minute is a duplicate and changes nothing. Raises SymbolNotLicensed,
         BatchTooLarge, ValidationFailed and Unavailable.
         """
         require_symbols(grant, {request.symbol: "symbol"})
@@ -188,7 +190,7 @@ class SignalService:
         )
 
     async def catch_up(self) -> int:
-        """Runs the engine over bars that no run on arrival has processed; returns the number of signals."""
+        """Runs the engine over bars that were not processed on arrival; returns the number of signals."""
         signals = await self._engine.catch_up(self._now())
         if signals:
             self._count(Count.SIGNALS_PUBLISHED, len(signals))
@@ -197,15 +199,15 @@ class SignalService:
         return len(signals)
 
     async def _push(self, symbol: str) -> None:
-        # The signal is stored: from here on nothing may fail the caller, the relay sends what is left.
+        # The signal is stored, so the request must succeed; the relay sends what could not be sent.
         try:
             await self._drain(symbol)
         except SignalCloudError as error:
-            log.warning("push of %s left to the relay: %s", symbol, error.internal or error.detail)
+            log.warning("signals of %s wait for the relay: %s", symbol, error.internal or error.detail)
 
 
 def _made_by(signal: Signal, draft: SignalDraft) -> bool:
-    """Whether `draft` says what `signal` says, times apart: those may have been left to us."""
+    """Whether `draft` has the content of `signal`, except its times, which we may have set."""
     names = (
         "strategy",
         "strategy_version",
@@ -222,7 +224,8 @@ def _made_by(signal: Signal, draft: SignalDraft) -> bool:
 def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
     if len(bars) > MAX_BARS_PER_REQUEST:
         raise BatchTooLarge(
-            f"A request holds at most {MAX_BARS_PER_REQUEST} bars, this one {len(bars)}; send it in parts."
+            f"A request may have at most {MAX_BARS_PER_REQUEST} bars; this one has {len(bars)}. "
+            "Send it in parts."
         )
     if not bars:
         raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))

@@ -1,4 +1,4 @@
-"""Shows ops what the system did and how it stands."""
+"""Collects the status of the system for operators: counts, outbox, delays, feeds and models."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ class Counts(Protocol):
 
 
 class OutboxStatus(msgspec.Struct, frozen=True):
-    """Messages not yet sent, and the age of the oldest in seconds."""
+    """The number of unsent messages, and the age of the oldest in seconds."""
 
     depth: int
     oldest_s: float
@@ -55,9 +55,9 @@ class ModelInUse(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One page of everything; `counts` are null while Redis is unavailable.
+    """The status of the whole system; `counts` is null while Redis is unavailable.
 
-    Latency is from a bar received to a push sent.
+    `publish_latency` is the time from the receipt of a bar to the publication of its signal.
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""Records what bots traded, and shows each account its own trades."""
+"""Records the trades that bots report, and shows each account its own."""
 
 import base64
 import binascii
@@ -47,7 +47,7 @@ class TradeStore(Protocol):
 
 
 class TradeReport(msgspec.Struct, frozen=True):
-    """The counts of one report and what became of each trade, in the order sent."""
+    """The counts of one report and the result of each trade, in the order of the report."""
 
     recorded: int
     duplicates: int
@@ -63,7 +63,7 @@ class TradePage(msgspec.Struct, frozen=True):
 
 
 class TradeFilter(msgspec.Struct, frozen=True):
-    """Which of the own trades: exit_at in [since, until), of one symbol or all."""
+    """Selects own trades: exit_at in [since, until), of one symbol or all."""
 
     symbol: str | None = None
     since: datetime | None = None
@@ -85,7 +85,7 @@ class TradeService:
         self._count = count
 
     async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
-        """Records `trades`, all or none; the same trade again is a duplicate and changes nothing.
+        """Records `trades`, all or none; a trade that was reported before is a duplicate and changes nothing.
 
         Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed and Unavailable.
         """
@@ -98,7 +98,7 @@ class TradeService:
         return TradeReport(counts["recorded"], counts["duplicate"], counts["conflict"], results)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
-        """One page of the account's own trades; raises ValidationFailed for a cursor we did not make."""
+        """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
             grant.license.account_id,
@@ -120,8 +120,8 @@ class TradeService:
     def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:
         if len(trades) > MAX_TRADES_PER_REQUEST:
             raise BatchTooLarge(
-                f"A report holds at most {MAX_TRADES_PER_REQUEST} trades, this one {len(trades)}; "
-                "send it in parts."
+                f"A report may have at most {MAX_TRADES_PER_REQUEST} trades; this one has {len(trades)}. "
+                "Send it in parts."
             )
         if not trades:
             raise ValidationFailed((FieldError("trades", "out_of_range", "Expected at least one trade."),))
@@ -139,7 +139,7 @@ class TradeService:
         )
 
     def _check_features(self, trade: Trade, problems: Problems) -> None:
-        """Adds what keeps training from using `trade`: an unknown strategy, or features of another one."""
+        """Adds an unknown strategy, or features that do not fit it: training could not use such a trade."""
         strategy = check_strategy(trade.strategy, self._strategies, problems)
         if strategy is not None and trade.features is not None:
             check_features(strategy, trade.features, problems.within("features."))

@@ -1,4 +1,4 @@
-"""Trains: turns recorded trades into the model, or the base rate, that is served."""
+"""Trains on recorded trades, and promotes the model or the base rate that is served."""
 
 import hashlib
 import logging
@@ -13,9 +13,9 @@ from shared.domain.confidence.strategy import Strategy, StrategyCatalog
 from shared.domain.confidence.training import TrainingRequest, TrainingResult
 from shared.errors import SignalCloudError, Unavailable
 
-# The newest trades a model learns from; 50,000 are 20 MB on the way to the process that trains.
+# A model is trained on this many of the newest trades; 50,000 are 20 MB for the training process.
 MAX_OUTCOMES = 50_000
-# Raise with any change of shared/training that should train again on trades already seen.
+# Raise this if a change of shared/training should train again on the same trades.
 TRAINING_REVISION = 1
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class Trainer(Protocol):
 
 
 class TrainingReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run did. `promoted` is the version served from now on, None if nothing changes."""
+    """The result of one run. `promoted` is the version served from now on, None if nothing changes."""
 
     strategy: str
     outcome: Literal["no_trades", "nothing_new", "base_rate", "model", "keep", "failed"]
@@ -71,7 +71,7 @@ class TrainingService:
         return reports
 
     async def run(self, strategy: Strategy, now: datetime) -> TrainingReport:
-        """Trains on trades that had ended by `now`, stores the versions, promotes one that has earned it.
+        """Trains on trades that ended by `now`, stores the new versions, and promotes the best if it passes.
 
         The base rate is always stored; it is promoted unless a model is or stays champion. Raises
         Unavailable, and SignalCloudError if the run itself fails.

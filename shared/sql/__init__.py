@@ -1,21 +1,23 @@
-"""All SQL lies in .sql files: named queries, migrations, and schema.sql, which the migrations amount to."""
+"""Loads the SQL files: named queries, migrations, and schema.sql, which equals all migrations together."""
 
 from hashlib import sha256
 from pathlib import Path
 
 _HERE = Path(__file__).parent
 _MARK = "-- name: "
-NAMES: dict[object, str] = {}  # `area.name` of each query given out, for traces, which show no SQL
+NAMES: dict[object, str] = {}  # `area.name` of each loaded query; traces show it instead of the SQL
 
 
 def queries(area: str) -> dict[str, bytes]:
-    """The queries of queries/<area>.sql by name; each is headed by its name and one line of description."""
+    """The queries in queries/<area>.sql by name; two lines above each give name and description."""
     found: dict[str, bytes] = {}
     text = (_HERE / "queries" / f"{area}.sql").read_text(encoding="utf-8")
     for part in text.split(_MARK)[1:]:
         name, description, query = part.split("\n", 2)
         if name in found or not description.startswith("-- ") or not query.strip():
-            raise ValueError(f"queries/{area}.sql: {name} is not one described query of its own name")
+            raise ValueError(
+                f"queries/{area}.sql: {name} lacks a description or SQL, or its name is repeated"
+            )
         found[name] = query.strip().encode()
         NAMES[found[name]] = f"{area}.{name}"
     return found
@@ -26,7 +28,7 @@ def areas() -> list[str]:
 
 
 def migrations() -> list[tuple[str, bytes, str]]:
-    """(name, SQL, SHA-256 in hex) of every migration, in the order in which they apply."""
+    """(name, SQL, SHA-256 in hex) of every migration, in the order in which they are applied."""
     files = sorted((_HERE / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
     return [(file.stem, file.read_bytes(), sha256(file.read_bytes()).hexdigest()) for file in files]
 

@@ -1,8 +1,8 @@
--- The whole current schema, to read in one place. A test holds it equal to the replayed migrations.
--- Needs PostgreSQL 18, and the roles signal_functions and signal_jobs (queries/migrations.sql).
+-- The whole current schema in one place. A test checks that it equals the replayed migrations.
+-- Requires PostgreSQL 18, and the roles signal_functions and signal_jobs (queries/migrations.sql).
 
--- Prices, money and quantities: exact, finite, and never rounded on the way in, since a check
--- refuses what a fixed scale would round. Prices may be negative, as crude oil's was in 2020.
+-- Prices, money and quantities are exact and finite. They are never rounded on input, because a check refuses
+-- values that a fixed scale would round. Prices may be negative, as crude oil's was in 2020.
 create domain price as numeric check (abs(value) <= 1000000000 and scale(value) <= 8);
 create domain amount as numeric check (abs(value) <= 1000000000 and scale(value) <= 8);
 create domain quantity as numeric check (value > 0 and value <= 1000000000 and scale(value) <= 8);
@@ -15,8 +15,8 @@ create table schema_migrations (
 );
 comment on index schema_migrations_pkey is 'Prevents a migration from being applied twice.';
 
--- One row for each trade_id of an account. A partitioned table cannot be unique without its
--- partition key, so this one is: it says which trade_ids are taken and in which month to look.
+-- One row for each trade_id of an account. A unique index of a partitioned table must contain its partition
+-- key, so this table keeps trade_ids unique; it also holds the month in which to look for the trade.
 create table trade_ids (
     account_id text not null check (length(account_id) between 1 and 64),
     trade_id text not null check (length(trade_id) between 1 and 64),
@@ -53,8 +53,8 @@ comment on index trades_pkey is
 
 create index trades_training on trades (strategy, exit_at) where features is not null;
 
--- Row-level security: a bot's rows are seen and written by its own account alone. The setting is made
--- for one transaction; without it no row matches. forced, so that it binds the tables' owner as well.
+-- Row-level security: only a bot's own account can read and write its rows. Each transaction sets
+-- app.account_id; without it, no row matches. `force` applies the policies to the tables' owner as well.
 alter table trade_ids enable row level security;
 alter table trade_ids force row level security;
 create policy own_account on trade_ids to signal_functions
@@ -66,9 +66,9 @@ create policy own_account on trades to signal_functions
     using (account_id = current_setting('app.account_id', true));
 create policy all_accounts on trades for select to signal_jobs using (true);
 
--- Makes the partitions of the months that `times` fall into. A function of the owner's, so that the
--- roles which report trades need not own tables. Attaching a table of its own blocks no writer, as
--- creating a partition in place would; and with no default partition, no rows ever have to move.
+-- Creates the partitions of the months of `times`. It runs with the owner's rights, so that the roles that
+-- report trades need not own tables. It creates a table and attaches it, which blocks no writer; creating a
+-- partition in place would. There is no default partition, so rows never have to move.
 create function ensure_trade_partitions(times timestamptz[]) returns integer
 language plpgsql
 security definer
@@ -110,8 +110,8 @@ grant select, insert on trade_ids to signal_functions;
 grant select, insert on trades to signal_functions;
 grant select on trades to signal_jobs;
 
--- The last sequence of each symbol. Locking its row is what makes a symbol's sequence gapless: the next
--- signal waits until the one before it is committed or gone.
+-- The last sequence of each symbol. The lock on its row makes a symbol's sequence gapless: the next signal
+-- waits until the one before it is committed or rolled back.
 create table signal_counters (
     symbol symbol primary key,
     last_sequence bigint not null check (last_sequence >= 1)
@@ -147,7 +147,7 @@ comment on index signals_idempotency_key is
 
 create index signals_received_at on signals (received_at);
 
--- Messages on their way to the hub; written with the signal, in its transaction.
+-- Messages for the hub; each is written in its signal's transaction.
 create table outbox (
     symbol symbol not null,
     sequence bigint not null,
@@ -167,7 +167,8 @@ grant select, insert on outbox to signal_functions;
 grant update (sent_at) on outbox to signal_functions;
 grant select, delete on signals, outbox to signal_jobs;
 
--- Not partitioned: five symbols make under two million rows a year, and retention prunes by key range.
+-- Not partitioned, because five symbols have fewer than two million rows a year and upkeep deletes by key
+-- range.
 create table bars (
     symbol symbol not null,
     open_time timestamptz not null
@@ -184,7 +185,7 @@ create table bars (
 );
 comment on index bars_pkey is 'Prevents one minute of a symbol from being counted twice into its VWAP.';
 
--- The newest bar of each symbol, so that health and the engine's timer need not look among the bars.
+-- The newest bar of each symbol, so that health checks and the engine's timer need not search the bars.
 create table feeds (
     symbol symbol primary key,
     last_open_time timestamptz not null,
@@ -193,7 +194,7 @@ create table feeds (
 );
 comment on index feeds_pkey is 'Prevents a symbol from being both fresh and stale.';
 
--- How far each strategy has come with each symbol; its row is the lock of an engine's turn.
+-- Each strategy's progress with each symbol; an engine locks the row while it processes a batch of bars.
 create table engine_state (
     symbol symbol not null,
     strategy text not null check (length(strategy) between 1 and 64),
@@ -226,7 +227,7 @@ comment on index models_champion is 'Prevents two models of one strategy from be
 
 create index models_strategy on models (strategy, created_at);
 
--- Who changed what; rows are only ever added.
+-- The actor and the subject of each change; rows are only ever added.
 create table audit (
     id bigint generated always as identity primary key,
     at timestamptz not null default now(),

@@ -1,4 +1,4 @@
-"""One training run: request on stdin, result on stdout, within bounds that the kernel keeps."""
+"""Does one training run: request on stdin, result on stdout, within limits that the kernel enforces."""
 
 import os
 import resource
@@ -18,10 +18,10 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_S, MAX_CPU_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.nice(10)  # requests that are being served go first
+    os.nice(10)  # requests to the app have priority
     body = sys.stdin.buffer.read(MAX_REQUEST_BYTES + 1)
     if len(body) > MAX_REQUEST_BYTES:
-        sys.stderr.write(f"a request is at most {MAX_REQUEST_BYTES} bytes\n")
+        sys.stderr.write(f"the request is longer than {MAX_REQUEST_BYTES} bytes\n")
         return 2
     request = msgspec.json.decode(body, type=TrainingRequest)
     sys.stdout.buffer.write(msgspec.json.encode(train(request)))

@@ -1,7 +1,7 @@
-"""The kinds of model that compete: a logistic regression and boosted trees, both calibrated.
+"""Fits the kinds of model that compete: a logistic regression and boosted trees, both calibrated.
 
-Calibration wraps the bare estimator (sigmoid, ensemble=False): a pipeline with a scaler inside exports
-to ONNX wrongly without a word.
+Calibration wraps the bare estimator (sigmoid, ensemble=False), because the ONNX export of a pipeline with a
+scaler inside is wrong, without any error.
 """
 
 from collections.abc import Callable
@@ -21,27 +21,27 @@ CALIBRATION_FOLDS = 5
 
 
 def calibrated(estimator: Any) -> Any:
-    # Rows are in time order, and unshuffled folds are stretches of each class's time: the same signal
-    # traded by two accounts seldom stands on both sides.
+    # Rows are in time order, so each unshuffled fold covers one period per class: trades of two accounts on
+    # the same signal are seldom in different folds.
     folds = StratifiedKFold(CALIBRATION_FOLDS, shuffle=False)
     return CalibratedClassifierCV(estimator, method="sigmoid", cv=folds, ensemble=False)
 
 
 def fit_logistic(rows: Floats, won: Floats, seed: int) -> Any:
-    """L2 logistic regression on standardised columns, the scaling folded into its coefficients."""
+    """Fits an L2 logistic regression on standardised columns; its coefficients include the scaling."""
     centre, scale = rows.mean(axis=0), rows.std(axis=0)
     scale[scale == 0] = 1.0
     model = calibrated(LogisticRegression(C=0.1, max_iter=1_000, random_state=seed))
     model.fit((rows - centre) / scale, won)
     inner = model.calibrated_classifiers_[0].estimator
-    # w . (x - m) / s + b  =  (w / s) . x + (b - w . m / s): takes the columns as they are served.
+    # w . (x - m) / s + b  =  (w / s) . x + (b - w . m / s): so the model takes unscaled columns.
     inner.coef_ = inner.coef_ / scale
     inner.intercept_ = inner.intercept_ - inner.coef_ @ centre
     return model
 
 
 def fit_boosted(rows: Floats, won: Floats, seed: int) -> Any:
-    """Shallow histogram gradient boosting, small steps and heavy leaves against noise."""
+    """Fits shallow gradient-boosted trees; small steps and large leaves keep them from fitting noise."""
     model = calibrated(
         HistGradientBoostingClassifier(
             max_iter=80,
@@ -60,6 +60,6 @@ CANDIDATES: dict[str, Fit] = {"logistic": fit_logistic, "boosted": fit_boosted}
 
 
 def winner_probability(model: Any, rows: Floats) -> Floats:
-    """Column of the winners, (n,), by scikit-learn itself."""
+    """The probability of a winner for each row, (n,), by scikit-learn itself."""
     probabilities: Floats = model.predict_proba(rows)[:, 1]
     return probabilities

@@ -1,4 +1,4 @@
-"""Forecasts, by the champion model that is served now, the trades that it has not learnt from."""
+"""Computes the present champion's forecasts for the trades that it was not trained on."""
 
 from dataclasses import dataclass
 
@@ -14,14 +14,14 @@ from shared.training.dataset import Dataset
 
 @dataclass(frozen=True)
 class ChampionForecasts:
-    """A champion model's forecasts of the trades it has not seen; `tested` indexes the dataset."""
+    """A champion's forecasts for the trades that it was not trained on; `tested` holds their indices."""
 
     tested: npt.NDArray[np.intp]
     forecasts: npt.NDArray[np.float64]
 
 
 def champion_forecasts(data: Dataset, champion: StoredModel | None) -> ChampionForecasts | None:
-    """None if the champion is a base rate, or a model that cannot be served any more."""
+    """The champion's forecasts; None if it is a base rate, or a model that cannot be served any more."""
     if champion is None or champion.basis != "model":
         return None
     try:

@@ -1,4 +1,4 @@
-"""Turns trades into arrays: what a model sees of each, and whether it won."""
+"""Turns trades into arrays: the inputs of a model for each trade, and whether it won."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -36,17 +36,17 @@ class Dataset:
 
     @property
     def is_trainable(self) -> bool:
-        """Whether there are trades to be tested on, with winners and losers enough before each stretch."""
+        """Whether there are trades to test on, with enough winners and losers before each test period."""
         wins = [int(self.won[fold.train].sum()) for fold in self.folds]
         rarer = [min(won, len(fold.train) - won) for won, fold in zip(wins, self.folds, strict=True)]
         return bool(rarer) and min(rarer) >= MIN_OF_EACH_CLASS
 
     def inputs(self, fills: Floats) -> Floats:
-        """All trades as a model sees them: rows (n, columns), rounded to single precision as when served."""
+        """The inputs of all trades: rows (n, columns), rounded to single precision as in serving."""
         return self._encoded(self.states, fills).astype(np.float64)
 
     def fills(self, indices: list[int]) -> Floats:
-        """Per column the median of what is present among `indices`, to stand in for what is absent."""
+        """For each column the median of the present values of `indices`, which replaces absent values."""
         columns = column_names(self.strategy)
         rows = self._encoded([self.states[index] for index in indices], np.full(len(columns), np.nan))
         fills = np.zeros(len(columns))
@@ -61,7 +61,7 @@ class Dataset:
 
 
 def make_dataset(strategy: Strategy, outcomes: list[Outcome]) -> Dataset:
-    """Drops trades whose features do not fit the strategy (any more), then caps each account's share."""
+    """Drops trades whose features do not (or no longer) fit the strategy, then caps each account's share."""
     rows: Counter[str] = Counter(given=len(outcomes))
     fitting = []
     maker = StateMaker(strategy)

@@ -1,4 +1,4 @@
-"""Models as ONNX, and the proof that the export says what scikit-learn says."""
+"""Exports models as ONNX, and proves that the export gives the same probabilities as scikit-learn."""
 
 import warnings
 from typing import Any
@@ -17,13 +17,13 @@ from shared.training.candidates import winner_probability
 
 Floats = npt.NDArray[np.float64]
 
-TOLERANCE = 1e-5  # single precision of a probability, with room; answers are rounded to 1e-4
+TOLERANCE = 1e-5  # above the single precision of a probability; answers are rounded to 1e-4
 _MAX_REASON = 200  # a failed conversion quotes the whole model
 _OPSET = 18
 
 
 class ExportRefused(Exception):
-    """The exported model differs from the trained one, or cannot be made at all."""
+    """The exported model differs from the trained one, or the model cannot be exported."""
 
 
 def export(model: Any, columns: int) -> bytes:
@@ -31,13 +31,13 @@ def export(model: Any, columns: int) -> bytes:
     inputs = [("rows", FloatTensorType([None, columns]))]
     try:
         with warnings.catch_warnings():
-            # The converter of trees hands protobuf booleans for integers, which version 7 refuses and
-            # version 6, to which training is pinned, complains of.
+            # The converter of trees passes booleans to protobuf as integers. Version 7 refuses them, and
+            # version 6, to which training is pinned, warns about them.
             warnings.simplefilter("ignore", DeprecationWarning)
             converted = to_onnx(
                 model, initial_types=inputs, options={id(model): {"zipmap": False}}, target_opset=_OPSET
             )
-    # skl2onnx raises whatever the converter of the moment raises; each means that there is no export.
+    # skl2onnx passes on every error of its converters; each means that there is no export.
     except Exception as error:
         raise ExportRefused(f"the conversion failed: {str(error)[:_MAX_REASON]}") from error
     artefact: bytes = converted.SerializeToString()
@@ -45,7 +45,7 @@ def export(model: Any, columns: int) -> bytes:
 
 
 def extreme_states(strategy: Strategy) -> list[MarketState]:
-    """Every feature at both ends of its range, one at a time and all together, and all optional absent."""
+    """States with features at the ends of their ranges, singly and together, and without optional ones."""
     ends = []
     for feature in strategy.modelled:
         if feature.range is not None:
@@ -80,7 +80,7 @@ def _compare(model: Any, served: OnnxModel, rows: Floats, kind: str) -> float:
 
 
 def _check_nan(model: Any, served: OnnxModel, rows: Floats) -> None:
-    """A NaN never reaches a model when served; should one, it is answered as trained, or refused."""
+    """Checks that the export answers NaN as scikit-learn does, or refuses it. Serving sends no NaN."""
     holes = np.repeat(rows[:1], rows.shape[1], axis=0)
     np.fill_diagonal(holes, np.nan)
     holes = np.vstack([holes, np.full((1, rows.shape[1]), np.nan)])
@@ -92,15 +92,15 @@ def _check_nan(model: Any, served: OnnxModel, rows: Floats) -> None:
                 served.probabilities(hole[None, :].astype(np.float32))
             except UnusableModel:
                 continue
-            raise ExportRefused("scikit-learn refuses NaN and the export answers it") from None
+            raise ExportRefused("scikit-learn refuses NaN, but the export accepts it") from None
         return
     _compare(model, served, holes, "NaN")
 
 
 def checked_export(model: Any, strategy: Strategy, rows: Floats, fills: Floats) -> tuple[bytes, float]:
-    """The artefact and its largest difference from scikit-learn, by the code that will serve it.
+    """Returns the artefact and its largest difference from scikit-learn, run by the code that serves it.
 
-    Compared on the training rows, on rounded ones, on absent values, on NaN and on the extremes of every
+    Compares them on the training rows, on rounded rows, on absent values, on NaN and on the extremes of every
     range. Raises ExportRefused.
     """
     artefact = export(model, len(column_names(strategy)))

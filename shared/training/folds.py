@@ -1,4 +1,4 @@
-"""Divides trades for an honest test: caps each account's share, and tests on later days only."""
+"""Divides trades for an unbiased test: caps each account's share, and tests on later days only."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ import msgspec
 
 from shared.domain.confidence.models import Outcome
 
-# No account may make up more than this share of the trades that a model learns from, or an equal share
-# where fewer than four trade...
+# No account may have more than this share of the training trades; with fewer than four accounts, no more
+# than an equal share...
 MAX_ACCOUNT_SHARE = 0.25
-# ...but each may always bring this many: a young strategy learns from the few accounts it has.
+# ...but this many are always allowed, so that a new strategy can train on the few accounts that it has.
 ALWAYS_ALLOWED_TRADES = 1_000
 
 TEST_FOLDS = 4
@@ -20,28 +20,28 @@ MIN_TRAIN_TRADES = 100
 MIN_TEST_TRADES = 100
 MIN_TEST_DAYS = 8
 
-# 18:00 in New York, when a session begins, is 22:00 or 23:00 UTC: shifted by two hours, a session's
-# trades share a date but for the first hour of winter evenings, which goes with the day before.
+# A session lasts from 18:00 to 17:00 in New York: 22:00 to 21:00 UTC in summer, 23:00 to 22:00 UTC in winter.
+# After a shift by two hours, all trades of a session have the same UTC date.
 _SESSION_SHIFT = timedelta(hours=2)
 
 
 class Fold(msgspec.Struct, frozen=True):
-    """Indices of trades to learn from and of the later ones to be tested on."""
+    """Indices of the trades to train on, and of the later ones to test on."""
 
     train: list[int]
     test: list[int]
 
 
 def session_day(instant: datetime) -> int:
-    """The day that a trade is counted to, as a proleptic ordinal; trades of one day share its market."""
+    """The session day of a trade, as a proleptic ordinal; trades of one day depend on the same market."""
     return (instant.astimezone(UTC) + _SESSION_SHIFT).date().toordinal()
 
 
 def cap_accounts(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """`outcomes` with each account cut to its newest trades, so that none outweighs the others.
+    """`outcomes` with at most the newest c trades of each account, so that none outweighs the others.
 
-    The cap is the largest count c with c <= share * sum(min(count, c)), where share is
-    MAX_ACCOUNT_SHARE or one over the number of accounts, and at least ALWAYS_ALLOWED_TRADES.
+    c is the largest count with c <= share * sum(min(count, c)), but at least ALWAYS_ALLOWED_TRADES; share is
+    MAX_ACCOUNT_SHARE, or one over the number of accounts if that is more.
     """
     counts = Counter(outcome.account_id for outcome in outcomes)
     share = max(MAX_ACCOUNT_SHARE, 1 / max(1, len(counts)))
@@ -64,10 +64,10 @@ def cap_accounts(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def walk_forward(outcomes: Sequence[Outcome]) -> list[Fold]:
-    """TEST_FOLDS consecutive stretches of whole days over the later half, each with all that came before.
+    """TEST_FOLDS consecutive test periods of whole days over the later half, each with all earlier trades.
 
-    A trade still open when a stretch begins is purged from what is learnt before it: its result was
-    not known yet. `outcomes` are in order of entry. Empty where there is too little to test on.
+    A trade that is still open at the start of a period is not trained on for it, because its result was not
+    known yet. `outcomes` are in order of entry. Empty if there is too little to test on.
     """
     days = [session_day(outcome.entry_at) for outcome in outcomes]
     if not days:

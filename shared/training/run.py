@@ -1,4 +1,4 @@
-"""Carries out one training run: always a base rate, and a model if one has won on later data."""
+"""Does one training run, which returns a base rate, and a model if one is better on later data."""
 
 import importlib.metadata
 
@@ -34,9 +34,9 @@ def _base_rate(data: Dataset, data_hash: str) -> ModelDocument:
 
 
 def train(request: TrainingRequest) -> TrainingResult:
-    """The base rate of `request.outcomes`, and a model if one has earned its place.
+    """The base rate of `request.outcomes`, and a model if one passes every test.
 
-    The same request gives the same result, but for the last bits of sums. Raises ValueError if not one
+    The same request gives the same result, except for the last bits of sums. Raises ValueError if no
     outcome fits the strategy.
     """
     data = make_dataset(request.strategy, request.outcomes)
@@ -47,9 +47,9 @@ def train(request: TrainingRequest) -> TrainingResult:
     document = _base_rate(data, request.data_hash)
     model = None
     if not data.is_trainable:
-        reason = "too few trades, days, winners or losers to learn from and be tested on"
+        reason = "too few trades, days, winners or losers to train and test a model"
     else:
-        # Here and not above: scikit-learn takes a second to load, and most strategies are young.
+        # Imported here, because scikit-learn takes a second to load and most strategies have few trades.
         from shared.training.selection import select_model
 
         selection = select_model(data, champion, document, seed=int(request.data_hash[:8], 16))
@@ -59,8 +59,9 @@ def train(request: TrainingRequest) -> TrainingResult:
             decision = "model"
         elif selection.champion_failed:
             decision = "base_rate"
-            reason = f"the champion is worse than the base rate on trades it has not seen; {reason}"
-    said = {"decision": decision, "reason": reason}
+            reason = f"the champion is worse than the base rate on trades after its training; {reason}"
+    verdict = {"decision": decision, "reason": reason}
     if model is not None:
-        model = msgspec.structs.replace(model, document=msgspec.structs.replace(model.document, **said))
-    return TrainingResult(decision=decision, base_rate=msgspec.structs.replace(document, **said), model=model)
+        model = msgspec.structs.replace(model, document=msgspec.structs.replace(model.document, **verdict))
+    base_rate = msgspec.structs.replace(document, **verdict)
+    return TrainingResult(decision=decision, base_rate=base_rate, model=model)

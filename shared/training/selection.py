@@ -1,10 +1,11 @@
-"""Selects the model to serve: no candidate is promoted that has not won on later data.
+"""Selects the model to serve; a candidate must be better than the present one on later data.
 
-Each candidate is trained on the trades known at the start of a stretch and tested on that stretch,
-four stretches over the later half of the time. Its squared errors are compared with those of the base
-rate known at the same moments, trade by trade, by a bootstrap over whole days; it passes if the lower end
-of that interval is above 0, and the same against a champion model on trades after the champion's own
-training window. What passes is then trained on all trades, exported, and held against scikit-learn.
+The later half of the trades is divided into four test periods. For each period, every candidate is trained
+on the trades known at its start and tested on the period. Its squared errors are compared, trade by trade,
+with those of the base rate known at the same time, by a bootstrap over whole days. A candidate passes if the
+lower end of that interval is above 0. If the champion is a model, the candidate must pass the same test
+against it, on trades after the champion's own training window. A candidate that passes is then trained on
+all trades, exported, and compared with scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -35,13 +36,13 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 SHOWN_LEVEL = 0.95
-# Half a percent at either end: two candidates are tried, and again whenever there are new trades.
+# Only half a percent at each end, because two candidates are tested, and again whenever there are new trades.
 DECISION_LEVEL = 0.99
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """The tested trades, in order, and the forecasts that each side made of them beforehand."""
+    """The tested trades, in order, with the base rate's and each candidate's earlier forecasts for them."""
 
     tested: Indices
     base_rate: Floats
@@ -68,7 +69,7 @@ def _hold_trial(data: Dataset, seed: int) -> _Trial:
 def _gain(
     data: Dataset, tested: Indices, baseline: Floats, forecasts: Floats, *, level: float, seed: int
 ) -> Interval:
-    """How much lower the squared error of `forecasts` is than that of `baseline`, with its interval."""
+    """The squared error of `baseline` minus that of `forecasts`, with its interval."""
     won = data.won[tested]
     differences = (baseline - won) ** 2 - (forecasts - won) ** 2
     return paired_bootstrap(differences, data.days[tested], level=level, seed=seed)
@@ -129,7 +130,7 @@ class _Comparison:
         return self._judge(common, champion.forecasts[theirs], forecasts[ours])
 
     def _champion_fails(self, trial: _Trial, champion: ChampionForecasts) -> bool:
-        """Whether the base rate known at the time beats the champion model on trades it has not seen."""
+        """Whether the base rate known at the time beats the champion on trades it was not trained on."""
         common, ours, theirs = self._unseen(trial, champion)
         if not len(common):
             return False
@@ -142,9 +143,9 @@ class _Comparison:
         return fails
 
     def _unseen(self, trial: _Trial, champion: ChampionForecasts) -> tuple[Indices, Indices, Indices]:
-        """Tested trades that the champion has not learnt from, and where each side's forecasts of them are.
+        """The tested trades that the champion was not trained on, and the places of both sides' forecasts.
 
-        Empty where they are too few, or of too few days: they would prove nothing.
+        Empty if the trades or their days are too few to prove anything.
         """
         common, ours, theirs = np.intersect1d(trial.tested, champion.tested, return_indices=True)
         if len(common) < MIN_TEST_TRADES or len(np.unique(self._data.days[common])) < MIN_TEST_DAYS:
@@ -153,7 +154,7 @@ class _Comparison:
 
 
 def _final_model(data: Dataset, name: str, document: ModelDocument, seed: int) -> TrainedModel:
-    """The candidate trained on every trade; raises ExportRefused."""
+    """Trains the candidate on every trade; raises ExportRefused."""
     fills = data.fills(list(range(data.n)))
     rows = data.inputs(fills)
     model = CANDIDATES[name](rows, data.won, seed)
@@ -174,21 +175,21 @@ def _final_model(data: Dataset, name: str, document: ModelDocument, seed: int) -
 def _choose(
     data: Dataset, comparison: _Comparison, document: ModelDocument, seed: int
 ) -> tuple[TrainedModel | None, str]:
-    """The best candidate that has passed and exports faithfully, and why it or none is chosen."""
+    """The best candidate that passed and was exported without difference, and the reason for the choice."""
     refusals = []
     for name in comparison.passed:
         try:
             model = _final_model(data, name, document, seed)
         except ExportRefused as error:
-            refusals.append(f"{name} won, but its export was refused: {error}")
+            refusals.append(f"{name} passed, but its export was refused: {error}")
         else:
-            return model, f"{name} beats what was served out of sample, beyond noise"
-    return None, "; ".join(refusals) or "no candidate beats what is served beyond noise"
+            return model, f"{name} beats the base rate and the champion out of sample, beyond noise"
+    return None, "; ".join(refusals) or "no candidate beats the base rate and the champion beyond noise"
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The candidate that has won, None if none has, and all scores as plain JSON."""
+    """The selected model, or None, the reason, and all scores as plain JSON."""
 
     model: TrainedModel | None
     champion_failed: bool
@@ -199,8 +200,8 @@ class Selection:
 def select_model(
     data: Dataset, champion: ChampionForecasts | None, document: ModelDocument, *, seed: int
 ) -> Selection:
-    """Tests every candidate on later data; `document` describes the same trades' base rate."""
-    # Threads that wait for a core spin on it, and their order would change sums in the last bit.
+    """Tests every candidate on later data; `document` describes the base rate of the same trades."""
+    # More threads would spin while they wait for a core, and their order would change the last bit of sums.
     with threadpool_limits(1):
         comparison = _Comparison(data, _hold_trial(data, seed), champion, seed)
         scores = msgspec.to_builtins(comparison.scores)

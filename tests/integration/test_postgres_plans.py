@@ -140,7 +140,7 @@ ASKED: dict[str, dict[str, Any]] = {
 NOT_EXPLAINED = {
     "session.enter": "reads no table",
     "outbox.wait_at_most": "reads no table",
-    "outbox.lock_turn": "reads no table",
+    "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
     "upkeep.ensure_partitions": "reads the catalogue, by name",
     "migrations.lock_migrations": "reads no table",

@@ -95,7 +95,7 @@ async def test_a_migration_that_fails_leaves_nothing_behind(
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "0001_bad.sql").write_text("create table half (a int); select 1 / 0;")
     monkeypatch.setattr(sql, "_HERE", tmp_path)
-    with pytest.raises(Exception, match=r"division by zero|outside of what can be stored"):
+    with pytest.raises(Exception, match=r"division by zero|outside the range that can be stored"):
         await migrate(empty_database_url)
     async with await psycopg.AsyncConnection.connect(empty_database_url) as connection:
         cursor = await connection.execute("select to_regclass('half')")

@@ -106,14 +106,14 @@ async def test_a_server_that_is_unfit_after_a_failover_is_left_and_its_successor
         asked = [store.take_request(HASH) for _ in range(3)]
         answers = await asyncio.gather(*asked, store.release("key", "token"), return_exceptions=True)
         assert all(isinstance(each, Unavailable) and each.code == "cache_unavailable" for each in answers)
-        assert (store.is_away, store.outage_count) == (True, 1)
+        assert (store.is_unavailable, store.outage_count) == (True, 1)
         async with asyncio.timeout(5):
             await server.ended[0].wait()
         code = refusal[1:].decode().split()[0]
         assert [code in record.getMessage() for record in caplog.records] == [True]
         del server.answers["EVALSHA"]
         async with asyncio.timeout(RETRY_EVERY_S * 5):
-            while store.is_away:
+            while store.is_unavailable:
                 try:
                     await store.ping()
                 except Unavailable:
@@ -133,7 +133,7 @@ async def test_a_successor_that_still_loads_is_not_taken(caplog: pytest.LogCaptu
             with pytest.raises(Unavailable):
                 await store.closed_at("acct-1")
             await asyncio.sleep(0.02)
-        assert (store.is_away, store.outage_count) == (True, 1)
+        assert (store.is_unavailable, store.outage_count) == (True, 1)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
@@ -152,7 +152,7 @@ async def test_a_refusal_of_one_command_keeps_the_connection(
             assert refused.value.code == "cache_unavailable"
             await store.ping()
         assert len(server.connections) == 1
-        assert (store.is_away, store.outage_count) == (False, 0)
+        assert (store.is_unavailable, store.outage_count) == (False, 0)
         assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 

@@ -598,11 +598,11 @@ async def test_a_hung_server_costs_a_quarter_second_once(
                 slowest = max(slowest, time.monotonic() - began)
                 await asyncio.sleep(0.01)
             assert slowest < 0.1
-            assert store.is_away
+            assert store.is_unavailable
         finally:
             os.kill(pid, signal.SIGCONT)
         assert await until_back(store) is not None
-        assert (store.outage_count, store.is_away) == (1, False)
+        assert (store.outage_count, store.is_unavailable) == (1, False)
         await store.close()
     levels = [
         record.levelname for record in caplog.records if record.name.startswith("shared.adapters.redis")

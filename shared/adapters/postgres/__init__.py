@@ -1,4 +1,4 @@
-"""Keeps everything in Postgres: one pool, and one store for each thing in it. The SQL is in shared/sql."""
+"""Reads and writes Postgres through one pool, with one store per kind of record. SQL is in shared/sql."""
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
@@ -23,7 +23,7 @@ __all__ = [
 
 
 class Stores:
-    """Every store over one pool; making them costs nothing, the pool opens on first use."""
+    """Every store over one pool, which opens on first use."""
 
     def __init__(self, database: Database) -> None:
         self.audit = Audit(database)

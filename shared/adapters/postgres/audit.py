@@ -1,4 +1,4 @@
-"""Who changed what; rows are only ever added."""
+"""Records who changed what; rows are only ever added."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ class Audit:
         self._database = database
 
     async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
-        """Add one entry; `detail` is plain JSON and holds no secret. Raises Unavailable."""
+        """Adds one entry; `detail` is plain JSON and holds no secret. Raises Unavailable."""
         entry = {"actor": actor, "action": action, "subject": subject, "detail": Jsonb(dict(detail))}
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["write"], entry)

@@ -1,4 +1,4 @@
-"""Bars, the newest of each symbol, and the engine's turns over them."""
+"""Stores bars, finds the newest of each symbol, and hands the engine batches of bars."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ _SQL = queries("bars")
 
 
 class EngineBatch:
-    """One symbol and strategy, locked: what the engine knew, and the bars it has not seen, oldest first."""
+    """A symbol and strategy, locked: the engine's last `state`, and its unprocessed `bars`, oldest first."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class EngineBatch:
     async def save(
         self, state: bytes, last_open_time: datetime, drafts: Sequence[SignalDraft]
     ) -> list[Signal]:
-        """Keep the state and publish the drafts, all in the turn's transaction; the signals that are new."""
+        """Saves the state and publishes the drafts in the batch's transaction; returns the new signals."""
         published = [await publish_in(self._connection, draft) for draft in drafts]
         values = {**self._key, "state": state, "last_open_time": last_open_time}
         await self._connection.execute(_SQL["save_engine"], values)
@@ -46,9 +46,9 @@ class BarStore:
         self._database = database
 
     async def insert(self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime) -> int:
-        """Store the bars of minutes that the symbol has no bar of yet; how many those were.
+        """Stores the bars of minutes for which the symbol has no bar yet; returns their number.
 
-        Raises Unavailable, and InvalidInput for values the schema refuses.
+        Raises Unavailable, and InvalidInput for values that the schema refuses.
         """
         parameters = {
             "symbol": symbol,
@@ -66,10 +66,10 @@ class BarStore:
     async def engine_batch(
         self, symbol: str, strategy: str, *, limit: int = 5_000
     ) -> AsyncIterator[EngineBatch]:
-        """Hold the engine's state of a symbol for the block; another turn waits for its end.
+        """Locks the engine's state of a symbol during the block; other batches of it wait for the end.
 
-        What the turn saves is committed when the block ends well, and is gone when it raises. A bar that
-        came in after a later one was processed is never in a turn. Raises Unavailable.
+        Saved changes are committed if the block succeeds, and rolled back if it raises. A bar that arrives
+        after a later one was processed is in no batch. Raises Unavailable.
         """
         key = {"symbol": symbol, "strategy": strategy}
         async with self._database.transaction() as connection:
@@ -88,7 +88,7 @@ class BarStore:
             return await (await cursor.execute(_SQL["feeds"])).fetchall()
 
     async def behind(self, strategy: str) -> list[str]:
-        """The symbols with bars later than those that the strategy's engine has processed."""
+        """The symbols that have bars which the strategy's engine has not processed; raises Unavailable."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=scalar_row)
             return await (await cursor.execute(_SQL["behind"], {"strategy": strategy})).fetchall()

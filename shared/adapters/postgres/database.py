@@ -1,4 +1,4 @@
-"""The pool of connections: what a transaction may see, how long it may take, and what a failure means."""
+"""Opens transactions from a pool of connections: sets their rights and time limits, translates errors."""
 
 import asyncio
 import os
@@ -22,22 +22,24 @@ from shared.sql import NAMES, queries
 from shared.telemetry import traced
 
 JOBS_ROLE = "signal_jobs"
-# Past this the server ends a transaction and frees its locks, whatever its owner does: longer than a
-# bounded batch of sends takes, shorter than anybody would wait.
+# After this time the server ends a transaction and frees its locks, even if its owner hangs. It is longer
+# than a bounded batch of sends takes.
 TRANSACTION_TIMEOUT_MS = 30_000
 RETRY_AFTER_S = 1.0
-# How many may queue for one connection before the rest are refused at once.
+# The number of callers that may wait for each connection; all others are refused at once.
 _WAITING_PER_CONNECTION = 64
 _SQL = queries("session")
 
 Connection = AsyncConnection[TupleRow]
-# Asked for each new connection, where it changes; raises OSError while there is none.
+# Returns the password of a new connection, because passwords change; raises OSError while there is none.
 Password = Callable[[], Awaitable[str]]
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Driver errors as ours: away, or data that the schema refuses. Anything else is a defect and passes."""
+    """Raises our errors for the driver's: DatabaseUnavailable, or ValidationFailed for data that the schema
+    refuses. Other errors are defects and pass.
+    """
     try:
         yield
     except (
@@ -55,15 +57,17 @@ def translated() -> Iterator[None]:
     except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
         refused = error.diag.constraint_name or error.diag.message_primary
         raise ValidationFailed(
-            (), "A value lies outside of what can be stored.", internal=f"{type(error).__name__}: {refused}"
+            (),
+            "A value is outside the range that can be stored.",
+            internal=f"{type(error).__name__}: {refused}",
         ) from error
 
 
 async def login_parameters(conninfo: str, password: Password | None) -> dict[str, Any]:
-    """How to connect and log in now; raises psycopg.OperationalError while there is no password."""
+    """Returns the parameters of a new connection; raises psycopg.OperationalError if there is no password."""
     parameters: dict[str, Any] = conninfo_to_dict(conninfo)
     if parameters.get("sslrootcert") == "system":
-        # The libpq of psycopg's wheel looks for the system's certificates where no system keeps them.
+        # The libpq in psycopg's wheel looks for the system's certificates in a folder that does not exist.
         trusted = ssl.get_default_verify_paths().cafile or certifi.where()
         parameters |= {"sslrootcert": trusted, "sslmode": "verify-full"}
     if password is not None:
@@ -83,11 +87,11 @@ def _unavailable(detail: str, error: Exception) -> Unavailable:
 
 
 class Database:
-    """A pool that opens on first use, and gives out transactions and nothing else.
+    """A pool that opens on first use; its only use is to open transactions.
 
-    `role` is the role of every transaction unless it is a job's. Row-level security sees the account that
-    a transaction was opened for, and none where none was named. While the server is away, a transaction
-    waits up to `connect_timeout_s` for it to come back, so that a restart costs time and no error.
+    Every transaction has the role `role`, except those of jobs. Row-level security lets a transaction see the
+    rows of its account, and no account's rows if it has none. While the server is unavailable, a transaction
+    waits up to `connect_timeout_s` for it, so that a restart costs time but causes no error.
     """
 
     def __init__(
@@ -100,7 +104,7 @@ class Database:
         statement_timeout_ms: int = 5_000,
         connect_timeout_s: float = 3.0,
     ) -> None:
-        """`password` gives each new connection its password, where `conninfo` does not."""
+        """`password` returns the password of each new connection, if `conninfo` holds none."""
         self._conninfo = conninfo
         self._password = password
         self._role = role
@@ -111,11 +115,11 @@ class Database:
         self._pool: AsyncConnectionPool[Connection] | None = None
 
     async def open(self) -> None:
-        """Ready the pool; it connects in the background, so that a server that is away delays nobody."""
+        """Opens the pool. It connects in the background, so that an unavailable server delays no caller."""
         await self._opened()
 
     async def close(self) -> None:
-        """Close every connection; the next use opens anew."""
+        """Closes every connection; the next use opens the pool again."""
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
@@ -130,16 +134,17 @@ class Database:
     async def transaction(
         self, *, account_id: str | None = None, jobs: bool = False
     ) -> AsyncIterator[Connection]:
-        """One transaction, committed when the block ends well; raises Unavailable and ValidationFailed.
+        """Runs the block in a transaction, which is committed unless the block raises.
 
-        `account_id` is whose rows row-level security lets through. `jobs` takes the role of the timers
-        that read across accounts. A pooled connection that died unnoticed is replaced before the block.
+        Row-level security shows the rows of `account_id` only. `jobs` takes the role of the timers, which
+        read across accounts. A broken connection is replaced before the block. Raises Unavailable and
+        ValidationFailed.
         """
         with translated():
             pool = await self._opened()
             connection = await self._entered(pool, account_id or "", JOBS_ROLE if jobs else self._role)
             try:
-                # The server ends the transaction first, unless it hangs itself.
+                # The server ends the transaction first, unless the server itself hangs.
                 with _severed_after(TRANSACTION_TIMEOUT_MS / 1000 + 1, connection):
                     yield connection
                     await traced(connection.commit(), "commit", "postgresql")
@@ -147,7 +152,7 @@ class Database:
                 await _left(pool, connection)
 
     async def ping(self) -> None:
-        """One round trip through the pool; raises Unavailable."""
+        """Makes one round trip through the pool; raises Unavailable."""
         async with self.transaction():
             pass
 
@@ -172,16 +177,16 @@ class Database:
     async def _parameters(self) -> dict[str, Any]:
         defaults = {
             "application_name": "signal-cloud",
-            "connect_timeout": max(2, round(self._connect_timeout_s)),  # libpq takes 1 for 2
+            "connect_timeout": max(2, round(self._connect_timeout_s)),  # libpq reads 1 as 2
             "tcp_user_timeout": self._statement_timeout_ms,  # ends the wait for a host that vanished
             "keepalives_idle": 30,
         }
-        # Statements are ours to begin and end: `enter` begins a transaction with its settings in one trip.
+        # With autocommit psycopg begins no transaction: `enter` begins it and sets its rights in one trip.
         given = await login_parameters(self._conninfo, self._password)
         return defaults | given | {"autocommit": True}
 
     async def _entered(self, pool: AsyncConnectionPool[Connection], account_id: str, role: str) -> Connection:
-        """A connection inside a new transaction with its rights set."""
+        """Returns a connection inside a new transaction whose rights are set."""
         settings = {
             "role": role,
             "account_id": account_id,
@@ -198,7 +203,7 @@ class Database:
                     await traced(entering, "session.enter", "postgresql")
             except BaseException as error:
                 await _left(pool, connection)
-                # A server that restarted leaves up to a pool's worth of dead connections to go through.
+                # After a restart of the server, every connection in the pool may be dead: try the next one.
                 dead = isinstance(error, psycopg.OperationalError) and connection.broken
                 if not dead or clock() >= deadline:
                     raise
@@ -207,7 +212,7 @@ class Database:
 
 
 async def _left(pool: AsyncConnectionPool[Connection], connection: Connection) -> None:
-    """Give the connection back, outside of any transaction; one that cannot be is thrown away."""
+    """Rolls back and returns the connection to the pool, which discards it if it is broken."""
     try:
         if not connection.closed:
             with suppress(psycopg.Error):
@@ -218,10 +223,10 @@ async def _left(pool: AsyncConnectionPool[Connection], connection: Connection) -
 
 @contextmanager
 def _severed_after(limit_s: float, connection: Connection) -> Iterator[None]:
-    """Cut the connection after `limit_s`, so that whoever waits for an answer on it gets an error.
+    """Cuts the connection after `limit_s`, so that the block gets an error instead of no answer.
 
-    A server that hangs (and a network that swallows packets) answers neither a query nor a request to
-    cancel it, which is what a cancelled task would wait for.
+    Cancelling the task would not help: psycopg then asks the server to cancel the query, and a server that
+    hangs, or a network that loses packets, does not answer that either.
     """
     timer = asyncio.get_running_loop().call_later(limit_s, _sever, connection)
     try:
@@ -236,7 +241,7 @@ def _sever(connection: Connection) -> None:
 
 
 class _Cursor(AsyncCursor[TupleRow]):
-    """A cursor whose statements show in the trace of a sampled request, by their names."""
+    """A cursor that records its statements, by their names, in the trace of a sampled request."""
 
     async def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
         executing = super().execute(query, *arguments, **options)

@@ -1,4 +1,4 @@
-"""The app's login: made, and given the two roles, by whoever administers the server."""
+"""Creates the app's login and grants it the two roles, on behalf of the server's administrator."""
 
 from typing import Any
 
@@ -11,13 +11,13 @@ from shared.errors import ConfigurationError
 from shared.sql import queries
 
 MIN_SERVER_VERSION = 180_000  # uuidv7()
-# Where Azure keeps the functions that make logins of Entra ID.
+# The database in which Azure keeps the functions that create Entra ID logins.
 MAINTENANCE_DATABASE = "postgres"
 _SQL = queries("logins")
 
 
 class LoginState(msgspec.Struct, frozen=True):
-    """How a login stands; `is_above_security` where row-level security would not hold for it."""
+    """The rights of a login; `is_above_security` if row-level security does not apply to it."""
 
     can_login: bool
     is_above_security: bool
@@ -33,23 +33,23 @@ class _Fitness(msgspec.Struct, frozen=True):
 
 
 async def unfitness(connection: Connection) -> list[str]:
-    """Why this login cannot migrate this database; empty where it can. Raises Unavailable."""
+    """The reasons why this login cannot migrate this database; empty if it can. Raises Unavailable."""
     with translated():
         async with connection.cursor(row_factory=class_row(_Fitness)) as cursor:
             await cursor.execute(_SQL["fitness"])
             (found,) = await cursor.fetchall()
     problems = []
     if found.server_version < MIN_SERVER_VERSION:
-        problems.append(f"the server is PostgreSQL {found.server_version // 10_000}, and 18 is needed")
+        problems.append(f"the server is PostgreSQL {found.server_version // 10_000}, and 18 is required")
     if not found.may_create:
-        problems.append(f"{found.login} may create nothing in the schema public of {found.database}")
+        problems.append(f"{found.login} may not create objects in the schema public of {found.database}")
     if not found.has_roles:
         problems.append(f"{found.login} may not create the roles signal_functions and signal_jobs")
     return problems
 
 
 async def login_state(connection: Connection, login: str) -> LoginState | None:
-    """None where there is no such login. Raises Unavailable."""
+    """The rights of `login`; None if there is no such login. Raises Unavailable."""
     with translated():
         async with connection.cursor(row_factory=class_row(LoginState)) as cursor:
             await cursor.execute(_SQL["login_state"], {"login": login})
@@ -57,9 +57,9 @@ async def login_state(connection: Connection, login: str) -> LoginState | None:
 
 
 async def create_entra_login(parameters: dict[str, Any], login: str, object_id: str) -> None:
-    """Make the login of an Entra identity, through the maintenance database of the same server.
+    """Creates the login of an Entra identity, through the maintenance database of the same server.
 
-    Raises ConfigurationError where that server knows no Entra ID, and Unavailable.
+    Raises ConfigurationError if the server does not support Entra ID, and Unavailable.
     """
     with translated():
         async with await AsyncConnection.connect(
@@ -69,13 +69,14 @@ async def create_entra_login(parameters: dict[str, Any], login: str, object_id: 
             await cursor.execute(_SQL["entra_function"])
             if not await cursor.fetchone():
                 raise ConfigurationError(
-                    f"There is no login {login}, and this server makes none from Entra ID: create it first."
+                    f"There is no login {login}, and this server cannot create it from Entra ID: create it "
+                    "first."
                 )
             await connection.execute(_SQL["create_entra_login"], {"login": login, "object_id": object_id})
 
 
 async def grant_roles(connection: Connection, login: str) -> None:
-    """Let `login` take on both roles, which must exist. Raises Unavailable."""
+    """Grants `login` both roles, which must exist. Raises Unavailable."""
     with translated():
         await connection.execute(_SQL["name_login"], {"login": login})
         await connection.execute(_SQL["grant_roles"])

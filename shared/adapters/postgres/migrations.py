@@ -11,8 +11,8 @@ from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.sql import migrations, queries
 
 CONNECT_TIMEOUT_S = 5
-# The live version works on while a migration runs, and its requests wait 5 s for a statement. Whoever waits
-# for a lock makes all later comers wait too: so a migration waits shorter than that, and tries again.
+# The live version serves requests while a migration runs, and each of its statements may take 5 s. While a
+# migration waits for a lock, all later statements wait behind it. So it gives up earlier, and tries again.
 LOCK_TIMEOUT_MS = 1_000
 STATEMENT_TIMEOUT_MS = 4_000
 LOCK_ATTEMPTS = 20
@@ -22,13 +22,13 @@ _SQL = queries("migrations")
 
 
 async def migrate(conninfo: str, password: Password | None = None) -> list[str]:
-    """Apply what is missing, each migration in a transaction of its own; the names of those applied.
+    """Applies the missing migrations, each in a transaction of its own; returns their names.
 
-    Safe to run from several processes at once, and beside live traffic. Needs the owner of the database, who
-    on a server without the roles must also be allowed to create them. Raises ConfigurationError for a
-    migration that was changed after it was applied, that comes late or that takes too long, and Unavailable.
-    Migrations of newer code are left alone, so that the former version still runs while a new one is rolled
-    out.
+    Safe to run from several processes at once, and beside live traffic. Only the owner of the database may
+    run it; if the roles are missing, the owner must also be allowed to create them. Raises Unavailable, and
+    ConfigurationError for a migration that was changed after it was applied, that comes before an applied
+    one, or that takes too long. Migrations of newer code stay untouched, so that the former version still
+    runs while a new one is rolled out.
     """
     with translated():
         async with await _connect(conninfo, password) as connection:
@@ -42,7 +42,7 @@ async def migrate(conninfo: str, password: Password | None = None) -> list[str]:
 
 
 async def _apply(connection: AsyncConnection[TupleRow], name: str, script: bytes, checksum: str) -> None:
-    """One migration, whole or not at all; its locks are asked for again while others hold them."""
+    """Applies one migration in one transaction; tries again while other transactions hold its locks."""
     limits = {"lock_timeout": str(LOCK_TIMEOUT_MS), "statement_timeout": str(STATEMENT_TIMEOUT_MS)}
     for attempt in range(LOCK_ATTEMPTS):
         try:
@@ -54,21 +54,22 @@ async def _apply(connection: AsyncConnection[TupleRow], name: str, script: bytes
             if attempt == LOCK_ATTEMPTS - 1:
                 raise DatabaseUnavailable(
                     f"Migration {name} did not get its locks in {LOCK_ATTEMPTS} attempts and changed "
-                    "nothing. Find who holds them in pg_stat_activity, then run it again.",
+                    "nothing. Find the session that holds them in pg_stat_activity, then run it again.",
                     internal=str(error),
                 ) from error
             await asyncio.sleep(LOCK_PAUSE_S)
         except psycopg.errors.QueryCanceled as error:
             raise ConfigurationError(
-                f"A statement of migration {name} took longer than {STATEMENT_TIMEOUT_MS} ms and was undone: "
-                "it would keep live requests waiting. Split it, or move the work out of the migration."
+                f"A statement of migration {name} took longer than {STATEMENT_TIMEOUT_MS} ms and was rolled "
+                "back, because live requests would wait for it. Split it, or move the work out of the "
+                "migration."
             ) from error
         else:
             return
 
 
 async def pending_migrations(conninfo: str, password: Password | None = None) -> list[str]:
-    """The names of the migrations that are missing; raises as `migrate` does, and changes nothing."""
+    """The names of the missing migrations; raises as `migrate` does, and changes nothing."""
     with translated():
         async with await _connect(conninfo, password) as connection:
             return [name for name, _, _ in await _missing(connection)]
@@ -80,8 +81,8 @@ async def _connect(conninfo: str, password: Password | None) -> AsyncConnection[
 
 
 async def _ensure_roles(connection: AsyncConnection[TupleRow]) -> None:
-    # Roles belong to the server and the lock to one database: another database's migrator may make the
-    # same role at the same moment, and what loses that race finds the role there when it looks again.
+    # Roles belong to the server, but the lock to one database: a migration of another database may create
+    # the same role at the same moment. The statement that loses this race finds the role when it runs again.
     for attempt in range(_ROLE_ATTEMPTS):
         try:
             await connection.execute(_SQL["ensure_roles"])
@@ -113,5 +114,5 @@ async def _missing(connection: AsyncConnection[TupleRow]) -> list[tuple[str, byt
         )
     missing = [migration for migration in known if migration[0] not in applied]
     if missing and applied and missing[0][0] < max(applied):
-        raise ConfigurationError(f"Migration {missing[0][0]} comes before one that was applied already.")
+        raise ConfigurationError(f"Migration {missing[0][0]} comes before one that is already applied.")
     return missing

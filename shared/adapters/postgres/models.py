@@ -1,4 +1,4 @@
-"""Model versions: their artefacts are data, and at most one of a strategy is its champion."""
+"""Stores model versions. An artefact is data; at most one version of a strategy is its champion."""
 
 import msgspec
 from psycopg.rows import class_row
@@ -18,17 +18,17 @@ class ModelStore:
         self._database = database
 
     async def champion(self, strategy: str) -> StoredModel | None:
-        """The version that the strategy is served by, with its artefact; raises Unavailable."""
+        """The strategy's champion with its artefact, or None; raises Unavailable."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(StoredModel))
             await cursor.execute(_SQL["champion"], {"strategy": strategy})
             return await cursor.fetchone()
 
     async def add(self, model: StoredModel) -> None:
-        """Store a version; one that exists stays as it is, since versions never change.
+        """Stores a version; an existing one stays as it is, because versions never change.
 
-        A champion is not added but promoted. Raises Unavailable, and InvalidInput for values the schema
-        refuses.
+        To make a champion, add a candidate and promote it. Raises Unavailable, and InvalidInput for values
+        that the schema refuses.
         """
         if model.status == "champion":
             raise ValueError("add a candidate and promote it")
@@ -37,7 +37,7 @@ class ModelStore:
             await connection.execute(_SQL["add_model"], values)
 
     async def promote(self, version: str) -> None:
-        """Make the version its strategy's champion, retiring the former; raises NotFound, Unavailable."""
+        """Makes the version its strategy's champion and retires the former; raises NotFound, Unavailable."""
         async with self._database.transaction(jobs=True) as connection:
             cursor = await connection.execute(_SQL["lock_strategy"], {"version": version})
             if await cursor.fetchone() is None:
@@ -46,7 +46,7 @@ class ModelStore:
             await connection.execute(_SQL["crown"], {"version": version})
 
     async def list(self, strategy: str | None) -> list[StoredModel]:
-        """The newest MAX_LISTED versions of a strategy, or of all, newest first, without artefacts."""
+        """The MAX_LISTED newest versions of a strategy, or of all, newest first, without artefacts."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(StoredModel))
             await cursor.execute(_SQL["list_models"], {"strategy": strategy, "limit": MAX_LISTED})

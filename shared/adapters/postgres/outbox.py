@@ -1,4 +1,4 @@
-"""Messages that wait to be sent; one sender at a time for a symbol, so that order holds across processes."""
+"""Stores unsent messages. One sender at a time has a symbol, so that order holds across processes."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +10,14 @@ from psycopg.rows import class_row, scalar_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.sql import queries
 
-# How long a second sender of a symbol waits for the first: a few sends. Past it, what it came for is in
-# good hands, or the relay's next run finds it.
+# A second sender of a symbol waits this long for the first: a few sends. After that it gives up, because the
+# first sender or the relay's next run sends its messages.
 BATCH_WAIT_MS = 2_000
 _SQL = queries("outbox")
 
 
 class OutboxEntry(msgspec.Struct, frozen=True):
-    """One unsent message: the JSON that goes out, its place in the symbol's sequence, and its age."""
+    """One unsent message: its JSON, its place in the symbol's sequence, and its age."""
 
     symbol: str
     sequence: int
@@ -26,7 +26,7 @@ class OutboxEntry(msgspec.Struct, frozen=True):
 
 
 class OutboxBatch:
-    """A symbol's unsent messages, in order, while nobody else may send for the symbol."""
+    """A symbol's unsent messages, in order, while no other sender may send for the symbol."""
 
     def __init__(self, connection: Connection, symbol: str, entries: list[OutboxEntry]) -> None:
         self._connection = connection
@@ -34,22 +34,23 @@ class OutboxBatch:
         self.entries = entries
 
     async def sent(self, sequence: int) -> None:
-        """Mark the messages up to and including `sequence` as sent."""
+        """Marks the messages up to and including `sequence` as sent."""
         await self._connection.execute(_SQL["mark_sent"], {"symbol": self._symbol, "sequence": sequence})
 
 
 class Outbox:
-    """Delivery is at least once: what was sent but not marked, because its sender died, is sent again."""
+    """Delivers at least once: if a sender dies before it marks a sent message, that message is sent again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     @asynccontextmanager
     async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[OutboxBatch]:
-        """Hold the symbol for the block, which must take no longer than a transaction may (30 s).
+        """Locks the symbol during the block, which must end within a transaction's time limit (30 s).
 
-        A second caller waits for the first, up to BATCH_WAIT_MS, and sees what it left; past that its turn
-        is empty. What was marked is kept also when the block raises. Raises Unavailable.
+        A second caller waits up to BATCH_WAIT_MS for the first, then gets the messages that are left; if
+        the wait was too short, its batch is empty. Marked messages stay marked even if the block raises.
+        Raises Unavailable.
         """
         failure: Exception | None = None
         async with self._database.transaction() as connection:
@@ -58,7 +59,7 @@ class Outbox:
                 yield OutboxBatch(connection, symbol, entries)
             except psycopg.Error:
                 raise
-            except Exception as error:  # noqa: BLE001 - raised again below, once what was sent is committed
+            except Exception as error:  # noqa: BLE001 - raised again below, after the marks are committed
                 failure = error
         if failure is not None:
             raise failure
@@ -68,7 +69,7 @@ class Outbox:
         try:
             async with connection.transaction():
                 await connection.execute(_SQL["wait_at_most"], {"lock_timeout": str(BATCH_WAIT_MS)})
-                await connection.execute(_SQL["lock_turn"], {"symbol": symbol})
+                await connection.execute(_SQL["lock_batch"], {"symbol": symbol})
         except psycopg.errors.LockNotAvailable:
             return []
         cursor = connection.cursor(row_factory=class_row(OutboxEntry))
@@ -76,13 +77,13 @@ class Outbox:
         return await cursor.fetchall()
 
     async def pending(self) -> list[str]:
-        """The symbols with messages that wait."""
+        """The symbols with unsent messages."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=scalar_row)
             return await (await cursor.execute(_SQL["pending"])).fetchall()
 
     async def depth(self) -> tuple[int, float]:
-        """How many messages wait, and the age of the oldest in seconds, 0.0 where there is none."""
+        """The number of unsent messages, and the age of the oldest in seconds (0.0 if there is none)."""
         async with self._database.transaction() as connection:
             row = await (await connection.execute(_SQL["depth"])).fetchone()
             assert row is not None

@@ -1,4 +1,4 @@
-"""Signals: each takes the next place in its symbol's gapless sequence, together with its message."""
+"""Stores signals. Each takes the next sequence of its symbol, without gaps, and queues its message."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,9 +16,9 @@ _SQL = queries("signals")
 
 
 async def publish_in(connection: Connection, draft: SignalDraft) -> tuple[Signal, bool]:
-    """Publish within the caller's transaction, which holds the symbol's counter from then on.
+    """Publishes within the caller's transaction, which locks the symbol's counter from then on.
 
-    (signal, True), or (the earlier signal, False) where the draft's idempotency key made one already.
+    Returns (signal, True), or (the earlier signal, False) if the draft's idempotency key was used before.
     """
     cursor = connection.cursor(row_factory=class_row(Signal))
     await cursor.execute(_SQL["insert_signal"], _parameters(draft))
@@ -44,29 +44,29 @@ class SignalStore:
         self._database = database
 
     async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]:
-        """Store the signal and queue its message; (the earlier signal, False) for a repeated key.
+        """Stores the signal and queues its message; returns what `publish_in` returns.
 
-        Raises Unavailable, and InvalidInput for values the schema refuses.
+        Raises Unavailable, and InvalidInput for values that the schema refuses.
         """
         async with self._database.transaction() as connection:
             return await publish_in(connection, draft)
 
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
-        """At most `limit` of the symbol's signals after a sequence, in order; raises Unavailable."""
+        """At most `limit` of the symbol's signals after sequence `after`, in order; raises Unavailable."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(Signal))
             await cursor.execute(_SQL["list_signals"], {"symbol": symbol, "after": after, "limit": limit})
             return await cursor.fetchall()
 
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
-        """The last sequence of each symbol that ever had a signal, of `symbols` or of all."""
+        """The last sequence of each symbol that ever had a signal, among `symbols` or all."""
         async with self._database.transaction() as connection:
             chosen = None if symbols is None else [*symbols]
             cursor = await connection.execute(_SQL["last_sequences"], {"symbols": chosen})
             return dict(await cursor.fetchall())
 
     async def latency_ms(self, since: datetime) -> Latency:
-        """Milliseconds from learning of what made a signal to having sent it, of those learned of since."""
+        """Milliseconds from the receipt of a signal's cause to its publication, from `since` on."""
         async with self._database.transaction() as connection:
             cursor = await connection.execute(_SQL["latency"], {"since": since})
             row = await cursor.fetchone()

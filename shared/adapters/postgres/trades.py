@@ -1,4 +1,4 @@
-"""Trades: recorded in one statement a batch, read by account, and across accounts for training alone."""
+"""Records trades, one statement per batch. Reads one account's trades, and for training every account's."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -25,11 +25,11 @@ class TradeStore:
     async def record(
         self, account_id: str, key_public_id: str, trades: Sequence[Trade]
     ) -> list[RecordedTrade]:
-        """Store what is new, all or nothing, and say of each trade, in order, what became of it.
+        """Stores the new trades, all or none, and returns the result of each trade, in order.
 
-        A trade_id that the account has used already, earlier or further up in the batch, is a duplicate
-        where the trade says the same, else a conflict; neither changes anything. `key_public_id` is the
-        key that reports. Raises Unavailable, and InvalidInput for values the schema refuses.
+        If the account has used a trade_id before, or earlier in the batch, the trade is a duplicate if its
+        content is the same, else a conflict; neither changes anything. `key_public_id` is the reporting key.
+        Raises Unavailable, and InvalidInput for values that the schema refuses.
         """
         try:
             return await self._record(account_id, key_public_id, trades)
@@ -65,7 +65,7 @@ class TradeStore:
         return results
 
     async def _same(self, connection: Connection, account_id: str, trades: list[Trade]) -> list[bool]:
-        # A statement of its own, since only a later one sees what another report stored meanwhile.
+        # A separate statement, because only a later one sees trades that another report stored in between.
         cursor = connection.cursor(row_factory=scalar_row)
         await cursor.execute(_SQL["same_trades"], {"account_id": account_id, "trades": _rows(trades)})
         return await cursor.fetchall()
@@ -93,7 +93,7 @@ class TradeStore:
     ) -> list[StoredTrade]:
         """At most `limit` of the account's trades with exit_at in [since, until), newest exit first.
 
-        `before` is (exit_at, trade_id) of the last trade of the page before. Raises Unavailable.
+        `before` is (exit_at, trade_id) of the last trade of the previous page. Raises Unavailable.
         """
         # No trade_id is empty: all trades at `until` come after (until, ""), all earlier ones before it.
         ends = [end for end in (before, (until, "") if until else None) if end]
@@ -124,8 +124,9 @@ class TradeStore:
         return Performance(**overall, by_symbol=tuple(SymbolPerformance(**row) for row in by_symbol))
 
     async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
-        """The newest `limit` trades of a strategy, of every account, that carry features and were closed
-        by `before`; oldest first. Takes the role of jobs. Raises Unavailable."""
+        """The `limit` newest trades of a strategy, of all accounts, that have features and were closed by
+        `before`; oldest first. Takes the role of jobs. Raises Unavailable.
+        """
         parameters = {"strategy": strategy, "before": before, "limit": limit}
         async with self._database.transaction(jobs=True) as connection:
             cursor = connection.cursor(row_factory=class_row(Outcome))
@@ -134,7 +135,7 @@ class TradeStore:
 
 
 def _rows(trades: list[Trade]) -> str:
-    # One JSON text: encoding it costs the event loop 2 us a trade, arrays of parameters cost 17 us.
+    # One JSON text costs the event loop 2 us per trade; arrays of parameters cost 17 us.
     return msgspec.json.encode(trades).decode()
 
 

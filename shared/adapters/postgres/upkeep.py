@@ -1,4 +1,4 @@
-"""Partitions made ahead of their month, and what has outlived its use deleted, in bounded steps."""
+"""Creates partitions ahead of their month and deletes old rows, in bounded steps."""
 
 from datetime import datetime, timedelta
 
@@ -8,20 +8,21 @@ from psycopg.rows import scalar_row
 from shared.adapters.postgres.database import Database
 from shared.sql import queries
 
-# A bot that lost its connection replays signals from here; a day of outbox shows what went out when.
+# Sent messages stay for a day, to show what was sent when.
 OUTBOX_RETENTION = timedelta(days=1)
+# Bots that lost their connection replay signals up to this age.
 SIGNAL_RETENTION = timedelta(days=90)
-# Training and replays reach back this far.
+# Training and replays use bars up to this age.
 BAR_RETENTION = timedelta(days=730)
 MONTHS_AHEAD = 3
-# Rows a statement: short enough for its time limit, and for nobody to notice its locks.
+# Rows per statement: few enough for its time limit, and for its locks not to delay requests.
 BATCH = 5_000
 MAX_BATCHES = 20
 _SQL = queries("upkeep")
 
 
 class UpkeepReport(msgspec.Struct, frozen=True):
-    """Partitions made and rows deleted. A run deletes at most MAX_BATCHES * BATCH rows of a kind."""
+    """Partitions created and rows deleted. A run deletes at most MAX_BATCHES * BATCH rows of each kind."""
 
     partitions: int
     outbox: int
@@ -30,13 +31,13 @@ class UpkeepReport(msgspec.Struct, frozen=True):
 
 
 class Upkeep:
-    """Trades are kept for good: their months are made ahead here, older ones on demand by TradeStore."""
+    """Trades are never deleted. Their future partitions are created here, older ones by TradeStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def run(self, now: datetime) -> UpkeepReport:
-        """One run, judged by `now`; repeating it changes nothing. Raises Unavailable."""
+        """Does one run at the time `now`; repeating it changes nothing. Raises Unavailable."""
         return UpkeepReport(
             partitions=await self.ensure_partitions(now),
             outbox=await self._prune("prune_outbox", now - OUTBOX_RETENTION),
@@ -45,7 +46,7 @@ class Upkeep:
         )
 
     async def ensure_partitions(self, now: datetime) -> int:
-        """Make the partitions of the month of `now` and MONTHS_AHEAD more; how many were missing."""
+        """Creates missing partitions, from the month of `now` to MONTHS_AHEAD later; returns their number."""
         months = (now.year * 12 + now.month - 1 + ahead for ahead in range(MONTHS_AHEAD + 1))
         times = [now.replace(year=month // 12, month=month % 12 + 1, day=1) for month in months]
         async with self._database.transaction(jobs=True) as connection:

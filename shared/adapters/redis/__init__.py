@@ -1,4 +1,4 @@
-"""Redis: license records, rate limits, cached confidences and their locks."""
+"""Keeps license records, rate limits, cached confidences and their locks in Redis."""
 
 from shared.adapters.redis.store import RedisStore
 

@@ -1,12 +1,12 @@
 """Shares one connection to Redis among all callers of an event loop.
 
-redis-py opens the connection (TLS, login), sends, and reads through hiredis. Callers take turns: the commands
-of one caller go out in one write, and their answers are read in order. The turns are few because all requests
-in flight share one command, see RedisStore.take_request. The figures are in
+redis-py opens the connection (TLS, login), sends, and reads through hiredis. One caller at a time uses the
+connection: its commands go out in one write, and it reads their answers in order. There are few exchanges,
+because all requests in flight share one command, see RedisStore.take_request. The figures are in
 docs/decisions/0006-one-redis-connection-a-process.md.
 
-No caller waits long for a server that is unavailable. An exchange fails after `socket_timeout_s`. From then
-on commands fail at once, while about once a second one attempt to reconnect runs in the background.
+No caller waits long for an unavailable server. An exchange fails after `socket_timeout_s`. From then on
+commands fail at once, while about once a second an attempt to reconnect runs in the background.
 """
 
 import asyncio
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from redis.exceptions import RedisError
 
 RETRY_EVERY_S = 1.0
-# After a deadline the loop gets this long to hand over an answer that lay in the socket while the
-# process itself was busy, as it is for 0.2 s when onnxruntime or psycopg are first imported.
+# After a deadline, the loop gets this long to read an answer that arrived while the process itself was
+# busy, for example for the 0.2 s of the first import of onnxruntime or psycopg.
 GRACE_S = 0.02
 REFUSAL_LOG_EVERY_S = 60.0
 
-# Codes of a server that must not be asked any further: after a failover it is a replica, still loads its
-# data, has no primary, holds other keys or wants a login. A new connection may reach its successor.
+# Codes of a server that cannot serve us: after a failover it is a replica, still loads its data, has no
+# primary, holds other keys or requires a login. A new connection may reach its successor.
 UNFIT_SERVER_CODES = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "NOAUTH"})
 
 type Command = tuple[bytes | str | int | float, ...]
@@ -53,21 +53,22 @@ class SharedConnection:
         self._connection: AbstractConnection | None = None
         self._turn = asyncio.Lock()
         self._is_closed = False
-        self._away_since: float | None = None
+        self._unavailable_since: float | None = None
         self._retry_at = 0.0
         self._attempt: asyncio.Task[None] | None = None
         self.outage_count = 0
         self._next_refusal_log = 0.0
 
     @property
-    def is_away(self) -> bool:
+    def is_unavailable(self) -> bool:
         """Whether commands fail at once because the last attempt to reach the server failed."""
-        return self._away_since is not None
+        return self._unavailable_since is not None
 
     async def ask(self, *commands: Command) -> list[Any]:
         """Returns the answer to each command: bytes, int, None or a list of these.
 
-        Raises Unavailable, or the first command's RedisError that the server refuses, after all are answered.
+        Raises Unavailable. If the server refuses commands, raises the first one's RedisError after it has
+        read every answer.
         """
         import hiredis
 
@@ -79,7 +80,7 @@ class SharedConnection:
             try:
                 answers = await self._exchange(packed, len(commands))
             except BaseException as error:
-                # An answer that was not read would be taken for the next command's.
+                # The next command would read the answer that this one has not read.
                 await self._hang_up()
                 if not isinstance(error, Exception):
                     raise
@@ -95,7 +96,7 @@ class SharedConnection:
         if self._attempt is not None:
             self._attempt.cancel()
             await asyncio.gather(self._attempt, return_exceptions=True)
-        # Ends the exchange that is under way; if it still connects, it ends by itself.
+        # Ends an exchange that is under way. One that still connects ends at its own timeout.
         await self._hang_up()
         async with self._turn:
             await self._hang_up()
@@ -103,14 +104,14 @@ class SharedConnection:
     def _raise_if_unavailable(self) -> None:
         if self._is_closed:
             raise unavailable("closed")
-        if self._away_since is not None:
+        if self._unavailable_since is not None:
             loop = asyncio.get_running_loop()
             if loop.time() >= self._retry_at and (self._attempt is None or self._attempt.done()):
                 self._attempt = loop.create_task(self._end_outage())
             raise unavailable("no attempt while the server is unavailable")
 
     async def _exchange(self, packed: bytes, count: int) -> list[Any]:
-        """Sends commands and reads `count` answers, refusals among them; raises if there is no fit server."""
+        """Sends commands and reads `count` answers, refusals among them; raises if no server can serve us."""
         connection = await self._open()
         loop = asyncio.get_running_loop()
         try:
@@ -131,14 +132,14 @@ class SharedConnection:
         try:
             await connection.send_packed_command(packed, check_health=False)
         except Exception:  # noqa: BLE001 - asyncio's closed transport raises AttributeError
-            # The idle connection was reset, which only a write shows: nothing was sent.
+            # The server had reset the idle connection, which only a write shows. Nothing was sent.
             await self._hang_up()
             connection = await self._open()
             await connection.send_packed_command(packed, check_health=False)
         return connection
 
     async def _read(self, connection: "AbstractConnection") -> Any:
-        """Reads one answer, or the server's refusal of one command; raises if there is no fit server."""
+        """Reads one answer, or the server's refusal of one command; raises if the server cannot serve us."""
         from redis.exceptions import RedisError, ResponseError
 
         try:
@@ -151,10 +152,10 @@ class SharedConnection:
             return error
 
     async def _open(self) -> "AbstractConnection":
-        """The open connection, or a new one if there is none or it cannot be used any more.
+        """Returns the open connection, or a new one if there is none or it cannot be used any more.
 
-        The server may have closed an idle connection, as managed services do, or have sent an answer that no
-        command asked for: the next command would take it for its own.
+        The server may have closed an idle connection, as managed services do, or have sent an answer without
+        a command, which the next command would read as its own.
         """
         connection = self._connection
         if connection is None or await connection.can_read():
@@ -163,11 +164,11 @@ class SharedConnection:
         return connection
 
     async def _connect(self) -> "AbstractConnection":
-        """Opens a connection, logs in and hears from the server, within the connect timeout."""
+        """Opens a connection, logs in and gets an answer to PING, within the connect timeout."""
         from redis.asyncio.connection import Connection, parse_url
 
         options: dict[str, Any] = {
-            # An exchange has its own deadline, and so has connecting.
+            # Exchanges and the connecting have deadlines of their own.
             "socket_timeout": None,
             "socket_connect_timeout": self._connect_timeout_s,
             "credential_provider": self._credential_provider,
@@ -193,10 +194,10 @@ class SharedConnection:
     def _begin_outage(self, error: Exception) -> None:
         loop = asyncio.get_running_loop()
         self._retry_at = loop.time() + RETRY_EVERY_S
-        if self._away_since is None and not self._is_closed:
-            self._away_since = loop.time()
+        if self._unavailable_since is None and not self._is_closed:
+            self._unavailable_since = loop.time()
             self.outage_count += 1
-            log.warning("Redis is unavailable, requests go on without it: %s", _text(error))
+            log.warning("Redis is unavailable, requests continue without it: %s", _text(error))
 
     async def _end_outage(self) -> None:
         from redis.exceptions import RedisError
@@ -207,12 +208,12 @@ class SharedConnection:
         except (RedisError, OSError) as error:
             self._begin_outage(error)
             return
-        assert self._away_since is not None
-        log.info("Redis is available again after %.1f s", loop.time() - self._away_since)
-        self._away_since = None
+        assert self._unavailable_since is not None
+        log.info("Redis is available again after %.1f s", loop.time() - self._unavailable_since)
+        self._unavailable_since = None
 
     def _note_refusal(self, error: "RedisError") -> None:
-        """Logs a command that the server refused (out of memory, say), once a minute."""
+        """Logs a command that the server refused (out of memory, for example), at most once a minute."""
         now = asyncio.get_running_loop().time()
         if now >= self._next_refusal_log and error.status_code != "NOSCRIPT":
             self._next_refusal_log = now + REFUSAL_LOG_EVERY_S
@@ -220,11 +221,11 @@ class SharedConnection:
 
 
 def _text(error: Exception) -> str:
-    """An error for the log, with the code that redis-py takes off the server's text."""
+    """The text of an error for the log, with the code that redis-py removes from the server's text."""
     code = getattr(error, "status_code", None)
     return f"{type(error).__name__}: {f'{code} ' if code else ''}{error}"
 
 
 def unavailable(internal: str) -> Unavailable:
-    """The outage as callers see it; `internal` is for the log."""
+    """Returns the error that callers get during an outage; `internal` is for the log."""
     return CacheUnavailable("The cache cannot be reached.", internal=internal, retry_after_s=1)

@@ -1,7 +1,7 @@
-"""Redis by Entra ID: the token is the password, and the identity's object id, which it names, the user.
+"""Logs in to Redis with Entra ID: the token is the password, and the object id in it is the user name.
 
-Azure Managed Redis closes a connection whose token ended. So the open connection logs in again, in line
-with the commands on it, as soon as there is a newer token.
+Azure Managed Redis closes a connection whose token has expired. So the open connection logs in again,
+between other commands, as soon as there is a newer token.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class TokenSource[T: Token](Protocol):
 
 
 class EntraRedisStore(RedisStore):
-    """A RedisStore that logs in by tokens of `scope`, and keeps its connection logged in."""
+    """A RedisStore that logs in with tokens of `scope`, and keeps its connection logged in."""
 
     def __init__(self, url: str, tokens: TokenSource[Any], scope: str) -> None:
         self._login = _Login(tokens, scope, self._authenticate)
@@ -45,7 +45,7 @@ class EntraRedisStore(RedisStore):
 
 
 class _Login(CredentialProvider):
-    """User and password of each new connection, and the renewal of the newest one's login."""
+    """Returns user and password for each new connection, and renews the login of the newest one."""
 
     def __init__(
         self,
@@ -79,19 +79,19 @@ class _Login(CredentialProvider):
             try:
                 await self._authenticate(_object_id(newer.token), newer.token)
             except (Unavailable, ConnectionError):
-                # Away, and then who connects next logs in by a new token; or refused, which the connection
-                # logs, and then it lives as long as its former token does. Either way, soon again.
+                # Redis is unavailable: then the next connection logs in with a new token. Or it refused the
+                # login, which the connection logs: then the connection lasts until its former token expires.
                 await asyncio.sleep(LOGIN_RETRY_S)
             else:
                 token = newer
 
 
 def _object_id(token: str) -> str:
-    """The object id that an Entra ID token names; not verified here, for Redis does that."""
+    """The object id in an Entra ID token, which Redis verifies; raises ConnectionError if it has none."""
     try:
         payload = token.split(".")[1]
         claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return str(claims["oid"])
     except (IndexError, KeyError, TypeError, binascii.Error, msgspec.DecodeError) as error:
-        # Without the text of the error, which may hold parts of the token.
+        # The text of the error is left out, because it may contain parts of the token.
         raise ConnectionError(f"the token names no object id ({type(error).__name__})") from None

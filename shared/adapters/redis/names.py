@@ -1,13 +1,13 @@
-"""The names of what we keep in Redis; braces hold the hash tag of a cluster."""
+"""Builds the names of our keys in Redis; the part in braces is the hash tag of a cluster."""
 
 
 def license_key(key_hash: str) -> str:
-    """The license record of one API key; its form is in shared/domain/access/admission.py."""
+    """The license record of one API key; shared/domain/access/admission.py describes its form."""
     return f"license:{{{key_hash}}}"
 
 
 def refresh_key(key_hash: str) -> str:
-    """Held by the process that reads the license again."""
+    """Set by the process that refreshes the license record, so that others do not."""
     return f"license:{{{key_hash}}}:refresh"
 
 
@@ -17,10 +17,10 @@ def rate_key(key_hash: str) -> str:
 
 
 def closed_key(account_id: str) -> str:
-    """When an account's connections were closed, for as long as older client access URLs live."""
+    """The time when an account's connections were closed, kept until older client access URLs expire."""
     return f"closed:{{{account_id}}}"
 
 
 def lock_key(confidence_key: str) -> str:
-    """Held, as a random token, by who computes that confidence."""
+    """The lock of the request that computes a confidence; its value is that request's token."""
     return f"lock:{confidence_key}"

@@ -1,4 +1,4 @@
-"""Asks take_requests.lua on behalf of a batch of requests, and hands each request its answer."""
+"""Calls take_requests.lua for a batch of requests, and gives each request its answer."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from shared.domain.access.admission import Admission
 from shared.domain.access.rate_limit import RateState
 from shared.domain.confidence.answers import CacheResult, decode_output
 
-# As take_requests.lua returns them. Of each request: limit, remaining, reset_us, life_ms, record.
+# The rows that take_requests.lua returns. For each request: limit, remaining, reset_us, life_ms, record.
 type RequestRow = tuple[int, int, int, int, bytes | None]
-# Of each confidence: state, value.
+# For each confidence: state, value.
 type ConfidenceRow = tuple[int, bytes | None]
 type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
 
 class TakenRequest(msgspec.Struct, gc=False):
-    """One request of a batch; `tag` is of the license record that its caller has."""
+    """One request of a batch; `tag` is that of the license record that the caller holds."""
 
     key_hash: str
     tag: str
@@ -27,15 +27,15 @@ class TakenRequest(msgspec.Struct, gc=False):
 
 
 class RequestCall:
-    """One call for all of `batch`; `token` is that of the locks which it may get."""
+    """One call for all requests of `batch`; `token` is the token of the locks that it takes."""
 
     def __init__(self, batch: Sequence[TakenRequest], token: str) -> None:
         self.batch = batch
         self._token = token
-        self._confidences: dict[str, int] = {}  # the number of each that is asked for, from 1
+        self._confidences: dict[str, int] = {}  # a number for each requested confidence, from 1
 
     def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
-        """The KEYS and ARGV that take_requests.lua names."""
+        """The KEYS and ARGV that take_requests.lua describes."""
         keys: list[str] = []
         arguments: list[str | int] = [*limits, self._token]
         numbers = self._confidences
@@ -63,7 +63,7 @@ class RequestCall:
             request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
     def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:
-        """What each request finds of the confidence that it asks for."""
+        """The cache result of each request; None if it asked for no confidence."""
         by_key: dict[str | None, CacheResult] = {}
         leaders: dict[int, CacheResult] = {}
         for key, (state, value) in zip(self._confidences, rows, strict=True):

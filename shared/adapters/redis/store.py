@@ -1,8 +1,8 @@
 """Keeps short-lived records in Redis, and makes the one call of the hot path.
 
-Redis only caches: Table Storage is the source of truth for licenses and keys, and all that Redis holds may
-vanish at any time. Every key has a TTL. `take_request` names keys of two hash slots (license and rate,
-confidence and lock): that needs a server of one shard, as Azure Managed Redis is with the NoCluster policy.
+Redis only caches: Table Storage is the source of truth for licenses and keys, and Redis may lose its records
+at any time. Every key has a TTL. `take_request` uses keys of two hash slots (license and rate, confidence and
+lock), which needs a server with one shard, like Azure Managed Redis with the NoCluster policy.
 """
 
 import asyncio
@@ -12,8 +12,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Iterable, Sequence
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -42,16 +41,17 @@ CONNECT_TIMEOUT_S = 1.0
 SOCKET_TIMEOUT_S = 0.25
 
 GRANT_TTL_S = 60.0
-# Far longer than one evaluation; who waits for a dead lock-holder has a shorter deadline of its own.
+# Far longer than one evaluation. Requests that wait for a dead lock holder have a shorter deadline.
 LOCK_TTL_S = 1.0
 COUNTERS_KEY = "counters"
 COUNTERS_TTL_S = 24 * 3600
 
-# Bounds how long one script call holds Redis up, about 10 us a request.
+# Bounds the time that one script call blocks Redis, about 10 us per request.
 MAX_REQUESTS_PER_CALL = 255
 
 # The keys and the arguments of one call of a script.
 type ScriptCall = tuple[Sequence[str], Sequence[bytes | str | int]]
+type Ask = Callable[..., Awaitable[list[Any]]]
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +81,11 @@ class RedisStore:
         window_s: float = WINDOW_S,
         credential_provider: "CredentialProvider | None" = None,
     ) -> None:
-        """`url` is redis://, rediss:// or unix://, with user and password where there is no provider."""
+        """`url` is redis://, rediss:// or unix://, with user and password if there is no provider."""
         self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._requests: list[TakenRequest] = []
         self._taking: asyncio.Task[None] | None = None
-        # Lock tokens need only differ: one random part a process, and a count.
+        # Lock tokens need only differ from each other: a random part per process, and a count.
         self._token_base = secrets.token_hex(8)
         self._tokens = itertools.count()
         self._connection = SharedConnection(
@@ -96,50 +96,50 @@ class RedisStore:
         )
 
     @property
-    def is_away(self) -> bool:
-        return self._connection.is_away
+    def is_unavailable(self) -> bool:
+        return self._connection.is_unavailable
 
     @property
     def outage_count(self) -> int:
-        """Outages since the start; requests that went unlimited are counted by AccessService."""
+        """The number of outages since the start. AccessService counts the requests that no limit counted."""
         return self._connection.outage_count
 
     def take_request(
         self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
     ) -> Awaitable[Admission | None]:
-        """License, rate limit and cached confidence of one request, in one round trip with all others.
+        """Looks up the license, the rate limit and the cached confidence of one request.
 
-        One such call is under way at a time: a request that finds none leaves at once, requests that arrive
-        meanwhile share the next. So the busier a process is, the more requests share what a call costs.
-        A request behind a slow call waits for at most two calls, and fails if the first one fails.
+        All requests in flight share round trips. One call is under way at a time: if there is none, the
+        request starts one at once; requests that arrive during a call share the next. So the busier a
+        process is, the more requests share the cost of a call. A request waits for at most two calls, and
+        fails if the first one fails.
 
-        None if the license is not cached. `tag` is of the license record that the caller has.
+        Returns None if the license is not cached. `tag` is that of the license record that the caller holds.
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         self._requests.append(TakenRequest(key_hash, tag, confidence_key, answer))
         if self._taking is None:
-            # In a context of its own, because the call belongs to the trace of no single request.
-            self._taking = loop.create_task(self._take_all(), context=Context())
+            self._taking = loop.create_task(self._take_all())
         return traced(answer, "take_requests", "redis")
 
     async def store_grant(self, key_hash: str, grant: Grant) -> None:
-        """Caches `grant`, unless one of a later revision is there; it revokes, too."""
+        """Caches `grant`, revoked or not, unless Redis holds a later revision."""
         await self.store_grants([(key_hash, grant)])
 
     async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
-        """`store_grant` for many, in one write."""
+        """`store_grant` for many grants, in one write."""
         calls = [self._grant_call(key_hash, grant) for key_hash, grant in grants]
         if calls:
             await self._run("store_grant", *calls)
 
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
-        """Whether the caller is the one, for `life_s` seconds, to read that key's license again."""
+        """Whether the caller must refresh the key's license record; others get False for `life_s` seconds."""
         (answer,) = await self._ask(("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000)))
         return answer is not None
 
     async def get_confidence(self, key: str) -> CacheResult | None:
-        """The cached confidence, a lookup without one while somebody computes it, None if nobody does."""
+        """The cached confidence; a result without one while a process computes it; None if none does."""
         ((held, value, life_ms),) = await self._run("get_confidence", ((key, lock_key(key)), ()))
         output = decode_output(value) if value is not None else None
         if output is not None and life_ms >= 0:
@@ -147,19 +147,19 @@ class RedisStore:
         return CacheResult(key) if held else None
 
     async def put_confidences(self, entries: Sequence[tuple[str, ModelOutput, str | None]]) -> None:
-        """Caches (key, output, lock token) each, and releases the lock where the token holds it."""
+        """Caches each (key, output, lock token), and releases the lock if the token holds it."""
         _, life_ms, _ = self._limits
         keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
         arguments = [part for _, output, token in entries for part in (encode_output(output), token or "")]
         await self._run("put_confidences", (keys, (life_ms, *arguments)))
 
     async def release(self, key: str, token: str) -> bool:
-        """Lets go of the lock on the confidence `key`; False where `token` does not hold it."""
+        """Releases the lock on the confidence `key`; returns False if `token` does not hold it."""
         (released,) = await self._run("release", ((lock_key(key),), (token,)))
         return bool(released == 1)
 
     async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
-        """Remembers for `life_s` seconds when an account's connections were closed (epoch seconds)."""
+        """Stores for `life_s` seconds that an account's connections were closed `at` (epoch seconds)."""
         await self._ask(("SET", closed_key(account_id), repr(at), "PX", math.ceil(life_s * 1000)))
 
     async def closed_at(self, account_id: str) -> float | None:
@@ -178,7 +178,7 @@ class RedisStore:
         return {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
 
     async def ping(self) -> float:
-        """Seconds for one round trip."""
+        """Returns the seconds that one round trip takes."""
         start = time.perf_counter()
         await self._ask(("PING",))
         return time.perf_counter() - start
@@ -186,7 +186,7 @@ class RedisStore:
     async def close(self) -> None:
         await self._connection.close()
         if self._taking is not None:
-            # Every call fails now.
+            # Ends soon, because every call fails now.
             await self._taking
 
     def _grant_call(self, key_hash: str, grant: Grant) -> ScriptCall:
@@ -203,41 +203,47 @@ class RedisStore:
         )
 
     async def _take_all(self) -> None:
-        """Makes one script call after the other until no request waits."""
+        """Makes one script call after another until no request waits."""
         while self._requests:
             batch = self._requests[:MAX_REQUESTS_PER_CALL]
             del self._requests[:MAX_REQUESTS_PER_CALL]
             call = RequestCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
-                call.hand_out((await self._run("take_requests", call.keys_and_arguments(self._limits)))[0])
+                (reply,) = await self._run(
+                    "take_requests", call.keys_and_arguments(self._limits), ask=self._ask_untraced
+                )
+                call.hand_out(reply)
             except Unavailable as error:
                 _fail(batch, error)
             except Exception as defect:
-                # A call that cannot be made, or an answer that cannot be read: no request may wait for ever.
+                # We cannot make the call or cannot read the answer: no request may wait for ever.
                 log.exception("a call of take_requests.lua failed")
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
         self._taking = None
 
-    async def _run(self, name: str, *calls: ScriptCall) -> list[Any]:
-        """The answer of a script to each of `calls`, all sent in one write."""
+    async def _run(self, name: str, *calls: ScriptCall, ask: Ask | None = None) -> list[Any]:
+        """Returns the script's answer to each of `calls`, which go out in one write."""
         from redis.exceptions import NoScriptError
 
         script = _script(name)
+        ask = ask or self._ask
         try:
-            return await self._ask(
-                *[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls]
-            )
+            return await ask(*[("EVALSHA", script.sha, len(keys), *keys, *argv) for keys, argv in calls])
         except Unavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        # The server is new or forgot its scripts; EVAL loads the source and runs it.
-        return await self._ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
+        # The server does not have the script, because it is new or restarted. EVAL sends and runs the source.
+        return await ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
 
     async def _ask(self, *commands: Command) -> list[Any]:
+        return await traced(self._ask_untraced(*commands), str(commands[0][0]), "redis")
+
+    async def _ask_untraced(self, *commands: Command) -> list[Any]:
+        """Sends commands that are not part of a single request's trace."""
         from redis.exceptions import RedisError
 
         try:
-            return await traced(self._connection.ask(*commands), str(commands[0][0]), "redis")
+            return await self._connection.ask(*commands)
         except RedisError as error:
             raise unavailable(f"{type(error).__name__}: {error}") from error
 
@@ -245,5 +251,5 @@ class RedisStore:
 def _fail(requests: Iterable[TakenRequest], error: Unavailable) -> None:
     for request in requests:
         if not request.answer.done():
-            # One for each, because raising adds to an error's traceback.
+            # One error per request, because raising an error adds to its traceback.
             request.answer.set_exception(unavailable(error.internal))

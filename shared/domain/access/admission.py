@@ -1,4 +1,4 @@
-"""What the cache says of one request: its license, its quota, and the confidence that it asks for."""
+"""Describes what the cache holds for one request: its license, its quota, and the confidence it asks for."""
 
 import hashlib
 
@@ -9,17 +9,17 @@ from shared.domain.access.rate_limit import RateState
 from shared.domain.confidence.answers import CacheResult
 
 TAG_BYTES = 16
-# Of a caller that has no record yet.
+# The tag of a caller that holds no record yet.
 NO_TAG = "-" * TAG_BYTES
 
 _decode_grant = msgspec.json.Decoder(Grant).decode
 
 
 class Admission(msgspec.Struct, frozen=True, gc=False):
-    """The answer to a request whose license is cached, for `life_ms` more.
+    """The cache's answer to a request whose license is cached, for `life_ms` more.
 
-    `record` is None where the caller has it, by its tag. `rate` is None where the license allows nothing:
-    then nothing was counted. `lookup` is of the confidence asked for.
+    `record` is None if the caller's tag shows that it holds the record. `rate` is None if the license allows
+    nothing: then the request was not counted. `cache_result` is for the confidence that it asked for.
     """
 
     record: bytes | None
@@ -30,9 +30,9 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
 
 
 def encode_record(grant: Grant, limit: int) -> bytes:
-    """What is cached of a grant that allows `limit` requests: `<revision> <limit> <tag> <Grant as JSON>`.
+    """The record to cache for a grant with this limit: `<revision> <limit> <tag> <Grant as JSON>`.
 
-    The tag is a digest of the JSON: who has it is spared being sent the record again.
+    The tag is a digest of the JSON: Redis does not send the record to a caller that holds its tag.
     """
     encoded = msgspec.json.encode(grant)
     tag = hashlib.blake2b(encoded, digest_size=TAG_BYTES // 2).hexdigest().encode()
@@ -40,6 +40,6 @@ def encode_record(grant: Grant, limit: int) -> bytes:
 
 
 def decode_record(record: bytes) -> tuple[str, Grant]:
-    """The tag and the grant of what `encode_record` made."""
+    """The tag and the grant in a record of `encode_record`."""
     _, _, tag, encoded = record.split(b" ", 3)
     return tag.decode(), _decode_grant(encoded)

@@ -1,13 +1,12 @@
-"""API keys: `sc_live_<6-char public id><32 random base62 characters><6-char checksum>`.
+"""Creates and checks API keys: `sc_live_<6-char public id><32 random base62 characters><6-char checksum>`.
 
-The prefix makes a leaked key recognisable to secret scanners. The checksum (CRC-32 of everything before
-it, in base62) refuses a mistyped or made-up key before anything is looked up: CRC-32 detects every burst
-of up to 32 bits, so any change of one character, and of up to four neighbouring ones, is caught. It is
-no secret and proves nothing. What proves a key is its 190 random bits, of which we keep only an
-HMAC-SHA256 under a pepper.
+Secret scanners recognise a leaked key by its prefix. The checksum (CRC-32 of everything before it, in base62)
+refuses a mistyped or invented key before any lookup: CRC-32 detects every burst of up to 32 bits, so every
+change of one character, and of up to four neighbouring ones. The checksum is no secret and proves nothing.
+The proof is the key's 190 random bits, of which we store only an HMAC-SHA256 under a pepper.
 
-The first two characters of a public id are its shard: a license and all its keys share one, so that they
-lie in one partition of the key store and a key can be found by what it says of itself.
+The first two characters of a public id are its shard. A license and all its keys have the same shard, so
+they are in one partition of the key store, and a key's own text says in which.
 """
 
 import hashlib
@@ -31,7 +30,7 @@ KEY_LENGTH = len(PREFIX) + PUBLIC_ID_LENGTH + SECRET_LENGTH + CHECKSUM_LENGTH
 
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _BASE = len(_ALPHABET)
-# Bytes from here up would make the alphabet's first characters likelier than the others.
+# Higher bytes would make the alphabet's first characters more likely than the others.
 _UNBIASED_BELOW = 256 - 256 % _BASE
 _FORMAT = re.compile(
     rf"{PREFIX}([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
@@ -41,14 +40,14 @@ _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}")
 
 @dataclass(frozen=True, slots=True)
 class ParsedKey:
-    """A key whose form and checksum hold; whether anyone issued it is not known yet."""
+    """A key whose form and checksum are right; it may still be one that was never issued."""
 
     text: str = field(repr=False)
     public_id: str
 
 
 def random_base62(length: int, rng: RandomBytes) -> str:
-    """`length` characters, each of the 62 equally likely when the bytes of `rng` are."""
+    """`length` random characters. All 62 are equally likely if all bytes of `rng` are."""
     chosen: list[str] = []
     while len(chosen) < length:
         chosen.extend(_ALPHABET[byte % _BASE] for byte in rng(length) if byte < _UNBIASED_BELOW)
@@ -60,7 +59,7 @@ def new_public_id(shard: str, rng: RandomBytes = secrets.token_bytes) -> str:
 
 
 def new_key(public_id: str, rng: RandomBytes = secrets.token_bytes) -> str:
-    """A fresh key in plain text; raises ValueError when `public_id` cannot be part of one."""
+    """A new key in plain text; raises ValueError if `public_id` cannot be part of one."""
     if not is_public_id(public_id):
         raise ValueError("a public id has 6 base62 characters")
     body = PREFIX + public_id + random_base62(SECRET_LENGTH, rng)
@@ -68,20 +67,22 @@ def new_key(public_id: str, rng: RandomBytes = secrets.token_bytes) -> str:
 
 
 def parse_key(text: str) -> ParsedKey:
-    """The key in `text`; raises Unauthenticated (key_malformed) when form or checksum are wrong."""
+    """The key in `text`; raises KeyMalformed if its form or checksum is wrong."""
     match = _FORMAT.fullmatch(text) if len(text) == KEY_LENGTH else None
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
-        raise KeyMalformed("This is not an API key: its form or its checksum is wrong. Was it copied whole?")
+        raise KeyMalformed(
+            "This is not an API key: its form or its checksum is wrong. Check that you copied all of it."
+        )
     return ParsedKey(text, match[1])
 
 
 def hash_key(key: str, pepper: bytes) -> str:
-    """What is stored of a key: HMAC-SHA256 under `pepper`, in 64 hexadecimal digits."""
+    """The hash of a key that we store: HMAC-SHA256 under `pepper`, in 64 hexadecimal digits."""
     return hmac.digest(pepper, key.encode(), hashlib.sha256).hex()
 
 
 def same_hash(stored: str, presented: str) -> bool:
-    """Whether two hashes are equal, in a time that does not tell how far they agree."""
+    """Whether two hashes are equal; the time that this takes does not show how many digits agree."""
     return hmac.compare_digest(stored, presented)
 
 
@@ -90,7 +91,7 @@ def is_public_id(text: str) -> bool:
 
 
 def public_id_in(text: str) -> str:
-    """The public id in `text`: itself, what a key begins with, or a whole key; else an empty text."""
+    """The public id in `text`, which is an id, the beginning of a key or a whole key; else an empty text."""
     candidate = text.removeprefix(PREFIX)
     candidate = candidate[:PUBLIC_ID_LENGTH] if len(text) == KEY_LENGTH else candidate
     return candidate if is_public_id(candidate) else ""

@@ -1,4 +1,4 @@
-"""Licenses and the API keys that they own, and what they allow at a given time."""
+"""Describes licenses and the API keys that they own, and decides what they allow at a given time."""
 
 import re
 from collections.abc import Mapping
@@ -38,10 +38,10 @@ _LICENSE_ID = re.compile(r"lic_[0-9A-Za-z]{12}")
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's entitlement; `requests_per_minute` holds for each of its keys apart.
+    """An account's entitlement; `requests_per_minute` applies to each of its keys separately.
 
-    `revision` counts the changes. An expiry takes effect at `expires_at`; the status `expired` says
-    that the account's connections have been closed too.
+    `revision` counts the changes. A license expires at `expires_at`; its status becomes `expired` after a
+    timer has closed the account's connections.
     """
 
     license_id: str
@@ -56,10 +56,10 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """What is stored of a key: never the secret, only its keyed hash and its public id.
+    """The stored record of a key: never the secret, only its keyed hash and its public id.
 
-    A key that was hashed anew under another pepper, at `hashed_at`, keeps its `previous_hash`: by that, a
-    process which still has the former pepper knows it.
+    When a key is hashed again under another pepper, `hashed_at` is the time, and `previous_hash` lets
+    processes that still have the former pepper recognise it.
     """
 
     public_id: str
@@ -75,19 +75,19 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def hashes(self) -> tuple[str, ...]:
-        """All that caches may know this key by."""
+        """Every hash under which a cache may hold this key."""
         return (self.key_hash,) if self.previous_hash is None else (self.key_hash, self.previous_hash)
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """What one presented key may do: the license and the key, as one record that caches well."""
+    """A presented key and its license, which together decide what it may do; cached as one record."""
 
     license: License
     key: ApiKey
 
     @property
     def revision(self) -> int:
-        """Grows with every change of either part, so that a cache can tell the newer of two grants."""
+        """Grows with every change of either part, so that a cache can keep the newer of two grants."""
         return self.license.revision + self.key.revision
 
 
@@ -100,12 +100,12 @@ def is_license_id(text: str) -> bool:
 
 
 def shard_of_license_id(license_id: str) -> str:
-    """The partition that a license and its keys lie in; see shared/domain/access/keys.py."""
+    """The partition of a license and its keys; see shared/domain/access/keys.py."""
     return license_id.removeprefix(LICENSE_PREFIX)[:SHARD_LENGTH]
 
 
 def refusal(grant: Grant, now: datetime) -> SignalCloudError | None:
-    """Why `grant` allows nothing at `now`, or None. First the key is judged, then its license."""
+    """The reason why `grant` allows nothing at `now`, or None. Checks first the key, then its license."""
     key, license_ = grant.key, grant.license
     if key.status == "revoked":
         return KeyRevoked("This API key was revoked.")
@@ -124,14 +124,15 @@ def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
     if scope in grant.key.scopes:
         return None
     return ScopeMissing(
-        f"This needs a key with the scope {scope}; this key has {', '.join(grant.key.scopes) or 'none'}."
+        f"This needs a key with the scope {scope}; the scopes of this key: "
+        f"{', '.join(grant.key.scopes) or 'none'}."
     )
 
 
 def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
     """Raises SymbolNotLicensed for the symbols that the license does not cover.
 
-    `fields` holds, for each symbol asked for, the name of the field that named it.
+    `fields` maps each requested symbol to the name of its field in the request.
     """
     licensed = grant.license.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
@@ -146,20 +147,20 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
 
 
 def valid_until(grant: Grant) -> datetime | None:
-    """When `grant` ends by itself; None when it does not."""
+    """When `grant` expires; None if it never does."""
     ends = [end for end in (grant.key.expires_at, grant.license.expires_at) if end is not None]
     return min(ends, default=None)
 
 
 def good_until(grant: Grant) -> datetime:
-    """Until when `refusal` is None: the earliest time if it is not now, the latest if it is for good."""
+    """The time until which `refusal` is None: NEVER if `grant` is refused now, FOREVER if it has no end."""
     if refusal(grant, NEVER) is not None:
         return NEVER
     return valid_until(grant) or FOREVER
 
 
 def suspended(license_: License) -> License:
-    """`license_` suspended, unchanged if it was; raises Conflict when it has ended."""
+    """`license_` suspended, unchanged if it was before; raises Conflict if it is revoked or expired."""
     if license_.status == "suspended":
         return license_
     _must_live(license_, "suspended")
@@ -167,7 +168,7 @@ def suspended(license_: License) -> License:
 
 
 def resumed(license_: License) -> License:
-    """`license_` active, unchanged if it was; raises Conflict when it has ended."""
+    """`license_` active, unchanged if it was before; raises Conflict if it is revoked or expired."""
     if license_.status == "active":
         return license_
     _must_live(license_, "resumed")
@@ -175,26 +176,26 @@ def resumed(license_: License) -> License:
 
 
 def revoked(license_: License) -> License:
-    """`license_` revoked for good; unchanged if it was."""
+    """`license_` revoked, which is final; unchanged if it was before."""
     return license_ if license_.status == "revoked" else _changed(license_, "revoked")
 
 
 def expired(license_: License, now: datetime) -> License:
-    """`license_` marked as expired where its time is over and it was active; else unchanged."""
+    """`license_` with the status expired if it was active and its time is over; else unchanged."""
     if license_.status == "active" and license_.expires_at is not None and license_.expires_at <= now:
         return _changed(license_, "expired")
     return license_
 
 
 def revoked_key(key: ApiKey) -> ApiKey:
-    """`key` revoked for good; unchanged if it was."""
+    """`key` revoked, which is final; unchanged if it was before."""
     if key.status == "revoked":
         return key
     return msgspec.structs.replace(key, status="revoked", revision=key.revision + 1)
 
 
 def ending_key(key: ApiKey, end: datetime) -> ApiKey:
-    """`key` with its life cut to `end`, never made longer; raises Conflict when it is revoked."""
+    """`key` that expires at `end`, or earlier if it did before; raises Conflict if it is revoked."""
     if key.status == "revoked":
         raise Conflict(f"The key {key.public_id} is revoked; create a new one.")
     if key.expires_at is not None and key.expires_at <= end:
@@ -203,7 +204,7 @@ def ending_key(key: ApiKey, end: datetime) -> ApiKey:
 
 
 def rehashed_key(key: ApiKey, old_hash: str, new_hash: str, now: datetime) -> ApiKey:
-    """`key` under a new hash; unchanged unless `old_hash` is still its hash."""
+    """`key` with a new hash; unchanged if its hash is no longer `old_hash`."""
     if key.key_hash != old_hash:
         return key
     return msgspec.structs.replace(

@@ -1,9 +1,9 @@
 """Defines the rate limit: at most `limit` requests of one key in any window of 60 seconds, exactly.
 
-The rule: a request at time t is allowed when fewer than `limit` allowed requests lie in [t - window, t].
-A refused request leaves no trace, so a client that keeps asking does not keep itself out. The whole
-limit may be used at once (a burst), and each unit comes back one window after it was used.
-How the rule is kept across processes: shared/adapters/redis/lua/take_requests.lua.
+The rule: a request at time t is allowed if fewer than `limit` allowed requests are in [t - window, t].
+A refused request is not counted, so a client that keeps trying does not extend its wait. A client may use
+the whole limit at once (a burst); each unit returns one window after its use.
+shared/adapters/redis/lua/take_requests.lua applies the rule across processes.
 """
 
 import math
@@ -16,7 +16,7 @@ WINDOW_S = 60
 
 
 class RateState(msgspec.Struct, frozen=True, gc=False):
-    """A key's quota after one request: requests left now, and the seconds until it next grows."""
+    """A key's quota after one request: the requests that are left, and the seconds until it next grows."""
 
     limit: int
     remaining: int
@@ -24,7 +24,7 @@ class RateState(msgspec.Struct, frozen=True, gc=False):
 
 
 def rate_limited(rate: RateState) -> RateLimited:
-    """The refusal of a request that found the limit used up."""
+    """The refusal of a request over the limit."""
     return RateLimited(
         f"The limit of {rate.limit} requests in {WINDOW_S} s is used up; "
         f"try again in {whole_seconds(rate.reset_s)} s.",
@@ -34,5 +34,5 @@ def rate_limited(rate: RateState) -> RateLimited:
 
 
 def whole_seconds(wait_s: float) -> int:
-    """`wait_s` in whole seconds, rounded up, so that a caller that waits is let in; at least 1."""
+    """`wait_s` in whole seconds, at least 1, rounded up, so that a caller that waits so long is admitted."""
     return max(1, math.ceil(wait_s))

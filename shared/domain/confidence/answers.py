@@ -1,4 +1,4 @@
-"""The answer to a confidence request, and the form in which it is cached."""
+"""Describes the answer to a confidence request, and encodes it for bots and for the cache."""
 
 from typing import NamedTuple
 
@@ -7,15 +7,15 @@ import msgspec
 from shared.domain.confidence.models import Basis
 from shared.domain.market.signals import Side
 
-# How long one answer is shared by everybody who asks the same.
+# All requests for the same market state share one answer for this long.
 CONFIDENCE_TTL_S = 2.0
 
 
 class ConfidenceAnswer(msgspec.Struct, frozen=True, gc=False):
     """`confidence` is the probability in [0, 1] that the signalled side makes money.
 
-    `basis` says whether a model or the base rate speaks. `cached` is true where the value had been
-    computed before this request asked; `age_ms` is its age then, and 0 for one made meanwhile.
+    `basis` says whether the value comes from a model or is the base rate. `cached` is true if the value was
+    computed before this request arrived; `age_ms` is its age, or 0 if it was computed after that.
     """
 
     confidence: float
@@ -29,14 +29,14 @@ class ConfidenceAnswer(msgspec.Struct, frozen=True, gc=False):
 
 
 class EncodedAnswer(NamedTuple):
-    """A ConfidenceAnswer as JSON, made once for all who are told the same, and whether it was cached."""
+    """A ConfidenceAnswer as JSON, encoded once for all requests that share it, and whether it was cached."""
 
     json: bytes
     cached: bool
 
 
 class ModelOutput(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """What is cached: the model's say on one state. Symbol, side and strategy are in the key."""
+    """The cached result of evaluating one state. Symbol, side and strategy are in the cache's key."""
 
     confidence: float
     basis: Basis
@@ -44,10 +44,10 @@ class ModelOutput(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class CacheResult(msgspec.Struct, gc=False):
-    """What the cache held under `key` when it was asked: a output, `age_ms` old, or None.
+    """What the cache held under `key`: an output that is `age_ms` old, or None.
 
-    Without one, who got a `lock_token` holds the lock and is to compute the confidence for all. All who
-    asked in one call share what it found, and with `answer` what the first of them makes of it.
+    Without an output, the request that got a `lock_token` holds the lock and computes the confidence for all
+    requests. Requests of one call share the result; the first to encode it sets `answer` for the others.
     """
 
     key: str
@@ -70,7 +70,7 @@ def encode_output(output: ModelOutput) -> bytes:
 
 
 def decode_output(payload: bytes) -> ModelOutput | None:
-    """None where the cache holds something else: such an entry is a miss, not an error."""
+    """The output in `payload`; None if that is something else, because such an entry counts as a miss."""
     try:
         return _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,11 +1,11 @@
 """Encodes market states as rows of a model's input: one fixed set of columns per strategy.
 
-Side and every category become one column per value (1 or 0), a boolean is 1 or 0, a number is itself,
-and an optional one gets a second column that is 1 if it is absent; a fill takes its place there.
-No NaN and no scaling reaches a model: a scaler before trees would move values across split points.
+A category gets one column per value (1 or 0), and so does the symbol; the side and a boolean are 1 or 0; a
+number is itself. An optional number gets a second column, which is 1 if it is absent; then a fill replaces
+it. No NaN and no scaling reaches a model: a scaler before trees would move values across split points.
 
-Plain Python up to the last step: most states are encoded alone, and a call of numpy costs more than it
-saves there.
+The code is plain Python up to the last step, because most states are encoded alone, and for one row a call
+of numpy costs more than it saves.
 """
 
 import math
@@ -25,7 +25,7 @@ type _Columns = tuple[float, ...]
 
 
 def column_names(strategy: Strategy) -> tuple[str, ...]:
-    """The names of the columns that a StateEncoder makes, in order."""
+    """The names of the columns that a StateEncoder produces, in order."""
     names = ["side:SHORT", *(f"symbol:{symbol}" for symbol in strategy.symbols)]
     for feature in strategy.modelled:
         if feature.type == "category":
@@ -40,13 +40,13 @@ class StateEncoder:
 
     def __init__(self, strategy: Strategy) -> None:
         self._symbols = dict(zip(strategy.symbols, _one_hot(len(strategy.symbols)), strict=True))
-        # Of each modelled feature the columns of its categories, and whether it is optional.
+        # For each modelled feature: the columns of its categories, and whether it is optional.
         self._features = [
             (_one_hot(len(feature.categories)), feature.optional) for feature in strategy.modelled
         ]
 
     def encode(self, states: Sequence[MarketState], fills: Sequence[float]) -> "Rows":
-        """Rows (len(states), columns), float32; `fills` holds one value per column."""
+        """Returns rows (len(states), columns), float32; `fills` holds one value per column."""
         import numpy as np
 
         return np.array([self._row(state, fills) for state in states], dtype=np.float32)
@@ -64,5 +64,5 @@ class StateEncoder:
 
 
 def _one_hot(count: int) -> list[_Columns]:
-    """The columns of each of `count` values: 1 in its own."""
+    """For each of `count` values, `count` columns that are 0, except its own, which is 1."""
     return [tuple(float(column == value) for column in range(count)) for value in range(count)]

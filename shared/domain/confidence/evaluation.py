@@ -1,7 +1,7 @@
-"""How good probabilities are, and whether one forecaster beats another beyond noise.
+"""Scores probabilities, and measures whether one forecaster beats another beyond noise.
 
-Arrays are one-dimensional and of one length: `probabilities` in [0, 1], `outcomes` 1 for a winner and 0
-for a loser. Lower is better everywhere. Randomness comes from a seed passed in.
+Arrays are one-dimensional and of equal length: `probabilities` in [0, 1], `outcomes` 1 for a winner and 0
+for a loser. For every score, lower is better. Randomness comes from a `seed`.
 """
 
 import msgspec
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_CLIP = 1e-15  # as scikit-learn clips at the precision of a double: log(0) is not a score
+_CLIP = 1e-15  # log(0) is not a score; scikit-learn also clips near the precision of a double
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A mean with the ends of its bootstrap interval; `n` observations in `blocks` blocks."""
+    """A mean and the ends of its bootstrap interval, over `n` observations in `blocks` blocks."""
 
     mean: float
     low: float
@@ -24,7 +24,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 def brier_score(probabilities: Floats, outcomes: Floats) -> float:
-    """Mean squared difference of forecast and outcome (Brier, 1950, for two classes)."""
+    """Mean squared difference between forecast and outcome (Brier, 1950, for two classes)."""
     return float(np.mean((probabilities - outcomes) ** 2))
 
 
@@ -37,7 +37,7 @@ def log_loss(probabilities: Floats, outcomes: Floats) -> float:
 def expected_calibration_error(probabilities: Floats, outcomes: Floats, bins: int = 10) -> float:
     """Weighted mean of |mean forecast - share of winners| over `bins` bins of equal width.
 
-    A bin holds its lower end; the last one holds 1 too (Naeini, Cooper and Hauskrecht, 2015).
+    A bin includes its lower end; the last one also includes 1 (Naeini, Cooper and Hauskrecht, 2015).
     """
     index = np.minimum((probabilities * bins).astype(np.intp), bins - 1)
     gaps = np.bincount(index, weights=probabilities - outcomes, minlength=bins)
@@ -47,10 +47,10 @@ def expected_calibration_error(probabilities: Floats, outcomes: Floats, bins: in
 def paired_bootstrap(
     differences: Floats, blocks: npt.NDArray[np.int64], *, level: float, seed: int, resamples: int = 4_000
 ) -> Interval:
-    """Mean of paired differences with a two-sided percentile interval of `level`, resampling whole blocks.
+    """Mean of paired differences with a two-sided percentile interval of `level`, by resampling whole blocks.
 
-    Trades of one day share its market, so days are drawn and not trades; otherwise the interval would
-    be too narrow (Efron and Tibshirani, 1993, chapter 8).
+    The trades of one day depend on the same market, so blocks are days: if single trades were drawn, the
+    interval would be too narrow (Efron and Tibshirani, 1993, chapter 8).
     """
     _, index = np.unique(blocks, return_inverse=True)
     sums = np.bincount(index, weights=differences)

@@ -1,8 +1,8 @@
 """Reads market states from requests in one pass, checks them against their strategy, and rounds them.
 
-Rounding: every number goes to the nearest multiple of its feature's quantum (halves to even) before
-anything is computed from it. The cache key is made of the same multiples, so two requests that share a
-key share the exact confidence.
+Every number is rounded to the nearest multiple of its feature's quantum (halves to even) before anything is
+computed from it. The cache key contains the same multiples, so two requests with the same key have exactly
+the same confidence.
 """
 
 import math
@@ -19,8 +19,8 @@ from shared.domain.problems import Problems, shown
 from shared.errors import BatchTooLarge, MalformedJson
 
 MAX_STATES_PER_REQUEST = 100
-# Bots of one make send the same bytes for the same state, so the last such bodies are read once. A body
-# takes about 500 bytes; longer ones than any plain state needs are not kept.
+# Bots with the same software send the same bytes for the same state, so the last bodies are kept with their
+# states. An entry takes about 500 bytes; bodies that are longer than any plain state are not kept.
 _REMEMBERED_BODIES = 4_096
 _REMEMBERED_BYTES = 512
 
@@ -28,10 +28,10 @@ _DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class MarketState(msgspec.Struct, frozen=True, gc=False):
-    """What a bot sees at one moment, rounded. `features` follow Strategy.modelled; NaN means absent.
+    """What a bot observes at one moment, rounded. `features` are in Strategy.modelled's order; NaN is absent.
 
-    Booleans are 0 or 1, a category is its index. `key` names strategy, symbol, side and every
-    rounded value: two states are equal exactly when their keys are.
+    A boolean is 0 or 1, a category its index. `key` contains strategy, symbol, side and every rounded value:
+    two states are equal if and only if their keys are equal.
     """
 
     strategy: str
@@ -41,7 +41,7 @@ class MarketState(msgspec.Struct, frozen=True, gc=False):
     key: str
 
     def cache_key(self, model_version: str) -> str:
-        """Key of this state's confidence under one model; braces hold the Redis cluster hash tag."""
+        """The key of this state's confidence under one model; the braces hold the Redis cluster hash tag."""
         return f"confidence:{{{self.key}}}:{model_version}"
 
 
@@ -64,7 +64,7 @@ class StateMaker:
         ]
 
     def rounded(self, symbol: str, side: Side, values: Sequence[Any]) -> MarketState:
-        """The state of accepted `values`: one per modelled feature, None if absent; the rest is ignored."""
+        """The state with accepted `values`: one per modelled feature, None if absent; the rest is ignored."""
         features = []
         steps = []
         for value, (numerator, denominator), codes in zip(values, self._scales, self._codes, strict=False):
@@ -83,7 +83,7 @@ class StateMaker:
         return self.rounded(raw.symbol, side, [raw.values.get(name) for name in self._names])
 
     def of_trade(self, symbol: str, side: Side, features: Mapping[str, object]) -> MarketState:
-        """The state that a finished trade was entered in; raises ValidationFailed if it does not fit."""
+        """The state at the entry of a finished trade; raises ValidationFailed if its features do not fit."""
         problems = Problems()
         if symbol not in self.strategy.symbols:
             problems.add(
@@ -105,7 +105,7 @@ class StateReader:
         union: Any = None
         for struct in structs.values():
             union = struct if union is None else union | struct
-        # One decoder for bodies that name their strategy and one for those that leave it out.
+        # One decoder reads bodies that name their strategy, the other bodies that do not.
         self._named = msgspec.json.Decoder(union)
         self._unnamed = msgspec.json.Decoder(structs[catalog.default.name])
         self._remembered = lru_cache(_REMEMBERED_BODIES)(self._decode)
@@ -113,8 +113,8 @@ class StateReader:
     def read(self, body: bytes) -> MarketState:
         """The market state in a flat JSON body `{"symbol", "signal_type", "strategy"?, features...}`.
 
-        Raises MalformedJson, and ValidationFailed with every bad field (codes missing, unknown_field,
-        wrong_type, out_of_range, unknown_value). Without `strategy` the default one is meant.
+        Without `strategy`, the body is for the default one. Raises MalformedJson, and ValidationFailed with
+        every bad field (codes missing, unknown_field, wrong_type, out_of_range, unknown_value).
         """
         try:
             return self._remembered(body) if len(body) <= _REMEMBERED_BYTES else self._decode(body)
@@ -129,9 +129,10 @@ class StateReader:
         return self._makers[raw.strategy.name].of_raw(raw)
 
     def read_batch(self, body: bytes) -> list[MarketState]:
-        """The states of `{"states": [...]}`, 1 to MAX_STATES_PER_REQUEST; bad fields as `states[3].rsi`.
+        """The states of `{"states": [...]}`, 1 to MAX_STATES_PER_REQUEST of them.
 
-        Raises MalformedJson, BatchTooLarge, and ValidationFailed with the bad fields of all of them.
+        Raises MalformedJson, BatchTooLarge, and ValidationFailed with the bad fields of all states, such as
+        `states[3].rsi`.
         """
         items = self._batch_items(body)
         problems = Problems()
@@ -154,7 +155,7 @@ class StateReader:
         return states
 
     def _decode(self, body: bytes | memoryview) -> MarketState:
-        """Raises one of _DECODE_ERRORS if the careful path has to look."""
+        """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks."""
         raw = bytes(body)
         request = (self._named if b'"strategy"' in raw else self._unnamed).decode(raw)
         symbol, side, *values = msgspec.structs.astuple(request)
@@ -179,7 +180,7 @@ class StateReader:
             message = f"states must be an array of market states, got {shown(parsed['states'])}"
             problems.add("states", "wrong_type", message)
         else:
-            # Something in a state is not JSON, such as NaN: the check names it if it is a field's value.
+            # A state contains something that is not JSON, such as NaN. The check names it if it is a value.
             for index, item in enumerate(parsed["states"][:MAX_STATES_PER_REQUEST]):
                 check_state(item, self._catalog, problems.within(f"states[{index}]."))
         problems.refuse()

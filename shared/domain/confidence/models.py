@@ -1,4 +1,4 @@
-"""Models as data: the outcomes they learn from and the immutable versions that are stored."""
+"""Describes models as data: the outcomes that they are trained on, and their immutable versions."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ Basis = Literal["model", "base_rate"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished trade as training sees it: what was known at entry, and whether it made money."""
+    """One finished trade for training: what was known at entry, and whether it made money."""
 
     account_id: str
     symbol: str
@@ -27,7 +27,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable model version. `artefact` is ONNX, None where the base rate alone is served.
+    """An immutable model version. `artefact` is ONNX, or None if only the base rate is served.
 
     `document` holds plain JSON: feature schema, training window, n, base rate, scores with their
     intervals, and the library versions that made it.
@@ -43,19 +43,19 @@ class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """When the trades that a model learned from began and ended."""
+    """The first entry and the last exit of the trades that a model was trained on."""
 
     first_entry_at: datetime
     last_exit_at: datetime
 
 
 class ModelDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """What StoredModel.document holds; plain JSON on the way in and out.
+    """The content of StoredModel.document; stored as plain JSON.
 
-    `base_rate` is the smoothed share of winners among the `n` trades (`wins` of them won). `columns`
-    name the model's inputs and `fills` what stands in for an absent value; both are empty without a
-    model. `scores` are out of sample, see shared/training. `data_hash` tells whether anything is new;
-    `decision` says what the run that made this version had promoted, and `reason` why.
+    `base_rate` is the smoothed share of winners among the `n` trades (`wins` of them won). `columns` names
+    the model's inputs and `fills` holds the replacement of each absent value; both are empty without a
+    model. `scores` are out of sample, see shared/training. If `data_hash` is the same, there is no new data.
+    `decision` says what the training run of this version promoted, and `reason` why.
     """
 
     strategy_version: int
@@ -83,7 +83,7 @@ class UnusableModel(ValueError):
 
 
 class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process needs to answer: the artefact is None if the base rate is the answer."""
+    """A model version that is ready to answer; without an artefact, the answer is the base rate."""
 
     version: str
     strategy: Strategy
@@ -97,19 +97,19 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
         return "base_rate" if self.artefact is None else "model"
 
     def without_artefact(self) -> Self:
-        """The base rate of this model, under a version of its own: a version never means two values."""
+        """The base rate of this model, as another version, because a version never has two values."""
         return type(self)(
             version=f"{self.version}-base-rate", strategy=self.strategy, base_rate=self.base_rate
         )
 
 
 def untrained(strategy: Strategy) -> ServedModel:
-    """What is served before any trade is known: the strategy's prior."""
+    """The model that is served before any trade is known: the strategy's prior."""
     return ServedModel(version=strategy.untrained_version, strategy=strategy, base_rate=strategy.prior.mean)
 
 
 def served(stored: StoredModel, strategy: Strategy) -> ServedModel:
-    """`stored` made ready for answers; raises UnusableModel where its document cannot be read."""
+    """`stored`, ready to answer; raises UnusableModel if its document cannot be used."""
     try:
         document = msgspec.convert(stored.document, ModelDocument)
     except msgspec.ValidationError as error:
@@ -121,7 +121,7 @@ def served(stored: StoredModel, strategy: Strategy) -> ServedModel:
         return model
     fits = document.strategy_version == strategy.version and document.columns == column_names(strategy)
     if stored.artefact is None or not fits or len(document.fills) != len(document.columns):
-        # The strategy has changed since: its base rate still holds until training has run again.
+        # The strategy has changed since. Its base rate remains valid until the next training run.
         return model.without_artefact()
     return msgspec.structs.replace(
         model, artefact=stored.artefact, columns=document.columns, fills=document.fills
@@ -129,6 +129,6 @@ def served(stored: StoredModel, strategy: Strategy) -> ServedModel:
 
 
 def version_of(strategy: str, now: datetime, content: bytes) -> str:
-    """An immutable id such as `vwap_bounce-20251013T140000Z-1f9a0c3d`: when it was made, and from what."""
+    """An immutable id such as `vwap_bounce-20251013T140000Z-1f9a0c3d`: the time, and a hash of `content`."""
     digest = hashlib.sha256(content).hexdigest()[:8]
     return f"{strategy}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"

@@ -1,7 +1,7 @@
 """Names every bad field of a market state, and what would be accepted.
 
-This careful path runs only after the fast decoder has refused a body, so it may be slow, but it is bounded:
-a request of a million unknown fields costs no more than one of MAX_PROBLEMS.
+This path runs only after the fast decoder has refused a body, so it may be slow. But its cost is bounded: a
+request with a million unknown fields costs no more than one with MAX_PROBLEMS.
 """
 
 import json
@@ -19,7 +19,7 @@ _ENVELOPE = ("symbol", "signal_type", "strategy")
 
 
 class RawState(msgspec.Struct, frozen=True):
-    """A market state whose fields have all been accepted, before it is rounded."""
+    """A market state whose fields are all accepted, before it is rounded."""
 
     strategy: Strategy
     symbol: str
@@ -30,8 +30,8 @@ class RawState(msgspec.Struct, frozen=True):
 def parse_json(body: bytes) -> tuple[Any, bool]:
     """The value in `body`, and whether it is strict JSON.
 
-    NaN, Infinity and numbers beyond a double are read too, so that the error can name their field; a
-    caller that finds nothing else to refuse in such a body raises MalformedJson. Raises MalformedJson.
+    Also reads NaN, Infinity and numbers beyond a double, so that the error can name their field; if the
+    caller finds nothing else to refuse in such a body, it raises MalformedJson. Raises MalformedJson.
     """
     try:
         return msgspec.json.decode(body), True
@@ -50,7 +50,7 @@ def parse_json(body: bytes) -> tuple[Any, bool]:
 
 
 def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) -> RawState | None:
-    """The state that `fields` (any JSON value) describes; None if `problems` says why it describes none."""
+    """The state in `fields` (any JSON value); if it is not a valid state, adds problems and returns None."""
     if not isinstance(fields, dict):
         problems.add("", "wrong_type", f"a market state must be a JSON object, got {shown(fields)}")
         return None
@@ -58,7 +58,7 @@ def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) ->
     strategy: Strategy | None = catalog.default
     if "strategy" in fields:
         strategy = check_strategy(fields["strategy"], catalog, problems)
-    # With an unknown strategy its features cannot be judged, but the symbol and the side still can.
+    # If the strategy is unknown, only the symbol and the side can be checked, not the features.
     symbol = _check_choice(fields, "symbol", strategy.symbols if strategy else catalog.symbols, problems)
     side = _check_choice(fields, "signal_type", _SIDES, problems)
     values = check_features(strategy, fields, problems, besides=_ENVELOPE) if strategy else {}
@@ -68,7 +68,7 @@ def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) ->
 
 
 def check_strategy(name: object, catalog: StrategyCatalog, problems: Problems) -> Strategy | None:
-    """The strategy of that name; None if `problems` says what is wrong with the name."""
+    """The strategy of that name; if there is none, adds a problem and returns None."""
     if isinstance(name, str) and name in catalog:
         return catalog[name]
     code: FieldCode = "unknown_value" if isinstance(name, str) else "wrong_type"
@@ -79,9 +79,9 @@ def check_strategy(name: object, catalog: StrategyCatalog, problems: Problems) -
 def check_features(
     strategy: Strategy, fields: Mapping[str, object], problems: Problems, *, besides: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """The accepted values by feature name; absent optional features are left out.
+    """The accepted values by feature name, without absent optional features; adds a problem for each other.
 
-    `besides` names fields that are checked elsewhere. null means absent for an optional feature.
+    `besides` names fields that are checked elsewhere. For an optional feature, null means absent.
     """
     values: dict[str, Any] = {}
     for feature in strategy.features:
@@ -105,7 +105,7 @@ def check_features(
 
 
 def _fault(feature: Feature, value: object) -> FieldCode | None:
-    """The code of what is wrong with `value`, None if it is accepted."""
+    """The code of the problem with `value`; None if it is accepted."""
     if feature.type == "boolean":
         return None if isinstance(value, bool) else "wrong_type"
     if feature.type == "category":
@@ -117,7 +117,7 @@ def _fault(feature: Feature, value: object) -> FieldCode | None:
         return "wrong_type"
     if not feature.range[0] <= value <= feature.range[1]:  # NaN is within no range
         return "out_of_range"
-    # 10.0 is the same number as 10 in JSON; 10.5 is not a whole one.
+    # In JSON, 10.0 is the same number as 10; 10.5 is not an integer.
     return "wrong_type" if feature.type == "integer" and value != int(value) else None
 
 
@@ -131,7 +131,7 @@ def _explained(feature: Feature, value: object, code: FieldCode) -> str:
 def _check_choice(
     fields: Mapping[str, object], name: str, allowed: Collection[str], problems: Problems
 ) -> str:
-    """The value of `name` if it is one of `allowed`; else an empty text, and `problems` says why."""
+    """The value of `name` if it is one of `allowed`; else adds a problem and returns an empty text."""
     choices = f"one of {', '.join(allowed)}"
     if name not in fields:
         problems.add(name, "missing", f"{name} is required: {choices}")

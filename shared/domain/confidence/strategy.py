@@ -1,4 +1,4 @@
-"""Describes a strategy as its file declares it: features, ranges, quanta, symbols, prior, entry rules."""
+"""Describes strategies as their files declare them: features, ranges, quanta, symbols, prior, entry rules."""
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ FeatureValue = float | str | bool
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One input of a strategy. `range` is inclusive, in `unit`; `quantum` is the rounding step.
 
-    A feature with `modelled = false` is checked and kept with a trade, but no model sees it.
+    A feature with `modelled = false` is checked and stored with a trade, but is no input of a model.
     """
 
     name: str
@@ -34,21 +34,21 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             if self.range is None or not self.range[0] < self.range[1] or self.quantum <= 0:
                 raise ValueError(f"{self.name}: a {self.type} needs a range and a positive quantum")
             if any(Fraction(str(edge)) % self.exact_quantum for edge in self.range):
-                # Rounding could otherwise leave the range.
+                # Otherwise a rounded value could be outside the range.
                 raise ValueError(f"{self.name}: both ends of the range must be multiples of the quantum")
             if self.type == "integer" and self.exact_quantum.denominator != 1:
                 raise ValueError(f"{self.name}: the quantum of an integer is a whole number")
         elif self.range is not None:
             raise ValueError(f"{self.name}: a {self.type} has no range")
         if (self.type == "category") != bool(self.categories):
-            raise ValueError(f"{self.name}: categories are listed for a category and for nothing else")
+            raise ValueError(f"{self.name}: a category needs categories, and no other type may have them")
 
     @property
     def exact_quantum(self) -> Fraction:
         return Fraction(str(self.quantum))
 
     def accepted(self) -> str:
-        """What would be accepted, as public text."""
+        """The accepted values, as public text."""
         if self.type == "boolean":
             return "true or false"
         if self.type == "category":
@@ -59,7 +59,7 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Beta prior of the base rate: its mean, and how many trades that belief is worth."""
+    """Beta prior of the base rate: its mean, and its weight in trades."""
 
     mean: float
     strength: float
@@ -74,7 +74,7 @@ class Prior(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A named, versioned feature schema plus entry rules; `entry` belongs to the signal engine."""
+    """A named, versioned feature schema plus entry rules; the signal engine reads `entry`."""
 
     name: str
     version: int
@@ -87,17 +87,17 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def modelled(self) -> tuple[Feature, ...]:
-        """The features that a model sees, in the order of MarketState.features."""
+        """The features that are inputs of a model, in the order of MarketState.features."""
         return tuple(feature for feature in self.features if feature.modelled)
 
     @property
     def untrained_version(self) -> str:
-        """The model version of answers before any model exists: the prior alone."""
+        """The model version in answers before any model exists: the prior alone."""
         return f"{self.name}-untrained"
 
 
 def parse_strategy(text: str) -> Strategy:
-    """Reads one strategy from its TOML; raises ConfigurationError that says what is wrong with it."""
+    """The strategy in a TOML text; raises a ConfigurationError that says what is wrong with it."""
     try:
         raw = tomllib.loads(text)
         raw["features"] = [{"name": name, **declared} for name, declared in raw.get("features", {}).items()]
@@ -110,7 +110,7 @@ class StrategyCatalog(Mapping[str, Strategy]):
     """The strategies of this deployment by name, the default first."""
 
     def __init__(self, strategies: Iterable[Strategy]) -> None:
-        """Raises ConfigurationError if not exactly one is the default, or two share a name."""
+        """Raises ConfigurationError unless exactly one is the default and all names differ."""
         ordered = sorted(strategies, key=lambda strategy: not strategy.default)
         if sum(strategy.default for strategy in ordered) != 1:
             raise ConfigurationError("Exactly one strategy must be the default.")
@@ -121,7 +121,7 @@ class StrategyCatalog(Mapping[str, Strategy]):
         symbols = (symbol for strategy in ordered for symbol in strategy.symbols)
         self.symbols: tuple[str, ...] = tuple(dict.fromkeys(symbols))
 
-    # There is one catalog a process: what is derived from it is cached by its identity.
+    # There is one catalog per process, so caches of derived values use its identity as the key.
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 

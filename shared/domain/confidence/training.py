@@ -1,4 +1,4 @@
-"""Describes a training run: what goes into it and what comes out."""
+"""Describes the request and the result of a training run."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Decision = Literal["model", "base_rate", "keep"]
 
 
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One run over the outcomes of one strategy, oldest first. `data_hash` seeds its randomness."""
+    """A run over the outcomes of one strategy, oldest first. `data_hash` seeds its randomness."""
 
     strategy: Strategy
     outcomes: list[Outcome]
@@ -20,14 +20,14 @@ class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """A model that has passed every test, ready to be stored."""
+    """A model that passed every test and is ready to be stored."""
 
     artefact: bytes
     document: ModelDocument
 
 
 class TrainingResult(msgspec.Struct, frozen=True, kw_only=True):
-    """`decision` names what is to be served from now on; `model` is there where it is a model."""
+    """`decision` says what the strategy serves from now on; `model` is set if that is a new model."""
 
     decision: Decision
     base_rate: ModelDocument

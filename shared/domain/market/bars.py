@@ -1,4 +1,4 @@
-"""Describes bars: OHLCV of one symbol over one minute, as sent and as stored, and checks them."""
+"""Describes bars (OHLCV of one symbol over one minute), as sent and as stored, and checks them."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,7 @@ from shared.domain.problems import Problems
 
 BAR_INTERVAL = timedelta(minutes=1)
 MAX_BARS_PER_REQUEST = 5_000
-# The VWAP sums prices as whole millionths, exactly; finer prices would have to be rounded.
+# The VWAP sums prices exactly, as whole millionths; finer prices would have to be rounded.
 MAX_PRICE_DECIMALS = 6
 _FINEST = Decimal(1).scaleb(-MAX_PRICE_DECIMALS)
 MAX_PRICE = Decimal(10_000_000)
@@ -41,7 +41,7 @@ class Bar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoredBar(msgspec.Struct, frozen=True):
-    """A bar as it lies in Postgres, with where it came from and when we learned of it."""
+    """A bar as it is stored, with its source and the time when we received it."""
 
     bar: Bar
     source: Source
@@ -49,7 +49,7 @@ class StoredBar(msgspec.Struct, frozen=True):
 
 
 class FeedState(msgspec.Struct, frozen=True):
-    """The newest bar of one symbol: its start, when it came in, and from where."""
+    """The newest bar of one symbol: its start, the time when we received it, and its source."""
 
     symbol: str
     last_open_time: datetime
@@ -62,10 +62,10 @@ def is_symbol(text: str) -> bool:
 
 
 def check_bar(bar: Bar, problems: Problems) -> None:
-    """Adds everything that makes `bar` impossible; field names are the bar's own.
+    """Adds every reason why `bar` is impossible, under the bar's own field names.
 
-    Prices may be negative (crude oil was, in April 2020), but are finite, at most MAX_PRICE from zero
-    and no finer than MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
+    Prices may be negative (crude oil's was in April 2020), but must be finite, at most MAX_PRICE from zero
+    and have at most MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
     """
     before = len(problems)
     _check_open_time(bar.open_time, problems)
@@ -90,6 +90,6 @@ def _check_price(field: str, price: Decimal, problems: Problems) -> None:
 
 def _check_open_time(open_time: datetime, problems: Problems) -> None:
     if open_time.tzinfo is None:
-        problems.add("open_time", "wrong_type", "Must carry its offset from UTC, for example Z.")
+        problems.add("open_time", "wrong_type", "Must have an offset from UTC, for example Z.")
     elif open_time.second or open_time.microsecond:
         problems.add("open_time", "out_of_range", "Must be the start of a whole minute.")

@@ -1,9 +1,9 @@
-"""Tells, by New York time, when a market is open and to which trading day an instant belongs.
+"""Computes, in New York time, when a market is open and to which trading day an instant belongs.
 
-The regular week has one session for each trading day from Monday to Friday, which opens at 18:00 New York
-time on the evening before and closes at 17:00; the hour from 17:00 to 18:00 is CME's maintenance. Calendars
-add what deviates from that: days without a session and early closes. A day on which trading halts early
-and reopens in the evening has its own, short session, and the next one begins with the evening.
+The regular week has one session for each trading day from Monday to Friday. It opens at 18:00 New York time
+on the evening before and closes at 17:00; from 17:00 to 18:00 is CME's maintenance. Calendars add the
+exceptions: days without a session and early closes. If trading halts early and reopens in the evening, that
+day has a short session, and the next session begins in the evening.
 """
 
 from collections.abc import Mapping
@@ -20,15 +20,15 @@ OPENS = time(18, 0)
 CLOSES = time(17, 0)
 
 _SATURDAY = 5
-# Sessions of some weeks in each of a few markets: replays walk forward, so old ones are not needed again.
+# A few weeks of sessions for each of a few markets. Replays go forward, so old ones are not needed again.
 _KEPT_SESSIONS = 256
 
 
 class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What deviates from the regular week in one market, from `first` to `last` trading day.
+    """The exceptions to the regular week in one market, from the `first` to the `last` trading day.
 
-    `closed` are the trading days without a session, `early_closes` the New York time of each early close.
-    `source` says what the facts were generated from.
+    `closed` holds the days without a session, `early_closes` the New York time of each early close.
+    `source` names the source of these facts.
     """
 
     source: str
@@ -39,7 +39,7 @@ class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TradingSession(msgspec.Struct, frozen=True):
-    """One session: it is open from `opens_at` until before `closes_at`, both UTC."""
+    """One session: it is open from `opens_at` to just before `closes_at`, both in UTC."""
 
     trading_day: date
     opens_at: datetime
@@ -50,9 +50,9 @@ class TradingSession(msgspec.Struct, frozen=True):
 
 
 class MarketCalendars:
-    """Answers for every instrument from the calendar of its market; pure, it holds no clock.
+    """Computes the sessions of every instrument from the calendar of its market.
 
-    Outside the days that a calendar covers, a market counts as closed: no signal is made from a guess.
+    Outside the days that a calendar covers, a market counts as closed, so that no signal rests on a guess.
     """
 
     def __init__(
@@ -68,14 +68,14 @@ class MarketCalendars:
         return session if session is not None and session.is_open(instant) else None
 
     def session_of(self, symbol: str, trading_day: date) -> TradingSession | None:
-        """The session of a trading day, None on a weekend or holiday and for an unknown symbol."""
+        """The session of a trading day; None on a weekend or holiday, and for an unknown symbol."""
         return self._session(symbol, trading_day)
 
     def is_open(self, symbol: str, instant: datetime) -> bool:
         return self.session_at(symbol, instant) is not None
 
     def days_left(self, today: date) -> int:
-        """Days until the first calendar ends; at 0 or below the calendars must be generated again."""
+        """The days until the first calendar ends; at 0 or below, the calendars must be generated again."""
         return min((calendar.last - today).days for calendar in self._calendar_of.values())
 
     def _compute(self, symbol: str, day: date) -> TradingSession | None:
@@ -93,7 +93,7 @@ class MarketCalendars:
 
 
 def trading_day_of(instant: datetime) -> date:
-    """The trading day by the clock alone: from 18:00 New York time on, an instant belongs to the next day."""
+    """The trading day by the clock alone: at 18:00 New York time the next one begins."""
     local = instant.astimezone(NEW_YORK)
     return local.date() + timedelta(days=1) if local.time() >= OPENS else local.date()
 

@@ -1,4 +1,4 @@
-"""Judges how fresh each symbol's bars are, and tells a stale feed from a closed market."""
+"""Judges how fresh each symbol's bars are, and separates stale feeds from closed markets."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from shared.domain.market.bars import BAR_INTERVAL, FeedState, Source
 from shared.domain.market.calendars import MarketCalendars
 
 ClockSource = Literal["wall", "bars"]
-# Thin overnight minutes without a trade have no bar; several in a row are rare in these markets.
+# A minute without a trade has no bar, which happens overnight; several in a row are rare in these markets.
 STALE_AFTER = timedelta(minutes=5)
 
 
@@ -25,7 +25,7 @@ class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -> datetime:
-    """The time that feeds are judged by: `now`, or in a replay the close of the newest bar of all."""
+    """The time by which feeds are judged: `now`, or in a replay the close of the newest of all bars."""
     if source == "wall" or not feeds:
         return now
     return max(feed.last_open_time for feed in feeds).astimezone(UTC) + BAR_INTERVAL
@@ -34,15 +34,15 @@ def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -
 def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: datetime) -> list[FeedHealth]:
     """The health of each feed at `now`, in the order given.
 
-    Out of session a feed is `closed`, however old its last bar. In session it is `stale` when for
-    STALE_AFTER neither a bar closed nor the session opened. `now` comes from `market_now`.
+    Outside a session, a feed is `closed`, regardless of its last bar. In a session, it is `stale` if the last
+    bar closed, and the session opened, more than STALE_AFTER ago. `now` comes from `market_now`.
     """
     return [_health(feed, calendars, now) for feed in feeds]
 
 
 def _health(feed: FeedState, calendars: MarketCalendars, now: datetime) -> FeedHealth:
     last_close = feed.last_open_time.astimezone(UTC) + BAR_INTERVAL
-    # The newest bar of a replay closes exactly now, which at the end of a session is no longer in it.
+    # In a replay, the newest bar closes exactly now; at the end of a session, that is outside the session.
     session = calendars.session_at(feed.symbol, now)
     state: Literal["fresh", "stale", "closed"] = "closed"
     if session is not None:

@@ -1,10 +1,10 @@
-"""Incremental indicators as immutable states: `push` gives the next state and costs the same for every bar.
+"""Computes indicators bar by bar, as immutable states: `push` returns the next state, at a constant cost.
 
-All states are plain structs that msgspec encodes as JSON and restores exactly, so an indicator that is
-saved and loaded between two bars goes on as if it had never stopped.
+All states are plain structs. msgspec encodes them as JSON and restores them exactly, so an indicator can be
+saved and loaded between two bars without any difference.
 
-RSI and ATR run across sessions, because the last bars before a break still say how stretched the market
-is; the VWAP and the volume ratio restart with each session.
+RSI and ATR continue across sessions, because the last bars before a break still show how stretched the market
+is. The VWAP and the volume ratio restart with each session.
 """
 
 import math
@@ -17,9 +17,9 @@ from shared.domain.market.bars import MAX_PRICE_DECIMALS, Bar
 WILDER_PERIOD = 14
 VOLUME_PERIOD = 20
 NEUTRAL_RSI = 50.0
-# Below this an average move counts as none: decades under any tick, it is what smoothing leaves of old moves.
+# A smaller average move counts as none. It is far below any tick: smoothing leaves it of old moves.
 _NO_MOVE = 1e-14
-# A typical price is (high + low + close) / 3: three times it, in millionths of a point, is a whole number.
+# A typical price is (high + low + close) / 3. Three times that, in millionths of a point, is an integer.
 _TYPICAL_UNITS: int = 3 * 10**MAX_PRICE_DECIMALS
 
 
@@ -29,8 +29,8 @@ class SessionVwap(msgspec.Struct, frozen=True, array_like=True):
     With volume v and typical price p = (high + low + close) / 3 of each bar:
     vwap = sum(v p) / sum(v); deviation = sqrt(sum(v (p - vwap)^2) / sum(v)).
 
-    The sums are whole numbers (prices in thirds of a millionth of a point, less the first bar's, which
-    keeps them short), so no order or number of bars loses a digit; only the final division rounds.
+    The sums are integers: prices in thirds of a millionth of a point, minus the first price, which keeps
+    them short. So no digit is lost, for any order and number of bars; only the final division rounds.
     """
 
     origin: int = 0
@@ -54,14 +54,14 @@ class SessionVwap(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def vwap(self) -> float | None:
-        """Points; None until something was traded."""
+        """In points; None until something was traded."""
         if self.volume == 0:
             return None
         return (self.origin * self.volume + self.weighted) / (self.volume * _TYPICAL_UNITS)
 
     @property
     def deviation(self) -> float | None:
-        """Points, 0 or more; None until something was traded."""
+        """In points, at least 0; None until something was traded."""
         if self.volume == 0:
             return None
         spread = self.volume * self.weighted_square - self.weighted * self.weighted
@@ -71,9 +71,9 @@ class SessionVwap(msgspec.Struct, frozen=True, array_like=True):
 class WilderRsi(msgspec.Struct, frozen=True, array_like=True):
     """Relative strength index after Wilder, "New Concepts in Technical Trading Systems" (1978), 0 to 100.
 
-    The first averages are plain means of the first 14 gains and losses, each later one is
-    (13 * previous + current) / 14; RSI = 100 * gain / (gain + loss). A market that has not moved at all
-    reads 50, neutral, where some libraries say 0 and would call it oversold.
+    The first averages are the means of the first 14 gains and losses; each later one is
+    (13 * previous + current) / 14. RSI = 100 * gain / (gain + loss). If the market has not moved at all, the
+    RSI is 50 (neutral), and not 0 (oversold) as in some libraries.
     """
 
     last_close: float | None = None
@@ -102,7 +102,7 @@ class WilderRsi(msgspec.Struct, frozen=True, array_like=True):
 
 
 class WilderAtr(msgspec.Struct, frozen=True, array_like=True):
-    """Average true range after Wilder (1978), in points, smoothed as the RSI is.
+    """Average true range after Wilder (1978), in points, with the same smoothing as the RSI.
 
     True range = max(high, previous close) - min(low, previous close).
     """
@@ -135,7 +135,7 @@ class VolumeRatio(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def value(self) -> float | None:
-        """None until 20 bars came before the last, or where nothing was traded in them."""
+        """None if there are fewer than 20 bars before the last, or if nothing was traded in them."""
         if len(self.volumes) <= VOLUME_PERIOD:
             return None
         before = sum(self.volumes[:-1])

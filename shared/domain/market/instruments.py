@@ -1,4 +1,4 @@
-"""The futures that the signal engine knows: tick size, and which market's hours they keep."""
+"""Lists the futures that the signal engine knows: their tick size, and the market that sets their hours."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
@@ -16,7 +16,7 @@ class Instrument(msgspec.Struct, frozen=True):
     market: Market
 
     def to_tick(self, price: Decimal | float) -> Decimal:
-        """The nearest tradable price; the even tick where two are equally near."""
+        """The nearest tradable price; if two are equally near, the one with the even number of ticks."""
         steps = (Decimal(price) / self.tick_size).quantize(Decimal(1), ROUND_HALF_EVEN)
         return steps * self.tick_size
 

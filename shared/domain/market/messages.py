@@ -1,4 +1,4 @@
-"""What goes out on the hub `signals`, and which group it goes to."""
+"""Describes the messages on the hub `signals`, and names the group of each symbol."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ def group_of(symbol: str) -> str:
 
 
 class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="signal"):
-    """One signal, the same object on the hub and in `GET signals`."""
+    """One signal; the hub and `GET signals` send the same object."""
 
     version: int = MESSAGE_VERSION
     symbol: str
@@ -26,7 +26,7 @@ class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
 
 class HeartbeatMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
-    """Sent to each symbol's group, so that a bot on a quiet feed knows that it missed nothing."""
+    """Shows a bot the symbol's last sequence, so that it knows on a quiet feed that it missed nothing."""
 
     version: int = MESSAGE_VERSION
     symbol: str
@@ -36,7 +36,7 @@ class HeartbeatMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="typ
 
 
 class RevokedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="revoked"):
-    """Tells a bot that its license has ended; its connections are closed after it."""
+    """Informs a bot that its license has ended; afterwards its connections are closed."""
 
     version: int = MESSAGE_VERSION
     reason: str

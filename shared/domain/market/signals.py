@@ -1,4 +1,4 @@
-"""Signals: a strategy's intent, published to bots in a gapless sequence per symbol."""
+"""Describes signals: a strategy's intents, published to bots in a gapless sequence per symbol."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,7 @@ Kind = Literal["entry", "exit"]
 
 
 class SignalDraft(msgspec.Struct, frozen=True, kw_only=True):
-    """A signal before it has its place in the sequence. Entries expire; exits never do."""
+    """A signal that has no sequence yet. Entries expire; exits never do."""
 
     symbol: str
     strategy: str
@@ -52,7 +52,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True):
-    """Milliseconds from learning what made a signal to having sent it; null where none was sent."""
+    """Milliseconds from the receipt of a signal's cause to its publication; null if none was sent."""
 
     count: int
     p50_ms: float | None

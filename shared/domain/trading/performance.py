@@ -1,4 +1,4 @@
-"""How an account's trades went, and how well the confidences it acted on held."""
+"""Describes the results of an account's trades, and the scores of the confidences that came with them."""
 
 from decimal import Decimal
 
@@ -6,13 +6,13 @@ import msgspec
 
 
 class _Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Amounts in USD. A win is a trade with pnl above 0, a loss one below; pnl is as reported by the bot.
+    """Amounts in USD. A trade with pnl above 0 is a win, below 0 a loss; the bot reports the pnl.
 
-    `max_drawdown` is the deepest fall, 0 or more, of cumulative pnl (by exit_at, then trade_id) below its
-    highest, where the curve starts at 0. Over the `scored` trades that carry a confidence p, with w = 1 for
-    a win, else 0: `brier` is the mean of (p - w)^2, and `ece`, the expected calibration error, is the sum
-    over ten bins of equal width of |sum of p - sum of w|, divided by `scored` (the last bin includes 1).
-    Averages over nothing are null.
+    `max_drawdown` is the largest fall, 0 or more, of cumulative pnl (by exit_at, then trade_id) below its
+    highest value so far; the curve starts at 0. For the `scored` trades that have a confidence p, with w = 1
+    for a win, else 0: `brier` is the mean of (p - w)^2, and `ece`, the expected calibration error, is the
+    sum over ten bins of equal width of |sum of p - sum of w|, divided by `scored` (the last bin includes 1).
+    Averages are null if there are no values.
     """
 
     trades: int
@@ -29,12 +29,12 @@ class _Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SymbolPerformance(_Figures, frozen=True, kw_only=True):
-    """The figures of one symbol, drawdown over its own trades alone."""
+    """The figures of one symbol; drawdown is over this symbol's trades only."""
 
     symbol: str
 
 
 class Performance(_Figures, frozen=True, kw_only=True):
-    """The figures of all chosen trades together, and of each symbol, by name."""
+    """The figures of all selected trades together, and of each symbol, in order of name."""
 
     by_symbol: tuple[SymbolPerformance, ...]

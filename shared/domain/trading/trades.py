@@ -1,4 +1,4 @@
-"""Describes trades, the round trips that bots report, and checks them."""
+"""Describes trades (the round trips that bots report), and checks them."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -19,9 +19,10 @@ TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One round trip as a bot reports it; `trade_id` is the bot's own and makes the report idempotent.
+    """One round trip as a bot reports it. The bot chooses `trade_id`, which makes the report idempotent.
 
-    Prices in points, `pnl` and `fees` in USD, times aware. `features` is what the bot saw at entry.
+    Prices are in points, `pnl` and `fees` in USD, and times have an offset. `features` are the market state
+    at entry.
     """
 
     trade_id: TradeId
@@ -42,14 +43,14 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class RecordedTrade(msgspec.Struct, frozen=True):
-    """What became of one reported trade, in the order reported."""
+    """The result of one reported trade, in the order of the report."""
 
     trade_id: str
     status: Literal["recorded", "duplicate", "conflict"]
 
 
 class StoredTrade(msgspec.Struct, frozen=True, kw_only=True):
-    """A trade as it lies in Postgres; the account is implied by who reads it."""
+    """A trade as it is stored, without its account, which is always the caller's."""
 
     trade_id: str
     symbol: str
@@ -70,14 +71,14 @@ class StoredTrade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TradeCursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page of trades ended: the keyset (exit_at, trade_id)."""
+    """The end of a page of trades: the keyset (exit_at, trade_id) of its last trade."""
 
     exit_at: datetime
     trade_id: str
 
 
 def check_trade(trade: Trade, now: datetime, problems: Problems) -> None:
-    """Adds every reason why `trade` cannot be recorded as it is; field names are the trade's own."""
+    """Adds every reason why `trade` cannot be recorded, under the trade's own field names."""
     for name in ("quantity", "entry_price", "exit_price", "pnl", "fees"):
         check_number(problems, name, getattr(trade, name))
     if trade.quantity.is_finite() and trade.quantity <= 0:
@@ -86,6 +87,6 @@ def check_trade(trade: Trade, now: datetime, problems: Problems) -> None:
     entry_is_aware = check_time(problems, "entry_at", trade.entry_at, latest)
     exit_is_aware = check_time(problems, "exit_at", trade.exit_at, latest)
     if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:
-        problems.add("exit_at", "out_of_range", "Expected a time not before entry_at.")
+        problems.add("exit_at", "out_of_range", "Expected a time that is not before entry_at.")
     if trade.features is not None and len(trade.features) > MAX_FEATURES:
         problems.add("features", "out_of_range", f"Expected at most {MAX_FEATURES} features.")

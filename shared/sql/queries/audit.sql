@@ -1,4 +1,4 @@
 -- name: write
--- Adds what was done, by whom and to what.
+-- Adds an entry: the actor, the action and its subject.
 insert into audit (actor, action, subject, detail)
 values (%(actor)s, %(action)s, %(subject)s, %(detail)s);

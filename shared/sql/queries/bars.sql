@@ -1,5 +1,5 @@
 -- name: insert_bars
--- Stores the bars that are new and keeps the symbol's newest in feeds; answers how many were new.
+-- Stores the new bars and puts the symbol's newest into feeds; returns how many were new.
 with input as (
     select *
     from json_to_recordset(%(bars)s::json) as sent (
@@ -26,14 +26,14 @@ with input as (
 select count(*) from inserted;
 
 -- name: lock_engine
--- The engine's state for a symbol and strategy, locked to the end of the transaction.
+-- The engine's state for a symbol and strategy, locked until the end of the transaction.
 insert into engine_state as known (symbol, strategy)
 values (%(symbol)s, %(strategy)s)
 on conflict (symbol, strategy) do update set symbol = known.symbol
 returning state, last_open_time;
 
 -- name: bars_after
--- A symbol's bars that begin after a time, or all, oldest first.
+-- A symbol's bars that begin after a time, or all of them, oldest first.
 select open_time, open, high, low, close, volume, source, received_at
 from bars
 where symbol = %(symbol)s and open_time > coalesce(%(after)s::timestamptz, '-infinity')
@@ -41,7 +41,7 @@ order by open_time
 limit %(limit)s;
 
 -- name: save_engine
--- Keeps how far the engine has come; its row is locked by the turn.
+-- Saves the engine's progress; lock_engine has locked the row.
 update engine_state
 set state = %(state)s, last_open_time = %(last_open_time)s, updated_at = now()
 where symbol = %(symbol)s and strategy = %(strategy)s;
@@ -51,7 +51,7 @@ where symbol = %(symbol)s and strategy = %(strategy)s;
 select symbol, last_open_time, last_received_at, source from feeds order by symbol;
 
 -- name: behind
--- The symbols with bars that the strategy's engine has not seen.
+-- The symbols that have bars which the strategy's engine has not processed.
 select feeds.symbol
 from feeds
 left join engine_state

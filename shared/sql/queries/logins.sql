@@ -1,5 +1,5 @@
 -- name: fitness
--- What decides whether this login can migrate this database.
+-- The facts that decide whether this login can migrate this database.
 select
     current_setting('server_version_num')::integer as server_version,
     current_user as login,
@@ -12,7 +12,7 @@ select
         ) as has_roles;
 
 -- name: login_state
--- Whether a login exists, may log in, has rights past those of the roles, and can take both of them.
+-- Whether a login exists, may log in, has more rights than the roles, and can take both roles.
 select
     rolcanlogin as can_login,
     rolsuper or rolbypassrls as is_above_security,
@@ -23,15 +23,15 @@ from pg_roles as logins
 where rolname = %(login)s;
 
 -- name: entra_function
--- Whether logins of Entra ID can be made from here: on Azure, in the database postgres.
+-- Whether Entra ID logins can be created in this database: on Azure, only in the database postgres.
 select to_regproc('pgaadauth_create_principal_with_oid') is not null;
 
 -- name: create_entra_login
--- Makes the login of a managed identity or an application: no administrator, without multi-factor sign-in.
+-- Creates the login of a managed identity or an application: no administrator, without multi-factor sign-in.
 select pgaadauth_create_principal_with_oid(%(login)s, %(object_id)s, 'service', false, false);
 
 -- name: grant_roles
--- Lets a login take the two roles on, and inherit nothing of them.
+-- Lets a login take both roles, without inheriting their rights.
 do $$
 begin
     execute format(
@@ -42,5 +42,5 @@ end
 $$;
 
 -- name: name_login
--- Tells the next statement which login is meant.
+-- Sets the login for the next statement.
 select set_config('signal_cloud.login', %(login)s, false);

@@ -1,10 +1,10 @@
 -- name: lock_migrations
--- One migrator at a time in a database; released when the session ends.
+-- Lets one migration process at a time work in a database; the end of the session releases the lock.
 set lock_timeout = '60s';
 select pg_advisory_lock(hashtext('signal_cloud.migrations'));
 
 -- name: ensure_roles
--- The two roles, which belong to the whole server: made unless they exist; whoever migrates may take them on.
+-- Creates the two roles, unless the server has them; the login that migrates may take them.
 do $$
 declare
     wanted text;
@@ -25,15 +25,15 @@ $$;
 select to_regclass('public.schema_migrations') is not null;
 
 -- name: applied_migrations
--- What was applied, with the checksum that it had.
+-- The applied migrations, with their checksums at that time.
 select name, checksum from schema_migrations;
 
 -- name: limit_migration
--- Bounds how long the migration of this transaction waits for a lock, and how long each of its statements takes.
+-- Bounds this transaction's wait for a lock, and the time of each of its statements.
 select
     set_config('lock_timeout', %(lock_timeout)s, true),
     set_config('statement_timeout', %(statement_timeout)s, true);
 
 -- name: record_migration
--- Notes a migration in its own transaction.
+-- Records a migration, in that migration's own transaction.
 insert into schema_migrations (name, checksum) values (%(name)s, %(checksum)s);

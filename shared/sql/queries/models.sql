@@ -1,5 +1,5 @@
 -- name: champion
--- The model version that a strategy is served by.
+-- A strategy's champion.
 select version, strategy, status, basis, artefact, document, created_at
 from models
 where strategy = %(strategy)s and status = 'champion';
@@ -13,19 +13,19 @@ order by created_at desc, version
 limit %(limit)s;
 
 -- name: add_model
--- Stores a new version; one that exists is left as it is.
+-- Stores a new version; an existing one stays as it is.
 insert into models (version, strategy, status, basis, artefact, document, created_at)
 values (%(version)s, %(strategy)s, %(status)s, %(basis)s, %(artefact)s, %(document)s, %(created_at)s)
 on conflict (version) do nothing;
 
 -- name: lock_strategy
--- One promotion at a time for a strategy, until the end of the transaction.
+-- Lets one promotion at a time change a strategy, until the end of the transaction.
 select pg_advisory_xact_lock(hashtext('signal_cloud.models'), hashtext(strategy))
 from models
 where version = %(version)s;
 
 -- name: retire_champion
--- Retires whoever serves the strategy of a version, unless it is that version.
+-- Retires the champion of a version's strategy, unless it is that version.
 update models set status = 'retired'
 where status = 'champion'
     and strategy = (select strategy from models where version = %(version)s)

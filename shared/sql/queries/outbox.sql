@@ -2,12 +2,12 @@
 -- Bounds the wait for the next lock of this transaction.
 select set_config('lock_timeout', %(lock_timeout)s, true);
 
--- name: lock_turn
--- One sender at a time for a symbol, until the end of the transaction; a lost session releases it.
+-- name: lock_batch
+-- Lets one sender at a time send for a symbol, until the end of the transaction or of its session.
 select pg_advisory_xact_lock(hashtext('signal_cloud.outbox'), hashtext(%(symbol)s));
 
 -- name: unsent
--- The symbol's messages that wait, in order, and for how many seconds each has.
+-- The symbol's unsent messages, in order, and the age of each in seconds.
 select symbol, sequence, payload, extract(epoch from clock_timestamp() - created_at)::double precision as age_s
 from outbox
 where symbol = %(symbol)s and sent_at is null
@@ -20,11 +20,11 @@ update outbox set sent_at = clock_timestamp()
 where symbol = %(symbol)s and sequence <= %(sequence)s and sent_at is null;
 
 -- name: pending
--- The symbols that have messages waiting.
+-- The symbols that have unsent messages.
 select distinct symbol from outbox where sent_at is null order by symbol;
 
 -- name: depth
--- How many messages wait, and for how many seconds the oldest has.
+-- The number of unsent messages, and the age of the oldest in seconds.
 select count(*) as n, coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::double precision as age_s
 from outbox
 where sent_at is null;

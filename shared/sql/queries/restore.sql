@@ -1,19 +1,19 @@
 -- name: begin_observation
--- One consistent view of a database, which changes nothing and reads for a bounded time.
+-- Begins a transaction that sees one consistent state, changes nothing and reads for a bounded time.
 begin transaction isolation level repeatable read read only;
 set local statement_timeout = '120s';
 set local timezone = 'UTC';
 
 -- name: take_role
--- Goes on as another role, and as nobody's account, to the end of the transaction.
+-- Takes another role, and no account, until the end of the transaction.
 select set_config('role', %(role)s, true), set_config('app.account_id', %(account_id)s, true);
 
 -- name: give_role_back
--- Goes on as whoever logged in.
+-- Returns to the login's own role.
 reset role;
 
 -- name: recorded_trades
--- Trades learnt of in a span of time: how many, what they amount to in one number, the newest; under signal_jobs.
+-- Trades received in a period: their number, one checksum of all, the newest time; under signal_jobs.
 select
     count(*) as rows,
     coalesce(sum(hashtextextended(concat_ws('|', account_id, trade_id, exit_at, pnl, fees), 0)), 0)::text as digest,
@@ -22,7 +22,7 @@ from trades
 where received_at > %(since)s and received_at <= %(until)s;
 
 -- name: recorded_signals
--- The same of signals.
+-- The same for signals.
 select
     count(*) as rows,
     coalesce(sum(hashtextextended(concat_ws('|', symbol, sequence, side, price, event_at), 0)), 0)::text as digest,
@@ -31,7 +31,7 @@ from signals
 where received_at > %(since)s and received_at <= %(until)s;
 
 -- name: recorded_bars
--- The same of bars.
+-- The same for bars.
 select
     count(*) as rows,
     coalesce(sum(hashtextextended(concat_ws('|', symbol, open_time, close, volume), 0)), 0)::text as digest,
@@ -40,7 +40,7 @@ from bars
 where received_at > %(since)s and received_at <= %(until)s;
 
 -- name: recorded_audit
--- The same of the audit log.
+-- The same for the audit log.
 select
     count(*) as rows,
     coalesce(sum(hashtextextended(concat_ws('|', id, at, actor, action, subject), 0)), 0)::text as digest,
@@ -49,11 +49,11 @@ from audit
 where at > %(since)s and at <= %(until)s;
 
 -- name: applied_until
--- The migrations that had been applied at a time, in their order.
+-- The migrations that were applied up to a time, in their order.
 select name from schema_migrations where applied_at <= %(until)s order by name;
 
 -- name: sequence_faults
--- Symbols whose signals since a time have a gap, or do not end where their counter stands.
+-- Symbols whose signals since a time have a gap, or do not end at their counter's value.
 select counters.symbol
 from signal_counters as counters
 join lateral (
@@ -74,13 +74,13 @@ select
     ));
 
 -- name: some_accounts
--- Accounts that reported trades lately; under signal_jobs.
+-- Accounts that reported trades recently; under signal_jobs.
 select account_id from trades
 where received_at > %(since)s
 group by account_id order by max(received_at) desc limit %(limit)s;
 
 -- name: account_view
--- What the account of this transaction sees: own trades, others' trades, and own ones whose trade_id is not kept.
+-- Counts the rows that this transaction's account sees: own trades, others' trades, own ones without a trade_ids row.
 select
     count(*) filter (where account_id = current_setting('app.account_id')) as own,
     count(*) filter (where account_id <> current_setting('app.account_id')) as others,
@@ -93,7 +93,7 @@ select
 from trades;
 
 -- name: unprotected_tables
--- Tables that must keep accounts apart and do not.
+-- Tables that must separate accounts but do not.
 select wanted
 from unnest(array['trades', 'trade_ids']) as wanted
 left join pg_class on pg_class.oid = to_regclass('public.' || wanted)
@@ -101,7 +101,7 @@ where not coalesce(relrowsecurity and relforcerowsecurity, false)
     or not exists (select from pg_policies where tablename = wanted and policyname = 'own_account');
 
 -- name: unfit_roles
--- Of the two roles, those that are missing, or may do more than they should.
+-- Those of the two roles that are missing, or have more rights than they should.
 select wanted
 from unnest(array['signal_functions', 'signal_jobs']) as wanted
 left join pg_roles on rolname = wanted

@@ -1,5 +1,5 @@
 -- name: enter
--- Begins every transaction: whose rights and rows it has, and how long it and its statements may take.
+-- Begins a transaction and sets its role, its account, and the time limits of it and its statements.
 begin;
 select
     set_config('role', %(role)s, true),

@@ -1,5 +1,5 @@
 -- name: insert_signal
--- Takes the symbol's next sequence, holding its counter until the end of the transaction; no row where the key was used.
+-- Takes the symbol's next sequence and locks its counter until the end of the transaction; no row if the key was used.
 with counter as (
     insert into signal_counters as counters (symbol, last_sequence)
     values (%(symbol)s, 1)
@@ -21,7 +21,7 @@ returning
     expires_at, features, source;
 
 -- name: give_sequence_back
--- Undoes the step of a counter for which no signal was inserted; its row is locked since that step.
+-- Decrements the counter, because no signal was inserted; insert_signal has locked its row.
 update signal_counters set last_sequence = last_sequence - 1 where symbol = %(symbol)s;
 
 -- name: queue_message
@@ -29,7 +29,7 @@ update signal_counters set last_sequence = last_sequence - 1 where symbol = %(sy
 insert into outbox (symbol, sequence, payload) values (%(symbol)s, %(sequence)s, %(payload)s);
 
 -- name: signal_of_key
--- The signal that an idempotency key made.
+-- The signal that was published under an idempotency key.
 select
     id, symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
     expires_at, features, source
@@ -53,7 +53,7 @@ from signal_counters
 where %(symbols)s::text[] is null or symbol = any(%(symbols)s::text[]);
 
 -- name: latency
--- Milliseconds from learning what made a signal to having sent it: how many, and the 50th, 95th and 99th percentile.
+-- Milliseconds from the receipt of a signal's cause to its publication: their number, and three percentiles (50, 95, 99).
 select
     count(*) as n,
     percentile_cont(array[0.5, 0.95, 0.99])

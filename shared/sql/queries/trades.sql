@@ -1,5 +1,5 @@
 -- name: record_trades
--- Takes the trade_ids that are free and stores their trades; answers which. Ordered, so that two reports cannot deadlock.
+-- Stores the trades with unused trade_ids and returns these. Ordered, so that two reports cannot deadlock.
 with input as materialized (
     select *
     from json_to_recordset(%(trades)s::json) as reported (
@@ -28,7 +28,7 @@ join taken using (trade_id)
 returning trade_id;
 
 -- name: same_trades
--- For reported trades whose trade_id was taken: whether each says what the stored one says, in the order reported.
+-- For reported trades whose trade_id was used: whether each equals the stored one, in the order of the report.
 select
     (stored.symbol, stored.side, stored.strategy, stored.quantity, stored.entry_price, stored.exit_price,
      stored.entry_at, stored.exit_at, stored.pnl, stored.fees, stored.signal_sequence, stored.confidence,
@@ -48,8 +48,8 @@ from rows from (
     trade_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at, exit_at, pnl, fees,
     signal_sequence, confidence, model_version, features, place
 )
--- The keys are unique, so the limits change no answer: they keep the planner from joining all trades of the
--- account, which it does where statistics are old, and which takes seconds.
+-- The keys are unique, so the limits change no result. They prevent the planner from joining all trades of the
+-- account, which it does if statistics are old, and which takes seconds.
 left join lateral (
     select exit_at
     from trade_ids
@@ -65,11 +65,11 @@ left join lateral (
 order by reported.place;
 
 -- name: ensure_partitions
--- Makes the partitions of the months that these times fall into.
+-- Creates the partitions of the months of these times.
 select ensure_trade_partitions(%(times)s::timestamptz[]);
 
 -- name: page_of_trades
--- An account's trades, latest exit first, before a keyset. One upper bound and no second one: beside the keyset it would be where the index scan begins.
+-- An account's trades, latest exit first, before a keyset. Only one upper bound: an index scan would begin at a second one, and not at the keyset.
 select
     trade_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at, exit_at, pnl, fees,
     signal_sequence, confidence, model_version, features, received_at
@@ -83,11 +83,11 @@ order by exit_at desc, trade_id desc
 limit %(limit)s;
 
 -- name: performance
--- An account's figures, overall (symbol is null) and by symbol; drawdown is the deepest fall of cumulative pnl below its highest, which starts at 0.
+-- An account's figures, overall (symbol is null) and by symbol; drawdown is the largest fall of cumulative pnl below its highest value, at least 0.
 with chosen as (
     select
         symbol, exit_at, trade_id, pnl, fees, pnl > 0 as won,
-        -- The square of a smaller one is an error (underflow), and changes no figure.
+        -- The square of a smaller value would be an error (underflow); 0 changes no figure.
         case when confidence < 1e-100 then 0 else confidence end as confidence
     from trades
     where account_id = %(account_id)s
@@ -147,7 +147,7 @@ left join calibration on calibration.symbol is not distinct from figures.symbol
 order by figures.symbol nulls first;
 
 -- name: outcomes
--- The newest finished trades of a strategy with the features seen at entry, oldest first, across accounts.
+-- The newest trades of a strategy with their features at entry, oldest first, across accounts.
 select account_id, symbol, side, entry_at, exit_at, features, won
 from (
     select account_id, trade_id, symbol, side, entry_at, exit_at, features, pnl > 0 as won

@@ -1,16 +1,16 @@
 -- name: ensure_partitions
--- Makes the partitions of the months that these times fall into.
+-- Creates the partitions of the months of these times.
 select ensure_trade_partitions(%(times)s::timestamptz[]);
 
 -- name: prune_outbox
--- Drops a bounded number of messages that were sent before a time.
+-- Deletes a bounded number of messages that were sent before a time.
 delete from outbox
 where (symbol, sequence) in (
     select symbol, sequence from outbox where sent_at < %(before)s order by sent_at limit %(limit)s
 );
 
 -- name: prune_signals
--- Drops a bounded number of signals that were received before a time and whose messages are gone.
+-- Deletes a bounded number of signals that were received before a time and have no message left.
 delete from signals
 where (symbol, sequence) in (
     select symbol, sequence
@@ -24,7 +24,7 @@ where (symbol, sequence) in (
 );
 
 -- name: prune_bars
--- Drops a bounded number of a symbol's bars that began before a time.
+-- Deletes a bounded number of a symbol's bars that began before a time.
 delete from bars
 where symbol = %(symbol)s and open_time in (
     select open_time from bars
@@ -34,5 +34,5 @@ where symbol = %(symbol)s and open_time in (
 );
 
 -- name: symbols_with_bars
--- The symbols that bars were ever stored for.
+-- The symbols that ever had a bar.
 select symbol from feeds order by symbol;

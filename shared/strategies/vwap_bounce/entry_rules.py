@@ -1,22 +1,22 @@
-"""Decides the entries of `vwap_bounce`: fade an excursion beyond a VWAP band once RSI turns back.
+"""Decides the entries of `vwap_bounce`: trade against an excursion beyond a VWAP band when RSI turns back.
 
-`advance` takes one bar at a time and depends on nothing but the state and that bar, so the signals never
-depend on how bars were batched. The rules, LONG here and mirrored for SHORT:
+`advance` takes one bar at a time and depends only on the state and that bar, so signals do not depend on how
+bars were batched. The rules, here for LONG and mirrored for SHORT:
 
 1. An excursion begins when a bar's low reaches vwap - band * deviation, bands computed with that bar.
 2. The entry is at the close of the first bar at which RSI has turned up after an oversold bar
    (RSI of the bar before <= oversold, RSI now higher), at most `confirm_bars` bars after the last touch,
    with the close still beyond the inner band, so that the way back to the VWAP is worth the trade.
-3. One excursion gives one entry: the side is armed again by a close back within the inner band.
+3. One excursion gives one entry: a close back within the inner band arms the side again.
 
-Bands are trusted after `min_bars` bars of the session and from `min_deviation_ticks` on. There are no
-entries in the last `quiet_minutes` of a session, because they would outlive it. Bars must be contiguous to
-confirm: after a hole of more than `max_gap_minutes` in a session, and at each session's start, an excursion
-under way is forgotten and the turn of RSI must be seen anew. An entry that was made stays made across a
-hole. Bars outside of sessions change nothing at all.
+Bands are used after `min_bars` bars of the session, and if the deviation is at least `min_deviation_ticks`.
+There are no entries in the last `quiet_minutes` of a session, because they would last beyond it. Only
+contiguous bars confirm: after a gap of more than `max_gap_minutes` in a session, and at each session's start,
+an unfinished excursion is discarded and RSI must turn again. After a gap, an excursion that gave an entry
+still gives no other. Bars outside sessions change nothing.
 
-The VWAP begins with the first bar seen of a session; a feed that starts in the middle of one measures from
-there until the next session.
+The VWAP begins with the first received bar of a session. If a feed starts during a session, its VWAP covers
+only the rest of that session.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -33,9 +33,9 @@ from shared.domain.market.instruments import Instrument
 from shared.domain.market.signals import Side, SignalDraft
 from shared.errors import ConfigurationError
 
-# The feature schema's bound; a move this far out is beyond telling apart.
+# The upper end of the feature's range; larger distances count as this one.
 MAX_VWAP_DISTANCE = 10.0
-# An unchanged close leaves RSI as it was but for rounding, which is no turn.
+# After an unchanged close, RSI differs only by rounding, which is no turn.
 LEAST_TURN = 1e-6
 
 Phase = Literal["armed", "stretched", "entered"]
@@ -44,9 +44,9 @@ _Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class EntryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Parameters from the table `[entry]` of the strategy file; `band` and `inner_band` in deviations.
+    """The parameters in the table `[entry]` of the strategy file; `band` and `inner_band` in deviations.
 
-    `oversold` is on the RSI scale and mirrored for SHORT (70 for 30). The stop lies `stop_atr` average true
+    `oversold` is on the RSI scale and mirrored for SHORT (70 for 30). The stop is `stop_atr` average true
     ranges beyond the extreme of the excursion, and the target is the VWAP.
     """
 
@@ -69,7 +69,7 @@ class EntryRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 def entry_rules(strategy: Strategy) -> EntryRules:
-    """The rules in the table `[entry]` of the strategy; raises ConfigurationError if they make no sense."""
+    """The rules in the table `[entry]` of the strategy; raises ConfigurationError if they are not valid."""
     try:
         return msgspec.convert(
             strategy.entry | {"name": strategy.name, "version": strategy.version}, EntryRules
@@ -79,10 +79,10 @@ def entry_rules(strategy: Strategy) -> EntryRules:
 
 
 class Excursion(msgspec.Struct, frozen=True, array_like=True):
-    """One side's way from `armed` over `stretched` (beyond the band) to `entered`.
+    """One side's progress from `armed` through `stretched` (beyond the band) to `entered`.
 
-    `bars_since_touch` and `extreme` (the lowest low for LONG, the highest high for SHORT) mean something
-    while stretched.
+    `bars_since_touch` and `extreme` (the lowest low for LONG, the highest high for SHORT) have a meaning only
+    while `stretched`.
     """
 
     phase: Phase = "armed"
@@ -91,7 +91,7 @@ class Excursion(msgspec.Struct, frozen=True, array_like=True):
 
 
 class EntryState(msgspec.Struct, frozen=True, array_like=True):
-    """All that the rules remember of one symbol between two bars."""
+    """Everything that the rules remember about one symbol between two bars."""
 
     trading_day: date | None = None
     last_open_time: datetime | None = None
@@ -105,10 +105,10 @@ class EntryState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Reading(msgspec.Struct, frozen=True):
-    """What one side sees of a bar, in units in which both sides look like LONG.
+    """A bar from one side's view, mirrored for SHORT, so that the rules for LONG apply to both.
 
-    `distance` and `reach` are how far the close and the bar's far end lie beyond the VWAP, in deviations;
-    `rsi` and `earlier_rsi` are mirrored for SHORT; `extreme` is the bar's low or high in points.
+    `distance` and `reach` are the distances of the close and of the bar's far end beyond the VWAP, in
+    deviations; `rsi` and `earlier_rsi` are mirrored for SHORT; `extreme` is the bar's low or high in points.
     """
 
     side: Side
@@ -128,10 +128,10 @@ def advance(
     *,
     source: Source,
 ) -> tuple[EntryState, SignalDraft | None]:
-    """The state after `bar`, and the entry that it gives, if any. Bars come oldest first.
+    """The state after `bar`, and the entry at its close, if there is one. Pass bars oldest first.
 
-    `session` is the one that is open at the bar's `open_time`, None out of session. A draft's `event_at` is
-    the close of the bar; `received_at` is left for the caller, who knows when the bar came in.
+    `session` is the one that is open at the bar's `open_time`, or None. A draft's `event_at` is the close of
+    the bar; the caller sets `received_at`, because it knows when the bar was received.
     """
     if session is None:
         return state, None
@@ -153,7 +153,7 @@ def advance(
 
 
 def _contiguous(state: EntryState, bar: Bar, session: TradingSession, rules: EntryRules) -> bool:
-    """Whether `bar` follows the last one closely enough to confirm what that one began."""
+    """Whether `bar` follows the last one closely enough to confirm its excursion."""
     if state.last_open_time is None or state.trading_day != session.trading_day:
         return False
     return bar.open_time - state.last_open_time <= timedelta(minutes=rules.max_gap_minutes)
@@ -164,7 +164,7 @@ def _measured(state: EntryState, bar: Bar, session: TradingSession, *, contiguou
     high, low, close = float(bar.high), float(bar.low), float(bar.close)
     return EntryState(
         trading_day=session.trading_day,
-        # In UTC, because two times of one zone subtract by its clock, which jumps when summer ends.
+        # In UTC, because the difference of two local times is wrong when summer time begins or ends.
         last_open_time=bar.open_time.astimezone(UTC),
         bars=state.bars + 1 if same_session else 1,
         vwap=(state.vwap if same_session else SessionVwap()).push(bar),
@@ -185,7 +185,7 @@ def _carried(excursion: Excursion, *, same_session: bool, contiguous: bool) -> E
 def _readings(
     state: EntryState, bar: Bar, rules: EntryRules, instrument: Instrument, earlier_rsi: float | None
 ) -> tuple[_Reading, _Reading] | None:
-    """The bar as LONG and as SHORT see it; None while the bands cannot be trusted."""
+    """The bar from both sides' view, LONG first; None while the bands cannot be used."""
     vwap, deviation, rsi = state.vwap.vwap, state.vwap.deviation, state.rsi.value
     if state.bars < rules.min_bars or vwap is None or deviation is None or rsi is None:
         return None
@@ -200,7 +200,7 @@ def _readings(
 
 
 def _followed(excursion: Excursion, reading: _Reading, rules: EntryRules) -> tuple[Excursion, bool]:
-    """The excursion after this bar, and whether it is the bar to enter at."""
+    """The excursion after this bar, and whether to enter at its close."""
     if reading.distance < rules.inner_band:
         return Excursion(), False
     if excursion.phase == "entered":
@@ -233,7 +233,7 @@ def _draft(
     source: Source,
 ) -> SignalDraft:
     vwap, atr, rsi, ratio = state.vwap.vwap, state.atr.value, state.rsi.value, state.volumes.value
-    assert vwap is not None and atr is not None and rsi is not None  # _readings saw them
+    assert vwap is not None and atr is not None and rsi is not None  # _readings checked them
     event_at = bar.close_time
     features = {
         "vwap_distance": round(min(reading.distance, MAX_VWAP_DISTANCE), 4),
@@ -244,7 +244,7 @@ def _draft(
     if ratio is not None:
         features["volume_ratio"] = round(ratio, 4)
     beyond = -1 if reading.side == "LONG" else 1
-    # A stop is never nearer than one tick, however quiet the market was.
+    # A stop is at least one tick beyond the extreme, even in a very quiet market.
     room = max(Decimal(rules.stop_atr * atr), instrument.tick_size)
     return SignalDraft(
         symbol=instrument.symbol,

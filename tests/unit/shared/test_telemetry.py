@@ -1,9 +1,13 @@
 """Traces and metrics with OpenTelemetry's SDK and real exporters, and the numbers that are reported."""
 
+import asyncio
 import json
+import logging
 import random
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +21,17 @@ from azure.monitor.opentelemetry.exporter.export.metrics._exporter import (
 from opentelemetry.metrics import Observation
 
 from shared import telemetry
+from shared.adapters import telemetry_start
 from shared.adapters.open_telemetry import TEMPORALITY, OpenTelemetry, file_exporters
+from shared.adapters.redis import RedisStore
 from shared.container import Container
 from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.metrics import METRICS, MetricName
 from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
-from shared.settings import Settings
-from shared.telemetry import SERVICE
+from shared.settings import Settings, TelemetrySettings
+from shared.telemetry import METRICS, SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25
@@ -114,6 +120,22 @@ async def test_calls_of_a_sampled_request_hang_below_it_and_weigh_what_it_stands
         assert {"key": "_MS.sampleRate", "value": {"doubleValue": RATIO * 100}} in span["attributes"]
 
 
+async def test_the_script_call_that_requests_share_belongs_to_the_trace_of_none(
+    sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_cached(*commands: tuple[str, ...]) -> list[Any]:
+        return [[[[-1, -1, 0, 0, None]], []]]
+
+    store = RedisStore("redis://127.0.0.1:1")
+    monkeypatch.setattr(store._connection, "ask", not_cached)
+    trace = telemetry.begin(request())
+    assert trace is not None
+    assert await store.admit("hash") is None
+    telemetry.end(trace, "id-1", 200)
+    assert [span["name"] for span in sent.spans()] == ["admit", "GET /api/x"]
+    await store.close()
+
+
 async def test_a_call_that_fails_is_marked_and_fails_all_the_same(sent: Sent) -> None:
     async def away() -> int:
         raise DatabaseUnavailable("away")
@@ -166,6 +188,49 @@ def test_neither_the_app_nor_its_telemetry_loads_the_sdk() -> None:
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert run.stdout.strip() == "[]"
+
+
+async def started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int, file: str
+) -> list[str]:
+    """What the log says after telemetry was started `times` times."""
+    caplog.set_level(logging.INFO, logger="shared.adapters.telemetry_start")
+    monkeypatch.setattr(telemetry_start, "START_AFTER_S", 0.0)
+    monkeypatch.setattr(telemetry_start, "_start_once", threading.Lock())
+    monkeypatch.setattr(OpenTelemetry, "set_for_process", lambda sdk: sdk.close())
+    threads = {threading.current_thread()}
+
+    def observe() -> telemetry_start.Observe:
+        # In the loop's own thread, which the adapters behind it belong to.
+        threads.add(threading.current_thread())
+        return lambda name: []
+
+    for _ in range(times):
+        destinations = TelemetrySettings(file=file, sample_ratio=RATIO)
+        telemetry_start.start_later(asyncio.get_running_loop(), destinations, observe)
+    deadline = time.monotonic() + 10
+    while not caplog.messages:
+        assert time.monotonic() < deadline, "telemetry did not start in time"
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    assert len(threads) == 1
+    return caplog.messages
+
+
+async def test_telemetry_starts_once_a_process_and_then_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = await started(monkeypatch, caplog, 2, str(tmp_path / "sent.jsonl"))
+    assert [text.split(" after ")[0] for text in said] == ["telemetry is on"]
+    assert telemetry._ratio == RATIO
+    telemetry.sample(0.0)
+
+
+async def test_telemetry_that_cannot_start_stays_off_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await started(monkeypatch, caplog, 1, str(tmp_path)) == ["telemetry stays off"]
+    assert telemetry._ratio == 0.0
 
 
 class Store:

@@ -1,4 +1,4 @@
--- Reads a confidence for one who waits for somebody else's evaluation.
+-- Reads a confidence for a request that waits for another process's evaluation.
 --
 -- KEYS  its key, its lock
 -- Returns whether the lock is held (1 or 0), the value or nil, the value's life in ms

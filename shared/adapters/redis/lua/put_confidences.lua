@@ -1,4 +1,4 @@
--- Caches confidences and lets go of each one's lock if the caller holds it.
+-- Caches confidences and releases each one's lock if the caller holds it.
 --
 -- KEYS  for each confidence: its key, its lock
 -- ARGV  life in ms, then for each confidence its value and its lock token (empty for none)

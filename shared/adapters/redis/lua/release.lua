@@ -1,4 +1,4 @@
--- Lets go of a lock if the caller holds it; returns 1 if so.
+-- Releases a lock if the caller holds it; returns 1 if so, else 0.
 --
 -- KEYS  the lock
 -- ARGV  lock token

@@ -1,5 +1,5 @@
--- Caches a license record unless one of a later revision is there, so that a slow reader of the key store
--- never undoes a revocation. The same revision, read again, lives as long again.
+-- Caches a license record unless Redis holds a later revision, so that a slow reader of the key store never
+-- undoes a revocation. Storing the same revision again renews its life.
 --
 -- KEYS  license:{hash}
 -- ARGV  revision, record, life in ms

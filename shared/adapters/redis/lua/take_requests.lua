@@ -1,23 +1,24 @@
--- Admits a batch of requests: for each its license and the rate limit, and the cached confidences that
--- they ask for, in one call.
+-- Admits a batch of requests in one call: reads each one's license, applies its rate limit, and looks up the
+-- cached confidences that the requests ask for.
 --
--- KEYS  for each request license:{hash} and rate:{hash}:window; then for each confidence that any of them
---       asks for its key and its lock
+-- KEYS  for each request: license:{hash} and rate:{hash}:window; then for each confidence that any request
+--       asks for: its key and its lock
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; then for each
---       request the tag (shared/domain/access/admission.py) of the license record that its caller has, and the
---       number of the confidence that it asks for, from 1, or 0
+--       request: the tag (shared/domain/access/admission.py) of the license record that its caller holds, and
+--       the number of the confidence that it asks for, from 1, or 0 for none
 -- Returns two lists.
---       Of each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
---       cached, remaining is -1 if the request is refused, the record is nil if the caller has it.
---       Of each confidence: state, value. The state is the age in ms if the confidence is cached; -2 - n if
---       the lock was free and the caller is to compute it, on behalf of request n (from 0); -1 if another
---       process computes it, or if every request that asked was refused.
+--       For each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
+--       cached, remaining is -1 if the request is refused, the record is nil if the caller holds it.
+--       For each confidence: state, value. The state is the age in ms if the confidence is cached; -2 - n if
+--       the lock was free and the caller must compute it, on behalf of request n (from 0); -1 if another
+--       process computes it, or if every request that asked for it was refused.
 --
--- The limit is a log of the times of the requests that were let through, at most `limit` long, oldest
--- first: a request passes while fewer than `limit` of them lie within the window, both ends included.
--- That is exact in every window, and one server's clock and one thread make it so for all processes.
--- Memory: 10 bytes a request in the window and about 120 a key, its name included: on Valkey 9 MEMORY
--- USAGE says 1,120 bytes at 100 requests, 100,848 at 10,000. It ends one window after the last request.
+-- The limit is a log of the times of the admitted requests, at most `limit` long, oldest first. A request is
+-- admitted while fewer than `limit` of them are within the window, both ends included. That is exact in every
+-- window. It holds for all processes, because the server has one clock and runs scripts in one thread.
+-- Memory: 10 bytes per request in the window and about 120 per key, its name included. On Valkey 9, MEMORY
+-- USAGE reports 1,120 bytes at 100 requests, 100,848 at 10,000. The log expires one window after the last
+-- request.
 
 local window = tonumber(ARGV[1])
 local window_ms = math.ceil(window / 1000) + 1
@@ -30,8 +31,8 @@ local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local horizon = now - window
 
--- Forgets the requests before the horizon, of which the oldest is one, and returns how many are left.
--- It gallops, so that a long log that ran out costs few steps.
+-- Removes the requests before the horizon, and returns how many are left. The oldest must be before the
+-- horizon. Its strides double, so that a long log of old requests takes few steps.
 local function forget_old(key, count)
   local old, stride = 1, 1
   while stride >= 1 do
@@ -47,14 +48,14 @@ local function forget_old(key, count)
   return count - old
 end
 
--- Lets one request through if the limit allows: remaining (-1 if not), microseconds to more quota.
+-- Admits one request if the limit allows. Returns remaining (-1 if refused), microseconds to more quota.
 local function take(key, limit)
   local count = redis.call('LLEN', key)
   local oldest = now
   if count > 0 then
     oldest = tonumber(redis.call('LINDEX', key, 0))
     if oldest > now + window then
-      -- The clock was set back by more than a window: these times would lock the key for as long.
+      -- The clock was set back by more than a window: these times would block the key for that long.
       redis.call('DEL', key)
       count, oldest = 0, now
     elseif oldest < horizon then
@@ -67,14 +68,14 @@ local function take(key, limit)
     redis.call('PEXPIRE', key, window_ms)
     return limit - count - 1, oldest - horizon + 1
   end
-  -- More than `limit` are there when the license's limit was lowered meanwhile.
+  -- The log is longer than `limit` if the license's limit was lowered since.
   if count > limit then
     oldest = tonumber(redis.call('LINDEX', key, count - limit))
   end
   return -1, oldest - horizon + 1
 end
 
--- What `requester`, who was let through, finds of a confidence: its state and value.
+-- Looks up a confidence for the admitted request `requester`; returns its state and value.
 local function look_up(key, lock, requester)
   local value = redis.call('GET', key)
   if value then

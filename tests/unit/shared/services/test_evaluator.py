@@ -535,7 +535,7 @@ async def test_an_evaluation_that_fails_leaves_the_base_rate_and_one_line_says_s
         body = b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": %d}' % rsi
         answer = await ask(service, redis, STATES.read(body))
         assert (answer.confidence, answer.basis) == (0.6, "base_rate")
-    assert len([line for line in caplog.messages if "base rate stands in" in line]) == 1
+    assert len([line for line in caplog.messages if "the answer is its base rate" in line]) == 1
 
 
 async def test_a_batch_is_one_run_a_strategy_in_the_order_asked_and_equal_to_single_answers() -> None:
