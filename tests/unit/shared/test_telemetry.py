@@ -31,7 +31,7 @@ from shared.services.counters import Counters
 from shared.services.measurements import COUNTED, STALE_AFTER_S, Measurements
 from shared.services.status import Status
 from shared.settings import Settings, TelemetrySettings
-from shared.telemetry import METRICS, SERVICE
+from shared.telemetry import SERVICE
 from tests.support.places import ROOT
 
 RATIO = 0.25
@@ -130,7 +130,7 @@ async def test_the_script_call_that_requests_share_belongs_to_the_trace_of_none(
     monkeypatch.setattr(store._connection, "ask", not_cached)
     trace = telemetry.begin(request())
     assert trace is not None
-    assert await store.admit("hash") is None
+    assert await store.take_request("hash") is None
     telemetry.end(trace, "id-1", 200)
     assert [span["name"] for span in sent.spans()] == ["admit", "GET /api/x"]
     await store.close()
