@@ -132,7 +132,7 @@ async def test_the_script_call_that_requests_share_belongs_to_the_trace_of_none(
     assert trace is not None
     assert await store.take_request("hash") is None
     telemetry.end(trace, "id-1", 200)
-    assert [span["name"] for span in sent.spans()] == ["admit", "GET /api/x"]
+    assert [span["name"] for span in sent.spans()] == ["take_requests", "GET /api/x"]
     await store.close()
 
 
