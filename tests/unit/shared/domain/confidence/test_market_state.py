@@ -10,14 +10,11 @@ from hypothesis import strategies as st
 
 from shared.domain.confidence import market_state as market_state_module
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST, StateReader
-from shared.domain.confidence.strategy import Strategy, parse_strategy
 from shared.domain.problems import MAX_PROBLEMS
 from shared.errors import (
     BatchTooLarge,
-    ConfigurationError,
     InvalidInput,
     MalformedJson,
-    SignalCloudError,
     ValidationFailed,
 )
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES, market_state
@@ -44,21 +41,6 @@ REVERSAL = {
 SYMBOLS = "one of ES, NQ, CL, YM, RTY"
 SIDES = "one of LONG, SHORT"
 NAMES = "one of vwap_bounce, capitulation_reversal"
-MINIMAL_TOML = """
-name = "s"
-version = 1
-title = "S"
-symbols = ["ES"]
-default = true
-[prior]
-mean = 0.5
-strength = 10
-[features.x]
-type = "number"
-range = [0, 1]
-quantum = 0.1
-description = "x"
-"""
 
 
 def body(**fields: Any) -> bytes:
@@ -332,44 +314,6 @@ def test_the_features_of_a_trade_are_checked_by_the_same_rules() -> None:
 def test_the_state_of_a_finished_trade_is_the_one_that_was_asked_for() -> None:
     features = {name: value for name, value in NOTES.items() if name not in ("symbol", "signal_type")}
     assert market_state("vwap_bounce", "ES", "LONG", features) == STATES.read(body(**NOTES))
-
-
-def test_both_strategies_are_there_and_one_is_the_default() -> None:
-    assert list(STRATEGIES) == ["vwap_bounce", "capitulation_reversal"]
-    assert DEFAULT.name == "vwap_bounce"
-    for strategy in STRATEGIES.values():
-        assert set(strategy.symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
-
-
-def test_the_entry_table_is_handed_on_untouched() -> None:
-    strategy: Strategy = parse_strategy(MINIMAL_TOML + "[entry]\nband = 2.5\n")
-    assert strategy.entry == {"band": 2.5}
-
-
-@pytest.mark.parametrize(
-    ("found", "replaced", "said"),
-    [
-        ("quantum = 0.1", "quantum = 0.3", "multiples of the quantum"),
-        ("quantum = 0.1", "quantum = 0", "positive quantum"),
-        ("range = [0, 1]", "", "needs a range"),
-        ("range = [0, 1]", "range = [1, 0]", "needs a range"),
-        ('type = "number"', 'type = "boolean"', "has no range"),
-        ('type = "number"', 'type = "complex"', "Invalid enum value"),
-        ('type = "number"', 'type = "number"\ncategories = ["a"]', "categories"),
-        ("quantum = 0.1", "quantums = 0.1", "unknown field"),
-        ("mean = 0.5", "mean = 1", "mean between 0 and 1"),
-        ("version = 1", "version = ", "Invalid value"),
-        ("[features.x]", "[feature.x]", "unknown field"),
-    ],
-)
-def test_a_wrong_strategy_file_is_a_configuration_error_that_says_why(
-    found: str, replaced: str, said: str
-) -> None:
-    parse_strategy(MINIMAL_TOML)
-    with pytest.raises(ConfigurationError) as caught:
-        parse_strategy(MINIMAL_TOML.replace(found, replaced))
-    assert said in caught.value.detail
-    assert isinstance(caught.value, SignalCloudError)
 
 
 @pytest.mark.parametrize(
