@@ -62,7 +62,7 @@ async def test_a_request_holds_up_to_5_000_bars(api: Api) -> None:
     ]
     answered = await send(api, bars)
     assert (answered.status, answered.code) == (413, "batch_too_large")
-    assert "at most 5000 bars, this one 5001" in answered.json["detail"]
+    assert "at most 5000 bars; this one has 5001" in answered.json["detail"]
     assert api.stores.bars.bars == {}
     answered = await send(api, bars[:-1])
     assert (answered.status, answered.json["inserted"]) == (200, 5_000)

@@ -139,7 +139,7 @@ def test_problems_stand_under_their_status() -> None:
     responses: dict[str, Any] = document(STRATEGIES)["paths"]["/signals"]["post"]["responses"]
     assert {status: told["description"] for status, told in responses.items()} == {
         "201": "Published",
-        "200": "The Idempotency-Key made this signal before",
+        "200": "This signal was published before under the same Idempotency-Key",
         "400": "malformed_json",
         "401": "key_missing, key_malformed, key_unknown, key_revoked, key_expired",
         "403": "license_suspended, license_expired, license_revoked, scope_missing, symbol_not_licensed",
@@ -153,7 +153,7 @@ def test_problems_stand_under_their_status() -> None:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert all(told["content"] == content for status, told in responses.items() if int(status) >= 400)
     empty = document(STRATEGIES)["paths"]["/ws/events"]["post"]["responses"]["204"]
-    assert empty == {"description": "Let in, or taken note of"}
+    assert empty == {"description": "Connection accepted, or event recorded"}
 
 
 def test_the_document_names_what_it_is() -> None:
@@ -214,16 +214,16 @@ def test_every_parameter_is_described() -> None:
     }
     assert described == {
         ("/signals", "get", "symbol"): "One symbol.",
-        ("/signals", "get", "after"): "The last sequence already seen; signals behind it are returned.",
-        ("/signals", "get", "limit"): "How many at most.",
+        ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
+        ("/signals", "get", "limit"): "At most this many.",
         ("/signals", "post", "idempotency-key"): (
-            "The publisher's own name for this signal; sent again, it gives the same signal."
+            "The publisher's name for this signal. The same name returns the same signal."
         ),
         ("/trades", "get", "symbol"): "One symbol.",
         ("/trades", "get", "since"): "Trades with exit_at from this time on.",
         ("/trades", "get", "until"): "Trades with exit_at before this time.",
-        ("/trades", "get", "cursor"): "next_cursor of the page before.",
-        ("/trades", "get", "limit"): "How many at most.",
+        ("/trades", "get", "cursor"): "next_cursor of the previous page.",
+        ("/trades", "get", "limit"): "At most this many.",
         ("/performance", "get", "symbol"): "One symbol.",
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",

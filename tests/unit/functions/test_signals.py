@@ -72,7 +72,7 @@ async def test_other_content_under_the_same_key_is_a_conflict(api: Api, changed:
     await publish(api, "morning")
     answered = await publish(api, "morning", **changed)
     assert (answered.status, answered.code) == (409, "conflict")
-    assert "made sequence 1 with other content" in answered.json["detail"]
+    assert "was used for sequence 1 with other content" in answered.json["detail"]
     assert api.counts == {"signals_published": 1}
     assert len(api.hub.sent) == 1
 

@@ -131,7 +131,7 @@ def test_every_problem_under_entra_id_is_reported_together_and_no_value_is_shown
         "DATABASE_URL must be",
         "REDIS_URL must be rediss://",
         "TABLES_ENDPOINT must be https://",
-        "TABLES_CONNECTION_STRING is a key",
+        "TABLES_CONNECTION_STRING is not used with Entra ID",
         "WEBPUBSUB_ENDPOINT is not set",
         "AZURE_TENANT_ID is not set",
         "WEBPUBSUB_EVENTS_PRINCIPAL is not set",

@@ -444,5 +444,5 @@ async def test_a_license_that_has_ended_takes_no_keys(world: World) -> None:
     license_id = await world.license(world.clock() + timedelta(seconds=1))
     world.clock.forward(1)
     await world.service.expire_due(world.clock())
-    with pytest.raises(Conflict, match=f"The license {license_id} is expired and takes no more keys"):
+    with pytest.raises(Conflict, match=f"The license {license_id} is expired and cannot have new keys"):
         await world.service.create_key(license_id)

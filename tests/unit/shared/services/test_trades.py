@@ -73,7 +73,7 @@ async def test_a_report_says_what_became_of_each_trade_and_counts_what_is_new(wo
 
 async def test_a_report_holds_from_1_to_500_trades(world: World) -> None:
     assert await world.refused() == [("trades", "out_of_range")]
-    with pytest.raises(BatchTooLarge, match="at most 500 trades, this one 501"):
+    with pytest.raises(BatchTooLarge, match="at most 500 trades; this one has 501"):
         await world.trades.report(GRANT, [GOOD] * (MAX_TRADES_PER_REQUEST + 1))
     full = await world.trades.report(GRANT, [changed(f"t-{n}") for n in range(MAX_TRADES_PER_REQUEST)])
     assert full.recorded == 500

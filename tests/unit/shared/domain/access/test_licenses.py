@@ -73,10 +73,10 @@ def test_a_key_does_what_its_scopes_say(scope: Scope) -> None:
     found = scope_refusal(grant(), scope)
     assert (found is None) == (scope in ("bot", "ops"))
     if found is not None:
-        assert found.detail == f"This needs a key with the scope {scope}; this key has bot, ops."
+        assert found.detail == f"This needs a key with the scope {scope}; the scopes of this key: bot, ops."
     nothing = scope_refusal(grant(scopes=()), scope)
     assert nothing is not None
-    assert nothing.detail.endswith("this key has none.")
+    assert nothing.detail.endswith(": none.")
 
 
 def test_symbols_outside_of_the_license_are_named_by_their_fields() -> None:
