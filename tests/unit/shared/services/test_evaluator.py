@@ -691,3 +691,35 @@ async def test_a_champion_that_stays_is_loaded_once() -> None:
         await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
         assert model is not None
     assert engine.loaded == ["vwap_bounce-a"]
+
+
+async def test_one_models_failing_evaluation_leaves_the_others_of_the_same_turn() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    models = Models(stored_model("vwap_bounce-a"))
+    service = evaluator(models, redis, engine, clock)
+    other = market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": 40})
+    former = await asked(service)
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S
+    await asked(service)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    later = await asked(service, other)
+    probabilities = engine.probabilities
+
+    def fails_on_the_former(model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+        if model.version == "vwap_bounce-a":
+            raise TypeError("a defect")
+        return probabilities(model, states)
+
+    for order in ((former, later), (later, former)):
+        with patch.object(engine, "probabilities", fails_on_the_former):
+            answers = await asyncio.gather(
+                *(answered(service, query, leading(query)) for query in order), return_exceptions=True
+            )
+        by_query = dict(zip([query.key for query in order], answers, strict=True))
+        assert isinstance(by_query[former.key], TypeError)
+        found = by_query[later.key]
+        assert isinstance(found, ConfidenceAnswer)
+        assert (found.confidence, found.model_version) == (0.4, "vwap_bounce-b")
+        await until(lambda: not service._flights)
+        assert list(redis.values) == [later.key]

@@ -1,5 +1,6 @@
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
@@ -14,7 +15,7 @@ from shared.domain.access.licenses import (
     shard_of_license_id,
 )
 from shared.domain.access.rate_limit import RateState
-from shared.errors import Conflict, NotFound, ValidationFailed
+from shared.errors import Conflict, KeyStoreUnavailable, NotFound, ValidationFailed
 from shared.services.licenses import LicenseService, own_license
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -446,3 +447,15 @@ async def test_a_license_that_has_ended_takes_no_keys(world: World) -> None:
     await world.service.expire_due(world.clock())
     with pytest.raises(Conflict, match=f"The license {license_id} is expired and cannot have new keys"):
         await world.service.create_key(license_id)
+
+
+async def test_only_a_taken_public_id_is_tried_again(world: World) -> None:
+    license_id = await world.license()
+    unavailable = AsyncMock(side_effect=KeyStoreUnavailable("away"))
+    with patch.object(world.store, "add_keys", unavailable), pytest.raises(KeyStoreUnavailable):
+        await world.service.create_key(license_id)
+    assert unavailable.call_count == 1
+    taken = AsyncMock(side_effect=Conflict("taken"))
+    with patch.object(world.store, "add_keys", taken), pytest.raises(Conflict):
+        await world.service.create_key(license_id)
+    assert taken.call_count == 5
