@@ -29,7 +29,7 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     summary="A client access URL for the hub",
     body=json_body(NegotiateRequest, required=False),
     answer=ClientAccess,
-    problems=(*ADMISSION, *BODY, "symbol_not_licensed"),
+    problems=(*ADMISSION, *BODY, "symbol_not_licensed", "realtime_unavailable"),
 )
 async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     """Returns a client access URL whose holder may join exactly the groups of the requested symbols."""

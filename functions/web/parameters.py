@@ -76,7 +76,6 @@ def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str,
             if each.required:
                 hint = f", such as {each.example}" if each.example else ""
                 problems.add(each.name, "missing", f"This parameter is required{hint}.")
-            values[each.attribute] = each.default
         else:
             values[each.attribute] = _read(each, sent, problems)
     problems.refuse("The query has parameters that cannot be accepted." if known else "")

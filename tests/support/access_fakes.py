@@ -161,7 +161,8 @@ class FakeKeyStore:
         if self.taken:
             self.taken -= 1
             raise Conflict("taken")
-        assert not self.keys.keys() & {key.public_id for key in keys}
+        if self.keys.keys() & {key.public_id for key in keys}:
+            raise Conflict("taken")
         self.keys.update({key.public_id: key for key in keys})
         self.transactions.append(len(keys))
 
@@ -198,13 +199,15 @@ class FakeHub:
 
 
 class FakeAudit:
-    """Entries as (actor, action, subject); `away` makes it fail."""
+    """Entries as (actor, action, subject), and the details of each; `away` makes it fail."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[str, str, str]] = []
+        self.details: list[Mapping[str, object]] = []
         self.away = False
 
     async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
         if self.away:
             raise DatabaseUnavailable("away")
         self.entries.append((actor, action, subject))
+        self.details.append(detail)

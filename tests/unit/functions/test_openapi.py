@@ -203,3 +203,28 @@ def test_an_optional_category_may_be_null() -> None:
         "description": "When.",
         "enum": ["rth", "eth", None],
     }
+
+
+def test_every_parameter_is_described() -> None:
+    described = {
+        (path, method, parameter["name"]): parameter["description"]
+        for path, operations in document(STRATEGIES)["paths"].items()
+        for method, operation in operations.items()
+        for parameter in operation.get("parameters", ())
+    }
+    assert described == {
+        ("/signals", "get", "symbol"): "One symbol.",
+        ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
+        ("/signals", "get", "limit"): "At most this many.",
+        ("/signals", "post", "idempotency-key"): (
+            "The publisher's name for this signal. The same name returns the same signal."
+        ),
+        ("/trades", "get", "symbol"): "One symbol.",
+        ("/trades", "get", "since"): "Trades with exit_at from this time on.",
+        ("/trades", "get", "until"): "Trades with exit_at before this time.",
+        ("/trades", "get", "cursor"): "next_cursor of the previous page.",
+        ("/trades", "get", "limit"): "At most this many.",
+        ("/performance", "get", "symbol"): "One symbol.",
+        ("/performance", "get", "since"): "Trades with exit_at from this time on.",
+        ("/performance", "get", "until"): "Trades with exit_at before this time.",
+    }

@@ -433,3 +433,99 @@ async def test_a_license_record_is_decoded_anew_when_it_changes(world: World) ->
     await world.licenses.suspend_license(bot.key.license_id)
     await world.licenses.resume_license(bot.key.license_id)
     assert (await world.admit(bot.plain)).grant.license.revision == 3
+
+
+async def test_a_record_that_is_near_its_own_end_is_read_again_once_in_ten_seconds(world: World) -> None:
+    bot = await world.bot(limit=1_000)
+    await world.admit(bot.plain)
+    ends_at = world.cache.ends_at[bot.key.key_hash]
+    world.clock.forward(51)  # from here on the record has less life than any key's threshold
+    with patch.object(world.store, "get_key", wraps=world.store.get_key) as asked:
+        for seconds, calls in ((0, 1), (9.9, 1), (0.1, 2)):
+            world.clock.forward(seconds)
+            world.cache.claims.clear()
+            # As if the grant itself ended then: read again, its record has no more life than before.
+            world.cache.ends_at[bot.key.key_hash] = ends_at + timedelta(seconds=5)
+            await world.admit(bot.plain)
+            await asyncio.gather(*world.access._refreshes)
+            assert asked.call_count == calls
+
+
+async def test_a_grant_that_was_slow_to_read_is_not_cached(world: World) -> None:
+    bot = await world.bot()
+    read = world.store.get_license
+
+    for seconds, cached in ((access.MAX_LOAD.total_seconds(), False), (19.9, True)):
+
+        async def slow(license_id: str, seconds: float = seconds) -> object:
+            world.clock.forward(seconds)
+            return await read(license_id)
+
+        with patch.object(world.store, "get_license", slow):
+            admitted = await world.admit(bot.plain)
+        assert (bot.key.key_hash in world.cache.records) is cached
+        assert (admitted.rate is not None) is cached
+
+
+async def test_a_key_whose_license_is_gone_is_unknown(world: World) -> None:
+    bot = await world.bot()
+    world.store.licenses.clear()
+    assert (await world.refusal(bot.plain)).code == "key_unknown"
+
+
+async def test_headers_of_issued_keys_are_parsed_once_within_a_bound(world: World) -> None:
+    bots = [await world.bot() for _ in range(4)]
+    with patch.object(access, "MAX_PRESENTED", 3):
+        for bot in bots:
+            await world.admit(bot.plain)
+        assert list(world.access._presented) == [f"Bearer {bot.plain}" for bot in bots[1:]]
+    with patch.object(access, "parse_key", side_effect=AssertionError("parsed again")):
+        await world.admit(bots[-1].plain)
+    await world.refusal(new_key("Zz99Zz"))
+    assert len(world.access._presented) == 3
+
+
+async def test_while_the_key_store_is_away_known_keys_ask_it_once_in_a_while(world: World) -> None:
+    bot = await world.bot(limit=100)
+    await world.admit(bot.plain)
+    world.cache.records.clear()
+    world.cache.forgetful = world.store.away = True
+    with patch.object(world.store, "get_key", wraps=world.store.get_key) as asked:
+        for seconds, calls in ((0, 1), (4.9, 1), (0.1, 2), (1.0, 2)):
+            world.clock.forward(seconds)
+            assert (await world.admit(bot.plain)).rate is None
+            assert asked.call_count == calls
+
+
+async def test_a_lock_that_cannot_be_given_back_ends_by_itself(world: World) -> None:
+    admitted = Admitted(
+        (await world.admit((await world.bot()).plain)).grant,
+        cache_result=CacheResult("confidence:a", lock_token="mine"),
+    )
+    world.cache.locks["confidence:a"] = "mine"
+    world.cache.away = True
+    await world.access.release(admitted)
+    assert world.cache.locks == {"confidence:a": "mine"}
+    world.cache.away = False
+    await world.access.release(Admitted(admitted.grant, cache_result=CacheResult("confidence:a")))
+    await world.access.release(Admitted(admitted.grant))
+    assert world.cache.locks == {"confidence:a": "mine"}
+    await world.access.release(admitted)
+    assert world.cache.locks == {}
+
+
+async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None:
+    with (
+        patch.object(access, "STRANGER_WAIT_S", 0.01),
+        patch.object(world.access, "_strangers", asyncio.Semaphore(0)),
+    ):
+        error = await world.refusal(new_key("Zz99Zz"))
+    assert (error.code, error.retry_after_s) == ("key_store_unavailable", 1)
+    assert error.detail == "Too many keys are being looked up; try again."
+
+
+def test_what_the_texts_promise() -> None:
+    assert (timedelta(seconds=5), timedelta(seconds=60)) == (access.KNOWN_FOR, access.STALE_FOR)
+    assert (timedelta(seconds=5), 32) == (access.UNKNOWN_FOR, access.MAX_STRANGER_LOOKUPS)
+    assert refresh_below_ms("0000") == 10_000
+    assert refresh_below_ms("ffff") == 40_000

@@ -190,6 +190,7 @@ async def test_the_first_answer_is_computed_and_the_second_comes_from_the_cache_
     redis, engine = Redis(), Engine()
     service = evaluator(Models(stored_model()), redis, engine, time.monotonic)
     first = await ask(service, redis)
+    await until(lambda: bool(redis.values))
     await asyncio.sleep(0.02)
     second = await ask(service, redis)
     assert first == ConfidenceAnswer(0.35, "ES", "LONG", "vwap_bounce", "vwap_bounce-a", "model", False, 0)
@@ -553,3 +554,172 @@ async def test_a_batch_is_one_run_a_strategy_in_the_order_asked_and_equal_to_sin
     assert [answer.confidence for answer in answers] == [rsi / 100 for rsi in range(100)]
     single = await ask(service, redis, states[42])
     assert single == answers[42]
+
+
+async def test_every_evaluation_is_told_by_its_number_of_states() -> None:
+    told: list[int] = []
+    redis = Redis()
+    service = ConfidenceEvaluator(
+        strategies=STRATEGIES,
+        models=Models(stored_model()),
+        cache=redis,
+        inference=Engine(),
+        clock=time.monotonic,
+        evaluated=told.append,
+    )
+    await ask(service, redis)
+    await ask(service, redis)
+    await service.answer_batch([STATE] * 3)
+    assert told == [1, 3]
+
+
+async def test_a_batch_of_several_strategies_keeps_its_order() -> None:
+    service = evaluator(Models(stored_model()), Redis(), Engine(), time.monotonic)
+    bodies = (
+        b'{"symbol": "ES", "signal_type": "SHORT", "vwap_distance": 2, "rsi": 20}',
+        b'{"strategy": "capitulation_reversal", "symbol": "NQ", "signal_type": "LONG", "price": 1,'
+        b'"flush_size_ticks": 38, "flush_velocity": 5, "flush_direction": "DOWN",'
+        b'"distance_from_flush_low": 9, "rsi": 17, "volume_climax_ratio": 1.2,'
+        b'"vwap_distance_ticks": -122, "reversal_candle": true, "no_new_extreme": true,'
+        b'"regime": "NORMAL_CHOPPY", "session": "ETH", "hour": 3}',
+        b'{"symbol": "CL", "signal_type": "LONG", "vwap_distance": 2, "rsi": 40}',
+    )
+    answers = await service.answer_batch([STATES.read(body) for body in bodies])
+    assert [(each.strategy, each.symbol, each.signal_type) for each in answers] == [
+        ("vwap_bounce", "ES", "SHORT"),
+        ("capitulation_reversal", "NQ", "LONG"),
+        ("vwap_bounce", "CL", "LONG"),
+    ]
+    assert [answers[0].confidence, answers[2].confidence] == [0.2, 0.4]
+    assert {(each.cached, each.age_ms) for each in answers} == {(False, 0)}
+
+
+async def test_confidences_have_four_decimals() -> None:
+    class Precise(Engine):
+        def probabilities(self, model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+            return [0.123456] * len(states)
+
+    redis = Redis()
+    answer = await ask(evaluator(Models(stored_model()), redis, Precise(), time.monotonic), redis)
+    assert answer.confidence == 0.1235
+
+
+async def test_a_follower_is_told_the_age_of_what_it_waited_for() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    service = evaluator(Models(stored_model()), redis, engine, clock)
+    query = await asked(service)
+    redis.locks[query.key] = "another process's"
+    waiting = asyncio.create_task(answered(service, query, CacheResult(query.key)))
+    await until(lambda: redis.gets > 0)
+    held = (ModelOutput(0.7, "model", "vwap_bounce-a"), time.monotonic() - 1.5)
+    redis.values[query.key] = held
+    answer = await waiting
+    assert (answer.confidence, answer.cached) == (0.7, True)
+    assert 1_400 <= answer.age_ms <= 1_700
+    assert engine.evaluated == []
+
+
+async def test_without_the_cache_a_follower_computes_and_keeps_the_value() -> None:
+    redis, engine, clock = Redis(away=True), Engine(), Clock()
+    service = evaluator(Models(stored_model()), redis, engine, clock)
+    query = await asked(service)
+    first = await answered(service, query, None)
+    await until(lambda: not service._flights)
+    clock.now += CONFIDENCE_TTL_S - 0.001
+    kept = await answered(service, query, None)
+    clock.now += 0.001
+    again = await answered(service, query, None)
+    assert [first.cached, kept.cached, again.cached] == [False, True, False]
+    assert (kept.age_ms, engine.evaluated) == (1_999, [1, 1])
+
+
+async def test_a_new_model_lets_go_of_what_the_former_one_was_asked() -> None:
+    clock, models = Clock(), Models(stored_model("vwap_bounce-a"))
+    service = evaluator(models, Redis(), Engine(), clock)
+    states = [market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": n}) for n in range(3)]
+    for state in states:
+        await asked(service, state)
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S
+    await asked(service)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    assert (await asked(service, states[0])).model.version == "vwap_bounce-b"
+    assert list(service._queries) == [states[0].key]
+
+
+async def test_no_model_is_asked_for_before_it_is_due() -> None:
+    clock, models = Clock(), Models(stored_model())
+    service = evaluator(models, Redis(), Engine(), clock)
+    assert service.query(STATE) is None, "nothing is known yet"
+    await service.first_query(STATE)
+    clock.now += champions.REFRESH_S - 0.001
+    assert service.query(STATE) is not None
+    await asyncio.sleep(0)
+    assert models.asked == 1
+    clock.now += 0.001
+    assert service.query(STATE) is not None
+    await until(lambda: models.asked == 2)
+
+
+async def test_the_end_of_an_outage_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    clock, models = Clock(), Models(stored_model(), away=True)
+    service = evaluator(models, Redis(), Engine(), clock)
+    with caplog.at_level("INFO"):
+        with pytest.raises(Unavailable) as refused:
+            await service.first_query(STATE)
+        assert refused.value.detail == "The database cannot be reached."
+        models.away = False
+        clock.now += champions.RETRY_S - 0.001
+        with pytest.raises(Unavailable):
+            await service.first_query(STATE)
+        assert models.asked == 1
+        clock.now += 0.001
+        await service.first_query(STATE)
+    assert caplog.messages == [
+        "models of vwap_bounce cannot be read, serving none",
+        "models of vwap_bounce can be read again",
+    ]
+
+
+async def test_a_champion_that_stays_is_loaded_once() -> None:
+    clock, engine = Clock(), Engine()
+    service = evaluator(Models(stored_model()), Redis(), engine, clock)
+    await service.first_query(STATE)
+    for _ in range(3):
+        clock.now += champions.REFRESH_S
+        model = service.query(STATE)
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+        assert model is not None
+    assert engine.loaded == ["vwap_bounce-a"]
+
+
+async def test_one_models_failing_evaluation_leaves_the_others_of_the_same_turn() -> None:
+    redis, engine, clock = Redis(), Engine(), Clock()
+    models = Models(stored_model("vwap_bounce-a"))
+    service = evaluator(models, redis, engine, clock)
+    other = market_state("vwap_bounce", "ES", "LONG", {"vwap_distance": 2.1, "rsi": 40})
+    former = await asked(service)
+    models.stored = stored_model("vwap_bounce-b")
+    clock.now += champions.REFRESH_S
+    await asked(service)
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+    later = await asked(service, other)
+    probabilities = engine.probabilities
+
+    def fails_on_the_former(model: ServedModel, states: Sequence[MarketState]) -> list[float]:
+        if model.version == "vwap_bounce-a":
+            raise TypeError("a defect")
+        return probabilities(model, states)
+
+    for order in ((former, later), (later, former)):
+        with patch.object(engine, "probabilities", fails_on_the_former):
+            answers = await asyncio.gather(
+                *(answered(service, query, leading(query)) for query in order), return_exceptions=True
+            )
+        by_query = dict(zip([query.key for query in order], answers, strict=True))
+        assert isinstance(by_query[former.key], TypeError)
+        found = by_query[later.key]
+        assert isinstance(found, ConfidenceAnswer)
+        assert (found.confidence, found.model_version) == (0.4, "vwap_bounce-b")
+        await until(lambda: not service._flights)
+        assert list(redis.values) == [later.key]

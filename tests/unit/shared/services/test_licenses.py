@@ -1,11 +1,21 @@
 from datetime import datetime, timedelta
+from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
+from shared.domain.access.admission import decode_record
 from shared.domain.access.keys import hash_key, parse_key
-from shared.domain.access.licenses import ALL_SCOPES, Grant, is_license_id, shard_of_license_id
+from shared.domain.access.licenses import (
+    ALL_SCOPES,
+    Grant,
+    License,
+    is_license_id,
+    rehashed_key,
+    shard_of_license_id,
+)
 from shared.domain.access.rate_limit import RateState
-from shared.errors import Conflict, NotFound, ValidationFailed
+from shared.errors import Conflict, KeyStoreUnavailable, NotFound, ValidationFailed
 from shared.services.licenses import LicenseService, own_license
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -234,3 +244,218 @@ async def test_a_revocation_does_not_wait_for_the_audit(
     effect = await world.service.revoke_license(license_id)
     assert effect.license.status == "revoked"
     assert "not audited: license revoked by tester" in caplog.text
+
+
+def errors(refused: pytest.ExceptionInfo[ValidationFailed]) -> list[tuple[str, str]]:
+    return [(error.field, error.code) for error in refused.value.errors]
+
+
+async def test_the_audit_says_what_was_created_and_what_follows_what(world: World) -> None:
+    license_id = await world.license()
+    await world.service.create_keys(license_id, 3, ("bot", "ops"))
+    first = next(iter(world.store.keys))
+    new, _ = await world.service.rotate_key(first, timedelta(hours=1))
+    assert world.audit.details == [
+        {"account": "acct-1", "plan": "standard"},
+        {"count": 3, "first": first, "scopes": ["bot", "ops"]},
+        {"count": 1, "first": new.key.public_id, "scopes": ["bot", "ops"]},
+        {"successor": new.key.public_id},
+    ]
+    assert world.audit.entries[-1] == ("tester", "key rotated", first)
+
+
+@pytest.mark.parametrize(
+    ("changed", "field", "code"),
+    [
+        ({"account_id": ""}, "account_id", "invalid_format"),
+        ({"account_id": ".a"}, "account_id", "invalid_format"),
+        ({"account_id": "a" * 65}, "account_id", "invalid_format"),
+        ({"plan": "Standard"}, "plan", "invalid_format"),
+        ({"plan": "p" * 33}, "plan", "invalid_format"),
+        ({"symbols": []}, "symbols", "out_of_range"),
+        ({"symbols": [f"S{n}" for n in range(101)]}, "symbols", "out_of_range"),
+        ({"symbols": ["es"]}, "symbols", "invalid_format"),
+        ({"requests_per_minute": 0}, "requests_per_minute", "out_of_range"),
+        ({"requests_per_minute": 100_001}, "requests_per_minute", "out_of_range"),
+        ({"expires_at": Clock().time}, "expires_at", "out_of_range"),
+        ({"expires_at": datetime(2030, 1, 1)}, "expires_at", "out_of_range"),  # noqa: DTZ001 - on purpose
+    ],
+)
+async def test_a_license_out_of_bounds_is_refused(
+    world: World, changed: dict[str, Any], field: str, code: str
+) -> None:
+    given = {"account_id": "acct-1", "symbols": ["ES"]} | changed
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.create_license(given.pop("account_id"), **given)
+    assert errors(refused) == [(field, code)]
+    assert world.audit.entries == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"account_id": "a"},
+        {"account_id": "A9._-" + "a" * 59},
+        {"plan": "p"},
+        {"plan": "p9_-" + "p" * 28},
+        {"symbols": [f"S{n}" for n in range(100)]},
+        {"requests_per_minute": 1},
+        {"requests_per_minute": 100_000},
+        {"expires_at": Clock().time + timedelta(microseconds=1)},
+    ],
+)
+async def test_the_ends_of_every_bound_are_accepted(world: World, changed: dict[str, Any]) -> None:
+    given = {"account_id": "acct-1", "symbols": ["ES"]} | changed
+    made = await world.service.create_license(given.pop("account_id"), **given)
+    assert world.store.licenses == {made.license_id: made}
+    for name, value in changed.items():
+        assert getattr(made, name) == (tuple(value) if name == "symbols" else value)
+
+
+async def test_a_symbol_is_licensed_once(world: World) -> None:
+    made = await world.service.create_license("acct-1", symbols=["NQ", "ES", "NQ"])
+    assert made.symbols == ("NQ", "ES")
+    assert (made.plan, made.created_at, made.expires_at) == ("standard", world.clock(), None)
+
+
+async def test_symbols_that_are_none_are_named(world: World) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.create_license("acct-1", symbols=["es", "ES", "nq"])
+    assert refused.value.errors[0].message == "Not a symbol: es, nq."
+
+
+async def test_keys_are_made_by_the_thousands_and_one_by_one(world: World) -> None:
+    license_id = await world.license()
+    assert len(await world.service.create_keys(license_id, 1)) == 1
+    assert len(await world.service.create_keys(license_id, 10_000)) == 10_000
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.create_keys(license_id, 10_001)
+    assert errors(refused) == [("count", "out_of_range")]
+    assert "from 1 to 10000 keys" in refused.value.errors[0].message
+
+
+async def test_a_key_carries_what_was_asked_for(world: World) -> None:
+    license_id = await world.license()
+    end = world.clock() + timedelta(days=1)
+    made = await world.service.create_key(license_id, ("ops", "bot", "ops"), expires_at=end)
+    assert (made.key.scopes, made.key.expires_at) == (("ops", "bot"), end)
+    assert (made.key.license_id, made.key.created_at) == (license_id, world.clock())
+    assert (await world.service.create_key(license_id)).key.scopes == ("bot",)
+    assert world.store.keys[made.key.public_id] == made.key
+
+
+async def test_bad_scopes_and_expiries_are_named_together(world: World) -> None:
+    license_id = await world.license()
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.create_key(license_id, ["root"], expires_at=world.clock())  # type: ignore[list-item]
+    assert errors(refused) == [("scopes", "unknown_value"), ("expires_at", "out_of_range")]
+    assert "bot, publisher, feeder, ops" in refused.value.errors[0].message
+
+
+@pytest.mark.parametrize("overlap", [timedelta(0), timedelta(days=30)])
+async def test_a_rotation_overlaps_up_to_thirty_days(world: World, overlap: timedelta) -> None:
+    old = await world.service.create_key(await world.license())
+    await world.service.rotate_key(old.plain, overlap)
+    assert world.store.keys[old.key.public_id].expires_at == world.clock() + overlap
+
+
+@pytest.mark.parametrize("overlap", [timedelta(microseconds=-1), timedelta(days=30, microseconds=1)])
+async def test_another_overlap_is_refused(world: World, overlap: timedelta) -> None:
+    old = await world.service.create_key(await world.license())
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.rotate_key(old.key.public_id, overlap)
+    assert errors(refused) == [("overlap", "out_of_range")]
+    assert refused.value.errors[0].message == "Expected from 0 to 30 days."
+    assert len(world.store.keys) == 1
+
+
+async def test_a_rotation_tells_the_caches_the_end_of_the_old_key(world: World) -> None:
+    old = await world.service.create_key(await world.license())
+    await world.service.rotate_key(old.key.public_id, timedelta(hours=1))
+    _, grant = decode_record(world.cache.records[old.key.key_hash][2])
+    assert grant.key.expires_at == world.clock() + timedelta(hours=1)
+    world.cache.away = True
+    _, effect = await world.service.rotate_key(old.key.public_id, timedelta(0))
+    assert not effect.caches_told
+
+
+async def test_what_ends_is_told_to_the_caches_under_every_hash(world: World) -> None:
+    license_id = await world.license()
+    created = await world.service.create_key(license_id)
+    moved = rehashed_key(created.key, created.key.key_hash, "new", world.clock())
+    world.store.keys[moved.public_id] = moved
+    await world.service.suspend_license(license_id)
+    assert set(world.cache.records) == {"new", created.key.key_hash}
+    assert {limit for _, limit, _ in world.cache.records.values()} == {0}
+    effect = await world.service.resume_license(license_id)
+    assert (effect.license.status, effect.caches_told, effect.connections_closed) == ("active", True, True)
+    assert {limit for _, limit, _ in world.cache.records.values()} == {100}
+
+
+async def test_a_license_is_shown_with_its_keys(world: World) -> None:
+    first, second = await world.license(), await world.license()
+    keys = [await world.service.create_key(first) for _ in range(2)]
+    await world.service.create_key(second)
+    view = await world.service.show(first)
+    assert view.keys == tuple(key.key for key in keys)
+
+
+async def test_licenses_are_listed_up_to_a_bound(world: World) -> None:
+    made = [await world.license() for _ in range(3)]
+    assert [each.license_id for each in await world.service.list_licenses()] == made
+    assert len(await world.service.list_licenses(2)) == 2
+    asked: list[int] = []
+
+    async def listed(limit: int) -> list[License]:
+        asked.append(limit)
+        return []
+
+    world.store.list_licenses = listed  # type: ignore[method-assign]
+    for limit in (1_000, 1_001, 5_000_000):
+        await world.service.list_licenses(limit)
+    await world.service.list_licenses()
+    assert asked == [1_000] * 4
+
+
+async def test_keys_not_used_since_a_rotation_of_the_pepper_are_those_in_force(world: World) -> None:
+    license_id = await world.license()
+    end = world.clock() + timedelta(hours=1)
+    old, ending, revoked = [
+        await world.service.create_key(license_id, expires_at=expires_at) for expires_at in (None, end, None)
+    ]
+    await world.service.revoke_key(revoked.key.public_id)
+    world.clock.forward(60)
+    moment = world.clock()
+    await world.service.create_key(license_id)
+    assert await world.service.keys_hashed_before(moment) == [old.key, ending.key]
+    world.clock.forward(59 * 60)
+    assert await world.service.keys_hashed_before(moment) == [old.key]
+
+
+async def test_a_key_is_named_by_its_beginning_alone(world: World) -> None:
+    with pytest.raises(NotFound) as refused:
+        await world.service.revoke_key("sc_live_abcdefSECRETSECRET")
+    assert refused.value.detail == "There is no API key sc_live_abcdef."
+    with pytest.raises(NotFound) as refused:
+        await world.service.show("lic_" + "x" * 100)
+    assert refused.value.detail == f"There is no license lic_{'x' * 60}."
+
+
+async def test_a_license_that_has_ended_takes_no_keys(world: World) -> None:
+    license_id = await world.license(world.clock() + timedelta(seconds=1))
+    world.clock.forward(1)
+    await world.service.expire_due(world.clock())
+    with pytest.raises(Conflict, match=f"The license {license_id} is expired and cannot have new keys"):
+        await world.service.create_key(license_id)
+
+
+async def test_only_a_taken_public_id_is_tried_again(world: World) -> None:
+    license_id = await world.license()
+    unavailable = AsyncMock(side_effect=KeyStoreUnavailable("away"))
+    with patch.object(world.store, "add_keys", unavailable), pytest.raises(KeyStoreUnavailable):
+        await world.service.create_key(license_id)
+    assert unavailable.call_count == 1
+    taken = AsyncMock(side_effect=Conflict("taken"))
+    with patch.object(world.store, "add_keys", taken), pytest.raises(Conflict):
+        await world.service.create_key(license_id)
+    assert taken.call_count == 5

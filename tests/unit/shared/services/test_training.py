@@ -7,7 +7,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from shared.domain.confidence.models import ModelDocument, ModelStatus, Outcome, StoredModel, Window
+from shared.domain.confidence.models import (
+    ModelDocument,
+    ModelStatus,
+    Outcome,
+    StoredModel,
+    Window,
+    version_of,
+)
 from shared.domain.confidence.training import Decision, TrainedModel, TrainingRequest, TrainingResult
 from shared.errors import DatabaseUnavailable, SignalCloudError, TrainingFailed, Unavailable
 from shared.services.training import TrainingService
@@ -183,3 +190,56 @@ async def test_a_strategy_that_fails_is_logged_and_does_not_stop_the_others(
         ("capitulation_reversal", "no_trades"),
     ]
     assert len(caplog.messages) == 1
+
+
+async def test_a_run_asks_for_the_newest_50_000_trades_that_have_ended() -> None:
+    asked: list[tuple[str, datetime, int]] = []
+
+    class Asked(Trades):
+        async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
+            asked.append((strategy, before, limit))
+            return []
+
+    await TrainingService(STRATEGIES, Asked([]), Models(), Trainer()).run(DEFAULT, NOW)
+    assert asked == [("vwap_bounce", NOW, 50_000)]
+
+
+async def test_another_strategy_or_other_trades_are_trained_on_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trades, models, trainer = Trades([outcome(1)]), Models(), Trainer()
+    service = TrainingService(STRATEGIES, trades, models, trainer)
+    await service.run(DEFAULT, NOW)
+    changed = msgspec.structs.replace(DEFAULT, version=DEFAULT.version + 1)
+    await service.run(changed, NOW)
+    trades.outcomes_.append(outcome(0))
+    await service.run(DEFAULT, NOW)
+    monkeypatch.setattr("shared.services.training.TRAINING_REVISION", 0)
+    await service.run(DEFAULT, NOW)
+    hashes = [request.data_hash for request in trainer.requests]
+    assert len(set(hashes)) == len(hashes) == 4
+    assert [request.strategy.version for request in trainer.requests] == [1, 2, 1, 1]
+
+
+async def test_what_is_stored_says_from_what_and_when_it_was_made() -> None:
+    models = Models()
+    await TrainingService(STRATEGIES, Trades([outcome(0)]), models, Trainer("model")).run(DEFAULT, NOW)
+    base_rate, model = models.stored.values()
+    for one in (base_rate, model):
+        assert (one.strategy, one.created_at) == ("vwap_bounce", NOW)
+        assert one.version == version_of(
+            "vwap_bounce", NOW, msgspec.json.encode(one.document) + (one.artefact or b"")
+        )
+    assert (base_rate.document["basis"], model.document["basis"]) == ("base_rate", "model")
+
+
+async def test_every_strategy_is_trained_and_reported_in_its_order() -> None:
+    reports = await TrainingService(STRATEGIES, Trades([outcome(0)]), Models(), Trainer()).run_all(NOW)
+    assert [(report.strategy, report.outcome) for report in reports] == [
+        ("vwap_bounce", "base_rate"),
+        ("capitulation_reversal", "no_trades"),
+    ]
+    away = await TrainingService(
+        STRATEGIES, Trades([outcome(0)]), Models(), Trainer(error=DatabaseUnavailable("away"))
+    ).run_all(NOW)
+    assert (away[0].reason, away[0].promoted) == ("away", None)

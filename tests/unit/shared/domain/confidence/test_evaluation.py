@@ -101,3 +101,14 @@ def test_noise_is_rarely_taken_for_a_gain() -> None:
         interval = paired_bootstrap(chance.normal(size=300), days, level=0.99, seed=run, resamples=500)
         taken += interval.low > 0
     assert taken <= 6  # 0.5% of 200 is 1; the percentile interval is somewhat too short with 30 days
+
+
+def test_an_interval_comes_of_4_000_resamples_unless_told_otherwise() -> None:
+    differences = np.random.default_rng(3).normal(0.1, 1.0, 60)
+    blocks = np.arange(60) // 6
+    told = [
+        paired_bootstrap(differences, blocks, level=0.9, seed=7, **more)
+        for more in ({}, {"resamples": 4_000})
+    ]
+    assert told[0] == told[1]
+    assert (told[0].n, told[0].blocks) == (60, 10)

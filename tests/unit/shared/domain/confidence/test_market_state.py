@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
-from shared.domain.confidence.strategy import Strategy, parse_strategy
+from shared.domain.confidence import market_state as market_state_module
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST, StateReader
 from shared.domain.problems import MAX_PROBLEMS
 from shared.errors import (
     BatchTooLarge,
-    ConfigurationError,
     InvalidInput,
     MalformedJson,
-    SignalCloudError,
     ValidationFailed,
 )
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES, market_state
@@ -43,21 +41,6 @@ REVERSAL = {
 SYMBOLS = "one of ES, NQ, CL, YM, RTY"
 SIDES = "one of LONG, SHORT"
 NAMES = "one of vwap_bounce, capitulation_reversal"
-MINIMAL_TOML = """
-name = "s"
-version = 1
-title = "S"
-symbols = ["ES"]
-default = true
-[prior]
-mean = 0.5
-strength = 10
-[features.x]
-type = "number"
-range = [0, 1]
-quantum = 0.1
-description = "x"
-"""
 
 
 def body(**fields: Any) -> bytes:
@@ -333,39 +316,36 @@ def test_the_state_of_a_finished_trade_is_the_one_that_was_asked_for() -> None:
     assert market_state("vwap_bounce", "ES", "LONG", features) == STATES.read(body(**NOTES))
 
 
-def test_both_strategies_are_there_and_one_is_the_default() -> None:
-    assert list(STRATEGIES) == ["vwap_bounce", "capitulation_reversal"]
-    assert DEFAULT.name == "vwap_bounce"
-    for strategy in STRATEGIES.values():
-        assert set(strategy.symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
-
-
-def test_the_entry_table_is_handed_on_untouched() -> None:
-    strategy: Strategy = parse_strategy(MINIMAL_TOML + "[entry]\nband = 2.5\n")
-    assert strategy.entry == {"band": 2.5}
-
-
 @pytest.mark.parametrize(
-    ("found", "replaced", "said"),
+    "state",
     [
-        ("quantum = 0.1", "quantum = 0.3", "multiples of the quantum"),
-        ("quantum = 0.1", "quantum = 0", "positive quantum"),
-        ("range = [0, 1]", "", "needs a range"),
-        ("range = [0, 1]", "range = [1, 0]", "needs a range"),
-        ('type = "number"', 'type = "boolean"', "has no range"),
-        ('type = "number"', 'type = "complex"', "Invalid enum value"),
-        ('type = "number"', 'type = "number"\ncategories = ["a"]', "categories"),
-        ("quantum = 0.1", "quantums = 0.1", "unknown field"),
-        ("mean = 0.5", "mean = 1", "mean between 0 and 1"),
-        ("version = 1", "version = ", "Invalid value"),
-        ("[features.x]", "[feature.x]", "unknown field"),
+        NOTES,
+        NOTES | {"strategy": "vwap_bounce"},
+        NOTES | {"atr": 4, "volume_ratio": None, "hour": 9},
+        REVERSAL,
     ],
 )
-def test_a_wrong_strategy_file_is_a_configuration_error_that_says_why(
-    found: str, replaced: str, said: str
-) -> None:
-    parse_strategy(MINIMAL_TOML)
-    with pytest.raises(ConfigurationError) as caught:
-        parse_strategy(MINIMAL_TOML.replace(found, replaced))
-    assert said in caught.value.detail
-    assert isinstance(caught.value, SignalCloudError)
+def test_a_good_state_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch, state: dict[str, Any]) -> None:
+    def careful(body: bytes) -> Any:
+        raise AssertionError("the careful path is for what is refused")
+
+    monkeypatch.setattr(market_state_module, "parse_json", careful)
+    encoded = json.dumps(state).encode()
+    assert StateReader(STRATEGIES).read(encoded).symbol == "ES"
+    assert len(StateReader(STRATEGIES).read_batch(b'{"states": [%s]}' % encoded)) == 1
+
+
+def test_the_last_bodies_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = StateReader(STRATEGIES)
+    short, long = json.dumps(NOTES).encode(), json.dumps(NOTES).encode() + b" " * 512
+    assert reader.read(short) is reader.read(bytes(bytearray(short)))
+    assert reader.read(long) is not reader.read(long)
+    assert reader.read(long) == reader.read(short)
+    exactly = short + b" " * (512 - len(short))
+    assert reader.read(exactly) is reader.read(exactly)
+
+
+def test_a_key_names_all_that_two_equal_states_share() -> None:
+    state = market_state("vwap_bounce", "NQ", "SHORT", {"vwap_distance": 2.13, "rsi": 35.4, "hour": 9})
+    assert state.key == "vwap_bounce.1:NQ:SHORT:21,35,,,9"
+    assert state.cache_key("v1") == "confidence:{vwap_bounce.1:NQ:SHORT:21,35,,,9}:v1"

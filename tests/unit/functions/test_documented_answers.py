@@ -1,0 +1,131 @@
+"""Each answer that the API's document promises can happen, and is what its schema says.
+
+`Api.call` holds every answer against the document; here each documented problem is caused once.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from functions.web.call import MAX_BODY_BYTES
+from functions.web.declaration import Route
+from functions.web.problems import STATUS_OF_CODE
+from functions.web.routes import declared_routes
+from shared.domain.access.keys import new_key
+from shared.domain.access.licenses import ALL_SCOPES
+from shared.services.licenses import CreatedKey
+from tests.support.api import Answered, Api
+from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+
+PROBLEMS = [
+    pytest.param(route, code, id=f"{route.method} {route.path} {code}")
+    for route in declared_routes()
+    if (route.method, route.path) in ADMITTING
+    for code in route.problems
+]
+TOO_MANY: dict[str, Any] = {
+    "ml/get_confidence/batch": {"states": [STATE] * 101},
+    "trades": {"trades": [TRADE] * 501},
+    "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
+}
+
+
+class Caller:
+    """One caller of one route, whose key is good until something is done to it."""
+
+    def __init__(self, api: Api, route: Route) -> None:
+        self.api = api
+        self.route = route
+        self.scope, self.given = ADMITTING[route.method, route.path]
+        if route.path == "ws/negotiate":
+            self.given = {"body": {"symbols": ["ES"]}}
+
+    async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
+        return await self.api.call(self.route.method, self.route.path, key=key, **(self.given | changed))
+
+    async def ending(self, *, license_end: bool) -> CreatedKey:
+        """A key that has expired, or whose license has."""
+        licenses = self.api.services.licenses
+        end = self.api.clock() + timedelta(seconds=1)
+        license_ = await licenses.create_license(
+            "acct-1", symbols=["ES"], expires_at=end if license_end else None
+        )
+        key = await licenses.create_key(
+            license_.license_id, (self.scope,), expires_at=None if license_end else end
+        )
+        self.api.clock.forward(1)
+        return key
+
+    async def of_the_key(self, code: str) -> Answered:
+        licenses = self.api.services.licenses
+        key = await self.api.key(self.scope, limit=1)
+        match code:
+            case "key_missing":
+                return await self.call(None)
+            case "key_malformed":
+                return await self.call("sc_live_mistyped")
+            case "key_unknown":
+                return await self.call(new_key("Zz99Zz"))
+            case "key_revoked":
+                await licenses.revoke_key(key.key.public_id)
+            case "key_expired" | "license_expired":
+                key = await self.ending(license_end=code == "license_expired")
+            case "license_suspended":
+                await licenses.suspend_license(key.key.license_id)
+            case "license_revoked":
+                await licenses.revoke_license(key.key.license_id)
+            case "scope_missing":
+                key = await self.api.key(*(scope for scope in ALL_SCOPES if scope != self.scope))
+            case "rate_limited":
+                assert (await self.call(key)).status < 300
+            case "symbol_not_licensed":
+                key = await self.api.key(self.scope, symbols=["CL"])
+            case _:
+                raise AssertionError(f"nothing here causes {code}")
+        return await self.call(key)
+
+    def bad_request(self, code: str) -> dict[str, Any] | None:
+        """What to change of the good request, so that it has the problem."""
+        has_body = self.route.body is not None
+        changed: dict[str, dict[str, Any]] = {
+            "malformed_json": {"content": b"{"},
+            "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
+            "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
+            "unsupported_media_type": {"headers": {"content-type": "application/xml"}},
+            "validation_failed": {"body": []} if has_body else {"symbol": "es"},
+            "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
+            if has_body
+            else {"colour": "red"},
+            "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+        }
+        return changed.get(code)
+
+    def break_dependencies(self, code: str) -> bool:
+        """Makes the servers fail that the code is of; False if it is of none."""
+        api = self.api
+        match code:
+            case "database_unavailable":
+                api.stores.server.away = True
+            case "key_store_unavailable":
+                api.redis.away = api.key_store.away = True
+            case "realtime_unavailable":
+                api.hub.away = True
+            case _:
+                return False
+        return True
+
+    async def cause(self, code: str) -> Answered:
+        key = await self.api.key(self.scope)
+        if code == "conflict":
+            await self.call(key, headers={"idempotency-key": "k"})
+        changed = self.bad_request(code)
+        if changed is not None or self.break_dependencies(code):
+            return await self.call(key, **(changed or {}))
+        return await self.of_the_key(code)
+
+
+@pytest.mark.parametrize(("route", "code"), PROBLEMS)
+async def test_each_documented_problem_can_happen(api: Api, route: Route, code: str) -> None:
+    answered = await Caller(api, route).cause(code)
+    assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
