@@ -99,7 +99,7 @@ def test_sql_lives_in_sql_files() -> None:
 
 def test_no_distribution_shadows_our_packages() -> None:
     installed = importlib.metadata.packages_distributions()
-    for name in ("functions", "shared", "infra", "local", "function_app", "loadtests"):
+    for name in ("functions", "shared", "infra", "local", "operations", "function_app", "loadtests"):
         assert name not in installed, f"{installed.get(name)} would shadow {name} in the worker"
 
 
