@@ -1,18 +1,265 @@
-"""docs/operations.md names what exists: commands, options, settings, outputs, files, and every alert."""
+"""Holds every document against the tree: commands, settings, routes, links, paths, records, alerts."""
 
 import re
 import subprocess
+import tomllib
+from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 
+import function_app  # noqa: F401 - registers every route
+from functions.timer_table import TIMERS
+from functions.web.routes import declared_routes
+from shared.errors import ConfigurationError
+from shared.settings import read_settings
+from shared.version import VERSION
 from tests.support.places import ROOT
 
-TEXT = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-BLOCKS = [
-    re.sub(r"^ {3}", "", block, flags=re.MULTILINE)
-    for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
-]
-SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL))
+ROOMS = "docs|examples|functions|infra|loadtests|local|operations|shared|tests"
+# Directories that hold no documents of ours.
+FOREIGN = {".venv", ".local", "node_modules", ".pytest_cache", ".git"}
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in sorted(ROOT.rglob("*.md"))
+    if not FOREIGN & set(path.relative_to(ROOT).parts)
+}
+# Everything but the changelog, which also names what is no longer there.
+PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.md"}
+README = DOCUMENTS["README.md"]
+OPERATIONS = DOCUMENTS["docs/operations.md"]
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+RECIPES = ("a route", "a strategy", "a timer", "a setting", "a migration", "an alert")
+# The platform sets these; no deployment configures them.
+PLATFORM_SETTINGS = {
+    "CONTAINER_NAME_FOR_FUNCTIONS",
+    "IDENTITY_ENDPOINT",
+    "WEBSITE_INSTANCE_ID",
+    "WEBSITE_SITE_NAME",
+}
+# Names of files that look like names of modules.
+FILES_WITH_DOTS = {"local.settings.json", "local.settings.sample.json"}
+# Where a make target's options are declared.
+COMMAND_MODULES = {
+    "migrate": "operations/migrate.py",
+    "drill": "operations/restore_drill.py",
+    "license": "operations/license.py",
+    "package": "operations/package.py",
+    "infra-preview": "infra/offline/preview.py",
+}
+
+
+def section(text: str, heading: str) -> str:
+    """The text below a heading of the second level, up to the next one."""
+    found = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, heading
+    return str(found[0])
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every row of the tables in `text`, without their headings."""
+    for line in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
+        cells = [cell.strip() for cell in line.split("|")]
+        if not set("".join(cells)) <= set("-: "):
+            yield cells
+
+
+def shell_blocks(text: str) -> list[str]:
+    found = re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
+
+
+def code_of(text: str) -> list[str]:
+    """Every shell block and every span of code."""
+    return [*shell_blocks(text), *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+
+
+# Commands
+
+BLOCKS = [(name, block) for name, text in PRESENT.items() for block in shell_blocks(text)]
+
+
+@pytest.mark.parametrize(("name", "block"), BLOCKS, ids=[f"{n}: {b.splitlines()[0][:30]}" for n, b in BLOCKS])
+def test_commands_are_valid_shell(name: str, block: str) -> None:
+    # <placeholders> would be redirections.
+    run = subprocess.run(
+        ["bash", "-n"], input=re.sub(r"<[a-z -]+>", "x", block), capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, f"{name}: {run.stderr}"
+
+
+def made(text: str) -> list[tuple[str, str]]:
+    """Each make target that code in `text` names, with the rest of its line."""
+    return [
+        (target, rest)
+        for code in code_of(text)
+        for target, rest in re.findall(r"(?:^|[\s`])make (?:--silent )?([a-z][a-z-]*)([^\n#]*)", code)
+    ]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_make_targets_their_variables_and_options_exist(name: str) -> None:
+    for target, rest in made(DOCUMENTS[name]):
+        assert re.search(rf"^{target}:.* ##", MAKEFILE, re.MULTILINE), target
+        for variable in re.findall(r"\b([A-Z_]+)=", re.sub(r'"[^"]*"', '""', rest)):
+            known = re.search(rf"^export .*\b{variable}\b|\$\({variable}\)", MAKEFILE, re.MULTILINE)
+            assert known, f"{target} {variable}"
+        for option in re.findall(r"--[a-z][a-z-]+", rest) if target in COMMAND_MODULES else ():
+            module = (ROOT / COMMAND_MODULES[target]).read_text(encoding="utf-8")
+            assert option == "--help" or f'"{option}"' in module, f"{target} {option}"
+
+
+def test_every_make_target_is_in_a_document() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.* ##", MAKEFILE, re.MULTILINE))
+    named = {target for text in DOCUMENTS.values() for target, _ in made(text)}
+    # `make help` shows the rest: what only a maintainer of locks and simulated bars needs.
+    assert targets - named <= {"calendars", "clean", "lock", "simulate"}
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_modules_that_a_command_starts_exist(name: str) -> None:
+    for module in re.findall(rf"python3? -m ((?:{ROOMS})(?:\.\w+)*)", PRESENT[name]):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+
+
+def test_the_readmes_tests_are_those_of_continuous_integration() -> None:
+    (block,) = shell_blocks(section(README, "Test"))
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1]
+    assert block.splitlines() == re.findall(r"make [a-z-]+", script)
+
+
+# Settings, routes, dependencies
+
+
+class Asked(dict[str, str]):
+    """An environment that remembers which settings were read."""
+
+    def __init__(self, **values: str) -> None:
+        super().__init__(values)
+        self.names: set[str] = set()
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+def test_the_readme_names_every_setting_and_no_other() -> None:
+    read = {timer.setting for timer in TIMERS}
+    for environment in (Asked(), Asked(AZURE_CLIENT_ID="x")):
+        with pytest.raises(ConfigurationError):
+            read_settings(environment)
+        read |= environment.names
+    described = {
+        name for cells in rows(section(README, "Settings")) for name in re.findall(r"`(\w+)`", cells[0])
+    }
+    assert described == read - PLATFORM_SETTINGS
+
+
+def test_the_readme_names_every_route_with_its_scope_and_no_other() -> None:
+    described = {}
+    for route, scope, *_ in rows(section(README, "HTTP")):
+        for method, path, query in re.findall(r"`([A-Z]+) ([\w./]+)(?:\?([^`]*))?`", route):
+            described[method, path] = "public" if scope in ("none", "Web PubSub") else scope, query
+    routes = {(route.method, route.path): route for route in declared_routes()}
+    assert {key: scope for key, (scope, _) in described.items()} == {
+        key: route.scope for key, route in routes.items()
+    }
+    for key, (_, query) in described.items():
+        if query:
+            fields = {field.encode_name for field in msgspec.structs.fields(routes[key].parameters)}
+            assert set(re.findall(r"(\w+)=", query)) <= fields, key
+
+
+def test_the_readme_names_every_direct_dependency_and_no_other() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    groups = project["dependency-groups"]
+    direct = {*project["project"]["dependencies"], *(each for group in groups.values() for each in group)}
+    name = re.compile(r"[a-z][a-z0-9-]+")
+    wanted = {found[0] for each in direct if (found := name.match(each))}
+    cells = [cells[0] for cells in rows(section(README, "Dependencies"))]
+    described = {each for cell in cells for each in name.findall(re.sub(r"\[.*?\]|<\d+|\(.*?\)", "", cell))}
+    assert wanted - described <= {"checkov", "pulumi-policy"}, "these have environments of their own"
+    assert described - wanted <= {"deployed", "development", "benchmarks"}, "these head the tables"
+
+
+# Links and paths
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_link_leads_somewhere(name: str) -> None:
+    text = re.sub(r"```.*?```", "", DOCUMENTS[name], flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "http://", "mailto:")):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = ((ROOT / name).parent / path).resolve() if path else ROOT / name
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+@pytest.mark.parametrize("name", PRESENT)
+def test_every_path_and_module_that_a_document_names_exists(name: str) -> None:
+    for code in code_of(PRESENT[name]):
+        if re.fullmatch(rf"(?:(?:{ROOMS})/|\.github/)[\w./-]*", code):
+            assert (ROOT / code).exists(), code
+        if re.fullmatch(r"(?:functions|shared|infra|loadtests|local|operations|tests)(?:\.[a-z_]+)+", code):
+            path = ROOT / code.replace(".", "/")
+            assert path.is_dir() or path.with_suffix(".py").is_file() or code in FILES_WITH_DOTS, code
+
+
+def test_each_recipe_names_files_and_a_test_that_exist() -> None:
+    recipes = re.split(r"^### Add ", section(DOCUMENTS["CONTRIBUTING.md"], "Recipes"), flags=re.MULTILINE)[1:]
+    assert tuple(recipe.splitlines()[0] for recipe in recipes) == RECIPES
+    for recipe in recipes:
+        tests = re.findall(r"`(tests/[\w/]+\.py)`", recipe)
+        assert tests, recipe
+        assert all((ROOT / path).is_file() for path in tests), tests
+
+
+# Decisions and the changelog
+
+
+def test_every_decision_record_is_listed_and_complete() -> None:
+    folder = ROOT / "docs/decisions"
+    listed = {
+        re.findall(r"\((.*?)\)", record)[0]: title
+        for record, title in list(rows(DOCUMENTS["docs/decisions/README.md"]))[1:]
+    }
+    records = sorted(path for path in folder.glob("*.md") if path.name != "README.md")
+    assert sorted(listed) == [path.name for path in records]
+    assert len({path.name[:4] for path in records}) == len(records), "a number is used twice"
+    for path in records:
+        text = path.read_text(encoding="utf-8")
+        assert text.splitlines()[0] == f"# {path.name[:4]}: {listed[path.name]}"
+        headings = [*re.findall(r"^## (.+)$", text, re.MULTILINE)]
+        kept = [each for each in headings if each in ("Context", "Decision", "Turned down")]
+        assert kept == ["Context", "Decision", "Turned down"], path.name
+
+
+def test_the_changelog_sorts_changes_by_kind_and_knows_the_version() -> None:
+    text = DOCUMENTS["CHANGELOG.md"]
+    versions = re.findall(r"^## (\S+)", text, re.MULTILINE)
+    assert versions[0] == "Unreleased"
+    assert VERSION in versions
+    kinds = ["Added", "Changed", "Fixed", "Security"]
+    for part in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
+        found = re.findall(r"^### (.+)$", part, re.MULTILINE)
+        assert found == [kind for kind in kinds if kind in found], found
+        assert not re.findall(r"^- ", part.split("### ")[0], re.MULTILINE), "an entry without a kind"
+
+
+# The operations guide
+
+SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL))
 PROCEDURES = (
     "First deployment",
     "Roll back",
@@ -31,57 +278,27 @@ def test_every_procedure_says_what_was_walked_through_and_what_was_not() -> None
         assert "*Not:*" in SECTIONS[name], name
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[0][:40])
-def test_commands_are_valid_shell(block: str) -> None:
-    # <placeholders> would be redirections.
-    run = subprocess.run(
-        ["bash", "-n"], input=re.sub(r"<[a-z -]+>", "x", block), capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-
-
-def test_make_targets_and_their_options_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    modules = {
-        "migrate": "operations/migrate.py",
-        "drill": "operations/restore_drill.py",
-        "license": "operations/license.py",
-    }
-    named = re.findall(r"^\s*make (?:--silent )?([a-z]+)(?: ARGS=\"(.*)\")?", "\n".join(BLOCKS), re.MULTILINE)
-    named += [(target, "") for target in re.findall(r"`make ([a-z]+)", TEXT)]
-    assert {"migrate", "smoke", "drill", "license", "loadtest"} <= {target for target, _ in named}
-    for target, arguments in named:
-        assert re.search(rf"^{target}: ##", makefile, re.MULTILINE), target
-        for option in re.findall(r"--[a-z-]+", arguments):
-            assert f'"{option}"' in (ROOT / modules[target]).read_text(encoding="utf-8"), f"{target} {option}"
-
-
-def test_files_that_it_names_exist() -> None:
-    named = set(re.findall(r"`((?:docs|tests|infra|\.github)/[\w./-]+\.\w+)`", TEXT))
-    assert len(named) > 5
-    own = {name for name in named if "<" not in name and not name.startswith("infra/Pulumi.")}
-    for name in own - (
-        {name for name in own if name.startswith("infra/")} if not (ROOT / "infra").is_dir() else set()
-    ):
-        assert (ROOT / name).exists(), name
+def test_the_guide_names_the_commands_and_files_of_operators() -> None:
+    named = {target for target, _ in made(OPERATIONS)}
+    assert {"migrate", "smoke", "drill", "license", "loadtest"} <= named
+    assert len(re.findall(r"`(?:docs|tests|infra|\.github)/[\w./-]+\.\w+`", OPERATIONS)) > 5
 
 
 def test_outputs_and_configuration_exist() -> None:
     outputs = (ROOT / "infra/program.py").read_text(encoding="utf-8")
-    for name in set(re.findall(r"\$\(output (\w+)\)", TEXT)):
+    for name in set(re.findall(r"\$\(output (\w+)\)", OPERATIONS)):
         assert f'"{name}"' in outputs, name
     settings = (ROOT / "infra/settings/keys.py").read_text(encoding="utf-8")
-    for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", TEXT)):
+    for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", OPERATIONS)):
         assert f'"{name}"' in settings, name
 
 
 def test_every_alert_has_its_runbook_and_no_runbook_is_left_over() -> None:
-    described = (
-        (ROOT / "infra/README.md").read_text(encoding="utf-8").split("\n## Alerts\n")[1].split("\n## ")[0]
-    )
+    described = section(DOCUMENTS["infra/README.md"], "Alerts")
     alerts = set(re.findall(r"^\| `([a-z0-9-]+)` \|", described, re.MULTILINE))
     runbooks = re.findall(r"^### ([a-z0-9-]+)$", SECTIONS["Runbooks"], re.MULTILINE)
     assert sorted(alerts) == sorted(runbooks)
+    assert {path.stem for path in (ROOT / "infra/alerts").glob("*.kql")} <= alerts
 
 
 def test_a_runbook_says_something() -> None:
@@ -89,5 +306,5 @@ def test_a_runbook_says_something() -> None:
         r"^### (\S+)\n(.*?)(?=^### |\Z)", SECTIONS["Runbooks"], re.MULTILINE | re.DOTALL
     ):
         assert len(text.split()) >= 10, name
-        for other in re.findall(r"[Ss]ee `([a-z-]+)`|[Aa]s `([a-z-]+)`", text):
-            assert f"### {''.join(other)}\n" in TEXT, f"{name} points to {other}"
+        for other in re.findall(r"(?:[Ss]ee|[Aa]s(?: in)?) `([a-z-]+)`", text):
+            assert f"### {other}\n" in OPERATIONS, f"{name} points to {other}"

@@ -8,6 +8,7 @@ from typing import Any
 
 from infra.components.autoscale import CONNECTIONS_OUT_PER_INSTANCE, UNITS_OUT_PERCENT
 from infra.cost.prices import CannotEstimate, Load
+from infra.ncrontab import CronSchedule, parse_schedule
 from infra.offline.recording import Recording, Resource
 from infra.settings.model import PLAN_SIZES
 from infra.timers import timers
@@ -20,33 +21,17 @@ UNIT_CONNECTIONS = 1000
 FREE_CONNECTIONS = 20
 MESSAGES_A_UNIT_DAY = {"Free_F1": 20_000, "Standard_S1": 1_000_000, "Premium_P1": 1_000_000}
 _WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_FIELDS = (60, 60, 24)
 
 
 def runs_a_day(schedule: str) -> int:
-    """Runs of a timer on each of its days; the fields of days are ignored.
-
-    Raises CannotEstimate for a schedule that it cannot read.
-    """
-    fields = schedule.split()
-    if len(fields) != 6:
-        raise CannotEstimate(f"{schedule!r} is not a schedule of six fields")
-    return math.prod(
-        len(_values(field, size, schedule)) for field, size in zip(fields, _FIELDS, strict=False)
-    )
-
-
-def _values(field: str, size: int, schedule: str) -> set[int]:
-    found: set[int] = set()
+    """Runs of a timer on each of its days; raises CannotEstimate for a schedule that it cannot count."""
     try:
-        for part in field.split(","):
-            span, _, step = part.partition("/")
-            first, _, last = ("0", "-", str(size - 1)) if span == "*" else span.partition("-")
-            end = last or (str(size - 1) if step else first)
-            found |= set(range(int(first), int(end) + 1, int(step or 1)))
-    except ValueError:
-        raise CannotEstimate(f"{schedule!r} is a schedule that cannot be counted") from None
-    return found
+        read = parse_schedule(schedule)
+    except ValueError as error:
+        raise CannotEstimate(str(error)) from error
+    if not isinstance(read, CronSchedule):
+        raise CannotEstimate(f"{schedule!r} is an interval, not a schedule of six fields")
+    return read.runs_a_day
 
 
 def weekly_capacity(setting: Resource, connected_minimum: int) -> float:

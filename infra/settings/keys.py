@@ -33,7 +33,6 @@ MIN_PEPPER_BYTES = 32
 FLEX_MEMORY_MB = ("512", "2048", "4096")
 # Azure sells single units of Web PubSub up to this number, and then tens.
 MAX_UNITS = 10
-_NCRONTAB = r"[-\d*,/]+( [-\d*,/A-Za-z]+){5}"
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
@@ -137,9 +136,7 @@ def _compute(reader: SettingsReader) -> ComputeSettings:
         log_level=reader.choice("log_level", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
         telemetry_sample_ratio=reader.share("telemetry_sample_ratio", default=Decimal("0.05")),
         schedules={
-            timer.setting: reader.matching(
-                timer.setting.lower(), _NCRONTAB, "six NCRONTAB fields in UTC", default=timer.schedule
-            )
+            timer.setting: reader.schedule(timer.setting.lower(), default=timer.schedule)
             for timer in timers()
         },
     )

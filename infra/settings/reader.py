@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from infra.ncrontab import CronSchedule, parse_schedule
+
 _UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -83,6 +85,17 @@ class SettingsReader:
         value = self.text(key, default)
         if value and not re.fullmatch(pattern, value):
             self.must_be(key, meaning, value)
+        return value
+
+    def schedule(self, key: str, default: str) -> str:
+        """Six NCRONTAB fields; a constant interval is refused, because the cost model counts runs."""
+        value = self.text(key, default)
+        try:
+            is_schedule = isinstance(parse_schedule(value), CronSchedule)
+        except ValueError:
+            is_schedule = False
+        if not is_schedule:
+            self.must_be(key, "six NCRONTAB fields in UTC", value)
         return value
 
     def uuid(self, key: str) -> str:

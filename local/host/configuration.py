@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from local.host.schedule import parse_time_span
+from infra.ncrontab import parse_time_span
 
 # What Flex Consumption uses when host.json names none.
 DEFAULT_FUNCTION_TIMEOUT = timedelta(minutes=30)

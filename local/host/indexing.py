@@ -18,9 +18,9 @@ from typing import Any
 
 import azure.functions as func
 
+from infra.ncrontab import Schedule, parse_schedule, parse_time_span
 from local.host.configuration import HostConfiguration, HostError, resolve_settings
 from local.host.routing import Route, Router, make_route
-from local.host.schedule import Schedule, parse_schedule, parse_time_span
 
 _FUNCTION_NAME = re.compile(r"(?!host$)[a-z][a-z0-9_-]{0,127}", re.IGNORECASE | re.ASCII)
 _BINDING_NAME = re.compile(r"[a-z][a-z0-9]{0,127}|\$return", re.IGNORECASE | re.ASCII)

@@ -1,5 +1,6 @@
 """The workflows are valid, name what exists, ask for few rights, and their scripts do what they say."""
 
+import importlib.util
 import json
 import re
 import subprocess
@@ -11,6 +12,13 @@ import pytest
 from tests.support.places import ROOT
 from tests.support.workflows import ACTIONS, WORKFLOWS, Bench, Step, jobs, read, step, steps
 
+DEPENDABOT = ROOT / ".github" / "dependabot.yml"
+# The file that each kind of update reads in its directories.
+MANIFESTS = {
+    "pip": "*requirements*.txt",
+    "npm": "package-lock.json",
+    "github-actions": ".github/workflows/*.yml",
+}
 STEPS = list(steps())
 SCRIPTS = [each for each in STEPS if each.script]
 # Actions of others: their makers', by major version, which those move along with their fixes.
@@ -27,7 +35,12 @@ def text(path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    ("schema", "files"), [("vendor.github-workflows", WORKFLOWS), ("vendor.github-actions", ACTIONS)]
+    ("schema", "files"),
+    [
+        ("vendor.github-workflows", WORKFLOWS),
+        ("vendor.github-actions", ACTIONS),
+        ("vendor.dependabot", [DEPENDABOT]),
+    ],
 )
 def test_they_are_valid_by_githubs_schema(schema: str, files: list[Path]) -> None:
     assert files
@@ -42,6 +55,32 @@ def test_they_are_valid_by_githubs_schema(schema: str, files: list[Path]) -> Non
 
 def test_there_is_a_workflow_for_each_part_of_delivery() -> None:
     assert [path.stem for path in WORKFLOWS] == ["deploy", "drift", "preview", "restore-drill", "test"]
+
+
+def test_dependency_updates_find_their_files() -> None:
+    updated = set()
+    for update in read(DEPENDABOT)["updates"]:
+        for directory in update.get("directories") or [update["directory"]]:
+            found = list((ROOT / directory.strip("/")).glob(MANIFESTS[update["package-ecosystem"]]))
+            assert found, directory
+            updated |= set(found)
+    own = {
+        path
+        for manifest in ("*requirements*.txt", "package-lock.json")
+        for path in ROOT.rglob(manifest)
+        if not {".local", ".venv", "node_modules"} & set(path.relative_to(ROOT).parts)
+    }
+    assert own <= updated
+
+
+def test_hooks_run_the_projects_own_tools() -> None:
+    for repository in read(ROOT / ".pre-commit-config.yaml")["repos"]:
+        assert repository["repo"] == "local"
+        for hook in repository["hooks"]:
+            program, *arguments = hook["entry"].split()
+            assert (Path(sys.executable).parent / Path(program).name).exists(), hook["id"]
+            if arguments[:1] == ["-m"]:
+                assert importlib.util.find_spec(arguments[1]), hook["id"]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -205,11 +244,11 @@ def test_a_deployment_goes_in_the_one_order_that_is_safe() -> None:
     names = [each.get("name", "") for each in dict(jobs())["deploy/deploy"]["steps"]]
     order = [
         "Infrastructure",
-        "Migrations, beside the version that is live",
-        "New version into the staging slot",
-        "Smoke test of the slot, once it is warm",
+        "Migrate beside the live version",
+        "Deploy to the staging slot",
+        "Smoke test of the warm slot",
         "Swap",
-        "Smoke test of what is live",
+        "Smoke test of the live version",
         "Swap back",
     ]
     assert [name for name in names if name in order] == order
@@ -263,7 +302,7 @@ def test_swapping_back_runs_after_any_end_but_success() -> None:
 def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh", 'if [ "$1 $2" = "run list" ]; then echo 4711; fi')
-    script = step("deploy/deploy/Former version again, where there are no slots")
+    script = step("deploy/deploy/Deploy the former version again without a slot")
     run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
     assert run.returncode == 0, run.stderr
     assert 'select(.displayTitle == "Deploy dev")' in bench.calls[0]
@@ -274,7 +313,7 @@ def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> Non
 def test_without_a_former_package_it_says_so(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh")
-    script = step("deploy/deploy/Former version again, where there are no slots")
+    script = step("deploy/deploy/Deploy the former version again without a slot")
     run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
     assert run.returncode == 1
     assert "nothing to go back to" in run.stdout
@@ -298,7 +337,7 @@ def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(
 ) -> None:
     bench.command("pulumi", pulumi({name: f"a-{name}" for name in NAMES} | slot))
     output = bench.directory / "output"
-    run = bench.run(step("deploy/deploy/What the stack is called"), STACK="dev", GITHUB_OUTPUT=str(output))
+    run = bench.run(step("deploy/deploy/Read the stack's outputs"), STACK="dev", GITHUB_OUTPUT=str(output))
     assert run.returncode == 0, run.stderr
     told = dict(line.split("=", 1) for line in output.read_text().splitlines())
     assert told == {name: f"a-{name}" for name in NAMES} | {
@@ -313,7 +352,7 @@ def test_a_stack_that_cannot_be_asked_ends_the_run(bench: Bench, place: str, fai
     """Above all it is no stack without slots, whose new version goes in the place of the old one."""
     outputs = pulumi(dict.fromkeys(NAMES, "x"))
     bench.command("pulumi", f'[ "$1 $2" != "{failing}" ] || exit 255\n{outputs}')
-    asking = step(f"{place}/What the stack is called")
+    asking = step(f"{place}/Read the stack's outputs")
     assert bench.run(asking, STACK="prod", GITHUB_OUTPUT=str(bench.directory / "output")).returncode == 255
 
 
@@ -321,7 +360,7 @@ def test_a_stack_that_cannot_be_asked_ends_the_run(bench: Bench, place: str, fai
 def test_an_output_that_a_deployment_needs_is_not_left_empty(bench: Bench, name: str) -> None:
     bench.command("pulumi", pulumi({other: "x" for other in NAMES if other != name}))
     run = bench.run(
-        step("deploy/deploy/What the stack is called"),
+        step("deploy/deploy/Read the stack's outputs"),
         STACK="dev", GITHUB_OUTPUT=str(bench.directory / "output"),
     )  # fmt: skip
     assert run.returncode == 1
@@ -331,7 +370,7 @@ def test_an_output_that_a_deployment_needs_is_not_left_empty(bench: Bench, name:
 def test_a_package_that_cannot_be_built_ends_the_run(bench: Bench) -> None:
     output = bench.directory / "output"
     variables = {"GITHUB_SHA": "0123456789abcdef", "GITHUB_OUTPUT": str(output)}
-    building = step("deploy/package/Build the package, bytecode included")
+    building = step("deploy/package/Build the package with its bytecode")
     bench.command("make", "echo version 1.2.3+0123456789ab")
     assert bench.run(building, **variables).returncode == 0
     assert output.read_text() == "version=1.2.3+0123456789ab\n"
@@ -341,7 +380,7 @@ def test_a_package_that_cannot_be_built_ends_the_run(bench: Bench) -> None:
 
 def test_a_database_that_is_not_what_it_was_fails_the_drill(bench: Bench) -> None:
     summary = bench.directory / "summary"
-    check = step("restore-drill/drill/Hold it against the live one")
+    check = step("restore-drill/drill/Compare it with the live database")
     bench.command("make", "echo ok schema")
     assert bench.run(check, LOGIN="app", GITHUB_STEP_SUMMARY=str(summary)).returncode == 0
     bench.command("make", "echo FAILED trades; exit 2")
@@ -363,7 +402,7 @@ def test_pulumi_is_one_that_tells_a_difference_from_an_error() -> None:
 
 
 def test_drift_of_any_stack_is_found_and_told(bench: Bench) -> None:
-    search = step("drift/drift/What Azure has, held against the program")
+    search = step("drift/drift/Compare Azure with the program")
     bench.command("pulumi", "echo all the same")
     assert bench.run(search, STACKS="dev prod").returncode == 0
     bench.command("pulumi", f'case "$*" in *"--stack dev"*) echo a tag changed; exit {CHANGES} ;; esac')
@@ -373,7 +412,7 @@ def test_drift_of_any_stack_is_found_and_told(bench: Bench) -> None:
     assert "### dev" in (bench.directory / "drift.md").read_text()
     assert "### prod" not in (bench.directory / "drift.md").read_text()
 
-    tell = step("drift/drift/Tell it in an issue")
+    tell = step("drift/drift/Report it in an issue")
     bench.command("gh", 'if [ "$1 $2" = "issue list" ]; then cat known; fi')
     (bench.directory / "known").write_text("")
     assert bench.run(tell, RUN="https://x").returncode == 0
@@ -388,7 +427,7 @@ def test_drift_of_any_stack_is_found_and_told(bench: Bench) -> None:
 
 @pytest.mark.parametrize("status", [1, 3, 4, 255])
 def test_a_search_for_drift_that_fails_is_not_told_as_drift(bench: Bench, status: int) -> None:
-    search = step("drift/drift/What Azure has, held against the program")
+    search = step("drift/drift/Compare Azure with the program")
     bench.command("pulumi", f'case "$*" in *"--stack dev"*) echo no login; exit {status} ;; esac')
     run = bench.run(search, STACKS="dev prod")
     assert run.returncode == 1
@@ -396,7 +435,7 @@ def test_a_search_for_drift_that_fails_is_not_told_as_drift(bench: Bench, status
     assert not (bench.directory / "drift.md").exists()
 
     bench.command("gh")
-    assert bench.run(step("drift/drift/Tell it in an issue"), RUN="https://x").returncode == 0
+    assert bench.run(step("drift/drift/Report it in an issue"), RUN="https://x").returncode == 0
     made = [call for call in bench.calls if call.startswith("gh issue create")]
     assert made == [
         "gh issue create --title The search for drift failed --label drift-unknown --body-file body.md"
@@ -406,10 +445,10 @@ def test_a_search_for_drift_that_fails_is_not_told_as_drift(bench: Bench, status
 
 def test_drift_of_one_stack_and_a_failure_of_another_are_both_told(bench: Bench) -> None:
     bench.command("pulumi", f'case "$*" in *"--stack dev"*) exit 4 ;; *) exit {CHANGES} ;; esac')
-    search = step("drift/drift/What Azure has, held against the program")
+    search = step("drift/drift/Compare Azure with the program")
     assert bench.run(search, STACKS="dev prod").returncode == 1
     bench.command("gh")
-    assert bench.run(step("drift/drift/Tell it in an issue"), RUN="https://x").returncode == 0
+    assert bench.run(step("drift/drift/Report it in an issue"), RUN="https://x").returncode == 0
     made = [call for call in bench.calls if call.startswith("gh issue create")]
     assert ["--label drift " in call for call in made] == [True, False]
 
@@ -449,7 +488,7 @@ def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
 
 
 def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
-    script = step("restore-drill/drill/Delete it")
+    script = step("restore-drill/drill/Delete the new server")
     bench.command("az")
     assert bench.run(script, DRILL="psql-signal-cloud-prod-x7k2p", DRILL_GROUP="rg").returncode == 1
     assert bench.calls == []
@@ -460,7 +499,7 @@ def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
 @pytest.mark.parametrize(("admins", "made"), [("0", True), ("1", False)])
 def test_the_drills_server_gets_its_administrator(bench: Bench, admins: str, made: bool) -> None:
     bench.command("az", f'case "$*" in *" list "*) echo {admins} ;; esac')
-    script = step("restore-drill/drill/Who administers it")
+    script = step("restore-drill/drill/Add the administrator")
     assert bench.run(script, DRILL="d", DRILL_GROUP="rg", ADMIN="a", ADMIN_ID="i").returncode == 0
     assert any("microsoft-entra-admin create" in call for call in bench.calls) == made
 

@@ -6,8 +6,8 @@ import pytest
 
 from infra.cost.prices import CannotEstimate
 from infra.cost.usage import Usage, runs_a_day, weekly_capacity
+from infra.ncrontab import parse_schedule
 from infra.timers import Timer, timers
-from local.host.schedule import parse_schedule
 from tests.infra.cost.estimates import LOAD
 from tests.infra.recording import recorded
 

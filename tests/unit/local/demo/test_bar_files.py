@@ -92,7 +92,7 @@ def test_a_file_without_bars_is_empty(tmp_path: Path) -> None:
         (HEADER + GOOD + NEXT.replace("2025-10-14T14:02:00Z", "noon"), "line 3, open_time: 'noon' is not"),
         (
             HEADER + GOOD.replace("00Z", "00"),
-            "line 2, open_time: '2025-10-14T14:00:00': Must carry",
+            "line 2, open_time: '2025-10-14T14:00:00': Must have an offset",
         ),
         (HEADER + GOOD.replace("00Z", "30Z"), "line 2, open_time: '2025-10-14T14:00:30Z': Must be the start"),
         (HEADER + GOOD + GOOD, "line 3, open_time: 2025-10-14T14:00:00Z does not come after"),

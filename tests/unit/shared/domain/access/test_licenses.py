@@ -76,7 +76,7 @@ def test_a_key_does_what_its_scopes_say(scope: Scope) -> None:
         assert found.detail == f"This needs a key with the scope {scope}; the scopes of this key: bot, ops."
     nothing = scope_refusal(grant(scopes=()), scope)
     assert nothing is not None
-    assert nothing.detail.endswith(": none.")
+    assert nothing.detail.endswith("the scopes of this key: none.")
 
 
 def test_symbols_outside_of_the_license_are_named_by_their_fields() -> None:

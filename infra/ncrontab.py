@@ -1,4 +1,7 @@
-"""When a timer fires: NCRONTAB expressions of six fields, and constant intervals, all in UTC.
+"""Reads when a timer fires: NCRONTAB expressions of six fields, and constant intervals, all in UTC.
+
+The one reader of the project: settings check schedules by it, costs count runs by it, and the local host runs
+timers by it. It needs nothing but the standard library, because infra/ imports no app code.
 
 croniter does not fit. It joins day-of-month and day-of-week by OR where NCRONTAB wants both, wraps
 `5-1` around where NCRONTAB swaps it, takes 7 for Sunday and extensions that Azure refuses, and knows
@@ -89,6 +92,11 @@ class CronSchedule:
     days: tuple[int, ...]
     months: tuple[int, ...]
     weekdays: tuple[int, ...]
+
+    @property
+    def runs_a_day(self) -> int:
+        """Runs on each day that the fields of days allow."""
+        return len(self.seconds) * len(self.minutes) * len(self.hours)
 
     def next_after(self, moment: datetime) -> datetime | None:
         start = moment.astimezone(UTC).replace(microsecond=0) + _ONE_SECOND

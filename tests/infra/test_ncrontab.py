@@ -7,8 +7,8 @@ from croniter import croniter  # type: ignore[import-untyped]  # ships no types
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.ncrontab import CronSchedule, parse_schedule, parse_time_span
 from local.host.indexing import RetryPolicy
-from local.host.schedule import CronSchedule, parse_schedule, parse_time_span
 from local.host.timers import retry_delay_s
 
 
