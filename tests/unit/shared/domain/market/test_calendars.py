@@ -1,4 +1,4 @@
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 import pytest
 from hypothesis import given
@@ -121,3 +121,28 @@ def test_real_bars_out_of_session_are_the_known_ones() -> None:
     assert all(
         moment.weekday() == 4 and moment.time() == utc("2025-09-05T21:00").time() for moment in fridays
     )
+
+
+def test_a_calendar_holds_its_first_and_its_last_day() -> None:
+    week = Calendar("test", date(2025, 7, 14), date(2025, 7, 18), frozenset({date(2025, 7, 16)}), {})
+    calendars = MarketCalendars({"equity": week, "crude": week})
+    days = [date(2025, 7, 11) + timedelta(days=n) for n in range(12)]
+    assert [day.day for day in days if calendars.session_of("ES", day) is not None] == [14, 15, 17, 18]
+    session = calendars.session_of("CL", date(2025, 7, 14))
+    assert session is not None
+    assert (session.opens_at, session.closes_at) == (utc("2025-07-13T22:00"), utc("2025-07-14T21:00"))
+    assert session.is_open(session.opens_at)
+    assert not session.is_open(session.closes_at)
+
+
+def test_an_early_close_ends_its_own_day_alone() -> None:
+    week = Calendar(
+        "test", date(2025, 7, 14), date(2025, 7, 18), frozenset(), {date(2025, 7, 15): time(13, 15)}
+    )
+    calendars = MarketCalendars({"equity": week, "crude": week})
+    closes = [calendars.session_of("ES", date(2025, 7, day)) for day in (14, 15, 16)]
+    assert [session.closes_at for session in closes if session] == [
+        utc("2025-07-14T21:00"),
+        utc("2025-07-15T17:15"),
+        utc("2025-07-16T21:00"),
+    ]
