@@ -39,7 +39,6 @@ from shared.services.trades import TradeService
 from shared.services.training import TrainingService
 from shared.settings import Settings, current_settings
 from shared.strategies.vwap_bounce.entry_rules import entry_rules
-from shared.version import VERSION
 
 if TYPE_CHECKING:
     from shared.adapters.postgres import Database, Stores
@@ -82,11 +81,10 @@ class Container:
     def database(self) -> "Database":
         from shared.adapters.postgres import Database
 
-        settings = self.settings
         return Database(
-            settings.database_url,
-            role=settings.database_role,
-            pool_size=settings.database_pool_size,
+            self.settings.database_url,
+            role=self.settings.database_role,
+            pool_size=self.settings.database_pool_size,
             password=self.credentials.database_password,
         )
 
@@ -112,8 +110,8 @@ class Container:
     def hub(self) -> "WebPubSubHub":
         from shared.adapters.web_pubsub import WebPubSubHub
 
-        settings = self.settings
-        return WebPubSubHub(settings.webpubsub_address, settings.webpubsub_hub, self.credentials.tokens)
+        address, hub = self.settings.webpubsub_address, self.settings.webpubsub_hub
+        return WebPubSubHub(address, hub, self.credentials.tokens)
 
     @cached_property
     def stores(self) -> "Stores":
@@ -207,9 +205,8 @@ class Container:
 
     @cached_property
     def hub_events(self) -> HubEventService:
-        return HubEventService(
-            proof=self.credentials.event_proof(), closures=self.redis, count=self.counters.add
-        )
+        proof = self.credentials.event_proof()
+        return HubEventService(proof=proof, closures=self.redis, count=self.counters.add)
 
     @cached_property
     def signals(self) -> SignalService:
@@ -225,14 +222,12 @@ class Container:
 
     @cached_property
     def trades(self) -> TradeService:
-        return TradeService(
-            store=self.stores.trades, strategies=self.strategies, now=self.now, count=self.counters.add
-        )
+        store, count = self.stores.trades, self.counters.add
+        return TradeService(store=store, strategies=self.strategies, now=self.now, count=count)
 
     @cached_property
     def status(self) -> StatusService:
         return StatusService(
-            version=VERSION,
             outbox=self.stores.outbox,
             signals=self.stores.signals,
             bars=self.stores.bars,
@@ -246,12 +241,12 @@ class Container:
 
     @cached_property
     def measurements(self) -> Measurements:
-        is_read = self.settings.telemetry.is_on
-        return Measurements(self.counters, self.tables, self.status.status, is_read=is_read)
+        is_on = self.settings.telemetry.is_on
+        return Measurements(self.counters, self.tables, self.status.status, is_read=is_on)
 
     @cached_property
     def readiness(self) -> ReadinessService:
-        checks = DependencyChecks(
+        rules = DependencyChecks(
             database=self.database,
             key_store=self.tables,
             cache=self.redis,
@@ -262,7 +257,7 @@ class Container:
             market_clock=self.market_clock,
             now=self.now,
         )
-        return ReadinessService(checks.checks())
+        return ReadinessService(rules.checks())
 
 
 _containers: WeakKeyDictionary[asyncio.AbstractEventLoop, Container] = WeakKeyDictionary()

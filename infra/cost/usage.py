@@ -28,7 +28,7 @@ def runs_a_day(schedule: str) -> int:
     try:
         read = parse_schedule(schedule)
     except ValueError as error:
-        raise CannotEstimate(str(error)) from error
+        raise CannotEstimate(f"a schedule cannot be counted: {error}") from error
     if not isinstance(read, CronSchedule):
         raise CannotEstimate(f"{schedule!r} is an interval, not a schedule of six fields")
     return read.runs_a_day

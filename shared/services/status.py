@@ -13,6 +13,7 @@ from shared.domain.market.feeds import FeedHealth, feed_states
 from shared.domain.market.signals import Latency
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
+from shared.version import VERSION
 
 LATENCY_WINDOW = timedelta(minutes=15)
 
@@ -75,7 +76,6 @@ class StatusService:
     def __init__(
         self,
         *,
-        version: str,
         outbox: Outbox,
         signals: Signals,
         bars: Bars,
@@ -86,7 +86,6 @@ class StatusService:
         market_clock: MarketClock,
         calendars: MarketCalendars,
     ) -> None:
-        self._version = version
         self._outbox = outbox
         self._signals = signals
         self._bars = bars
@@ -102,7 +101,7 @@ class StatusService:
         now, market_now = self._now(), await self._market_clock.now()
         depth, oldest_s = await self._outbox.depth()
         return Status(
-            version=self._version,
+            version=VERSION,
             now=now,
             market_now=market_now,
             counts=await self._counts(),

@@ -60,7 +60,9 @@ def test_the_app_starts_from_it_and_tells_the_build(package: Path, tmp_path: Pat
     (tmp_path / "function_app.py").write_text("raise SystemExit('compiled anew')")
     program = (
         "import sys; sys.path.insert(0, '.'); import function_app; from functions.openapi import document; "
-        "print(len(function_app.app.get_functions()), document()['info']['version'], function_app.__cached__)"
+        "from shared.adapters.strategies import shipped_strategies; "
+        "version = document(shipped_strategies())['info']['version']; "
+        "print(len(function_app.app.get_functions()), version, function_app.__cached__)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -4,6 +4,7 @@ import pytest
 
 from functions.openapi import document
 from infra.offline.recording import Recording, Resource
+from shared.adapters.strategies import shipped_strategies
 from tests.infra.recording import VARIANTS, recorded, recorded_with
 from tests.support.app import functions
 
@@ -53,7 +54,7 @@ def test_front_door_probes_a_route_that_the_app_serves(fronted: Recording) -> No
 
 def paths() -> set[str]:
     """Paths of the app's OpenAPI document, under /api."""
-    described = document()
+    described = document(shipped_strategies())
     base = described["servers"][0]["url"] if described.get("servers") else "/api"
     return {base.rstrip("/") + path for path in described["paths"]}
 

@@ -23,13 +23,14 @@ MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
         ("0 30 3 * * *", 1),
         ("0,30 0-9 * * * 1-5", 480),
         ("5/20 0 * * * *", 72),
+        ("*/0 0 0 * * *", 60),  # NCRONTAB takes a step of 0 for 1
     ],
 )
 def test_runs_of_a_schedule(schedule: str, runs: int) -> None:
     assert runs_a_day(schedule) == runs
 
 
-@pytest.mark.parametrize("schedule", ["* * * *", "x * * * * *", "*/0 * * * * *", "1-b * * * * *"])
+@pytest.mark.parametrize("schedule", ["* * * *", "x * * * * *", "60 * * * * *", "1-b * * * * *", "00:05:00"])
 def test_a_schedule_that_cannot_be_read_is_an_error(schedule: str) -> None:
     with pytest.raises(CannotEstimate, match="schedule"):
         runs_a_day(schedule)

@@ -10,6 +10,7 @@ from shared.domain.market.feeds import ClockSource
 from shared.errors import CacheUnavailable, DatabaseUnavailable
 from shared.services.market_clock import MarketClock
 from shared.services.status import ModelInUse, OutboxStatus, StatusService
+from shared.version import VERSION
 from tests.support.market import bar
 from tests.support.memory_stores import Entry, MemoryStores
 
@@ -31,7 +32,6 @@ class World:
         self.counts = Counts()
         stores = self.stores
         self.service = StatusService(
-            version="1.2.3",
             outbox=stores.outbox,
             signals=stores.signals,
             bars=stores.bars,
@@ -49,7 +49,7 @@ async def test_it_says_what_was_done_and_how_it_stands() -> None:
     await world.stores.bars.insert("ES", [bar(NOW - timedelta(minutes=9), 6500)], "simulated", NOW)
     world.stores.outbox.waiting["ES"] = [Entry(1, b"", 1.23456), Entry(2, b"", 0.5)]
     status = await world.service.status()
-    assert (status.version, status.now, status.market_now) == ("1.2.3", NOW, NOW)
+    assert (status.version, status.now, status.market_now) == (VERSION, NOW, NOW)
     assert status.counts == {"requests": 7}
     assert status.outbox == OutboxStatus(2, 1.235)
     assert (status.publish_latency.count, status.publish_latency.p99_ms) == (3, 3.0)
