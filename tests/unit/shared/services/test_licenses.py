@@ -459,3 +459,12 @@ async def test_only_a_taken_public_id_is_tried_again(world: World) -> None:
     with patch.object(world.store, "add_keys", taken), pytest.raises(Conflict):
         await world.service.create_key(license_id)
     assert taken.call_count == 5
+
+
+@pytest.mark.parametrize("public_id", ["Zz99Zz", "sc_live_Zz99Zz", "nonsense", ""])
+async def test_a_key_that_was_never_issued_can_be_neither_rotated_nor_revoked(
+    world: World, public_id: str
+) -> None:
+    for attempt in (world.service.rotate_key(public_id, timedelta(0)), world.service.revoke_key(public_id)):
+        with pytest.raises(NotFound):
+            await attempt
