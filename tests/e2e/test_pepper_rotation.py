@@ -25,7 +25,7 @@ def status(base_url: str, key: str) -> int:
 
 def unrotated(state: Path, since: datetime, pepper: str) -> set[str]:
     run = subprocess.run(
-        [sys.executable, "-m", "local", "license", "unrotated", "--json", "--since", since.isoformat()],
+        [sys.executable, "-m", "operations.license", "unrotated", "--json", "--since", since.isoformat()],
         cwd=ROOT,
         env=os.environ | {"STATE": str(state), "API_KEY_PEPPER": pepper},
         capture_output=True,
