@@ -3,7 +3,7 @@
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION
 from functions.web.routes import Routes
-from shared.services.licenses import OwnLicense, own_license
+from shared.services.own_license import OwnLicense, own_license
 
 routes = Routes()
 

@@ -18,8 +18,8 @@ MODULES = sorted(
     for path in (ROOT / package).rglob("*.py")
     if "node_modules" not in path.parts
 )
-MAX_MODULE_LINES = 420
-MAX_FUNCTION_LINES = 65
+MAX_MODULE_LINES = 350
+MAX_FUNCTION_LINES = 60
 # All that may be loaded before the first request; whatever else a request needs is imported by then.
 LOADED_AT_START = {
     "azure",
@@ -99,7 +99,7 @@ def test_sql_lives_in_sql_files() -> None:
 
 def test_no_distribution_shadows_our_packages() -> None:
     installed = importlib.metadata.packages_distributions()
-    for name in ("functions", "shared", "infra", "local", "function_app", "loadtests"):
+    for name in ("functions", "shared", "infra", "local", "operations", "function_app", "loadtests"):
         assert name not in installed, f"{installed.get(name)} would shadow {name} in the worker"
 
 

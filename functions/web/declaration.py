@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from functions.web.answers import Answer
+from functions.web.answers import JSON_TYPE, Answer
 from functions.web.call import Call
 from functions.web.parameters import read_parameters
 from functions.web.problems import STATUS_OF_CODE
@@ -60,17 +60,17 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | Literal["public"]
     summary: str
     answer: Any
-    statuses: tuple[tuple[int, str], ...]
-    media_type: str
-    problems: tuple[str, ...]
-    parameters: Any
-    body: Body | None
+    statuses: tuple[tuple[int, str], ...] = ((200, "Done"),)
+    media_type: str = JSON_TYPE
+    problems: tuple[str, ...] = ()
+    parameters: Any = None
+    body: Body | None = None
     # The service admits the caller through Call.admit, together with its own lookup in the cache.
-    admits_in_service: bool
+    admits_in_service: bool = False
     # Answers instead of the handler if the deployment's settings are wrong.
-    if_misconfigured: Callable[[ConfigurationError], Answer] | None
+    if_misconfigured: Callable[[ConfigurationError], Answer] | None = None
     # Also answers HEAD, which the host turns into an answer without a body.
-    also_head: bool
+    also_head: bool = False
 
     @property
     def operation_id(self) -> str:

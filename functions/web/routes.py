@@ -11,16 +11,32 @@ A route must declare a scope or PUBLIC.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NotRequired, TypedDict, Unpack, get_args
 
 import azure.functions as func
 
-from functions.web.answers import JSON_TYPE, Answer
+from functions.web.answers import Answer
 from functions.web.declaration import PUBLIC, Body, Handler, Route
 from functions.web.endpoint import endpoint
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
 from shared.errors import ConfigurationError
+
+
+class Declaration(TypedDict):
+    """What a route declares; the fields are those of Route."""
+
+    scope: Scope | Literal["public"]
+    summary: str
+    answer: Any
+    statuses: NotRequired[tuple[tuple[int, str], ...]]
+    media_type: NotRequired[str]
+    problems: NotRequired[tuple[str, ...]]
+    parameters: NotRequired[Any]
+    body: NotRequired[Body]
+    admits_in_service: NotRequired[bool]
+    if_misconfigured: NotRequired[Callable[[ConfigurationError], Answer]]
+    also_head: NotRequired[bool]
 
 
 class Routes:
@@ -29,57 +45,27 @@ class Routes:
     def __init__(self) -> None:
         self.blueprint = func.Blueprint()
 
-    def get(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
-        return self._declare("GET", path, **declared)
+    def get(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("GET", path, declared)
 
-    def post(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
-        return self._declare("POST", path, **declared)
+    def post(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("POST", path, declared)
 
-    def options(self, path: str, **declared: Any) -> Callable[[Handler], Any]:
-        return self._declare("OPTIONS", path, **declared)
+    def options(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("OPTIONS", path, declared)
 
-    def _declare(
-        self,
-        method: str,
-        path: str,
-        *,
-        scope: Scope | Literal["public"],
-        summary: str,
-        answer: Any,
-        statuses: tuple[tuple[int, str], ...] = ((200, "Done"),),
-        media_type: str = JSON_TYPE,
-        problems: tuple[str, ...] = (),
-        parameters: Any = None,
-        body: Body | None = None,
-        admits_in_service: bool = False,
-        if_misconfigured: Callable[[ConfigurationError], Answer] | None = None,
-        also_head: bool = False,
-    ) -> Callable[[Handler], Any]:
+    def _declare(self, method: str, path: str, declared: Declaration) -> Callable[[Handler], Any]:
+        scope = declared.get("scope")
         if scope not in (*get_args(Scope), PUBLIC):
             raise TypeError(f"{method} {path} must declare a scope or PUBLIC, got {scope!r}")
-        unknown = set(problems) - set(STATUS_OF_CODE)
+        unknown = set(declared.get("problems", ())) - set(STATUS_OF_CODE)
         if unknown:
             raise TypeError(f"{method} {path} declares unknown problem codes: {', '.join(sorted(unknown))}")
 
         def register(handler: Handler) -> Any:
-            route = Route(
-                method=method,
-                path=path,
-                function=handler.__name__,
-                scope=scope,
-                summary=summary,
-                answer=answer,
-                statuses=statuses,
-                media_type=media_type,
-                problems=problems,
-                parameters=parameters,
-                body=body,
-                admits_in_service=admits_in_service,
-                if_misconfigured=if_misconfigured,
-                also_head=also_head,
-            )
+            route = Route(method=method, path=path, function=handler.__name__, **declared)
             _declared.append(route)
-            methods = [method, "HEAD"] if also_head else [method]
+            methods = [method, "HEAD"] if route.also_head else [method]
             return register_function(self.blueprint, path, methods, handler, route)
 
         return register

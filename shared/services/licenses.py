@@ -7,7 +7,6 @@ see shared/services/access.py; without the realtime service sockets stay open un
 """
 
 import logging
-import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -17,11 +16,9 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
+from shared.domain.access.license_checks import check_expiry, check_license, check_scopes
 from shared.domain.access.licenses import (
-    ALL_SCOPES,
     DEFAULT_REQUESTS_PER_MINUTE,
-    MAX_REQUESTS_PER_MINUTE,
-    MAX_SYMBOLS,
     ApiKey,
     Grant,
     License,
@@ -35,8 +32,6 @@ from shared.domain.access.licenses import (
     shard_of_license_id,
     suspended,
 )
-from shared.domain.access.rate_limit import RateState
-from shared.domain.market.bars import is_symbol
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
 
@@ -48,9 +43,6 @@ MAX_OVERLAP = timedelta(days=30)
 MAX_ID_ATTEMPTS = 5
 
 log = logging.getLogger(__name__)
-
-_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PLAN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 class KeyStore(Protocol):
@@ -103,39 +95,6 @@ class Effect(msgspec.Struct, frozen=True):
     connections_closed: bool = True
 
 
-class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's license, as its holder sees it; `requests_remaining` is null while no limit counts requests."""
-
-    license_id: str
-    account_id: str
-    plan: str
-    status: str
-    expires_at: datetime | None
-    symbols: tuple[str, ...]
-    requests_per_minute: int
-    requests_remaining: int | None
-    key: str
-    key_scopes: tuple[Scope, ...]
-    key_expires_at: datetime | None
-
-
-def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
-    license_, key = grant.license, grant.key
-    return OwnLicense(
-        license_id=license_.license_id,
-        account_id=license_.account_id,
-        plan=license_.plan,
-        status=license_.status,
-        expires_at=license_.expires_at,
-        symbols=license_.symbols,
-        requests_per_minute=license_.requests_per_minute,
-        requests_remaining=rate.remaining if rate is not None else None,
-        key=key.public_id,
-        key_scopes=key.scopes,
-        key_expires_at=key.expires_at,
-    )
-
-
 class LicenseService:
     """Changes licenses and keys. Every method raises KeyStoreUnavailable if Table Storage is unavailable.
 
@@ -185,7 +144,7 @@ class LicenseService:
             created_at=now,
         )
         problems = Problems()
-        _check_license(license_, now, problems)
+        check_license(license_, now, problems)
         problems.refuse()
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
@@ -316,8 +275,8 @@ class LicenseService:
     ) -> list[CreatedKey]:
         now = self._now()
         problems = Problems()
-        _check_scopes(scopes, problems)
-        _check_expiry(expires_at, now, problems)
+        check_scopes(scopes, problems)
+        check_expiry(expires_at, now, problems)
         problems.refuse()
         if license_.status in ("revoked", "expired"):
             raise Conflict(
@@ -382,32 +341,3 @@ def _public_id(text: str) -> str:
 def _no_key(text: str) -> NotFound:
     # Shows only the beginning of `text`, because it may be a whole key.
     return NotFound(f"There is no API key {text[:14]}.")
-
-
-def _check_license(license_: License, now: datetime, problems: Problems) -> None:
-    _check_expiry(license_.expires_at, now, problems)
-    if not _ACCOUNT.fullmatch(license_.account_id):
-        message = "Expected up to 64 letters, digits, dots, dashes and underscores."
-        problems.add("account_id", "invalid_format", message)
-    if not _PLAN.fullmatch(license_.plan):
-        message = "Expected up to 32 lower-case letters, digits, dashes and underscores."
-        problems.add("plan", "invalid_format", message)
-    if not 1 <= len(license_.symbols) <= MAX_SYMBOLS:
-        problems.add("symbols", "out_of_range", f"Expected from 1 to {MAX_SYMBOLS} symbols.")
-    bad = [symbol for symbol in license_.symbols if not is_symbol(symbol)]
-    if bad:
-        problems.add("symbols", "invalid_format", f"Not a symbol: {', '.join(bad)[:200]}.")
-    if not 1 <= license_.requests_per_minute <= MAX_REQUESTS_PER_MINUTE:
-        message = f"Expected from 1 to {MAX_REQUESTS_PER_MINUTE}."
-        problems.add("requests_per_minute", "out_of_range", message)
-
-
-def _check_expiry(expires_at: datetime | None, now: datetime, problems: Problems) -> None:
-    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-        message = "Expected a time in the future with its offset, such as 2027-01-31T00:00:00Z."
-        problems.add("expires_at", "out_of_range", message)
-
-
-def _check_scopes(scopes: Sequence[Scope], problems: Problems) -> None:
-    if not scopes or any(scope not in ALL_SCOPES for scope in scopes):
-        problems.add("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")

@@ -12,8 +12,9 @@ from shared.domain.access.keys import hash_key, new_key
 from shared.domain.access.licenses import ApiKey, Grant, Scope, revoked_key
 from shared.domain.confidence.answers import CacheResult, ModelOutput
 from shared.errors import RateLimited, SignalCloudError, Unavailable
-from shared.services import access
-from shared.services.access import AccessService, Admitted, refresh_below_ms
+from shared.services import access, grants
+from shared.services.access import AccessService, Admitted
+from shared.services.grants import refresh_below_ms
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -195,9 +196,9 @@ async def test_a_rotation_does_not_undo_in_the_caches_what_changes_meanwhile(wor
 async def test_use_keeps_a_grant_fresh_for_an_outage(world: World) -> None:
     bot = await world.bot(limit=10)
     await world.admit(bot.plain)
-    world.clock.forward(access.STALE_FOR.total_seconds() - 10)
+    world.clock.forward(grants.STALE_FOR.total_seconds() - 10)
     await world.admit(bot.plain)
-    world.clock.forward(access.STALE_FOR.total_seconds() - 10)
+    world.clock.forward(grants.STALE_FOR.total_seconds() - 10)
     world.cache.away = world.store.away = True
     assert (await world.admit(bot.plain)).rate is None
 
@@ -230,12 +231,12 @@ async def test_a_record_in_use_is_read_again_by_one_process_and_no_request_waits
     world.clock.forward(60 - before_s - 1)
     for process in processes:
         await process.admit(f"Bearer {bot.plain}", "bot")
-        assert not process._refreshes
+        assert not process._grants._refreshes
     world.clock.forward(2)
     for process in processes * 5:
         await process.admit(f"Bearer {bot.plain}", "bot")
     assert world.store.reads == reads, "nobody waited"
-    await asyncio.gather(*(task for process in processes for task in process._refreshes))
+    await asyncio.gather(*(task for process in processes for task in process._grants._refreshes))
     assert world.store.reads == reads + 1
     world.clock.forward(before_s)  # past the first record's end
     for process in processes:
@@ -256,8 +257,8 @@ async def test_a_record_that_cannot_be_read_again_serves_to_its_end(world: World
     world.store.away = True
     world.clock.forward(51)
     await world.admit(bot.plain)
-    assert world.access._refreshes
-    await asyncio.gather(*world.access._refreshes)
+    assert world.access._grants._refreshes
+    await asyncio.gather(*world.access._grants._refreshes)
     world.clock.forward(8)
     assert (await world.admit(bot.plain)).rate is not None
 
@@ -279,7 +280,7 @@ async def test_without_redis_a_revocation_takes_five_seconds_at_most(world: Worl
     world.cache.away = True
     effect = await world.licenses.revoke_key(bot.key.public_id)
     assert not effect.caches_told
-    world.clock.forward(access.KNOWN_FOR.total_seconds())
+    world.clock.forward(grants.KNOWN_FOR.total_seconds())
     await world.admit(bot.plain)
     world.clock.forward(0.001)
     assert (await world.refusal(bot.plain)).code == "key_revoked"
@@ -336,24 +337,24 @@ async def test_an_invented_key_is_looked_up_once_in_a_while(world: World) -> Non
     for _ in range(20):
         assert (await world.refusal(invented)).code == "key_unknown"
     assert world.store.reads == 1
-    world.clock.forward(access.UNKNOWN_FOR.total_seconds())
+    world.clock.forward(grants.UNKNOWN_FOR.total_seconds())
     await world.refusal(invented)
     assert world.store.reads == 2
 
 
 async def test_what_is_remembered_of_invented_keys_is_bounded(world: World) -> None:
-    with patch.object(access, "MAX_UNKNOWN", 5):
+    with patch.object(grants, "MAX_UNKNOWN", 5):
         for _ in range(12):
             await world.refusal(new_key("Zz99Zz"))
-    assert len(world.access._unknown) == 5
+    assert len(world.access._grants._unknown) == 5
 
 
 async def test_what_is_remembered_of_known_keys_is_bounded(world: World) -> None:
     bots = [await world.bot() for _ in range(6)]
-    with patch.object(access, "MAX_KNOWN", 4):
+    with patch.object(grants, "MAX_KNOWN", 4):
         for bot in bots:
             await world.admit(bot.plain)
-    assert len(world.access._known) == 4
+    assert len(world.access._grants._known) == 4
 
 
 async def test_simultaneous_first_requests_read_the_key_store_once(world: World) -> None:
@@ -384,17 +385,17 @@ async def test_lookups_of_invented_keys_leave_room_for_known_ones(world: World) 
             await hold.wait()
         return await read(public_id)
 
-    with patch.object(world.store, "get_key", slow), patch.object(access, "STRANGER_WAIT_S", 0.05):
+    with patch.object(world.store, "get_key", slow), patch.object(grants, "STRANGER_WAIT_S", 0.05):
         crowd = [asyncio.ensure_future(world.refusal(new_key("Zz99Zz"))) for _ in range(40)]
         waiting = set(crowd)
-        while len(waiting) > access.MAX_STRANGER_LOOKUPS:
+        while len(waiting) > grants.MAX_STRANGER_LOOKUPS:
             done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
             assert {each.result().code for each in done} == {"key_store_unavailable"}
         world.cache.records.clear()
         assert (await world.admit(bot.plain)).grant.key == bot.key
         hold.set()
         codes = [error.code for error in await asyncio.gather(*crowd)]
-    assert codes.count("key_unknown") == access.MAX_STRANGER_LOOKUPS
+    assert codes.count("key_unknown") == grants.MAX_STRANGER_LOOKUPS
 
 
 async def test_a_confidence_miss_leads_once_and_a_hit_comes_along(world: World) -> None:
@@ -438,16 +439,14 @@ async def test_a_license_record_is_decoded_anew_when_it_changes(world: World) ->
 async def test_a_record_that_is_near_its_own_end_is_read_again_once_in_ten_seconds(world: World) -> None:
     bot = await world.bot(limit=1_000)
     await world.admit(bot.plain)
-    ends_at = world.cache.ends_at[bot.key.key_hash]
-    world.clock.forward(51)  # from here on the record has less life than any key's threshold
     with patch.object(world.store, "get_key", wraps=world.store.get_key) as asked:
         for seconds, calls in ((0, 1), (9.9, 1), (0.1, 2)):
             world.clock.forward(seconds)
             world.cache.claims.clear()
-            # As if the grant itself ended then: read again, its record has no more life than before.
-            world.cache.ends_at[bot.key.key_hash] = ends_at + timedelta(seconds=5)
+            # Less life than any key's threshold, however often it is read again.
+            world.cache.ends_at[bot.key.key_hash] = world.clock() + timedelta(seconds=9)
             await world.admit(bot.plain)
-            await asyncio.gather(*world.access._refreshes)
+            await asyncio.gather(*world.access._grants._refreshes)
             assert asked.call_count == calls
 
 
@@ -455,7 +454,7 @@ async def test_a_grant_that_was_slow_to_read_is_not_cached(world: World) -> None
     bot = await world.bot()
     read = world.store.get_license
 
-    for seconds, cached in ((access.MAX_LOAD.total_seconds(), False), (19.9, True)):
+    for seconds, cached in ((grants.MAX_LOAD.total_seconds(), False), (19.9, True)):
 
         async def slow(license_id: str, seconds: float = seconds) -> object:
             world.clock.forward(seconds)
@@ -516,8 +515,8 @@ async def test_a_lock_that_cannot_be_given_back_ends_by_itself(world: World) -> 
 
 async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None:
     with (
-        patch.object(access, "STRANGER_WAIT_S", 0.01),
-        patch.object(world.access, "_strangers", asyncio.Semaphore(0)),
+        patch.object(grants, "STRANGER_WAIT_S", 0.01),
+        patch.object(world.access._grants, "_strangers", asyncio.Semaphore(0)),
     ):
         error = await world.refusal(new_key("Zz99Zz"))
     assert (error.code, error.retry_after_s) == ("key_store_unavailable", 1)
@@ -525,7 +524,7 @@ async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None
 
 
 def test_what_the_texts_promise() -> None:
-    assert (timedelta(seconds=5), timedelta(seconds=60)) == (access.KNOWN_FOR, access.STALE_FOR)
-    assert (timedelta(seconds=5), 32) == (access.UNKNOWN_FOR, access.MAX_STRANGER_LOOKUPS)
+    assert (timedelta(seconds=5), timedelta(seconds=60)) == (grants.KNOWN_FOR, grants.STALE_FOR)
+    assert (timedelta(seconds=5), 32) == (grants.UNKNOWN_FOR, grants.MAX_STRANGER_LOOKUPS)
     assert refresh_below_ms("0000") == 10_000
     assert refresh_below_ms("ffff") == 40_000

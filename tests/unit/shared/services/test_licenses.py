@@ -16,7 +16,8 @@ from shared.domain.access.licenses import (
 )
 from shared.domain.access.rate_limit import RateState
 from shared.errors import Conflict, KeyStoreUnavailable, NotFound, ValidationFailed
-from shared.services.licenses import LicenseService, own_license
+from shared.services.licenses import LicenseService
+from shared.services.own_license import own_license
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
 PEPPER = b"p" * 32

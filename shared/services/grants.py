@@ -1,0 +1,232 @@
+"""Finds the grants of API keys: those that this process knows, and those in the key store.
+
+How long a revocation takes without Redis is decided here, see shared/services/access.py.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.access.admission import NO_TAG
+from shared.domain.access.keys import ParsedKey, hash_key, same_hash
+from shared.domain.access.licenses import ApiKey, Grant, License, good_until, rehashed_key
+from shared.errors import KeyStoreUnavailable, KeyUnknown, SignalCloudError, Unauthenticated, Unavailable
+
+KNOWN_FOR = timedelta(seconds=5)
+STALE_FOR = timedelta(seconds=60)
+MAX_KNOWN = 10_000
+
+# An unknown key is remembered this long. It has a valid checksum, so somebody invents keys: the number of
+# concurrent lookups of never seen keys is bounded, lookups of known keys are not.
+UNKNOWN_FOR = timedelta(seconds=5)
+MAX_UNKNOWN = 10_000
+MAX_STRANGER_LOOKUPS = 32
+STRANGER_WAIT_S = 3.0
+
+# Refreshes an active key's cached record before it expires, so that no request waits for Table Storage. The
+# refresh starts 10 to 40 s before the end; the key decides when, because keys that were loaded together
+# also expire together. One process refreshes for all.
+REFRESH_BEFORE_MS = (10_000, 40_000)
+REFRESH_CLAIM = timedelta(seconds=10)
+
+# A grant that took longer to read is not cached: the record of a revocation may have expired by then.
+MAX_LOAD = timedelta(seconds=20)
+
+# Earlier than any event.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class GrantCache(Protocol):
+    async def store_grant(self, key_hash: str, grant: Grant) -> None: ...
+    async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
+
+
+class KeyReader(Protocol):
+    async def get_key(self, public_id: str) -> ApiKey | None: ...
+    async def get_license(self, license_id: str) -> License | None: ...
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
+
+
+class Known(msgspec.Struct):
+    """A grant as this process last saw it.
+
+    `tag` is of its record in Redis. From `good_until` on it may be refused, and is judged in full.
+    """
+
+    grant: Grant
+    tag: str
+    good_until: datetime
+    seen_at: datetime
+    refresh_below_ms: int
+    refreshed_at: datetime = EPOCH
+
+
+class Grants:
+    """The grants that one event loop has seen. A key is known by its hash under the pepper."""
+
+    def __init__(
+        self,
+        *,
+        cache: GrantCache,
+        keys: KeyReader,
+        now: Callable[[], datetime],
+        previous_pepper: bytes | None = None,
+    ) -> None:
+        self._cache = cache
+        self._keys = keys
+        self._now = now
+        self._previous_pepper = previous_pepper
+        self._known: dict[str, Known] = {}
+        self._unknown: dict[str, datetime] = {}
+        self._loads: dict[str, asyncio.Task[Grant]] = {}
+        self._strangers = asyncio.Semaphore(MAX_STRANGER_LOOKUPS)
+        self._refreshes: set[asyncio.Task[None]] = set()
+        # While Table Storage is unavailable, requests of known keys try it again only now and then.
+        self._store_retry_at = EPOCH
+
+    def known(self, key_hash: str) -> Known | None:
+        """The grant as this process last saw it, however old."""
+        return self._known.get(key_hash)
+
+    def remember(self, key_hash: str, grant: Grant, tag: str, now: datetime) -> Known:
+        former = self._known.get(key_hash)
+        if former is None and len(self._known) >= MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        known = Known(grant, tag, good_until(grant), now, refresh_below_ms(key_hash))
+        if former is not None:
+            known.refreshed_at = former.refreshed_at
+        self._known[key_hash] = known
+        return known
+
+    def refresh_ahead(self, known: Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
+        """Starts a refresh, at most once in REFRESH_CLAIM: a grant near its own end is always near expiry."""
+        if now - known.refreshed_at >= REFRESH_CLAIM:
+            known.refreshed_at = now
+            task = asyncio.get_running_loop().create_task(self._refresh(key, key_hash))
+            self._refreshes.add(task)
+            task.add_done_callback(self._refreshes.discard)
+
+    async def _refresh(self, key: ParsedKey, key_hash: str) -> None:
+        # If the refresh fails, the record expires, and the next request looks the key up and gets the error.
+        with suppress(SignalCloudError):
+            if await self._cache.claim_refresh(key_hash, REFRESH_CLAIM.total_seconds()):
+                await self._look_up(key, key_hash)
+
+    def refuse_if_unknown(self, key_hash: str, now: datetime) -> None:
+        until = self._unknown.get(key_hash)
+        if until is None:
+            return
+        if now < until:
+            raise _key_unknown()
+        del self._unknown[key_hash]
+
+    async def known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The grant to use without Redis: this process's while it is fresh, else the key store's."""
+        known = self._known.get(key_hash)
+        if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
+            return known.grant
+        return await self.stored(key, key_hash, now)
+
+    async def stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The key store's grant; if it is unavailable, the one this process knows, up to STALE_FOR old."""
+        known = self._known.get(key_hash)
+        usable = known is not None and timedelta() <= now - known.seen_at <= STALE_FOR
+        if known is not None and usable and now < self._store_retry_at:
+            return known.grant
+        try:
+            return await self._look_up(key, key_hash)
+        except Unavailable:
+            self._store_retry_at = now + KNOWN_FOR
+            if known is not None and usable:
+                return known.grant
+            raise
+
+    async def _look_up(self, key: ParsedKey, key_hash: str) -> Grant:
+        """The grant from the key store, cached; concurrent requests share one read."""
+        load = self._loads.get(key_hash)
+        if load is None:
+            load = asyncio.get_running_loop().create_task(self._load(key, key_hash))
+            self._loads[key_hash] = load
+            load.add_done_callback(lambda done: self._end_load(key_hash, done))
+        # Shielded, because other requests wait for the read even if the first one is cancelled.
+        return await asyncio.shield(load)
+
+    def _end_load(self, key_hash: str, done: asyncio.Task[Grant]) -> None:
+        del self._loads[key_hash]
+        if not done.cancelled():
+            # Retrieved, so that asyncio does not report an error that no request waits for any more.
+            done.exception()
+
+    async def _load(self, key: ParsedKey, key_hash: str) -> Grant:
+        asked_at = self._now()
+        async with nullcontext() if key_hash in self._known else self._stranger_slot():
+            grant = await self._read(key, key_hash)
+        now = self._now()
+        if grant is None:
+            if len(self._unknown) >= MAX_UNKNOWN:
+                del self._unknown[next(iter(self._unknown))]
+            self._unknown[key_hash] = now + UNKNOWN_FOR
+            raise _key_unknown()
+        self.remember(key_hash, grant, NO_TAG, asked_at)
+        if now - asked_at < MAX_LOAD:
+            try:
+                await self._cache.store_grant(key_hash, grant)
+            except Unavailable:
+                # The caller's own next call to the cache finds out and goes on without it.
+                return grant
+        return grant
+
+    async def _read(self, key: ParsedKey, key_hash: str) -> Grant | None:
+        api_key = await self._keys.get_key(key.public_id)
+        if api_key is not None and not same_hash(api_key.key_hash, key_hash):
+            api_key = await self._under_another_pepper(key, key_hash, api_key)
+        if api_key is None:
+            return None
+        license_ = await self._keys.get_license(api_key.license_id)
+        return Grant(license=license_, key=api_key) if license_ is not None else None
+
+    async def _under_another_pepper(self, key: ParsedKey, key_hash: str, stored: ApiKey) -> ApiKey | None:
+        """`stored` if it is the presented key, hashed under the pepper before or after ours; else None."""
+        if stored.previous_hash is not None and same_hash(stored.previous_hash, key_hash):
+            return stored
+        if self._previous_pepper is None:
+            return None
+        old_hash = hash_key(key.text, self._previous_pepper)
+        if not same_hash(stored.key_hash, old_hash):
+            return None
+        # Stored before it is cached, because a revocation updates the caches under the stored hashes.
+        now = self._now()
+        return await self._keys.update_key(
+            stored.public_id, lambda current: rehashed_key(current, old_hash, key_hash, now)
+        )
+
+    @asynccontextmanager
+    async def _stranger_slot(self) -> AsyncIterator[None]:
+        """Takes a slot for a key that this process has never seen valid; waits for a bounded time."""
+        try:
+            async with asyncio.timeout(STRANGER_WAIT_S):
+                await self._strangers.acquire()
+        except TimeoutError as error:
+            raise KeyStoreUnavailable(
+                "Too many keys are being looked up; try again.",
+                internal="every slot for lookups of never seen keys is taken",
+                retry_after_s=1,
+            ) from error
+        try:
+            yield
+        finally:
+            self._strangers.release()
+
+
+def refresh_below_ms(key_hash: str) -> int:
+    """The remaining life, in milliseconds, below which a key's record is refreshed; by its hash in hex."""
+    low, high = REFRESH_BEFORE_MS
+    return low + (high - low) * int(key_hash[:4], 16) // 0xFFFF
+
+
+def _key_unknown() -> Unauthenticated:
+    return KeyUnknown("This API key was never issued.")

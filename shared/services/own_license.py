@@ -1,0 +1,41 @@
+"""Describes a license to the holder of one of its keys."""
+
+from datetime import datetime
+
+import msgspec
+
+from shared.domain.access.licenses import Grant, Scope
+from shared.domain.access.rate_limit import RateState
+
+
+class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
+    """A key's license, as its holder sees it; `requests_remaining` is null while no limit counts requests."""
+
+    license_id: str
+    account_id: str
+    plan: str
+    status: str
+    expires_at: datetime | None
+    symbols: tuple[str, ...]
+    requests_per_minute: int
+    requests_remaining: int | None
+    key: str
+    key_scopes: tuple[Scope, ...]
+    key_expires_at: datetime | None
+
+
+def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
+    license_, key = grant.license, grant.key
+    return OwnLicense(
+        license_id=license_.license_id,
+        account_id=license_.account_id,
+        plan=license_.plan,
+        status=license_.status,
+        expires_at=license_.expires_at,
+        symbols=license_.symbols,
+        requests_per_minute=license_.requests_per_minute,
+        requests_remaining=rate.remaining if rate is not None else None,
+        key=key.public_id,
+        key_scopes=key.scopes,
+        key_expires_at=key.expires_at,
+    )
