@@ -242,3 +242,12 @@ async def test_a_lock_that_cannot_be_given_back_ends_by_itself(world: World) -> 
     assert world.cache.locks == {"confidence:a": "mine"}
     await world.access.release(admitted)
     assert world.cache.locks == {}
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Digest", "sc_live"])
+async def test_a_good_key_under_another_scheme_is_refused(world: World, scheme: str) -> None:
+    bot = await world.bot()
+    with pytest.raises(SignalCloudError) as refused:
+        await world.access.admit(f"{scheme} {bot.plain}", "bot")
+    assert refused.value.code == "key_malformed"
+    assert refused.value.detail == "The Authorization header must begin with Bearer."
