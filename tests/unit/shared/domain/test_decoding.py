@@ -226,3 +226,11 @@ def test_the_first_problems_of_many_are_named_in_order() -> None:
     with pytest.raises(ValidationFailed) as caught:
         decode(msgspec.json.encode([7] * 100), list[Inner])
     assert [error.field for error in caught.value.errors] == [f"[{n}]" for n in range(MAX_PROBLEMS)]
+
+
+def test_what_the_decoder_refuses_stays_refused_even_without_a_reason() -> None:
+    with pytest.raises(ValidationFailed) as caught:
+        decode(b'{"flag": 1, "flag": true}', Inner)
+    (error,) = caught.value.errors
+    assert (error.field, error.code) == ("", "wrong_type")
+    assert error.message == "The body does not have the expected form."

@@ -1,5 +1,5 @@
-import asyncio
-from collections import Counter
+"""Who is admitted, and how each request is refused."""
+
 from collections.abc import Sequence
 from datetime import timedelta
 from unittest.mock import patch
@@ -8,62 +8,13 @@ import msgspec
 import pytest
 
 from shared.domain.access.admission import encode_record
-from shared.domain.access.keys import hash_key, new_key
-from shared.domain.access.licenses import ApiKey, Grant, Scope, revoked_key
+from shared.domain.access.keys import new_key
+from shared.domain.access.licenses import ApiKey, revoked_key
 from shared.domain.confidence.answers import CacheResult, ModelOutput
-from shared.errors import RateLimited, SignalCloudError, Unavailable
-from shared.services import access, grants
-from shared.services.access import AccessService, Admitted
-from shared.services.grants import refresh_below_ms
-from shared.services.licenses import CreatedKey, LicenseService
-from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
-
-PEPPER = b"p" * 32
-
-
-class World:
-    """One process's access service over fakes, and a license of 3 requests a minute with a bot key."""
-
-    def __init__(self) -> None:
-        self.clock = Clock()
-        self.cache = FakeCache(self.clock)
-        self.unlimited: list[int] = []
-        self.store = FakeKeyStore()
-        self.audit = FakeAudit()
-        self.licenses = LicenseService(
-            store=self.store,
-            cache=self.cache,
-            connections=FakeHub(),
-            audit=self.audit,
-            actor="tester",
-            pepper=PEPPER,
-            now=self.clock,
-        )
-        self.access = self.process()
-
-    def process(self) -> AccessService:
-        return AccessService(
-            pepper=PEPPER,
-            cache=self.cache,
-            keys=self.store,
-            now=self.clock,
-            unlimited=lambda: self.unlimited.append(1),
-        )
-
-    async def bot(self, limit: int = 3, expires_in_s: float | None = None) -> CreatedKey:
-        expires_at = None if expires_in_s is None else self.clock() + timedelta(seconds=expires_in_s)
-        license_ = await self.licenses.create_license(
-            "acct-1", symbols=["ES"], requests_per_minute=limit, expires_at=expires_at
-        )
-        return await self.licenses.create_key(license_.license_id)
-
-    async def admit(self, key: str, scope: Scope = "bot", **options: str) -> Admitted:
-        return await self.access.admit(f"Bearer {key}", scope, **options)
-
-    async def refusal(self, key: str, scope: Scope = "bot", **options: str) -> SignalCloudError:
-        with pytest.raises(SignalCloudError) as refused:
-            await self.admit(key, scope, **options)
-        return refused.value
+from shared.errors import RateLimited, SignalCloudError
+from shared.services import access
+from shared.services.access import Admitted
+from tests.support.access_world import World
 
 
 @pytest.fixture
@@ -193,16 +144,6 @@ async def test_a_rotation_does_not_undo_in_the_caches_what_changes_meanwhile(wor
     assert (await world.refusal(bot.plain)).code == "license_suspended"
 
 
-async def test_use_keeps_a_grant_fresh_for_an_outage(world: World) -> None:
-    bot = await world.bot(limit=10)
-    await world.admit(bot.plain)
-    world.clock.forward(grants.STALE_FOR.total_seconds() - 10)
-    await world.admit(bot.plain)
-    world.clock.forward(grants.STALE_FOR.total_seconds() - 10)
-    world.cache.away = world.store.away = True
-    assert (await world.admit(bot.plain)).rate is None
-
-
 async def test_a_record_of_a_clock_ahead_of_ours_lets_in_uncounted(world: World) -> None:
     bot = await world.bot()
     grant = (await world.admit(bot.plain)).grant
@@ -219,50 +160,6 @@ async def test_a_suspension_ends_when_resumed(world: World) -> None:
     await world.admit(bot.plain)
 
 
-async def test_a_record_in_use_is_read_again_by_one_process_and_no_request_waits_for_it(
-    world: World,
-) -> None:
-    bot = await world.bot(limit=1_000)
-    processes = [world.process() for _ in range(4)]
-    for process in processes:
-        await process.admit(f"Bearer {bot.plain}", "bot")
-    reads = world.store.reads
-    before_s = refresh_below_ms(bot.key.key_hash) / 1000
-    world.clock.forward(60 - before_s - 1)
-    for process in processes:
-        await process.admit(f"Bearer {bot.plain}", "bot")
-        assert not process._grants._refreshes
-    world.clock.forward(2)
-    for process in processes * 5:
-        await process.admit(f"Bearer {bot.plain}", "bot")
-    assert world.store.reads == reads, "nobody waited"
-    await asyncio.gather(*(task for process in processes for task in process._grants._refreshes))
-    assert world.store.reads == reads + 1
-    world.clock.forward(before_s)  # past the first record's end
-    for process in processes:
-        await process.admit(f"Bearer {bot.plain}", "bot")
-    assert world.store.reads == reads + 1
-
-
-def test_keys_loaded_together_are_read_again_apart() -> None:
-    moments = [refresh_below_ms(hash_key(new_key("Ab12Cd"), b"p" * 32)) for _ in range(1_000)]
-    assert 10_000 <= min(moments) < 11_000
-    assert 39_000 < max(moments) <= 40_000
-    assert max(Counter(moment // 1_000 for moment in moments).values()) < 80
-
-
-async def test_a_record_that_cannot_be_read_again_serves_to_its_end(world: World) -> None:
-    bot = await world.bot(limit=100)
-    await world.admit(bot.plain)
-    world.store.away = True
-    world.clock.forward(51)
-    await world.admit(bot.plain)
-    assert world.access._grants._refreshes
-    await asyncio.gather(*world.access._grants._refreshes)
-    world.clock.forward(8)
-    assert (await world.admit(bot.plain)).rate is not None
-
-
 async def test_without_redis_the_limiter_opens_and_is_counted(world: World) -> None:
     bot = await world.bot(limit=1)
     await world.admit(bot.plain)
@@ -274,128 +171,10 @@ async def test_without_redis_the_limiter_opens_and_is_counted(world: World) -> N
     assert len(world.unlimited) == 5
 
 
-async def test_without_redis_a_revocation_takes_five_seconds_at_most(world: World) -> None:
-    bot = await world.bot()
-    await world.admit(bot.plain)
-    world.cache.away = True
-    effect = await world.licenses.revoke_key(bot.key.public_id)
-    assert not effect.caches_told
-    world.clock.forward(grants.KNOWN_FOR.total_seconds())
-    await world.admit(bot.plain)
-    world.clock.forward(0.001)
-    assert (await world.refusal(bot.plain)).code == "key_revoked"
-
-
-async def test_without_both_stores_known_keys_work_for_a_minute_and_no_longer(world: World) -> None:
-    bot = await world.bot()
-    await world.admit(bot.plain)
-    world.cache.away = world.store.away = True
-    for _ in range(6):
-        world.clock.forward(10)
-        await world.admit(bot.plain)
-    world.clock.forward(0.001)
-    assert (await world.refusal(bot.plain)).code == "key_store_unavailable"
-    world.store.away = False
-    await world.admit(bot.plain)
-
-
-async def test_without_both_stores_a_new_key_is_refused(world: World) -> None:
-    bot = await world.bot()
-    world.cache.away = world.store.away = True
-    error = await world.refusal(bot.plain)
-    assert isinstance(error, Unavailable)
-    assert error.code == "key_store_unavailable"
-
-
-async def test_with_the_key_store_away_cached_licenses_go_on(world: World) -> None:
-    bot = await world.bot()
-    await world.admit(bot.plain)
-    world.store.away = True
-    admitted = await world.admit(bot.plain)
-    assert admitted.rate is not None
-    world.cache.records.clear()
-    assert (await world.admit(bot.plain)).rate is None
-
-
 async def test_a_cache_that_keeps_nothing_does_not_stop_anybody(world: World) -> None:
     bot = await world.bot()
     world.cache.forgetful = True
     assert (await world.admit(bot.plain)).rate is None
-
-
-async def test_a_slow_reader_of_the_key_store_does_not_undo_a_revocation(world: World) -> None:
-    bot = await world.bot()
-    before = (world.store.licenses[bot.key.license_id], world.store.keys[bot.key.public_id])
-    await world.licenses.revoke_key(bot.key.public_id)
-    await world.cache.store_grant(bot.key.key_hash, Grant(license=before[0], key=before[1]))
-    assert (await world.refusal(bot.plain)).code == "key_revoked"
-
-
-async def test_an_invented_key_is_looked_up_once_in_a_while(world: World) -> None:
-    await world.bot()
-    invented = new_key("Zz99Zz")
-    for _ in range(20):
-        assert (await world.refusal(invented)).code == "key_unknown"
-    assert world.store.reads == 1
-    world.clock.forward(grants.UNKNOWN_FOR.total_seconds())
-    await world.refusal(invented)
-    assert world.store.reads == 2
-
-
-async def test_what_is_remembered_of_invented_keys_is_bounded(world: World) -> None:
-    with patch.object(grants, "MAX_UNKNOWN", 5):
-        for _ in range(12):
-            await world.refusal(new_key("Zz99Zz"))
-    assert len(world.access._grants._unknown) == 5
-
-
-async def test_what_is_remembered_of_known_keys_is_bounded(world: World) -> None:
-    bots = [await world.bot() for _ in range(6)]
-    with patch.object(grants, "MAX_KNOWN", 4):
-        for bot in bots:
-            await world.admit(bot.plain)
-    assert len(world.access._grants._known) == 4
-
-
-async def test_simultaneous_first_requests_read_the_key_store_once(world: World) -> None:
-    bot = await world.bot(limit=100)
-    admitted = await asyncio.gather(*(world.admit(bot.plain) for _ in range(50)))
-    assert world.store.reads == 1
-    remaining = sorted(each.rate.remaining for each in admitted if each.rate is not None)
-    assert remaining == list(range(50, 100))
-
-
-async def test_who_asked_first_and_leaves_does_not_take_the_others_along(world: World) -> None:
-    bot = await world.bot()
-    first = asyncio.ensure_future(world.admit(bot.plain))
-    second = asyncio.ensure_future(world.admit(bot.plain))
-    await asyncio.sleep(0)
-    first.cancel()
-    assert (await second).grant.key == bot.key
-
-
-async def test_lookups_of_invented_keys_leave_room_for_known_ones(world: World) -> None:
-    bot = await world.bot()
-    await world.admit(bot.plain)
-    hold = asyncio.Event()
-    read = world.store.get_key
-
-    async def slow(public_id: str) -> object:
-        if public_id.startswith("Zz"):
-            await hold.wait()
-        return await read(public_id)
-
-    with patch.object(world.store, "get_key", slow), patch.object(grants, "STRANGER_WAIT_S", 0.05):
-        crowd = [asyncio.ensure_future(world.refusal(new_key("Zz99Zz"))) for _ in range(40)]
-        waiting = set(crowd)
-        while len(waiting) > grants.MAX_STRANGER_LOOKUPS:
-            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
-            assert {each.result().code for each in done} == {"key_store_unavailable"}
-        world.cache.records.clear()
-        assert (await world.admit(bot.plain)).grant.key == bot.key
-        hold.set()
-        codes = [error.code for error in await asyncio.gather(*crowd)]
-    assert codes.count("key_unknown") == grants.MAX_STRANGER_LOOKUPS
 
 
 async def test_a_confidence_miss_leads_once_and_a_hit_comes_along(world: World) -> None:
@@ -436,44 +215,6 @@ async def test_a_license_record_is_decoded_anew_when_it_changes(world: World) ->
     assert (await world.admit(bot.plain)).grant.license.revision == 3
 
 
-async def test_a_record_that_is_near_its_own_end_is_read_again_once_in_ten_seconds(world: World) -> None:
-    bot = await world.bot(limit=1_000)
-    await world.admit(bot.plain)
-    ends_at = world.cache.ends_at[bot.key.key_hash]
-    world.clock.forward(51)  # from here on the record has less life than any key's threshold
-    with patch.object(world.store, "get_key", wraps=world.store.get_key) as asked:
-        for seconds, calls in ((0, 1), (9.9, 1), (0.1, 2)):
-            world.clock.forward(seconds)
-            world.cache.claims.clear()
-            # As if the grant itself ended then: read again, its record has no more life than before.
-            world.cache.ends_at[bot.key.key_hash] = ends_at + timedelta(seconds=5)
-            await world.admit(bot.plain)
-            await asyncio.gather(*world.access._grants._refreshes)
-            assert asked.call_count == calls
-
-
-async def test_a_grant_that_was_slow_to_read_is_not_cached(world: World) -> None:
-    bot = await world.bot()
-    read = world.store.get_license
-
-    for seconds, cached in ((grants.MAX_LOAD.total_seconds(), False), (19.9, True)):
-
-        async def slow(license_id: str, seconds: float = seconds) -> object:
-            world.clock.forward(seconds)
-            return await read(license_id)
-
-        with patch.object(world.store, "get_license", slow):
-            admitted = await world.admit(bot.plain)
-        assert (bot.key.key_hash in world.cache.records) is cached
-        assert (admitted.rate is not None) is cached
-
-
-async def test_a_key_whose_license_is_gone_is_unknown(world: World) -> None:
-    bot = await world.bot()
-    world.store.licenses.clear()
-    assert (await world.refusal(bot.plain)).code == "key_unknown"
-
-
 async def test_headers_of_issued_keys_are_parsed_once_within_a_bound(world: World) -> None:
     bots = [await world.bot() for _ in range(4)]
     with patch.object(access, "MAX_PRESENTED", 3):
@@ -484,18 +225,6 @@ async def test_headers_of_issued_keys_are_parsed_once_within_a_bound(world: Worl
         await world.admit(bots[-1].plain)
     await world.refusal(new_key("Zz99Zz"))
     assert len(world.access._presented) == 3
-
-
-async def test_while_the_key_store_is_away_known_keys_ask_it_once_in_a_while(world: World) -> None:
-    bot = await world.bot(limit=100)
-    await world.admit(bot.plain)
-    world.cache.records.clear()
-    world.cache.forgetful = world.store.away = True
-    with patch.object(world.store, "get_key", wraps=world.store.get_key) as asked:
-        for seconds, calls in ((0, 1), (4.9, 1), (0.1, 2), (1.0, 2)):
-            world.clock.forward(seconds)
-            assert (await world.admit(bot.plain)).rate is None
-            assert asked.call_count == calls
 
 
 async def test_a_lock_that_cannot_be_given_back_ends_by_itself(world: World) -> None:
@@ -515,18 +244,10 @@ async def test_a_lock_that_cannot_be_given_back_ends_by_itself(world: World) -> 
     assert world.cache.locks == {}
 
 
-async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None:
-    with (
-        patch.object(grants, "STRANGER_WAIT_S", 0.01),
-        patch.object(world.access._grants, "_strangers", asyncio.Semaphore(0)),
-    ):
-        error = await world.refusal(new_key("Zz99Zz"))
-    assert (error.code, error.retry_after_s) == ("key_store_unavailable", 1)
-    assert error.detail == "Too many keys are being looked up; try again."
-
-
-def test_what_the_texts_promise() -> None:
-    assert (timedelta(seconds=5), timedelta(seconds=60)) == (grants.KNOWN_FOR, grants.STALE_FOR)
-    assert (timedelta(seconds=5), 32) == (grants.UNKNOWN_FOR, grants.MAX_STRANGER_LOOKUPS)
-    assert refresh_below_ms("0000") == 10_000
-    assert refresh_below_ms("ffff") == 40_000
+@pytest.mark.parametrize("scheme", ["Basic", "Digest", "sc_live"])
+async def test_a_good_key_under_another_scheme_is_refused(world: World, scheme: str) -> None:
+    bot = await world.bot()
+    with pytest.raises(SignalCloudError) as refused:
+        await world.access.admit(f"{scheme} {bot.plain}", "bot")
+    assert refused.value.code == "key_malformed"
+    assert refused.value.detail == "The Authorization header must begin with Bearer."

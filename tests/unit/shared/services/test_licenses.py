@@ -8,16 +8,13 @@ from shared.domain.access.admission import decode_record
 from shared.domain.access.keys import hash_key, parse_key
 from shared.domain.access.licenses import (
     ALL_SCOPES,
-    Grant,
     License,
     is_license_id,
     rehashed_key,
     shard_of_license_id,
 )
-from shared.domain.access.rate_limit import RateState
 from shared.errors import Conflict, KeyStoreUnavailable, NotFound, ValidationFailed
 from shared.services.licenses import LicenseService
-from shared.services.own_license import own_license
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
 PEPPER = b"p" * 32
@@ -207,17 +204,6 @@ async def test_expiry_closes_connections_once_and_retries_until_it_could(world: 
     assert await world.service.expire_due(world.clock()) == []
     assert world.hub.closed == [("acct-1", "license expired")]
     assert world.store.licenses[due].status == "expired"
-
-
-async def test_own_license_tells_the_holder_what_concerns_it(world: World) -> None:
-    license_id = await world.license()
-    key = await world.service.create_key(license_id)
-    view = await world.service.show(license_id)
-    grant = Grant(license=view.license, key=key.key)
-    own = own_license(grant, RateState(100, 42, 1.0))
-    assert (own.account_id, own.requests_remaining, own.key_scopes) == ("acct-1", 42, ("bot",))
-    assert own_license(grant, None).requests_remaining is None
-    assert not hasattr(own, "key_hash")
 
 
 async def test_every_change_is_audited_under_its_actor(world: World) -> None:
@@ -460,3 +446,12 @@ async def test_only_a_taken_public_id_is_tried_again(world: World) -> None:
     with patch.object(world.store, "add_keys", taken), pytest.raises(Conflict):
         await world.service.create_key(license_id)
     assert taken.call_count == 5
+
+
+@pytest.mark.parametrize("public_id", ["Zz99Zz", "sc_live_Zz99Zz", "nonsense", ""])
+async def test_a_key_that_was_never_issued_can_be_neither_rotated_nor_revoked(
+    world: World, public_id: str
+) -> None:
+    for attempt in (world.service.rotate_key(public_id, timedelta(0)), world.service.revoke_key(public_id)):
+        with pytest.raises(NotFound):
+            await attempt

@@ -14,6 +14,7 @@ from shared.domain.limits import ClockSkew
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.feeds import ClockSource
 from shared.domain.market.signals import Signal
+from shared.errors import DatabaseUnavailable
 from shared.services import signal_engine
 from shared.services.signal_engine import MAX_BATCH_BARS, SIGNAL_MAX_AGE, SignalEngine
 from tests.support.market import MemoryBarStore, MemoryTurn, simulated_es, utc
@@ -239,3 +240,36 @@ async def test_a_symbol_that_fails_does_not_keep_the_others_from_signalling(
     signals = await engine(store).catch_up(LATER)
     assert content(signals) == content(await all_at_once())
     assert "the engine fails on CL" in caplog.text
+
+
+async def test_an_outage_while_catching_up_is_raised_and_nothing_is_lost() -> None:
+    class GoesAway(MemoryBarStore):
+        away = True
+
+        @asynccontextmanager
+        async def engine_batch(
+            self, symbol: str, strategy: str, *, limit: int = 5_000
+        ) -> AsyncIterator[MemoryTurn]:
+            if self.away:
+                raise DatabaseUnavailable("The database cannot be reached.")
+            async with super().engine_batch(symbol, strategy, limit=limit) as batch:
+                yield batch
+
+    store = GoesAway()
+    store.insert("ES", BARS)
+    for run in (engine(store).catch_up(LATER), engine(store).run("ES", LATER)):
+        with pytest.raises(DatabaseUnavailable):
+            await run
+    store.away = False
+    assert content(await engine(store).catch_up(LATER)) == content(await all_at_once())
+
+
+async def test_the_state_of_another_version_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryBarStore()
+    store.insert("ES", BARS[:10])
+    await engine(store).run("ES", LATER)
+    store.corrupt_state("ES", RULES.name, b"[7,[]]")
+    store.insert("ES", BARS[10:20])
+    await engine(store).run("ES", LATER)
+    (told,) = caplog.messages
+    assert "of version 7" in told

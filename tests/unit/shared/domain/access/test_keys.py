@@ -8,12 +8,14 @@ from shared.domain.access.keys import (
     KEY_LENGTH,
     PREFIX,
     hash_key,
+    is_public_id,
     new_key,
     new_public_id,
     parse_key,
     public_id_in,
     random_base62,
     same_hash,
+    shard_of_public_id,
 )
 from shared.errors import Unauthenticated
 
@@ -113,3 +115,15 @@ def test_a_public_id_is_found_in_what_people_paste() -> None:
 def test_a_public_id_of_the_wrong_form_makes_no_key() -> None:
     with pytest.raises(ValueError, match="6 base62"):
         new_key("too long")
+
+
+def test_a_public_id_begins_with_its_shard() -> None:
+    assert shard_of_public_id("Ab12Cd") == "Ab"
+    assert new_public_id("Zz").startswith("Zz")
+    assert [is_public_id(text) for text in ("Ab12Cd", "Ab12C", "Ab12Cde", "Ab-2Cd", "Ab12Cd\n")] == [
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]

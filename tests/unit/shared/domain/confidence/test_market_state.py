@@ -349,3 +349,10 @@ def test_a_key_names_all_that_two_equal_states_share() -> None:
     state = market_state("vwap_bounce", "NQ", "SHORT", {"vwap_distance": 2.13, "rsi": 35.4, "hour": 9})
     assert state.key == "vwap_bounce.1:NQ:SHORT:21,35,,,9"
     assert state.cache_key("v1") == "confidence:{vwap_bounce.1:NQ:SHORT:21,35,,,9}:v1"
+
+
+def test_what_is_no_json_is_refused_even_where_no_field_is_to_blame() -> None:
+    twice = body(**NOTES).replace(b'"rsi": 35', b'"rsi": NaN, "rsi": 35')
+    for read, raw in ((STATES.read, twice), (STATES.read_batch, b'{"states": [%s]}' % twice)):
+        with pytest.raises(MalformedJson, match="NaN"):
+            read(raw)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from shared.domain.confidence.encoding import StateEncoder, column_names
+from shared.domain.confidence.market_state import StateMaker
 from shared.domain.confidence.models import (
     ModelDocument,
     StoredModel,
@@ -196,3 +197,17 @@ def test_a_category_of_one_value_has_no_other_extreme() -> None:
     rows = StateEncoder(strategy).encode(extreme_states(strategy), [0.0] * len(columns))
     assert rows.shape[1] == len(columns)
     assert set(rows[:, columns.index("session:rth")]) == {1.0}
+
+
+def test_an_optional_category_that_is_absent_is_none_of_its_values() -> None:
+    session = Feature(
+        name="session", type="category", description="when", categories=("rth", "eth"), optional=True
+    )
+    calm = Feature(name="calm", type="boolean", description="calm", optional=True)
+    strategy = msgspec.structs.replace(DEFAULT, features=(session, calm))
+    maker, encoder, columns = StateMaker(strategy), StateEncoder(strategy), column_names(strategy)
+    states = [maker.of_trade("ES", "LONG", given) for given in ({}, {"session": "eth", "calm": True})]
+    rows = encoder.encode(states, [0.5] * len(columns))
+    named = [dict(zip(columns, row.tolist(), strict=True)) for row in rows]
+    optional = ("session:rth", "session:eth", "calm", "calm:absent")
+    assert [[row[name] for name in optional] for row in named] == [[0, 0, 0.5, 1], [0, 1, 1, 0]]

@@ -1,0 +1,58 @@
+"""A license, its keys, and processes that admit by them, over stand-ins."""
+
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.access.licenses import Scope
+from shared.errors import SignalCloudError
+from shared.services.access import AccessService, Admitted
+from shared.services.licenses import CreatedKey, LicenseService
+from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+
+PEPPER = b"p" * 32
+
+
+class World:
+    """One process's access service over fakes, and a license of 3 requests a minute with a bot key."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.cache = FakeCache(self.clock)
+        self.unlimited: list[int] = []
+        self.store = FakeKeyStore()
+        self.audit = FakeAudit()
+        self.licenses = LicenseService(
+            store=self.store,
+            cache=self.cache,
+            connections=FakeHub(),
+            audit=self.audit,
+            actor="tester",
+            pepper=PEPPER,
+            now=self.clock,
+        )
+        self.access = self.process()
+
+    def process(self) -> AccessService:
+        return AccessService(
+            pepper=PEPPER,
+            cache=self.cache,
+            keys=self.store,
+            now=self.clock,
+            unlimited=lambda: self.unlimited.append(1),
+        )
+
+    async def bot(self, limit: int = 3, expires_in_s: float | None = None) -> CreatedKey:
+        expires_at = None if expires_in_s is None else self.clock() + timedelta(seconds=expires_in_s)
+        license_ = await self.licenses.create_license(
+            "acct-1", symbols=["ES"], requests_per_minute=limit, expires_at=expires_at
+        )
+        return await self.licenses.create_key(license_.license_id)
+
+    async def admit(self, key: str, scope: Scope = "bot", **options: str) -> Admitted:
+        return await self.access.admit(f"Bearer {key}", scope, **options)
+
+    async def refusal(self, key: str, scope: Scope = "bot", **options: str) -> SignalCloudError:
+        with pytest.raises(SignalCloudError) as refused:
+            await self.admit(key, scope, **options)
+        return refused.value
