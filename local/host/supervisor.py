@@ -73,6 +73,9 @@ def shared_socket(host: str, port: int) -> socket.socket:
     """A bound socket that shares its port with the host's other processes."""
     family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     shared = socket.socket(family, kind, protocol)
+    # Connections inherit it: without it, those that a killed worker leaves in TIME_WAIT would keep the next
+    # supervisor from asking for the port alone.
+    shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     shared.bind(address)
     return shared
