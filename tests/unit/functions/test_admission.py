@@ -23,7 +23,7 @@ def test_every_route_is_in_this_test() -> None:
     assert {(route.method, route.path): route.scope for route in declared_routes()} == {
         **{route: scope for route, (scope, _) in ADMITTING.items()},
         **dict.fromkeys(PUBLIC, "public"),
-    }
+    }, "add a row for each route to tests/support/requests.py"
 
 
 def test_the_scopes_documented_are_those_asked_for() -> None:
