@@ -166,7 +166,7 @@ async def test_a_parameter_that_nobody_asked_for_is_named(api: Api, path: str) -
 
 async def test_a_key_ends_with_its_license(api: Api) -> None:
     key = await api.key("bot")
-    licenses = api.services.licenses
+    licenses = api.services.license_service("tester")
     for change, code, status in (
         (licenses.suspend_license, "license_suspended", 403),
         (licenses.revoke_license, "license_revoked", 403),
