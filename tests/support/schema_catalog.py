@@ -102,7 +102,7 @@ Facts = set[tuple[str, str, str]]
 
 
 class Catalog:
-    """One state of a schema. `passed_by_null`: the checks that hold while their columns are null, and these."""
+    """One state of a schema. `passed_by_null` are checks that hold while these columns of theirs are null."""
 
     def __init__(self, promises: Facts, demands: Facts, passed_by_null: dict[str, set[str]]) -> None:
         self.promises = promises
