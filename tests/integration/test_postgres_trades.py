@@ -9,6 +9,7 @@ from itertools import accumulate
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -42,6 +43,18 @@ async def everything(store: TradeStore, account: str = ALICE, **chosen: object) 
 def as_reported(stored: StoredTrade) -> Trade:
     fields = {name: getattr(stored, name) for name in Trade.__struct_fields__}
     return Trade(**fields)
+
+
+async def test_every_field_of_a_trade_comes_back(store: TradeStore) -> None:
+    trade = a_trade(strategy="capitulation_reversal")
+    # A value that equals its default would also come back if no query had the column.
+    defaults = [
+        field.name for field in msgspec.structs.fields(Trade) if getattr(trade, field.name) == field.default
+    ]
+    assert not defaults, "give them other values in tests/support/samples.py"
+    await statuses(store, [trade])
+    (stored,) = await everything(store)
+    assert as_reported(stored) == trade
 
 
 async def test_a_trade_reads_back_exactly_as_it_was_reported(store: TradeStore) -> None:
