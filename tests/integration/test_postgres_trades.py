@@ -92,20 +92,30 @@ async def test_the_same_trade_again_is_a_duplicate_also_written_differently(stor
     assert len(await everything(store)) == 1
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"pnl": Decimal("137.51")},
-        {"exit_at": START + timedelta(minutes=11), "entry_at": START},
-        {"exit_at": START + timedelta(days=70), "entry_at": START},
-        {"confidence": None},
-        {"features": {"rsi": 35.0}},
-        {"side": "SHORT"},
-        {"fees": Decimal(0)},
-        {"symbol": "NQ"},
-    ],
-    ids=lambda changed: next(iter(changed)),
+OTHER_CONTENT: tuple[dict[str, Any], ...] = (
+    {"pnl": Decimal("137.51")},
+    {"entry_at": START - timedelta(minutes=1)},
+    {"exit_at": START + timedelta(minutes=11), "entry_at": START},
+    {"exit_at": START + timedelta(days=70), "entry_at": START},
+    {"entry_price": Decimal("6487.50")},
+    {"exit_price": Decimal("6490.25")},
+    {"quantity": Decimal(3)},
+    {"strategy": "capitulation_reversal"},
+    {"signal_sequence": 4},
+    {"confidence": None},
+    {"model_version": None},
+    {"features": {"rsi": 35.0}},
+    {"side": "SHORT"},
+    {"fees": Decimal(0)},
+    {"symbol": "NQ"},
 )
+
+
+def test_every_field_is_among_the_other_content() -> None:
+    assert {next(iter(changed)) for changed in OTHER_CONTENT} == set(Trade.__struct_fields__) - {"trade_id"}
+
+
+@pytest.mark.parametrize("changed", OTHER_CONTENT, ids=lambda changed: next(iter(changed)))
 async def test_the_same_trade_id_with_other_content_is_a_conflict(
     store: TradeStore, changed: dict[str, Any]
 ) -> None:
