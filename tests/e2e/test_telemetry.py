@@ -20,6 +20,7 @@ from shared.domain.confidence.models import Basis
 from shared.domain.market.feeds import FeedHealth
 from shared.metrics import METRICS
 from tests.infra.alerts.kusto_queries import PLATFORM_TABLES, TABLES, Parsed, ask, parsed, queries, workspace
+from tests.support.strategies import STRATEGIES
 from tests.support.telemetry_rows import OtlpSpan, Row, all_rows
 from tests.support.watched_stack import CALLER_SPAN_ID, EXPORTER_ALONE, TRACE_ID, Watched, watched_stack
 
@@ -222,10 +223,7 @@ def test_panels_show_what_happened(watched: Watched) -> None:
     called = {row["DependencyType"] for row in answers["workbook/dependencies"]}
     assert called == {"redis", "postgresql", "azure_tables", "webpubsub"}
     assert {row["Symbol"] for row in answers["workbook/feeds"]} == {"ES"}
-    assert {row["Strategy"] for row in answers["workbook/models"]} == {
-        "vwap_bounce",
-        "capitulation_reversal",
-    }
+    assert {row["Strategy"] for row in answers["workbook/models"]} == set(STRATEGIES)
     refused = {row["Code"]: row["Requests"] for row in answers["workbook/refused"] if row["Requests"]}
     assert refused == {"scope_missing": 1, "key_missing": 1}
     # All was well but for one failure, too few for anybody to be called.
