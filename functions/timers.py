@@ -36,8 +36,7 @@ async def run_signal_engine(services: Container) -> None:
 
 @timer("timer_outbox_relay")
 async def run_outbox_relay(services: Container) -> None:
-    await services.realtime.relay()
-    await services.measurements.refresh()
+    await services.upkeep.relay_and_measure()
 
 
 @timer("timer_heartbeat")
@@ -52,9 +51,9 @@ async def train_models(services: Container) -> None:
 
 @timer("timer_license_expiry")
 async def expire_licenses(services: Container) -> None:
-    await services.licenses.expire_due(services.now())
+    await services.license_service("timer").expire_due(services.now())
 
 
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
-    await services.stores.upkeep.run(services.now())
+    await services.upkeep.run(services.now())

@@ -37,6 +37,7 @@ from shared.services.signals import SignalService
 from shared.services.status import StatusService
 from shared.services.trades import TradeService
 from shared.services.training import TrainingService
+from shared.services.upkeep import UpkeepService
 from shared.settings import Settings, current_settings
 from shared.strategies.vwap_bounce.entry_rules import entry_rules
 
@@ -140,11 +141,6 @@ class Container:
             unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
         )
 
-    @cached_property
-    def licenses(self) -> LicenseService:
-        """The service that timers use; other callers use `license_service` and give their name."""
-        return self.license_service("timer")
-
     def license_service(self, actor: str) -> LicenseService:
         """A service whose changes are audited under `actor`."""
         return LicenseService(
@@ -243,6 +239,10 @@ class Container:
     def measurements(self) -> Measurements:
         is_on = self.settings.telemetry.is_on
         return Measurements(self.counters, self.tables, self.status.status, is_read=is_on)
+
+    @cached_property
+    def upkeep(self) -> UpkeepService:
+        return UpkeepService(self.stores.upkeep, self.realtime.relay, self.measurements.refresh)
 
     @cached_property
     def readiness(self) -> ReadinessService:

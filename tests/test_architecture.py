@@ -43,13 +43,14 @@ def name_of(path: Path) -> str:
 
 def test_import_rules_hold() -> None:
     run = subprocess.run(
-        [Path(sys.executable).parent / "lint-imports", "--no-cache"],
+        [Path(sys.executable).parent / "lint-imports", "--no-cache", "--no-logo"],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert run.returncode == 0, run.stdout + run.stderr
+    # Only the contracts that are broken, if the run got as far as that.
+    assert run.returncode == 0, run.stdout.partition("Broken contracts")[2] or run.stdout + run.stderr
 
 
 @pytest.mark.parametrize("path", modules(*PACKAGES, "tests"), ids=name_of)

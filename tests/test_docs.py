@@ -1,5 +1,6 @@
 """Holds every document against the tree: commands, settings, routes, links, paths, records, alerts."""
 
+import dataclasses
 import re
 import subprocess
 import tomllib
@@ -30,7 +31,7 @@ PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.
 README = DOCUMENTS["README.md"]
 OPERATIONS = DOCUMENTS["docs/operations.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-RECIPES = ("a route", "a strategy", "a timer", "a setting", "a migration", "an alert")
+RECIPES = ("a route", "a query", "a strategy", "a timer", "a setting", "a migration", "an alert")
 # The platform sets these; no deployment configures them.
 PLATFORM_SETTINGS = {
     "CONTAINER_NAME_FOR_FUNCTIONS",
@@ -160,6 +161,31 @@ def test_the_readme_names_every_setting_and_no_other() -> None:
         name for cells in rows(section(README, "Settings")) for name in re.findall(r"`(\w+)`", cells[0])
     }
     assert described == read - PLATFORM_SETTINGS
+
+
+def test_the_readme_gives_the_default_of_every_setting() -> None:
+    needed = {
+        "DATABASE_URL": "postgresql://localhost/x",
+        "REDIS_URL": "redis://localhost",
+        "TABLES_CONNECTION_STRING": "UseDevelopmentStorage=true",
+        "WEBPUBSUB_CONNECTION_STRING": "Endpoint=http://localhost;AccessKey=k;",
+        "API_KEY_PEPPER": "p" * 32,
+    }
+    settings = read_settings(needed)
+    telemetry = settings.telemetry
+    defaults = {
+        field.name.upper(): getattr(settings, field.name) for field in dataclasses.fields(settings)
+    } | {
+        "TELEMETRY_FILE": telemetry.file,
+        "TELEMETRY_SAMPLE_RATIO": telemetry.sample_ratio,
+        "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,
+        "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": telemetry.client_id,
+        **dict.fromkeys(needed, ""),
+        **{timer.setting: "see functions/timers.toml" for timer in TIMERS},
+    }
+    for names, default, *_ in list(rows(section(README, "Settings")))[1:]:
+        for name in re.findall(r"`(\w+)`", names):
+            assert default.replace("`", "") in (str(defaults[name]), str(defaults[name]) or "none"), name
 
 
 def test_the_readme_names_every_route_with_its_scope_and_no_other() -> None:

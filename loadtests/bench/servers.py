@@ -25,6 +25,7 @@ from shared.container import Container
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
+from shared.services.upkeep import MONTHS_AHEAD
 from shared.settings import read_settings
 
 STRATEGY = "vwap_bounce"
@@ -132,7 +133,7 @@ async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
     container = Container(read_settings(stack.settings))
     try:
         earliest = min(trade.entry_at for trade in trades)
-        await container.stores.upkeep.ensure_partitions(earliest.astimezone(UTC))
+        await container.stores.upkeep.ensure_partitions(earliest.astimezone(UTC), MONTHS_AHEAD)
         for account in range(ACCOUNTS):
             share = trades[account::ACCOUNTS]
             for first in range(0, len(share), BATCH):

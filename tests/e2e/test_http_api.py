@@ -13,6 +13,7 @@ import pytest
 import redis
 
 from tests.support.running import RunningStack
+from tests.support.strategies import STRATEGIES
 from tests.support.webpubsub import BareClient
 
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
@@ -234,7 +235,7 @@ def test_status_counts_what_was_asked(stack: RunningStack) -> None:
         bot.post("/ml/get_confidence", json=STATE)
         status = ops.get("/status").json()
         assert status["counts"]["confidence_asked"] > before
-    assert {model["strategy"] for model in status["models"]} == {"vwap_bounce", "capitulation_reversal"}
+    assert {model["strategy"] for model in status["models"]} == set(STRATEGIES)
 
 
 def test_health_asks_for_no_key(stack: RunningStack) -> None:

@@ -59,6 +59,9 @@ async def test_every_migration_only_widens(empty_database_url: str) -> None:
         ("alter table bars alter volume drop not null", "column bars.volume was bigint, is another"),
         ("alter table engine_state alter state set not null", "not null engine_state.state is demanded anew"),
         ("alter table bars add check (volume > 0)", "constraint bars.bars_volume_check1 is demanded anew"),
+        ("alter table bars add note text check (note is not null)", "constraint bars.bars_note_check"),
+        ("alter table bars add note text default 'a' check (note = 'b')", "constraint bars.bars_note_check"),
+        ("alter table bars add note text check (note = source)", "constraint bars.bars_check"),
         ("alter domain price add check (value < 9)", "constraint price.price_check1 is demanded anew"),
         ("create unique index one on audit (subject)", "unique audit.one is demanded anew"),
         ("drop index signals_idempotency_key", "unique signals_idempotency_key was"),
@@ -88,6 +91,7 @@ async def test_what_would_break_the_live_version_is_found(
     [
         "alter table bars add note text",
         "alter table bars add note text not null default ''",
+        "alter table trades add note text check (length(note) <= 200)",
         "create table notes (id bigint primary key, text text not null check (text <> ''))",
         "create index later on audit (at)",
         "grant select on audit to signal_jobs",

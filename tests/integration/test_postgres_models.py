@@ -16,9 +16,9 @@ from shared.adapters.postgres import (
     TradeStore,
     Upkeep,
 )
-from shared.adapters.postgres.upkeep import MONTHS_AHEAD, UpkeepReport
 from shared.domain.confidence.models import StoredModel
 from shared.errors import InvalidInput, NotFound
+from shared.services.upkeep import MONTHS_AHEAD, UpkeepReport, UpkeepService
 from tests.support.samples import START, a_bar, a_draft, a_trade
 
 NOW = datetime(2025, 11, 20, 12, 0, tzinfo=UTC)
@@ -124,10 +124,16 @@ async def partitions(database_url: str) -> list[str]:
         return [name for (name,) in await cursor.fetchall()]
 
 
+def upkeep_of(database: Database) -> UpkeepService:
+    async def nothing() -> None: ...
+
+    return UpkeepService(Upkeep(database), nothing, nothing)
+
+
 async def test_upkeep_makes_the_coming_months_across_a_new_year(
     database: Database, database_url: str
 ) -> None:
-    report = await Upkeep(database).run(datetime(2025, 11, 30, tzinfo=UTC))
+    report = await upkeep_of(database).run(datetime(2025, 11, 30, tzinfo=UTC))
     assert report.partitions == MONTHS_AHEAD + 1
     assert await partitions(database_url) == [
         "trades_2025_11",
@@ -135,7 +141,7 @@ async def test_upkeep_makes_the_coming_months_across_a_new_year(
         "trades_2026_01",
         "trades_2026_02",
     ]
-    assert await Upkeep(database).run(datetime(2025, 11, 30, tzinfo=UTC)) == UpkeepReport(0, 0, 0, 0)
+    assert await upkeep_of(database).run(datetime(2025, 11, 30, tzinfo=UTC)) == UpkeepReport(0, 0, 0, 0)
 
 
 async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Database, database_url: str) -> None:
@@ -159,7 +165,7 @@ async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Databas
             "update outbox set sent_at = %s where sequence < 3 and symbol = 'ES'", [now - timedelta(days=2)]
         )
 
-    upkeep = Upkeep(database)
+    upkeep = upkeep_of(database)
     report = await upkeep.run(START + timedelta(days=30))
     assert (report.bars, report.signals) == (1, 0)
     report = await upkeep.run(now)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -29,6 +30,18 @@ async def everything(store: TradeStore, account: str = ALICE, **chosen: object) 
 def as_reported(stored: StoredTrade) -> Trade:
     fields = {name: getattr(stored, name) for name in Trade.__struct_fields__}
     return Trade(**fields)
+
+
+async def test_every_field_of_a_trade_comes_back(store: TradeStore) -> None:
+    trade = a_trade(strategy="capitulation_reversal")
+    # A value that equals its default would also come back if no query had the column.
+    defaults = [
+        field.name for field in msgspec.structs.fields(Trade) if getattr(trade, field.name) == field.default
+    ]
+    assert not defaults, "give them other values in tests/support/samples.py"
+    await statuses(store, [trade])
+    (stored,) = await everything(store)
+    assert as_reported(stored) == trade
 
 
 async def test_a_trade_reads_back_exactly_as_it_was_reported(store: TradeStore) -> None:
@@ -66,20 +79,30 @@ async def test_the_same_trade_again_is_a_duplicate_also_written_differently(stor
     assert len(await everything(store)) == 1
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"pnl": Decimal("137.51")},
-        {"exit_at": START + timedelta(minutes=11), "entry_at": START},
-        {"exit_at": START + timedelta(days=70), "entry_at": START},
-        {"confidence": None},
-        {"features": {"rsi": 35.0}},
-        {"side": "SHORT"},
-        {"fees": Decimal(0)},
-        {"symbol": "NQ"},
-    ],
-    ids=lambda changed: next(iter(changed)),
+OTHER_CONTENT: tuple[dict[str, Any], ...] = (
+    {"pnl": Decimal("137.51")},
+    {"entry_at": START - timedelta(minutes=1)},
+    {"exit_at": START + timedelta(minutes=11), "entry_at": START},
+    {"exit_at": START + timedelta(days=70), "entry_at": START},
+    {"entry_price": Decimal("6487.50")},
+    {"exit_price": Decimal("6490.25")},
+    {"quantity": Decimal(3)},
+    {"strategy": "capitulation_reversal"},
+    {"signal_sequence": 4},
+    {"confidence": None},
+    {"model_version": None},
+    {"features": {"rsi": 35.0}},
+    {"side": "SHORT"},
+    {"fees": Decimal(0)},
+    {"symbol": "NQ"},
 )
+
+
+def test_every_field_is_among_the_other_content() -> None:
+    assert {next(iter(changed)) for changed in OTHER_CONTENT} == set(Trade.__struct_fields__) - {"trade_id"}
+
+
+@pytest.mark.parametrize("changed", OTHER_CONTENT, ids=lambda changed: next(iter(changed)))
 async def test_the_same_trade_id_with_other_content_is_a_conflict(
     store: TradeStore, changed: dict[str, Any]
 ) -> None:

@@ -287,11 +287,24 @@ class MemoryModels:
 @dataclass
 class MemoryUpkeep:
     server: Server
-    runs: list[datetime] = field(default_factory=list)
+    calls: list[tuple[str, datetime]] = field(default_factory=list)
 
-    async def run(self, now: datetime) -> None:
+    def _done(self, name: str, at: datetime) -> int:
         self.server.answer()
-        self.runs.append(now)
+        self.calls.append((name, at))
+        return 0
+
+    async def ensure_partitions(self, first: datetime, months_ahead: int = 0) -> int:
+        return self._done(f"partitions to {months_ahead} months later", first)
+
+    async def prune_outbox(self, before: datetime) -> int:
+        return self._done("outbox", before)
+
+    async def prune_signals(self, before: datetime) -> int:
+        return self._done("signals", before)
+
+    async def prune_bars(self, before: datetime) -> int:
+        return self._done("bars", before)
 
 
 class MemoryStores:

@@ -22,6 +22,8 @@ def a_trade(trade_id: str = "t-1", **changes: Any) -> Trade:
         "exit_at": exit_at,
         "pnl": Decimal("137.50"),
         "fees": Decimal("4.04"),
+        "quantity": Decimal("2"),
+        "signal_sequence": 3,
         "confidence": 0.625,
         "model_version": "vwap_bounce-1",
         "features": {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True},

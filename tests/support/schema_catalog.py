@@ -86,15 +86,28 @@ select 'policy', tablename || '.' || policyname,
 from pg_policies where schemaname = 'public'
 """
 
+# The condition of each check of a table, its columns, and their types. A domain counts as its base type.
+_CHECKS = """
+select c.relname || '.' || n.conname, pg_get_expr(n.conbin, n.conrelid), array_agg(a.attname::text),
+    array_agg(format_type(case when t.typtype = 'd' then t.typbasetype else t.oid end, null))
+from pg_constraint n
+join pg_class c on c.oid = n.conrelid
+join pg_attribute a on a.attrelid = c.oid and a.attnum = any(n.conkey)
+join pg_type t on t.oid = a.atttypid
+where n.connamespace = 'public'::regnamespace and n.contype = 'c' and not c.relispartition
+group by n.oid, c.relname
+"""
+
 Facts = set[tuple[str, str, str]]
 
 
 class Catalog:
-    """One state of a schema."""
+    """One state of a schema. `passed_by_null` are checks that hold while these columns of theirs are null."""
 
-    def __init__(self, promises: Facts, demands: Facts) -> None:
+    def __init__(self, promises: Facts, demands: Facts, passed_by_null: dict[str, set[str]]) -> None:
         self.promises = promises
         self.demands = demands
+        self.passed_by_null = passed_by_null
 
     @property
     def owners(self) -> set[str]:
@@ -102,13 +115,35 @@ class Catalog:
         tables = {name.split(".")[0] for kind, name, _ in self.promises if kind == "column"}
         return tables | {name for kind, name, _ in self.promises if kind == "type"}
 
+    @property
+    def columns(self) -> set[str]:
+        return {name for kind, name, _ in self.promises if kind == "column"}
+
+    @property
+    def left_null(self) -> set[str]:
+        """Columns that are null if a writer does not name them."""
+        with_default = {name for kind, name, _ in self.promises if kind == "default"}
+        nullable = {name for kind, name, how in self.promises if kind == "column" and how.endswith(" null")}
+        return nullable - with_default
+
 
 async def read_catalog(connection: AsyncConnection[TupleRow]) -> Catalog:
     async def facts(query: str) -> Facts:
         rows: list[tuple[Any, ...]] = await (await connection.execute(query.encode())).fetchall()
         return {(str(kind), str(name), str(how)) for kind, name, how in rows}
 
-    return Catalog(await facts(_PROMISES), await facts(_DEMANDS))
+    return Catalog(await facts(_PROMISES), await facts(_DEMANDS), await _passed_by_null(connection))
+
+
+async def _passed_by_null(connection: AsyncConnection[TupleRow]) -> dict[str, set[str]]:
+    found = {}
+    for name, condition, columns, types in await (await connection.execute(_CHECKS.encode())).fetchall():
+        row = ", ".join(f'null::{kind} as "{column}"' for column, kind in zip(columns, types, strict=True))
+        query = f"select ({condition}) is not false from (select {row}) as empty"
+        holds = await (await connection.execute(query.encode())).fetchone()
+        if holds == (True,):
+            found[name] = {f"{name.split('.')[0]}.{column}" for column in columns}
+    return found
 
 
 def broken_promises(before: Catalog, after: Catalog, script: str, released: set[str]) -> list[str]:
@@ -122,9 +157,12 @@ def broken_promises(before: Catalog, after: Catalog, script: str, released: set[
         widened = any((kind, name) == (other, same) for other, same, _ in after.promises)
         found.append((f"{kind} {name}", f"was {how}, {'is another' if widened else 'is gone'}"))
     there_before = before.owners
+    unwritten = after.left_null - before.columns
     for kind, name, how in sorted(after.demands - before.demands):
         if name.split(".")[0] not in there_before or (kind, how) == ("not null", "with a default"):
             continue
+        if name in after.passed_by_null and after.passed_by_null[name] <= unwritten:
+            continue  # the live version does not write these columns, so the check always holds
         found.append((f"{kind} {name}", f"is demanded anew: {how}"))
     problems = [f"{what} {why}" for what, why in found if what not in allowed]
     problems += [

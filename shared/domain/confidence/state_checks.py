@@ -10,12 +10,11 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, StrategyCatalog
 from shared.domain.problems import Problems, shown
 from shared.errors import FieldCode, MalformedJson
 
 _SIDES = ("LONG", "SHORT")
-_ENVELOPE = ("symbol", "signal_type", "strategy")
 
 
 class RawState(msgspec.Struct, frozen=True):
@@ -61,7 +60,7 @@ def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) ->
     # If the strategy is unknown, only the symbol and the side can be checked, not the features.
     symbol = _check_choice(fields, "symbol", strategy.symbols if strategy else catalog.symbols, problems)
     side = _check_choice(fields, "signal_type", _SIDES, problems)
-    values = check_features(strategy, fields, problems, besides=_ENVELOPE) if strategy else {}
+    values = check_features(strategy, fields, problems, besides=STATE_FIELDS) if strategy else {}
     if strategy is None or len(problems) > before:
         return None
     return RawState(strategy, symbol, side, values)

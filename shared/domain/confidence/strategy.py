@@ -1,8 +1,10 @@
 """Describes strategies as their files declare them: features, ranges, quanta, symbols, prior, entry rules."""
 
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
+from keyword import iskeyword
 from typing import Any, Literal
 
 import msgspec
@@ -11,6 +13,10 @@ from shared.errors import ConfigurationError
 
 FeatureType = Literal["number", "integer", "boolean", "category"]
 FeatureValue = float | str | bool
+
+# A request for a confidence has these fields beside the features.
+STATE_FIELDS = ("symbol", "signal_type", "strategy")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +36,10 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or iskeyword(self.name):
+            raise ValueError(f"{self.name}: a feature's name has lower-case letters, digits and underscores")
+        if self.name in STATE_FIELDS:
+            raise ValueError(f"{self.name}: a request has a field of this name already")
         if self.type in ("number", "integer"):
             if self.range is None or not self.range[0] < self.range[1] or self.quantum <= 0:
                 raise ValueError(f"{self.name}: a {self.type} needs a range and a positive quantum")
@@ -42,6 +52,8 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ValueError(f"{self.name}: a {self.type} has no range")
         if (self.type == "category") != bool(self.categories):
             raise ValueError(f"{self.name}: a category needs categories, and no other type may have them")
+        if len(set(self.categories)) < len(self.categories):
+            raise ValueError(f"{self.name}: a category is listed twice")
 
     @property
     def exact_quantum(self) -> Fraction:
@@ -85,6 +97,13 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     features: tuple[Feature, ...]
     entry: dict[str, Any] = {}
 
+    def __post_init__(self) -> None:
+        # The name is part of cache keys, model versions and schema names.
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name}: a strategy's name has lower-case letters, digits and underscores")
+        if not self.symbols or len(set(self.symbols)) < len(self.symbols):
+            raise ValueError("symbols: a strategy needs at least one symbol, and each only once")
+
     @property
     def modelled(self) -> tuple[Feature, ...]:
         """The features that are inputs of a model, in the order of MarketState.features."""
@@ -112,8 +131,12 @@ class StrategyCatalog(Mapping[str, Strategy]):
     def __init__(self, strategies: Iterable[Strategy]) -> None:
         """Raises ConfigurationError unless exactly one is the default and all names differ."""
         ordered = sorted(strategies, key=lambda strategy: not strategy.default)
-        if sum(strategy.default for strategy in ordered) != 1:
-            raise ConfigurationError("Exactly one strategy must be the default.")
+        defaults = [strategy.name for strategy in ordered if strategy.default]
+        if len(defaults) != 1:
+            found = ", ".join(defaults) or "none"
+            raise ConfigurationError(
+                f"Exactly one strategy must have `default = true`; these have it: {found}."
+            )
         self._by_name = {strategy.name: strategy for strategy in ordered}
         if len(self._by_name) < len(ordered):
             raise ConfigurationError("Two strategies have the same name.")

@@ -47,8 +47,20 @@ ASKED_FOR = {
     "model retired": {"model-retired"},
     "license store errors": {"license-store-errors"},
 }
-WINDOWS = {"PT5M": 5, "PT10M": 10, "PT15M": 15, "PT1H": 60, "P1D": 24 * 60}
-FREQUENCIES = {"PT1M": 1, "PT5M": 5, "PT15M": 15, "PT1H": 60}
+# What Azure accepts, in minutes.
+MINUTES = {
+    **{"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15, "PT30M": 30, "PT45M": 45, "PT1H": 60},
+    **{f"PT{hours}H": hours * 60 for hours in (2, 3, 4, 5, 6, 12)},
+    **{"P1D": 24 * 60, "P2D": 48 * 60},
+}
+WINDOWS = {
+    LOG_RULE: set(MINUTES) - {"PT1M", "PT12H"},
+    METRIC_RULE: {"PT1M", "PT5M", "PT15M", "PT30M", "PT1H", "PT6H", "PT12H", "P1D"},
+}
+FREQUENCIES = {
+    LOG_RULE: set(MINUTES) - {"PT12H", "P2D"},
+    METRIC_RULE: {"PT1M", "PT5M", "PT15M", "PT30M", "PT1H"},
+}
 
 
 @pytest.fixture(params=VARIANTS)
@@ -117,8 +129,10 @@ def test_azures_judgement_of_postgres_and_its_standby_reaches_who_is_on_call(sta
 
 def test_windows_are_azures_and_no_longer_than_looked_at(stack: Recording) -> None:
     for rule in rules(stack):
-        window = WINDOWS[rule.inputs["windowSize"]]
-        assert FREQUENCIES[rule.inputs["evaluationFrequency"]] <= window, rule.name
+        window, frequency = rule.inputs["windowSize"], rule.inputs["evaluationFrequency"]
+        assert window in WINDOWS[rule.type], rule.name
+        assert frequency in FREQUENCIES[rule.type], rule.name
+        assert MINUTES[frequency] <= MINUTES[window], rule.name
 
 
 def test_log_alerts_ask_the_workspace_and_fire_on_any_row(stack: Recording) -> None:
@@ -153,8 +167,8 @@ def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Rec
 def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> None:
     for rule in rules(stack):
         if rule.inputs["severity"] in (0, 1):
-            assert FREQUENCIES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
-            assert WINDOWS[rule.inputs["windowSize"]] <= 15, rule.name
+            assert MINUTES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
+            assert MINUTES[rule.inputs["windowSize"]] <= 15, rule.name
 
 
 def test_alerts_fit_what_a_stack_has() -> None:

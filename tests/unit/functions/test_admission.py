@@ -23,7 +23,7 @@ def test_every_route_is_in_this_test() -> None:
     assert {(route.method, route.path): route.scope for route in declared_routes()} == {
         **{route: scope for route, (scope, _) in ADMITTING.items()},
         **dict.fromkeys(PUBLIC, "public"),
-    }
+    }, "add a row for each route to tests/support/requests.py"
 
 
 def test_the_scopes_documented_are_those_asked_for() -> None:
@@ -166,7 +166,7 @@ async def test_a_parameter_that_nobody_asked_for_is_named(api: Api, path: str) -
 
 async def test_a_key_ends_with_its_license(api: Api) -> None:
     key = await api.key("bot")
-    licenses = api.services.licenses
+    licenses = api.services.license_service("tester")
     for change, code, status in (
         (licenses.suspend_license, "license_suspended", 403),
         (licenses.revoke_license, "license_revoked", 403),

@@ -46,7 +46,7 @@ class Caller:
 
     async def ending(self, *, license_end: bool) -> CreatedKey:
         """A key that has expired, or whose license has."""
-        licenses = self.api.services.licenses
+        licenses = self.api.services.license_service("tester")
         end = self.api.clock() + timedelta(seconds=1)
         license_ = await licenses.create_license(
             "acct-1", symbols=["ES"], expires_at=end if license_end else None
@@ -58,7 +58,7 @@ class Caller:
         return key
 
     async def of_the_key(self, code: str) -> Answered:
-        licenses = self.api.services.licenses
+        licenses = self.api.services.license_service("tester")
         key = await self.api.key(self.scope, limit=1)
         match code:
             case "key_missing":

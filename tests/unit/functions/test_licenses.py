@@ -26,7 +26,7 @@ async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
 
 
 async def test_ends_are_told(api: Api) -> None:
-    licenses = api.services.licenses
+    licenses = api.services.license_service("tester")
     end = api.clock() + timedelta(days=30)
     license_ = await licenses.create_license("acct-1", symbols=["ES"], plan="trial", expires_at=end)
     key = await licenses.create_key(license_.license_id, expires_at=end - timedelta(days=1))

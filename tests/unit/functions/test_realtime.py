@@ -101,7 +101,7 @@ async def test_connections_are_counted(api: Api) -> None:
 
 async def test_a_url_from_before_the_closing_is_refused(api: Api) -> None:
     key = await api.key("bot")
-    await api.services.licenses.revoke_key(key.key.public_id)
+    await api.services.license_service("tester").revoke_key(key.key.public_id)
     answered = await send(api, event("connect"))
     assert (answered.status, answered.code) == (401, "key_revoked")
     assert api.counts == {"connections_refused": 1, "refused.key_revoked": 1}

@@ -48,7 +48,7 @@ def test_every_row_is_a_function_with_its_schedule_and_purpose() -> None:
 
 
 def test_every_row_is_well_formed() -> None:
-    assert len({row.name for row in TIMERS}) == len({row.setting for row in TIMERS}) == len(TIMERS) == 6
+    assert len({row.name for row in TIMERS}) == len({row.setting for row in TIMERS}) == len(TIMERS)
     for row in TIMERS:
         assert row.name.startswith("timer_")
         assert row.setting.endswith("_SCHEDULE")
@@ -114,7 +114,7 @@ async def test_training_runs_every_strategy_by_the_market_clock(
 
 
 async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:
-    licenses = api.services.licenses
+    licenses = api.services.license_service("tester")
     end = api.clock() + timedelta(minutes=1)
     due = await licenses.create_license("acct-1", symbols=["ES"], expires_at=end)
     other = await licenses.create_license("acct-2", symbols=["ES"], expires_at=end + timedelta(minutes=1))
@@ -130,7 +130,13 @@ async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:
 
 async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
     await fire("timer_upkeep")
-    assert api.stores.upkeep.runs == [api.clock()]
+    now = api.clock()
+    assert api.stores.upkeep.calls == [
+        ("partitions to 3 months later", now),
+        ("outbox", now - timedelta(days=1)),
+        ("signals", now - timedelta(days=90)),
+        ("bars", now - timedelta(days=730)),
+    ]
 
 
 def test_a_timer_that_is_not_in_the_table_cannot_be_registered() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -11,23 +12,7 @@ from shared import container as composition
 from shared.container import Container, container
 from tests.support.api import SETTINGS, Api
 
-SERVICES = (
-    "access",
-    "licenses",
-    "confidence",
-    "evaluator",
-    "training",
-    "engine",
-    "realtime",
-    "hub_events",
-    "signals",
-    "trades",
-    "status",
-    "measurements",
-    "readiness",
-    "market_clock",
-    "counters",
-)
+BUILT_ONCE = [name for name, value in vars(Container).items() if isinstance(value, cached_property)]
 
 
 @pytest.fixture
@@ -37,8 +22,8 @@ async def api() -> AsyncIterator[Api]:
     made.forget()
 
 
-@pytest.mark.parametrize("name", SERVICES)
-async def test_each_service_is_made_once(api: Api, name: str) -> None:
+@pytest.mark.parametrize("name", BUILT_ONCE)
+async def test_each_adapter_and_service_is_made_once(api: Api, name: str) -> None:
     assert getattr(api.services, name) is getattr(api.services, name)
 
 
@@ -77,8 +62,8 @@ async def test_only_what_was_used_is_closed() -> None:
     assert closed == list(names)
 
 
-async def test_changes_by_timers_and_by_others_are_told_apart(api: Api) -> None:
-    await api.services.licenses.create_license("acct-1", symbols=["ES"])
+async def test_changes_are_audited_under_who_made_them(api: Api) -> None:
+    await api.services.license_service("timer").create_license("acct-1", symbols=["ES"])
     await api.services.license_service("somebody").create_license("acct-1", symbols=["ES"])
     assert [actor for actor, _, _ in api.audit.entries] == ["timer", "somebody"]
 

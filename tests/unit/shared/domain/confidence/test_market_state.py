@@ -40,7 +40,7 @@ REVERSAL = {
 }
 SYMBOLS = "one of ES, NQ, CL, YM, RTY"
 SIDES = "one of LONG, SHORT"
-NAMES = "one of vwap_bounce, capitulation_reversal"
+NAMES = f"one of {', '.join(STRATEGIES)}"
 
 
 def body(**fields: Any) -> bytes:

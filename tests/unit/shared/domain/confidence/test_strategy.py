@@ -33,11 +33,10 @@ description = "x"
 """
 
 
-def test_both_strategies_are_there_and_one_is_the_default() -> None:
-    assert list(STRATEGIES) == ["vwap_bounce", "capitulation_reversal"]
-    assert DEFAULT.name == "vwap_bounce"
-    for strategy in STRATEGIES.values():
-        assert set(strategy.symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
+def test_the_default_strategy_comes_first_and_both_of_the_notes_ship() -> None:
+    assert next(iter(STRATEGIES)) == DEFAULT.name == "vwap_bounce"
+    for name in ("vwap_bounce", "capitulation_reversal"):
+        assert set(STRATEGIES[name].symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
 
 
 def test_the_entry_table_is_handed_on_untouched() -> None:
@@ -59,6 +58,15 @@ def test_the_entry_table_is_handed_on_untouched() -> None:
         ("mean = 0.5", "mean = 1", "mean between 0 and 1"),
         ("version = 1", "version = ", "Invalid value"),
         ("[features.x]", "[feature.x]", "unknown field"),
+        ("[features.x]", '[features."g ap"]', "a feature's name has lower-case letters"),
+        ("[features.x]", "[features.Gap]", "a feature's name has lower-case letters"),
+        ("[features.x]", "[features.class]", "a feature's name has lower-case letters"),
+        ("[features.x]", "[features.symbol]", "a request has a field of this name already"),
+        ("[features.x]", "[features.strategy]", "a request has a field of this name already"),
+        ("[features.x]", "[features.signal_type]", "a request has a field of this name already"),
+        ('name = "s"', 'name = "s:1"', "a strategy's name has lower-case letters"),
+        ('symbols = ["ES"]', "symbols = []", "at least one symbol"),
+        ('symbols = ["ES"]', 'symbols = ["ES", "ES"]', "each only once"),
     ],
 )
 def test_a_wrong_strategy_file_is_a_configuration_error_that_says_why(
@@ -108,6 +116,7 @@ def test_a_feature_that_is_not_modelled_is_not_in_the_model() -> None:
         {"type": "boolean"},
         {"type": "category", "categories": ("a",)},
         {"type": "category", "range": None},
+        {"type": "category", "range": None, "categories": ("a", "a")},
         {"categories": ("a",)},
         {"type": "boolean", "range": None, "categories": ("a",)},
     ],
@@ -162,8 +171,9 @@ def test_a_catalog_begins_with_its_default_and_holds_every_symbol_once() -> None
 
 def test_a_catalog_has_one_default_and_no_name_twice() -> None:
     other = msgspec.structs.replace(DEFAULT, default=False)
-    for strategies in ([], [other], [DEFAULT, msgspec.structs.replace(DEFAULT, name="other")]):
-        with pytest.raises(ConfigurationError, match="Exactly one strategy must be the default"):
+    second = msgspec.structs.replace(DEFAULT, name="other")
+    for strategies, found in (([], "none"), ([other], "none"), ([DEFAULT, second], "vwap_bounce, other")):
+        with pytest.raises(ConfigurationError, match=f"`default = true`; these have it: {found}"):
             StrategyCatalog(strategies)
     with pytest.raises(ConfigurationError, match="Two strategies have the same name"):
         StrategyCatalog([DEFAULT, other])

@@ -1,0 +1,62 @@
+"""Keeps the system going: sends waiting messages and measures; makes partitions and deletes old rows."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import msgspec
+
+# Sent messages stay for a day, to show what was sent when.
+OUTBOX_RETENTION = timedelta(days=1)
+# Bots that lost their connection replay signals up to this age.
+SIGNAL_RETENTION = timedelta(days=90)
+# Training and replays use bars up to this age.
+BAR_RETENTION = timedelta(days=730)
+MONTHS_AHEAD = 3
+
+
+class UpkeepReport(msgspec.Struct, frozen=True):
+    """Partitions created and rows deleted."""
+
+    partitions: int
+    outbox: int
+    signals: int
+    bars: int
+
+
+class UpkeepStore(Protocol):
+    """Each method does a bounded amount of work, and raises Unavailable."""
+
+    async def ensure_partitions(self, first: datetime, months_ahead: int = 0) -> int: ...
+    async def prune_outbox(self, before: datetime) -> int: ...
+    async def prune_signals(self, before: datetime) -> int: ...
+    async def prune_bars(self, before: datetime) -> int: ...
+
+
+class UpkeepService:
+    """Trades are never deleted. Their future partitions are made here; recording a trade makes older ones."""
+
+    def __init__(
+        self,
+        store: UpkeepStore,
+        relay: Callable[[], Awaitable[object]],
+        measure: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`relay` sends waiting messages, and `measure` then reads the status of the system."""
+        self._store = store
+        self._relay = relay
+        self._measure = measure
+
+    async def relay_and_measure(self) -> None:
+        """Sends the messages that could not be sent at once, then measures; raises Unavailable."""
+        await self._relay()
+        await self._measure()
+
+    async def run(self, now: datetime) -> UpkeepReport:
+        """Makes partitions and deletes old rows; repeating it changes nothing. Raises Unavailable."""
+        return UpkeepReport(
+            partitions=await self._store.ensure_partitions(now, MONTHS_AHEAD),
+            outbox=await self._store.prune_outbox(now - OUTBOX_RETENTION),
+            signals=await self._store.prune_signals(now - SIGNAL_RETENTION),
+            bars=await self._store.prune_bars(now - BAR_RETENTION),
+        )
