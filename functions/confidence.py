@@ -21,7 +21,7 @@ routes = Routes()
 )
 async def get_confidence(call: Call) -> Answer:
     """Answers the calibrated probability that the signalled side makes money, for one market state."""
-    return Answer(await call.services.confidence.answer(call.body, call.admit))
+    return Answer(await call.services.confidence.answer(call.read_body, call.admit))
 
 
 @routes.post(
@@ -34,4 +34,4 @@ async def get_confidence(call: Call) -> Answer:
 )
 async def get_confidence_batch(call: Call) -> ConfidenceBatch:
     """Answers the confidences of 1 to 100 market states; counts as one request for the rate limit."""
-    return await call.services.confidence.answer_batch(call.grant, call.body())
+    return await call.services.confidence.answer_batch(call.grant, call.read_body())

@@ -48,7 +48,7 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
 async def post_hub_events(call: Call) -> None:
     """Decides whether a client may connect, and counts the connections that Web PubSub reports."""
     event = hub_event(call.request.headers, call.services.settings.webpubsub_hub)
-    await call.services.hub_events.take(event, call.request.headers, call.body)
+    await call.services.hub_events.take(event, call.request.headers, call.read_body)
 
 
 @routes.options(

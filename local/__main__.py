@@ -67,7 +67,10 @@ def test(arguments: Arguments) -> int:
         return _misused(str(error))
     # Tests wait more than they compute. Each process starts servers of its own, so more would cost memory.
     chosen = arguments or ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
-    return subprocess.run([sys.executable, "-m", "pytest", *chosen], cwd=ROOT, check=False).returncode
+    # Tests start hundreds of processes, and without bytecode each would compile the same modules again.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "pytest", *chosen]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def _misused(text: str) -> int:

@@ -30,7 +30,7 @@
     |   |-- RealtimeUnavailable      realtime_unavailable
     |-- InternalError                internal; a fault in our code
     |   |-- TrainingFailed           never reaches a caller
-    |-- ConfigurationError           configuration_invalid; stops the start, never reaches a caller
+    |-- ConfigurationError           configuration_invalid; GET health/ready names the settings
 
 `code` is stable and part of the public contract. `detail` is public text. `internal` is for the log only.
 functions/web/problems.py decides each code's HTTP status.

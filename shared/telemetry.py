@@ -127,7 +127,7 @@ async def _timed[T](waiting: Awaitable[T], operation: str, system: System) -> T:
 
 
 def _route(request: Request) -> str:
-    """The path with names for its variable parts, so that a route has one name: /api/ops/licenses/{id}."""
+    """The path with names for its variable parts, so that a route has one name: /api/ops/{path}."""
     path = urlsplit(request.url).path
     for name, value in request.route_params.items():
         if value:

@@ -63,7 +63,7 @@ class Call:
         except KeyError:
             return None
 
-    def body(self) -> bytes:
+    def read_body(self) -> bytes:
         """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
         body = self.request.get_body()
         if len(body) > MAX_BODY_BYTES:

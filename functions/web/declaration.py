@@ -81,24 +81,25 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     def needs_arguments(self) -> bool:
         """Whether `arguments` must run before the handler is called."""
         reads_body = self.body is not None and self.body.read is not None
-        return not self.is_admitted_by_service or self.parameters is not None or reads_body
+        return self.endpoint_admits or self.parameters is not None or reads_body
 
     @property
-    def is_admitted_by_service(self) -> bool:
-        return self.scope == PUBLIC or self.admits_in_service
+    def endpoint_admits(self) -> bool:
+        """Whether the caller is admitted before the handler is called."""
+        return self.scope != PUBLIC and not self.admits_in_service
 
     async def arguments(self, call: Call) -> list[Any]:
         """Admits the caller, reads parameters and body, and returns the handler's arguments.
 
         Raises Unauthenticated, Forbidden, RateLimited, Unavailable and InvalidInput.
         """
-        if not self.is_admitted_by_service:
+        if self.endpoint_admits:
             await call.admit()
         arguments: list[Any] = [call]
         if self.parameters is not None:
             arguments.append(read_parameters(self.parameters, call.request.params, call.headers))
         if self.body is not None and self.body.read is not None:
-            body = call.body()
+            body = call.read_body()
             arguments.append(self.body.read(body if body or self.body.required else b"{}"))
         return arguments
 

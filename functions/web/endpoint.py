@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 import azure.functions as func
 from opentelemetry.trace import Span
 
-from functions.web.answers import Answer, response_of
+from functions.web.answers import response_of
 from functions.web.call import Call
 from functions.web.declaration import PUBLIC, Handler, Route
 from functions.web.problems import STATUS_OF_CODE, our_fault, problem_answer
@@ -33,6 +33,7 @@ def endpoint(
 ) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
     """`handler` as Azure Functions requires it: a coroutine function from HttpRequest to HttpResponse."""
     scope = None if route is None or route.scope == PUBLIC else route.scope
+    arguments = route.arguments if route is not None and route.needs_arguments else None
 
     async def run(req: func.HttpRequest) -> func.HttpResponse:
         # Read once, because it is a property of the worker's type and costs a call.
@@ -45,7 +46,8 @@ def endpoint(
             call = Call(req, headers, container(), scope)
             call.services.counters.add(Count.REQUESTS)
             trace = begin_trace(req)
-            answer = await _handled(handler, route, call)
+            value = await (handler(call) if arguments is None else handler(*await arguments(call)))
+            answer = value if route is None else route.encoded(value)
         except ConfigurationError as error:
             log.error("this deployment is misconfigured, request %s: %s", request_id, error.detail)  # noqa: TRY400 - the detail says it all
             if route is not None and route.if_misconfigured is not None:
@@ -72,15 +74,6 @@ def endpoint(
     run.__name__, run.__qualname__ = handler.__name__, handler.__qualname__
     run.__module__, run.__doc__ = handler.__module__, handler.__doc__
     return run
-
-
-async def _handled(handler: Handler, route: Route | None, call: Call) -> Answer:
-    if route is None:
-        answer: Answer = await handler(call)
-        return answer
-    if route.needs_arguments:
-        return route.encoded(await handler(*await route.arguments(call)))
-    return route.encoded(await handler(call))
 
 
 def _count_problem(call: Call, code: str) -> None:

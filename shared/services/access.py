@@ -99,29 +99,19 @@ class AccessService:
         presented = self._presented.get(authorization or "")
         key, key_hash = presented or self._parsed(authorization)
         now = self._now()
-        grants = self._grants
-        grants.refuse_if_unknown(key_hash, now)
-        known = grants.known(key_hash)
-        try:
-            admission = await self._cache.take_request(
-                key_hash, known.tag if known else NO_TAG, confidence_key
-            )
-            if admission is None:
-                loaded = await grants.stored(key, key_hash, now)
-                known = None
-                admission = await self._cache.take_request(key_hash, confidence_key=confidence_key)
-        except CacheUnavailable:
-            return self._admit_unlimited(await grants.known_or_stored(key, key_hash, now), scope, now)
-        if admission is None:
-            # Redis did not keep the record, or never got it because Table Storage is unavailable.
-            return self._admit_unlimited(loaded, scope, now)
-        if known is None or admission.record is not None:
-            assert admission.record is not None
+        self._grants.refuse_if_unknown(key_hash, now)
+        known = self._grants.known(key_hash)
+        tag = known.tag if known is not None else NO_TAG
+        admission = await self._take_request(key, key_hash, tag, now, confidence_key)
+        if isinstance(admission, Grant):
+            return self._admit_unlimited(admission, scope, now)
+        if admission.record is not None:
             tag, grant = decode_record(admission.record)
-            known = grants.remember(key_hash, grant, tag, now)
+            known = self._grants.remember(key_hash, grant, tag, now)
+        assert known is not None  # the cache sends the record unless it has the tag of the known grant
         known.seen_at = now
         if admission.life_ms < known.refresh_below_ms:
-            grants.refresh_ahead(known, key, key_hash, now)
+            self._grants.refresh_ahead(known, key, key_hash, now)
         if presented is None and authorization:
             self._keep_presented(authorization, key, key_hash)
         grant = known.grant
@@ -137,6 +127,20 @@ class AccessService:
         if not admission.allowed:
             raise rate_limited(admission.rate)
         return admitted
+
+    async def _take_request(
+        self, key: ParsedKey, key_hash: str, tag: str, now: datetime, confidence_key: str | None
+    ) -> Admission | Grant:
+        """What the cache says of the request; only the grant if the cache cannot count it."""
+        try:
+            admission = await self._cache.take_request(key_hash, tag, confidence_key)
+            if admission is not None:
+                return admission
+            grant = await self._grants.stored_or_stale(key, key_hash, now)
+            # The lookup has cached the record, unless Table Storage is unavailable or Redis did not keep it.
+            return await self._cache.take_request(key_hash, NO_TAG, confidence_key) or grant
+        except CacheUnavailable:
+            return await self._grants.fresh_or_stored(key, key_hash, now)
 
     def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
         key = parse_key(_bearer(authorization))

@@ -59,17 +59,19 @@ class ConfidenceService:
         confidence. The key is still judged first: a caller that may not ask does not learn what is wrong
         with its state. Raises what `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
         """
-        query = await self._query(read_body)
-        key = query.key if isinstance(query, ConfidenceQuery) else None
-        admitted = await admit(confidence_key=key)
+        state = self._state(read_body)
+        # None until a first model is known: then the cache is not asked, because its keys name the model.
+        query = self._evaluator.query(state) if isinstance(state, MarketState) else None
+        admitted = await admit(confidence_key=query.key if query is not None else None)
         self._count(Count.CONFIDENCE_ASKED)
-        if isinstance(query, SignalCloudError):
-            raise query
+        if isinstance(state, SignalCloudError):
+            raise state
         try:
-            require_symbols(admitted.grant, {query.state.symbol: "symbol"})
+            require_symbols(admitted.grant, {state.symbol: "symbol"})
         except SymbolNotLicensed:
             await self._release(admitted)
             raise
+        query = query or await self._evaluator.first_query(state)
         found = admitted.cache_result
         answer = self._evaluator.cached_answer(query, found) or await self._evaluator.answer(query, found)
         if answer.cached:
@@ -87,10 +89,9 @@ class ConfidenceService:
             require_symbols(grant, {state.symbol: f"states[{index}].symbol"})
         return ConfidenceBatch(await self._evaluator.answer_batch(states))
 
-    async def _query(self, read_body: Callable[[], bytes]) -> ConfidenceQuery | SignalCloudError:
-        """The query for the cache, or the error that an admitted caller gets."""
+    def _state(self, read_body: Callable[[], bytes]) -> MarketState | SignalCloudError:
+        """The state in the body, or the error that a permitted caller gets."""
         try:
-            state = self._states.read(read_body())
-            return self._evaluator.query(state) or await self._evaluator.first_query(state)
+            return self._states.read(read_body())
         except SignalCloudError as error:
             return error

@@ -21,6 +21,7 @@ from shared.domain.confidence.models import ServedModel, UnusableModel
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.errors import Unavailable
 from shared.services.champions import Champions, Inference, ModelReader
+from shared.services.flights import Computed, Flight
 
 # A process polls this often for another one's evaluation: at first, and after SOON_S.
 POLL_S = 0.001
@@ -50,61 +51,12 @@ class ConfidenceQuery(msgspec.Struct, frozen=True, gc=False):
     key: str
 
 
-class _Computed(msgspec.Struct, gc=False):
-    """`answer` is for requests that were waiting for the value; the first of them encodes it."""
-
-    output: ModelOutput
-    computed_at: float  # on the service's clock
-    answer: EncodedAnswer | None = None
-
-
-class _Flight:
-    """One state's evaluation, here or in another process, and the requests of this process that wait for it.
-
-    Each request has a future of its own, so that cancelling one does not cancel the others.
-    """
-
-    __slots__ = ("_waiting", "found", "has_failed")
-
-    def __init__(self) -> None:
-        self.found: _Computed | None = None
-        self.has_failed = False
-        self._waiting: list[asyncio.Future[_Computed]] = []
-
-    @property
-    def is_under_way(self) -> bool:
-        return self.found is None and not self.has_failed
-
-    def join(self) -> asyncio.Future[_Computed]:
-        future: asyncio.Future[_Computed] = asyncio.get_running_loop().create_future()
-        if self.found is None:
-            self._waiting.append(future)
-        else:
-            future.set_result(self.found)
-        return future
-
-    def land(self, found: _Computed) -> None:
-        """Gives `found` to every waiting request, and to those that join later."""
-        self.found = found
-        for future in self._waiting:
-            if not future.done():
-                future.set_result(found)
-        self._waiting.clear()
-
-    def fail(self, error: Exception) -> None:
-        self.has_failed = True
-        for future in self._waiting:
-            if not future.done():
-                future.set_exception(error)
-        self._waiting.clear()
-
-
 class _Due(NamedTuple):
     """A state to evaluate under the lock that `token` stands for."""
 
     query: ConfidenceQuery
     token: str
-    flight: _Flight
+    flight: Flight
 
 
 class ConfidenceEvaluator:
@@ -129,10 +81,10 @@ class ConfidenceEvaluator:
         self._inference = inference
         self._clock = clock
         self._evaluated = evaluated
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._due: list[_Due] = []
-        self._local: dict[str, _Computed] = {}  # oldest first
+        self._local: dict[str, Computed] = {}  # oldest first
         self._queries: dict[str, ConfidenceQuery] = {}  # by the state's key
         self._broken: set[str] = set()
 
@@ -195,7 +147,7 @@ class ConfidenceEvaluator:
                 answers[index] = _answer(states[index], output, cached=False, age_ms=0)
         return [answers[index] for index in range(len(states))]
 
-    def _lead(self, query: ConfidenceQuery, token: str) -> asyncio.Future[_Computed]:
+    def _lead(self, query: ConfidenceQuery, token: str) -> asyncio.Future[Computed]:
         """Evaluates the state under the lock that `token` stands for.
 
         All states that are due in one iteration of the event loop are evaluated in one run and cached in one
@@ -203,7 +155,7 @@ class ConfidenceEvaluator:
         """
         flight = self._flights.get(query.key)
         if flight is None or not flight.is_under_way:
-            flight = self._flights[query.key] = _Flight()
+            flight = self._flights[query.key] = Flight()
         if not self._due:
             asyncio.get_running_loop().call_soon(self._evaluate_due)
         self._due.append(_Due(query, token, flight))
@@ -221,38 +173,41 @@ class ConfidenceEvaluator:
                 log.exception("an evaluation has failed")
                 for each in group:
                     each.flight.fail(error)
-                    self._end(each.query.key, each.flight)
+                    self._close(each.query.key, each.flight)
                 continue
             now = self._clock()
             entries = []
             for each, output in zip(group, outputs, strict=True):
-                found = _Computed(output, now)
+                found = Computed(output, now)
                 each.flight.land(found)
                 entries.append((each.query.key, found, each.token))
             self._begin(self._put(entries, [each.flight for each in group]))
 
-    def _follow(self, query: ConfidenceQuery) -> asyncio.Future[_Computed]:
+    def _follow(self, query: ConfidenceQuery) -> asyncio.Future[Computed]:
         """Waits for a value that another request computes; all requests of this process share one poll."""
         flight = self._flights.get(query.key)
         if flight is None:
-            flight = self._flights[query.key] = _Flight()
+            flight = self._flights[query.key] = Flight()
             self._begin(self._poll(query, flight))
         return flight.join()
 
-    async def _poll(self, query: ConfidenceQuery, flight: _Flight) -> None:
+    async def _poll(self, query: ConfidenceQuery, flight: Flight) -> None:
         try:
             # Without the cache no other process's value can arrive, so this process computes it.
             with suppress(Unavailable):
                 await self._look_for(query.key, flight)
             if flight.is_under_way:
                 (output,) = self._evaluate(query.model, [query.state])
-                found = _Computed(output, self._clock())
+                found = Computed(output, self._clock())
                 flight.land(found)
                 await self._put([(query.key, found, None)], [flight])
+        except Exception as error:
+            log.exception("an evaluation has failed")
+            flight.fail(error)
         finally:
-            self._end(query.key, flight)
+            self._close(query.key, flight)
 
-    async def _look_for(self, key: str, flight: _Flight) -> None:
+    async def _look_for(self, key: str, flight: Flight) -> None:
         """Looks in the cache while another process computes the value, WAIT_S at most; raises Unavailable."""
         began = self._clock()
         while flight.is_under_way and (waited_s := self._clock() - began) < WAIT_S:
@@ -261,18 +216,19 @@ class ConfidenceEvaluator:
                 # The request that held the lock was refused, or gave up.
                 return
             if cache_result.output is not None and flight.is_under_way:
-                flight.land(_Computed(cache_result.output, self._clock() - cache_result.age_ms / 1000))
+                flight.land(Computed(cache_result.output, self._clock() - cache_result.age_ms / 1000))
             if flight.is_under_way:
                 await asyncio.sleep(POLL_S if waited_s < SOON_S else LATER_POLL_S)
 
-    def _end(self, key: str, flight: _Flight) -> None:
-        """Closes the flight. Requests that still wait fail; only a bug or shutdown causes that."""
+    def _close(self, key: str, flight: Flight) -> None:
+        """Closes the flight. Requests that still wait fail; only shutdown causes that."""
         if self._flights.get(key) is flight:
             del self._flights[key]
-        flight.fail(RuntimeError("the evaluation that this request waited for has failed"))
+        if flight.is_under_way:
+            flight.fail(RuntimeError("the evaluation that this request waited for was cancelled"))
 
     async def _put(
-        self, entries: Sequence[tuple[str, _Computed, str | None]], flights: Sequence[_Flight]
+        self, entries: Sequence[tuple[str, Computed, str | None]], flights: Sequence[Flight]
     ) -> None:
         """Caches each (key, found, lock token); until that is done, new requests join the flight."""
         try:
@@ -285,7 +241,7 @@ class ConfidenceEvaluator:
                 del self._local[next(iter(self._local))]
         finally:
             for (key, _, _), flight in zip(entries, flights, strict=True):
-                self._end(key, flight)
+                self._close(key, flight)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs `work` beside the requests; the task is kept, because the loop holds tasks only weakly."""
@@ -293,7 +249,7 @@ class ConfidenceEvaluator:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _kept(self, key: str) -> _Computed | None:
+    def _kept(self, key: str) -> Computed | None:
         found = self._local.get(key)
         if found is not None and self._clock() - found.computed_at >= CONFIDENCE_TTL_S:
             del self._local[key]

@@ -124,14 +124,14 @@ class Grants:
             raise _key_unknown()
         del self._unknown[key_hash]
 
-    async def known_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+    async def fresh_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """The grant to use without Redis: this process's while it is fresh, else the key store's."""
         known = self._known.get(key_hash)
         if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
             return known.grant
-        return await self.stored(key, key_hash, now)
+        return await self.stored_or_stale(key, key_hash, now)
 
-    async def stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+    async def stored_or_stale(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """The key store's grant; if it is unavailable, the one this process knows, up to STALE_FOR old."""
         known = self._known.get(key_hash)
         usable = known is not None and timedelta() <= now - known.seen_at <= STALE_FOR

@@ -16,7 +16,7 @@ from tests.support.running import RunningStack
 
 Cause = Callable[[RunningStack], httpx.Response]
 
-# Told by outages (tests/integration/test_outages.py, test_redis_hot_path.py) or defects, not by callers.
+# Answers to outages (see each test_outages.py in tests/integration) and defects, not to mistakes of callers.
 NOT_BY_CALLERS = {
     "internal",
     "database_unavailable",

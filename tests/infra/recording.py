@@ -1,4 +1,4 @@
-"""Records stacks under Pulumi's mocks, each once per test run, for all tests."""
+"""Records stacks under Pulumi's mocks, each once per process, for all tests."""
 
 import functools
 from typing import Any
@@ -14,6 +14,8 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
     "prod-flex": ("prod", {"plan": "flex"}),
 }
+# A recording takes a second, and many tests want the same.
+_RECORDINGS: list[Recording] = []
 
 
 def settings_of(stack: str, **changed: str) -> Settings:
@@ -22,16 +24,25 @@ def settings_of(stack: str, **changed: str) -> Settings:
     return read_settings(StackConfig(config.stack, {**config.values, **changed}, config.secret_keys))
 
 
+def recorded_as(settings: Settings) -> Recording:
+    """The recording of these settings, which all tests of a process share and none may change."""
+    found = next((each for each in _RECORDINGS if each.settings == settings), None)
+    if found is None:
+        found = record(settings)
+        _RECORDINGS.append(found)
+    return found
+
+
 @functools.cache
 def recorded(variant: str) -> Recording:
-    """One of VARIANTS, built on first use. Tests must not change what they get."""
+    """One of VARIANTS."""
     stack, changed = VARIANTS[variant]
-    return record(settings_of(stack, **changed))
+    return recorded_with(stack, **changed)
 
 
 def recorded_with(stack: str, **changed: str) -> Recording:
-    """A new recording of a stack with some settings changed, for tests of one setting."""
-    return record(settings_of(stack, **changed))
+    """A stack with some settings changed."""
+    return recorded_as(settings_of(stack, **changed))
 
 
 def input_at(resource: Any, path: str) -> Any:

@@ -1,38 +1,25 @@
-"""Trades on a real server: idempotent, isolated by account, exact, paged and summed."""
+"""Trades on a real server: idempotent, isolated by account, exact and paged."""
 
 import asyncio
 import random
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import accumulate
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from shared.adapters.postgres import Database, TradeStore
-from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import StoredTrade, Trade
 from shared.errors import InvalidInput, ValidationFailed
 from tests.support.samples import START, a_trade
-
-ALICE, BOB = "account-alice", "account-bob"
+from tests.support.trades import ALICE, BOB, statuses
 
 
 @pytest.fixture
 def store(database: Database) -> TradeStore:
     return TradeStore(database)
-
-
-async def statuses(store: TradeStore, trades: Sequence[Trade], account: str = ALICE) -> list[str]:
-    results = await store.record(account, "abc123", trades)
-    assert [result.trade_id for result in results] == [trade.trade_id for trade in trades]
-    return [result.status for result in results]
 
 
 async def everything(store: TradeStore, account: str = ALICE, **chosen: object) -> list[StoredTrade]:
@@ -289,136 +276,3 @@ async def test_a_page_ends_at_whichever_of_cursor_and_until_comes_first(store: T
             until=START + timedelta(days=until_day),
         )
         assert page[0].trade_id == first
-
-
-def drawdown_of(pnls: Sequence[Decimal]) -> Decimal:
-    worst, peak = Decimal(0), Decimal(0)
-    for total in accumulate(pnls):
-        peak = max(peak, total)
-        worst = max(worst, peak - total)
-    return worst
-
-
-def calibration_of(trades: Sequence[Trade]) -> tuple[int, float | None, float | None]:
-    scored = [(trade.confidence, float(trade.pnl > 0)) for trade in trades if trade.confidence is not None]
-    if not scored:
-        return 0, None, None
-    brier = sum((p - won) ** 2 for p, won in scored) / len(scored)
-    bins: dict[int, list[tuple[float, float]]] = {}
-    for p, won in scored:
-        bins.setdefault(min(int(p * 10), 9), []).append((p, won))
-    gaps = [abs(sum(p for p, _ in some) - sum(won for _, won in some)) for some in bins.values()]
-    return len(scored), brier, sum(gaps) / len(scored)
-
-
-def check_figures(figures: object, trades: Sequence[Trade]) -> None:
-    """Compares with a recomputation trade by trade; `figures` is overall or one symbol's."""
-    ordered = sorted(trades, key=lambda trade: (trade.exit_at, trade.trade_id))
-    wins = [trade.pnl for trade in trades if trade.pnl > 0]
-    losses = [trade.pnl for trade in trades if trade.pnl < 0]
-    scored, brier, ece = calibration_of(trades)
-
-    def mean(amounts: list[Decimal]) -> Decimal | None:
-        return round(sum(amounts, Decimal(0)) / len(amounts), 8) if amounts else None
-
-    expected = {
-        "trades": len(trades),
-        "wins": len(wins),
-        "win_rate": len(wins) / len(trades) if trades else None,
-        "pnl": sum((trade.pnl for trade in trades), Decimal(0)),
-        "fees": sum((trade.fees for trade in trades), Decimal(0)),
-        "average_win": pytest.approx(mean(wins), abs=Decimal("1e-8")) if wins else None,
-        "average_loss": pytest.approx(mean(losses), abs=Decimal("1e-8")) if losses else None,
-        "max_drawdown": drawdown_of([trade.pnl for trade in ordered]),
-        "scored": scored,
-        "brier": pytest.approx(brier, abs=1e-12) if scored else None,
-        "ece": pytest.approx(ece, abs=1e-12) if scored else None,
-    }
-    assert {name: getattr(figures, name) for name in expected} == expected
-
-
-amounts = st.decimals(min_value=-1000, max_value=1000, places=2)
-reported = st.builds(
-    lambda minute, symbol, pnl, fees, confidence: (minute, symbol, pnl, fees, confidence),
-    st.integers(0, 100_000),
-    st.sampled_from(["ES", "NQ", "CL"]),
-    amounts,
-    st.decimals(min_value=0, max_value=10, places=2),
-    st.none() | st.floats(0, 1) | st.integers(0, 10).map(lambda tenth: tenth / 10),
-)
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=st.lists(reported, max_size=40), data=st.data())
-async def test_performance_equals_a_recomputation(
-    store: TradeStore, rows: list[tuple[int, str, Decimal, Decimal, float | None]], data: st.DataObject
-) -> None:
-    account = f"account-{uuid4()}"  # not drawn: an example that is run again needs another account
-    trades = [
-        a_trade(
-            f"t{n}",
-            exit_at=START + timedelta(minutes=minute),
-            symbol=symbol,
-            pnl=pnl,
-            fees=fees,
-            confidence=confidence,
-            features=None,
-        )
-        for n, (minute, symbol, pnl, fees, confidence) in enumerate(rows)
-    ]
-    if trades:
-        await statuses(store, trades, account)
-    since = START + timedelta(minutes=data.draw(st.integers(0, 50_000)))
-    for chosen_since in (None, since):
-        figures = await store.performance(account, symbol=None, since=chosen_since, until=None)
-        chosen = [trade for trade in trades if chosen_since is None or trade.exit_at >= chosen_since]
-        check_figures(figures, chosen)
-        assert [one.symbol for one in figures.by_symbol] == sorted({trade.symbol for trade in chosen})
-        for one in figures.by_symbol:
-            check_figures(one, [trade for trade in chosen if trade.symbol == one.symbol])
-
-
-async def test_performance_of_one_symbol_until_a_time(store: TradeStore) -> None:
-    trades = [
-        a_trade(
-            f"t{n}", exit_at=START + timedelta(days=n), symbol="ES" if n % 2 else "NQ", pnl=Decimal(n - 3)
-        )
-        for n in range(10)
-    ]
-    await statuses(store, trades)
-    await statuses(store, [a_trade("other", symbol="ES", pnl=Decimal(-500))], BOB)
-    figures = await store.performance(ALICE, symbol="ES", since=None, until=START + timedelta(days=7))
-    check_figures(figures, [trade for n, trade in enumerate(trades) if n % 2 and n < 7])
-
-
-async def test_performance_without_trades_has_no_averages(store: TradeStore) -> None:
-    figures = await store.performance(ALICE, symbol=None, since=None, until=None)
-    assert figures == Performance(
-        trades=0,
-        wins=0,
-        win_rate=None,
-        pnl=Decimal(0),
-        fees=Decimal(0),
-        average_win=None,
-        average_loss=None,
-        max_drawdown=Decimal(0),
-        scored=0,
-        brier=None,
-        ece=None,
-        by_symbol=(),
-    )
-
-
-async def test_outcomes_are_the_newest_of_all_accounts_oldest_first(store: TradeStore) -> None:
-    for n in range(6):
-        trade = a_trade(f"t{n}", exit_at=START + timedelta(days=10 * n), pnl=Decimal(n - 2))
-        await statuses(store, [trade], ALICE if n % 2 else BOB)
-    await statuses(store, [a_trade("unseen", features=None, exit_at=START + timedelta(days=1))])
-    await statuses(store, [a_trade("other", strategy="capitulation_reversal")])
-    outcomes = await store.outcomes("vwap_bounce", before=START + timedelta(days=40), limit=3)
-    assert [(one.account_id, one.exit_at, one.won) for one in outcomes] == [
-        (BOB, START + timedelta(days=20), False),
-        (ALICE, START + timedelta(days=30), True),
-        (BOB, START + timedelta(days=40), True),
-    ]
-    assert outcomes[0].features == {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True}

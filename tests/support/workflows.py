@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from tests.support.places import ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+DEPENDABOT = ROOT / ".github" / "dependabot.yml"
 ACTIONS = sorted((ROOT / ".github" / "actions").glob("*/action.yml"))
 # What a runner on Linux makes of a shell's name, and of none.
 _SHELLS: dict[str | None, list[str]] = {
@@ -62,8 +63,11 @@ def _shell(step: dict[str, Any], *around: dict[str, Any]) -> str | None:
     return next((str(each["shell"]) for each in said if "shell" in each), None)
 
 
+STEPS = list(steps())
+
+
 def step(place: str) -> Step:
-    (found,) = (each for each in steps() if each.place == place)
+    (found,) = (each for each in STEPS if each.place == place)
     return found
 
 

@@ -12,7 +12,7 @@ from shared.domain.confidence.answers import CacheResult, decode_output
 
 # The rows that take_requests.lua returns. For each request: limit, remaining, reset_us, life_ms, record.
 type RequestRow = tuple[int, int, int, int, bytes | None]
-# For each confidence: state, value.
+# For each confidence: outcome, value.
 type ConfidenceRow = tuple[int, bytes | None]
 type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
@@ -66,13 +66,13 @@ class RequestCall:
         """The cache result of each request; None if it asked for no confidence."""
         by_key: dict[str | None, CacheResult] = {}
         leaders: dict[int, CacheResult] = {}
-        for key, (state, value) in zip(self._confidences, rows, strict=True):
+        for key, (outcome, value) in zip(self._confidences, rows, strict=True):
             if value is not None:
-                by_key[key] = CacheResult(key, decode_output(value), state)
+                by_key[key] = CacheResult(key, decode_output(value), outcome)
                 continue
             by_key[key] = CacheResult(key)
-            if state < -1:
-                leaders[-2 - state] = CacheResult(key, lock_token=self._token)
+            if outcome < -1:
+                leaders[-2 - outcome] = CacheResult(key, lock_token=self._token)
         results = [by_key.get(request.confidence_key) for request in self.batch]
         for number, cache_result in leaders.items():
             results[number] = cache_result

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from infra.cost import command
+from infra.cost import command, report
 from infra.cost.metering import estimate
 from infra.settings.stacks import STACKS
-from tests.infra.cost.estimates import LOAD, PRICES, reckoned
-from tests.infra.recording import recorded
+from tests.infra.cost.estimates import LOAD, PRICES, reckoned, rows
+from tests.infra.recording import recorded, recorded_as, recorded_with
 
 
 @pytest.fixture(autouse=True)
 def _recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the command use the recordings that all tests share."""
     monkeypatch.setattr(command, "record_stack", recorded)
+    monkeypatch.setattr(command, "record", recorded_as)
 
 
 def test_readme_holds_what_the_program_reckons() -> None:
@@ -60,6 +61,18 @@ def test_options_change_the_load(capsys: pytest.CaptureFixture[str]) -> None:
     load = LOAD.changed(symbols_per_bot=1, confidences_per_session=500)
     total = estimate(recorded("prod"), 1000, load, PRICES).usd
     assert capsys.readouterr().out.startswith(f"prod, 1,000 bots: {total:,.0f} USD")
+
+
+def test_savings_are_what_the_changed_stack_costs_less() -> None:
+    found = reckoned("prod")
+    offered = command.savings("prod", found, LOAD, PRICES)
+    assert [each.usd for each in offered] == sorted((each.usd for each in offered), reverse=True)
+    by_setting = {each.setting: each for each in offered}
+    without = estimate(recorded_with("prod", edge="none"), 1000, LOAD, PRICES)
+    assert by_setting["edge: none"].usd == pytest.approx(found.usd - without.usd)
+    assert "edge: standard" not in by_setting, "prod has it already"
+    listed = rows(report.savings_table(offered))
+    assert ["`edge: none`", f"{found.usd - without.usd:,.0f}", by_setting["edge: none"].loses] in listed
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,11 @@
 """The report of an estimate: every value that it shows."""
 
-import re
-
 import pytest
 
-from infra.cost import command, report
+from infra.cost import report
 from infra.cost.metering import estimate
 from infra.cost.prices import UNVERIFIED, Purpose
-from tests.infra.cost.estimates import LOAD, PRICES, reckoned
+from tests.infra.cost.estimates import LOAD, PRICES, reckoned, rows
 from tests.infra.recording import VARIANTS, recorded_with
 
 
@@ -25,12 +23,6 @@ def test_a_stack_that_is_too_small_is_told_beside_the_comparison() -> None:
         "`dev` is too small for 10 bots",
         "`prod` is too small for 2,001 bots",
     ]
-
-
-def rows(table: str) -> list[list[str]]:
-    """Cells of a Markdown table's rows, without its head."""
-    _, _, *lines = table.splitlines()
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -92,18 +84,6 @@ def test_the_comparison_shows_the_difference_with_its_sign() -> None:
         assert difference == f"{sign}{abs(found.usd - expected):,.0f}"
         names = [part.split()[0] for part in largest.split(", ")]
         assert names == list(report.by_component(found))[:4]
-
-
-def test_savings_are_what_the_changed_stack_costs_less() -> None:
-    found = reckoned("prod")
-    offered = command.savings("prod", found, LOAD, PRICES)
-    assert [each.usd for each in offered] == sorted((each.usd for each in offered), reverse=True)
-    by_setting = {each.setting: each for each in offered}
-    without = estimate(recorded_with("prod", edge="none"), 1000, LOAD, PRICES)
-    assert by_setting["edge: none"].usd == pytest.approx(found.usd - without.usd)
-    assert "edge: standard" not in by_setting, "prod has it already"
-    listed = rows(report.savings_table(offered))
-    assert ["`edge: none`", f"{found.usd - without.usd:,.0f}", by_setting["edge: none"].loses] in listed
 
 
 def test_a_price_is_listed_with_its_multiple_and_what_is_free() -> None:

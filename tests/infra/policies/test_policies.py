@@ -181,7 +181,6 @@ def analyzer() -> Iterator[analyzer_pb2_grpc.AnalyzerStub]:
         "PULUMI_PROJECT": "signal-cloud",
         "PULUMI_STACK": "prod",
         "PULUMI_DRY_RUN": "true",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment) as process:
         assert process.stdout is not None

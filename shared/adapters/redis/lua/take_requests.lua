@@ -9,7 +9,7 @@
 -- Returns two lists.
 --       For each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
 --       cached, remaining is -1 if the request is refused, the record is nil if the caller holds it.
---       For each confidence: state, value. The state is the age in ms if the confidence is cached; -2 - n if
+--       For each confidence: outcome, value. The outcome is the age in ms if the confidence is cached; -2 - n if
 --       the lock was free and the caller must compute it, on behalf of request n (from 0); -1 if another
 --       process computes it, or if every request that asked for it was refused.
 --
@@ -75,7 +75,7 @@ local function take(key, limit)
   return -1, oldest - horizon + 1
 end
 
--- Looks up a confidence for the admitted request `requester`; returns its state and value.
+-- Looks up a confidence for the admitted request `requester`; returns its outcome and value.
 local function look_up(key, lock, requester)
   local value = redis.call('GET', key)
   if value then

@@ -112,10 +112,13 @@ async def test_what_admission_found_is_answered_and_counted_as_cached() -> None:
     assert world.counted == {"confidence_asked": 1, "confidence_cached": 1}
 
 
-async def test_the_first_model_is_waited_for_before_admission() -> None:
+async def test_the_caller_is_admitted_before_anything_waits_for_the_first_model() -> None:
     world = World(knows_a_model=False)
     assert await world.answer() == b"computed"
-    assert world.steps == ["read", "admit with key of ES"]
+    assert world.steps == ["read", "admit with None"]
+    world.refusal = KeyRevoked("This API key was revoked.")
+    with pytest.raises(KeyRevoked):
+        await world.answer()
 
 
 @pytest.mark.parametrize(

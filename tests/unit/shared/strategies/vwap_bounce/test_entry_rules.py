@@ -1,3 +1,5 @@
+"""Entries are made as the rules say, whatever the batches, the gaps and the side."""
+
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -8,46 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.adapters.calendars import market_calendars
-from shared.domain.confidence.strategy import Strategy
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.indicators import SessionVwap, VolumeRatio
-from shared.domain.market.instruments import INSTRUMENTS
-from shared.domain.market.signals import SignalDraft
-from shared.errors import ConfigurationError
-from shared.strategies.vwap_bounce.entry_rules import EntryRules, EntryState, advance, entry_rules
-from tests.support.market import TICK, bar, bar_runs, real_es, simulated_es, utc
-from tests.support.strategies import STRATEGIES, VWAP_BOUNCE_RULES, market_state
+from shared.strategies.vwap_bounce.entry_rules import EntryState
+from tests.support.market import TICK, bar, bar_runs, utc
+from tests.support.strategies import market_state
+from tests.support.vwap_bounce import ES, RULES, play
 
-CALENDARS = market_calendars()
-ES = INSTRUMENTS["ES"]
 OPEN = utc("2025-10-13T22:00")  # of the session of 14 October
-RULES = EntryRules(
-    name="vwap_bounce",
-    version=1,
-    band=2.0,
-    inner_band=1.0,
-    oversold=30,
-    confirm_bars=3,
-    min_bars=30,
-    min_deviation_ticks=2,
-    max_gap_minutes=5,
-    quiet_minutes=15,
-    expires_minutes=5,
-    stop_atr=1.0,
-)
-
-
-def play(
-    bars: Iterable[Bar], rules: EntryRules = RULES, state: EntryState | None = None
-) -> tuple[EntryState, list[SignalDraft]]:
-    state, drafts = state or EntryState(), []
-    for one in bars:
-        session = CALENDARS.session_at("ES", one.open_time)
-        state, draft = advance(state, one, session, rules, ES, source="simulated")
-        if draft is not None:
-            drafts.append(draft)
-    return state, drafts
 
 
 def walk(closes: Sequence[float], start: datetime = OPEN) -> list[Bar]:
@@ -283,69 +253,3 @@ def test_a_mirrored_market_gives_mirrored_entries(bars: list[Bar]) -> None:
         (draft.event_at, other[draft.side], 12_000 - draft.price) for draft in play(mirrored(bars), EAGER)[1]
     ]
     assert turned == straight
-
-
-def per_session(bars: Sequence[Bar], drafts: Sequence[SignalDraft]) -> dict[date, int]:
-    counts: dict[date, int] = {}
-    for one in bars:
-        session = CALENDARS.session_at("ES", one.open_time)
-        if session is not None:
-            counts.setdefault(session.trading_day, 0)
-    for draft in drafts:
-        session = CALENDARS.session_at("ES", draft.event_at - BAR_INTERVAL)
-        assert session is not None
-        counts[session.trading_day] += 1
-    return counts
-
-
-def test_the_shipped_rules_signal_some_times_a_session_on_simulated_bars() -> None:
-    bars = simulated_es()
-    _, drafts = play(bars, VWAP_BOUNCE_RULES)
-    assert drafts[0].event_at <= bars[150].open_time
-    assert all(5 <= count <= 20 for count in per_session(bars, drafts).values())
-    assert {draft.side for draft in drafts} == {"LONG", "SHORT"}
-
-
-def test_the_shipped_rules_signal_some_times_a_session_on_real_bars() -> None:
-    bars = real_es()
-    _, drafts = play(bars, VWAP_BOUNCE_RULES)
-    counts = per_session(bars, drafts)
-    assert len(counts) == 35
-    assert all(4 <= count <= 20 for count in counts.values())
-    for draft in drafts:
-        market_state("vwap_bounce", draft.symbol, draft.side, draft.features)
-
-
-def strategy_with(**entry: object) -> Strategy:
-    rules = {name: getattr(RULES, name) for name in EntryRules.__struct_fields__[2:]}
-    return msgspec.structs.replace(STRATEGIES["vwap_bounce"], name="a", version=1, entry=rules | entry)
-
-
-def test_the_rules_are_those_of_the_strategy_under_its_name_and_version() -> None:
-    assert entry_rules(strategy_with()) == msgspec.structs.replace(RULES, name="a")
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"inner_band": 2.0},
-        {"inner_band": 2.5},
-        {"oversold": 60},
-        {"oversold": 50},
-        {"oversold": 0},
-        {"stop_art": 1.0},
-        {"stop_atr": 0},
-        {"band": -1.0},
-        {"confirm_bars": 0},
-        {"min_bars": "many"},
-        {"quiet_minutes": -1},
-    ],
-)
-def test_entry_rules_that_make_no_sense_stop_the_start(entry: dict[str, object]) -> None:
-    with pytest.raises(ConfigurationError, match="The entry rules of a are wrong"):
-        entry_rules(strategy_with(**entry))
-
-
-def test_a_strategy_without_entry_rules_cannot_make_entries() -> None:
-    with pytest.raises(ConfigurationError, match="The entry rules of capitulation_reversal are wrong"):
-        entry_rules(STRATEGIES["capitulation_reversal"])

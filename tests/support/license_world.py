@@ -1,0 +1,37 @@
+"""Provides a license service over fakes that hold state."""
+
+from datetime import datetime
+
+import pytest
+
+from shared.errors import ValidationFailed
+from shared.services.licenses import LicenseService
+from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+
+PEPPER = b"p" * 32
+
+
+class World:
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.cache = FakeCache(self.clock)
+        self.store = FakeKeyStore()
+        self.audit = FakeAudit()
+        self.hub = FakeHub()
+        self.service = LicenseService(
+            store=self.store,
+            cache=self.cache,
+            connections=self.hub,
+            audit=self.audit,
+            actor="tester",
+            pepper=PEPPER,
+            now=self.clock,
+        )
+
+    async def license(self, expires_at: datetime | None = None) -> str:
+        made = await self.service.create_license("acct-1", symbols=["ES", "NQ"], expires_at=expires_at)
+        return made.license_id
+
+
+def errors(refused: pytest.ExceptionInfo[ValidationFailed]) -> list[tuple[str, str]]:
+    return [(error.field, error.code) for error in refused.value.errors]
