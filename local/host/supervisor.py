@@ -66,16 +66,22 @@ def reserve_port(host: str, port: int) -> socket.socket:
         alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         alone.bind(address)
         host, port = alone.getsockname()[:2]
-    return shared_socket(host, port)
+    # Bound without SO_REUSEADDR, it refuses the port to other hosts even before a worker listens.
+    return _sharing(host, port)
 
 
 def shared_socket(host: str, port: int) -> socket.socket:
-    """A bound socket that shares its port with the host's other processes."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    shared = socket.socket(family, kind, protocol)
+    """A bound socket for a worker, which shares its port with the host's other processes."""
+    shared = _sharing(host, port)
     # Connections inherit it: without it, those that a killed worker leaves in TIME_WAIT would keep the next
     # supervisor from asking for the port alone.
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return shared
+
+
+def _sharing(host: str, port: int) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    shared = socket.socket(family, kind, protocol)
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     shared.bind(address)
     return shared

@@ -28,3 +28,12 @@ def test_a_port_that_another_host_serves_is_refused() -> None:
             listening.listen()
             with pytest.raises(OSError, match="in use"):
                 reserve_port(host, port)
+
+
+def test_a_port_that_another_host_has_reserved_is_refused_before_a_worker_listens() -> None:
+    with reserve_port("127.0.0.1", 0) as held:
+        host, port = held.getsockname()
+        with pytest.raises(OSError, match="in use"):
+            reserve_port(host, port)
+        with shared_socket(host, port), pytest.raises(OSError, match="in use"):
+            reserve_port(host, port)
