@@ -102,9 +102,17 @@ class AccessService:
         self._grants.refuse_if_unknown(key_hash, now)
         known = self._grants.known(key_hash)
         tag = known.tag if known is not None else NO_TAG
-        admission = await self._take_request(key, key_hash, tag, now, confidence_key)
-        if isinstance(admission, Grant):
-            return self._admit_unlimited(admission, scope, now)
+        try:
+            admission = await self._cache.take_request(key_hash, tag, confidence_key)
+            if admission is None:
+                stored = await self._grants.stored_or_stale(key, key_hash, now)
+                admission = await self._cache.take_request(key_hash, NO_TAG, confidence_key)
+        except CacheUnavailable:
+            grant = await self._grants.fresh_or_stored(key, key_hash, now)
+            return self._admit_unlimited(grant, scope, now)
+        if admission is None:
+            # Table Storage is unavailable, so the lookup cached nothing, or Redis did not keep the record.
+            return self._admit_unlimited(stored, scope, now)
         if admission.record is not None:
             tag, grant = decode_record(admission.record)
             known = self._grants.remember(key_hash, grant, tag, now)
@@ -127,20 +135,6 @@ class AccessService:
         if not admission.allowed:
             raise rate_limited(admission.rate)
         return admitted
-
-    async def _take_request(
-        self, key: ParsedKey, key_hash: str, tag: str, now: datetime, confidence_key: str | None
-    ) -> Admission | Grant:
-        """What the cache says of the request; only the grant if the cache cannot count it."""
-        try:
-            admission = await self._cache.take_request(key_hash, tag, confidence_key)
-            if admission is not None:
-                return admission
-            grant = await self._grants.stored_or_stale(key, key_hash, now)
-            # The lookup has cached the record, unless Table Storage is unavailable or Redis did not keep it.
-            return await self._cache.take_request(key_hash, NO_TAG, confidence_key) or grant
-        except CacheUnavailable:
-            return await self._grants.fresh_or_stored(key, key_hash, now)
 
     def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
         key = parse_key(_bearer(authorization))
