@@ -168,8 +168,7 @@ async def measure_pages(url: str, options: argparse.Namespace) -> float:
     rows, account, months = options.keyset_rows, "deep-account", 12
     step = timedelta(days=30.4 * months) / rows
     database = Database(url, role="signal_functions", pool_size=1)
-    for month in range(0, months + 1, 3):
-        await Upkeep(database).ensure_partitions(START + timedelta(days=30 * month))
+    await Upkeep(database).ensure_partitions(START, months)
     began = time.perf_counter()
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
         for first in range(0, rows, 500_000):
