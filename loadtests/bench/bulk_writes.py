@@ -33,6 +33,8 @@ from shared.adapters.postgres.migrations import migrate
 from shared.domain.trading.trades import Trade
 
 START = datetime(2025, 9, 1, tzinfo=UTC)
+# The shares of all trades after which a page is read.
+DEPTHS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.999)
 ACCOUNT, KEY = "load-account", "load00"
 SINGLE_MIN, COPY_MIN, DEPTH_MAX = 8.0, 0.5, 1.5
 
@@ -179,10 +181,9 @@ async def measure_pages(url: str, options: argparse.Namespace) -> float:
     print(f"\nPages of {options.page} of {rows:,} trades in {months} months (loaded in {took_s:.0f} s):")
 
     store = TradeStore(database)
-    depths = (0.0, 0.01, 0.1, 0.5, 0.9, 0.999)
-    costs: dict[float, list[float]] = {depth: [] for depth in depths}
+    costs: dict[float, list[float]] = {depth: [] for depth in DEPTHS}
     for _ in range(options.page_calls):
-        for depth in depths:
+        for depth in DEPTHS:
             at = round(rows * (1 - depth))
             before = (START + at * step, f"deep-{at}") if depth else None
             began = time.perf_counter()
@@ -251,7 +252,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    rates, slowest = run(parser().parse_args())
+    command = parser()
+    options = command.parse_args()
+    if options.keyset_rows and options.keyset_rows < (least := round(options.page / (1 - DEPTHS[-1]))):
+        command.error(f"--keyset-rows must be 0 or at least {least}, so that the deepest page is full")
+    rates, slowest = run(options)
     holds = rates.times_single >= SINGLE_MIN and rates.of_copy >= COPY_MIN and slowest <= DEPTH_MAX
     raise SystemExit(0 if holds else 1)
 
