@@ -84,18 +84,17 @@ async def _ensure(container: Container, pepper: bytes, state: StateDirectory, lo
         *(_is_known(container.tables, kept.get(name), pepper) for name in _ACCOUNTS),
         _is_known(container.tables, kept_load[-1] if len(kept_load) == load_count > 0 else None, pepper),
     )
+    licenses = container.license_service("local stack")
     made: list[str] = []
     by_name: dict[str, str] = {}
     for (name, account), there in zip(_ACCOUNTS.items(), known[:-1], strict=True):
-        by_name[name] = (
-            kept[name] if there else await _make(container.license_service("local stack"), account)
-        )
+        by_name[name] = kept[name] if there else await _make(licenses, account)
         if not there:
             made.append(parse_key(by_name[name]).public_id)
     if made:
         state.write_keys(by_name)
     if load_count and not known[-1]:
-        kept_load = await _make_for_load(container.license_service("local stack"), load_count)
+        kept_load = await _make_for_load(licenses, load_count)
         made.append(parse_key(kept_load[-1]).public_id)
         state.keep_load_keys(kept_load)
     return DemoKeys(by_name, tuple(kept_load[:load_count]), tuple(made))

@@ -13,7 +13,7 @@ import pytest
 import redis
 
 from tests.support.running import RunningStack
-from tests.support.strategies import STRATEGIES
+from tests.support.strategies import REVERSAL, STRATEGIES
 from tests.support.webpubsub import BareClient
 
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
@@ -83,25 +83,7 @@ def test_who_may_not_ask_about_a_symbol_holds_up_nobody(stack: RunningStack, api
 
 
 def test_the_other_strategy_is_asked_by_name(api: httpx.Client) -> None:
-    state = {
-        "strategy": "capitulation_reversal",
-        "symbol": "ES",
-        "signal_type": "LONG",
-        "price": 6487.0,
-        "flush_size_ticks": 38.0,
-        "flush_velocity": 5.43,
-        "flush_direction": "DOWN",
-        "distance_from_flush_low": 9.0,
-        "rsi": 16.9,
-        "volume_climax_ratio": 1.2,
-        "vwap_distance_ticks": -122.8,
-        "reversal_candle": True,
-        "no_new_extreme": True,
-        "regime": "HIGH_VOL_TRENDING",
-        "session": "ETH",
-        "hour": 3,
-    }
-    answer = api.post("/ml/get_confidence", json=state)
+    answer = api.post("/ml/get_confidence", json=REVERSAL)
     assert answer.status_code == 200, answer.text
     assert answer.json()["strategy"] == "capitulation_reversal"
 

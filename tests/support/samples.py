@@ -1,11 +1,12 @@
-"""Trades, drafts and bars for the Postgres tests: valid ones, of which a test says what matters to it."""
+"""Trades, drafts, signals and bars: valid ones, of which a test says what matters to it."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from shared.domain.market.bars import Bar
-from shared.domain.market.signals import SignalDraft
+from shared.domain.market.signals import Signal, SignalDraft
 from shared.domain.trading.trades import Trade
 
 START = datetime(2025, 9, 2, 13, 30, tzinfo=UTC)
@@ -44,6 +45,25 @@ def a_draft(symbol: str = "ES", **changes: Any) -> SignalDraft:
         "features": {"rsi": 28.5},
     }
     return SignalDraft(symbol=symbol, **(values | changes))
+
+
+def a_signal(sequence: int, event_at: datetime) -> Signal:
+    return Signal(
+        id=UUID(int=sequence),
+        symbol="ES",
+        sequence=sequence,
+        strategy="manual",
+        strategy_version=1,
+        kind="entry",
+        side="LONG",
+        price=Decimal("6543.25"),
+        stop_price=None,
+        target_price=None,
+        event_at=event_at,
+        expires_at=event_at + timedelta(minutes=5),
+        features={},
+        source="live",
+    )
 
 
 def a_bar(minute: int, close: str = "6487.25", **changes: Any) -> Bar:

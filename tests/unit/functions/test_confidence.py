@@ -8,6 +8,7 @@ import pytest
 from shared.domain.confidence.answers import ModelOutput
 from tests.support.api import Answered, Api
 from tests.support.requests import STATE
+from tests.support.strategies import REVERSAL
 
 PRIOR = {
     "confidence": 0.5,
@@ -18,24 +19,6 @@ PRIOR = {
     "basis": "base_rate",
     "cached": False,
     "age_ms": 0,
-}
-REVERSAL = {
-    "strategy": "capitulation_reversal",
-    "symbol": "ES",
-    "signal_type": "LONG",
-    "price": 6487.0,
-    "flush_size_ticks": 38.0,
-    "flush_velocity": 5.43,
-    "flush_direction": "DOWN",
-    "distance_from_flush_low": 9.0,
-    "rsi": 16.9,
-    "volume_climax_ratio": 1.2,
-    "vwap_distance_ticks": -122.8,
-    "reversal_candle": True,
-    "no_new_extreme": True,
-    "regime": "HIGH_VOL_TRENDING",
-    "session": "ETH",
-    "hour": 3,
 }
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -18,29 +17,11 @@ from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.market import bar
 from tests.support.memory_stores import MemoryStores
+from tests.support.samples import a_signal
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "publisher", "feeder"))
 REQUEST = SignalRequest(symbol="ES", side="LONG", price=Decimal("6543.25"))
-
-
-def signal(sequence: int) -> Signal:
-    return Signal(
-        id=UUID(int=sequence),
-        symbol="ES",
-        sequence=sequence,
-        strategy="manual",
-        strategy_version=1,
-        kind="entry",
-        side="LONG",
-        price=Decimal("6543.25"),
-        stop_price=None,
-        target_price=None,
-        event_at=NOW,
-        expires_at=NOW + timedelta(minutes=5),
-        features={},
-        source="live",
-    )
 
 
 @dataclass
@@ -54,10 +35,10 @@ class FakeStore:
 
     async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]:
         self.drafts.append(draft)
-        return msgspec.structs.replace(signal(self.last + 1), price=draft.price), True
+        return msgspec.structs.replace(a_signal(self.last + 1, NOW), price=draft.price), True
 
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
-        found = [signal(n) for n in range(max(after + 1, self.oldest), self.last + 1)][:limit]
+        found = [a_signal(n, NOW) for n in range(max(after + 1, self.oldest), self.last + 1)][:limit]
         self.last += self.grows
         return found
 
@@ -152,7 +133,7 @@ async def test_an_entry_expires_and_an_exit_never_does() -> None:
 
 
 def made(symbol: str, sequence: int = 1) -> Signal:
-    return msgspec.structs.replace(signal(sequence), symbol=symbol)
+    return msgspec.structs.replace(a_signal(sequence, NOW), symbol=symbol)
 
 
 @dataclass

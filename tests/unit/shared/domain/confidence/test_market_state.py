@@ -17,27 +17,9 @@ from shared.errors import (
     MalformedJson,
     ValidationFailed,
 )
-from tests.support.strategies import STATES, STRATEGIES, market_state
+from tests.support.strategies import REVERSAL, STATES, STRATEGIES, market_state
 
 NOTES = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
-REVERSAL = {
-    "strategy": "capitulation_reversal",
-    "symbol": "ES",
-    "signal_type": "LONG",
-    "price": 6487.0,
-    "flush_size_ticks": 38.0,
-    "flush_velocity": 5.43,
-    "flush_direction": "DOWN",
-    "distance_from_flush_low": 9.0,
-    "rsi": 16.9,
-    "volume_climax_ratio": 1.2,
-    "vwap_distance_ticks": -122.8,
-    "reversal_candle": True,
-    "no_new_extreme": True,
-    "regime": "HIGH_VOL_TRENDING",
-    "session": "ETH",
-    "hour": 3,
-}
 SYMBOLS = "one of ES, NQ, CL, YM, RTY"
 SIDES = "one of LONG, SHORT"
 NAMES = f"one of {', '.join(STRATEGIES)}"

@@ -1,31 +1,15 @@
 """What goes out on the hub."""
 
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from datetime import UTC, datetime
 from uuid import UUID
 
 import msgspec
 
 from shared.domain.market.messages import HUB, HeartbeatMessage, RevokedMessage, group_of, message_of
-from shared.domain.market.signals import Signal
+from tests.support.samples import a_signal
 
 AT = datetime(2025, 10, 14, 14, tzinfo=UTC)
-SIGNAL = Signal(
-    id=UUID(int=7),
-    symbol="ES",
-    sequence=3,
-    strategy="manual",
-    strategy_version=1,
-    kind="entry",
-    side="LONG",
-    price=Decimal("6543.25"),
-    stop_price=None,
-    target_price=None,
-    event_at=AT,
-    expires_at=AT + timedelta(minutes=5),
-    features={},
-    source="live",
-)
+SIGNAL = msgspec.structs.replace(a_signal(3, AT), id=UUID(int=7))
 
 
 def test_a_signal_says_where_it_stands_before_what_it_is() -> None:
