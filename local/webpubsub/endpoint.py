@@ -68,7 +68,7 @@ class ClientEndpoint:
         """Returns the subprotocol, and what gives the lost connection its next socket.
 
         The reconnection token is enough, because an access token counts only when a connection begins.
-        A refused recovery is accepted and then closed, because only that makes clients connect anew.
+        A refused recovery is accepted and then closed, because clients start a new connection only then.
         """
         query = request.query
         connection_id, token = query["awps_connection_id"], query.get("awps_reconnection_token", "")

@@ -34,7 +34,7 @@ def test_the_limiter_equals_the_model(valkey_url: str, limit: int, pauses_ms: li
                 reset_us = round(answer.rate.reset_s * 1e6)
                 end = client.lindex(rate_key(HASH), -1 if answer.allowed else 0)
                 if end is None:
-                    # This process was held up for a whole window, and the log has ended meanwhile.
+                    # This process stood still for a whole window, so the log has expired.
                     break
                 now = int(end) if answer.allowed else int(end) + window_us + 1 - reset_us
                 held = [each for each in log if each >= now - window_us]

@@ -11,9 +11,9 @@ from tests.support.workflows import Bench, step
     ("live", "swap", "swapped"),
     [
         ("new", "success", True),
-        ("old", "success", False),  # somebody was faster
+        ("old", "success", False),  # another run has swapped back already
         ("", "success", True),  # the new version does not even answer
-        ("new", "failure", True),  # the swap told of a failure and happened all the same
+        ("new", "failure", True),  # the swap reported a failure, but it had succeeded
         ("old", "failure", False),
         ("", "failure", False),
         ("", "cancelled", False),

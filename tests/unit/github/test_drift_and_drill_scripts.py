@@ -102,7 +102,7 @@ def test_a_pull_request_has_one_comment(bench: Bench, known: str, method: str) -
 
 
 def test_the_first_of_many_comments_is_written_anew(bench: Bench) -> None:
-    """More of them than a pipe holds: whoever reads the first one reads on."""
+    """A pipe cannot hold so many, so the script must read all of them to get the first."""
     (bench.directory / "comment.md").write_text("#### dev\n")
     bench.command("gh", 'case "$*" in *--paginate*) seq 99 200000 ;; esac')
     run = bench.run(step("preview/preview/Comment"), NUMBER="7", REPOSITORY="o/r", GH_TOKEN="t")

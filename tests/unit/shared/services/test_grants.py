@@ -1,4 +1,4 @@
-"""What a process knows of keys: how fresh it is, and what it does while servers are away."""
+"""How fresh the grants that a process keeps are, and what it does while servers are unavailable."""
 
 import asyncio
 from collections import Counter

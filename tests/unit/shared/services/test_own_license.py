@@ -1,4 +1,4 @@
-"""What a key's holder is told of its license."""
+"""The answer to a caller that asks for its own license."""
 
 from datetime import timedelta
 
