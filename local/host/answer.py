@@ -47,7 +47,9 @@ def encode_answer(result: Any) -> Answer:
             f"{mimetype}; charset={result.charset}" if mimetype.startswith("text/") else mimetype
         )
     fields = [*headers.items(), *cookies]
-    if _CONTROL_CHARACTER.search("".join([name + value for name, value in fields])):
+    text = "".join([name + value for name, value in fields])
+    # Nearly every header is printable ASCII, which Python finds out ten times faster than the search.
+    if not (text.isascii() and text.isprintable()) and _CONTROL_CHARACTER.search(text):
         raise ValueError("a header of the answer holds a control character")
     encoded = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in fields

@@ -23,6 +23,7 @@ from local.host.indexing import UserFunction
 from local.host.invoking import invoke
 from local.host.request import encoded_path, header_fields, query_params, request_url
 from local.host.routing import Router
+from local.host.single_write import SingleWriteProtocol
 
 logger = logging.getLogger("local.host.http")
 
@@ -171,7 +172,7 @@ async def serve(
             HttpApp(router, pool, f"{host}:{port}", log),
             interface="asgi3",
             lifespan="off",
-            http="httptools",
+            http=SingleWriteProtocol,
             ws="none",
             log_config=None,
             log_level="warning",
