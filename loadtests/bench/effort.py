@@ -8,7 +8,7 @@ class Effort:
     """Seconds and repetitions of each part."""
 
     rounds: int = 5
-    worker_s: float = 1.0
+    worker_s: float = 2.0
     hits_s: float = 4.0
     misses_s: float = 3.0
     curve_s: float = 3.0
