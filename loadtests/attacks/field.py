@@ -59,7 +59,7 @@ class Field:
         await asyncio.sleep(max(0.0, self.plan.starts_at - time.monotonic()))
 
     def post(self, path: str, body: bytes, *, key: str | None = None) -> bytes:
-        return request("POST", path, key=self.plan.key if key is None else key or None, body=body)
+        return request("POST", path, key=(self.plan.key if key is None else key) or None, body=body)
 
     def get(self, path: str) -> bytes:
         return request("GET", path, key=self.plan.key)

@@ -23,7 +23,7 @@ from loadtests.bench import market
 CONNECTIONS = 16
 SYMBOL = "ES"
 # Requests a second of each kind: a busy bot, far below what one worker can do.
-RATES = {"confidence": 20.0, "trade": 4.0, "page": 4.0, "performance": 2.0, "publish": 1.0}
+RATES = {"confidence": 20.0, "trade": 4.0, "page": 4.0, "performance": 2.0, "publish": 2.0}
 PHASE_S = 0.011
 # Asked in turn, so that some answers are cached (for two seconds) and some are computed.
 STATES = 60
