@@ -32,7 +32,7 @@ STORED = """
     with made as (
         select
             'stored-' || n as trade_id,
-            (array['ES', 'NQ', 'CL', 'YM', 'RTY'])[n % 5 + 1] as symbol,
+            (array['ES', 'NQ', 'CL', 'YM', 'RTY'])[n %% 5 + 1] as symbol,
             %(last)s::timestamptz - n * %(every)s::interval as exit_at
         from generate_series(1, %(count)s) as n
     ), named as (
