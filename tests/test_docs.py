@@ -294,6 +294,7 @@ PROCEDURES = (
     "Scale for an event",
     "Region loss",
     "Drift",
+    "Measure attacks",
 )
 
 

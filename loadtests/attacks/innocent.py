@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +21,7 @@ import uvloop
 from loadtests.attacks.http_client import Answer, Connection, Refused, request
 from loadtests.bench import market
 
-CONNECTIONS = 16
+CONNECTIONS_A_KIND = 4
 SYMBOL = "ES"
 # Requests a second of each kind: a busy bot, far below what one worker can do.
 RATES = {"confidence": 20.0, "trade": 4.0, "page": 4.0, "performance": 2.0, "publish": 2.0}
@@ -80,10 +81,9 @@ class Innocent:
     def __init__(self, plan: Plan) -> None:
         self.samples: list[Sample] = []
         self._plan = plan
-        self._connections: asyncio.Queue[Connection] = asyncio.Queue()
-        # In turn, so that each worker process gets its share of every kind.
-        for _ in range(CONNECTIONS):
-            self._connections.put_nowait(Connection(plan.port))
+        # Each kind has its own, used in turn, so that every worker process gets its share. A request that
+        # finds none free opens one more: the bot must not wait for itself.
+        self._free = {kind: deque(Connection(plan.port) for _ in range(CONNECTIONS_A_KIND)) for kind in RATES}
         self._published: dict[int, float] = {}
         self._heard: dict[int, float] = {}
 
@@ -127,7 +127,8 @@ class Innocent:
                 group.create_task(self._ask(kind, due_at, make(number)))
 
     async def _ask(self, kind: str, due_at: float, whole_request: bytes) -> None:
-        connection = await self._connections.get()
+        free = self._free[kind]
+        connection = free.popleft() if free else Connection(self._plan.port)
         failure = ""
         try:
             answer = await connection.ask(whole_request)
@@ -138,7 +139,7 @@ class Innocent:
         except Refused as error:
             failure = str(error)
         finally:
-            self._connections.put_nowait(connection)
+            free.append(connection)
         self.samples.append(Sample(kind, due_at, time.monotonic() - due_at, failure))
 
     async def _listen(self) -> None:
