@@ -118,7 +118,9 @@ async def _hold(field: Field, urls: AsyncIterator[str], at_once: int) -> None:
 async def one_url(field: Field) -> None:
     """Opens SOCKETS sockets with one client access URL."""
     await field.begin()
-    url = await _negotiated(field, Connection(field.plan.port))
+    connection = Connection(field.plan.port)
+    url = await _negotiated(field, connection)
+    connection.close()
 
     async def same() -> AsyncIterator[str]:
         for _ in range(SOCKETS):

@@ -180,12 +180,14 @@ def seed(port: int, key: str, batches: int = 4) -> None:
 
     async def report() -> None:
         connection = Connection(port)
-        for batch in range(batches):
-            body = trade_body(f"seed-{batch}", datetime.now(UTC) - timedelta(hours=batch), count=500)
-            answer = await connection.ask(request("POST", "trades", key=key, body=body))
-            if not answer.is_success:
-                raise Refused(f"the innocent bot's trades were refused: {answer.label}")
-        connection.close()
+        try:
+            for batch in range(batches):
+                body = trade_body(f"seed-{batch}", datetime.now(UTC) - timedelta(hours=batch), count=500)
+                answer = await connection.ask(request("POST", "trades", key=key, body=body))
+                if not answer.is_success:
+                    raise Refused(f"the innocent bot's trades were refused: {answer.label}")
+        finally:
+            connection.close()
 
     asyncio.run(report())
 

@@ -155,5 +155,9 @@ async def _ensure_partitions(stack: RunningStack, earliest: datetime) -> None:
 
 
 async def _counted(port: int, key: str) -> object:
-    answer = await Connection(port, timeout_s=30).ask(request("GET", "performance", key=key))
+    connection = Connection(port, timeout_s=30)
+    try:
+        answer = await connection.ask(request("GET", "performance", key=key))
+    finally:
+        connection.close()
     return json.loads(answer.body)["trades"] if answer.is_success else answer.label
