@@ -16,15 +16,16 @@ import argparse
 import signal
 from pathlib import Path
 
-from loadtests.attacks import innocent, measuring, report
+from loadtests.attacks import measuring, report
 from loadtests.attacks.catalog import ATTACKS
-from loadtests.attacks.stack import attacked_stack, new_bot
+from loadtests.attacks.stack import LOAD_PLAN, attacked_stack, new_bot, store_trades
 from loadtests.bench.processes import temporary_directory
 
 WORKERS = 2
 # Far above what the bot sends, because the limits are not what is measured here.
 BOT_PER_MINUTE = 10_000
-BOT_PLAN = "load"
+# So that pages and performance have something to read.
+BOT_TRADES = 2_000
 
 
 def parser() -> argparse.ArgumentParser:
@@ -55,8 +56,8 @@ def run(options: argparse.Namespace) -> list[measuring.Result]:
     results = []
     with temporary_directory() as directory, attacked_stack(directory, WORKERS) as stack:
         say(f"a stack of its own is ready: {stack.addresses['base_url']}, {WORKERS} host processes")
-        bot = new_bot(stack, "innocent", BOT_PER_MINUTE, "--plan", BOT_PLAN)
-        innocent.seed(stack.port, bot.key)
+        bot = new_bot(stack, "innocent", BOT_PER_MINUTE, *LOAD_PLAN)
+        store_trades(stack, bot, BOT_TRADES)
         for number, attack in enumerate(attacks, start=1):
             say(f"{number} of {len(attacks)}, {attack.name}: {attack.about}")
             result = measuring.measure(stack, bot, attack, options.quiet_seconds, options.seconds)

@@ -12,8 +12,8 @@ from loadtests.attacks.field import Field
 class Attack:
     """`per_minute` is the rate limit of the attacker's license, 0 if it has none.
 
-    `stored_trades` are loaded into its account beforehand. `lasting` attacks change the stack for good, so
-    they come last.
+    `stored_trades` are recorded for its account beforehand, which needs a plan without quotas. `lasting`
+    attacks change the stack for good, so they come last.
     """
 
     name: str

@@ -175,23 +175,6 @@ class Innocent:
                     self._heard.setdefault(data["sequence"], now)
 
 
-def seed(port: int, key: str, batches: int = 4) -> None:
-    """Reports 500 trades `batches` times, so that pages and performance have something to read."""
-
-    async def report() -> None:
-        connection = Connection(port)
-        try:
-            for batch in range(batches):
-                body = trade_body(f"seed-{batch}", datetime.now(UTC) - timedelta(hours=batch), count=500)
-                answer = await connection.ask(request("POST", "trades", key=key, body=body))
-                if not answer.is_success:
-                    raise Refused(f"the innocent bot's trades were refused: {answer.label}")
-        finally:
-            connection.close()
-
-    asyncio.run(report())
-
-
 def main() -> None:
     plan = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Plan)
     innocent = Innocent(plan)

@@ -14,7 +14,7 @@ import psutil
 
 from loadtests.attacks import attacker, field, innocent
 from loadtests.attacks.catalog import ATTACKS, Attack
-from loadtests.attacks.stack import BotKey, new_bot, store_trades
+from loadtests.attacks.stack import LOAD_PLAN, BotKey, new_bot, store_trades
 from loadtests.bench.processes import ROOT, cpu_seconds, tree
 from loadtests.bench.servers import RunningStack
 from loadtests.bench.side import percentile
@@ -122,7 +122,8 @@ def _most_memory_mb(pid: int, until: float) -> float:
 
 def measure(stack: RunningStack, bot: BotKey, attack: Attack, quiet_s: float, attack_s: float) -> Result:
     """Returns what the bot saw in `quiet_s` before the attack and in the `attack_s` of it."""
-    own = new_bot(stack, attack.name, attack.per_minute) if attack.per_minute else None
+    plan = LOAD_PLAN if attack.stored_trades else ()
+    own = new_bot(stack, attack.name, attack.per_minute, *plan) if attack.per_minute else None
     if own is not None and attack.stored_trades:
         store_trades(stack, own, attack.stored_trades)
     quiet_from = time.monotonic() + LEAD_S

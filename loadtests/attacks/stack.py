@@ -14,40 +14,20 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import psycopg
-
 from loadtests.attacks.http_client import Connection, request
+from loadtests.attacks.innocent import trade_body
 from loadtests.bench.processes import ROOT, server
 from loadtests.bench.servers import RunningStack
 from local.stack.ports import free_ports
-from shared.container import Container
-from shared.settings import read_settings
 
 COMMAND_TIMEOUT_S = 60.0
+# A plan without quotas that a measure could reach.
+LOAD_PLAN = ("--plan", "load")
+TRADES_A_REPORT = 500
+REPORTS_AT_ONCE = 4
+REPORT_EVERY = timedelta(hours=4)  # 150,000 trades reach 50 days back
 # A training run takes a processor for seconds and would disturb the figures.
 NO_TRAINING = {"TRAINING_SCHEDULE": "0 0 4 1 1 *"}
-STORED_DAYS = 50
-MONTHS_AHEAD = 3  # from the first stored trade to today
-STORED = """
-    with made as (
-        select
-            'stored-' || n as trade_id,
-            (array['ES', 'NQ', 'CL', 'YM', 'RTY'])[n %% 5 + 1] as symbol,
-            %(last)s::timestamptz - n * %(every)s::interval as exit_at
-        from generate_series(1, %(count)s) as n
-    ), named as (
-        insert into trade_ids (account_id, trade_id, exit_at)
-        select %(account)s, trade_id, exit_at from made
-    )
-    insert into trades (
-        account_id, trade_id, key_public_id, symbol, side, strategy, quantity, entry_price, exit_price,
-        entry_at, exit_at, pnl, fees, confidence
-    )
-    select
-        %(account)s, trade_id, %(key)s, symbol, 'LONG', 'vwap_bounce', 1, 6500.25, 6501.50,
-        exit_at - interval '5 minutes', exit_at, 62.50, 4.04, 0.61
-    from made
-"""
 
 
 @dataclass(frozen=True)
@@ -62,10 +42,11 @@ class BotKey:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a license command did: its exit status, its text, and when it returned (monotonic clock)."""
+    """What a license command did: its exit status, its texts, and when it returned (monotonic clock)."""
 
     status: int
-    text: str
+    output: str
+    errors: str
     returned_at: float
     took_s: float
 
@@ -91,21 +72,20 @@ def license_command(stack: RunningStack, *arguments: str) -> Ran:
         cwd=ROOT,
         env={**os.environ, "STATE": str(stack.state)},
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        capture_output=True,
         text=True,
         timeout=COMMAND_TIMEOUT_S,
         check=False,
     )
     returned_at = time.monotonic()
-    return Ran(run.returncode, run.stdout.strip(), returned_at, returned_at - began)
+    return Ran(run.returncode, run.stdout, run.stderr, returned_at, returned_at - began)
 
 
 def _made(stack: RunningStack, *arguments: str) -> dict[str, Any]:
     ran = license_command(stack, arguments[0], "--json", *arguments[1:])
     if ran.status != 0:
-        raise RuntimeError(f"license {arguments[0]} ended with status {ran.status}: {ran.text}")
-    made: dict[str, Any] = json.loads(ran.text)
+        raise RuntimeError(f"license {arguments[0]} ended with status {ran.status}: {ran.errors}")
+    made: dict[str, Any] = json.loads(ran.output)
     return made
 
 
@@ -123,41 +103,32 @@ def another_key(stack: RunningStack, bot: BotKey, *arguments: str) -> BotKey:
 
 
 def store_trades(stack: RunningStack, bot: BotKey, count: int) -> None:
-    """Loads `count` trades of the last STORED_DAYS into the bot's account, directly into Postgres.
+    """Reports `count` trades, a multiple of TRADES_A_REPORT, for the bot, dated back from now.
 
     Raises RuntimeError if the app does not count them afterwards: an attack on them would say nothing.
     """
-    last = datetime.now(UTC) - timedelta(hours=1)
-    asyncio.run(_ensure_partitions(stack, last - timedelta(days=STORED_DAYS)))
-    with psycopg.connect(stack.settings["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute(
-            STORED,
-            {
-                "account": bot.account,
-                "key": bot.public_id,
-                "last": last,
-                "every": timedelta(days=STORED_DAYS) / count,
-                "count": count,
-            },
-        )
-        connection.execute("analyze trades, trade_ids")
-    found = asyncio.run(_counted(stack.port, bot.key))
+    found = asyncio.run(_stored(stack.port, bot.key, count // TRADES_A_REPORT))
     if found != count:
         raise RuntimeError(f"GET performance counts {found} of {count:,} stored trades")
 
 
-async def _ensure_partitions(stack: RunningStack, earliest: datetime) -> None:
-    container = Container(read_settings(stack.settings))
-    try:
-        await container.stores.upkeep.ensure_partitions(earliest, MONTHS_AHEAD)
-    finally:
-        await container.database.close()
+async def _stored(port: int, key: str, reports: int) -> object:
+    """Returns the number of trades that the app counts after `reports` reports, or how it refused one."""
+    numbers = iter(range(reports))
+    connections = [Connection(port, timeout_s=30) for _ in range(REPORTS_AT_ONCE)]
 
+    async def send(connection: Connection) -> None:
+        for number in numbers:
+            before = datetime.now(UTC) - number * REPORT_EVERY
+            body = trade_body(f"stored-{number}", before, count=TRADES_A_REPORT)
+            answer = await connection.ask(request("POST", "trades", key=key, body=body))
+            if not answer.is_success:
+                raise RuntimeError(f"trades were refused: {answer.label}")
 
-async def _counted(port: int, key: str) -> object:
-    connection = Connection(port, timeout_s=30)
     try:
-        answer = await connection.ask(request("GET", "performance", key=key))
+        await asyncio.gather(*map(send, connections))
+        answer = await connections[0].ask(request("GET", "performance", key=key))
+        return json.loads(answer.body)["trades"] if answer.is_success else answer.label
     finally:
-        connection.close()
-    return json.loads(answer.body)["trades"] if answer.is_success else answer.label
+        for connection in connections:
+            connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ PUBLISH_EVERY_S = 0.5
 # When the old URLs are tried, in seconds after the last ending, and after Redis is back.
 TRIES_S = (0.2, 1.0, 2.0, 4.0, 7.0, 11.0)
 HEALED_TRIES_S = (0.5, 2.0, 5.0)
+# Everything of a key after its public id is cut from what is shown.
+_KEY = re.compile(r"(sc_live_\w{6})\w+")
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,7 @@ class Watch:
             ending=ending.name,
             redis=self._fault.name,
             status=ran.status if ran is not None else None,
-            text=ran.text.replace(bot.key.key, "<key>") if ran is not None else "",
+            text=_KEY.sub(r"\1...", (ran.output + ran.errors).strip()) if ran is not None else "",
             took_s=ran.took_s if ran is not None else 0.0,
             last_200_s=_last(bot.answered_200, end),
             granted=len(bot.granted_after),
