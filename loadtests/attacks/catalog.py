@@ -1,8 +1,8 @@
 """Lists every attack by name, with what it does and the license that it needs."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 from loadtests.attacks import hub, keyless, licensed
 from loadtests.attacks.field import Field
@@ -13,7 +13,8 @@ class Attack:
     """`per_minute` is the rate limit of the attacker's license, 0 if it has none.
 
     `stored_trades` are recorded for its account beforehand, which needs a plan without quotas. `lasting`
-    attacks change the stack for good, so they come last.
+    attacks change the stack for good, so they come last. `most` bounds what the attacker may be answered or
+    note, by name; GROWTH is the growth of the host's memory in MB.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Attack:
     per_minute: int = 0
     stored_trades: int = 0
     lasting: bool = False
+    most: Mapping[str, float] = field(default_factory=dict)
 
 
 async def _nothing(field: Field) -> None:
@@ -30,6 +32,10 @@ async def _nothing(field: Field) -> None:
 
 
 CUSTOMER = 100  # requests a minute, the default of a license
+GROWTH = "growth of the host's memory, MB"
+# For two workers together.
+_LITTLE_MEMORY = {GROWTH: 200.0}
+_OPEN = "most open at once"
 ATTACKS = {
     attack.name: attack
     for attack in (
@@ -39,16 +45,19 @@ ATTACKS = {
             f"without a key, {keyless.LARGE_BODIES_A_SECOND:.0f} bodies a second of 0.9 MB: a NaN and "
             f"{keyless.UNKNOWN_FIELDS:,} unknown fields",
             keyless.large_bodies,
+            most=_LITTLE_MEMORY,
         ),
         Attack(
             "unfinished-bodies",
             f"without a key, {keyless.UNFINISHED} bodies of 98 MB that never end",
             keyless.unfinished_bodies,
+            most=_LITTLE_MEMORY,
         ),
         Attack(
             "slow-connections",
             f"without a key, {keyless.SLOW_HEADS} heads that never end and {keyless.IDLE} idle connections",
             keyless.slow_connections,
+            most=_LITTLE_MEMORY,
         ),
         Attack(
             "invented-keys",
@@ -85,12 +94,14 @@ ATTACKS = {
             f"{hub.SOCKETS:,} sockets from one client access URL",
             hub.one_url,
             per_minute=CUSTOMER,
+            most={_OPEN: 1},  # a URL connects once
         ),
         Attack(
             "sockets-many-urls",
             "one socket for each URL, negotiated as fast as allowed",
             hub.many_urls,
             per_minute=10_000,
+            most={_OPEN: 10},  # the connections of the standard plan
         ),
         Attack(
             "volume",
@@ -98,6 +109,7 @@ ATTACKS = {
             licensed.volume,
             per_minute=CUSTOMER,
             lasting=True,
+            most={"200": 10},  # 5,000 trades, a day's quota of the standard plan
         ),
         Attack(
             "old-dates",
@@ -105,6 +117,7 @@ ATTACKS = {
             licensed.old_dates,
             per_minute=CUSTOMER,
             lasting=True,
+            most={"200": 0},
         ),
     )
 }

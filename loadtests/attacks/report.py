@@ -40,16 +40,21 @@ def table(results: Sequence[Result]) -> str:
     """Returns one row for each attack: its worst kind of request, failures, and whether the target is met."""
     lines = [
         f"{'attack':<18} {'worst kind':<12} {'quiet ms':>9} {'attacked ms':>11} {'times':>7} {'5xx':>5} "
-        f"{'failures':>8} {'memory MB':>9}  within {ALLOWED_TIMES:.0f} times, no failure"
+        f"{'failures':>8} {'memory MB':>9}  within {ALLOWED_TIMES:.0f} times, no failure, nothing exceeded"
     ]
     for result in results:
         worst = result.worst
         lines.append(
             f"{result.name:<18} {worst.kind:<12} {worst.quiet_p95_ms:>9.1f} {worst.attacked_p95_ms:>11.1f} "
             f"{worst.times:>7.1f} {result.server_errors:>5} {sum(result.failures.values()):>8} "
-            f"{result.memory_mb[1]:>9.0f}  {'met' if result.is_met else 'MISSED'}"
+            f"{result.memory_mb[1]:>9.0f}  {_verdict(result)}"
         )
     return "\n".join(lines)
+
+
+def _verdict(result: Result) -> str:
+    exceeded = ", ".join(f"{name}: {value:,.0f}" for name, value in result.exceeded.items())
+    return "met" if result.is_met else f"MISSED{f' ({exceeded})' if exceeded else ''}"
 
 
 def write_json(results: Sequence[Result], path: Path) -> None:
