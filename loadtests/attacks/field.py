@@ -70,7 +70,7 @@ class Field:
         await self.begin()
 
         async def send() -> None:
-            connection = Connection(self.plan.port)
+            connection = Connection(self.plan.port, asks_again=False)
             for number in numbers:
                 due_at = self.plan.starts_at + number / rate
                 if due_at >= self.plan.ends_at:
@@ -87,7 +87,7 @@ class Field:
         await self.begin()
 
         async def send() -> None:
-            connection = Connection(self.plan.port)
+            connection = Connection(self.plan.port, asks_again=False)
             while self.is_on:
                 pause_s = await self.ask(connection, make(next(numbers)))
                 await asyncio.sleep(min(pause_s, self.left_s))

@@ -55,25 +55,29 @@ def request(method: str, path: str, *, key: str | None = None, body: bytes | Non
 
 
 class Connection:
-    """One keep-alive connection; opens itself again after either side has closed it."""
+    """One keep-alive connection; opens itself again after either side has closed it.
 
-    def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
+    A server may close an idle connection just when a request is sent. If `asks_again`, the request is then
+    sent once more, as bots do.
+    """
+
+    def __init__(self, port: int, timeout_s: float = TIMEOUT_S, *, asks_again: bool = True) -> None:
         self._port = port
         self._timeout_s = timeout_s
+        self._asks_again = asks_again
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
     async def ask(self, whole_request: bytes) -> Answer:
-        """Sends a request and returns its answer; raises Refused.
-
-        A server may close an idle connection just when a request is sent: then the request is sent once more.
-        """
+        """Sends a request and returns its answer; raises Refused."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                if self._reader is not None and not self._reader.at_eof():
+                if self._reader is None or self._reader.at_eof():
+                    self.close()
+                elif self._asks_again:
                     with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                         return await self._exchange(whole_request)
-                self.close()
+                    self.close()
                 return await self._exchange(whole_request)
         except TimeoutError:
             self.close()
@@ -92,13 +96,22 @@ class Connection:
     async def _exchange(self, whole_request: bytes) -> Answer:
         if self._reader is None or self._writer is None:
             self._reader, self._writer = await asyncio.open_connection(HOST, self._port, limit=_LIMIT_BYTES)
-        self._writer.write(whole_request)
-        with contextlib.suppress(ConnectionError):  # the answer may have come before the whole body went out
-            await self._writer.drain()
-        head = (await self._reader.readuntil(_END_OF_HEAD)).lower()
-        _, found, rest = head.partition(b"\r\ncontent-length:")
-        length = int(rest.partition(b"\r\n")[0]) if found else 0
-        body = await self._reader.readexactly(length)
-        if b"\r\nconnection: close" in head:
+        # Reads from the beginning: a refusal may come, and the connection end, before a large body went out.
+        reading = asyncio.ensure_future(_answer(self._reader))
+        try:
+            self._writer.write(whole_request)
+            with contextlib.suppress(ConnectionError):
+                await self._writer.drain()
+            answer = await reading
+        finally:
+            reading.cancel()
+        if b"\r\nconnection: close" in answer.head:
             self.close()
-        return Answer(int(head[9:12]), head, body)
+        return answer
+
+
+async def _answer(reader: asyncio.StreamReader) -> Answer:
+    head = (await reader.readuntil(_END_OF_HEAD)).lower()
+    _, found, rest = head.partition(b"\r\ncontent-length:")
+    length = int(rest.partition(b"\r\n")[0]) if found else 0
+    return Answer(int(head[9:12]), head, await reader.readexactly(length))

@@ -68,6 +68,31 @@ async def test_a_kept_connection_that_the_server_closes_asks_once_more_and_a_new
             await connection.ask(request("GET", "license"))
 
 
+async def test_a_refusal_before_the_whole_body_went_out_is_read() -> None:
+    refusal = b'HTTP/1.1 413 X\r\nConnection: close\r\nContent-Length: 18\r\n\r\n{"code":"too_big"}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(refusal)
+        await asyncio.sleep(0.1)  # else the reset may overtake the answer, for every client
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        connection = Connection(listening.sockets[0].getsockname()[1], asks_again=False)
+        answer = await connection.ask(request("POST", "trades", body=b" " * 20_000_000))
+        assert answer.label == "413 too_big"
+
+
+async def test_an_attacker_sends_nothing_twice() -> None:
+    async with server(OK, None, OK) as port:
+        connection = Connection(port, asks_again=False)
+        await connection.ask(request("GET", "license"))
+        with pytest.raises(Refused, match="closed"):
+            await connection.ask(request("GET", "license"))
+        assert (await connection.ask(request("GET", "license"))).status == 200
+        connection.close()
+
+
 async def test_a_silent_server_is_a_timeout() -> None:
     async with server(b"HTTP/1.1 200 OK\r\n") as port:
         with pytest.raises(Refused, match="timeout"):
