@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from loadtests.attacks.http_client import Connection, Refused, request
-from loadtests.attacks.revocation.bot import Bot, Try
+from loadtests.attacks.revocation.bot import SLIPPED, Bot, Try
 from loadtests.attacks.revocation.endings import Ending, RedisFault
 from loadtests.attacks.revocation.valkey import Valkey
 from loadtests.attacks.stack import BotKey, Ran, another_key, license_command, new_bot
@@ -30,7 +30,8 @@ FAULT_BEFORE_EXPIRY_S = 6.0
 FAULT_LEAD_S = 2.0
 COMMANDS_AT_ONCE = 2
 PUBLISH_EVERY_S = 0.5
-# When the old URLs are tried, in seconds after the last ending, and after Redis is back.
+BESIDE_EXPIRY_S = 3.0
+# When the old URLs are tried, in seconds after the last ending, and after Redis is back; also at each ending.
 TRIES_S = (0.2, 1.0, 2.0, 4.0, 7.0, 11.0)
 HEALED_TRIES_S = (0.5, 2.0, 5.0)
 # Everything of a key after its public id is cut from what is shown.
@@ -180,22 +181,27 @@ class Watch:
         return await asyncio.to_thread(another_key, self._stack, bot, "--expires", end.isoformat())
 
     async def _end(self) -> None:
-        """Runs the commands, and waits for the instant of expiry; a bot's end is its command's return."""
+        """Runs the commands, and waits for the instant of expiry; a bot's end is its command's return.
+
+        Each bot tries an old URL at once.
+        """
         slots = asyncio.Semaphore(COMMANDS_AT_ONCE)
 
         async def run(ending: Ending) -> None:
             bot = self._bots[ending.name]
             if ending.command is None:
-                bot.ended_at = self._expiry
-                return
-            async with slots:
-                ran = await asyncio.to_thread(license_command, self._stack, *ending.command(bot.key))
-            self._ran[ending.name] = ran
-            bot.ended_at = ran.returned_at
+                assert self._expiry is not None
+                bot.ending_from, bot.ended_at = self._expiry - BESIDE_EXPIRY_S, self._expiry
+                await _until(self._expiry)
+            else:
+                async with slots:
+                    bot.ending_from = time.monotonic()
+                    ran = await asyncio.to_thread(license_command, self._stack, *ending.command(bot.key))
+                self._ran[ending.name] = ran
+                bot.ended_at = ran.returned_at
+            await bot.try_old_url()
 
         await asyncio.gather(*(run(ending) for ending in self._endings))
-        if self._expiry is not None:
-            await _until(self._expiry)
 
     async def _try_and_wait(self, moments_s: Sequence[float], watch_s: float) -> None:
         """Lets every bot try an old URL at these moments from now, and returns after `watch_s`."""
@@ -232,7 +238,7 @@ class Watch:
             old_in=[each.at - end for each in tries if each.answer == "in"],
             old_tried=len(tries),
             closed=closed,
-            answers=dict(bot.answers_after + _tried(tries)),
+            answers=dict(bot.answers_after + _tried(bot.tries)),
             watched_s=over_at - end,
         )
 
@@ -248,7 +254,8 @@ class Watch:
 
 
 def _tried(tries: Sequence[Try]) -> Counter[str]:
-    return Counter(f"old URL: {each.answer}" for each in tries)
+    """Returns the answers to all attempts but the control, by kind."""
+    return Counter(f"{each.kind} URL: {each.answer}" for each in tries if each.kind in ("old", SLIPPED))
 
 
 def _last(times: Sequence[float], end: float) -> float | None:
