@@ -93,6 +93,12 @@ class FakeCache:
         for key_hash, grant in grants:
             await self.store_grant(key_hash, grant)
 
+    async def grant_record(self, key_hash: str) -> bytes | None:
+        self._answer()
+        if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
+            return None
+        return self.records[key_hash][2]
+
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
         self._answer()
         if self.claims.get(key_hash, self.clock()) > self.clock():
