@@ -146,10 +146,8 @@ def _check_struct(value: Mapping[str, _Json], kind: inspect.StructType, problems
         if name not in value:
             if field.required:
                 problems.add(name, "missing", "This field is required.")
-        elif (_begins_with(value[name], b"[") and _is_list(hints[field.name])) or not _fits(
-            value[name], hints[field.name]
-        ):
-            # An array is not read as a whole first, because its items are read one by one.
+        # Lists are checked at once, because their items are read one by one.
+        elif _is_list(value[name], hints[field.name]) or not _fits(value[name], hints[field.name]):
             _check(value[name], hints[field.name], problems, name)
 
 
@@ -157,8 +155,8 @@ def _begins_with(raw: _Json, first: bytes) -> bool:
     return bytes(memoryview(raw)[:1]) == first
 
 
-def _is_list(hint: Any) -> bool:
-    return isinstance(_described(_without_null(hint)), inspect.ListType)
+def _is_list(raw: _Json, hint: Any) -> bool:
+    return _begins_with(raw, b"[") and isinstance(_described(_without_null(hint)), inspect.ListType)
 
 
 def _without_null(hint: Any) -> Any:

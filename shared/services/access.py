@@ -97,7 +97,7 @@ class AccessService:
         """
         presented = self._presented.get(authorization or "")
         if presented is None:
-            key, key_hash = self._parsed(authorization)
+            _, key_hash = self._parsed(authorization)
             self._grants.refuse_if_unknown(key_hash, self._now())
         else:
             _, key_hash = presented

@@ -239,10 +239,9 @@ async def test_no_body_is_read_before_its_key_is_known(api: Api, method: str, pa
     assert await refused_unread(method, path, invented) == "key_unknown"
     assert await refused_unread(method, path, invented) == "key_unknown", "known to be unknown"
     others: list[Scope] = [other for other in ALL_SCOPES if other != scope]
-    for _ in range(2):  # a key that this process has never seen, and one that it knows
-        assert (
-            await refused_unread(method, path, f"Bearer {(await api.key(*others)).plain}") == "scope_missing"
-        )
+    without_scope = f"Bearer {(await api.key(*others)).plain}"
+    for _ in range(2):  # a key that this process has never seen, and then one that it knows
+        assert await refused_unread(method, path, without_scope) == "scope_missing"
     known = await api.key(scope)
     assert (await api.call(method, path, key=known, **given)).status < 300
     await api.services.license_service("tester").suspend_license(known.key.license_id)

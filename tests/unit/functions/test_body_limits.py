@@ -3,7 +3,8 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -21,7 +22,7 @@ from tests.support.strategies import STATES, STRATEGIES
 
 FEATURES = {f"a_feature_{number:02}": -123456.789 for number in range(32)}
 FULL_TRADE = TRADE | {"features": FEATURES, "model_version": "vwap_bounce-20260302T143000-abcdef"}
-OPEN = datetime(2026, 3, 2, 14, 30)
+OPEN = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 FULL_BARS = [
     BAR
     | {"open_time": f"{OPEN + timedelta(minutes=minute):%Y-%m-%dT%H:%M:%SZ}", "volume": 123_456}
@@ -74,10 +75,8 @@ def cost_s(read: Callable[[bytes], object], body: bytes) -> float:
     best = float("inf")
     for _ in range(7):
         began = time.perf_counter()
-        try:
+        with suppress(InvalidInput):
             read(body)
-        except InvalidInput:
-            pass
         best = min(best, time.perf_counter() - began)
     return best
 
