@@ -11,6 +11,9 @@ from infra.timers import timers
 
 # The slot swaps only after the new version reports that every dependency is available.
 READY_PATH = "/api/health/ready"
+# The largest body of any route (functions/web/body_limits.py). The host refuses larger ones before the app
+# gets them; the app enforces each route's own limit as soon as it knows the caller.
+REQUEST_BODY_LIMIT = 1_048_576
 _HOST_ID = "AzureFunctionsWebHost__hostid"
 
 Values = dict[str, pulumi.Input[str]]
@@ -57,6 +60,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "WEBPUBSUB_EVENTS_PRINCIPAL": values.webpubsub_events_principal,
         "API_KEY_PEPPER": values.api_key_pepper,
         "MARKET_CLOCK": "wall",
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(REQUEST_BODY_LIMIT),
         "LOG_LEVEL": values.log_level,
         "TELEMETRY_SAMPLE_RATIO": values.telemetry_sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": values.applicationinsights_connection_string,

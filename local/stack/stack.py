@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from functions.timer_table import TIMERS
-from local.host.configuration import load_local_settings
+from functions.web.body_limits import MAX_BODY_BYTES
+from local.host.configuration import BODY_LIMIT_SETTING, load_local_settings
 from local.places import ROOT
 from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
 from local.stack.options import StackOptions
@@ -37,7 +38,7 @@ def stack_settings(options: StackOptions) -> dict[str, str]:
     """Settings of the app's processes: the environment, then local.settings.json, then the stack's own."""
     settings = dict(os.environ)
     load_local_settings(ROOT, settings)
-    defaults = dict(SCHEDULES)
+    defaults = SCHEDULES | {BODY_LIMIT_SETTING: str(MAX_BODY_BYTES)}
     if options.mode == "run":
         defaults["TRAINING_SCHEDULE"] = RUN_TRAINING_SCHEDULE
     for name, value in defaults.items():

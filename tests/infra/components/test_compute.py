@@ -102,6 +102,11 @@ def test_every_setting_is_the_app_s_or_the_host_s(stack: Recording) -> None:
         assert own == AGREED | schedules()
 
 
+def test_the_host_refuses_bodies_that_no_route_takes(stack: Recording) -> None:
+    for site in sites_of(stack):
+        assert settings_in(site)["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] == "1048576"
+
+
 def test_the_app_reads_what_it_is_given(stack: Recording) -> None:
     for site in sites_of(stack):
         values = settings_in(site)

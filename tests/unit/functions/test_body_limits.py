@@ -1,6 +1,7 @@
 """Each route's limit fits the largest good body, and no bad body costs more than a good one of that size."""
 
 import itertools
+import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -12,11 +13,17 @@ import pytest
 from functions.trades import read_trades
 from functions.web import body_limits
 from functions.web.routes import declared_routes
+from infra.components import app_settings
+from local.host.configuration import HostError, read_body_limit
+from local.stack.options import read_stack_options
+from local.stack.stack import stack_settings
 from shared.domain.access.licenses import MAX_SYMBOLS
 from shared.domain.confidence.state_checks import MAX_FIELDS
 from shared.domain.decoding import MAX_PARTS, decode
 from shared.errors import InvalidInput
 from shared.services.signals import BarsRequest
+from shared.settings_reader import SettingsReader
+from tests.support.places import ROOT
 from tests.support.requests import BAR, SIGNAL, STATE, TRADE
 from tests.support.strategies import STATES, STRATEGIES
 
@@ -51,6 +58,23 @@ def test_the_largest_good_body_of_each_route_fits(limit: int, body: bytes) -> No
 def test_the_platform_lets_the_largest_body_of_a_route_pass_and_no_larger_one() -> None:
     largest = max(route.body.max_bytes for route in declared_routes() if route.body is not None)
     assert largest == body_limits.MAX_BODY_BYTES == 1_048_576
+
+
+def test_the_limit_of_the_platform_is_that_of_the_app_in_azure_and_locally() -> None:
+    setting = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+    assert app_settings.REQUEST_BODY_LIMIT == body_limits.MAX_BODY_BYTES
+    options = read_stack_options("up", SettingsReader({}))
+    assert read_body_limit(stack_settings(options)) == body_limits.MAX_BODY_BYTES
+    sample = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    assert sample[setting] == str(body_limits.MAX_BODY_BYTES)
+
+
+def test_without_the_setting_the_host_takes_what_the_platform_takes() -> None:
+    assert read_body_limit({}) == 104_857_600
+    assert read_body_limit({"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "4096"}) == 4_096
+    for wrong in ("4 KB", "-1", "\u0664"):
+        with pytest.raises(HostError, match="must be a number of bytes"):
+            read_body_limit({"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": wrong})
 
 
 def test_what_counts_as_an_excess_is_more_than_any_good_body_has() -> None:
