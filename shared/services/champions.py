@@ -10,8 +10,8 @@ from shared.domain.confidence.models import ServedModel, StoredModel, UnusableMo
 from shared.domain.confidence.strategy import Strategy, StrategyCatalog
 from shared.errors import DatabaseUnavailable, Unavailable
 
-# How long after a promotion a process may still serve the former champion, also one that was idle: a model that
-# was not confirmed for so long is read again before it is served.
+# How long after a promotion a process may still serve the former champion, also one that was idle: it reads
+# the champion again before it serves one that was not confirmed for so long.
 GOOD_FOR_S = 5.0
 REFRESH_S = 4.0  # a busy process reads the champion again after this time, so that no request waits for it
 RETRY_S = 1.0  # how often a process that has never seen a champion asks for one again

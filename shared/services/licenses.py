@@ -51,6 +51,7 @@ class KeyStore(Protocol):
     async def keys_of(self, license_id: str) -> list[ApiKey]: ...
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
     async def list_licenses(self, limit: int) -> list[License]: ...
+    async def has_account(self, account_id: str) -> bool: ...
     async def licenses_to_expire(self, now: datetime) -> list[License]: ...
     async def add_license(self, license_: License) -> None: ...
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
@@ -131,8 +132,13 @@ class LicenseService:
         plan: str = "standard",
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
         expires_at: datetime | None = None,
+        is_new_account: bool = False,
     ) -> License:
-        """Creates an active license without keys; raises ValidationFailed with every bad field."""
+        """Creates an active license without keys; raises ValidationFailed with every bad field.
+
+        With `is_new_account`, raises Conflict if another license has this account's name: the two would see
+        each other's trades.
+        """
         now = self._now()
         license_ = License(
             license_id=new_license_id(self._rng),
@@ -146,6 +152,11 @@ class LicenseService:
         problems = Problems()
         check_license(license_, now, problems)
         problems.refuse()
+        if is_new_account and await self._store.has_account(account_id):
+            raise Conflict(
+                f"The account {account_id} exists. If this license is for the same customer, who then sees "
+                "the account's trades, add --same-account; otherwise choose another name."
+            )
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_

@@ -146,6 +146,10 @@ class FakeKeyStore:
         self._answer()
         return [key for key in self.keys.values() if not is_hashed_since(key, moment)]
 
+    async def has_account(self, account_id: str) -> bool:
+        self._answer()
+        return any(each.account_id == account_id for each in self.licenses.values())
+
     async def list_licenses(self, limit: int) -> list[License]:
         self._answer()
         return list(self.licenses.values())[:limit]
