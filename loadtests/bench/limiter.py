@@ -2,8 +2,9 @@
 
     python -m loadtests.bench.limiter --host 127.0.0.1 --port 7071 --limit 100
 
-SIGNAL_CLOUD_KEY is a key that was not used in the last minute. Asks for less than a window, so that exactly `limit` requests may pass. The answers to these must each state a
-different number of requests left: limit - 1 down to 0.
+SIGNAL_CLOUD_KEY is a key that was not used in the last minute. Asks for less than a window, so that exactly
+`limit` requests may pass. The answers to these must each state a different number of requests left: limit - 1
+down to 0.
 """
 
 # ruff: noqa: T201 - a terminal reads it
