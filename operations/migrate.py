@@ -129,19 +129,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="log in with a token of Entra ID (the default if AZURE_CLIENT_ID is set)",
     )
-    for option, whose, role in (
-        ("--login", "HTTP functions", FUNCTIONS_ROLE),
-        ("--jobs-login", "timers", JOBS_ROLE),
-    ):
-        parser.add_argument(
-            option, metavar="NAME", help=f"login of the {whose}, which gets the role {role} alone"
-        )
-        parser.add_argument(
-            f"{option}-object-id",
-            metavar="UUID",
-            type=_object_id,
-            help="object id of the identity behind that login: makes the login if it is missing",
-        )
+    makes = "object id of the identity behind that login: makes the login if it is missing"
+    gets = "which gets the role {} alone"
+    parser.add_argument(
+        "--login", metavar="NAME", help=f"login of the HTTP functions, {gets.format(FUNCTIONS_ROLE)}"
+    )
+    parser.add_argument("--login-object-id", metavar="UUID", type=_object_id, help=makes)
+    parser.add_argument("--jobs-login", metavar="NAME", help=f"login of the timers, {gets.format(JOBS_ROLE)}")
+    parser.add_argument("--jobs-login-object-id", metavar="UUID", type=_object_id, help=makes)
     return parser
 
 

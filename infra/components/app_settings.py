@@ -29,6 +29,8 @@ class AppValues:
     azure_client_id: pulumi.Input[str]
     azure_tenant_id: pulumi.Input[str]
     database_url: pulumi.Input[str]
+    jobs_database_url: pulumi.Input[str]
+    jobs_client_id: pulumi.Input[str]
     database_role: str
     database_pool_size: int
     redis_url: pulumi.Input[str]
@@ -51,6 +53,8 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "AZURE_CLIENT_ID": values.azure_client_id,
         "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,
+        "JOBS_DATABASE_URL": values.jobs_database_url,
+        "JOBS_CLIENT_ID": values.jobs_client_id,
         "DATABASE_ROLE": values.database_role,
         "DATABASE_POOL_SIZE": str(values.database_pool_size),
         "REDIS_URL": values.redis_url,

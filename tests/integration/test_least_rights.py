@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from psycopg import AsyncConnection
@@ -75,13 +76,14 @@ async def test_functions_and_timers_work_under_their_logins(urls: tuple[str, str
     async with database.transaction(jobs=True) as connection:
         found = await (await connection.execute(who)).fetchone()
     assert found == (JOBS_LOGIN, JOBS_ROLE)
-    model = stored_model()
+    model = msgspec.structs.replace(stored_model(), status="candidate")
     models = ModelStore(database)
     await models.add(model)
     await models.promote(model.version)
     champion = await models.champion(model.strategy)
     assert champion is not None
     assert await Upkeep(database).prune_outbox(model.created_at) == 0
+    assert await database.pending_migrations() == []
     await database.close()
     assert jobs._pool is None
 

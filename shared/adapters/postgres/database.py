@@ -137,9 +137,11 @@ class Database:
 
     async def pending_migrations(self) -> list[str]:
         """The names of the migrations that this database lacks; raises Unavailable."""
-        from shared.adapters.postgres.migrations import pending_migrations
+        from shared.adapters.postgres.migrations import missing_migrations
 
-        return await pending_migrations(self._conninfo, self._password)
+        # In the app's role, because the login itself has no right to read anything.
+        async with self.transaction() as connection:
+            return await missing_migrations(connection)
 
     @asynccontextmanager
     async def transaction(

@@ -28,6 +28,8 @@ AGREED = {
     "AZURE_CLIENT_ID",
     "AZURE_TENANT_ID",
     "DATABASE_URL",
+    "JOBS_DATABASE_URL",
+    "JOBS_CLIENT_ID",
     "DATABASE_ROLE",
     "DATABASE_POOL_SIZE",
     "REDIS_URL",
@@ -139,6 +141,10 @@ def test_services_are_reached_with_the_identity_and_no_password(stack: Recording
     assert values["DATABASE_URL"] == (
         f"postgresql://{login}@{host}:{port}/signal_cloud?sslmode=verify-full&sslrootcert=system"
     )
+    jobs_login = stack.outputs["jobs_identity_name"]
+    assert jobs_login != login, "the login of HTTP functions must not be that of the timers"
+    assert values["JOBS_DATABASE_URL"] == values["DATABASE_URL"].replace(login, jobs_login, 1)
+    assert values["JOBS_CLIENT_ID"] not in ("", client_id)
     assert values["REDIS_URL"] == f"rediss://{stack.outputs['redis_host']}:10000/0"
     assert values["WEBPUBSUB_ENDPOINT"] == stack.outputs["webpubsub_endpoint"]
     vault = stack.outputs["key_vault"]
