@@ -81,5 +81,6 @@ class Credentials:
         )
 
     async def close(self) -> None:
-        for tokens in {self.__dict__.get("tokens"), self.__dict__.get("jobs_tokens")} - {None}:
-            await tokens.close()
+        for tokens in {self.__dict__.get("tokens"), self.__dict__.get("jobs_tokens")}:
+            if tokens is not None:
+                await tokens.close()

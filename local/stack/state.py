@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 
 class StateInUse(Exception):
@@ -23,7 +23,7 @@ def _make_private(directory: Path) -> None:
     directory.chmod(0o700)
 
 
-def open_private(path: Path, mode: str) -> TextIO:
+def open_private(path: Path, mode: Literal["a+"]) -> TextIO:
     """Opens a text file that only its owner can read; it may exist with other rights."""
     path.touch(mode=0o600)
     path.chmod(0o600)

@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
-from shared.domain.access.license_checks import check_expiry, check_license, check_scopes
+from shared.domain.access.license_checks import account_exists, check_expiry, check_license, check_scopes
 from shared.domain.access.licenses import (
     DEFAULT_REQUESTS_PER_MINUTE,
     ApiKey,
@@ -134,10 +134,8 @@ class LicenseService:
         expires_at: datetime | None = None,
         is_new_account: bool = False,
     ) -> License:
-        """Creates an active license without keys; raises ValidationFailed with every bad field.
-
-        With `is_new_account`, raises Conflict if another license has this account's name: the two would see
-        each other's trades.
+        """Creates an active license without keys; raises ValidationFailed, and Conflict if `is_new_account`
+        and another license has this account, with which it would share its trades.
         """
         now = self._now()
         license_ = License(
@@ -153,10 +151,7 @@ class LicenseService:
         check_license(license_, now, problems)
         problems.refuse()
         if is_new_account and await self._store.has_account(account_id):
-            raise Conflict(
-                f"The account {account_id} exists. If this license is for the same customer, who then sees "
-                "the account's trades, add --same-account; otherwise choose another name."
-            )
+            raise account_exists(account_id)
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_

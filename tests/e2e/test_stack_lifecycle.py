@@ -46,7 +46,7 @@ def check_logins(document: dict[str, Any]) -> None:
     assert conninfo_to_dict(http["DATABASE_URL"])["user"] == "signal_http"
     assert not http.get("JOBS_DATABASE_URL")
     assert conninfo_to_dict(timers["JOBS_DATABASE_URL"])["user"] == "signal_timers"
-    admin_password = conninfo_to_dict(document["database_url"])["password"]
+    admin_password = str(conninfo_to_dict(document["database_url"])["password"])
     for environment in (http, timers):
         assert admin_password not in str(environment)
     with psycopg.connect(document["functions_database_url"], autocommit=True) as connection:

@@ -25,7 +25,7 @@ EVERYTHING = [
 ]  # fmt: skip
 
 
-LAST_MIGRATION, _, _ = migrations()[-1]
+LAST_MIGRATION = migrations()[-1][0]
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Who may call each route, and what every route does with a request that it may not answer."""
 
+import hmac
 import json
 from typing import Any
 
@@ -260,3 +261,31 @@ async def test_an_event_is_not_read_before_its_sender_is_known(api: Api) -> None
         )
         response = await function_of("POST", "ws/events")[1](request)
         assert (response.status_code, json.loads(response.get_body())["code"]) == (401, "key_unknown")
+
+
+async def test_another_tenants_web_pubsub_is_heard_at_no_route_and_its_events_are_refused(api: Api) -> None:
+    """Its addresses pass the network rule, whose service tag covers all customers of Azure.
+
+    The service asks each address for consent first (OPTIONS), and sends nothing to one that does not give it.
+    """
+    asks = {"webhook-request-origin": "another.webpubsub.azure.com"}
+    for path in {route.path for route in declared_routes()} - {"ws/events"}:
+        answered = await api.call("OPTIONS", path, headers=asks)
+        assert (answered.status, answered.code) == (405, "method_not_allowed")
+        assert "webhook-allowed-origin" not in answered.headers
+    answered = await api.call("OPTIONS", "ws/events", headers=asks)
+    assert (answered.status, answered.code) == (422, "validation_failed")
+    assert "webhook-allowed-origin" not in answered.headers
+    event = {
+        "ce-type": "azure.webpubsub.sys.connect",
+        "ce-hub": "signals",
+        "ce-connectionid": "c-1",
+        "ce-signature": "sha256=" + hmac.new(b"another key", b"c-1", "sha256").hexdigest(),
+        "authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+    }
+    for (method, path), (_, given) in ADMITTING.items():
+        answered = await api.call(method, path, headers=event, **given)
+        assert (answered.status, answered.code) == (401, "key_malformed")
+    answered = await api.call("POST", "ws/events", headers=event, body={"claims": {}})
+    assert (answered.status, answered.code) == (401, "key_unknown")
+    assert not api.counts.get("connections_opened")
