@@ -1,5 +1,6 @@
 """Accepts market data from feeders."""
 
+from functions.web import body_limits
 from functions.web.call import Call
 from functions.web.declaration import WRITE, json_body
 from functions.web.routes import Routes
@@ -12,7 +13,7 @@ routes = Routes()
     "bars",
     scope="feeder",
     summary="Send up to 5,000 bars of one symbol",
-    body=json_body(BarsRequest),
+    body=json_body(BarsRequest, body_limits.BARS),
     answer=BarsReport,
     problems=(*WRITE, "batch_too_large"),
 )

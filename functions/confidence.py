@@ -1,5 +1,6 @@
 """Answers confidences for market states."""
 
+from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.declaration import WRITE, Body
@@ -14,21 +15,21 @@ routes = Routes()
     "ml/get_confidence",
     scope="bot",
     summary="The confidence for one market state",
-    body=Body(kinds=("MarketState",)),
+    body=Body(kinds=("MarketState",), max_bytes=body_limits.CONFIDENCE),
     answer=ConfidenceAnswer,
     problems=WRITE,
     admits_in_service=True,
 )
 async def get_confidence(call: Call) -> Answer:
     """Answers the calibrated probability that the signalled side makes money, for one market state."""
-    return Answer(await call.services.confidence.answer(call.read_body, call.admit))
+    return Answer(await call.services.confidence.answer(call))
 
 
 @routes.post(
     "ml/get_confidence/batch",
     scope="bot",
     summary="The confidences for 1 to 100 market states, in their order",
-    body=Body(kinds=("MarketStates",)),
+    body=Body(kinds=("MarketStates",), max_bytes=body_limits.CONFIDENCE_BATCH),
     answer=ConfidenceBatch,
     problems=(*WRITE, "batch_too_large"),
 )

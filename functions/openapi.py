@@ -120,7 +120,11 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
     if route.body is not None:
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
-        described["requestBody"] = {"required": route.body.required, "content": content}
+        described["requestBody"] = {
+            "description": f"At most {route.body.max_bytes} bytes.",
+            "required": route.body.required,
+            "content": content,
+        }
     return described
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.cloud_events import hub_event
@@ -27,7 +28,7 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     "ws/negotiate",
     scope="bot",
     summary="A client access URL for the hub",
-    body=json_body(NegotiateRequest, required=False),
+    body=json_body(NegotiateRequest, body_limits.NEGOTIATE, required=False),
     answer=ClientAccess,
     problems=(*ADMISSION, *BODY, "symbol_not_licensed", "realtime_unavailable"),
 )
@@ -40,7 +41,7 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     "ws/events",
     scope=PUBLIC,
     summary="For Web PubSub: connect, connected and disconnected, as CloudEvents that prove their sender",
-    body=Body(kinds=(ConnectRequest,)),
+    body=Body(kinds=(ConnectRequest,), max_bytes=body_limits.HUB_EVENT),
     answer=None,
     statuses=((204, "Connection accepted, or event recorded"),),
     problems=("key_unknown", "key_revoked", *BODY, "realtime_unavailable"),

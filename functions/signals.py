@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.declaration import READ, WRITE, json_body
@@ -63,7 +64,7 @@ async def get_signals(call: Call, page: SignalPageParameters) -> SignalPage:
     scope="publisher",
     summary="Publish a signal, once per Idempotency-Key",
     parameters=PublishParameters,
-    body=json_body(SignalRequest),
+    body=json_body(SignalRequest, body_limits.SIGNAL),
     answer=SignalMessage,
     statuses=((201, "Published"), (200, "This signal was published before under the same Idempotency-Key")),
     problems=(*WRITE, "conflict"),

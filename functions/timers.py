@@ -1,5 +1,6 @@
 """Runs the timers. Every run is bounded and idempotent, because the host may repeat or skip a run."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -7,6 +8,9 @@ import azure.functions as func
 
 from functions.timer_table import TIMERS
 from shared.container import Container, container
+from shared.errors import Unavailable
+
+log = logging.getLogger(__name__)
 
 _ROWS = {row.name: row for row in TIMERS}
 
@@ -19,7 +23,11 @@ def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
 
     def register(work: Callable[[Container], Awaitable[None]]) -> Any:
         async def run(timer: func.TimerRequest) -> None:
-            await work(container())
+            try:
+                await work(container())
+            except Unavailable as error:
+                # An outage is no defect of the timer: the next run does the work.
+                log.warning("%s waits for its next run, %s: %s", row.name, error.code, error.internal)
 
         run.__name__, run.__qualname__, run.__module__ = work.__name__, work.__qualname__, work.__module__
         run.__doc__ = row.purpose

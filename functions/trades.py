@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from functions.web import body_limits
 from functions.web.call import Call
 from functions.web.declaration import READ, WRITE, Body
 from functions.web.parameters import SymbolParameter
@@ -63,7 +64,7 @@ def read_trades(body: bytes) -> list[Trade]:
     "trades",
     scope="bot",
     summary="Report 1 to 500 trades, or a single one; idempotent by trade_id",
-    body=Body(kinds=(TradesRequest, Trade), read=read_trades),
+    body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades),
     answer=TradeReport,
     problems=(*WRITE, "batch_too_large"),
 )

@@ -21,7 +21,7 @@ from local.stack.running_stack import settings_of_running
 from operations import arguments
 from operations.command import run_command
 from shared.container import Container
-from shared.domain.access.keys import PREFIX, public_id_in
+from shared.domain.access.keys import KEY_LENGTH, PREFIX, public_id_in
 from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
 from shared.domain.market.bars import Symbol
 from shared.errors import ConfigurationError
@@ -52,6 +52,7 @@ ENTRA_NAMES = (
 # The app needs these two to verify events of Web PubSub; this command receives none.
 _UNUSED = dict.fromkeys(("AZURE_TENANT_ID", "WEBPUBSUB_EVENTS_PRINCIPAL"), str(UUID(int=0)))
 DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
+_FROM_STANDARD_INPUT = "- reads a whole key from standard input"
 
 
 class Outcome(NamedTuple):
@@ -110,6 +111,7 @@ async def _create(service: LicenseService, options: argparse.Namespace) -> Outco
         symbols=options.symbols,
         requests_per_minute=options.requests_per_minute,
         expires_at=options.expires,
+        is_new_account=not options.same_account,
     )
     created = await service.create_key(license_.license_id, options.scopes)
     value = {"license": license_, "key": created.key, "plain_key": created.plain}
@@ -222,6 +224,11 @@ def _parser() -> argparse.ArgumentParser:
 
     create = command("create", _create, "make a license and its first key")
     create.add_argument("--account", required=True, help="the account that gets it")
+    create.add_argument(
+        "--same-account",
+        action="store_true",
+        help="the account exists and gets one more license, which shares its trades",
+    )
     create.add_argument("--plan", default="standard")
     create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
     create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
@@ -242,11 +249,16 @@ def _parser() -> argparse.ArgumentParser:
     for each in (show, add_key, suspend, resume):
         each.add_argument("license", help="such as lic_4f...")
     unrotated.add_argument("--since", type=arguments.time, required=True, help="such as 2027-01-31T00:00:00Z")
-    rotate.add_argument("key", help=f"such as {PREFIX}Ab12Cd, or Ab12Cd")
+    rotate.add_argument("key", type=_key, help=f"such as {PREFIX}Ab12Cd, or Ab12Cd; {_FROM_STANDARD_INPUT}")
     rotate.add_argument(
         "--overlap", type=arguments.span, default=timedelta(days=1), help="such as 24h (the default)"
     )
-    revoke.add_argument("subject", metavar="license-or-key", help=f"such as lic_4f... or {PREFIX}Ab12Cd")
+    revoke.add_argument(
+        "subject",
+        type=_key,
+        metavar="license-or-key",
+        help=f"such as lic_4f... or {PREFIX}Ab12Cd; {_FROM_STANDARD_INPUT}",
+    )
     return parser
 
 
@@ -255,6 +267,18 @@ def _symbols(text: str) -> tuple[str, ...]:
         return msgspec.convert(tuple(part.strip() for part in text.split(",")), tuple[Symbol, ...])
     except msgspec.ValidationError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of symbols such as ES,NQ") from None
+
+
+def _key(text: str) -> str:
+    """An argument that names a key; never a whole one, because every user of a machine can read arguments."""
+    if text == "-":
+        return sys.stdin.readline().strip()
+    if len(text) >= KEY_LENGTH - len(PREFIX):
+        raise argparse.ArgumentTypeError(
+            "this may be a whole key, and other users can read arguments: give the first 6 characters after "
+            f"{PREFIX}, or - and the key on standard input"
+        )
+    return text
 
 
 def _scopes(text: str) -> tuple[str, ...]:

@@ -9,23 +9,32 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from psycopg.conninfo import make_conninfo
 
-from operations.command import run_command
+from operations.command import UsageError, run_command
 from operations.database import connect, connection_parameters, uses_entra, with_login
+from shared.adapters.postgres.database import FUNCTIONS_ROLE, JOBS_ROLE
 from shared.adapters.postgres.logins import (
     LoginState,
     create_entra_login,
-    grant_roles,
+    grant_role,
     login_state,
     unfitness,
 )
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError
 from shared.settings_reader import SettingsReader
+
+
+class _Login(NamedTuple):
+    """A login of the app: its name, the object id of its identity, and its role."""
+
+    name: str
+    object_id: str | None
+    role: str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,47 +51,59 @@ async def _run(options: argparse.Namespace, reader: SettingsReader) -> int:
         problems = await unfitness(connection)
         if problems:
             raise ConfigurationError("; ".join(problems))
+    logins = _logins(options)
     if options.command == "plan":
-        await _plan(parameters, options.login)
+        await _plan(parameters, logins)
     else:
-        await _apply(parameters, options.login, options.login_object_id)
+        await _apply(parameters, logins)
     return 0
 
 
-async def _plan(parameters: dict[str, Any], login: str | None) -> None:
+def _logins(options: argparse.Namespace) -> list[_Login]:
+    """The logins that the arguments name; raises UsageError if both roles would go to one."""
+    if options.login and options.login == options.jobs_login:
+        raise UsageError("--login and --jobs-login must differ: each login gets one role alone")
+    given = (
+        _Login(options.login, options.login_object_id, FUNCTIONS_ROLE),
+        _Login(options.jobs_login, options.jobs_login_object_id, JOBS_ROLE),
+    )
+    return [each for each in given if each.name]
+
+
+async def _plan(parameters: dict[str, Any], logins: Sequence[_Login]) -> None:
     missing = await pending_migrations(make_conninfo(**parameters))
     for name in missing:
         print(f"would apply {name}")
     if not missing:
         print("no migration is missing")
-    if login is not None:
+    for login in logins:
         async with await connect(parameters) as connection:
-            state = await login_state(connection, login)
-        print(f"login {login}: {_described(state)}")
+            state = await login_state(connection, login.name)
+        print(f"login {login.name}: {_described(state)}")
 
 
-async def _apply(parameters: dict[str, Any], login: str | None, object_id: str | None) -> None:
+async def _apply(parameters: dict[str, Any], logins: Sequence[_Login]) -> None:
     applied = await migrate(make_conninfo(**parameters))
     for name in applied:
         print(f"applied {name}")
     if not applied:
         print("no migration was missing")
-    if login is not None:
-        await _admit(parameters, login, object_id)
+    for login in logins:
+        await _admit(parameters, login.name, login.object_id, login.role)
 
 
-async def _admit(parameters: dict[str, Any], login: str, object_id: str | None) -> None:
-    """Makes a missing login and grants it the roles; refuses one that is above row-level security."""
+async def _admit(parameters: dict[str, Any], login: str, object_id: str | None, role: str) -> None:
+    """Makes a missing login and grants it its role; refuses one that is above row-level security."""
     async with await connect(parameters) as connection:
         state = await login_state(connection, login)
         if state is None:
             if object_id is None:
-                raise ConfigurationError(f"There is no login {login}; --login-object-id makes it.")
+                raise ConfigurationError(f"There is no login {login}; its object id makes it.")
             await create_entra_login(parameters, login, object_id)
             print(f"made login {login}")
         elif state.is_above_security:
             raise ConfigurationError(f"{login} is above row-level security: the app must not run as it.")
-        await grant_roles(connection, login)
+        await grant_role(connection, login, role)
         print(f"login {login}: {_described(await login_state(connection, login))}")
 
 
@@ -91,7 +112,7 @@ def _described(state: LoginState | None) -> str:
         return "missing"
     parts = [
         "may log in" if state.can_login else "may not log in",
-        "takes on both roles" if state.has_roles else "cannot take on the roles",
+        f"takes on {' and '.join(state.roles)}" if state.roles else "can take on no role",
     ]
     if state.is_above_security:
         parts.append("is above row-level security")
@@ -108,13 +129,14 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="log in with a token of Entra ID (the default if AZURE_CLIENT_ID is set)",
     )
-    parser.add_argument("--login", metavar="NAME", help="the app's login, which gets the two roles")
+    makes = "object id of the identity behind that login: makes the login if it is missing"
+    gets = "which gets the role {} alone"
     parser.add_argument(
-        "--login-object-id",
-        metavar="UUID",
-        type=_object_id,
-        help="object id of the identity behind the login: makes the login if it is missing",
+        "--login", metavar="NAME", help=f"login of the HTTP functions, {gets.format(FUNCTIONS_ROLE)}"
     )
+    parser.add_argument("--login-object-id", metavar="UUID", type=_object_id, help=makes)
+    parser.add_argument("--jobs-login", metavar="NAME", help=f"login of the timers, {gets.format(JOBS_ROLE)}")
+    parser.add_argument("--jobs-login-object-id", metavar="UUID", type=_object_id, help=makes)
     return parser
 
 

@@ -28,12 +28,11 @@ from operations.observation import (
     return_role,
     take_role,
 )
-from shared.adapters.postgres.database import JOBS_ROLE, Connection, translated
+from shared.adapters.postgres.database import FUNCTIONS_ROLE, JOBS_ROLE, Connection, translated
 from shared.adapters.postgres.logins import login_state
 from shared.settings_reader import SettingsReader
 from shared.sql import migrations
 
-FUNCTIONS_ROLE = "signal_functions"
 ACCOUNTS = 20
 
 
@@ -43,7 +42,9 @@ class Finding(NamedTuple):
     text: str
 
 
-async def findings(connection: Connection, expected: Observation, login: str | None) -> list[Finding]:
+async def findings(
+    connection: Connection, expected: Observation, login: str | None, jobs_login: str | None = None
+) -> list[Finding]:
     """One finding for each part that is compared with `expected`; raises Unavailable."""
     with translated():
         found = await observe(connection, expected.at)
@@ -55,7 +56,8 @@ async def findings(connection: Connection, expected: Observation, login: str | N
                 _newest(found),
                 *await _sequences(connection, expected.at),
                 *await _security(connection, expected.at),
-                *([await _login(connection, login)] if login is not None else []),
+                *([await _login(connection, login, FUNCTIONS_ROLE)] if login is not None else []),
+                *([await _login(connection, jobs_login, JOBS_ROLE)] if jobs_login is not None else []),
             ]
         finally:
             await connection.execute("rollback")
@@ -139,11 +141,11 @@ async def _view(connection: Connection, account: str) -> tuple[int, int, int]:
     return own, others, unkept
 
 
-async def _login(connection: Connection, login: str) -> Finding:
+async def _login(connection: Connection, login: str, role: str) -> Finding:
     state = await login_state(connection, login)
-    is_good = state is not None and state.can_login and state.has_roles and not state.is_above_security
+    is_good = state is not None and state.is_fit_for(role)
     return Finding(
-        "login", is_good, f"{login} {'takes on both roles' if is_good else 'is not as it should be'}"
+        "login", is_good, f"{login} {f'takes on {role} alone' if is_good else 'is not as it should be'}"
     )
 
 
@@ -159,7 +161,7 @@ async def _run(options: argparse.Namespace) -> int:
                 seen = await observe(connection, options.at)
             print(msgspec.json.format(msgspec.json.encode(seen)).decode())
             return 0
-        found = await findings(connection, expected, options.login)
+        found = await findings(connection, expected, options.login, options.jobs_login)
     for name, is_good, text in found:
         print(f"{'ok' if is_good else 'FAILED':<6}  {name:<18}  {text}")
     return 0 if all(finding.is_good for finding in found) else FAILED
@@ -187,7 +189,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     checking = commands.add_parser("check", help="compare a restored database with it")
     checking.add_argument("file", type=Path, help="what `observe` printed")
-    checking.add_argument("--login", metavar="NAME", help="the app's login, which must exist too")
+    checking.add_argument("--login", metavar="NAME", help="login of the HTTP functions, which must exist too")
+    checking.add_argument("--jobs-login", metavar="NAME", help="login of the timers, which must exist too")
     for each in (observing, checking):
         each.add_argument(
             "--entra",

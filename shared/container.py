@@ -80,13 +80,19 @@ class Container:
 
     @cached_property
     def database(self) -> "Database":
-        from shared.adapters.postgres import Database
+        from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
 
+        settings, jobs = self.settings, None
+        if settings.jobs_database_url:
+            password = self.credentials.jobs_database_password
+            url = settings.jobs_database_url
+            jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
         return Database(
-            self.settings.database_url,
-            role=self.settings.database_role,
-            pool_size=self.settings.database_pool_size,
+            settings.database_url,
+            role=settings.database_role,
+            pool_size=settings.database_pool_size,
             password=self.credentials.database_password,
+            jobs=jobs,
         )
 
     @cached_property

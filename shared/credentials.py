@@ -30,6 +30,25 @@ class Credentials:
         settings = self._settings
         return Tokens(credential(settings.azure_client_id if settings.managed_identity else None))
 
+    @cached_property
+    def jobs_tokens(self) -> "Tokens | None":
+        """Tokens of the identity under which timers log in to Postgres."""
+        settings = self._settings
+        if not settings.jobs_client_id:
+            return self.tokens
+        from shared.adapters.identity import Tokens, credential
+
+        return Tokens(credential(settings.jobs_client_id if settings.managed_identity else None))
+
+    @property
+    def jobs_database_password(self) -> "Password | None":
+        """Returns the password of new connections of the timers; None if the URL holds it."""
+        if self.jobs_tokens is None:
+            return None
+        from shared.adapters.identity import POSTGRES_SCOPE
+
+        return partial(self.jobs_tokens.password, POSTGRES_SCOPE)
+
     @property
     def database_password(self) -> "Password | None":
         """Returns the password of new connections to Postgres; None if the URL holds it."""
@@ -62,6 +81,6 @@ class Credentials:
         )
 
     async def close(self) -> None:
-        tokens = self.__dict__.get("tokens")
-        if tokens is not None:
-            await tokens.close()
+        for tokens in {self.__dict__.get("tokens"), self.__dict__.get("jobs_tokens")}:
+            if tokens is not None:
+                await tokens.close()

@@ -41,7 +41,9 @@ class Settings:
 
     With an `azure_client_id`, the app logs in to every service by Entra ID, and `tables_endpoint` and
     `webpubsub_endpoint` are set; without it, the app uses connection strings and passwords.
-    `managed_identity` is True if the client id names the platform's managed identity.
+    `managed_identity` is True if the client id names the platform's managed identity. Timers log in to
+    Postgres by `jobs_database_url`, with Entra ID as the identity `jobs_client_id`; if both are empty, by
+    `database_url`.
     """
 
     database_url: str
@@ -61,6 +63,8 @@ class Settings:
     webpubsub_endpoint: str = ""
     azure_tenant_id: str = ""
     webpubsub_events_principal: str = ""
+    jobs_database_url: str = ""
+    jobs_client_id: str = ""
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @property
@@ -80,8 +84,11 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     client_id = _client_id(reader)
     pepper = _pepper(reader, "API_KEY_PEPPER")
     previous = _pepper(reader, "API_KEY_PEPPER_PREVIOUS", default="")
+    jobs_url = reader.optional("JOBS_DATABASE_URL")
     settings = Settings(
         database_url=_database_url(reader) if client_id else reader.text("DATABASE_URL"),
+        jobs_database_url=_database_url(reader, "JOBS_DATABASE_URL", "") if client_id else jobs_url,
+        jobs_client_id=reader.optional("JOBS_CLIENT_ID") if client_id else "",
         database_role=reader.text("DATABASE_ROLE", "signal_functions"),
         database_pool_size=reader.integer("DATABASE_POOL_SIZE", 8, 1, 100),
         redis_url=reader.address("REDIS_URL", "rediss") if client_id else reader.text("REDIS_URL"),
@@ -104,6 +111,10 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
     if settings.market_clock == "bars" and _on_platform(environment):
         reader.report("MARKET_CLOCK=bars is for replays on one machine; leave it unset on this platform")
+    if client_id and bool(settings.jobs_database_url) != bool(settings.jobs_client_id):
+        reader.report("JOBS_DATABASE_URL and JOBS_CLIENT_ID belong together: set both or neither")
+    if settings.jobs_client_id and not is_uuid(settings.jobs_client_id):
+        reader.report("JOBS_CLIENT_ID must be the client id of an identity, a UUID")
     reader.check()
     return settings
 
@@ -157,9 +168,9 @@ def _client_id(reader: SettingsReader) -> str:
     return value
 
 
-def _database_url(reader: SettingsReader) -> str:
-    """DATABASE_URL for Entra ID: it names the login, and verifies the server before that gets the token."""
-    value = reader.text("DATABASE_URL")
+def _database_url(reader: SettingsReader, name: str = "DATABASE_URL", default: str | None = None) -> str:
+    """An address for Entra ID: it names the login, and verifies the server before that gets the token."""
+    value = reader.text(name, default)
     try:
         url = urlsplit(value)
         user, password, mode = url.username, url.password, parse_qs(url.query).get("sslmode")
@@ -167,7 +178,7 @@ def _database_url(reader: SettingsReader) -> str:
         user, password, mode = None, None, None
     if value and (not user or password is not None or mode != ["verify-full"]):
         reader.report(
-            "DATABASE_URL must be postgresql://<user>@<host>...?sslmode=verify-full without a password, "
+            f"{name} must be postgresql://<user>@<host>...?sslmode=verify-full without a password, "
             "because AZURE_CLIENT_ID is set"
         )
     return value

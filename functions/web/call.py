@@ -11,15 +11,17 @@ from shared.domain.access.rate_limit import RateState
 from shared.errors import BodyTooLarge, UnsupportedMediaType
 from shared.services.access import Admitted
 
-MAX_BODY_BYTES = 1024 * 1024
 # curl -d and some bots label JSON as a form. These types are accepted, because the body must parse anyway.
 _TAKEN_AS_JSON = (JSON_TYPE, "", "application/x-www-form-urlencoded", "text/plain")
 
 
 class Call:
-    """One request and its services, for a handler; `scope` is None on a public route."""
+    """One request and its services, for a handler; `scope` is None on a public route.
 
-    __slots__ = ("_grant", "headers", "rate", "request", "scope", "services")
+    The body may have `max_body_bytes`, the limit that the route declares.
+    """
+
+    __slots__ = ("_grant", "headers", "max_body_bytes", "rate", "request", "scope", "services")
 
     def __init__(
         self,
@@ -27,11 +29,13 @@ class Call:
         headers: Mapping[str, str],
         services: Container,
         scope: Scope | None,
+        max_body_bytes: int,
     ) -> None:
         self.request = request
         self.headers = headers
         self.services = services
         self.scope = scope
+        self.max_body_bytes = max_body_bytes
         self.rate: RateState | None = None
         self._grant: Grant | None = None
 
@@ -55,6 +59,22 @@ class Call:
         self.rate, self._grant = admitted.rate, admitted.grant
         return admitted
 
+    def is_trusted(self) -> bool:
+        """Whether this process knows the caller's key, and knows no reason to refuse it here.
+
+        Raises Unauthenticated for what is no key, and for a key that was just found to be unknown.
+        """
+        assert self.scope is not None
+        return self.services.access.trusts(self.header("authorization"), self.scope)
+
+    async def meet(self) -> Admitted | None:
+        """Judges a caller that is not trusted, without its body; see AccessService.meet."""
+        assert self.scope is not None
+        admitted = await self.services.access.meet(self.header("authorization"), self.scope)
+        if admitted is not None:
+            self.rate, self._grant = admitted.rate, admitted.grant
+        return admitted
+
     def header(self, name: str) -> str | None:
         """The header `name` (in lower case), or None."""
         # Not `get`, because the worker's takes two calls, and most of these headers are present.
@@ -66,8 +86,11 @@ class Call:
     def read_body(self) -> bytes:
         """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
         body = self.request.get_body()
-        if len(body) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"A body may have at most {MAX_BODY_BYTES} bytes; this one has {len(body)}.")
+        if len(body) > self.max_body_bytes:
+            raise BodyTooLarge(
+                f"The body of this request may have at most {self.max_body_bytes} bytes; "
+                f"this one has {len(body)}."
+            )
         given = self.header("content-type")
         if given == JSON_TYPE or given is None:
             return body

@@ -38,17 +38,18 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
     `kinds` are types, or names of schemas that functions/openapi.py builds. `read` turns the bytes into the
     handler's argument; without it, the handler reads the body itself. If the body is not `required`, an
-    empty one counts as `{}`.
+    empty one counts as `{}`. A body over `max_bytes` (functions/web/body_limits.py) is refused unread.
     """
 
     kinds: tuple[Any, ...]
+    max_bytes: int
     read: Callable[[bytes], Any] | None = None
     required: bool = True
 
 
-def json_body(kind: Any, *, required: bool = True) -> Body:
+def json_body(kind: Any, max_bytes: int, *, required: bool = True) -> Body:
     """A JSON body that is decoded as `kind`."""
-    return Body(kinds=(kind,), read=lambda body: decode(body, kind), required=required)
+    return Body(kinds=(kind,), max_bytes=max_bytes, read=lambda body: decode(body, kind), required=required)
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,6 +34,8 @@ def endpoint(
     """`handler` as Azure Functions requires it: a coroutine function from HttpRequest to HttpResponse."""
     scope = None if route is None or route.scope == PUBLIC else route.scope
     arguments = route.arguments if route is not None and route.needs_arguments else None
+    # A route without a body never reads one.
+    max_body_bytes = 0 if route is None or route.body is None else route.body.max_bytes
 
     async def run(req: func.HttpRequest) -> func.HttpResponse:
         # Read once, because it is a property of the worker's type and costs a call.
@@ -43,7 +45,7 @@ def endpoint(
         trace: Span | None = None
         code = ""
         try:
-            call = Call(req, headers, container(), scope)
+            call = Call(req, headers, container(), scope, max_body_bytes)
             call.services.counters.add(Count.REQUESTS)
             trace = begin_trace(req)
             value = await (handler(call) if arguments is None else handler(*await arguments(call)))

@@ -25,7 +25,9 @@ def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
     """Behind Front Door, only our Front Door and Web PubSub, which calls `ws/events` directly, reach the app.
 
     A service tag covers the services of every customer of Azure. The header identifies our Front Door, and
-    the token of an event identifies our Web PubSub. Health checks and warm-up requests are not restricted.
+    the token of an event identifies our Web PubSub. A rule cannot be for one path, so another tenant's Web
+    PubSub passes it. But that service sends events only to an address that consents to its origin, which only
+    `ws/events` does, and only for our own. Health checks and warm-up requests are not restricted.
     """
     if front_door_id is None:
         return Access([], everybody=True)

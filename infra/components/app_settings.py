@@ -11,6 +11,9 @@ from infra.timers import timers
 
 # The slot swaps only after the new version reports that every dependency is available.
 READY_PATH = "/api/health/ready"
+# The largest body of any route (functions/web/body_limits.py). The host refuses larger ones before the app
+# gets them; the app enforces each route's own limit as soon as it knows the caller.
+REQUEST_BODY_LIMIT = 1_048_576
 _HOST_ID = "AzureFunctionsWebHost__hostid"
 
 Values = dict[str, pulumi.Input[str]]
@@ -26,6 +29,8 @@ class AppValues:
     azure_client_id: pulumi.Input[str]
     azure_tenant_id: pulumi.Input[str]
     database_url: pulumi.Input[str]
+    jobs_database_url: pulumi.Input[str]
+    jobs_client_id: pulumi.Input[str]
     database_role: str
     database_pool_size: int
     redis_url: pulumi.Input[str]
@@ -48,6 +53,8 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "AZURE_CLIENT_ID": values.azure_client_id,
         "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,
+        "JOBS_DATABASE_URL": values.jobs_database_url,
+        "JOBS_CLIENT_ID": values.jobs_client_id,
         "DATABASE_ROLE": values.database_role,
         "DATABASE_POOL_SIZE": str(values.database_pool_size),
         "REDIS_URL": values.redis_url,
@@ -57,6 +64,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "WEBPUBSUB_EVENTS_PRINCIPAL": values.webpubsub_events_principal,
         "API_KEY_PEPPER": values.api_key_pepper,
         "MARKET_CLOCK": "wall",
+        "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": str(REQUEST_BODY_LIMIT),
         "LOG_LEVEL": values.log_level,
         "TELEMETRY_SAMPLE_RATIO": values.telemetry_sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": values.applicationinsights_connection_string,

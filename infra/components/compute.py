@@ -33,6 +33,7 @@ class ComputeArgs:
     placement: Placement
     settings: ComputeSettings
     identity_id: pulumi.Output[str]
+    jobs_identity_id: pulumi.Output[str]
     client_id: pulumi.Output[str]
     values: AppValues
     host_storage_account: str
@@ -58,7 +59,8 @@ class Compute(pulumi.ComponentResource):
             args.host_storage_account, args.client_id
         )
         self._identity = web.ManagedServiceIdentityArgs(
-            type=web.ManagedServiceIdentityType.USER_ASSIGNED, user_assigned_identities=[args.identity_id]
+            type=web.ManagedServiceIdentityType.USER_ASSIGNED,
+            user_assigned_identities=[args.identity_id, args.jobs_identity_id],
         )
         # All traffic, so that the network's rules apply to every outgoing connection.
         self._routing = web.OutboundVnetRoutingArgs(all_traffic=True) if args.subnet_id is not None else None

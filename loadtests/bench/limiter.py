@@ -1,20 +1,23 @@
 """Proves the rate limiter: four client processes use one key, and exactly its limit is let through.
 
-    python -m loadtests.bench.limiter --host 127.0.0.1 --port 7071 --key sc_live_... --limit 100
+    python -m loadtests.bench.limiter --host 127.0.0.1 --port 7071 --limit 100
 
-Asks for less than a window, so that exactly `limit` requests may pass. The answers to these must each state a
-different number of requests left: limit - 1 down to 0.
+SIGNAL_CLOUD_KEY is a key that was not used in the last minute. Asks for less than a window, so that exactly
+`limit` requests may pass. The answers to these must each state a different number of requests left: limit - 1
+down to 0.
 """
 
 # ruff: noqa: T201 - a terminal reads it
 
 import argparse
+import os
 from dataclasses import dataclass
 
 from loadtests.bench import market
 from loadtests.bench.generator import Plan
 from loadtests.bench.market import PATH
 from loadtests.bench.side import generate
+from shared.settings_reader import SettingsReader
 
 CLIENT_PROCESSES = 4
 CONNECTIONS = 8
@@ -75,11 +78,13 @@ def main() -> None:
     )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7071)
-    parser.add_argument("--key", required=True, help="a key not used in the last minute")
     parser.add_argument("--limit", type=int, default=100, help="of the key, in any 60 s (%(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="how long to ask (%(default)s)")
     options = parser.parse_args()
-    proof = prove(options.host, options.port, options.key, options.limit, options.seconds)
+    key = SettingsReader(os.environ).text("SIGNAL_CLOUD_KEY", "")
+    if not key:
+        parser.error("SIGNAL_CLOUD_KEY is not set")  # never an argument, which every user can read
+    proof = prove(options.host, options.port, key, options.limit, options.seconds)
     print(describe(proof))
     raise SystemExit(0 if proof.holds else 1)
 

@@ -52,7 +52,8 @@ class RunningStack:
     @property
     def app_settings(self) -> Mapping[str, str]:
         """The settings of another process that serves the app from the services of this stack."""
-        return {**SCHEDULES, **self.settings, "MARKET_CLOCK": "wall"}
+        database_url = str(self.addresses["functions_database_url"])
+        return {**SCHEDULES, **self.settings, "DATABASE_URL": database_url, "MARKET_CLOCK": "wall"}
 
     @property
     def port(self) -> int:

@@ -1,16 +1,17 @@
 """Proves single flight: hundreds of callers ask for one uncached state at once, over all workers of a host.
 
-    python -m loadtests.bench.stampede --port 7071 --keys .local/load_keys.txt --ops-key sc_live_...
+    python -m loadtests.bench.stampede --port 7071 --keys .local/load_keys.txt
 
-Exactly one evaluation may happen, by the server's own count in GET /api/status, and the last answer must
-come soon. For comparison it measures one uncached answer on the idle server, and how long the machine takes
-to answer as many callers from the cache.
+SIGNAL_CLOUD_OPS_KEY is a key with the scope `ops`. Exactly one evaluation may happen, by the server's own
+count in GET /api/status, and the last answer must come soon. For comparison it measures one uncached answer
+on the idle server, and how long the machine takes to answer as many callers from the cache.
 """
 
 # ruff: noqa: T201 - a terminal reads it
 
 import argparse
 import operator
+import os
 import selectors
 import statistics
 import time
@@ -24,6 +25,7 @@ import msgspec
 from loadtests.bench import market
 from loadtests.bench.connection import SILENCE_S, Connection
 from loadtests.bench.market import PATH
+from shared.settings_reader import SettingsReader
 
 CALLERS = 500
 ROUNDS = 5  # the evaluations of each are counted alone
@@ -183,13 +185,15 @@ def main() -> None:
     )
     parser.add_argument("--port", type=int, default=7071)
     parser.add_argument("--keys", type=Path, default=Path(".local/load_keys.txt"), help="%(default)s")
-    parser.add_argument("--ops-key", required=True)
     options = parser.parse_args()
+    ops_key = SettingsReader(os.environ).text("SIGNAL_CLOUD_OPS_KEY", "")
+    if not ops_key:
+        parser.error("SIGNAL_CLOUD_OPS_KEY is not set")  # never an argument, which every user can read
     try:
         keys = options.keys.read_text().split()
     except OSError as error:
         parser.error(f"--keys {options.keys} cannot be read ({error.strerror}): one API key a line")
-    proof = prove(options.port, keys, options.ops_key, market.shuffled_states(seed=int(time.time())))
+    proof = prove(options.port, keys, ops_key, market.shuffled_states(seed=int(time.time())))
     print(describe(proof))
     raise SystemExit(0 if proof.is_single_flight and not proof.errors else 1)
 

@@ -11,8 +11,14 @@ Known differences from Azure, each on purpose or because nothing here needs it:
 - Chunked request bodies arrive whole. On Azure they can arrive empty. Their trailers count as headers.
 - The throttles of host.json (`maxConcurrentRequests` and its like) are not applied, and neither
   `functionTimeout` nor the 230 s of the front end cut off an HTTP function.
-- Request headers have no bound on their size, a half-sent request no bound on its time, and a client that
-  closes its sending side gets no answer.
-- A timer's last run is not stored, so this host does not repeat a run that it missed while it was down.
-- `%2F` in a path is decoded before routing; the platform keeps it.
+- A client that closes its sending side gets no answer.
+
+What a client may send, and how slowly (deadlines.py):
+- Body: the setting FUNCTIONS_REQUEST_BODY_SIZE_LIMIT, here and on Azure; without it 100 MB. A larger body is
+  refused with 413 as soon as its length is known. On Azure that answer has no body.
+- Head: 512 KiB here, then 431. On Azure 32 KiB, and 8 KiB for the request line.
+- Time for the head: 10 s here, then 408. On Azure 30 s.
+- Time for the body: 20 s here, then 408. On Azure, the server ends a body of which fewer than 240 bytes a
+  second arrive, after 5 s; the front end ends every request after 230 s.
+- Idle connections: 240 s, here and on Azure's load balancer.
 """

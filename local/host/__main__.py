@@ -14,6 +14,7 @@ from local.host.configuration import (
     HostConfiguration,
     HostError,
     load_local_settings,
+    read_body_limit,
     read_host_configuration,
 )
 from local.host.indexing import Index, load_index
@@ -110,7 +111,13 @@ async def _work(options: argparse.Namespace, configuration: HostConfiguration) -
     pool = thread_pool()
     if options.command == "timers":
         return await run_timers(index.timers, configuration.function_timeout, pool)
-    await serve(index.router, pool, (options.host, options.port), access_log=options.access_log)
+    await serve(
+        index.router,
+        pool,
+        (options.host, options.port),
+        access_log=options.access_log,
+        max_body_bytes=read_body_limit(os.environ),
+    )
     return 0
 
 

@@ -10,6 +10,9 @@ from typing import Any
 
 from infra.ncrontab import parse_time_span
 
+# The setting that bounds bodies, and the platform's default (100 MB).
+BODY_LIMIT_SETTING = "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"
+DEFAULT_BODY_LIMIT = 104_857_600
 # What Flex Consumption uses when host.json names none.
 DEFAULT_FUNCTION_TIMEOUT = timedelta(minutes=30)
 _SETTING_REFERENCE = re.compile(r"%([^%]+)%")
@@ -62,6 +65,16 @@ def read_host_configuration(directory: Path) -> HostConfiguration:
         except ValueError as error:
             raise HostError(f"functionTimeout in host.json: {error}") from error
     return HostConfiguration(route_prefix=prefix.strip("/"), function_timeout=timeout)
+
+
+def read_body_limit(environment: Mapping[str, str]) -> int:
+    """The number of bytes that a request's body may have; raises HostError."""
+    stated = environment.get(BODY_LIMIT_SETTING, "")
+    if not stated:
+        return DEFAULT_BODY_LIMIT
+    if not (stated.isascii() and stated.isdigit()):
+        raise HostError(f"{BODY_LIMIT_SETTING} must be a number of bytes")
+    return int(stated)
 
 
 def load_local_settings(directory: Path, environment: MutableMapping[str, str]) -> None:

@@ -27,8 +27,6 @@ from local.host.single_write import SingleWriteProtocol
 
 logger = logging.getLogger("local.host.http")
 
-# The platform's own bound (100 MB); the app sets tighter ones.
-MAX_BODY_BYTES = 104_857_600
 # Azure's load balancer closes a connection that is idle for four minutes.
 KEEP_ALIVE_S = 240
 BACKLOG = 4_096
@@ -37,17 +35,22 @@ type Message = Mapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
-_PROBLEM_TOO_LARGE = (
-    b'{"type":"about:blank","title":"Content Too Large","status":413,"code":"body_too_large",'
-    b'"detail":"The request body is over 104857600 bytes."}'
-)
 _NOT_FOUND: Answer = (404, [], b"")
 _FAILED: Answer = (500, [], b"")
-_TOO_LARGE: Answer = (413, [(b"content-type", b"application/problem+json")], _PROBLEM_TOO_LARGE)
+
+
+def _too_large(limit: int) -> Answer:
+    """The refusal of a larger body. It closes the connection, so that the rest of the body is not read."""
+    problem = (
+        '{"type":"about:blank","title":"Content Too Large","status":413,"code":"body_too_large",'
+        f'"detail":"The body of a request may have at most {limit} bytes."}}'
+    )
+    headers = [(b"content-type", b"application/problem+json"), (b"connection", b"close")]
+    return 413, headers, problem.encode()
 
 
 class BodyTooLarge(Exception):
-    """The body is over MAX_BODY_BYTES, by its declared length or by what has arrived."""
+    """The body is over the limit, by its declared length or by what has arrived."""
 
 
 class ClientDisconnected(Exception):
@@ -58,9 +61,15 @@ class HttpApp:
     """Serves one worker's functions as an ASGI application."""
 
     def __init__(
-        self, router: Router[UserFunction], pool: ThreadPoolExecutor, address: str, log: AccessLog | None
+        self,
+        router: Router[UserFunction],
+        pool: ThreadPoolExecutor,
+        address: str,
+        log: AccessLog | None,
+        max_body_bytes: int,
     ) -> None:
         """`address` stands in the URL of a request without a Host header."""
+        self._max_body_bytes = max_body_bytes
         self._router = router
         self._pool = pool
         self._address = address
@@ -71,9 +80,10 @@ class HttpApp:
         method, path = scope["method"], scope["path"]
         headers = header_fields(scope["headers"])
         try:
-            answer = await self._answer(scope, headers, await _whole_body(headers, receive))
+            body = await _whole_body(headers, receive, self._max_body_bytes)
+            answer = await self._answer(scope, headers, body)
         except BodyTooLarge:
-            answer = _TOO_LARGE
+            answer = _too_large(self._max_body_bytes)
         except ClientDisconnected:
             return
         await _send(method, answer, send)
@@ -108,9 +118,9 @@ class HttpApp:
             return _FAILED
 
 
-async def _whole_body(headers: Mapping[str, str], receive: Receive) -> bytes:
+async def _whole_body(headers: Mapping[str, str], receive: Receive, limit: int) -> bytes:
     """The request's body; raises BodyTooLarge as soon as that is known, and ClientDisconnected."""
-    if int(headers.get("content-length", 0)) > MAX_BODY_BYTES:
+    if int(headers.get("content-length", 0)) > limit:
         raise BodyTooLarge
     parts: list[bytes] = []
     size, more = 0, True
@@ -120,7 +130,7 @@ async def _whole_body(headers: Mapping[str, str], receive: Receive) -> bytes:
             raise ClientDisconnected
         parts.append(message["body"])
         size += len(message["body"])
-        if size > MAX_BODY_BYTES:
+        if size > limit:
             raise BodyTooLarge
         more = message["more_body"]
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -155,7 +165,12 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    router: Router[UserFunction], pool: ThreadPoolExecutor, address: tuple[str, int], *, access_log: bool
+    router: Router[UserFunction],
+    pool: ThreadPoolExecutor,
+    address: tuple[str, int],
+    *,
+    access_log: bool,
+    max_body_bytes: int,
 ) -> None:
     """Serves until SIGTERM, or until standard input closes; answers what is in flight first.
 
@@ -169,7 +184,7 @@ async def serve(
     log = AccessLog(loop) if access_log else None
     server = _Server(
         uvicorn.Config(
-            HttpApp(router, pool, f"{host}:{port}", log),
+            HttpApp(router, pool, f"{host}:{port}", log, max_body_bytes),
             interface="asgi3",
             lifespan="off",
             http=SingleWriteProtocol,

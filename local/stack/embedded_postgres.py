@@ -26,6 +26,8 @@ from urllib.parse import quote
 
 import psycopg
 
+from local.supervisor import open_log
+
 SUPERUSER = "signal_cloud"
 DATABASE = "signal_cloud"
 START_TIMEOUT_S = 30.0
@@ -127,14 +129,15 @@ class EmbeddedPostgres:
         """Starts the server, and sets up its data on first use; raises PostgresFailed."""
         if self.pid is not None:
             return self.url
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        # If root starts the server, the server's own user must enter the directory, but need not list it.
+        self.data_dir.mkdir(mode=0o711 if self._uid else 0o700, parents=True, exist_ok=True)
         cluster = self._home() / "cluster"
         binaries = self._binaries()
         if not (self._password_path.exists() and (cluster / "PG_VERSION").exists()):
             self._create(cluster, binaries)
         settings = {**_SETTINGS, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with self.log_path.open("ab") as log:
+        with open_log(self.log_path) as log:
             self._process = subprocess.Popen(
                 self._tethered(str(binaries / "postgres"), "-D", str(cluster), *options),
                 stdin=subprocess.DEVNULL,

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 
 from functions.timer_table import TIMERS
-from local.host.configuration import load_local_settings
+from functions.web.body_limits import MAX_BODY_BYTES
+from local.host.configuration import BODY_LIMIT_SETTING, load_local_settings
 from local.places import ROOT
 from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
+from local.stack.logins import separate_logins
 from local.stack.options import StackOptions
 from local.stack.ports import HOST, is_port_free
 from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
@@ -37,7 +39,7 @@ def stack_settings(options: StackOptions) -> dict[str, str]:
     """Settings of the app's processes: the environment, then local.settings.json, then the stack's own."""
     settings = dict(os.environ)
     load_local_settings(ROOT, settings)
-    defaults = dict(SCHEDULES)
+    defaults = SCHEDULES | {BODY_LIMIT_SETTING: str(MAX_BODY_BYTES)}
     if options.mode == "run":
         defaults["TRAINING_SCHEDULE"] = RUN_TRAINING_SCHEDULE
     for name, value in defaults.items():
@@ -59,6 +61,8 @@ class Stack:
         self._state = state
         self._say = say
         self._settings: dict[str, str] = {}
+        self._timer_settings: dict[str, str] = {}
+        self._admin_url = ""
         self._services: list[Service] = []
         self._ready = False
         self._supervisor = Supervisor(Guardian([state.stack_file, state.load_keys_file]), say, self._publish)
@@ -82,9 +86,9 @@ class Stack:
         self._services.extend(endpoints.started())
         await self._supervisor.start(*endpoints.started())
         self._settings = self._complete(endpoints)
-        await self._prepare()
+        await self._prepare(owns_postgres=endpoints.postgres is not None)
         host = function_host(self._state, self._settings, port, self.options.workers)
-        timers = timer_host(self._state, self._settings)
+        timers = timer_host(self._state, self._timer_settings)
         self._services.extend((host, timers))
         async with asyncio.TaskGroup() as group:
             # `run` wipes its data at the next start, so its keys need not be on disk.
@@ -116,10 +120,20 @@ class Stack:
             settings["DATABASE_URL"] = process.server.url
         return settings
 
-    async def _prepare(self) -> None:
-        """Migrates the schema, then makes the demo keys, because their audit rows need the schema."""
+    async def _prepare(self, *, owns_postgres: bool) -> None:
+        """Migrates the schema, then makes the demo keys, because their audit rows need the schema.
+
+        On a Postgres of its own, it also makes the logins of functions and timers. Only the timers' process
+        gets that of the timers.
+        """
         started = time.monotonic()
-        migrated = await migrate(self._settings["DATABASE_URL"])
+        self._admin_url = self._settings["DATABASE_URL"]
+        migrated = await migrate(self._admin_url)
+        self._timer_settings = self._settings
+        if owns_postgres:
+            functions_url, jobs_url = await separate_logins(self._admin_url, self._state)
+            self._settings = self._settings | {"DATABASE_URL": functions_url, "JOBS_DATABASE_URL": ""}
+            self._timer_settings = self._settings | {"JOBS_DATABASE_URL": jobs_url}
         self.keys = await demo_keys(self._settings, self._state, self.options.load_keys)
         self._say(
             f"prepared   after {(time.monotonic() - started) * 1000:>5.0f} ms: "
@@ -154,7 +168,8 @@ class Stack:
             "base_url": self.base_url,
             "hub": self._settings.get("WEBPUBSUB_HUB") or HUB,
             "webpubsub_connection_string": self._settings["WEBPUBSUB_CONNECTION_STRING"],
-            "database_url": self._settings["DATABASE_URL"],
+            "database_url": self._admin_url,
+            "functions_database_url": self._settings["DATABASE_URL"],
             "redis_url": self._settings["REDIS_URL"],
             "tables_connection_string": self._settings["TABLES_CONNECTION_STRING"],
             "keys": self.keys.public,

@@ -94,6 +94,10 @@ class LicenseTables:
         found = await self._query(LICENSES, "status eq 'active' and expires_at le @now", {"now": now})
         return [_row_of(_LICENSE, entity) for entity in found]
 
+    async def has_account(self, account_id: str) -> bool:
+        """Whether any license, ended or not, is of this account; scans the table."""
+        return bool(await self._query(LICENSES, "account_id eq @account", {"account": account_id}, limit=1))
+
     async def add_license(self, license_: License) -> None:
         """Raises Conflict if the id is taken."""
         await self._write(

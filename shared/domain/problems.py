@@ -8,8 +8,11 @@ from shared.errors import FieldCode, FieldError, ValidationFailed
 
 # Enough to correct a request. More would let a hostile request get a megabyte of errors back.
 MAX_PROBLEMS = 50
+# Finding the nearest name costs more than all else that is done for a field, so only these get one.
+MAX_HINTS = 5
 _MAX_SHOWN = 40
 _MAX_NAME = 64
+_encoder = json.JSONEncoder()
 
 
 class Problems:
@@ -35,12 +38,11 @@ class Problems:
             self._found.append(FieldError(name, code, message))
 
     def unknown_field(self, name: str, known: Sequence[str]) -> None:
-        """Adds an unknown field, and suggests the nearest name in `known`."""
-        # Finding the nearest name is slow, and a hostile body may contain a million unknown ones.
+        """Adds an unknown field; if it is among the first MAX_HINTS problems, suggests the nearest name."""
         if self.is_full:
             return
         shown_name = printable(name)
-        near = difflib.get_close_matches(shown_name, known, n=1)
+        near = difflib.get_close_matches(shown_name, known, n=1) if len(self) < MAX_HINTS else []
         hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
         self.add(shown_name, "unknown_field", f"This field is not known; {hint}")
 
@@ -72,8 +74,15 @@ def printable(name: str) -> str:
 
 def shown(value: object) -> str:
     """`value` as short, printable ASCII for a public message."""
+    if isinstance(value, str):
+        value = value[:_MAX_SHOWN]
     try:
-        text = json.dumps(value)
+        # In parts, because a caller's array may have a million items, and the message shows ten.
+        text = ""
+        for part in _encoder.iterencode(value):
+            text += part
+            if len(text) > _MAX_SHOWN:
+                break
     except (TypeError, ValueError, RecursionError):
         text = f"a {type(value).__name__}"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

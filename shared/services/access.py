@@ -89,6 +89,35 @@ class AccessService:
         self._now = now
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
 
+    def trusts(self, authorization: str | None, scope: Scope) -> bool:
+        """Whether this process knows a grant for the header, and knows no reason to refuse it here.
+
+        Asks nobody, so that it can stand before the body of every request is read. Raises Unauthenticated
+        for what is no key (step 1), and for a key that this process has just found to be unknown.
+        """
+        presented = self._presented.get(authorization or "")
+        if presented is None:
+            _, key_hash = self._parsed(authorization)
+            self._grants.refuse_if_unknown(key_hash, self._now())
+        else:
+            _, key_hash = presented
+        known = self._grants.known(key_hash)
+        return known is not None and self._now() < known.good_until and scope in known.grant.key.scopes
+
+    async def meet(self, authorization: str | None, scope: Scope) -> Admitted | None:
+        """Judges a caller that `trusts` does not know or would refuse, before its body is read.
+
+        A key that was never seen is looked up, and None means that `admit` may follow. A key that was seen
+        is admitted at once, because its license may have been resumed since. Raises what `admit` raises.
+        """
+        key, key_hash = self._presented.get(authorization or "") or self._parsed(authorization)
+        now = self._now()
+        if self._grants.known(key_hash) is None:
+            grant = await self._grants.find(key, key_hash, now)
+            if _refusal(grant, scope, now) is None:
+                return None
+        return await self.admit(authorization, scope)
+
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
     ) -> Admitted:

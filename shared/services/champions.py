@@ -10,8 +10,13 @@ from shared.domain.confidence.models import ServedModel, StoredModel, UnusableMo
 from shared.domain.confidence.strategy import Strategy, StrategyCatalog
 from shared.errors import DatabaseUnavailable, Unavailable
 
-REFRESH_S = 5.0  # how long after a promotion a process may still serve the former champion
+# How long after a promotion a process may still serve the former champion, also one that was idle: it reads
+# the champion again before it serves one that was not confirmed for so long.
+GOOD_FOR_S = 5.0
+REFRESH_S = 4.0  # a busy process reads the champion again after this time, so that no request waits for it
 RETRY_S = 1.0  # how often a process that has never seen a champion asks for one again
+# How long a request waits for a database that does not answer, before it is served the last known champion.
+WAIT_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,7 @@ class _Held:
         self.model: ServedModel | None = None
         self.stored_version: str | None = None
         self.due_at = float("-inf")
+        self.good_until = float("-inf")
         self.failure: Unavailable | None = None
         self.task: asyncio.Task[None] | None = None
 
@@ -57,18 +63,24 @@ class Champions:
         self._held = {name: _Held() for name in strategies}
 
     def held(self, strategy: str) -> ServedModel | None:
-        """The champion, at most REFRESH_S old while Postgres is available; None before the first."""
+        """The champion, confirmed within GOOD_FOR_S while Postgres is available; None if `first` must ask."""
         held = self._held[strategy]
-        if held.task is None and self._clock() >= held.due_at:
+        now = self._clock()
+        if now >= held.due_at and held.task is None:
             held.task = asyncio.create_task(self._refresh(self._strategies[strategy], held))
-        return held.model
+        return held.model if now < held.good_until else None
 
     async def first(self, strategy: str) -> ServedModel:
-        """The champion as soon as one is known; raises Unavailable."""
+        """The champion as soon as it is confirmed; raises Unavailable if none was ever known."""
         held = self._held[strategy]
-        if self.held(strategy) is None and held.task is not None:
-            # Shielded, because other requests wait for the refresh even if this one is cancelled.
-            await asyncio.shield(held.task)
+        if self.held(strategy) is None and (task := held.task) is not None:
+            # Does not cancel the refresh, because other requests wait for it even if this one is cancelled.
+            await asyncio.wait({task}, timeout=None if held.model is None else WAIT_S)
+            if task.done():
+                task.result()  # raises a defect
+            if held.model is not None and self._clock() >= held.good_until:
+                # The database does not answer: nobody else waits for it before the refresh ends.
+                held.good_until = self._clock() + GOOD_FOR_S
         if held.model is None:
             raise held.failure or DatabaseUnavailable(
                 "No model is known yet; try again.", retry_after_s=RETRY_S
@@ -76,6 +88,7 @@ class Champions:
         return held.model
 
     async def _refresh(self, strategy: Strategy, held: _Held) -> None:
+        asked_at = self._clock()
         try:
             stored = await self._models.champion(strategy.name)
             version = stored.version if stored else None
@@ -84,13 +97,15 @@ class Champions:
                 held.stored_version = version
             if held.failure is not None:
                 log.info("models of %s can be read again", strategy.name)
-            held.failure, held.due_at = None, self._clock() + REFRESH_S
+            held.failure, held.due_at, held.good_until = None, asked_at + REFRESH_S, asked_at + GOOD_FOR_S
         except Unavailable as error:
             if held.failure is None:
                 served_version = held.model.version if held.model else "none"
                 log.warning("models of %s cannot be read, serving %s", strategy.name, served_version)
             held.failure = error
             held.due_at = self._clock() + (RETRY_S if held.model is None else REFRESH_S)
+            # The next attempt begins before that.
+            held.good_until = self._clock() + GOOD_FOR_S
         finally:
             held.task = None
 

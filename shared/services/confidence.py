@@ -1,4 +1,4 @@
-"""Answers confidence requests: reads the market state, admits the caller, checks the license, answers."""
+"""Answers confidence requests: judges the key, reads the market state, admits the caller, answers."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -24,10 +24,17 @@ class Evaluator(Protocol):
     async def answer_batch(self, states: Sequence[MarketState]) -> list[ConfidenceAnswer]: ...
 
 
-class Admit(Protocol):
-    """Admits the caller of the current request, and asks the cache for a confidence in the same call."""
+class Caller(Protocol):
+    """The caller of the current request, and its body.
 
-    def __call__(self, *, confidence_key: str | None = None) -> Awaitable[Admitted]: ...
+    `is_trusted` and `meet` judge the key alone. `admit` admits, and asks the cache for a confidence in the
+    same call. AccessService describes all three.
+    """
+
+    def is_trusted(self) -> bool: ...
+    def meet(self) -> Awaitable[Admitted | None]: ...
+    def read_body(self) -> bytes: ...
+    def admit(self, *, confidence_key: str | None = None) -> Awaitable[Admitted]: ...
 
 
 class ConfidenceBatch(msgspec.Struct, frozen=True):
@@ -52,17 +59,20 @@ class ConfidenceService:
         self._release = release
         self._count = count
 
-    async def answer(self, read_body: Callable[[], bytes], admit: Admit) -> bytes:
+    async def answer(self, caller: Caller) -> bytes:
         """The answer to a request for one confidence, as JSON.
 
-        The state is read first, because one call to Redis both admits the caller and asks for the cached
-        confidence. The key is still judged first: a caller that may not ask does not learn what is wrong
-        with its state. Raises what `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
+        The body of a caller that this process does not trust is not read before its key is looked up. For
+        all others the state is read first, because one call to Redis both admits the caller and asks for the
+        cached confidence. A caller that may not ask never learns what is wrong with its state. Raises what
+        `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
         """
-        state = self._state(read_body)
+        admitted = None if caller.is_trusted() else await caller.meet()
+        state = self._state(caller.read_body)
         # None until a first model is known: then the cache is not asked, because its keys name the model.
         query = self._evaluator.query(state) if isinstance(state, MarketState) else None
-        admitted = await admit(confidence_key=query.key if query is not None else None)
+        if admitted is None:
+            admitted = await caller.admit(confidence_key=query.key if query is not None else None)
         self._count(Count.CONFIDENCE_ASKED)
         if isinstance(state, SignalCloudError):
             raise state

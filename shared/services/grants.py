@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.admission import NO_TAG
+from shared.domain.access.admission import NO_TAG, decode_record
 from shared.domain.access.keys import ParsedKey, hash_key, same_hash
 from shared.domain.access.licenses import ApiKey, Grant, License, good_until, rehashed_key
 from shared.errors import KeyStoreUnavailable, KeyUnknown, SignalCloudError, Unauthenticated, Unavailable
@@ -41,6 +41,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class GrantCache(Protocol):
+    async def grant_record(self, key_hash: str) -> bytes | None: ...
     async def store_grant(self, key_hash: str, grant: Grant) -> None: ...
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
 
@@ -123,6 +124,17 @@ class Grants:
         if now < until:
             raise _key_unknown()
         del self._unknown[key_hash]
+
+    async def find(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The grant of a key that this process has not seen: the cache's, else the key store's."""
+        try:
+            record = await self._cache.grant_record(key_hash)
+        except Unavailable:
+            record = None
+        if record is None:
+            return await self.stored_or_stale(key, key_hash, now)
+        tag, grant = decode_record(record)
+        return self.remember(key_hash, grant, tag, now).grant
 
     async def fresh_or_stored(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """The grant to use without Redis: this process's while it is fresh, else the key store's."""

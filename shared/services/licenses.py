@@ -16,7 +16,7 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
-from shared.domain.access.license_checks import check_expiry, check_license, check_scopes
+from shared.domain.access.license_checks import account_exists, check_expiry, check_license, check_scopes
 from shared.domain.access.licenses import (
     DEFAULT_REQUESTS_PER_MINUTE,
     ApiKey,
@@ -51,6 +51,7 @@ class KeyStore(Protocol):
     async def keys_of(self, license_id: str) -> list[ApiKey]: ...
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
     async def list_licenses(self, limit: int) -> list[License]: ...
+    async def has_account(self, account_id: str) -> bool: ...
     async def licenses_to_expire(self, now: datetime) -> list[License]: ...
     async def add_license(self, license_: License) -> None: ...
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
@@ -131,8 +132,11 @@ class LicenseService:
         plan: str = "standard",
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
         expires_at: datetime | None = None,
+        is_new_account: bool = False,
     ) -> License:
-        """Creates an active license without keys; raises ValidationFailed with every bad field."""
+        """Creates an active license without keys; raises ValidationFailed, and Conflict if `is_new_account`
+        and another license has this account, with which it would share its trades.
+        """
         now = self._now()
         license_ = License(
             license_id=new_license_id(self._rng),
@@ -146,6 +150,8 @@ class LicenseService:
         problems = Problems()
         check_license(license_, now, problems)
         problems.refuse()
+        if is_new_account and await self._store.has_account(account_id):
+            raise account_exists(account_id)
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_

@@ -241,4 +241,17 @@ comment on index audit_pkey is 'Prevents two entries from being taken for one.';
 grant select on models to signal_functions;
 grant select, insert on models to signal_jobs;
 grant update (status) on models to signal_jobs;
-grant insert on audit to signal_functions, signal_jobs;
+
+-- Adds an audit entry. It runs with the owner's rights, and takes the actor from the login of the session, which
+-- `set role` does not change; `note` says which part of our software acted. Nobody may insert directly, so no
+-- login can write an entry in another actor's name.
+create function write_audit(note text, action text, subject text, detail jsonb) returns void
+language sql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+    insert into public.audit (actor, action, subject, detail)
+    values (left(concat_ws(': ', session_user, nullif(note, '')), 128), action, subject, detail)
+$$;
+revoke execute on function write_audit(text, text, text, jsonb) from public;
+grant execute on function write_audit(text, text, text, jsonb) to signal_functions, signal_jobs;

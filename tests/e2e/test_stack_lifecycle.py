@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.ports import free_port
 from tests.support.running import RunningStack
@@ -35,6 +38,24 @@ def status_of(document: dict[str, Any], path: str, key: str = "bot") -> int:
         return 0
 
 
+def check_logins(document: dict[str, Any]) -> None:
+    """Each process has the address of its own login: no superuser's, and functions not that of the timers."""
+    processes = document["processes"]
+    http, timers = (psutil.Process(processes[name]).environ() for name in ("host", "timers"))
+    assert http["DATABASE_URL"] == timers["DATABASE_URL"] == document["functions_database_url"]
+    assert conninfo_to_dict(http["DATABASE_URL"])["user"] == "signal_http"
+    assert not http.get("JOBS_DATABASE_URL")
+    assert conninfo_to_dict(timers["JOBS_DATABASE_URL"])["user"] == "signal_timers"
+    admin_password = str(conninfo_to_dict(document["database_url"])["password"])
+    for environment in (http, timers):
+        assert admin_password not in str(environment)
+    with psycopg.connect(document["functions_database_url"], autocommit=True) as connection:
+        connection.execute("set role signal_functions")
+        for other in ("signal_jobs", "signal_timers", "signal_cloud"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f"set role {other}".encode())
+
+
 def test_up_is_ready_private_and_leaves_nothing(directory: Path) -> None:
     with local_stack("up", directory / "a b", LOAD_KEYS="120") as running:
         document = running.await_ready()
@@ -54,6 +75,12 @@ def test_up_is_ready_private_and_leaves_nothing(directory: Path) -> None:
         load_keys = (running.state / "load_keys.txt").read_text().split()
         assert len(set(load_keys)) == 120
         assert status_of(document, "/api/health/ready") == 200
+        # output.txt is this test's own.
+        made = [path for path in running.state.iterdir() if path.name != "output.txt"]
+        assert not [path for path in made if path.stat().st_mode & 0o077]
+        assert not [path for path in (running.state / "logs").iterdir() if path.stat().st_mode & 0o077]
+        assert running.state.stat().st_mode & 0o777 == 0o700
+        check_logins(document)
         mine = httpx.get(
             document["base_url"] + "/api/license", headers={"Authorization": f"Bearer {load_keys[-1]}"}
         ).json()

@@ -1,5 +1,6 @@
 """`python -m operations.license` against real servers, from what a running stack leaves in its directory."""
 
+import io
 import json
 import re
 from collections.abc import Callable
@@ -85,12 +86,13 @@ def test_json_can_be_read_by_programs(run: Run) -> None:
     assert [each["license_id"] for each in json.loads(out)] == [made["license"]["license_id"]]
 
 
-def test_a_key_is_added_rotated_and_revoked(run: Run) -> None:
+def test_a_key_is_added_rotated_and_revoked(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     license_id = created(run)["license"]["license_id"]
     code, out, _ = run("add-key", license_id, "--scopes", "ops", "--json")
     assert code == 0
     added = json.loads(out)
-    code, out, _ = run("rotate", added["plain_key"], "--overlap", "30m", "--json")
+    monkeypatch.setattr("sys.stdin", io.StringIO(added["plain_key"] + "\n"))
+    code, out, _ = run("rotate", "-", "--overlap", "30m", "--json")
     assert code == 0
     rotated = json.loads(out)
     assert rotated["replaces"] == added["key"]["public_id"]
@@ -163,6 +165,33 @@ def test_wrong_arguments_are_refused_before_anything_runs(run: Run, argv: list[s
     with pytest.raises(SystemExit) as left:
         run(*argv)
     assert left.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["rotate", "revoke"])
+def test_a_whole_key_is_refused_as_an_argument_and_not_repeated(
+    run: Run, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = created(run)["plain_key"]
+    for whole in (plain, plain.removeprefix("sc_live_")):
+        with pytest.raises(SystemExit) as left:
+            run(command, whole)
+        assert left.value.code == 2
+        told = capsys.readouterr().err
+        assert "other users can read arguments" in told
+        assert plain[-30:] not in told
+
+
+def test_a_second_license_of_an_account_is_asked_for(run: Run) -> None:
+    created(run)
+    code, out, err = run("create", "--account", "acct-1")
+    assert (code, out) == (1, "")
+    assert err.startswith("conflict: The account acct-1 exists.")
+    assert "--same-account" in err
+    created(run, "--same-account")
+    code, out, _ = run("list", "--json")
+    assert [each["account_id"] for each in json.loads(out)] == ["acct-1", "acct-1"]
+    code, _, _ = run("create", "--account", "acct-2")
+    assert code == 0
 
 
 def test_an_unreachable_key_store_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

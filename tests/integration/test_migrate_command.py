@@ -15,6 +15,8 @@ from tests.support.ports import free_port
 
 OBJECT_ID = "11111111-2222-4333-8444-555555555555"
 LOGIN = "id-signal-cloud-prod"
+JOBS = "id-signal-cloud-prod-jobs"
+JOBS_ID = "22222222-2222-4333-8444-555555555555"
 # What Azure's own function does, as far as this command can see: a login without rights.
 ENTRA_FUNCTION = """
     create function pgaadauth_create_principal_with_oid(
@@ -55,7 +57,7 @@ def url(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop database owned with (force)")
         connection.execute("drop role if exists signal_functions, signal_jobs")
-        connection.execute(f'drop role if exists "{LOGIN}", administrator')
+        connection.execute(f'drop role if exists "{LOGIN}", "{JOBS}", administrator')
 
 
 @pytest.fixture
@@ -90,17 +92,20 @@ def test_plan_changes_nothing_and_apply_does_it_once(url: str, run: Run) -> None
 
 
 @pytest.mark.usefixtures("entra")
-def test_the_apps_login_is_made_and_may_take_on_both_roles_and_nothing_else(
+def test_each_login_is_made_and_may_take_on_its_own_role_and_nothing_else(
     url: str, server: str, run: Run
 ) -> None:
     assert "login id-signal-cloud-prod: missing" in run("plan", "--login", LOGIN)[1]
     code, out, err = run("apply", "--login", LOGIN, "--login-object-id", OBJECT_ID)
     assert (code, err) == (0, "")
     assert f"made login {LOGIN}\n" in out
-    assert out.endswith(f"login {LOGIN}: may log in, takes on both roles\n")
-    assert run("apply", "--login", LOGIN)[0] == 0
+    assert out.endswith(f"login {LOGIN}: may log in, takes on signal_functions\n")
+    code, out, err = run("apply", "--login", LOGIN, "--jobs-login", JOBS, "--jobs-login-object-id", JOBS_ID)
+    assert (code, err) == (0, "")
+    assert out.endswith(f"login {JOBS}: may log in, takes on signal_jobs\n")
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"""alter role "{LOGIN}" password 'for this test'""")
+        for login in (LOGIN, JOBS):
+            connection.execute(f"""alter role "{login}" password 'for this test'""")
     with psycopg.connect(
         make_conninfo(server, user=LOGIN, password="for this test", dbname="owned"), autocommit=True
     ) as connection:
@@ -108,14 +113,40 @@ def test_the_apps_login_is_made_and_may_take_on_both_roles_and_nothing_else(
             connection.execute("select count(*) from trades")
         connection.execute("set role signal_functions")
         assert connection.execute("select count(*) from trades").fetchone() == (0,)
+        for role in ("signal_jobs", "administrator", JOBS):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f'set role "{role}"')
+    with psycopg.connect(
+        make_conninfo(server, user=JOBS, password="for this test", dbname="owned"), autocommit=True
+    ) as connection:
         connection.execute("set role signal_jobs")
         assert connection.execute("select count(*) from feeds").fetchone() == (0,)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("set role signal_functions")
+
+
+def test_a_login_that_had_both_roles_loses_the_one_that_is_not_its_own(
+    url: str, server: str, run: Run
+) -> None:
+    assert run("apply")[0] == 0
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'create role "{LOGIN}" login')
+        connection.execute(f'grant signal_functions, signal_jobs to "{LOGIN}" with inherit false, set true')
+    assert "takes on signal_functions and signal_jobs" in run("plan", "--login", LOGIN)[1]
+    assert run("apply", "--login", LOGIN)[1].endswith("takes on signal_functions\n")
+    assert run("apply", "--jobs-login", LOGIN)[1].endswith("takes on signal_jobs\n")
+
+
+def test_one_login_cannot_have_both_roles(url: str, run: Run) -> None:
+    code, out, err = run("apply", "--login", LOGIN, "--jobs-login", LOGIN)
+    assert (code, out) == (2, "")
+    assert "must differ" in err
 
 
 def test_a_missing_login_is_told(url: str, run: Run) -> None:
     code, _, err = run("apply", "--login", LOGIN)
     assert code == 1
-    assert err == f"configuration_invalid: There is no login {LOGIN}; --login-object-id makes it.\n"
+    assert err == f"configuration_invalid: There is no login {LOGIN}; its object id makes it.\n"
     code, _, err = run("apply", "--login", LOGIN, "--login-object-id", OBJECT_ID)
     assert code == 1
     assert "cannot create it from Entra ID" in err

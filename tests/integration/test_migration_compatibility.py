@@ -66,7 +66,9 @@ async def test_every_migration_only_widens(empty_database_url: str) -> None:
         ("create unique index one on audit (subject)", "unique audit.one is demanded anew"),
         ("drop index signals_idempotency_key", "unique signals_idempotency_key was"),
         ("drop function ensure_trade_partitions(timestamptz[])", "function ensure_trade_partitions"),
-        ("revoke insert on audit from signal_functions", "grant signal_functions audit was INSERT, is gone"),
+        ("revoke insert on bars from signal_functions", "grant signal_functions bars was INSERT, is another"),
+        ("-- withdraws: grant signal_jobs bars, because it names another\n"
+         "revoke insert on bars from signal_functions", "grant signal_functions bars was INSERT, is another"),
         ("revoke update (sent_at) on outbox from signal_functions", "grant signal_functions outbox.sent_at"),
         ("alter table models enable row level security", "row-level security models is demanded anew"),
         ("drop policy all_accounts on trades; create policy all_accounts on trades for select to signal_jobs"
@@ -96,6 +98,8 @@ async def test_what_would_break_the_live_version_is_found(
         "create index later on audit (at)",
         "grant select on audit to signal_jobs",
         "create function f() returns integer language sql as 'select 1'",
+        "-- withdraws: grant signal_functions bars, because it is a weakness\n"
+        "revoke insert on bars from signal_functions",
         "-- contract: column models.document, unused since 0.0.9\n"
         "alter table models drop column document",
     ],

@@ -105,14 +105,19 @@ async def test_the_functions_role_cannot_store_models(database: Database) -> Non
 
 async def test_audit_entries_are_added_and_never_changed(database: Database, database_url: str) -> None:
     await Audit(database).write("ops", "license.suspended", "lic_1", {"reason": "unpaid", "days": 3})
-    for statement in ("delete from audit", "update audit set actor = 'nobody'", "select * from audit"):
+    for statement in (
+        "delete from audit",
+        "update audit set actor = 'nobody'",
+        "select * from audit",
+        "insert into audit (actor, action, subject, detail) values ('another', 'a', 'b', '{}')",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             async with database.transaction() as connection:
                 await connection.execute(statement)
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor = await connection.execute("select actor, action, subject, detail from audit")
         assert await cursor.fetchall() == [
-            ("ops", "license.suspended", "lic_1", {"reason": "unpaid", "days": 3})
+            ("signal_cloud: ops", "license.suspended", "lic_1", {"reason": "unpaid", "days": 3})
         ]
 
 

@@ -90,7 +90,7 @@ DRAFT: dict[str, Any] = {
 }
 PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
 ASKED: dict[str, dict[str, Any]] = {
-    "audit.write": {"actor": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
+    "audit.write": {"note": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
     "bars.insert_bars": {
         "symbol": "ES",
         "bars": msgspec.json.encode([a_bar(n) for n in range(100)]).decode(),

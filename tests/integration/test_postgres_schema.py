@@ -156,7 +156,6 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "feeds"): "INSERT SELECT UPDATE",
         ("signal_functions", "engine_state"): "INSERT SELECT UPDATE",
         ("signal_functions", "models"): "SELECT",
-        ("signal_functions", "audit"): "INSERT",
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",
@@ -164,7 +163,6 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "bars"): "DELETE SELECT",
         ("signal_jobs", "feeds"): "SELECT",
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
-        ("signal_jobs", "audit"): "INSERT",
     }
 
 

@@ -93,6 +93,12 @@ class FakeCache:
         for key_hash, grant in grants:
             await self.store_grant(key_hash, grant)
 
+    async def grant_record(self, key_hash: str) -> bytes | None:
+        self._answer()
+        if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
+            return None
+        return self.records[key_hash][2]
+
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
         self._answer()
         if self.claims.get(key_hash, self.clock()) > self.clock():
@@ -139,6 +145,10 @@ class FakeKeyStore:
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
         self._answer()
         return [key for key in self.keys.values() if not is_hashed_since(key, moment)]
+
+    async def has_account(self, account_id: str) -> bool:
+        self._answer()
+        return any(each.account_id == account_id for each in self.licenses.values())
 
     async def list_licenses(self, limit: int) -> list[License]:
         self._answer()

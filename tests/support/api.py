@@ -211,7 +211,7 @@ class Api:
             route_params={"path": path},
             body=sent,
         )
-        route, run = _function(method, path)
+        route, run = function_of(method, path)
         response = await run(request)
         answered = Answered(response.status_code, {**response.headers}, response.get_body())
         if route is not None and method != "HEAD":
@@ -219,7 +219,7 @@ class Api:
         return answered
 
 
-def _function(method: str, path: str) -> tuple[str | None, Any]:
+def function_of(method: str, path: str) -> tuple[str | None, Any]:
     """The route and the function that serve a request, as the host finds them."""
     for function in functions().values():
         trigger = function.get_trigger()

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
 _CONTRACT = re.compile(r"^-- contract: (.+), unused since (\d+\.\d+\.\d+)$", re.MULTILINE)
+_WITHDRAWN = re.compile(r"^-- withdraws: (grant .+), because .+$", re.MULTILINE)
 
 # Each promise: (kind, name, how it is). One that goes, or is another way afterwards, breaks the live version.
 _PROMISES = """
@@ -152,6 +153,8 @@ def broken_promises(before: Catalog, after: Catalog, script: str, released: set[
     `released` are the versions that a contract may name: what was unused in one that is out by now.
     """
     allowed: dict[str, str] = dict(_CONTRACT.findall(script))
+    # A right that is a weakness may go at once, if the script says why.
+    withdrawn = set(_WITHDRAWN.findall(script))
     found = []
     for kind, name, how in sorted(before.promises - after.promises):
         widened = any((kind, name) == (other, same) for other, same, _ in after.promises)
@@ -164,7 +167,7 @@ def broken_promises(before: Catalog, after: Catalog, script: str, released: set[
         if name in after.passed_by_null and after.passed_by_null[name] <= unwritten:
             continue  # the live version does not write these columns, so the check always holds
         found.append((f"{kind} {name}", f"is demanded anew: {how}"))
-    problems = [f"{what} {why}" for what, why in found if what not in allowed]
+    problems = [f"{what} {why}" for what, why in found if what not in allowed and what not in withdrawn]
     problems += [
         f"contract: {what} names {version}, which is not released"
         for what, version in allowed.items()

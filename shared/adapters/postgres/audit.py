@@ -15,7 +15,10 @@ class Audit:
         self._database = database
 
     async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None:
-        """Adds one entry; `detail` is plain JSON and holds no secret. Raises Unavailable."""
-        entry = {"actor": actor, "action": action, "subject": subject, "detail": Jsonb(dict(detail))}
+        """Adds one entry; `detail` is plain JSON and holds no secret. Raises Unavailable.
+
+        The database takes the entry's actor from the login of this connection, and adds `actor` as a note.
+        """
+        entry = {"note": actor, "action": action, "subject": subject, "detail": Jsonb(dict(detail))}
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["write"], entry)

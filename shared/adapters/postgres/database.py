@@ -21,7 +21,10 @@ from shared.errors import DatabaseUnavailable, Unavailable, ValidationFailed
 from shared.sql import NAMES, queries
 from shared.telemetry import traced
 
+FUNCTIONS_ROLE = "signal_functions"
 JOBS_ROLE = "signal_jobs"
+# Connections of a process under the login of the timers, which run one at a time.
+JOBS_POOL_SIZE = 2
 # After this time the server ends a transaction and frees its locks, even if its owner hangs. It is longer
 # than a bounded batch of sends takes.
 TRANSACTION_TIMEOUT_MS = 30_000
@@ -103,8 +106,14 @@ class Database:
         password: Password | None = None,
         statement_timeout_ms: int = 5_000,
         connect_timeout_s: float = 3.0,
+        jobs: "Database | None" = None,
     ) -> None:
-        """`password` returns the password of each new connection, if `conninfo` holds none."""
+        """`password` returns the password of each new connection, if `conninfo` holds none.
+
+        `jobs` is the database under the login of the timers, which opens its own pool on first use: in a
+        process that serves HTTP only, never. Without it, jobs use this login, which must have their role.
+        """
+        self._jobs = jobs
         self._conninfo = conninfo
         self._password = password
         self._role = role
@@ -123,12 +132,16 @@ class Database:
         pool, self._pool = self._pool, None
         if pool is not None:
             await pool.close()
+        if self._jobs is not None:
+            await self._jobs.close()
 
     async def pending_migrations(self) -> list[str]:
         """The names of the migrations that this database lacks; raises Unavailable."""
-        from shared.adapters.postgres.migrations import pending_migrations
+        from shared.adapters.postgres.migrations import missing_migrations
 
-        return await pending_migrations(self._conninfo, self._password)
+        # In the app's role, because the login itself has no right to read anything.
+        async with self.transaction() as connection:
+            return await missing_migrations(connection)
 
     @asynccontextmanager
     async def transaction(
@@ -140,6 +153,10 @@ class Database:
         read across accounts. A broken connection is replaced before the block. Raises Unavailable and
         ValidationFailed.
         """
+        if jobs and self._jobs is not None:
+            async with self._jobs.transaction(account_id=account_id) as connection:
+                yield connection
+            return
         with translated():
             pool = await self._opened()
             connection = await self._entered(pool, account_id or "", JOBS_ROLE if jobs else self._role)

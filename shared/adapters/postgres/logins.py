@@ -1,4 +1,8 @@
-"""Creates the app's login and grants it the two roles, on behalf of the server's administrator."""
+"""Creates the app's two logins on behalf of the server's administrator, and grants each its one role.
+
+HTTP functions and timers have logins of their own. So no statement that runs under the login of the HTTP
+functions can take the role of the timers, which reads across accounts.
+"""
 
 from typing import Any
 
@@ -21,7 +25,11 @@ class LoginState(msgspec.Struct, frozen=True):
 
     can_login: bool
     is_above_security: bool
-    has_roles: bool
+    roles: list[str]
+
+    def is_fit_for(self, role: str) -> bool:
+        """Whether the login can take `role`, and nothing more."""
+        return self.can_login and not self.is_above_security and self.roles == [role]
 
 
 class _Fitness(msgspec.Struct, frozen=True):
@@ -75,8 +83,17 @@ async def create_entra_login(parameters: dict[str, Any], login: str, object_id: 
             await connection.execute(_SQL["create_entra_login"], {"login": login, "object_id": object_id})
 
 
-async def grant_roles(connection: Connection, login: str) -> None:
-    """Grants `login` both roles, which must exist. Raises Unavailable."""
+async def grant_role(connection: Connection, login: str, role: str) -> None:
+    """Grants `login` this role alone; both roles must exist. Raises Unavailable."""
     with translated():
-        await connection.execute(_SQL["name_login"], {"login": login})
-        await connection.execute(_SQL["grant_roles"])
+        await connection.execute(_SQL["name_login"], {"login": login, "role": role, "password": ""})
+        await connection.execute(_SQL["grant_role"])
+
+
+async def make_login(connection: Connection, login: str, role: str, password: str) -> None:
+    """Makes a login with a password that can take this role alone. Raises Unavailable."""
+    with translated():
+        await connection.execute(_SQL["name_login"], {"login": login, "role": role, "password": password})
+        await connection.execute(_SQL["make_login"])
+        await connection.execute(_SQL["forget_password"])
+    await grant_role(connection, login, role)

@@ -72,7 +72,12 @@ async def pending_migrations(conninfo: str, password: Password | None = None) ->
     """The names of the missing migrations; raises as `migrate` does, and changes nothing."""
     with translated():
         async with await _connect(conninfo, password) as connection:
-            return [name for name, _, _ in await _missing(connection)]
+            return await missing_migrations(connection)
+
+
+async def missing_migrations(connection: AsyncConnection[TupleRow]) -> list[str]:
+    """`pending_migrations` on a connection that may read which ones were applied."""
+    return [name for name, _, _ in await _missing(connection)]
 
 
 async def _connect(conninfo: str, password: Password | None) -> AsyncConnection[TupleRow]:

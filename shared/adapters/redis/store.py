@@ -133,6 +133,12 @@ class RedisStore:
         if calls:
             await self._run("store_grant", *calls)
 
+    async def grant_record(self, key_hash: str) -> bytes | None:
+        """The cached record of a grant, as `encode_record` makes it; None if there is none."""
+        record: bytes | None
+        (record,) = await self._ask(("GET", license_key(key_hash)))
+        return record
+
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool:
         """Whether the caller must refresh the key's license record; others get False for `life_s` seconds."""
         (answer,) = await self._ask(("SET", refresh_key(key_hash), 1, "NX", "PX", math.ceil(life_s * 1000)))

@@ -7,6 +7,7 @@ from datetime import datetime
 from shared.domain.access.licenses import ALL_SCOPES, MAX_REQUESTS_PER_MINUTE, MAX_SYMBOLS, License, Scope
 from shared.domain.market.bars import is_symbol
 from shared.domain.problems import Problems
+from shared.errors import Conflict
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PLAN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -39,3 +40,11 @@ def check_expiry(expires_at: datetime | None, now: datetime, problems: Problems)
 def check_scopes(scopes: Sequence[Scope], problems: Problems) -> None:
     if not scopes or any(scope not in ALL_SCOPES for scope in scopes):
         problems.add("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")
+
+
+def account_exists(account_id: str) -> Conflict:
+    """The refusal of a new license whose account another license has."""
+    return Conflict(
+        f"The account {account_id} exists. If this license is for the same customer, add --same-account: it "
+        "shares the account's trades. Otherwise choose another name."
+    )

@@ -12,7 +12,13 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from shared.domain.confidence.state_checks import RawState, check_features, check_state, parse_json
+from shared.domain.confidence.state_checks import (
+    RawState,
+    check_features,
+    check_state,
+    parse_json,
+    refuse_excess,
+)
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems, shown
@@ -120,6 +126,7 @@ class StateReader:
             return self._remembered(body) if len(body) <= _REMEMBERED_BYTES else self._decode(body)
         except _DECODE_ERRORS:
             pass
+        refuse_excess(body)
         fields, is_strict = parse_json(body)
         problems = Problems()
         raw = check_state(fields, self._catalog, problems)
@@ -143,10 +150,12 @@ class StateReader:
         states: list[MarketState] = []
         for index, item in enumerate(items):
             try:
-                states.append(self._decode(item))
+                states.append(self._decode(memoryview(item)))
                 continue
             except _DECODE_ERRORS:
                 pass
+            if problems.is_full:
+                break
             fields, _ = parse_json(bytes(item))
             raw = check_state(fields, self._catalog, problems.within(f"states[{index}]."))
             if raw is not None:
@@ -161,10 +170,11 @@ class StateReader:
         symbol, side, *values = msgspec.structs.astuple(request)
         return self._maker_of[type(request)].rounded(symbol, side, values)
 
-    def _batch_items(self, body: bytes) -> list[bytes | memoryview]:
+    def _batch_items(self, body: bytes) -> list[msgspec.Raw]:
         try:
-            return [memoryview(item) for item in msgspec.json.decode(body, type=_Batch).states]
+            return _decode_batch(body).states
         except _DECODE_ERRORS:
+            refuse_excess(body, MAX_STATES_PER_REQUEST)
             parsed, _ = parse_json(body)
         problems = Problems()
         accepted = f'{{"states": [...]}} with 1 to {MAX_STATES_PER_REQUEST} market states'
@@ -189,6 +199,9 @@ class StateReader:
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):
     states: list[msgspec.Raw]
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
 
 
 def _field_type(feature: Feature) -> Any:

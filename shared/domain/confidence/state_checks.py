@@ -1,7 +1,7 @@
 """Names every bad field of a market state, and what would be accepted.
 
-This path runs only after the fast decoder has refused a body, so it may be slow. But its cost is bounded: a
-request with a million unknown fields costs no more than one with MAX_PROBLEMS.
+This path runs only after the fast decoder has refused a body, so it may be slow. But its cost is bounded: it
+does not look into a body with far more fields, items or levels than a valid one, see `refuse_excess`.
 """
 
 import json
@@ -14,6 +14,9 @@ from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, S
 from shared.domain.problems import Problems, shown
 from shared.errors import FieldCode, MalformedJson
 
+# A strategy has at most 20 features or so; the rest is room for mistakes that the errors then name.
+MAX_FIELDS = 100
+
 _SIDES = ("LONG", "SHORT")
 
 
@@ -24,6 +27,20 @@ class RawState(msgspec.Struct, frozen=True):
     symbol: str
     side: str
     values: dict[str, Any]
+
+
+def refuse_excess(body: bytes, states: int = 1) -> None:
+    """Raises InvalidInput for a body that is far from being `states` market states.
+
+    Counts commas and brackets, which takes microseconds; to read such a body would take milliseconds.
+    """
+    most = states * MAX_FIELDS
+    if body.count(b"[") + body.count(b"{") > most:
+        raise MalformedJson("The body is nested too deeply, or has too many arrays and objects.")
+    if body.count(b",") > most:
+        problems = Problems()
+        problems.add("", "out_of_range", f"expected at most {MAX_FIELDS} fields or items for each state")
+        raise problems.refusal()
 
 
 def parse_json(body: bytes) -> tuple[Any, bool]:
@@ -98,6 +115,8 @@ def check_features(
     known = (*besides, *(feature.name for feature in strategy.features))
     known_set = set(known)
     for name in fields:
+        if problems.is_full:
+            break
         if name not in known_set:
             problems.unknown_field(name, known)
     return values

@@ -1,4 +1,3 @@
 -- name: write
--- Adds an entry: the actor, the action and its subject.
-insert into audit (actor, action, subject, detail)
-values (%(actor)s, %(action)s, %(subject)s, %(detail)s);
+-- Adds an entry: the action and its subject, under this session's login and a note on who used it.
+select write_audit(%(note)s, %(action)s, %(subject)s, %(detail)s);

@@ -12,13 +12,16 @@ select
         ) as has_roles;
 
 -- name: login_state
--- Whether a login exists, may log in, has more rights than the roles, and can take both roles.
+-- Whether a login exists, may log in, and has more rights than the roles; and the roles that it can take.
 select
     rolcanlogin as can_login,
     rolsuper or rolbypassrls as is_above_security,
-    (select count(*) from pg_roles as wanted
-     where wanted.rolname in ('signal_functions', 'signal_jobs')
-         and pg_has_role(logins.oid, wanted.oid, 'set')) = 2 as has_roles
+    array(
+        select wanted.rolname::text from pg_roles as wanted
+        where wanted.rolname in ('signal_functions', 'signal_jobs')
+            and pg_has_role(logins.oid, wanted.oid, 'set')
+        order by wanted.rolname
+    ) as roles
 from pg_roles as logins
 where rolname = %(login)s;
 
@@ -30,17 +33,44 @@ select to_regproc('pgaadauth_create_principal_with_oid') is not null;
 -- Creates the login of a managed identity or an application: no administrator, without multi-factor sign-in.
 select pgaadauth_create_principal_with_oid(%(login)s, %(object_id)s, 'service', false, false);
 
--- name: grant_roles
--- Lets a login take both roles, without inheriting their rights.
+-- name: grant_role
+-- Lets a login take one role, without inheriting its rights, and takes the other role from it.
 do $$
+declare
+    login text := current_setting('signal_cloud.login');
+    wanted text := current_setting('signal_cloud.role');
+    other text := case wanted when 'signal_jobs' then 'signal_functions' else 'signal_jobs' end;
 begin
+    execute format('grant %I to %I with inherit false, set true', wanted, login);
+    if pg_has_role(login, other, 'member') then
+        execute format('revoke %I from %I', other, login);
+    end if;
+end
+$$;
+
+-- name: make_login
+-- Makes a login with a password, or gives it this password; for servers that Entra ID does not protect.
+do $$
+declare
+    login text := current_setting('signal_cloud.login');
+begin
+    if not exists (select from pg_roles where rolname = login) then
+        execute format('create role %I', login);
+    end if;
     execute format(
-        'grant signal_functions, signal_jobs to %I with inherit false, set true',
-        current_setting('signal_cloud.login')
+        'alter role %I login noinherit nosuperuser nocreaterole nocreatedb password %L',
+        login, current_setting('signal_cloud.password')
     );
 end
 $$;
 
+-- name: forget_password
+-- Removes the password from the session's settings.
+select set_config('signal_cloud.password', '', false);
+
 -- name: name_login
--- Sets the login for the next statement.
-select set_config('signal_cloud.login', %(login)s, false);
+-- Sets the login, its role and its password for the next statements.
+select
+    set_config('signal_cloud.login', %(login)s, false),
+    set_config('signal_cloud.role', %(role)s, false),
+    set_config('signal_cloud.password', %(password)s, false);

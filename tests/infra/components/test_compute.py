@@ -28,6 +28,8 @@ AGREED = {
     "AZURE_CLIENT_ID",
     "AZURE_TENANT_ID",
     "DATABASE_URL",
+    "JOBS_DATABASE_URL",
+    "JOBS_CLIENT_ID",
     "DATABASE_ROLE",
     "DATABASE_POOL_SIZE",
     "REDIS_URL",
@@ -100,6 +102,7 @@ def test_every_setting_is_the_app_s_or_the_host_s(stack: Recording) -> None:
     for site in sites_of(stack):
         own = {name for name in settings_in(site) if not HOST_SETTING.match(name)}
         assert own == AGREED | schedules()
+        assert settings_in(site)["FUNCTIONS_REQUEST_BODY_SIZE_LIMIT"] == "1048576"  # as functions/web
 
 
 def test_the_app_reads_what_it_is_given(stack: Recording) -> None:
@@ -134,6 +137,10 @@ def test_services_are_reached_with_the_identity_and_no_password(stack: Recording
     assert values["DATABASE_URL"] == (
         f"postgresql://{login}@{host}:{port}/signal_cloud?sslmode=verify-full&sslrootcert=system"
     )
+    jobs_login = stack.outputs["jobs_identity_name"]
+    assert jobs_login != login
+    assert values["JOBS_DATABASE_URL"] == values["DATABASE_URL"].replace(login, jobs_login, 1)
+    assert values["JOBS_CLIENT_ID"] not in ("", client_id)
     assert values["REDIS_URL"] == f"rediss://{stack.outputs['redis_host']}:10000/0"
     assert values["WEBPUBSUB_ENDPOINT"] == stack.outputs["webpubsub_endpoint"]
     vault = stack.outputs["key_vault"]
@@ -184,15 +191,16 @@ def test_publishing_takes_no_password(stack: Recording) -> None:
     assert kinds == expected
 
 
-def test_one_identity_runs_the_app_and_opens_the_vault(stack: Recording) -> None:
-    (identity,) = (
-        each.id
-        for each in stack.of_type("Microsoft.ManagedIdentity/userAssignedIdentities")
-        if each.name == "app-identity"
-    )
+def test_one_identity_runs_the_app_and_another_is_for_timers_alone(stack: Recording) -> None:
+    identities = {
+        each.name: each.id for each in stack.of_type("Microsoft.ManagedIdentity/userAssignedIdentities")
+    }
+    app, jobs = identities["app-identity"], identities["jobs-identity"]
     for site in sites_of(stack):
-        assert site["identity"] == {"type": "UserAssigned", "userAssignedIdentities": [identity]}
-        assert site["keyVaultReferenceIdentity"] == identity
+        assert site["identity"] == {"type": "UserAssigned", "userAssignedIdentities": [app, jobs]}
+        assert site["keyVaultReferenceIdentity"] == app
+    for assignment in stack.of_type("Microsoft.Authorization/roleAssignments"):
+        assert assignment.inputs["principalId"] != stack.outputs["jobs_identity_principal_id"]
 
 
 def test_all_traffic_leaves_by_the_private_network(stack: Recording) -> None:
@@ -310,7 +318,7 @@ def test_flex_consumption_is_configured_as_it_wants(flex: Recording) -> None:
     assert storage["value"] == f"https://{account}.blob.core.windows.net/{name}"
     assert account == flex.outputs["host_storage_account"]
     assert storage["authentication"]["type"] == "UserAssignedIdentity"
-    (identity,) = site["identity"]["userAssignedIdentities"]
+    identity, _ = site["identity"]["userAssignedIdentities"]
     assert storage["authentication"]["userAssignedIdentityResourceId"] == identity
 
 

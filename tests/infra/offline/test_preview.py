@@ -123,7 +123,7 @@ def test_the_diagram_shows_the_way_of_a_request() -> None:
     assert prod["front_door", "app"] == "X-Azure-FDID"
     assert ("bots", "app") not in prod
     assert prod["app", "redis"] == "REDIS_URL through its private endpoint"
-    assert prod["app", "postgres"] == "DATABASE_URL through its private endpoint"
+    assert prod["app", "postgres"] == "DATABASE_URL, JOBS_DATABASE_URL through its private endpoint"
     assert "WEBPUBSUB_ENDPOINT" in prod["app", "webpubsub"]
     dev = {(path.source, path.target): path.label for path in paths(recorded("dev"))}
     assert dev["bots", "app"] == "HTTPS"

@@ -1,14 +1,17 @@
 """Who may call each route, and what every route does with a request that it may not answer."""
 
+import hmac
+import json
 from typing import Any
 
+import azure.functions as func
 import pytest
 
 from functions.openapi import document
-from functions.web.call import MAX_BODY_BYTES
 from functions.web.routes import declared_routes
+from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES, Scope
-from tests.support.api import Api
+from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, PUBLIC
 from tests.support.strategies import STRATEGIES
 
@@ -16,6 +19,15 @@ ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITH_BODY = [
     pytest.param(*route, id=" ".join(route)) for route, (_, given) in ADMITTING.items() if "body" in given
 ]
+LIMITS = {
+    ("POST", "ml/get_confidence"): 16_384,
+    ("POST", "ml/get_confidence/batch"): 131_072,
+    ("POST", "trades"): 1_048_576,
+    ("POST", "signals"): 16_384,
+    ("POST", "bars"): 1_048_576,
+    ("POST", "ws/negotiate"): 4_096,
+    ("POST", "ws/events"): 65_536,
+}
 SUCCESSES = {("POST", "signals"): 201}
 
 
@@ -113,8 +125,6 @@ async def test_without_cache_and_key_store_nobody_is_let_in(api: Api, method: st
         ({"content": b""}, (400, "malformed_json")),
         ({"content": b"\xff"}, (400, "malformed_json")),
         ({"content": b"[]"}, (422, "validation_failed")),
-        ({"content": b" " * (MAX_BODY_BYTES + 1)}, (413, "body_too_large")),
-        ({"content": b" " * MAX_BODY_BYTES}, (400, "malformed_json")),
         ({"headers": {"content-type": "application/xml"}}, (415, "unsupported_media_type")),
         ({"headers": {"content-type": "multipart/form-data; boundary=x"}}, (415, "unsupported_media_type")),
     ],
@@ -177,3 +187,105 @@ async def test_a_key_ends_with_its_license(api: Api) -> None:
     await licenses.revoke_key(key.key.public_id)
     answered = await api.call("GET", "license", key=key)
     assert (answered.status, answered.code) == (401, "key_revoked")
+
+
+def test_every_body_has_a_limit_which_the_document_states() -> None:
+    declared = {
+        (route.method, route.path): route.body.max_bytes
+        for route in declared_routes()
+        if route.body is not None
+    }
+    assert declared == LIMITS
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+    for (method, path), limit in LIMITS.items():
+        described = paths[f"/{path}"][method.lower()]["requestBody"]["description"]
+        assert described == f"At most {limit} bytes."
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+async def test_a_body_over_the_limit_of_its_route_is_refused_with_the_limit(
+    api: Api, method: str, path: str
+) -> None:
+    scope, _ = ADMITTING[method, path]
+    limit = LIMITS[method, path]
+    key = await api.key(scope)
+    answered = await api.call(method, path, key=key, content=b" " * (limit + 1))
+    assert (answered.status, answered.code) == (413, "body_too_large")
+    assert f"at most {limit} bytes" in answered.json["detail"]
+    answered = await api.call(method, path, key=key, content=b" " * limit)
+    assert (answered.status, answered.code) == (400, "malformed_json")
+
+
+class Unread(func.HttpRequest):
+    """A request whose body must not be read."""
+
+    def get_body(self) -> bytes:
+        raise AssertionError("the body was read before the caller was known")
+
+
+async def refused_unread(method: str, path: str, authorization: str | None) -> str:
+    """The code of the refusal of a request whose body nobody may read."""
+    headers = {} if authorization is None else {"authorization": authorization}
+    request = Unread(method=method, url=f"http://localhost/api/{path}", headers=headers, body=b"")
+    response = await function_of(method, path)[1](request)
+    return str(json.loads(response.get_body())["code"])
+
+
+@pytest.mark.parametrize(("method", "path"), WITH_BODY)
+async def test_no_body_is_read_before_its_key_is_known(api: Api, method: str, path: str) -> None:
+    scope, given = ADMITTING[method, path]
+    invented = f"Bearer {new_key('Zz99Zz')}"
+    assert await refused_unread(method, path, None) == "key_missing"
+    assert await refused_unread(method, path, "Bearer sc_live_mistyped") == "key_malformed"
+    assert await refused_unread(method, path, invented) == "key_unknown"
+    assert await refused_unread(method, path, invented) == "key_unknown", "known to be unknown"
+    others: list[Scope] = [other for other in ALL_SCOPES if other != scope]
+    without_scope = f"Bearer {(await api.key(*others)).plain}"
+    for _ in range(2):  # a key that this process has never seen, and then one that it knows
+        assert await refused_unread(method, path, without_scope) == "scope_missing"
+    known = await api.key(scope)
+    assert (await api.call(method, path, key=known, **given)).status < 300
+    await api.services.license_service("tester").suspend_license(known.key.license_id)
+    await api.call(method, path, key=known, **given)
+    assert await refused_unread(method, path, f"Bearer {known.plain}") == "license_suspended"
+    never_seen = await api.key(scope)
+    await api.services.license_service("tester").revoke_key(never_seen.key.public_id)
+    assert await refused_unread(method, path, f"Bearer {never_seen.plain}") == "key_revoked"
+
+
+async def test_an_event_is_not_read_before_its_sender_is_known(api: Api) -> None:
+    headers = {"ce-type": "azure.webpubsub.sys.connect", "ce-hub": "signals", "ce-connectionid": "c-1"}
+    for proof in ({}, {"ce-signature": "sha256=" + "0" * 64}):
+        request = Unread(
+            method="POST", url="http://localhost/api/ws/events", headers=headers | proof, body=b""
+        )
+        response = await function_of("POST", "ws/events")[1](request)
+        assert (response.status_code, json.loads(response.get_body())["code"]) == (401, "key_unknown")
+
+
+async def test_another_tenants_web_pubsub_is_heard_at_no_route_and_its_events_are_refused(api: Api) -> None:
+    """Its addresses pass the network rule, whose service tag covers all customers of Azure.
+
+    The service asks each address for consent first (OPTIONS), and sends nothing to one that does not give it.
+    """
+    asks = {"webhook-request-origin": "another.webpubsub.azure.com"}
+    for path in {route.path for route in declared_routes()} - {"ws/events"}:
+        answered = await api.call("OPTIONS", path, headers=asks)
+        assert (answered.status, answered.code) == (405, "method_not_allowed")
+        assert "webhook-allowed-origin" not in answered.headers
+    answered = await api.call("OPTIONS", "ws/events", headers=asks)
+    assert (answered.status, answered.code) == (422, "validation_failed")
+    assert "webhook-allowed-origin" not in answered.headers
+    event = {
+        "ce-type": "azure.webpubsub.sys.connect",
+        "ce-hub": "signals",
+        "ce-connectionid": "c-1",
+        "ce-signature": "sha256=" + hmac.new(b"another key", b"c-1", "sha256").hexdigest(),
+        "authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+    }
+    for (method, path), (_, given) in ADMITTING.items():
+        answered = await api.call(method, path, headers=event, **given)
+        assert (answered.status, answered.code) == (401, "key_malformed")
+    answered = await api.call("POST", "ws/events", headers=event, body={"claims": {}})
+    assert (answered.status, answered.code) == (401, "key_unknown")
+    assert not api.counts.get("connections_opened")

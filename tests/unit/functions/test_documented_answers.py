@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from functions.web.call import MAX_BODY_BYTES
+from functions.web.body_limits import MAX_BODY_BYTES
 from functions.web.declaration import Route
 from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes

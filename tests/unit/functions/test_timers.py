@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from functions import timers
-from functions.timer_table import TIMERS
+from functions.timer_table import TIMERS, Timer
 from shared.domain.confidence.models import Outcome
 from shared.metrics import MetricName
 from shared.settings import TelemetrySettings
@@ -137,6 +137,26 @@ async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
         ("signals", now - timedelta(days=90)),
         ("bars", now - timedelta(days=730)),
     ]
+
+
+@pytest.mark.parametrize("row", TIMERS, ids=lambda row: row.name)
+async def test_an_outage_is_a_warning_without_a_traceback(
+    api: Api, row: Timer, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.stores.server.away = api.hub.away = api.key_store.away = api.redis.away = True
+    await fire(row.name)
+    assert caplog.records
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+    assert not any(record.exc_info for record in caplog.records)
+
+
+async def test_a_defect_in_a_timer_is_an_error(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(now: datetime) -> None:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(api.services.upkeep, "run", fail)
+    with pytest.raises(LookupError):
+        await fire("timer_upkeep")
 
 
 def test_a_timer_that_is_not_in_the_table_cannot_be_registered() -> None:

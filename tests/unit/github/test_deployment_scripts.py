@@ -65,7 +65,8 @@ def test_without_a_former_package_it_says_so(bench: Bench) -> None:
 
 
 NAMES = (
-    "url", "app_name", "resource_group", "identity_name", "identity_principal_id", "postgres_host",
+    "url", "app_name", "resource_group", "identity_name", "identity_principal_id", "jobs_identity_name",
+    "jobs_identity_principal_id", "postgres_host",
     "database", "key_vault",
 )  # fmt: skip
 

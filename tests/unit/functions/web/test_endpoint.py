@@ -137,11 +137,11 @@ async def test_a_handler_gets_its_parameters_then_its_body() -> None:
         return list(given)
 
     req = func.HttpRequest(method="POST", url="", headers={}, params={"limit": "7"}, body=b"[1]")
-    both = await served(show, req, parameters=Parameters, body=json_body(list[int]))
+    both = await served(show, req, parameters=Parameters, body=json_body(list[int], 100))
     assert json.loads(both.get_body()) == [{"limit": 7}, [1]]
-    alone = await served(show, req, body=json_body(list[int]))
+    alone = await served(show, req, body=json_body(list[int], 100))
     assert json.loads(alone.get_body()) == [[1]]
-    by_itself = await served(show, req, body=Body(kinds=(int,)))
+    by_itself = await served(show, req, body=Body(kinds=(int,), max_bytes=100))
     assert json.loads(by_itself.get_body()) == []
 
 
@@ -150,9 +150,9 @@ async def test_an_empty_body_stands_for_an_empty_object_if_none_is_required() ->
         return body
 
     req = func.HttpRequest(method="POST", url="", headers={}, params={}, body=b"")
-    optional = await served(show, req, body=json_body(dict[str, int], required=False))
+    optional = await served(show, req, body=json_body(dict[str, int], 100, required=False))
     assert (optional.status_code, optional.get_body()) == (200, b"{}")
-    required = await served(show, req, body=json_body(dict[str, int]))
+    required = await served(show, req, body=json_body(dict[str, int], 100))
     assert (required.status_code, json.loads(required.get_body())["code"]) == (400, "malformed_json")
 
 

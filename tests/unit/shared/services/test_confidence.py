@@ -64,7 +64,12 @@ class Evaluator:
 
 
 class World:
+    """The service, and the one caller that asks it."""
+
     def __init__(self, **options: bool) -> None:
+        self.is_known = True
+        self.met: Admitted | None = None
+        self.body: bytes | Exception = BODY
         self.evaluator = Evaluator(**options)
         self.counted = Counted()
         self.released: list[Admitted] = []
@@ -78,20 +83,30 @@ class World:
     async def _release(self, admitted: Admitted) -> None:
         self.released.append(admitted)
 
-    async def _admit(self, *, confidence_key: str | None = None) -> Admitted:
+    def is_trusted(self) -> bool:
+        return self.is_known
+
+    async def meet(self) -> Admitted | None:
+        self.steps.append("meet")
+        if self.refusal is not None:
+            raise self.refusal
+        return self.met
+
+    def read_body(self) -> bytes:
+        self.steps.append("read")
+        if isinstance(self.body, Exception):
+            raise self.body
+        return self.body
+
+    async def admit(self, *, confidence_key: str | None = None) -> Admitted:
         self.steps.append(f"admit with {confidence_key}")
         if self.refusal is not None:
             raise self.refusal
         return self.admitted
 
-    async def answer(self, body: bytes | SignalCloudError = BODY) -> bytes:
-        def read() -> bytes:
-            self.steps.append("read")
-            if isinstance(body, SignalCloudError):
-                raise body
-            return body
-
-        return await self.service.answer(read, self._admit)
+    async def answer(self, body: bytes | Exception = BODY) -> bytes:
+        self.body = body
+        return await self.service.answer(self)
 
 
 async def test_the_state_is_read_first_so_that_admission_can_ask_for_its_confidence() -> None:
@@ -153,13 +168,29 @@ async def test_an_outage_is_told_to_those_who_may_ask() -> None:
 
 async def test_a_defect_in_reading_is_nobodys_refusal() -> None:
     world = World()
-
-    def read() -> bytes:
-        raise KeyError("a defect")
-
     with pytest.raises(KeyError):
-        await world.service.answer(read, world._admit)
-    assert world.steps == []
+        await world.answer(KeyError("a defect"))
+    assert world.steps == ["read"]
+
+
+async def test_the_body_of_a_caller_that_is_not_known_is_read_after_its_key_is_looked_up() -> None:
+    world = World()
+    world.is_known = False
+    assert await world.answer() == b"computed"
+    assert world.steps == ["meet", "read", "admit with key of ES"]
+    world.steps.clear()
+    world.refusal = KeyRevoked("This API key was revoked.")
+    with pytest.raises(KeyRevoked):
+        await world.answer()
+    assert world.steps == ["meet"]
+
+
+async def test_a_caller_that_was_admitted_without_its_body_is_not_admitted_twice() -> None:
+    world = World()
+    world.is_known, world.met = False, Admitted(GRANT, RateState(3, 2, 60.0))
+    assert await world.answer() == b"computed"
+    assert world.steps == ["meet", "read"]
+    assert world.evaluator.computed == ["key of ES"]
 
 
 async def test_a_symbol_outside_of_the_license_gives_the_lock_back() -> None:

@@ -91,6 +91,64 @@ async def test_a_promotion_is_seen_within_the_refresh_time_and_nobody_waits_for_
     assert engine.loaded == ["vwap_bounce-a", "vwap_bounce-b"]
 
 
+async def test_a_worker_that_was_idle_never_answers_from_a_withdrawn_model() -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model("vwap_bounce-withdrawn"))
+    service = evaluator(models, redis, Engine(), clock)
+    assert (await ask(service, redis)).model_version == "vwap_bounce-withdrawn"
+    models.stored = None
+    clock.now += 60
+    assert (await ask(service, redis)).model_version == "vwap_bounce-untrained"
+    assert models.asked == 2
+
+
+async def test_a_withdrawn_model_is_served_by_nobody_after_five_seconds() -> None:
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model("vwap_bounce-withdrawn"))
+    service = evaluator(models, redis, Engine(), clock)
+    await ask(service, redis)
+    models.stored = None
+    for _ in range(100):
+        clock.now += 0.0625
+        answer = await ask(service, redis)
+        if clock.now >= 1005:
+            assert answer.model_version == "vwap_bounce-untrained"
+
+
+async def test_while_the_champion_is_fresh_no_request_waits_for_it() -> None:
+    clock = Clock()
+    models = Models(stored_model())
+    service = evaluator(models, Redis(), Engine(), clock)
+    await asked(service)
+    for _ in range(40):
+        clock.now += 0.5
+        assert service.query(STATE) is not None, "confirmed again before its time is over"
+        await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+
+async def test_a_database_that_hangs_delays_one_wait_of_a_second_and_the_last_champion_is_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(champions, "WAIT_S", 0.02)
+    redis, clock = Redis(), Clock()
+    models = Models(stored_model())
+    service = evaluator(models, redis, Engine(), clock)
+    await ask(service, redis)
+    hanging = asyncio.Event()
+
+    async def hang(strategy: str) -> None:
+        await hanging.wait()
+
+    monkeypatch.setattr(models, "champion", hang)
+    clock.now += 60
+    began = time.monotonic()
+    answers = await asyncio.gather(*(ask(service, redis) for _ in range(20)))
+    assert {answer.model_version for answer in answers} == {"vwap_bounce-a"}
+    assert 0.015 < time.monotonic() - began < 1
+    assert service.query(STATE) is not None, "the next request does not wait"
+    hanging.set()
+
+
 async def test_the_last_champion_is_served_while_postgres_is_away_and_one_line_says_so(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
