@@ -65,7 +65,7 @@ def read_trades(body: bytes) -> list[Trade]:
     summary="Report 1 to 500 trades, or a single one; idempotent by trade_id",
     body=Body(kinds=(TradesRequest, Trade), read=read_trades),
     answer=TradeReport,
-    problems=(*WRITE, "batch_too_large"),
+    problems=(*WRITE, "batch_too_large", "daily_quota_exceeded", "storage_quota_exceeded"),
 )
 async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
     """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
@@ -91,7 +91,7 @@ async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     summary="Own win rate, pnl, drawdown and calibration",
     parameters=TradeParameters,
     answer=Performance,
-    problems=READ,
+    problems=(*READ, "too_many_queries"),
 )
 async def get_performance(call: Call, chosen: TradeParameters) -> Performance:
     """Shows the account's win rate, pnl, drawdown and calibration, overall and by symbol."""
