@@ -188,13 +188,14 @@ class Conflict(SignalCloudError):
 
 
 class RateLimited(SignalCloudError):
-    """Holds the key's limit in requests per window, and the seconds until its quota next grows."""
+    """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
 
     code = "rate_limited"
 
-    def __init__(self, detail: str, *, limit: int, reset_s: float) -> None:
+    def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
         super().__init__(detail, retry_after_s=reset_s)
         self.limit = limit
+        self.remaining = remaining
         self.reset_s = reset_s
 
 

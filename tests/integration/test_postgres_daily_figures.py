@@ -167,9 +167,7 @@ async def test_daily_figures_equal_the_plain_query_in_any_order_of_arrival(
             "since": ends[0],
             "until": ends[1],
         }
-        check_equal(
-            await figures_of.performance(account, **chosen), await plain(database, account, **chosen)
-        )
+        check_equal(await figures_of.performance(account, **chosen), await plain(database, account, **chosen))
 
 
 async def stale(database: Database, account: str = ALICE) -> list[tuple[str, bool]]:
@@ -206,9 +204,7 @@ async def test_more_trades_than_one_step_takes_are_rolled_up_in_several(
     database: Database, store: TradeStore, figures_of: PerformanceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(performance_module, "TRADES_PER_STEP", 5)
-    trades = [
-        a_trade(f"t{n}", exit_at=MIDNIGHT + timedelta(hours=6 * n), pnl=Decimal(n)) for n in range(60)
-    ]
+    trades = [a_trade(f"t{n}", exit_at=MIDNIGHT + timedelta(hours=6 * n), pnl=Decimal(n)) for n in range(60)]
     await statuses(store, trades)
     assert await total(figures_of) == sum(range(60))
     assert not any(is_stale for _, is_stale in await stale(database))
@@ -226,9 +222,7 @@ async def test_reports_and_questions_at_once_lose_no_trade(
             trade = a_trade(f"t{worker}-{n}", exit_at=exit_at, pnl=Decimal(1), symbol=symbol)
             assert await statuses(store, [trade]) == ["recorded"]
             # A report that was answered is in the next answer.
-            own = await store.page(
-                ALICE, symbol=symbol, since=exit_at, until=None, before=None, limit=500
-            )
+            own = await store.page(ALICE, symbol=symbol, since=exit_at, until=None, before=None, limit=500)
             assert f"t{worker}-{n}" in [trade.trade_id for trade in own]
 
     async def ask() -> None:
@@ -265,7 +259,10 @@ async def test_daily_figures_are_isolated_by_account(
 @pytest.mark.parametrize(
     ("since", "until"),
     [
-        (datetime.fromisoformat("0001-01-01T00:00:00+14:00"), datetime.fromisoformat("9999-12-31T23:59:59-14:00")),
+        (
+            datetime.fromisoformat("0001-01-01T00:00:00+14:00"),
+            datetime.fromisoformat("9999-12-31T23:59:59-14:00"),
+        ),
         (START, START),
         (START + timedelta(days=1), START),
         (datetime.fromisoformat("9999-12-31T00:00:00+00:00"), None),
@@ -273,7 +270,11 @@ async def test_daily_figures_are_isolated_by_account(
     ],
 )
 async def test_strange_ranges_answer_as_the_plain_query(
-    database: Database, store: TradeStore, figures_of: PerformanceStore, since: datetime | None, until: datetime | None
+    database: Database,
+    store: TradeStore,
+    figures_of: PerformanceStore,
+    since: datetime | None,
+    until: datetime | None,
 ) -> None:
     await statuses(store, [a_trade()])
     chosen = {"symbol": None, "since": since, "until": until}

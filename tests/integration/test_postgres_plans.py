@@ -1,6 +1,7 @@
 """Every query in the .sql files finds its rows by an index, shown by EXPLAIN on tables of size."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from psycopg import AsyncClientCursor
 from psycopg.types.json import Jsonb
 
-from shared.adapters.postgres import Database, TradeStore
+from shared.adapters.postgres import Database, PerformanceStore, TradeStore
 from shared.adapters.postgres.upkeep import BATCH
 from shared.sql import areas, queries
 from tests.support.samples import a_bar, a_trade
@@ -23,7 +24,7 @@ DEEP = 80_000  # trades of one more account, 55 days of them
 SMALL_TABLES = {"signal_counters", "feeds", "engine_state", "schema_migrations"}
 
 FILL = f"""
-select ensure_trade_partitions(
+select make_trade_partitions(
     array['{BASE}'::timestamptz, '{BASE}'::timestamptz + '1 month', '{BASE}'::timestamptz + '2 month']
 );
 insert into trades (
@@ -44,6 +45,14 @@ select 'deep', 'deep-' || n, 'key', 'ES', 'LONG', 'vwap_bounce', 1, 6500, 6501, 
 from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
 insert into trade_ids select account_id, trade_id, exit_at from trades;
+insert into trade_days
+select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false from trades group by 1, 2, 3;
+update trade_days set stale = true where account_id = 'account-7' and day > '{BASE}'::date + 80;
+insert into trade_day_figures
+select
+    account_id, day, symbol, trades, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, array_fill(0, array[10])
+from trade_days;
+insert into account_usage select 'account-' || n, 1, 1, '{BASE}', 0 from generate_series(1, 5000) as n;
 insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, received_at, features, source,
     idempotency_key
@@ -72,6 +81,7 @@ insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
 SINCE, UNTIL = BASE + timedelta(days=3), BASE + timedelta(days=75)
 ACCOUNT = {"account_id": "account-7"}
 REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
+SAME = {**ACCOUNT, "trades": REPORTED, "first_exit_at": BASE, "last_exit_at": BASE + timedelta(days=40)}
 DRAFT: dict[str, Any] = {
     "symbol": "ES",
     "strategy": "vwap_bounce",
@@ -89,6 +99,17 @@ DRAFT: dict[str, Any] = {
     "idempotency_key": "key-77",
 }
 PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
+DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
+ROLLED_UP = {
+    **ACCOUNT,
+    **DAYS,
+    "starts": [BASE + timedelta(days=n) for n in (81, 82)],
+    "ends": [BASE + timedelta(days=n) for n in (82, 83)],
+    "whole": [True, True],
+    "first_exit_at": BASE + timedelta(days=81),
+    "last_exit_at": BASE + timedelta(days=83),
+}
+ALL_DAYS = {"first": BASE.date(), "last": (BASE + timedelta(days=90)).date()}
 ASKED: dict[str, dict[str, Any]] = {
     "audit.write": {"actor": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
     "bars.insert_bars": {
@@ -128,9 +149,23 @@ ASKED: dict[str, dict[str, Any]] = {
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
-    "trades.same_trades": {**ACCOUNT, "trades": REPORTED},
+    "trades.same_trades": SAME,
+    "trades.usage": ACCOUNT,
+    "trades.count_trades": {
+        **ACCOUNT,
+        **DAYS,
+        "symbols": ["ES", "ES"],
+        "counts": [1, 2],
+        "trades": 3,
+        "bytes": 900,
+        "counts_today": True,
+    },
+    "trades.days_of_page": {**ACCOUNT, "symbol": None, "before_day": UNTIL.date(), "limit": 101},
     "trades.page_of_trades": {**PAGE, "before_exit_at": BASE + timedelta(days=41)},
-    "trades.performance": {**ACCOUNT, "symbol": None, "since": SINCE, "until": UNTIL},
+    "performance.stale_days": {**ACCOUNT, **ALL_DAYS, "limit": 50_000},
+    "performance.mark_fresh": {**ACCOUNT, **DAYS},
+    "performance.roll_up": ROLLED_UP,
+    "performance.performance": {**ACCOUNT, **ALL_DAYS, "symbol": None, "parts": "[]"},
     "trades.outcomes": {"strategy": "vwap_bounce", "before": UNTIL, "limit": 5_000},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
@@ -139,10 +174,11 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 NOT_EXPLAINED = {
     "session.enter": "reads no table",
+    "performance.take_turn": "reads no table",
     "outbox.wait_at_most": "reads no table",
     "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
-    "upkeep.ensure_partitions": "reads the catalogue, by name",
+    "upkeep.make_partitions": "reads the catalogue, by name",
     "migrations.lock_migrations": "reads no table",
     "migrations.limit_migration": "reads no table",
     "migrations.ensure_roles": "reads the catalogue, by name",
@@ -215,7 +251,12 @@ async def test_known_trades_are_looked_up_one_by_one_before_there_are_statistics
     """Trades that were sent again were compared with all of their account's, until a request timed out."""
     trades = [a_trade(f"trade-{n}") for n in range(1_000)]
     await TradeStore(database).record("account-7", "key", trades)
-    asked = {**ACCOUNT, "trades": msgspec.json.encode(trades[5:7]).decode()}
+    asked = {
+        **ACCOUNT,
+        "trades": msgspec.json.encode(trades[5:7]).decode(),
+        "first_exit_at": trades[5].exit_at,
+        "last_exit_at": trades[5].exit_at,
+    }
     async with database.transaction(account_id="account-7") as connection:
         cursor = AsyncClientCursor(connection)
         await cursor.execute(b"explain (analyze, format json) " + queries("trades")["same_trades"], asked)
@@ -235,7 +276,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
 @pytest.mark.parametrize(
     ("without", "name"),
     [
-        ("alter table trades drop constraint trades_pkey", "trades.performance"),
+        ("alter table trades drop constraint trades_pkey", "performance.roll_up"),
         ("drop index trades_training", "trades.outcomes"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
         ("drop index signals_idempotency_key", "signals.signal_of_key"),
@@ -285,3 +326,100 @@ async def test_a_deep_page_touches_no_more_than_the_first(filled: Database) -> N
         assert plan["Actual Rows"] == 100
         touched.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
     assert max(touched) <= 1.5 * touched[0]
+
+
+# With hundreds of months
+
+
+@pytest.fixture(scope="module")
+def many_months_url(postgres_url: str, migrated_template: str) -> Iterator[str]:
+    """320 partitions, as one report could once make them, each with a trade of another account."""
+    name = "many_months"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {migrated_template}")
+    url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "select make_trade_partitions(array_agg(month)) "
+            "from generate_series('2000-01-15'::timestamptz, '2026-08-15', '1 month') as month"
+        )
+    yield url
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+class _Plans:
+    """Remembers the plan of each statement that reads trades."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.read: list[set[str]] = []
+        self.planning_ms: list[float] = []
+
+    @asynccontextmanager
+    async def transaction(self, **options: Any) -> AsyncIterator[Any]:
+        async with self._database.transaction(**options) as connection:
+            plans = self
+
+            class Cursor(AsyncClientCursor[Any]):
+                async def execute(self, query: Any, *arguments: Any, **more: Any) -> Any:
+                    if b"from trades" in query and b"explain" not in query:
+                        explaining = AsyncClientCursor(connection)
+                        await explaining.execute(b"explain (summary, format json) " + query, *arguments)
+                        ((rows,),) = await explaining.fetchall()
+                        found = {node.get("Relation Name") for node in nodes(rows[0]["Plan"])}
+                        plans.read.append({name for name in found if name and name[-1].isdigit()})
+                        plans.planning_ms.append(rows[0]["Planning Time"])
+                    return await super().execute(query, *arguments, **more)
+
+            connection.cursor_factory = Cursor
+            yield connection
+
+
+async def test_a_page_reads_the_months_of_its_trades_alone_among_hundreds(many_months_url: str) -> None:
+    """Without a bound, the plan of a page took 99 ms, because it had to know all months."""
+    database = Database(many_months_url, role="signal_functions", pool_size=1)
+    may = datetime(2026, 5, 20, tzinfo=UTC)
+    trades = [a_trade(f"t{n:03}", exit_at=may + timedelta(hours=n)) for n in range(200)]
+    old = [a_trade(f"old{n}", exit_at=datetime(2003, 4, 1, tzinfo=UTC), symbol="NQ") for n in range(3)]
+    await TradeStore(database).record("account-7", "key", [*trades, *old])
+    plans = _Plans(database)
+    store = TradeStore(plans)  # type: ignore[arg-type] # has the one method of a Database that stores use
+    chosen: dict[str, Any] = {"symbol": None, "since": None, "until": None, "before": None, "limit": 100}
+    first = await store.page("account-7", **chosen)
+    assert [trade.trade_id for trade in first] == [f"t{n:03}" for n in range(199, 99, -1)]
+    assert plans.read == [{"trades_2026_05"}]
+    last = await store.page("account-7", **chosen | {"before": (trades[50].exit_at, "t050")})
+    assert [trade.trade_id for trade in last] == [
+        *(f"t{n:03}" for n in range(49, -1, -1)),
+        "old2",
+        "old1",
+        "old0",
+    ]
+    nasdaq = await store.page("account-7", **chosen | {"symbol": "NQ", "limit": 3})
+    assert [trade.trade_id for trade in nasdaq] == ["old2", "old1", "old0"]
+    assert await store.page("account-8", **chosen) == []
+    assert plans.read[3:] == [], "an account without trades plans no page at all"
+    # A report that is sent again looks into its own months.
+    plans.read.clear()
+    assert [one.status for one in await store.record("account-7", "key", trades[:5])] == ["duplicate"] * 5
+    assert plans.read == [{"trades_2026_05"}]
+    await database.close()
+
+
+async def test_performance_reads_no_month_once_its_days_are_rolled_up(many_months_url: str) -> None:
+    database = Database(many_months_url, role="signal_functions", pool_size=1)
+    trades = [a_trade(f"p{n}", exit_at=datetime(2026, 5, 1 + n, 9, tzinfo=UTC)) for n in range(20)]
+    await TradeStore(database).record("account-9", "key", trades)
+    plans = _Plans(database)
+    store = PerformanceStore(plans)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"symbol": None, "since": None, "until": None}
+    assert (await store.performance("account-9", **chosen)).trades == 20
+    assert plans.read == [{"trades_2026_05"}]
+    plans.read.clear()
+    assert (await store.performance("account-9", **chosen)).trades == 20
+    assert plans.read == []
+    cut = await store.performance("account-9", **chosen | {"since": datetime(2026, 5, 9, 12, tzinfo=UTC)})
+    assert cut.trades == 11
+    assert plans.read == [{"trades_2026_05"}]
+    await database.close()

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 import psycopg
@@ -13,7 +12,7 @@ from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.plans import Plan
 from shared.domain.confidence.models import Outcome
 from shared.domain.limits import RECENT_TIME
-from shared.domain.trading.days import days_of, midnight
+from shared.domain.trading.days import days_of, midnight, whole
 from shared.domain.trading.quotas import Usage, require_room
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import FieldError, InvalidInput, ValidationFailed
@@ -159,25 +158,25 @@ class TradeStore:
         """
         # No trade_id is empty: all trades at `until` come after (until, ""), all earlier ones before it.
         ends = [end for end in (before, (until, "") if until else None) if end]
-        before_exit_at, before_trade_id = min(ends) if ends else (None, "")
-        parameters: dict[str, Any] = {
-            "account_id": account_id,
-            "symbol": symbol,
-            "before_exit_at": before_exit_at,
-            "before_trade_id": before_trade_id,
-            # No trade is on the day after the last one, so without an end all whole days count.
-            "before_day": days_of(None, before_exit_at).last,
-            "limit": limit,
-        }
         async with self._database.transaction(account_id=account_id) as connection:
-            reach = connection.cursor(row_factory=scalar_row)
-            await reach.execute(_SQL["first_day_of_page"], parameters)
-            (day,) = await reach.fetchall()
-            if day is None and before_exit_at is None:
+            end_day = days_of(None, min(ends)[0] if ends else None).last
+            asked = {"account_id": account_id, "symbol": symbol, "before_day": end_day, "limit": limit}
+            ((first, last),) = await (await connection.execute(_SQL["days_of_page"], asked)).fetchall()
+            if first is None and not ends:
                 return []
-            # Without earlier days, the page has only trades of the day of its keyset.
-            first = midnight(day or parameters["before_day"])
-            parameters["since"] = first if since is None else max(first, since)
+            if not ends:
+                ends.append((whole(last).ends_at, ""))
+            # Without earlier days, the page has only trades of the day of its end.
+            reach = midnight(first or end_day)
+            before_exit_at, before_trade_id = min(ends)
+            parameters = {
+                "account_id": account_id,
+                "symbol": symbol,
+                "since": reach if since is None else max(reach, since),
+                "before_exit_at": before_exit_at,
+                "before_trade_id": before_trade_id,
+                "limit": limit,
+            }
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
             await cursor.execute(_SQL["page_of_trades"], parameters)
             return await cursor.fetchall()

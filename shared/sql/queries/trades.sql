@@ -104,9 +104,9 @@ order by reported.place;
 -- Creates at most two partitions, of recent months of these times.
 select ensure_trade_partitions(%(times)s::timestamptz[]);
 
--- name: first_day_of_page
--- The earliest UTC day that a page can reach: the trades of the last day before `before_day` down to this one fill it. Each row of trade_days has a trade, so `limit` rows suffice.
-select min(day)
+-- name: days_of_page
+-- The first and the last UTC day with trades of a page that ends before a day: together these days fill it. Each row of trade_days has a trade, so `limit` rows suffice.
+select min(day), max(day)
 from (
     select day, sum(trades) over (order by day desc, symbol rows unbounded preceding) - trades as later
     from (
