@@ -1,12 +1,12 @@
 """Imports trades that are too old for a bot to report: `python -m operations.import_trades LICENSE FILE`.
 
-The file is CSV with a header (.csv) or JSON lines (.jsonl), with the fields of POST /api/trades; in CSV, features
-are a JSON object, and an empty cell means that a field is absent. The command first checks the whole file and
-stores nothing if a line is wrong. It may run again: a known trade changes nothing. Imported trades count for the
-quotas of stored rows and bytes, which do not stop an import, and not for the day.
+The file is CSV with a header (.csv) or JSON lines (.jsonl), with the fields of POST /api/trades; in CSV,
+features are a JSON object, and an empty cell means that a field is absent. The command first checks the whole
+file and stores nothing if a line is wrong. It may run again: a known trade changes nothing. Imported trades
+count for the account's stored rows and bytes, which do not stop an import, and not for the trades of a day.
 
-Settings are those of `python -m operations.license`. DATABASE_URL's login must be able to take both roles, as the
-owner of the database and the login of the timers can.
+Settings are those of `python -m operations.license`. DATABASE_URL's login must be able to take both roles, as
+the owner of the database and the login of the timers can.
 """
 
 import argparse
@@ -76,9 +76,7 @@ async def _license(container: Container, license_id: str) -> License:
     return found
 
 
-def _checked(
-    file: Path, strategies: StrategyCatalog, now: datetime
-) -> tuple[int, set[datetime], list[str]]:
+def _checked(file: Path, strategies: StrategyCatalog, now: datetime) -> tuple[int, set[datetime], list[str]]:
     """The number of trades, the first moments of their months, and what is wrong, by line."""
     count, months, found = 0, set[datetime](), list[str]()
     for number, line in _lines(file):
@@ -117,8 +115,8 @@ async def _import(container: Container, account_id: str, file: Path, count: int)
         if done % PROGRESS_EVERY < len(batch) or done == count:
             print(f"{done:,} of {count:,}", file=sys.stderr)
     print(
-        f"imported {counts['recorded']:,} trades of {account_id}; {counts['duplicate']:,} were stored before, "
-        f"{counts['conflict']:,} have the trade_id of another trade"
+        f"imported {counts['recorded']:,} trades of {account_id}; "
+        f"{counts['duplicate']:,} were stored before, {counts['conflict']:,} have another trade's trade_id"
     )
     if conflicts:
         print(f"not imported: {', '.join(conflicts)}", file=sys.stderr)
@@ -139,8 +137,8 @@ def _lines(file: Path) -> Iterator[Line]:
                 f"not {', '.join(sorted(unknown)) or 'nothing'}"
             )
         for row in rows:
-            cells = {name: value for name, value in row.items() if name is not None and value}
-            yield rows.line_num, msgspec.json.encode({name: _value(name, each) for name, each in cells.items()})
+            cells = {name: _value(name, cell) for name, cell in row.items() if name is not None and cell}
+            yield rows.line_num, msgspec.json.encode(cells)
 
 
 def _value(name: str, cell: str) -> Any:

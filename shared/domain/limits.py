@@ -17,8 +17,8 @@ PAST_TIME = "Expected a time from the year 2000 on and not in the future."
 # A bot that was cut off reports its trades within this time. Each older month would need a partition.
 MAX_REPORT_AGE = timedelta(days=90)
 RECENT_TIME = (
-    f"Expected a time in the last {MAX_REPORT_AGE.days} days and not in the future. The operator can import older "
-    "trades (python -m operations.import_trades)."
+    f"Expected a time in the last {MAX_REPORT_AGE.days} days and not in the future. The operator can import "
+    "older trades (python -m operations.import_trades)."
 )
 
 
@@ -45,6 +45,7 @@ def check_time(
     field: str,
     instant: datetime,
     latest: datetime,
+    *,
     earliest: datetime = EARLIEST,
     expected: str = PAST_TIME,
 ) -> bool:

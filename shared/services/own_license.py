@@ -6,15 +6,15 @@ import msgspec
 
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.plans import Plan, plan_of
+from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
-from shared.domain.trading.quotas import Usage
 
 
 class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
     """A key's license, as its holder sees it.
 
-    `requests_remaining` is null while no limit counts requests. `quotas` are the plan's, for the account and a
-    UTC day; `usage` is what counts against them, and null while the database is unavailable.
+    `requests_remaining` is null while no limit counts requests. `quotas` are the plan's, for the account and
+    a UTC day; `usage` is what counts against them, and null while the database is unavailable.
     """
 
     license_id: str

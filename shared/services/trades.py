@@ -10,11 +10,11 @@ import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.access.plans import Plan, plan_of
+from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_features, check_strategy
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
-from shared.domain.trading.quotas import Usage
 from shared.domain.trading.trades import (
     MAX_TRADES_PER_REQUEST,
     RecordedTrade,
@@ -98,8 +98,8 @@ class TradeService:
     async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
         """Records `trades`, all or none; a trade that was reported before is a duplicate and changes nothing.
 
-        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded and
-        Unavailable.
+        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded
+        and Unavailable.
         """
         self._check(grant, trades)
         license_ = grant.license

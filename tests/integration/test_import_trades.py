@@ -16,19 +16,21 @@ Run = Callable[..., tuple[int, str, str]]
 HEADER = (
     "trade_id,symbol,side,entry_price,exit_price,entry_at,exit_at,pnl,confidence,signal_sequence,features"
 )
-ROW = '{id},ES,LONG,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,{pnl},0.6,7,"{{""vwap_distance"": 2.1, ""rsi"": 35}}"'
+ROW = (
+    "{id},ES,LONG,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,{pnl},0.6,7,"
+    '"{{""vwap_distance"": 2.1, ""rsi"": 35}}"'
+)
 
 
 @pytest.fixture
-def account(
+def deployment(
     tmp_path: Path,
     database_url: str,
     redis_url: str,
     tables_connection_string: str,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> str:
-    """The id of a license of the account acct-1, whose settings are in the environment."""
+) -> None:
+    """Puts the settings of real servers into the environment."""
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STATE", str(tmp_path / "no-stack"))
@@ -39,6 +41,11 @@ def account(
         "WEBPUBSUB_CONNECTION_STRING", f"Endpoint=http://127.0.0.1:1;AccessKey={'k' * 44};Version=1.0;"
     )
     monkeypatch.setenv("API_KEY_PEPPER", "p" * 48)
+
+
+@pytest.fixture
+def account(deployment: None, capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of a license of the account acct-1."""
     assert license_command.main(["create", "--account", "acct-1", "--json"]) == 0
     return str(json.loads(capsys.readouterr().out)["license"]["license_id"])
 
@@ -76,9 +83,9 @@ def test_old_trades_of_a_csv_file_are_stored_once_with_their_months(
     assert stored(database_url, "select count(*), sum(pnl), min(key_public_id) from trades") == [
         (23, sum(range(2003, 2026)), "import")
     ]
-    assert stored(database_url, "select features->>'rsi', signal_sequence, confidence from trades limit 1") == [
-        ("35.0", 7, 0.6)
-    ]
+    assert stored(
+        database_url, "select features->>'rsi', signal_sequence, confidence from trades limit 1"
+    ) == [("35.0", 7, 0.6)]
     assert stored(database_url, "select account_id, stored_trades, day_trades from account_usage") == [
         ("acct-1", 23, 0)
     ]

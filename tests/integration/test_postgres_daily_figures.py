@@ -1,4 +1,4 @@
-"""Daily figures on a real server: they equal the plain query over all trades, in whatever order trades come."""
+"""Daily figures on a real server: they equal a plain query over all trades, in any order of arrival."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from psycopg.rows import dict_row
 from shared.adapters.postgres import Database, PerformanceStore, TradeStore
 from shared.adapters.postgres import performance as performance_module
 from shared.domain.trading.performance import Performance
-from shared.domain.trading.trades import Trade
 from tests.support.samples import START, a_trade
 from tests.support.trades import ALICE, BOB, statuses
 
+EVERYTHING: dict[str, Any] = {"symbol": None, "since": None, "until": None}
 MIDNIGHT = START.replace(hour=0, minute=0)
 
 # Computes each figure from the trades themselves, as the app did before it had daily figures.
@@ -153,16 +153,16 @@ async def test_daily_figures_equal_the_plain_query_in_any_order_of_arrival(
         ]
         await statuses(store, trades, account)
         if data.draw(st.booleans()):
-            chosen = {"symbol": None, "since": None, "until": None}
             check_equal(
-                await figures_of.performance(account, **chosen), await plain(database, account, **chosen)
+                await figures_of.performance(account, **EVERYTHING),
+                await plain(database, account, **EVERYTHING),
             )
     for _ in range(3):
         ends = [
             None if minute is None else MIDNIGHT + timedelta(minutes=minute)
             for minute in (data.draw(st.none() | minutes), data.draw(st.none() | minutes))
         ]
-        chosen = {
+        chosen: dict[str, Any] = {
             "symbol": data.draw(st.sampled_from([None, "ES"])),
             "since": ends[0],
             "until": ends[1],
@@ -177,8 +177,7 @@ async def stale(database: Database, account: str = ALICE) -> list[tuple[str, boo
 
 
 async def total(figures_of: PerformanceStore, account: str = ALICE, **chosen: Any) -> Decimal:
-    everything: dict[str, Any] = {"symbol": None, "since": None, "until": None}
-    return (await figures_of.performance(account, **(everything | chosen))).pnl
+    return (await figures_of.performance(account, **(EVERYTHING | chosen))).pnl
 
 
 async def test_a_report_makes_its_days_stale_and_the_next_question_computes_only_these(
@@ -277,5 +276,5 @@ async def test_strange_ranges_answer_as_the_plain_query(
     until: datetime | None,
 ) -> None:
     await statuses(store, [a_trade()])
-    chosen = {"symbol": None, "since": since, "until": until}
+    chosen: dict[str, Any] = {"symbol": None, "since": since, "until": until}
     check_equal(await figures_of.performance(ALICE, **chosen), await plain(database, ALICE, **chosen))

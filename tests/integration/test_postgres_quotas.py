@@ -8,7 +8,7 @@ import pytest
 
 from shared.adapters.postgres import Database, TradeStore
 from shared.domain.access.plans import PLANS, Plan
-from shared.domain.trading.quotas import Usage
+from shared.domain.access.quotas import Usage
 from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
 from tests.support.samples import a_trade
 from tests.support.trades import ALICE, BOB
@@ -49,7 +49,9 @@ async def test_a_report_above_the_day_records_nothing_and_says_when_to_send_it_a
     assert await report(store, within, "a", account=BOB) == ["recorded"]
 
 
-@pytest.mark.parametrize(("limits", "what"), [({"stored_trades": 3}, "trades"), ({"stored_bytes": 600}, "bytes")])
+@pytest.mark.parametrize(
+    ("limits", "what"), [({"stored_trades": 3}, "trades"), ({"stored_bytes": 600}, "bytes")]
+)
 async def test_storage_is_bounded_by_rows_and_by_bytes(
     store: TradeStore, limits: dict[str, int], what: str
 ) -> None:

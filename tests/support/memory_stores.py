@@ -11,12 +11,12 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.access.plans import Plan
+from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import Outcome, StoredModel
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.domain.trading.performance import Performance, SymbolPerformance
-from shared.domain.trading.quotas import Usage, require_room
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn

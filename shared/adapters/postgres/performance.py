@@ -1,8 +1,8 @@
 """Computes an account's performance from daily figures, which it brings up to date first.
 
-A report of trades marks its days as stale. The next performance computes the figures of these days again and
-stores them, so its cost depends on the days and not on the trades. If the range cuts a day, the figures of that
-part are computed from its trades.
+A report of trades marks its days as stale. The next performance computes the figures of these days again
+and stores them, so its cost depends on the days and not on the trades. If the range cuts a day, the figures
+of that part are computed from its trades.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from shared.sql import queries
 
-# The queries of one account that run at once. The pool is larger, so that other accounts are served meanwhile.
+# The queries of one account that run at once. The pool is larger, so that others are served meanwhile.
 QUERIES_PER_ACCOUNT = 2
 COSTLY_POOL_SIZE = 3
 RETRY_AFTER_S = 1.0

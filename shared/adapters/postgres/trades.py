@@ -10,10 +10,10 @@ from psycopg.rows import class_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.plans import Plan
+from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import Outcome
 from shared.domain.limits import RECENT_TIME
 from shared.domain.trading.days import days_of, midnight, whole
-from shared.domain.trading.quotas import Usage, require_room
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import FieldError, InvalidInput, ValidationFailed
 from shared.sql import queries
@@ -32,9 +32,9 @@ class TradeStore:
 
         If the account has used a trade_id before, or earlier in the batch, the trade is a duplicate if its
         content is the same, else a conflict; neither changes anything. `key_public_id` is the reporting key.
-        The new trades must fit into the quotas of `plan`; those of an import, which has none, do not count for
-        the day. Raises Unavailable, InvalidInput for values that the schema refuses, DailyQuotaExceeded and
-        StorageQuotaExceeded.
+        The new trades must fit into the quotas of `plan`; those of an import, which has none, do not count
+        for the day. Raises Unavailable, InvalidInput for values that the schema refuses, DailyQuotaExceeded
+        and StorageQuotaExceeded.
         """
         try:
             return await self._record(account_id, key_public_id, trades, plan)
@@ -48,8 +48,8 @@ class TradeStore:
             if not _lacks_partition(refused):
                 raise
             raise _refused_time(
-                "These trades are of too many months of which no trade is stored yet. Send those of each month "
-                "in a report of its own."
+                "These trades are of too many months of which no trade is stored yet. Send those of each "
+                "month in a report of its own."
             ) from refused
 
     async def _record(
@@ -153,8 +153,8 @@ class TradeStore:
     ) -> list[StoredTrade]:
         """At most `limit` of the account's trades with exit_at in [since, until), newest exit first.
 
-        `before` is (exit_at, trade_id) of the last trade of the previous page. Only the months are read that the
-        page can reach, because each partition costs the plan time and locks. Raises Unavailable.
+        `before` is (exit_at, trade_id) of the last trade of the previous page. Only the months are read that
+        the page can reach, because each partition costs the plan time and locks. Raises Unavailable.
         """
         # No trade_id is empty: all trades at `until` come after (until, ""), all earlier ones before it.
         ends = [end for end in (before, (until, "") if until else None) if end]

@@ -1,13 +1,13 @@
 """Defines the rate limit: at most `limit` units of one key in any window of 60 seconds, exactly.
 
-Most requests cost one unit; routes declare what they cost. The rule: a request of n units at time t is allowed
-if at most `limit` - n units are in [t - window, t]. A refused request is not counted, so a client that keeps
-trying does not extend its wait. A client may use the whole limit at once (a burst); each unit returns one window
-after its use. A request that costs more than the whole limit takes the whole limit, so that every request is
-possible when the window is empty.
+Most requests cost one unit; routes declare what they cost. The rule: a request of n units at time t is
+allowed if at most `limit` - n units are in [t - window, t]. A refused request is not counted, so a client
+that keeps trying does not extend its wait. A client may use the whole limit at once (a burst); each unit
+returns one window after its use. A request that costs more than the whole limit takes the whole limit, so
+that every request is possible when the window is empty.
 
-The cost of a body is known after it was read: admission takes the first unit, and a second call takes the others,
-all or none. A request that is refused then has cost its first unit.
+The cost of a body is known after it was read: admission takes the first unit, and a second call takes the
+others, all or none. A request that is refused then has cost its first unit.
 shared/adapters/redis/lua/take_requests.lua applies the rule across processes.
 """
 

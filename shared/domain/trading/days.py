@@ -1,4 +1,4 @@
-"""Splits a range of time into whole UTC days, which have stored figures, and the parts of days at its ends."""
+"""Splits a range of time into whole UTC days, which have stored figures, and parts of days at its ends."""
 
 from datetime import UTC, date, datetime, time, timedelta
 

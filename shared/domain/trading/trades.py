@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -97,8 +98,9 @@ def check_trade(trade: Trade, now: datetime, problems: Problems, *, max_age: tim
     latest = now + ClockSkew.TRADE
     earliest = EARLIEST if max_age is None else now - max_age
     expected = PAST_TIME if max_age is None else RECENT_TIME
-    entry_is_aware = check_time(problems, "entry_at", trade.entry_at, latest, earliest, expected)
-    exit_is_aware = check_time(problems, "exit_at", trade.exit_at, latest, earliest, expected)
+    check = partial(check_time, problems, latest=latest, earliest=earliest, expected=expected)
+    entry_is_aware = check("entry_at", trade.entry_at)
+    exit_is_aware = check("exit_at", trade.exit_at)
     if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:
         problems.add("exit_at", "out_of_range", "Expected a time that is not before entry_at.")
     if trade.features is not None and len(trade.features) > MAX_FEATURES:

@@ -93,7 +93,9 @@ async def test_while_the_limiter_is_open_nothing_is_charged(api: Api) -> None:
     assert (answered.status, "ratelimit" in answered.headers) == (200, False)
 
 
-async def test_a_license_record_that_expires_between_both_calls_is_read_again(api: Api) -> None:
+async def test_a_license_record_that_expires_between_both_calls_is_read_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = await api.key("bot", limit=30)
     await api.call("GET", "license", key=key)
     take, calls = api.redis.take_request, 0
@@ -105,7 +107,7 @@ async def test_a_license_record_that_expires_between_both_calls_is_read_again(ap
             api.redis.records.clear()
         return await take(*given)
 
-    api.redis.take_request = forgetful  # type: ignore[method-assign]
+    monkeypatch.setattr(api.redis, "take_request", forgetful)
     answered = await api.call("POST", "trades", key=key, body=trades(500))
     assert (answered.status, left(answered)) == (200, 30 - 1 - 10)
 
@@ -119,5 +121,7 @@ async def test_the_document_states_what_costs_more_than_one(api: Api) -> None:
     assert {name: text.partition("`. ")[2] for name, text in told.items() if "Costs" in text} == {
         "GET performance": "Costs 5 requests of the rate limit.",
         "POST trades": "Costs 1 request of the rate limit for each 50 trades, or part of them.",
-        "POST ml/get_confidence/batch": "Costs 1 request of the rate limit for each 10 states, or part of them.",
+        "POST ml/get_confidence/batch": (
+            "Costs 1 request of the rate limit for each 10 states, or part of them."
+        ),
     }

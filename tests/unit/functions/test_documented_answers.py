@@ -83,10 +83,9 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded":
-                PLANS["standard"] = msgspec.structs.replace(PLANS["standard"], trades_per_day=0)
-            case "storage_quota_exceeded":
-                PLANS["standard"] = msgspec.structs.replace(PLANS["standard"], stored_trades=0)
+            case "daily_quota_exceeded" | "storage_quota_exceeded":
+                used_up = {"trades_per_day" if code.startswith("daily") else "stored_trades": 0}
+                PLANS["standard"] = msgspec.structs.replace(PLANS["standard"], **used_up)
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)

@@ -5,8 +5,8 @@ from datetime import timedelta
 import msgspec
 
 from shared.domain.access.plans import PLANS
+from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
-from shared.domain.trading.quotas import Usage
 from shared.services.own_license import own_license
 from tests.support.grants import CREATED, grant_of
 

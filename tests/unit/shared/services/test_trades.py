@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from shared.domain.access.plans import PLANS
+from shared.domain.access.quotas import Usage
 from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.problems import MAX_PROBLEMS
-from shared.domain.trading.quotas import Usage
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
 from shared.errors import BatchTooLarge, DailyQuotaExceeded, SymbolNotLicensed, ValidationFailed
 from shared.services.trades import TradeFilter, TradeService

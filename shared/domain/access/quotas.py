@@ -25,12 +25,13 @@ def require_room(usage: Usage, plan: Plan, until_midnight_s: float, *, more: int
     ):
         if used > limit:
             raise StorageQuotaExceeded(
-                f"The plan allows {limit} stored {name}, and this report would exceed them. Nothing of it was "
-                "recorded. GET license shows the usage; another plan allows more."
+                f"The plan allows {limit} stored {name}, and this report would exceed them. Nothing of it "
+                "was recorded. GET license shows the usage; another plan allows more."
             )
     if usage.trades_today + more > plan.trades_per_day:
         raise DailyQuotaExceeded(
-            f"The plan allows {plan.trades_per_day} new trades a day (UTC), and this report would exceed them. "
-            "Nothing of it was recorded. GET license shows the usage; send the trades again after midnight UTC.",
+            f"The plan allows {plan.trades_per_day} new trades a day (UTC), and this report would exceed "
+            "them. Nothing of it was recorded. GET license shows the usage; send the trades again after "
+            "midnight UTC.",
             retry_after_s=until_midnight_s,
         )
