@@ -3,12 +3,14 @@
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
-from functions.web.declaration import WRITE, Body
+from functions.web.declaration import WRITE, Body, Cost
 from functions.web.routes import Routes
+from shared.domain.access.rate_limit import STATES_PER_UNIT
 from shared.domain.confidence.answers import ConfidenceAnswer
 from shared.services.confidence import ConfidenceBatch
 
 routes = Routes()
+_BATCH_COST = Cost(per_unit=STATES_PER_UNIT, items="states")
 
 
 @routes.post(
@@ -30,9 +32,14 @@ async def get_confidence(call: Call) -> Answer:
     scope="bot",
     summary="The confidences for 1 to 100 market states, in their order",
     body=Body(kinds=("MarketStates",), max_bytes=body_limits.CONFIDENCE_BATCH),
+    cost=_BATCH_COST,
     answer=ConfidenceBatch,
     problems=(*WRITE, "batch_too_large"),
 )
 async def get_confidence_batch(call: Call) -> ConfidenceBatch:
-    """Answers the confidences of 1 to 100 market states; counts as one request for the rate limit."""
-    return await call.services.confidence.answer_batch(call.grant, call.read_body())
+    """Answers the confidences of 1 to 100 market states."""
+
+    async def charge(states: int) -> None:
+        await call.charge(_BATCH_COST.of(states))
+
+    return await call.services.confidence.answer_batch(call.grant, call.read_body(), charge)

@@ -17,4 +17,4 @@ routes = Routes()
 )
 async def get_license(call: Call) -> OwnLicense:
     """Shows plan, symbols, limits, expiry and present usage of the key's license."""
-    return own_license(call.grant, call.rate)
+    return own_license(call.grant, call.rate, await call.services.trades.usage(call.grant))

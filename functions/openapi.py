@@ -114,7 +114,8 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         "security": [] if route.scope == PUBLIC else [{"apiKey": []}],
     }
     if route.scope != PUBLIC:
-        described["description"] = f"Needs a key with the scope `{route.scope}`."
+        needs = f"Needs a key with the scope `{route.scope}`."
+        described["description"] = f"{needs} {route.cost.text}".rstrip()
     if route.parameters is not None:
         described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
     if route.body is not None:

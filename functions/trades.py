@@ -7,9 +7,10 @@ import msgspec
 
 from functions.web import body_limits
 from functions.web.call import Call
-from functions.web.declaration import READ, WRITE, Body
+from functions.web.declaration import READ, WRITE, Body, Cost
 from functions.web.parameters import SymbolParameter
 from functions.web.routes import Routes
+from shared.domain.access.rate_limit import PERFORMANCE_UNITS, TRADES_PER_UNIT
 from shared.domain.decoding import decode
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import Trade
@@ -65,8 +66,9 @@ def read_trades(body: bytes) -> list[Trade]:
     scope="bot",
     summary="Report 1 to 500 trades, or a single one; idempotent by trade_id",
     body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades),
+    cost=Cost(per_unit=TRADES_PER_UNIT, items="trades"),
     answer=TradeReport,
-    problems=(*WRITE, "batch_too_large"),
+    problems=(*WRITE, "batch_too_large", "daily_quota_exceeded", "storage_quota_exceeded"),
 )
 async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
     """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
@@ -91,8 +93,9 @@ async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     scope="bot",
     summary="Own win rate, pnl, drawdown and calibration",
     parameters=TradeParameters,
+    cost=Cost(PERFORMANCE_UNITS),
     answer=Performance,
-    problems=READ,
+    problems=(*READ, "too_many_queries"),
 )
 async def get_performance(call: Call, chosen: TradeParameters) -> Performance:
     """Shows the account's win rate, pnl, drawdown and calibration, overall and by symbol."""

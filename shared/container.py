@@ -20,6 +20,7 @@ from shared.adapters.telemetry_start import start_later
 from shared.credentials import Credentials
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.market.calendars import MarketCalendars
 from shared.metrics import Count
 from shared.services.access import AccessService
@@ -60,7 +61,7 @@ class Container:
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
-        for name in ("database", "redis", "tables", "hub", "credentials"):
+        for name in ("database", "costly_database", "redis", "tables", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
@@ -96,6 +97,20 @@ class Container:
         )
 
     @cached_property
+    def costly_database(self) -> "Database":
+        """A small pool for costly queries, so that they take no connection from other requests."""
+        from shared.adapters.postgres import Database
+        from shared.adapters.postgres.performance import COSTLY_POOL_SIZE
+
+        return Database(
+            self.settings.database_url,
+            role=self.settings.database_role,
+            pool_size=COSTLY_POOL_SIZE,
+            idle_size=0,
+            password=self.credentials.database_password,
+        )
+
+    @cached_property
     def redis(self) -> "RedisStore":
         tokens = self.credentials.tokens
         if tokens is None:
@@ -124,7 +139,7 @@ class Container:
     def stores(self) -> "Stores":
         from shared.adapters.postgres import Stores
 
-        return Stores(self.database)
+        return Stores(self.database, self.costly_database)
 
     # Services
 
@@ -224,8 +239,16 @@ class Container:
 
     @cached_property
     def trades(self) -> TradeService:
-        store, count = self.stores.trades, self.counters.add
-        return TradeService(store=store, strategies=self.strategies, now=self.now, count=count)
+        # A replay's bots report trades of the time of its bars.
+        max_age = None if self.settings.market_clock == "bars" else MAX_REPORT_AGE
+        return TradeService(
+            store=self.stores.trades,
+            figures=self.stores.performance,
+            strategies=self.strategies,
+            max_age=max_age,
+            now=self.now,
+            count=self.counters.add,
+        )
 
     @cached_property
     def status(self) -> StatusService:

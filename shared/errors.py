@@ -19,10 +19,13 @@
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
+    |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |-- RateLimited                  rate_limited
+    |-- DailyQuotaExceeded           daily_quota_exceeded
+    |-- TooManyQueries               too_many_queries
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |-- CacheUnavailable         cache_unavailable
@@ -162,6 +165,10 @@ class LicenseRevoked(Forbidden):
     code = "license_revoked"
 
 
+class StorageQuotaExceeded(Forbidden):
+    code = "storage_quota_exceeded"
+
+
 class NotFound(SignalCloudError):
     code = "not_found"
 
@@ -181,14 +188,25 @@ class Conflict(SignalCloudError):
 
 
 class RateLimited(SignalCloudError):
-    """Holds the key's limit in requests per window, and the seconds until its quota next grows."""
+    """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
 
     code = "rate_limited"
 
-    def __init__(self, detail: str, *, limit: int, reset_s: float) -> None:
+    def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
         super().__init__(detail, retry_after_s=reset_s)
         self.limit = limit
+        self.remaining = remaining
         self.reset_s = reset_s
+
+
+class DailyQuotaExceeded(SignalCloudError):
+    code = "daily_quota_exceeded"
+
+
+class TooManyQueries(SignalCloudError):
+    """The account has as many costly queries under way as it may have."""
+
+    code = "too_many_queries"
 
 
 class Unavailable(SignalCloudError):

@@ -31,7 +31,7 @@ PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.
 README = DOCUMENTS["README.md"]
 OPERATIONS = DOCUMENTS["docs/operations.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-RECIPES = ("a route", "a query", "a strategy", "a timer", "a setting", "a migration", "an alert")
+RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert")
 # The platform sets these; no deployment configures them.
 PLATFORM_SETTINGS = {
     "CONTAINER_NAME_FOR_FUNCTIONS",
@@ -292,6 +292,8 @@ PROCEDURES = (
     "Restore to a point in time",
     "Rotate the pepper",
     "Scale for an event",
+    "Import old trades",
+    "Quotas and costly queries",
     "Region loss",
     "Drift",
     "Measure attacks",

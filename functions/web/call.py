@@ -46,15 +46,16 @@ class Call:
             raise RuntimeError("this call has not been admitted")
         return self._grant
 
-    async def admit(self, *, confidence_key: str | None = None) -> Admitted:
+    async def admit(self, *, confidence_key: str | None = None, cost: int = 1) -> Admitted:
         """Admits the caller under the route's scope, and asks the cache for a confidence in the same call.
 
+        Takes `cost` units of the key's rate limit.
         Raises Unauthenticated, Forbidden, RateLimited and Unavailable.
         """
         if self.scope is None:
             raise RuntimeError("a public route cannot admit a caller")
         admitted = await self.services.access.admit(
-            self.header("authorization"), self.scope, confidence_key=confidence_key
+            self.header("authorization"), self.scope, confidence_key=confidence_key, cost=cost
         )
         self.rate, self._grant = admitted.rate, admitted.grant
         return admitted
@@ -74,6 +75,12 @@ class Call:
         if admitted is not None:
             self.rate, self._grant = admitted.rate, admitted.grant
         return admitted
+
+    async def charge(self, units: int) -> None:
+        """Takes what the admitted request costs beyond its first unit; raises RateLimited."""
+        # Without a limit that counts, or with a limit of one unit, there is nothing left to take.
+        if self.rate is not None and min(units, self.rate.limit) > 1:
+            self.rate = await self.services.access.charge(self.header("authorization"), self.grant, units)
 
     def header(self, name: str) -> str | None:
         """The header `name` (in lower case), or None."""

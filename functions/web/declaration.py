@@ -10,6 +10,7 @@ from functions.web.call import Call
 from functions.web.parameters import read_parameters
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
+from shared.domain.access.rate_limit import units_of
 from shared.domain.decoding import decode
 from shared.errors import ConfigurationError
 
@@ -52,6 +53,30 @@ def json_body(kind: Any, max_bytes: int, *, required: bool = True) -> Body:
     return Body(kinds=(kind,), max_bytes=max_bytes, read=lambda body: decode(body, kind), required=required)
 
 
+class Cost(msgspec.Struct, frozen=True):
+    """What a request takes from the rate limit: `units`, or one for each `per_unit` items of its body.
+
+    `items` names them for the documentation, such as trades.
+    """
+
+    units: int = 1
+    per_unit: int = 0
+    items: str = ""
+
+    def of(self, count: int) -> int:
+        """The units of a body with `count` items."""
+        return units_of(count, self.per_unit)
+
+    @property
+    def text(self) -> str:
+        """The sentence of the documentation; empty for one unit."""
+        if self.per_unit:
+            return (
+                f"Costs 1 request of the rate limit for each {self.per_unit} {self.items}, or part of them."
+            )
+        return f"Costs {self.units} requests of the rate limit." if self.units > 1 else ""
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One method on one path below /api: its callers, its input, its answer and its problems."""
 
@@ -66,6 +91,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
     parameters: Any = None
     body: Body | None = None
+    cost: Cost = Cost()
     # The service admits the caller through Call.admit, together with its own lookup in the cache.
     admits_in_service: bool = False
     # Answers instead of the handler if the deployment's settings are wrong.
@@ -95,13 +121,16 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         Raises Unauthenticated, Forbidden, RateLimited, Unavailable and InvalidInput.
         """
         if self.endpoint_admits:
-            await call.admit()
+            await call.admit(cost=self.cost.units)
         arguments: list[Any] = [call]
         if self.parameters is not None:
             arguments.append(read_parameters(self.parameters, call.request.params, call.headers))
         if self.body is not None and self.body.read is not None:
             body = call.read_body()
-            arguments.append(self.body.read(body if body or self.body.required else b"{}"))
+            content = self.body.read(body if body or self.body.required else b"{}")
+            if self.cost.per_unit:
+                await call.charge(self.cost.of(len(content)))
+            arguments.append(content)
         return arguments
 
     def encoded(self, value: Any) -> Answer:

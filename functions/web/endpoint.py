@@ -58,7 +58,7 @@ def endpoint(
                 code, answer = "internal", problem_answer(our_fault(), request_id)
         except SignalCloudError as error:
             if call is not None and isinstance(error, RateLimited):
-                call.rate = RateState(error.limit, 0, error.reset_s)
+                call.rate = RateState(error.limit, error.remaining, error.reset_s)
             code, answer = error.code, problem_answer(error, request_id)
         except Exception as error:
             # A defect in our code. The log gets the details, the caller does not.

@@ -16,7 +16,7 @@ from typing import Any, Literal, NotRequired, TypedDict, Unpack, get_args
 import azure.functions as func
 
 from functions.web.answers import Answer
-from functions.web.declaration import PUBLIC, Body, Handler, Route
+from functions.web.declaration import PUBLIC, Body, Cost, Handler, Route
 from functions.web.endpoint import endpoint
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
@@ -34,6 +34,7 @@ class Declaration(TypedDict):
     problems: NotRequired[tuple[str, ...]]
     parameters: NotRequired[Any]
     body: NotRequired[Body]
+    cost: NotRequired[Cost]
     admits_in_service: NotRequired[bool]
     if_misconfigured: NotRequired[Callable[[ConfigurationError], Answer]]
     also_head: NotRequired[bool]

@@ -56,6 +56,15 @@ FILL = f"""
         lateral (select %s::timestamptz + n * %s::interval as at)
 """  # noqa: S608 - our own constant
 
+# A report counts its trades by day, and pages read these counts.
+COUNT = """
+    insert into trade_days (account_id, day, symbol, trades)
+    select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*)
+    from trades
+    where account_id = %s
+    group by 1, 2, 3
+"""
+
 Write = Callable[[Sequence[Trade]], Awaitable[object]]
 
 
@@ -176,7 +185,8 @@ async def measure_pages(url: str, options: argparse.Namespace) -> float:
         for first in range(0, rows, 500_000):
             last = min(first + 500_000, rows) - 1
             await connection.execute(FILL, [account, KEY, first, last, START, step])
-        await connection.execute("vacuum analyze trades")
+        await connection.execute(COUNT, [account])
+        await connection.execute("vacuum analyze trades, trade_days")
     took_s = time.perf_counter() - began
     print(f"\nPages of {options.page} of {rows:,} trades in {months} months (loaded in {took_s:.0f} s):")
 

@@ -60,6 +60,8 @@ class MainJob:
             DemoBot(f"bot-{number}", key, self._logs / f"bot-{number}.log")
             for number, key in enumerate(keys.demo_bots, start=1)
         ]
+        # A trade may close with the last bar, at the very end of its month.
+        await self._stack.ensure_trade_months(bars[0].open_time, bars[-1].close_time)
         market = BotMarket(options.bars, SYMBOL, options.speed, options.start, options.end)
         async with httpx.AsyncClient(base_url=self._stack.base_url, timeout=10.0) as client:
             before = (await _ask(client, keys.demo_bots[0], "signals", symbol=SYMBOL, limit=1))[

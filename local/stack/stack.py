@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -19,6 +20,7 @@ from local.stack.ports import HOST, is_port_free
 from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
 from local.stack.state import StateDirectory
 from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
+from shared.adapters.postgres import Database, Upkeep
 from shared.adapters.postgres.migrations import migrate
 
 READY_TIMEOUT_S = 30.0
@@ -110,6 +112,16 @@ class Stack:
         """Starts more processes, which `stop` ends before the stack's own."""
         self._services.extend(services)
         await self._supervisor.start(*services)
+
+    async def ensure_trade_months(self, first: datetime, last: datetime) -> None:
+        """Makes the partitions for trades of a replay of old bars, which no report may make."""
+        months = (last.year - first.year) * 12 + last.month - first.month
+        role = self._settings.get("DATABASE_ROLE") or "signal_functions"
+        database = Database(self._settings["DATABASE_URL"], role=role, pool_size=1)
+        try:
+            await Upkeep(database).ensure_partitions(first, months)
+        finally:
+            await database.close()
 
     @staticmethod
     def _complete(endpoints: Endpoints) -> dict[str, str]:

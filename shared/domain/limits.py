@@ -14,6 +14,12 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 FINITE_NUMBER = f"Expected a finite number within 10^9 of zero, with at most {MAX_DECIMALS} decimals."
 AWARE_TIME = "Expected a time with its offset, such as 2025-10-13T13:30:00Z."
 PAST_TIME = "Expected a time from the year 2000 on and not in the future."
+# A bot that was cut off reports its trades within this time. Each older month would need a partition.
+MAX_REPORT_AGE = timedelta(days=90)
+RECENT_TIME = (
+    f"Expected a time in the last {MAX_REPORT_AGE.days} days and not in the future. The operator can import "
+    "older trades (python -m operations.import_trades)."
+)
 
 
 class ClockSkew:
@@ -34,13 +40,21 @@ def check_number(problems: Problems, field: str, number: Decimal | None) -> None
         problems.add(field, "out_of_range", FINITE_NUMBER)
 
 
-def check_time(problems: Problems, field: str, instant: datetime, latest: datetime) -> bool:
-    """Whether `instant` is aware. Adds a problem if it is not, or is before EARLIEST or after `latest`."""
+def check_time(
+    problems: Problems,
+    field: str,
+    instant: datetime,
+    latest: datetime,
+    *,
+    earliest: datetime = EARLIEST,
+    expected: str = PAST_TIME,
+) -> bool:
+    """Whether `instant` is aware. Adds a problem if it is not, or is before `earliest` or after `latest`."""
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
-    if not EARLIEST <= instant <= latest:
-        problems.add(field, "out_of_range", PAST_TIME)
+    if not earliest <= instant <= latest:
+        problems.add(field, "out_of_range", expected)
     return True
 
 

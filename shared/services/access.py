@@ -51,7 +51,7 @@ _MAX_AUTHORIZATION = 200
 
 class AccessCache(GrantCache, Protocol):
     def take_request(
-        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None, cost: int = 1
     ) -> Awaitable[Admission | None]: ...
     async def release(self, key: str, token: str) -> bool: ...
 
@@ -119,9 +119,11 @@ class AccessService:
         return await self.admit(authorization, scope)
 
     async def admit(
-        self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None
+        self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None, cost: int = 1
     ) -> Admitted:
         """The grant of the key in an `Authorization` header, its quota, and the cache's confidence.
+
+        Takes `cost` units of the key's limit, all or none.
 
         Raises Unauthenticated, Forbidden, RateLimited, and KeyStoreUnavailable.
         """
@@ -132,10 +134,10 @@ class AccessService:
         known = self._grants.known(key_hash)
         tag = known.tag if known is not None else NO_TAG
         try:
-            admission = await self._cache.take_request(key_hash, tag, confidence_key)
+            admission = await self._cache.take_request(key_hash, tag, confidence_key, cost)
             if admission is None:
                 stored = await self._grants.stored_or_stale(key, key_hash, now)
-                admission = await self._cache.take_request(key_hash, NO_TAG, confidence_key)
+                admission = await self._cache.take_request(key_hash, NO_TAG, confidence_key, cost)
         except CacheUnavailable:
             grant = await self._grants.fresh_or_stored(key, key_hash, now)
             return self._admit_unlimited(grant, scope, now)
@@ -162,8 +164,31 @@ class AccessService:
             # A process whose clock is ahead of ours wrote the record: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
         if not admission.allowed:
-            raise rate_limited(admission.rate)
+            raise rate_limited(admission.rate, cost)
         return admitted
+
+    async def charge(self, authorization: str | None, admitted: Grant, units: int) -> RateState | None:
+        """Takes the units of an admitted request beyond its first, all or none; returns the key's quota.
+
+        At most the whole limit is taken. None means that no limit counts. Raises RateLimited.
+        """
+        cost = min(units, admitted.license.requests_per_minute) - 1
+        key, key_hash = self._presented.get(authorization or "") or self._parsed(authorization)
+        known = self._grants.known(key_hash)
+        tag = known.tag if known is not None else NO_TAG
+        try:
+            admission = await self._cache.take_request(key_hash, tag, None, cost)
+            if admission is None:
+                await self._grants.stored_or_stale(key, key_hash, self._now())
+                admission = await self._cache.take_request(key_hash, NO_TAG, None, cost)
+        except CacheUnavailable:
+            admission = None
+        if admission is None or admission.rate is None:
+            self._unlimited()
+            return None
+        if not admission.allowed:
+            raise rate_limited(admission.rate, cost)
+        return admission.rate
 
     def _parsed(self, authorization: str | None) -> tuple[ParsedKey, str]:
         key = parse_key(_bearer(authorization))

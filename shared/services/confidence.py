@@ -88,12 +88,16 @@ class ConfidenceService:
             self._count(Count.CONFIDENCE_CACHED)
         return answer.json
 
-    async def answer_batch(self, grant: Grant, body: bytes) -> ConfidenceBatch:
-        """The confidences of 1 to 100 market states, in their order; counts as one request.
+    async def answer_batch(
+        self, grant: Grant, body: bytes, charge: Callable[[int], Awaitable[None]]
+    ) -> ConfidenceBatch:
+        """The confidences of 1 to 100 market states, in their order.
 
-        Raises InvalidInput, SymbolNotLicensed and Unavailable.
+        `charge` takes the number of states from the key's rate limit. Raises InvalidInput, RateLimited,
+        SymbolNotLicensed and Unavailable.
         """
         states = self._states.read_batch(body)
+        await charge(len(states))
         self._count(Count.CONFIDENCE_ASKED, len(states))
         for index, state in enumerate(states):
             require_symbols(grant, {state.symbol: f"states[{index}].symbol"})

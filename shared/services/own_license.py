@@ -5,11 +5,17 @@ from datetime import datetime
 import msgspec
 
 from shared.domain.access.licenses import Grant, Scope
+from shared.domain.access.plans import Plan, plan_of
+from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
 
 
 class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
-    """A key's license, as its holder sees it; `requests_remaining` is null while no limit counts requests."""
+    """A key's license, as its holder sees it.
+
+    `requests_remaining` is null while no limit counts requests. `quotas` are the plan's, for the account and
+    a UTC day; `usage` is what counts against them, and null while the database is unavailable.
+    """
 
     license_id: str
     account_id: str
@@ -22,9 +28,11 @@ class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     key_scopes: tuple[Scope, ...]
     key_expires_at: datetime | None
+    quotas: Plan
+    usage: Usage | None
 
 
-def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
+def own_license(grant: Grant, rate: RateState | None, usage: Usage | None) -> OwnLicense:
     license_, key = grant.license, grant.key
     return OwnLicense(
         license_id=license_.license_id,
@@ -38,4 +46,6 @@ def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
         key=key.public_id,
         key_scopes=key.scopes,
         key_expires_at=key.expires_at,
+        quotas=plan_of(license_.plan),
+        usage=usage,
     )

@@ -3,12 +3,14 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.plans import Plan, plan_of
+from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_features, check_strategy
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.problems import Problems
@@ -21,7 +23,7 @@ from shared.domain.trading.trades import (
     TradeCursor,
     check_trade,
 )
-from shared.errors import BatchTooLarge, FieldError, ValidationFailed
+from shared.errors import BatchTooLarge, FieldError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -29,8 +31,9 @@ MAX_PAGE = 500
 
 class TradeStore(Protocol):
     async def record(
-        self, account_id: str, key_public_id: str, trades: Sequence[Trade]
+        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]: ...
+    async def usage(self, account_id: str) -> Usage: ...
     async def page(
         self,
         account_id: str,
@@ -41,6 +44,9 @@ class TradeStore(Protocol):
         before: tuple[datetime, str] | None,
         limit: int,
     ) -> list[StoredTrade]: ...
+
+
+class PerformanceStore(Protocol):
     async def performance(
         self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
     ) -> Performance: ...
@@ -75,22 +81,31 @@ class TradeService:
         self,
         *,
         store: TradeStore,
+        figures: PerformanceStore,
         strategies: StrategyCatalog,
+        max_age: timedelta | None,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
+        """Refuses trades that are older than `max_age`; None is for replays of old bars."""
         self._store = store
+        self._figures = figures
         self._strategies = strategies
+        self._max_age = max_age
         self._now = now
         self._count = count
 
     async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
         """Records `trades`, all or none; a trade that was reported before is a duplicate and changes nothing.
 
-        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed and Unavailable.
+        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded
+        and Unavailable.
         """
         self._check(grant, trades)
-        results = await self._store.record(grant.license.account_id, grant.key.public_id, trades)
+        license_ = grant.license
+        results = await self._store.record(
+            license_.account_id, grant.key.public_id, trades, plan_of(license_.plan)
+        )
         counts = dict.fromkeys(("recorded", "duplicate", "conflict"), 0)
         for result in results:
             counts[result.status] += 1
@@ -113,9 +128,17 @@ class TradeService:
         return TradePage(page, _make_cursor(page[-1]) if more else None)
 
     async def performance(self, grant: Grant, chosen: TradeFilter) -> Performance:
-        return await self._store.performance(
+        """Figures of the account's own trades; raises TooManyQueries and Unavailable."""
+        return await self._figures.performance(
             grant.license.account_id, symbol=chosen.symbol, since=chosen.since, until=chosen.until
         )
+
+    async def usage(self, grant: Grant) -> Usage | None:
+        """What the account has stored; None while Postgres is unavailable."""
+        try:
+            return await self._store.usage(grant.license.account_id)
+        except Unavailable:
+            return None
 
     def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:
         if len(trades) > MAX_TRADES_PER_REQUEST:
@@ -131,7 +154,7 @@ class TradeService:
             if problems.is_full:
                 break
             of_trade = problems.within(f"trades[{index}].")
-            check_trade(trade, now, of_trade)
+            check_trade(trade, now, of_trade, max_age=self._max_age)
             self._check_features(trade, of_trade)
         problems.refuse()
         require_symbols(

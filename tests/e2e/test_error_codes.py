@@ -3,10 +3,12 @@
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 
 from functions.web.problems import STATUS_OF_CODE
@@ -72,6 +74,57 @@ def expired_key(stack: RunningStack) -> httpx.Response:
     return once_refused(stack, stack.license("add-key", made["license_id"], "--expires", "2s")["plain_key"])
 
 
+def used_up_day(stack: RunningStack) -> httpx.Response:
+    """A report above the 5,000 trades a day of the standard plan."""
+    key = stack.new_key("--requests-per-minute", "10000")["key"]
+    for _ in range(10):
+        assert report(stack, key, [a_trade() for _ in range(500)]).status_code == 200
+    return report(stack, key, [a_trade()])
+
+
+def full_account(stack: RunningStack) -> httpx.Response:
+    """A report of an account that has stored as much as it may, as its row says."""
+    made = stack.new_key()
+    assert report(stack, made["key"], [a_trade()]).status_code == 200
+    account = stack.license("show", made["license_id"])["license"]["account_id"]
+    with psycopg.connect(stack.document["database_url"], autocommit=True) as connection:
+        connection.execute(
+            "update account_usage set stored_trades = 2000000 where account_id = %s", [account]
+        )
+    return report(stack, made["key"], [a_trade()])
+
+
+def third_query(stack: RunningStack) -> httpx.Response:
+    """A third performance while two wait for a lock on the account's days."""
+    made = stack.new_key("--requests-per-minute", "1000")
+    assert report(stack, made["key"], [a_trade()]).status_code == 200
+    account = stack.license("show", made["license_id"])["license"]["account_id"]
+
+    def performance() -> httpx.Response:
+        return httpx.get(
+            f"{stack.base_url}/api/performance",
+            headers={"Authorization": f"Bearer {made['key']}"},
+            timeout=10,
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        with psycopg.connect(stack.document["database_url"]) as connection:
+            connection.execute("select from trade_days where account_id = %s for update", [account])
+            asked = [pool.submit(performance) for _ in range(3)]
+            done, _ = wait(asked, timeout=4, return_when=FIRST_COMPLETED)
+        assert sorted(each.result().status_code for each in asked) == [200, 200, 429]
+    return done.pop().result()
+
+
+def report(stack: RunningStack, key: str, trades: list[dict[str, Any]]) -> httpx.Response:
+    return httpx.post(
+        f"{stack.base_url}/api/trades",
+        json={"trades": trades},
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=10,
+    )
+
+
 def reused_idempotency_key(stack: RunningStack) -> httpx.Response:
     headers = {"Idempotency-Key": uuid4().hex}
     with stack.client("publisher") as client:
@@ -109,6 +162,9 @@ CAUSES: dict[str, Cause] = {
     "method_not_allowed": anonymously("DELETE", "/trades"),
     "conflict": reused_idempotency_key,
     "rate_limited": rate_limited,
+    "daily_quota_exceeded": used_up_day,
+    "storage_quota_exceeded": full_account,
+    "too_many_queries": third_query,
 }
 
 
@@ -130,6 +186,7 @@ def test_a_callers_mistake_is_told_clearly(stack: RunningStack, code: str) -> No
         assert response.headers["www-authenticate"].startswith("Bearer")
     if response.status_code == 429:
         assert int(response.headers["retry-after"]) >= 1
+    if code == "rate_limited":
         assert response.headers["ratelimit"].startswith('"default";r=0')
     if response.status_code == 405:
         assert response.headers["allow"] == "POST, GET"

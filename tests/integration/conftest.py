@@ -14,9 +14,10 @@ from azure.data.tables import TableServiceClient
 from psycopg.conninfo import make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres
-from shared.adapters.postgres import Database
+from shared.adapters.postgres import Database, Upkeep
 from shared.adapters.postgres.migrations import migrate
 from tests.support.ports import free_port
+from tests.support.samples import START
 from tests.support.servers import running_azurite, running_valkey
 
 
@@ -103,7 +104,11 @@ def _own_database(postgres_url: str, template: str) -> Iterator[str]:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    """The pool that functions use, on a migrated database of the test's own."""
+    """The pool that functions use, on a migrated database of the test's own.
+
+    It has partitions for the sample trades, which are too old for a report to make them.
+    """
     database = Database(database_url, role="signal_functions", pool_size=8)
+    await Upkeep(database).ensure_partitions(START, 5)
     yield database
     await database.close()

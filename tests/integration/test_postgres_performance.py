@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.postgres import Database, TradeStore
+from shared.adapters.postgres import Database, PerformanceStore, TradeStore
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import Trade
 from tests.support.samples import START, a_trade
@@ -20,6 +20,11 @@ from tests.support.trades import ALICE, BOB, statuses
 @pytest.fixture
 def store(database: Database) -> TradeStore:
     return TradeStore(database)
+
+
+@pytest.fixture
+def figures_of(database: Database) -> PerformanceStore:
+    return PerformanceStore(database)
 
 
 def drawdown_of(pnls: Sequence[Decimal]) -> Decimal:
@@ -82,7 +87,10 @@ reported = st.builds(
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(reported, max_size=40), data=st.data())
 async def test_performance_equals_a_recomputation(
-    store: TradeStore, rows: list[tuple[int, str, Decimal, Decimal, float | None]], data: st.DataObject
+    store: TradeStore,
+    figures_of: PerformanceStore,
+    rows: list[tuple[int, str, Decimal, Decimal, float | None]],
+    data: st.DataObject,
 ) -> None:
     account = f"account-{uuid4()}"  # not drawn: an example that is run again needs another account
     trades = [
@@ -101,7 +109,7 @@ async def test_performance_equals_a_recomputation(
         await statuses(store, trades, account)
     since = START + timedelta(minutes=data.draw(st.integers(0, 50_000)))
     for chosen_since in (None, since):
-        figures = await store.performance(account, symbol=None, since=chosen_since, until=None)
+        figures = await figures_of.performance(account, symbol=None, since=chosen_since, until=None)
         chosen = [trade for trade in trades if chosen_since is None or trade.exit_at >= chosen_since]
         check_figures(figures, chosen)
         assert [one.symbol for one in figures.by_symbol] == sorted({trade.symbol for trade in chosen})
@@ -109,7 +117,9 @@ async def test_performance_equals_a_recomputation(
             check_figures(one, [trade for trade in chosen if trade.symbol == one.symbol])
 
 
-async def test_performance_of_one_symbol_until_a_time(store: TradeStore) -> None:
+async def test_performance_of_one_symbol_until_a_time(
+    store: TradeStore, figures_of: PerformanceStore
+) -> None:
     trades = [
         a_trade(
             f"t{n}", exit_at=START + timedelta(days=n), symbol="ES" if n % 2 else "NQ", pnl=Decimal(n - 3)
@@ -118,12 +128,12 @@ async def test_performance_of_one_symbol_until_a_time(store: TradeStore) -> None
     ]
     await statuses(store, trades)
     await statuses(store, [a_trade("other", symbol="ES", pnl=Decimal(-500))], BOB)
-    figures = await store.performance(ALICE, symbol="ES", since=None, until=START + timedelta(days=7))
+    figures = await figures_of.performance(ALICE, symbol="ES", since=None, until=START + timedelta(days=7))
     check_figures(figures, [trade for n, trade in enumerate(trades) if n % 2 and n < 7])
 
 
-async def test_performance_without_trades_has_no_averages(store: TradeStore) -> None:
-    figures = await store.performance(ALICE, symbol=None, since=None, until=None)
+async def test_performance_without_trades_has_no_averages(figures_of: PerformanceStore) -> None:
+    figures = await figures_of.performance(ALICE, symbol=None, since=None, until=None)
     assert figures == Performance(
         trades=0,
         wins=0,

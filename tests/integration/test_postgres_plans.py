@@ -13,6 +13,7 @@ from psycopg.types.json import Jsonb
 from shared.adapters.postgres import Database, TradeStore
 from shared.adapters.postgres.upkeep import BATCH
 from shared.sql import areas, queries
+from tests.support.plans import nodes
 from tests.support.samples import a_bar, a_trade
 
 BASE = datetime(2025, 9, 1, tzinfo=UTC)
@@ -23,7 +24,7 @@ DEEP = 80_000  # trades of one more account, 55 days of them
 SMALL_TABLES = {"signal_counters", "feeds", "engine_state", "schema_migrations"}
 
 FILL = f"""
-select ensure_trade_partitions(
+select make_trade_partitions(
     array['{BASE}'::timestamptz, '{BASE}'::timestamptz + '1 month', '{BASE}'::timestamptz + '2 month']
 );
 insert into trades (
@@ -44,6 +45,14 @@ select 'deep', 'deep-' || n, 'key', 'ES', 'LONG', 'vwap_bounce', 1, 6500, 6501, 
 from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
 insert into trade_ids select account_id, trade_id, exit_at from trades;
+insert into trade_days
+select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false from trades group by 1, 2, 3;
+update trade_days set stale = true where account_id = 'account-7' and day > '{BASE}'::date + 80;
+insert into trade_day_figures
+select
+    account_id, day, symbol, trades, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, array_fill(0, array[10])
+from trade_days;
+insert into account_usage select 'account-' || n, 1, 1, '{BASE}', 0 from generate_series(1, 5000) as n;
 insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, received_at, features, source,
     idempotency_key
@@ -72,6 +81,7 @@ insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
 SINCE, UNTIL = BASE + timedelta(days=3), BASE + timedelta(days=75)
 ACCOUNT = {"account_id": "account-7"}
 REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
+SAME = {**ACCOUNT, "trades": REPORTED, "first_exit_at": BASE, "last_exit_at": BASE + timedelta(days=40)}
 DRAFT: dict[str, Any] = {
     "symbol": "ES",
     "strategy": "vwap_bounce",
@@ -89,6 +99,17 @@ DRAFT: dict[str, Any] = {
     "idempotency_key": "key-77",
 }
 PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
+DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
+ROLLED_UP = {
+    **ACCOUNT,
+    **DAYS,
+    "starts": [BASE + timedelta(days=n) for n in (81, 82)],
+    "ends": [BASE + timedelta(days=n) for n in (82, 83)],
+    "whole": [True, True],
+    "first_exit_at": BASE + timedelta(days=81),
+    "last_exit_at": BASE + timedelta(days=83),
+}
+ALL_DAYS = {"first": BASE.date(), "last": (BASE + timedelta(days=90)).date()}
 ASKED: dict[str, dict[str, Any]] = {
     "audit.write": {"note": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
     "bars.insert_bars": {
@@ -128,9 +149,23 @@ ASKED: dict[str, dict[str, Any]] = {
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
-    "trades.same_trades": {**ACCOUNT, "trades": REPORTED},
+    "trades.same_trades": SAME,
+    "trades.usage": ACCOUNT,
+    "trades.count_trades": {
+        **ACCOUNT,
+        **DAYS,
+        "symbols": ["ES", "ES"],
+        "counts": [1, 2],
+        "trades": 3,
+        "bytes": 900,
+        "counts_today": True,
+    },
+    "trades.days_of_page": {**ACCOUNT, "symbol": None, "before_day": UNTIL.date(), "limit": 101},
     "trades.page_of_trades": {**PAGE, "before_exit_at": BASE + timedelta(days=41)},
-    "trades.performance": {**ACCOUNT, "symbol": None, "since": SINCE, "until": UNTIL},
+    "performance.stale_days": {**ACCOUNT, **ALL_DAYS, "limit": 50_000},
+    "performance.mark_fresh": {**ACCOUNT, **DAYS},
+    "performance.roll_up": ROLLED_UP,
+    "performance.performance": {**ACCOUNT, **ALL_DAYS, "symbol": None, "parts": "[]"},
     "trades.outcomes": {"strategy": "vwap_bounce", "before": UNTIL, "limit": 5_000},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
@@ -139,10 +174,11 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 NOT_EXPLAINED = {
     "session.enter": "reads no table",
+    "performance.take_turn": "reads no table",
     "outbox.wait_at_most": "reads no table",
     "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
-    "upkeep.ensure_partitions": "reads the catalogue, by name",
+    "upkeep.make_partitions": "reads the catalogue, by name",
     "migrations.lock_migrations": "reads no table",
     "migrations.limit_migration": "reads no table",
     "migrations.ensure_roles": "reads the catalogue, by name",
@@ -184,12 +220,6 @@ async def filled(filled_url: str) -> AsyncIterator[Database]:
     await database.close()
 
 
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
-
-
 async def explain(database: Database, name: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
     area, query = name.split(".")
     jobs = area == "upkeep" or name in JOBS
@@ -215,7 +245,12 @@ async def test_known_trades_are_looked_up_one_by_one_before_there_are_statistics
     """Trades that were sent again were compared with all of their account's, until a request timed out."""
     trades = [a_trade(f"trade-{n}") for n in range(1_000)]
     await TradeStore(database).record("account-7", "key", trades)
-    asked = {**ACCOUNT, "trades": msgspec.json.encode(trades[5:7]).decode()}
+    asked = {
+        **ACCOUNT,
+        "trades": msgspec.json.encode(trades[5:7]).decode(),
+        "first_exit_at": trades[5].exit_at,
+        "last_exit_at": trades[5].exit_at,
+    }
     async with database.transaction(account_id="account-7") as connection:
         cursor = AsyncClientCursor(connection)
         await cursor.execute(b"explain (analyze, format json) " + queries("trades")["same_trades"], asked)
@@ -235,7 +270,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
 @pytest.mark.parametrize(
     ("without", "name"),
     [
-        ("alter table trades drop constraint trades_pkey", "trades.performance"),
+        ("alter table trades drop constraint trades_pkey", "performance.roll_up"),
         ("drop index trades_training", "trades.outcomes"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
         ("drop index signals_idempotency_key", "signals.signal_of_key"),

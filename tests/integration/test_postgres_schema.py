@@ -115,7 +115,9 @@ async def test_an_owner_without_superuser_migrates_and_functions_work(server_dir
         database = Database(url, role="signal_functions", pool_size=2)
         assert await migrate(url) == [name for name, _, _ in sql.migrations()]
         store = TradeStore(database)
-        assert [one.status for one in await store.record("a", "k", [a_trade()])] == ["recorded"]
+        assert [one.status for one in await store.record("a", "k", [a_trade(exit_at=datetime.now(UTC))])] == [
+            "recorded"
+        ]
         assert len(await store.outcomes("vwap_bounce", before=datetime.now(UTC), limit=5)) == 1
         await database.close()
         async with await psycopg.AsyncConnection.connect(url) as connection:
@@ -150,6 +152,9 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "trade_ids"): "INSERT SELECT",
         ("signal_functions", "trades"): "INSERT SELECT",
         ("signal_functions", "signal_counters"): "INSERT SELECT UPDATE",
+        ("signal_functions", "trade_days"): "INSERT SELECT UPDATE",
+        ("signal_functions", "trade_day_figures"): "INSERT SELECT UPDATE",
+        ("signal_functions", "account_usage"): "INSERT SELECT UPDATE",
         ("signal_functions", "signals"): "INSERT SELECT",
         ("signal_functions", "outbox"): "INSERT SELECT",  # and UPDATE of sent_at, a column's
         ("signal_functions", "bars"): "INSERT SELECT",

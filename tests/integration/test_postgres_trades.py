@@ -142,20 +142,57 @@ async def test_amounts_that_cannot_be_kept_exactly_are_refused(store: TradeStore
         await store.record(ALICE, "abc123", [a_trade(pnl=Decimal(amount))])
 
 
-async def test_a_past_month_gets_its_partition_on_demand_also_from_many_at_once(
-    store: TradeStore, database_url: str
-) -> None:
-    trades = [
-        a_trade(f"t{year}", exit_at=datetime(year, 9, 30, 23, 59, 59, tzinfo=UTC))
-        for year in range(2000, 2026)
-    ]
-    results = await asyncio.gather(*(statuses(store, [trade]) for trade in trades))
-    assert results == [["recorded"]] * len(trades)
+async def months_made(database_url: str) -> list[str]:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         cursor = await connection.execute(
-            "select count(*) from pg_inherits where inhparent = 'trades'::regclass"
+            "select inhrelid::regclass::text from pg_inherits where inhparent = 'trades'::regclass order by 1"
         )
-        assert await cursor.fetchone() == (26,)
+        return [name for (name,) in await cursor.fetchall()]
+
+
+async def test_a_recent_month_gets_its_partition_on_demand_also_from_many_at_once(database_url: str) -> None:
+    database = Database(database_url, role="signal_functions", pool_size=8)
+    now = datetime.now(UTC)
+    trades = [a_trade(f"t{n}", exit_at=now - timedelta(days=n)) for n in range(0, 90, 3)]
+    results = await asyncio.gather(*(statuses(TradeStore(database), [trade]) for trade in trades))
+    assert results == [["recorded"]] * len(trades)
+    assert await months_made(database_url) == sorted({t.exit_at.strftime("trades_%Y_%m") for t in trades})
+    await database.close()
+
+
+async def test_old_dates_make_no_partition_and_a_report_makes_at_most_two(database_url: str) -> None:
+    """One request of 322 trades over 27 years made 320 partitions for good."""
+    database = Database(database_url, role="signal_functions", pool_size=2)
+    store, now = TradeStore(database), datetime.now(UTC)
+    old = [a_trade(f"t{n}", exit_at=datetime(2000 + n // 12, n % 12 + 1, 2, tzinfo=UTC)) for n in range(300)]
+    with pytest.raises(ValidationFailed) as refused:
+        await store.record(ALICE, "abc123", old)
+    assert [error.field for error in refused.value.errors] == ["exit_at"]
+    assert "operations.import_trades" in refused.value.errors[0].message
+    assert await months_made(database_url) == []
+    async with database.transaction() as connection:
+        ages = [now - timedelta(days=days) for days in (0, 31, 62, 88)]
+        cursor = await connection.execute("select ensure_trade_partitions(%s)", [ages])
+        assert await cursor.fetchone() == (2,)
+    async with database.transaction(jobs=True) as connection:
+        await connection.execute("select make_trade_partitions(%s)", [[now - timedelta(days=4000)]])
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        async with database.transaction() as connection:
+            await connection.execute("select make_trade_partitions(%s)", [[now - timedelta(days=4000)]])
+    await database.close()
+
+
+async def test_a_report_over_more_than_two_new_months_says_what_to_do(database_url: str) -> None:
+    database = Database(database_url, role="signal_functions", pool_size=1)
+    store, now = TradeStore(database), datetime.now(UTC)
+    trades = [a_trade(f"t{n}", exit_at=now - timedelta(days=days)) for n, days in enumerate((0, 31, 62, 88))]
+    with pytest.raises(ValidationFailed) as refused:
+        await store.record(ALICE, "abc123", trades)
+    assert "a report of its own" in refused.value.errors[0].message
+    assert len(await months_made(database_url)) == 2
+    for trade in trades:
+        assert await statuses(store, [trade]) == ["recorded"]
+    await database.close()
 
 
 @pytest.mark.parametrize("year", [1999, 2999])

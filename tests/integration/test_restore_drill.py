@@ -57,8 +57,10 @@ async def use(url: str, day: str, accounts: tuple[str, ...] = ("a", "b")) -> Non
     """Some of everything that the functions write."""
     database = Database(url, role="signal_functions", pool_size=2)
     try:
+        exit_at = datetime.now(UTC)
+        trades = [a_trade(f"{day}-{n}", exit_at=exit_at) for n in (1, 2)]
         for account in accounts:
-            await TradeStore(database).record(account, "k", [a_trade(f"{day}-1"), a_trade(f"{day}-2")])
+            await TradeStore(database).record(account, "k", trades)
         for symbol in ("ES", "NQ", "ES"):
             await SignalStore(database).publish(a_draft(symbol))
         minute = sum(map(ord, day))

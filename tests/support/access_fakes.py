@@ -50,7 +50,7 @@ class FakeCache:
         self.admits = 0
 
     async def take_request(
-        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None
+        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None, cost: int = 1
     ) -> Admission | None:
         self._answer()
         self.admits += 1
@@ -65,9 +65,10 @@ class FakeCache:
         times = self.times[key_hash] = [
             time for time in self.times.get(key_hash, []) if (now - time).total_seconds() <= self.window_s
         ]
-        allowed = len(times) < limit
+        cost = min(cost, limit)
+        allowed = len(times) + cost <= limit
         if allowed:
-            times.append(now)
+            times += [now] * cost
         reset_s = self.window_s - (now - times[0]).total_seconds()
         rate = RateState(limit, limit - len(times), reset_s)
         cache_result = None

@@ -1,6 +1,7 @@
 """A license, its keys, and processes that admit by them, over stand-ins."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -49,10 +50,10 @@ class World:
         )
         return await self.licenses.create_key(license_.license_id)
 
-    async def admit(self, key: str, scope: Scope = "bot", **options: str) -> Admitted:
+    async def admit(self, key: str, scope: Scope = "bot", **options: Any) -> Admitted:
         return await self.access.admit(f"Bearer {key}", scope, **options)
 
-    async def refusal(self, key: str, scope: Scope = "bot", **options: str) -> SignalCloudError:
+    async def refusal(self, key: str, scope: Scope = "bot", **options: Any) -> SignalCloudError:
         with pytest.raises(SignalCloudError) as refused:
             await self.admit(key, scope, **options)
         return refused.value

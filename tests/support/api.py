@@ -158,6 +158,7 @@ class Api:
             tables=self.key_store,
             hub=self.hub,
             database=self.stores.server,
+            costly_database=self.stores.server,
             stores=SimpleNamespace(**vars(self.stores), audit=self.audit),
         )
         composition._containers[asyncio.get_running_loop()] = self.services

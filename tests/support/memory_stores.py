@@ -10,13 +10,15 @@ from uuid import UUID
 
 import msgspec
 
+from shared.domain.access.plans import Plan
+from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import Outcome, StoredModel
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn
 
 
@@ -173,11 +175,15 @@ class MemoryTrades:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.recorded: dict[tuple[str, str], tuple[str, Trade]] = {}
+        self.is_busy = False
 
     async def record(
-        self, account_id: str, key_public_id: str, trades: Sequence[Trade]
+        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]:
         self._server.answer()
+        if plan is not None:
+            new = {trade.trade_id for trade in trades if (account_id, trade.trade_id) not in self.recorded}
+            require_room(await self.usage(account_id), plan, 3_600.0, more=len(new))
         results = []
         for trade in trades:
             _, known = self.recorded.setdefault((account_id, trade.trade_id), (key_public_id, trade))
@@ -186,6 +192,16 @@ class MemoryTrades:
             else:
                 results.append(RecordedTrade(trade.trade_id, "duplicate" if known == trade else "conflict"))
         return results
+
+    async def usage(self, account_id: str) -> Usage:
+        """All trades count for the present day."""
+        self._server.answer()
+        sizes = [
+            len(msgspec.json.encode(trade))
+            for (account, _), (_, trade) in self.recorded.items()
+            if account == account_id
+        ]
+        return Usage(len(sizes), len(sizes), sum(sizes))
 
     def _chosen(
         self, account_id: str, symbol: str | None, since: datetime | None, until: datetime | None
@@ -221,6 +237,8 @@ class MemoryTrades:
         self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
     ) -> Performance:
         self._server.answer()
+        if self.is_busy:
+            raise TooManyQueries("Two queries are under way.", retry_after_s=1.0)
         trades = self._chosen(account_id, symbol, since, until)
         wins = sum(trade.pnl > 0 for trade in trades)
         figures = SymbolPerformance(
@@ -316,5 +334,6 @@ class MemoryStores:
         self.signals = MemorySignals(self.server, self.outbox)
         self.bars = MemoryBars(self.server, self.signals)
         self.trades = MemoryTrades(self.server)
+        self.performance = self.trades
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)

@@ -1,10 +1,11 @@
-"""Reads and writes Postgres through one pool, with one store per kind of record. SQL is in shared/sql."""
+"""Reads and writes Postgres with one store per kind of record. SQL is in shared/sql."""
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
+from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.signals import SignalStore
 from shared.adapters.postgres.trades import TradeStore
 from shared.adapters.postgres.upkeep import Upkeep
@@ -15,6 +16,7 @@ __all__ = [
     "Database",
     "ModelStore",
     "Outbox",
+    "PerformanceStore",
     "SignalStore",
     "Stores",
     "TradeStore",
@@ -23,13 +25,14 @@ __all__ = [
 
 
 class Stores:
-    """Every store over one pool, which opens on first use."""
+    """Every store over one pool, but costly queries over a pool of their own; a pool opens on first use."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, costly: Database) -> None:
         self.audit = Audit(database)
         self.bars = BarStore(database)
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
+        self.performance = PerformanceStore(costly)
         self.signals = SignalStore(database)
         self.trades = TradeStore(database)
         self.upkeep = Upkeep(database)

@@ -103,12 +103,15 @@ class Database:
         *,
         role: str,
         pool_size: int,
+        idle_size: int = 1,
         password: Password | None = None,
         statement_timeout_ms: int = 5_000,
         connect_timeout_s: float = 3.0,
         jobs: "Database | None" = None,
     ) -> None:
-        """`password` returns the password of each new connection, if `conninfo` holds none.
+        """The pool has up to `pool_size` connections, and keeps `idle_size` of them if nobody uses them.
+
+        `password` returns the password of each new connection, if `conninfo` holds none.
 
         `jobs` is the database under the login of the timers, which opens its own pool on first use: in a
         process that serves HTTP only, never. Without it, jobs use this login, which must have their role.
@@ -118,6 +121,7 @@ class Database:
         self._password = password
         self._role = role
         self._pool_size = pool_size
+        self._idle_size = idle_size
         self._statement_timeout_ms = statement_timeout_ms
         self._connect_timeout_s = connect_timeout_s
         self._opening = asyncio.Lock()
@@ -179,7 +183,7 @@ class Database:
                 pool = AsyncConnectionPool(
                     kwargs=self._parameters,
                     connection_class=AsyncConnection[TupleRow],
-                    min_size=1,
+                    min_size=self._idle_size,
                     max_size=self._pool_size,
                     timeout=self._connect_timeout_s,
                     max_waiting=self._pool_size * _WAITING_PER_CONNECTION,

@@ -1,16 +1,19 @@
 """Records trades, one statement per batch. Reads one account's trades, and for training every account's."""
 
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 import psycopg
-from psycopg.rows import class_row, dict_row, scalar_row
+from psycopg.rows import class_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.domain.access.plans import Plan
+from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import Outcome
-from shared.domain.trading.performance import Performance, SymbolPerformance
+from shared.domain.limits import RECENT_TIME
+from shared.domain.trading.days import days_of, midnight, whole
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import FieldError, InvalidInput, ValidationFailed
 from shared.sql import queries
@@ -23,24 +26,34 @@ class TradeStore:
         self._database = database
 
     async def record(
-        self, account_id: str, key_public_id: str, trades: Sequence[Trade]
+        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None = None
     ) -> list[RecordedTrade]:
         """Stores the new trades, all or none, and returns the result of each trade, in order.
 
         If the account has used a trade_id before, or earlier in the batch, the trade is a duplicate if its
         content is the same, else a conflict; neither changes anything. `key_public_id` is the reporting key.
-        Raises Unavailable, and InvalidInput for values that the schema refuses.
+        The new trades must fit into the quotas of `plan`; those of an import, which has none, do not count
+        for the day. Raises Unavailable, InvalidInput for values that the schema refuses, DailyQuotaExceeded
+        and StorageQuotaExceeded.
         """
         try:
-            return await self._record(account_id, key_public_id, trades)
+            return await self._record(account_id, key_public_id, trades, plan)
         except InvalidInput as refused:
             if not _lacks_partition(refused):
                 raise
         await self._ensure_partitions([trade.exit_at for trade in trades])
-        return await self._record(account_id, key_public_id, trades)
+        try:
+            return await self._record(account_id, key_public_id, trades, plan)
+        except InvalidInput as refused:
+            if not _lacks_partition(refused):
+                raise
+            raise _refused_time(
+                "These trades are of too many months of which no trade is stored yet. Send those of each "
+                "month in a report of its own."
+            ) from refused
 
     async def _record(
-        self, account_id: str, key_public_id: str, trades: Sequence[Trade]
+        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]:
         first_at: dict[str, int] = {}
         for place, trade in enumerate(trades):
@@ -51,23 +64,72 @@ class TradeStore:
             "trades": _rows([trades[place] for place in first_at.values()]),
         }
         async with self._database.transaction(account_id=account_id) as connection:
-            cursor = connection.cursor(row_factory=scalar_row)
-            await cursor.execute(_SQL["record_trades"], parameters)
-            recorded = {first_at[trade_id] for trade_id in await cursor.fetchall()}
-            known = [trade for place, trade in enumerate(trades) if place not in recorded]
+            if plan is not None:
+                usage, until_midnight_s = await self._usage(connection, account_id)
+                # Refuses a full account before it costs a write.
+                require_room(usage, plan, until_midnight_s, more=1)
+            cursor = await connection.execute(_SQL["record_trades"], parameters)
+            sizes = {first_at[trade_id]: size for trade_id, size in await cursor.fetchall()}
+            known = [trade for place, trade in enumerate(trades) if place not in sizes]
             same = iter(await self._same(connection, account_id, known) if known else ())
+            if sizes:
+                # Last, because reports of one account wait for each other from here to the commit.
+                new = [trades[place] for place in sizes]
+                await self._count(connection, account_id, new, sum(sizes.values()), plan)
         results = []
         for place, trade in enumerate(trades):
-            if place in recorded:
+            if place in sizes:
                 results.append(RecordedTrade(trade.trade_id, "recorded"))
             else:
                 results.append(RecordedTrade(trade.trade_id, "duplicate" if next(same) else "conflict"))
         return results
 
+    @staticmethod
+    async def _count(
+        connection: Connection, account_id: str, new: Collection[Trade], size: int, plan: Plan | None
+    ) -> None:
+        """Counts the new trades; raises if they do not fit into the plan's quotas."""
+        days = Counter((trade.exit_at.astimezone(UTC).date(), trade.symbol) for trade in new)
+        parameters = {
+            "account_id": account_id,
+            "days": [day for day, _ in days],
+            "symbols": [symbol for _, symbol in days],
+            "counts": [*days.values()],
+            "trades": len(new),
+            "bytes": size,
+            "counts_today": plan is not None,
+        }
+        cursor = await connection.execute(_SQL["count_trades"], parameters)
+        ((*usage, until_midnight_s),) = await cursor.fetchall()
+        if plan is not None:
+            require_room(Usage(*usage), plan, until_midnight_s)
+
+    async def usage(self, account_id: str) -> Usage:
+        """What the account has stored; raises Unavailable."""
+        async with self._database.transaction(account_id=account_id) as connection:
+            usage, _ = await self._usage(connection, account_id)
+            return usage
+
+    @staticmethod
+    async def _usage(connection: Connection, account_id: str) -> tuple[Usage, float]:
+        """The account's usage, and the seconds to the next UTC day (0 if the account never reported)."""
+        cursor = await connection.execute(_SQL["usage"], {"account_id": account_id})
+        row = await cursor.fetchone()
+        if row is None:
+            return Usage(), 0.0
+        *usage, until_midnight_s = row
+        return Usage(*usage), until_midnight_s
+
     async def _same(self, connection: Connection, account_id: str, trades: list[Trade]) -> list[bool]:
         # A separate statement, because only a later one sees trades that another report stored in between.
+        parameters = {
+            "account_id": account_id,
+            "trades": _rows(trades),
+            "first_exit_at": min(trade.exit_at for trade in trades),
+            "last_exit_at": max(trade.exit_at for trade in trades),
+        }
         cursor = connection.cursor(row_factory=scalar_row)
-        await cursor.execute(_SQL["same_trades"], {"account_id": account_id, "trades": _rows(trades)})
+        await cursor.execute(_SQL["same_trades"], parameters)
         return await cursor.fetchall()
 
     async def _ensure_partitions(self, times: list[datetime]) -> None:
@@ -77,9 +139,7 @@ class TradeStore:
         except InvalidInput as refused:
             if not isinstance(refused.__cause__, psycopg.errors.DatetimeFieldOverflow):
                 raise
-            raise ValidationFailed(
-                (FieldError("exit_at", "out_of_range", "Trades are kept from the year 2000 on."),)
-            ) from refused
+            raise _refused_time(RECENT_TIME) from refused
 
     async def page(
         self,
@@ -93,35 +153,33 @@ class TradeStore:
     ) -> list[StoredTrade]:
         """At most `limit` of the account's trades with exit_at in [since, until), newest exit first.
 
-        `before` is (exit_at, trade_id) of the last trade of the previous page. Raises Unavailable.
+        `before` is (exit_at, trade_id) of the last trade of the previous page. Only the months are read that
+        the page can reach, because each partition costs the plan time and locks. Raises Unavailable.
         """
         # No trade_id is empty: all trades at `until` come after (until, ""), all earlier ones before it.
         ends = [end for end in (before, (until, "") if until else None) if end]
-        before_exit_at, before_trade_id = min(ends) if ends else (None, "")
-        parameters = {
-            "account_id": account_id,
-            "symbol": symbol,
-            "since": since,
-            "before_exit_at": before_exit_at,
-            "before_trade_id": before_trade_id,
-            "limit": limit,
-        }
         async with self._database.transaction(account_id=account_id) as connection:
+            end_day = days_of(None, min(ends)[0] if ends else None).last
+            asked = {"account_id": account_id, "symbol": symbol, "before_day": end_day, "limit": limit}
+            ((first, last),) = await (await connection.execute(_SQL["days_of_page"], asked)).fetchall()
+            if first is None and not ends:
+                return []
+            if not ends:
+                ends.append((whole(last).ends_at, ""))
+            # Without earlier days, the page has only trades of the day of its end.
+            reach = midnight(first or end_day)
+            before_exit_at, before_trade_id = min(ends)
+            parameters = {
+                "account_id": account_id,
+                "symbol": symbol,
+                "since": reach if since is None else max(reach, since),
+                "before_exit_at": before_exit_at,
+                "before_trade_id": before_trade_id,
+                "limit": limit,
+            }
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
             await cursor.execute(_SQL["page_of_trades"], parameters)
             return await cursor.fetchall()
-
-    async def performance(
-        self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
-    ) -> Performance:
-        """Figures of the account's trades with exit_at in [since, until); raises Unavailable."""
-        parameters = {"account_id": account_id, "symbol": symbol, "since": since, "until": until}
-        async with self._database.transaction(account_id=account_id) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(_SQL["performance"], parameters)
-            overall, *by_symbol = [_with_rate(row) for row in await cursor.fetchall()]
-        overall.pop("symbol")
-        return Performance(**overall, by_symbol=tuple(SymbolPerformance(**row) for row in by_symbol))
 
     async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
         """The `limit` newest trades of a strategy, of all accounts, that have features and were closed by
@@ -144,5 +202,5 @@ def _lacks_partition(refused: InvalidInput) -> bool:
     return isinstance(cause, psycopg.errors.CheckViolation) and cause.diag.constraint_name is None
 
 
-def _with_rate(row: dict[str, Any]) -> dict[str, Any]:
-    return row | {"win_rate": row["wins"] / row["trades"] if row["trades"] else None}
+def _refused_time(message: str) -> ValidationFailed:
+    return ValidationFailed((FieldError("exit_at", "out_of_range", message),))

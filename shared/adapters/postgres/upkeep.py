@@ -25,7 +25,7 @@ class Upkeep:
         times = [first.replace(year=month // 12, month=month % 12 + 1, day=1) for month in months]
         async with self._database.transaction(jobs=True) as connection:
             cursor = connection.cursor(row_factory=scalar_row)
-            await cursor.execute(_SQL["ensure_partitions"], {"times": times})
+            await cursor.execute(_SQL["make_partitions"], {"times": times})
             (made,) = await cursor.fetchall()
             return int(made)
 

@@ -18,11 +18,12 @@ type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
 
 class TakenRequest(msgspec.Struct, gc=False):
-    """One request of a batch; `tag` is that of the license record that the caller holds."""
+    """One request of a batch; `tag` is that of the license record that the caller holds, `cost` in units."""
 
     key_hash: str
     tag: str
     confidence_key: str | None
+    cost: int
     answer: asyncio.Future[Admission | None]
 
 
@@ -37,7 +38,8 @@ class RequestCall:
     def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
         """The KEYS and ARGV that take_requests.lua describes."""
         keys: list[str] = []
-        arguments: list[str | int] = [*limits, self._token]
+        costs = [f"{place}={each.cost}" for place, each in enumerate(self.batch, 1) if each.cost != 1]
+        arguments: list[str | int] = [*limits, self._token, ",".join(costs)]
         numbers = self._confidences
         for request in self.batch:
             key = request.confidence_key
@@ -59,7 +61,9 @@ class RequestCall:
                 request.answer.set_result(None)
                 continue
             allowed = remaining >= 0
-            rate = RateState(limit, remaining if allowed else 0, reset_us / 1e6) if limit else None
+            rate = (
+                RateState(limit, remaining if allowed else -1 - remaining, reset_us / 1e6) if limit else None
+            )
             request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
     def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:

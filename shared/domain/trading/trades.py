@@ -1,13 +1,22 @@
 """Describes trades (the round trips that bots report), and checks them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
 
 from shared.domain.confidence.strategy import FeatureValue
-from shared.domain.limits import MAX_SEQUENCE, ClockSkew, check_number, check_time
+from shared.domain.limits import (
+    EARLIEST,
+    MAX_SEQUENCE,
+    PAST_TIME,
+    RECENT_TIME,
+    ClockSkew,
+    check_number,
+    check_time,
+)
 from shared.domain.market.bars import Symbol
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems
@@ -77,15 +86,21 @@ class TradeCursor(msgspec.Struct, frozen=True, array_like=True):
     trade_id: str
 
 
-def check_trade(trade: Trade, now: datetime, problems: Problems) -> None:
-    """Adds every reason why `trade` cannot be recorded, under the trade's own field names."""
+def check_trade(trade: Trade, now: datetime, problems: Problems, *, max_age: timedelta | None) -> None:
+    """Adds every reason why `trade` cannot be recorded, under the trade's own field names.
+
+    Its times may not be older than `max_age`; imports have no maximum.
+    """
     for name in ("quantity", "entry_price", "exit_price", "pnl", "fees"):
         check_number(problems, name, getattr(trade, name))
     if trade.quantity.is_finite() and trade.quantity <= 0:
         problems.add("quantity", "out_of_range", "Expected more than 0.")
     latest = now + ClockSkew.TRADE
-    entry_is_aware = check_time(problems, "entry_at", trade.entry_at, latest)
-    exit_is_aware = check_time(problems, "exit_at", trade.exit_at, latest)
+    earliest = EARLIEST if max_age is None else now - max_age
+    expected = PAST_TIME if max_age is None else RECENT_TIME
+    check = partial(check_time, problems, latest=latest, earliest=earliest, expected=expected)
+    entry_is_aware = check("entry_at", trade.entry_at)
+    exit_is_aware = check("exit_at", trade.exit_at)
     if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:
         problems.add("exit_at", "out_of_range", "Expected a time that is not before entry_at.")
     if trade.features is not None and len(trade.features) > MAX_FEATURES:

@@ -95,7 +95,7 @@ from trades;
 -- name: unprotected_tables
 -- Tables that must separate accounts but do not.
 select wanted
-from unnest(array['trades', 'trade_ids']) as wanted
+from unnest(array['trades', 'trade_ids', 'trade_days', 'trade_day_figures', 'account_usage']) as wanted
 left join pg_class on pg_class.oid = to_regclass('public.' || wanted)
 where not coalesce(relrowsecurity and relforcerowsecurity, false)
     or not exists (select from pg_policies where tablename = wanted and policyname = 'own_account');

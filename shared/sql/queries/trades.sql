@@ -1,5 +1,5 @@
 -- name: record_trades
--- Stores the trades with unused trade_ids and returns these. Ordered, so that two reports cannot deadlock.
+-- Stores the trades with unused trade_ids and returns these with their bytes. Ordered, so that two reports cannot deadlock.
 with input as materialized (
     select *
     from json_to_recordset(%(trades)s::json) as reported (
@@ -25,7 +25,41 @@ select
     entry_at, exit_at, pnl, fees, signal_sequence, confidence, model_version, features
 from input
 join taken using (trade_id)
-returning trade_id;
+returning trade_id, pg_column_size(trades.*);
+
+-- name: usage
+-- What an account has stored, how many trades on the present UTC day, and the seconds to the end of this day.
+select
+    case when day = (now() at time zone 'UTC')::date then day_trades else 0 end as trades_today,
+    stored_trades, stored_bytes,
+    extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now())::double precision
+from account_usage
+where account_id = %(account_id)s;
+
+-- name: count_trades
+-- Adds new trades to the account's days, which makes their figures stale, and to its usage, and returns what `usage` does. Ordered, so that two reports cannot deadlock.
+with counted as (
+    insert into trade_days (account_id, day, symbol, trades)
+    select %(account_id)s, day, symbol, trades
+    from unnest(%(days)s::date[], %(symbols)s::text[], %(counts)s::bigint[]) as reported (day, symbol, trades)
+    order by day, symbol
+    on conflict (account_id, day, symbol) do update
+    set trades = trade_days.trades + excluded.trades, stale = true
+)
+insert into account_usage as usage (account_id, stored_trades, stored_bytes, day, day_trades)
+values (
+    %(account_id)s, %(trades)s, %(bytes)s, (now() at time zone 'UTC')::date,
+    case when %(counts_today)s then %(trades)s else 0 end
+)
+on conflict (account_id) do update
+set
+    stored_trades = usage.stored_trades + excluded.stored_trades,
+    stored_bytes = usage.stored_bytes + excluded.stored_bytes,
+    day = greatest(usage.day, excluded.day),
+    day_trades = excluded.day_trades + case when usage.day < excluded.day then 0 else usage.day_trades end
+returning
+    day_trades, stored_trades, stored_bytes,
+    extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now())::double precision;
 
 -- name: same_trades
 -- For reported trades whose trade_id was used: whether each equals the stored one, in the order of the report.
@@ -49,7 +83,8 @@ from rows from (
     signal_sequence, confidence, model_version, features, place
 )
 -- The keys are unique, so the limits change no result. They prevent the planner from joining all trades of the
--- account, which it does if statistics are old, and which takes seconds.
+-- account, which it does if statistics are old, and which takes seconds. A trade with another exit time is not the
+-- same, so only the months of the report are planned and locked.
 left join lateral (
     select exit_at
     from trade_ids
@@ -60,13 +95,31 @@ left join lateral (
     select *
     from trades
     where account_id = %(account_id)s and exit_at = taken.exit_at and trade_id = reported.trade_id
+        and exit_at >= %(first_exit_at)s and exit_at <= %(last_exit_at)s
     limit 1
 ) as stored on true
 order by reported.place;
 
 -- name: ensure_partitions
--- Creates the partitions of the months of these times.
+-- Creates at most two partitions, of recent months of these times.
 select ensure_trade_partitions(%(times)s::timestamptz[]);
+
+-- name: days_of_page
+-- The first and the last UTC day with trades of a page that ends before a day: together these days fill it. Each row of trade_days has a trade, so `limit` rows suffice.
+select min(day), max(day)
+from (
+    select day, sum(trades) over (order by day desc, symbol rows unbounded preceding) - trades as later
+    from (
+        select day, symbol, trades
+        from trade_days
+        where account_id = %(account_id)s
+            and day < %(before_day)s
+            and (%(symbol)s::text is null or symbol = %(symbol)s::text)
+        order by day desc, symbol
+        limit %(limit)s
+    ) as latest
+) as counted
+where later < %(limit)s;
 
 -- name: page_of_trades
 -- An account's trades, latest exit first, before a keyset. Only one upper bound: an index scan would begin at a second one, and not at the keyset.
@@ -81,70 +134,6 @@ where account_id = %(account_id)s
     and (%(symbol)s::text is null or symbol = %(symbol)s::text)
 order by exit_at desc, trade_id desc
 limit %(limit)s;
-
--- name: performance
--- An account's figures, overall (symbol is null) and by symbol; drawdown is the largest fall of cumulative pnl below its highest value, at least 0.
-with chosen as (
-    select
-        symbol, exit_at, trade_id, pnl, fees, pnl > 0 as won,
-        -- The square of a smaller value would be an error (underflow); 0 changes no figure.
-        case when confidence < 1e-100 then 0 else confidence end as confidence
-    from trades
-    where account_id = %(account_id)s
-        and exit_at >= coalesce(%(since)s::timestamptz, '-infinity')
-        and exit_at < coalesce(%(until)s::timestamptz, 'infinity')
-        and (%(symbol)s::text is null or symbol = %(symbol)s::text)
-), summed as (
-    select
-        *,
-        sum(pnl) over everything as total,
-        sum(pnl) over its_symbol as symbol_total
-    from chosen
-    window
-        everything as (order by exit_at, trade_id rows unbounded preceding),
-        its_symbol as (partition by symbol order by exit_at, trade_id rows unbounded preceding)
-), fallen as (
-    select
-        *,
-        greatest(max(total) over everything, 0) - total as below,
-        greatest(max(symbol_total) over its_symbol, 0) - symbol_total as symbol_below
-    from summed
-    window
-        everything as (order by exit_at, trade_id rows unbounded preceding),
-        its_symbol as (partition by symbol order by exit_at, trade_id rows unbounded preceding)
-), figures as (
-    select
-        symbol,
-        count(*) as trades,
-        count(*) filter (where won) as wins,
-        sum(pnl) as pnl,
-        sum(fees) as fees,
-        round(avg(pnl) filter (where won), 8) as average_win,
-        round(avg(pnl) filter (where pnl < 0), 8) as average_loss,
-        case when grouping(symbol) = 1 then max(below) else max(symbol_below) end as max_drawdown,
-        count(confidence) as scored,
-        avg((confidence - won::integer) ^ 2) as brier
-    from fallen
-    group by grouping sets ((), (symbol))
-), bins as (
-    select
-        symbol,
-        abs(sum(confidence) - count(*) filter (where won)) as gap
-    from chosen
-    where confidence is not null
-    group by grouping sets (
-        (least(floor(confidence * 10), 9)),
-        (symbol, least(floor(confidence * 10), 9))
-    )
-), calibration as (
-    select symbol, sum(gap) as gaps from bins group by symbol
-)
-select
-    figures.symbol, trades, wins, coalesce(pnl, 0) as pnl, coalesce(fees, 0) as fees, average_win,
-    average_loss, coalesce(max_drawdown, 0) as max_drawdown, scored, brier, gaps / nullif(scored, 0) as ece
-from figures
-left join calibration on calibration.symbol is not distinct from figures.symbol
-order by figures.symbol nulls first;
 
 -- name: outcomes
 -- The newest trades of a strategy with their features at entry, oldest first, across accounts.

@@ -1,6 +1,6 @@
--- name: ensure_partitions
+-- name: make_partitions
 -- Creates the partitions of the months of these times.
-select ensure_trade_partitions(%(times)s::timestamptz[]);
+select make_trade_partitions(%(times)s::timestamptz[]);
 
 -- name: prune_outbox
 -- Deletes a bounded number of messages that were sent before a time.

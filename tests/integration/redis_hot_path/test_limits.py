@@ -108,3 +108,72 @@ async def test_memory_of_a_full_key(store: RedisStore, client: redis.Redis) -> N
     await asyncio.gather(*(store.take_request(HASH) for _ in range(120)))
     assert client.llen(rate_key(HASH)) == 100
     assert 0 < (client.memory_usage(rate_key(HASH), samples=0) or 0) <= 1_200
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    limit=st.integers(1, 8),
+    asked=st.lists(st.tuples(st.floats(0, 25), st.integers(1, 10)), min_size=5, max_size=25),
+)
+def test_costs_equal_the_model(valkey_url: str, limit: int, asked: list[tuple[float, int]]) -> None:
+    """The model: n units are allowed, all or none, while at most `limit` - n lie in [now - window, now]."""
+    window_us = round(WINDOW_S * 1e6)
+
+    async def run() -> None:
+        store = RedisStore(valkey_url, window_s=WINDOW_S)
+        with redis.Redis.from_url(valkey_url) as client:
+            client.delete(rate_key(HASH), license_key(HASH))
+            await store.store_grant(HASH, grant_of(limit))
+            log: list[int] = []
+            for pause_ms, cost in asked:
+                await asyncio.sleep(pause_ms / 1000)
+                answer = await admitted(store, cost=cost)
+                assert answer.rate is not None
+                end = client.lindex(rate_key(HASH), -1)
+                if end is None:
+                    # This process stood still for a whole window, so the log has expired.
+                    break
+                units = min(cost, limit)
+                if not answer.allowed:
+                    # Once the reset has passed, exactly the units that are missing have left.
+                    log = log[-client.llen(rate_key(HASH)) :]
+                    missing = len(log) + units - limit
+                    assert missing >= 1
+                    assert answer.rate.remaining == limit - len(log)
+                    now = log[missing - 1] + window_us + 1 - round(answer.rate.reset_s * 1e6)
+                    assert log[-1] <= now <= log[0] + window_us
+                    continue
+                now = int(end)
+                log = [each for each in log if each >= now - window_us] + [now] * units
+                assert len(log) <= limit
+                assert answer.rate.remaining == limit - len(log)
+                assert [int(each) for each in client.lrange(rate_key(HASH), 0, -1)] == log
+        await store.close()
+
+    asyncio.run(run())
+
+
+async def test_requests_of_one_call_have_their_own_costs(store: RedisStore, client: redis.Redis) -> None:
+    await store.store_grant(HASH, grant_of(limit=100))
+    await store.take_request(HASH)
+    costs = [1, 5, 1, 10, 1, 1, 7]
+    answers = await asyncio.gather(*(admitted(store, cost=cost) for cost in costs))
+    assert [answer.allowed for answer in answers] == [True] * 7
+    assert client.llen(rate_key(HASH)) == 1 + sum(costs)
+    refused = await admitted(store, cost=80)
+    assert (refused.allowed, refused.rate and refused.rate.remaining) == (False, 100 - 27)
+    assert client.llen(rate_key(HASH)) == 27
+
+
+async def test_costs_are_exact_over_processes(redis_url: str) -> None:
+    """Two stores are two connections, as two processes have."""
+    stores = [RedisStore(redis_url), RedisStore(redis_url)]
+    await stores[0].store_grant(HASH, grant_of(limit=100))
+    answers = await asyncio.gather(
+        *(admitted(stores[n % 2], cost=1 + n % 7) for n in range(60)), return_exceptions=False
+    )
+    taken = sum(1 + n % 7 for n, answer in enumerate(answers) if answer.allowed)
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.llen(rate_key(HASH)) == taken <= 100
+    for store in stores:
+        await store.close()

@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES
@@ -14,6 +15,7 @@ from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
+from shared.domain.access.plans import PLANS
 from shared.services.licenses import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
@@ -81,6 +83,9 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
+            case "daily_quota_exceeded" | "storage_quota_exceeded":
+                used_up = {"trades_per_day" if code.startswith("daily") else "stored_trades": 0}
+                PLANS["standard"] = msgspec.structs.replace(PLANS["standard"], **used_up)
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -107,6 +112,8 @@ class Caller:
         match code:
             case "database_unavailable":
                 api.stores.server.away = True
+            case "too_many_queries":
+                api.stores.trades.is_busy = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
             case "realtime_unavailable":
@@ -123,6 +130,13 @@ class Caller:
         if changed is not None or self.break_dependencies(code):
             return await self.call(key, **(changed or {}))
         return await self.of_the_key(code)
+
+
+@pytest.fixture(autouse=True)
+def own_plans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test may change a plan; the others keep theirs."""
+    for name, plan in PLANS.items():
+        monkeypatch.setitem(PLANS, name, plan)
 
 
 @pytest.mark.parametrize(("route", "code"), PROBLEMS)

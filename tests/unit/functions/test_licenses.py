@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from tests.support.api import Api
+from tests.support.requests import TRADE
 
 
 async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
@@ -20,9 +21,23 @@ async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
         "key": key.key.public_id,
         "key_scopes": ["bot", "ops"],
         "key_expires_at": None,
+        "quotas": {"trades_per_day": 5_000, "stored_trades": 2_000_000, "stored_bytes": 2 * 1024**3},
+        "usage": {"trades_today": 0, "stored_trades": 0, "stored_bytes": 0},
     }
     again = await api.call("GET", "license", key=key)
     assert again.json["requests_remaining"] == 5
+
+
+async def test_usage_counts_the_accounts_trades_and_is_null_without_a_database(api: Api) -> None:
+    key = await api.key("bot")
+    await api.call("POST", "trades", key=key, body=TRADE)
+    usage = (await api.call("GET", "license", key=key)).json["usage"]
+    assert (usage["trades_today"], usage["stored_trades"]) == (1, 1)
+    assert usage["stored_bytes"] > 100
+    api.stores.server.away = True
+    answered = await api.call("GET", "license", key=key)
+    assert (answered.status, answered.json["usage"]) == (200, None)
+    assert answered.json["quotas"]["trades_per_day"] == 5_000
 
 
 async def test_ends_are_told(api: Api) -> None:

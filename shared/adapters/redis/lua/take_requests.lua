@@ -3,19 +3,22 @@
 --
 -- KEYS  for each request: license:{hash} and rate:{hash}:window; then for each confidence that any request
 --       asks for: its key and its lock
--- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token; then for each
---       request: the tag (shared/domain/access/admission.py) of the license record that its caller holds, and
---       the number of the confidence that it asks for, from 1, or 0 for none
+-- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token, costs; then for
+--       each request: the tag (shared/domain/access/admission.py) of the license record that its caller holds,
+--       and the number of the confidence that it asks for, from 1, or 0 for none. The costs are those of
+--       requests that cost more than one unit, such as "2=5,7=10" for the second and the seventh.
 -- Returns two lists.
 --       For each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
---       cached, remaining is -1 if the request is refused, the record is nil if the caller holds it.
+--       cached, remaining is -1 - n if the request is refused while n units are left, the record is nil if the
+--       caller holds it.
 --       For each confidence: outcome, value. The outcome is the age in ms if the confidence is cached; -2 - n if
 --       the lock was free and the caller must compute it, on behalf of request n (from 0); -1 if another
 --       process computes it, or if every request that asked for it was refused.
 --
--- The limit is a log of the times of the admitted requests, at most `limit` long, oldest first. A request is
--- admitted while fewer than `limit` of them are within the window, both ends included. That is exact in every
--- window. It holds for all processes, because the server has one clock and runs scripts in one thread.
+-- The limit is a log of the times of the admitted units, at most `limit` long, oldest first. A request of n units
+-- takes n places or none: it is admitted while at most `limit` - n of them are within the window, both ends
+-- included. That is exact in every window. It holds for all processes, because the server has one clock and runs
+-- scripts in one thread. A request that costs more than the whole limit takes the whole limit.
 -- Memory: 10 bytes per request in the window and about 120 per key, its name included. On Valkey 9, MEMORY
 -- USAGE reports 1,120 bytes at 100 requests, 100,848 at 10,000. The log expires one window after the last
 -- request.
@@ -25,7 +28,8 @@ local window_ms = math.ceil(window / 1000) + 1
 local confidence_ms = tonumber(ARGV[2])
 local lock_ms = ARGV[3]
 local token = ARGV[4]
-local FIRST = 5 -- of the arguments of requests
+local costs = ARGV[5]
+local FIRST = 6 -- of the arguments of requests
 local count = (#ARGV - FIRST + 1) / 2
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -48,8 +52,9 @@ local function forget_old(key, count)
   return count - old
 end
 
--- Admits one request if the limit allows. Returns remaining (-1 if refused), microseconds to more quota.
-local function take(key, limit)
+-- Admits one request of `cost` units if the limit allows. Returns remaining (below 0 if refused), and the
+-- microseconds to more quota, or until a refused request has room.
+local function take(key, limit, cost)
   local count = redis.call('LLEN', key)
   local oldest = now
   if count > 0 then
@@ -63,16 +68,22 @@ local function take(key, limit)
       oldest = count > 0 and tonumber(redis.call('LINDEX', key, 0)) or now
     end
   end
-  if count < limit then
-    redis.call('RPUSH', key, now)
+  if cost > limit then
+    cost = limit
+  end
+  local excess = count + cost - limit
+  if excess <= 0 then
+    for _ = 1, cost do
+      redis.call('RPUSH', key, now)
+    end
     redis.call('PEXPIRE', key, window_ms)
-    return limit - count - 1, oldest - horizon + 1
+    return -excess, oldest - horizon + 1
   end
   -- The log is longer than `limit` if the license's limit was lowered since.
-  if count > limit then
-    oldest = tonumber(redis.call('LINDEX', key, count - limit))
+  if excess > 1 then
+    oldest = tonumber(redis.call('LINDEX', key, excess - 1))
   end
-  return -1, oldest - horizon + 1
+  return -1 - math.max(0, limit - count), oldest - horizon + 1
 end
 
 -- Looks up a confidence for the admitted request `requester`; returns its outcome and value.
@@ -87,6 +98,13 @@ local function look_up(key, lock, requester)
   return {-1, false}
 end
 
+local cost_of = {}
+if costs ~= '' then
+  for request, cost in string.gmatch(costs, '(%d+)=(%d+)') do
+    cost_of[tonumber(request)] = tonumber(cost)
+  end
+end
+
 local requests, confidences = {}, {}
 for i = 1, count do
   local key = KEYS[2 * i - 1]
@@ -96,7 +114,7 @@ for i = 1, count do
     local allowance, tag = string.match(record, '^%d+ (%d+) (%x+) ')
     limit = tonumber(allowance)
     if limit > 0 then
-      remaining, reset = take(KEYS[2 * i], limit)
+      remaining, reset = take(KEYS[2 * i], limit, cost_of[i] or 1)
     end
     life = redis.call('PTTL', key)
     if tag == ARGV[FIRST + 2 * i - 2] then

@@ -211,10 +211,20 @@ def batch(*symbols: str) -> bytes:
     return b'{"states": [%s]}' % states
 
 
+async def free(states: int) -> None:
+    """Charges nothing."""
+
+
 async def test_a_batch_is_answered_in_its_order_and_counts_every_state() -> None:
     world = World()
     grant = grant_of("acct-1", "ES", "NQ")
-    answered = await world.service.answer_batch(grant, batch("NQ", "ES", "NQ"))
+    charged: list[int] = []
+
+    async def charge(states: int) -> None:
+        charged.append(states)
+
+    answered = await world.service.answer_batch(grant, batch("NQ", "ES", "NQ"), charge)
+    assert charged == [3]
     assert [each.symbol for each in answered.confidences] == ["NQ", "ES", "NQ"]
     assert world.counted == {"confidence_asked": 3}
 
@@ -222,12 +232,12 @@ async def test_a_batch_is_answered_in_its_order_and_counts_every_state() -> None
 async def test_a_batch_with_a_symbol_outside_of_the_license_is_refused() -> None:
     world = World()
     with pytest.raises(SymbolNotLicensed) as refused:
-        await world.service.answer_batch(GRANT, batch("ES", "NQ"))
+        await world.service.answer_batch(GRANT, batch("ES", "NQ"), free)
     assert [error.field for error in refused.value.errors] == ["states[1].symbol"]
 
 
 async def test_a_batch_that_cannot_be_read_counts_nothing() -> None:
     world = World()
     with pytest.raises(ValidationFailed):
-        await world.service.answer_batch(GRANT, b'{"states": []}')
+        await world.service.answer_batch(GRANT, b'{"states": []}', free)
     assert world.counted == {}

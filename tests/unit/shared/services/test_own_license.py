@@ -4,17 +4,20 @@ from datetime import timedelta
 
 import msgspec
 
+from shared.domain.access.plans import PLANS
+from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
 from shared.services.own_license import own_license
 from tests.support.grants import CREATED, grant_of
 
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "ops"))
+USAGE = Usage(3, 70, 21_000)
 
 
 def test_own_license_tells_the_holder_what_concerns_it() -> None:
-    own = own_license(GRANT, RateState(100, 42, 1.0))
+    own = own_license(GRANT, RateState(100, 42, 1.0), USAGE)
     assert (own.account_id, own.requests_remaining, own.key_scopes) == ("acct-1", 42, ("bot", "ops"))
-    assert own_license(GRANT, None).requests_remaining is None
+    assert own_license(GRANT, None, None).requests_remaining is None
     assert not hasattr(own, "key_hash")
 
 
@@ -25,7 +28,7 @@ def test_every_field_is_that_of_the_license_or_of_the_key() -> None:
         license=msgspec.structs.replace(GRANT.license, expires_at=CREATED + month, plan="trial"),
         key=msgspec.structs.replace(GRANT.key, expires_at=CREATED + 2 * month),
     )
-    assert msgspec.structs.asdict(own_license(grant, None)) == {
+    assert msgspec.structs.asdict(own_license(grant, None, USAGE)) == {
         "license_id": "lic_Ab0000000000",
         "account_id": "acct-1",
         "plan": "trial",
@@ -37,4 +40,6 @@ def test_every_field_is_that_of_the_license_or_of_the_key() -> None:
         "key": "Ab12Cd",
         "key_scopes": ("bot", "ops"),
         "key_expires_at": CREATED + 2 * month,
+        "quotas": PLANS["standard"],
+        "usage": USAGE,
     }

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.access.plans import PLANS
+from shared.domain.access.quotas import Usage
+from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.problems import MAX_PROBLEMS
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
-from shared.errors import BatchTooLarge, SymbolNotLicensed, ValidationFailed
+from shared.errors import BatchTooLarge, DailyQuotaExceeded, SymbolNotLicensed, ValidationFailed
 from shared.services.trades import TradeFilter, TradeService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
@@ -40,7 +43,12 @@ class World:
         self.stores = MemoryStores(NOW)
         self.counted = Counted()
         self.trades = TradeService(
-            store=self.stores.trades, strategies=STRATEGIES, now=lambda: NOW, count=self.counted
+            store=self.stores.trades,
+            figures=self.stores.performance,
+            strategies=STRATEGIES,
+            max_age=MAX_REPORT_AGE,
+            now=lambda: NOW,
+            count=self.counted,
         )
 
     async def refused(self, *trades: Trade) -> list[tuple[str, str]]:
@@ -110,6 +118,31 @@ async def test_a_trade_of_a_symbol_outside_of_the_license_is_named(world: World)
         await world.trades.report(GRANT, [GOOD, changed("t-2", symbol="NQ"), changed("t-3", symbol="CL")])
     assert [error.field for error in refused.value.errors] == ["trades[1].symbol"]
     assert world.stores.trades.recorded == {}
+
+
+async def test_the_plan_of_the_license_bounds_what_is_recorded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny = msgspec.structs.replace(PLANS["standard"], trades_per_day=2)
+    monkeypatch.setitem(PLANS, "tiny", tiny)
+    grant = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="tiny"))
+    await world.trades.report(grant, [GOOD, changed("t-2")])
+    with pytest.raises(DailyQuotaExceeded):
+        await world.trades.report(grant, [changed("t-3")])
+    assert world.counted == {"trades_recorded": 2}
+    # A plan without a row of its own has the standard one's limits.
+    unknown = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="vip"))
+    assert (await world.trades.report(unknown, [changed("t-3")])).recorded == 1
+
+
+async def test_usage_is_unknown_while_the_database_is_unavailable(world: World) -> None:
+    assert await world.trades.usage(GRANT) == Usage(0, 0, 0)
+    await world.trades.report(GRANT, [GOOD])
+    usage = await world.trades.usage(GRANT)
+    assert usage is not None
+    assert (usage.trades_today, usage.stored_trades) == (1, 1)
+    world.stores.server.away = True
+    assert await world.trades.usage(GRANT) is None
 
 
 async def test_pages_end_with_the_last_trade_and_hold_each_once(world: World) -> None:

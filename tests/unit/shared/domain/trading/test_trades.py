@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import Trade, check_trade
 from shared.errors import FieldError
@@ -24,9 +25,9 @@ GOOD = Trade(
 )
 
 
-def problems_of(**change: Any) -> tuple[FieldError, ...]:
+def problems_of(*, max_age: timedelta | None = MAX_REPORT_AGE, **change: Any) -> tuple[FieldError, ...]:
     problems = Problems()
-    check_trade(msgspec.structs.replace(GOOD, **change), NOW, problems.within("trades[1]."))
+    check_trade(msgspec.structs.replace(GOOD, **change), NOW, problems.within("trades[1]."), max_age=max_age)
     return problems.refusal().errors
 
 
@@ -48,7 +49,8 @@ def test_a_negative_price_is_a_price() -> None:
         {"quantity": Decimal("1e-8")},
         {"exit_at": NOW + timedelta(minutes=5)},
         {"exit_at": GOOD.entry_at},
-        {"entry_at": datetime(2000, 1, 1, tzinfo=UTC)},
+        {"entry_at": NOW - timedelta(days=90)},
+        {"entry_at": NOW - timedelta(days=90), "exit_at": NOW - timedelta(days=90)},
         {"features": {f"f{i}": 1.0 for i in range(32)}},
     ],
 )
@@ -70,7 +72,8 @@ def test_the_ends_of_every_range_are_accepted(change: dict[str, Any]) -> None:
         ({"entry_at": NOW.replace(tzinfo=None)}, "entry_at"),
         ({"exit_at": NOW + timedelta(hours=1)}, "exit_at"),
         ({"exit_at": GOOD.entry_at - timedelta(seconds=1)}, "exit_at"),
-        ({"entry_at": datetime(1999, 1, 1, tzinfo=UTC)}, "entry_at"),
+        ({"entry_at": NOW - timedelta(days=90, microseconds=1)}, "entry_at"),
+        ({"entry_at": datetime(1999, 1, 1, tzinfo=UTC), "max_age": None}, "entry_at"),
         ({"features": {f"f{i}": 1.0 for i in range(33)}}, "features"),
         ({"pnl": Decimal("1000000000.00000001")}, "pnl"),
         ({"pnl": Decimal("-1000000000.00000001")}, "pnl"),
@@ -84,6 +87,19 @@ def test_the_ends_of_every_range_are_accepted(change: dict[str, Any]) -> None:
 def test_each_bad_field_is_named(change: dict[str, Any], field: str) -> None:
     found = problems_of(**change)
     assert [error.field for error in found] == [f"trades[1].{field}"]
+
+
+def test_old_trades_say_how_to_import_them() -> None:
+    old = NOW - timedelta(days=91)
+    found = problems_of(entry_at=old, exit_at=old)
+    assert [error.field for error in found] == ["trades[1].entry_at", "trades[1].exit_at"]
+    assert {error.code for error in found} == {"out_of_range"}
+    assert "the last 90 days" in found[0].message
+    assert "operations.import_trades" in found[0].message
+
+
+def test_an_import_has_no_maximum_age() -> None:
+    assert problems_of(entry_at=datetime(2000, 1, 1, tzinfo=UTC), max_age=None) == ()
 
 
 def test_each_reason_has_its_code() -> None:

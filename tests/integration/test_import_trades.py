@@ -1,0 +1,158 @@
+"""`python -m operations.import_trades` against real servers."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from operations import license as license_command
+from operations.import_trades import main
+from operations.license import NAMES
+
+Run = Callable[..., tuple[int, str, str]]
+HEADER = (
+    "trade_id,symbol,side,entry_price,exit_price,entry_at,exit_at,pnl,confidence,signal_sequence,features"
+)
+ROW = (
+    "{id},ES,LONG,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,{pnl},0.6,7,"
+    '"{{""vwap_distance"": 2.1, ""rsi"": 35}}"'
+)
+
+
+@pytest.fixture
+def deployment(
+    tmp_path: Path,
+    database_url: str,
+    redis_url: str,
+    tables_connection_string: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Puts the settings of real servers into the environment."""
+    for name in NAMES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STATE", str(tmp_path / "no-stack"))
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("TABLES_CONNECTION_STRING", tables_connection_string)
+    monkeypatch.setenv(
+        "WEBPUBSUB_CONNECTION_STRING", f"Endpoint=http://127.0.0.1:1;AccessKey={'k' * 44};Version=1.0;"
+    )
+    monkeypatch.setenv("API_KEY_PEPPER", "p" * 48)
+
+
+@pytest.fixture
+def account(deployment: None, capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of a license of the account acct-1."""
+    assert license_command.main(["create", "--account", "acct-1", "--json"]) == 0
+    return str(json.loads(capsys.readouterr().out)["license"]["license_id"])
+
+
+@pytest.fixture
+def run(account: str, capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_(*argv: str) -> tuple[int, str, str]:
+        code = main([account, *argv])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_
+
+
+def csv_of(directory: Path, *rows: str) -> str:
+    file = directory / "trades.csv"
+    file.write_text("\n".join((HEADER, *rows)) + "\n", encoding="utf-8")
+    return str(file)
+
+
+def stored(database_url: str, query: str) -> list[tuple[object, ...]]:
+    async def read() -> list[tuple[object, ...]]:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
+            return await (await connection.execute(query.encode())).fetchall()
+
+    return asyncio.run(read())
+
+
+def test_old_trades_of_a_csv_file_are_stored_once_with_their_months(
+    run: Run, tmp_path: Path, database_url: str
+) -> None:
+    rows = [ROW.format(id=f"t{year}", day=f"{year}-03-04", pnl=year) for year in range(2003, 2026)]
+    code, out, err = run(csv_of(tmp_path, *rows))
+    assert (code, "imported 23 trades of acct-1" in out, "23 of 23" in err) == (0, True, True)
+    assert stored(database_url, "select count(*), sum(pnl), min(key_public_id) from trades") == [
+        (23, sum(range(2003, 2026)), "import")
+    ]
+    assert stored(
+        database_url, "select features->>'rsi', signal_sequence, confidence from trades limit 1"
+    ) == [("35.0", 7, 0.6)]
+    assert stored(database_url, "select account_id, stored_trades, day_trades from account_usage") == [
+        ("acct-1", 23, 0)
+    ]
+    code, out, _ = run(csv_of(tmp_path, *rows))
+    assert (code, "imported 0 trades" in out, "23 were stored before" in out) == (0, True, True)
+
+
+def test_json_lines_are_read_too(run: Run, tmp_path: Path, database_url: str) -> None:
+    trade = {
+        "symbol": "ES",
+        "side": "SHORT",
+        "entry_price": "6487.25",
+        "exit_price": 6480,
+        "entry_at": "2019-01-02T13:30:00Z",
+        "exit_at": "2019-01-02T13:31:00Z",
+        "pnl": "1.50",
+    }
+    file = tmp_path / "trades.jsonl"
+    file.write_text("\n".join(json.dumps(trade | {"trade_id": f"t{n}"}) for n in range(1_201)), "utf-8")
+    code, out, err = run(str(file))
+    assert (code, "imported 1,201 trades" in out, "1,201 of 1,201" in err) == (0, True, True)
+    assert stored(database_url, "select count(*) from trades where side = 'SHORT'") == [(1_201,)]
+
+
+def test_a_file_with_a_wrong_line_imports_nothing_and_names_it(
+    run: Run, tmp_path: Path, database_url: str
+) -> None:
+    rows = [ROW.format(id=f"t{n}", day="2020-03-04", pnl=1) for n in range(600)]
+    rows[590] = ROW.format(id="bad", day="2020-03-04", pnl="much")
+    rows[595] = ROW.format(id="early", day="1999-03-04", pnl=1)
+    code, _, err = run(csv_of(tmp_path, *rows))
+    assert code == 1
+    assert "line 592: pnl: " in err
+    assert "line 597: exit_at: " in err
+    assert stored(database_url, "select count(*) from trades") == [(0,)]
+
+
+def test_a_trade_id_with_other_content_is_told_and_the_others_are_stored(run: Run, tmp_path: Path) -> None:
+    run(csv_of(tmp_path, ROW.format(id="a", day="2020-03-04", pnl=1)))
+    rows = [ROW.format(id=name, day="2020-03-04", pnl=2) for name in "ab"]
+    code, out, err = run(csv_of(tmp_path, *rows))
+    assert (code, "imported 1 trades" in out, "not imported: a\n" in err) == (1, True, True)
+
+
+def test_a_check_stores_nothing(run: Run, tmp_path: Path, database_url: str) -> None:
+    code, out, _ = run("--check", csv_of(tmp_path, ROW.format(id="a", day="2020-03-04", pnl=1)))
+    assert (code, out) == (0, "1 trades of 1 months are right\n")
+    assert stored(database_url, "select count(*) from trades") == [(0,)]
+
+
+@pytest.mark.parametrize("bad", ["nothing.csv", "trades.txt"])
+def test_a_file_that_cannot_be_read_is_a_misuse(run: Run, tmp_path: Path, bad: str) -> None:
+    (tmp_path / "trades.txt").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        run(str(tmp_path / bad))
+    assert ended.value.code == 2
+
+
+def test_a_header_with_unknown_fields_is_a_misuse(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "trades.csv"
+    file.write_text("trade_id,profit\na,1\n", encoding="utf-8")
+    code, _, err = run(str(file))
+    assert (code, "not profit" in err) == (2, True)
+
+
+@pytest.mark.usefixtures("account")
+def test_an_unknown_license_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = csv_of(tmp_path, ROW.format(id="a", day="2020-03-04", pnl=1))
+    assert main(["lic_ZZZZZZZZZZZZ", file]) == 1
+    assert "There is no license lic_ZZZZZZZZZZZZ" in capsys.readouterr().err
