@@ -13,6 +13,7 @@
     |   |-- KeyUnknown               key_unknown
     |   |-- KeyRevoked               key_revoked
     |   |-- KeyExpired               key_expired
+    |   |-- AccessUrlUsed            access_url_used
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
@@ -23,6 +24,7 @@
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |-- RateLimited                  rate_limited
+    |-- ConnectionsExceeded          connections_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |-- CacheUnavailable         cache_unavailable
@@ -138,6 +140,12 @@ class KeyExpired(Unauthenticated):
     code = "key_expired"
 
 
+class AccessUrlUsed(Unauthenticated):
+    """A client access URL connects once."""
+
+    code = "access_url_used"
+
+
 class Forbidden(SignalCloudError):
     """The caller is known and may not do this."""
 
@@ -189,6 +197,12 @@ class RateLimited(SignalCloudError):
         super().__init__(detail, retry_after_s=reset_s)
         self.limit = limit
         self.reset_s = reset_s
+
+
+class ConnectionsExceeded(SignalCloudError):
+    """The license has as many open connections as its plan allows."""
+
+    code = "connections_exceeded"
 
 
 class Unavailable(SignalCloudError):

@@ -5,6 +5,7 @@ from datetime import datetime
 import msgspec
 
 from shared.domain.access.licenses import Grant, Scope
+from shared.domain.access.plans import plan_of
 from shared.domain.access.rate_limit import RateState
 
 
@@ -19,6 +20,7 @@ class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
     symbols: tuple[str, ...]
     requests_per_minute: int
     requests_remaining: int | None
+    max_connections: int
     key: str
     key_scopes: tuple[Scope, ...]
     key_expires_at: datetime | None
@@ -35,6 +37,7 @@ def own_license(grant: Grant, rate: RateState | None) -> OwnLicense:
         symbols=license_.symbols,
         requests_per_minute=license_.requests_per_minute,
         requests_remaining=rate.remaining if rate is not None else None,
+        max_connections=plan_of(license_.plan).connections,
         key=key.public_id,
         key_scopes=key.scopes,
         key_expires_at=key.expires_at,

@@ -18,6 +18,7 @@ from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import DatabaseUnavailable
 from tests.support.market import MemoryBarStore, MemoryTurn
+from tests.support.memory_connections import MemoryConnections
 
 
 @dataclass
@@ -318,3 +319,4 @@ class MemoryStores:
         self.trades = MemoryTrades(self.server)
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)
+        self.connections = MemoryConnections(is_away=lambda: self.server.away)

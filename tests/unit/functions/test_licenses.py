@@ -17,6 +17,7 @@ async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
         "symbols": ["ES", "NQ"],
         "requests_per_minute": 7,
         "requests_remaining": 6,
+        "max_connections": 10,
         "key": key.key.public_id,
         "key_scopes": ["bot", "ops"],
         "key_expires_at": None,

@@ -34,6 +34,7 @@ def test_every_field_is_that_of_the_license_or_of_the_key() -> None:
         "symbols": ("ES", "NQ"),
         "requests_per_minute": 100,
         "requests_remaining": None,
+        "max_connections": 10,
         "key": "Ab12Cd",
         "key_scopes": ("bot", "ops"),
         "key_expires_at": CREATED + 2 * month,
