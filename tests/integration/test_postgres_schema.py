@@ -157,6 +157,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "engine_state"): "INSERT SELECT UPDATE",
         ("signal_functions", "models"): "SELECT",
         ("signal_functions", "audit"): "INSERT",
+        ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
+        ("signal_functions", "used_urls"): "INSERT SELECT",
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",
@@ -165,6 +167,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "feeds"): "SELECT",
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
         ("signal_jobs", "audit"): "INSERT",
+        ("signal_jobs", "connections"): "SELECT",
+        ("signal_jobs", "used_urls"): "DELETE SELECT",
     }
 
 
