@@ -147,7 +147,7 @@ def test_what_redis_could_not_be_told_is_said(run: Run, monkeypatch: pytest.Monk
 def test_an_entry_that_could_not_be_audited_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     license_id = created(run)["license"]["license_id"]
     monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/none")
-    code, out, err = run("resume", license_id)
+    code, _, err = run("resume", license_id)
     assert code == INCOMPLETE
     assert "The audit log did not get an entry" in err
 
