@@ -44,7 +44,11 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     body=Body(kinds=(ConnectRequest,), max_bytes=body_limits.HUB_EVENT),
     answer=None,
     statuses=((204, "Connection accepted, or event recorded"),),
-    problems=("key_unknown", "key_revoked", *BODY, "realtime_unavailable"),
+    problems=(
+        *(code for code in ADMISSION if code not in ("key_missing", "key_malformed", "rate_limited")),
+        *("access_url_used", "connections_exceeded", "realtime_unavailable"),
+        *BODY,
+    ),
 )
 async def post_hub_events(call: Call) -> None:
     """Decides whether a client may connect, and counts the connections that Web PubSub reports."""

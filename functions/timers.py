@@ -57,9 +57,14 @@ async def train_models(services: Container) -> None:
     await services.training.run_all(await services.market_clock.now())
 
 
-@timer("timer_license_expiry")
-async def expire_licenses(services: Container) -> None:
-    await services.license_service("timer").expire_due(services.now())
+@timer("timer_endings")
+async def enforce_endings(services: Container) -> None:
+    await services.endings.run(services.now())
+
+
+@timer("timer_connections")
+async def compare_connections(services: Container) -> None:
+    await services.presence.reconcile()
 
 
 @timer("timer_upkeep")

@@ -53,20 +53,29 @@ ENTRA_NAMES = (
 _UNUSED = dict.fromkeys(("AZURE_TENANT_ID", "WEBPUBSUB_EVENTS_PRINCIPAL"), str(UUID(int=0)))
 DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
 _FROM_STANDARD_INPUT = "- reads a whole key from standard input"
+# The exit status of a change that is stored, but of which a follow-up step has failed.
+INCOMPLETE = 3
 
 
 class Outcome(NamedTuple):
-    """What a command found: as a value for `--json`, and as lines to read."""
+    """What a command found: as a value for `--json`, and as lines to read.
+
+    `warnings` say which follow-up steps of a change have failed.
+    """
 
     value: Any
     lines: list[str]
+    warnings: Sequence[str] = ()
 
 
 Command = Callable[[LicenseService, argparse.Namespace], Awaitable[Outcome]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 if the command is done, 1 if it was refused or failed, 2 if an argument cannot be used."""
+    """0 if all is done, 1 if the command was refused or failed, 2 if an argument cannot be used.
+
+    3 if the change is stored, but the output names a follow-up step that has failed.
+    """
     return run_command(_run(_parser().parse_args(argv)))
 
 
@@ -82,7 +91,9 @@ async def _run(options: argparse.Namespace) -> int:
         print(msgspec.json.format(msgspec.json.encode(outcome.value)).decode())
     else:
         print("\n".join(outcome.lines))
-    return 0
+    for warning in outcome.warnings:
+        print(warning, file=sys.stderr)
+    return INCOMPLETE if outcome.warnings else 0
 
 
 def command_settings(environment: Mapping[str, str]) -> Settings:
@@ -150,9 +161,9 @@ async def _rotate(service: LicenseService, options: argparse.Namespace) -> Outco
         "key": created.key,
         "plain_key": created.plain,
         "replaces": old,
-        "caches_told": effect.caches_told,
+        "effect": effect,
     }
-    return Outcome(value, [*lines, *_warnings(effect)])
+    return Outcome(value, lines, _warnings(effect))
 
 
 async def _unrotated(service: LicenseService, options: argparse.Namespace) -> Outcome:
@@ -166,7 +177,8 @@ async def _suspend(service: LicenseService, options: argparse.Namespace) -> Outc
 
 
 async def _resume(service: LicenseService, options: argparse.Namespace) -> Outcome:
-    return _effect(await service.resume_license(options.license))
+    effect = await service.resume_license(options.license)
+    return Outcome(effect, _license_lines(effect.license), _warnings(effect, ends=False))
 
 
 async def _revoke(service: LicenseService, options: argparse.Namespace) -> Outcome:
@@ -174,22 +186,28 @@ async def _revoke(service: LicenseService, options: argparse.Namespace) -> Outco
         return _effect(await service.revoke_license(options.subject))
     effect = await service.revoke_key(options.subject)
     value = {"revoked_key": public_id_in(options.subject), "effect": effect}
-    return Outcome(
-        value, [f"The key {PREFIX}{public_id_in(options.subject)}... is revoked.", *_warnings(effect)]
-    )
+    lines = [f"The key {PREFIX}{public_id_in(options.subject)}... is revoked."]
+    return Outcome(value, lines, _warnings(effect))
 
 
 def _effect(effect: Effect) -> Outcome:
-    return Outcome(effect, [*_license_lines(effect.license), *_warnings(effect)])
+    return Outcome(effect, _license_lines(effect.license), _warnings(effect))
 
 
-def _warnings(effect: Effect) -> list[str]:
+def _warnings(effect: Effect, *, ends: bool = True) -> list[str]:
+    """A line for each follow-up step that has failed; `ends` is whether the change ends something."""
     lines = []
     if not effect.caches_told:
-        lines.append("Redis did not get the change: it takes effect within 60 seconds.")
+        delay = "learn the end from Table Storage within 5" if ends else "may refuse the license for 60"
+        lines.append(f"Redis was not told: processes {delay} seconds.")
     if not effect.connections_closed:
-        lines.append("Web PubSub did not get the change: open connections stay. Run this command again.")
-    return lines
+        lines.append(
+            "Connections were not closed: Web PubSub did not answer. The timer closes them within 10 seconds "
+            "of its return. Run this command again to close them earlier."
+        )
+    if not effect.audited:
+        lines.append("The audit log did not get an entry: Postgres did not answer. Note it elsewhere.")
+    return ["The change is stored and stands, but it is not complete.", *lines] if lines else []
 
 
 def _license_lines(license_: License) -> list[str]:

@@ -26,12 +26,15 @@ from shared.metrics import Count
 from shared.services.access import AccessService
 from shared.services.confidence import ConfidenceService
 from shared.services.counters import Counters
+from shared.services.endings import EndingService
+from shared.services.enforcement import Enforcement
 from shared.services.evaluator import ConfidenceEvaluator
 from shared.services.health import DependencyChecks, ReadinessService
 from shared.services.hub_events import HubEventService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
+from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
@@ -166,13 +169,23 @@ class Container:
         """A service whose changes are audited under `actor`."""
         return LicenseService(
             store=self.tables,
-            cache=self.redis,
-            connections=self.realtime,
+            enforcement=Enforcement(self.redis, self.realtime),
             audit=self.stores.audit,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
         )
+
+    @cached_property
+    def endings(self) -> EndingService:
+        enforcement = Enforcement(self.redis, self.realtime)
+        audit = self.stores.audit
+        return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
+
+    @cached_property
+    def presence(self) -> Presence:
+        store, count = self.stores.connections, self.counters.add
+        return Presence(store=store, hub=self.hub, clock=time.monotonic, count=count)
 
     @cached_property
     def confidence(self) -> ConfidenceService:
@@ -213,7 +226,6 @@ class Container:
             hub=self.hub,
             outbox=self.stores.outbox,
             sequences=self.stores.signals,
-            closures=self.redis,
             now=self.now,
             universe=self.strategies.symbols,
             count=self.counters.add,
@@ -222,8 +234,13 @@ class Container:
 
     @cached_property
     def hub_events(self) -> HubEventService:
-        proof = self.credentials.event_proof()
-        return HubEventService(proof=proof, closures=self.redis, count=self.counters.add)
+        return HubEventService(
+            proof=self.credentials.event_proof(),
+            keys=self.tables,
+            presence=self.presence,
+            now=self.now,
+            count=self.counters.add,
+        )
 
     @cached_property
     def signals(self) -> SignalService:

@@ -13,6 +13,7 @@
     |   |-- KeyUnknown               key_unknown
     |   |-- KeyRevoked               key_revoked
     |   |-- KeyExpired               key_expired
+    |   |-- AccessUrlUsed            access_url_used
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
@@ -26,6 +27,7 @@
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
+    |-- ConnectionsExceeded          connections_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |-- CacheUnavailable         cache_unavailable
@@ -141,6 +143,12 @@ class KeyExpired(Unauthenticated):
     code = "key_expired"
 
 
+class AccessUrlUsed(Unauthenticated):
+    """A client access URL connects once."""
+
+    code = "access_url_used"
+
+
 class Forbidden(SignalCloudError):
     """The caller is known and may not do this."""
 
@@ -207,6 +215,12 @@ class TooManyQueries(SignalCloudError):
     """The account has as many costly queries under way as it may have."""
 
     code = "too_many_queries"
+
+
+class ConnectionsExceeded(SignalCloudError):
+    """The license has as many open connections as its plan allows."""
+
+    code = "connections_exceeded"
 
 
 class Unavailable(SignalCloudError):

@@ -21,6 +21,8 @@ class Count(StrEnum):
     CONNECTIONS_OPENED = "connections_opened"
     CONNECTIONS_CLOSED = "connections_closed"
     CONNECTIONS_REFUSED = "connections_refused"
+    CONNECTIONS_EXCEEDED = "connections_exceeded"
+    CONNECTIONS_UNCOUNTED = "connections_uncounted"
 
 
 # Refused requests are counted by problem code; the names of these counts begin with this.
@@ -43,6 +45,7 @@ class MetricName(StrEnum):
     CONFIDENCE_CACHED = "signal_cloud.confidence.cached"
     CONFIDENCE_COMPUTED = "signal_cloud.confidence.computed"
     LIMITER_OPEN = "signal_cloud.limiter.open"
+    CONNECTIONS_EXCEEDED = "signal_cloud.connections.exceeded"
     LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
     SIGNALS_PUBLISHED = "signal_cloud.signals.published"
     TRADES_WRITTEN = "signal_cloud.trades.written"
@@ -84,6 +87,13 @@ METRICS = (
         _N.CONFIDENCE_COMPUTED, "counter", "{state}", "market states evaluated", Count.CONFIDENCE_COMPUTED
     ),
     Metric(_N.LIMITER_OPEN, "counter", "{request}", "requests that no limit counted", Count.LIMITER_OPEN),
+    Metric(
+        _N.CONNECTIONS_EXCEEDED,
+        "counter",
+        "{connection}",
+        "connections refused over the limit of their license",
+        Count.CONNECTIONS_EXCEEDED,
+    ),
     Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),
     Metric(

@@ -291,6 +291,7 @@ PROCEDURES = (
     "Roll back",
     "Restore to a point in time",
     "Rotate the pepper",
+    "End a license or a key",
     "Scale for an event",
     "Import old trades",
     "Quotas and costly queries",

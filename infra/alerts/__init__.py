@@ -125,6 +125,13 @@ LOG_ALERTS = (
     LogAlert(
         "limiter-open", 2, "Redis is unavailable, so requests pass without a rate limit.", "PT10M", "PT5M"
     ),
+    LogAlert(
+        "connections-exceeded",
+        3,
+        "Clients are refused often, because their license has too many open connections.",
+        "PT15M",
+        "PT5M",
+    ),
     LogAlert("defects", 3, "The app raised unexpected errors.", "PT15M", "PT15M"),
     LogAlert(
         "logs-capped",

@@ -30,7 +30,6 @@ HUB = "signals"
 _SHORTER = {
     "ENGINE_SCHEDULE": "*/5 * * * * *",
     "RELAY_SCHEDULE": "* * * * * *",
-    "LICENSE_SCHEDULE": "*/30 * * * * *",
     "UPKEEP_SCHEDULE": "0 */10 * * * *",
 }
 SCHEDULES = {timer.setting: timer.schedule for timer in TIMERS} | _SHORTER

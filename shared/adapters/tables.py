@@ -2,19 +2,35 @@
 
 The tables `licenses` and `apikeys` are partitioned by shard: the first two characters of a license's random
 part, which its keys' public ids share. So a point read finds a presented key, a query of one partition finds
-a license's keys, and a transaction creates many keys. A row is below 8 KB, of the 1 MiB allowed. The first
-write creates the tables.
+a license's keys, and a transaction creates many keys. A row is below 8 KB, of the 1 MiB allowed. The table
+`endings` lists in order of time what ends or has just ended. The first write creates the tables.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
+from shared.adapters.table_rows import (
+    API_KEYS,
+    ENDINGS,
+    ENDINGS_SHARD,
+    KEY,
+    LICENSE,
+    LICENSES,
+    TABLES,
+    Kind,
+    ending_of,
+    ending_row,
+    entity_of,
+    missing,
+    moment_of,
+    row_of,
+    unavailable,
+)
+from shared.domain.access.endings import Ending
 from shared.domain.access.keys import is_public_id, shard_of_public_id
 from shared.domain.access.licenses import (
     ApiKey,
@@ -23,7 +39,7 @@ from shared.domain.access.licenses import (
     is_license_id,
     shard_of_license_id,
 )
-from shared.errors import Conflict, KeyStoreUnavailable, NotFound, Unavailable
+from shared.errors import Conflict, Unavailable
 from shared.telemetry import traced
 
 if TYPE_CHECKING:
@@ -32,7 +48,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.5
 READ_TIMEOUT_S = 2.0
-# Bounds a call with all its retries. Requests of bots wait for point reads, but not for other calls.
+# Bounds a call with all its retries. Requests of bots wait for point reads and for recent endings, but not
+# for other calls.
 POINT_READ_TIMEOUT_S = 3.0
 CALL_TIMEOUT_S = 20.0
 RETRIES = 2
@@ -40,9 +57,6 @@ RETRY_BACKOFF_S = 0.1
 
 MAX_TRANSACTION = 100
 MAX_UPDATE_ATTEMPTS = 5
-
-LICENSES = "licenses"
-API_KEYS = "apikeys"
 
 
 class LicenseTables:
@@ -62,13 +76,13 @@ class LicenseTables:
         if not is_license_id(license_id):
             return None
         entity = await self._get(LICENSES, shard_of_license_id(license_id), license_id)
-        return None if entity is None else _row_of(_LICENSE, entity)
+        return None if entity is None else row_of(LICENSE, entity)
 
     async def get_key(self, public_id: str) -> ApiKey | None:
         if not is_public_id(public_id):
             return None
         entity = await self._get(API_KEYS, shard_of_public_id(public_id), public_id)
-        return None if entity is None else _row_of(_KEY, entity)
+        return None if entity is None else row_of(KEY, entity)
 
     async def keys_of(self, license_id: str) -> list[ApiKey]:
         """Every key of one license, in order of public id."""
@@ -77,22 +91,41 @@ class LicenseTables:
             "PartitionKey eq @shard and license_id eq @license_id",
             {"shard": shard_of_license_id(license_id), "license_id": license_id},
         )
-        return [_row_of(_KEY, entity) for entity in found]
+        return [row_of(KEY, entity) for entity in found]
 
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
         """The keys that were hashed before `moment`. Scans the table, so only operators call it."""
         found = await self._query(API_KEYS, "created_at lt @moment", {"moment": moment})
-        keys = [_row_of(_KEY, entity) for entity in found]
+        keys = [row_of(KEY, entity) for entity in found]
         return [key for key in keys if not is_hashed_since(key, moment)]
 
     async def list_licenses(self, limit: int) -> list[License]:
         """The first `limit` licenses, in order of id."""
-        return [_row_of(_LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
+        return [row_of(LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
 
-    async def licenses_to_expire(self, now: datetime) -> list[License]:
-        """The active licenses that have expired. Scans the table, so only a timer calls it."""
-        found = await self._query(LICENSES, "status eq 'active' and expires_at le @now", {"now": now})
-        return [_row_of(_LICENSE, entity) for entity in found]
+    async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
+        """The first `limit` endings from `since` to `until`, in order of time, in one partition."""
+        found = await self._query(
+            ENDINGS,
+            "PartitionKey eq @shard and RowKey ge @since and RowKey lt @until",
+            # "~" is after every character of a name, so endings at `until` itself are included.
+            {"shard": ENDINGS_SHARD, "since": moment_of(since), "until": moment_of(until) + "~"},
+            limit,
+            POINT_READ_TIMEOUT_S,
+        )
+        return [ending_of(entity) for entity in found]
+
+    async def add_endings(self, endings: Sequence[Ending]) -> None:
+        """Records that licenses or keys may end, at most MAX_TRANSACTION; a repetition changes nothing."""
+        operations = [("upsert", ending_row(ending)) for ending in endings]
+        await self._write(ENDINGS, lambda table: table.submit_transaction(operations))
+
+    async def remove_ending(self, ending: Ending) -> None:
+        """Removes the record of an ending that needs no more attention; it may be gone already."""
+        row = ending_row(ending)
+        async with self._bounded(CALL_TIMEOUT_S):
+            deleting = self._table(ENDINGS).delete_entity(row["PartitionKey"], row["RowKey"])
+            await traced(deleting, "delete_entity", "azure_tables")
 
     async def has_account(self, account_id: str) -> bool:
         """Whether any license, ended or not, is of this account; scans the table."""
@@ -101,14 +134,14 @@ class LicenseTables:
     async def add_license(self, license_: License) -> None:
         """Raises Conflict if the id is taken."""
         await self._write(
-            LICENSES, lambda table: table.create_entity(_entity_of(_LICENSE, license_.license_id, license_))
+            LICENSES, lambda table: table.create_entity(entity_of(LICENSE, license_.license_id, license_))
         )
 
     async def add_keys(self, keys: Sequence[ApiKey]) -> None:
         """Adds all of `keys` or none: at most MAX_TRANSACTION, of one license. Raises Conflict if an id is
         taken.
         """
-        operations = [("create", _entity_of(_KEY, key.public_id, key)) for key in keys]
+        operations = [("create", entity_of(KEY, key.public_id, key)) for key in keys]
         await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
@@ -117,14 +150,14 @@ class LicenseTables:
         Raises NotFound, and Conflict if others changed the license during all of MAX_UPDATE_ATTEMPTS.
         """
         if not is_license_id(license_id):
-            raise _missing(_LICENSE, license_id)
-        return await self._update(_LICENSE, license_id, change)
+            raise missing(LICENSE, license_id)
+        return await self._update(LICENSE, license_id, change)
 
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
         """As `update_license`, for a key."""
         if not is_public_id(public_id):
-            raise _missing(_KEY, public_id)
-        return await self._update(_KEY, public_id, change)
+            raise missing(KEY, public_id)
+        return await self._update(KEY, public_id, change)
 
     async def ping(self) -> None:
         """Reads a license that does not exist, in one round trip."""
@@ -177,7 +210,12 @@ class LicenseTables:
             return found
 
     async def _query(
-        self, table: str, query: str, parameters: dict[str, Any], limit: int | None = None
+        self,
+        table: str,
+        query: str,
+        parameters: dict[str, Any],
+        limit: int | None = None,
+        timeout_s: float = CALL_TIMEOUT_S,
     ) -> list[Mapping[str, Any]]:
         from azure.core.exceptions import ResourceNotFoundError
 
@@ -189,7 +227,7 @@ class LicenseTables:
                     break
             return found
 
-        async with self._bounded(CALL_TIMEOUT_S):
+        async with self._bounded(timeout_s):
             try:
                 return await traced(listed(), "query_entities", "azure_tables")
             except ResourceNotFoundError:
@@ -206,11 +244,11 @@ class LicenseTables:
                 code = getattr(error, "error_code", None)
                 if not isinstance(error, ResourceNotFoundError) and code != "TableNotFound":
                     raise
-                for name in (LICENSES, API_KEYS):
+                for name in TABLES:
                     await self._client().create_table_if_not_exists(name)
                 await write(self._table(table))
 
-    async def _update[T](self, kind: "_Kind[T]", row: str, change: Callable[[T], T]) -> T:
+    async def _update[T](self, kind: Kind[T], row: str, change: Callable[[T], T]) -> T:
         from azure.core import MatchConditions
         from azure.core.exceptions import ResourceModifiedError
         from azure.data.tables import UpdateMode
@@ -218,15 +256,15 @@ class LicenseTables:
         for _ in range(MAX_UPDATE_ATTEMPTS):
             entity: Any = await self._get(kind.table, kind.shard(row), row)
             if entity is None:
-                raise _missing(kind, row)
-            before = _row_of(kind, entity)
+                raise missing(kind, row)
+            before = row_of(kind, entity)
             after = change(before)
             if after == before:
                 return before
             try:
                 async with self._bounded(CALL_TIMEOUT_S):
                     updating = self._table(kind.table).update_entity(
-                        _entity_of(kind, row, after),
+                        entity_of(kind, row, after),
                         mode=UpdateMode.REPLACE,
                         etag=entity.metadata["etag"],
                         match_condition=MatchConditions.IfNotModified,
@@ -259,53 +297,6 @@ async def _translated(timeout_s: float) -> AsyncIterator[None]:
         if error.status_code == HTTPStatus.CONFLICT:
             # For a transaction, the SDK raises this as a TableTransactionError.
             raise Conflict("It exists already.") from error
-        raise _unavailable(f"{type(error).__name__}: {error.message}") from error
+        raise unavailable(f"{type(error).__name__}: {error.message}") from error
     except (AzureError, TimeoutError, OSError) as error:
-        raise _unavailable(f"{type(error).__name__}: {error}") from error
-
-
-def _unavailable(internal: str) -> Unavailable:
-    return KeyStoreUnavailable(
-        "The store of licenses and keys cannot be reached.",
-        internal=internal,
-        retry_after_s=1,
-    )
-
-
-class _Kind[T](NamedTuple):
-    """How a struct is stored in its table; the field `joined` is a tuple and becomes one text."""
-
-    name: str
-    table: str
-    struct: type[T]
-    joined: str
-    shard: Callable[[str], str]
-
-
-_LICENSE = _Kind("license", LICENSES, License, "symbols", shard_of_license_id)
-_KEY = _Kind("API key", API_KEYS, ApiKey, "scopes", shard_of_public_id)
-
-
-def _missing[T](kind: _Kind[T], row: str) -> NotFound:
-    return NotFound(f"There is no {kind.name} {row[:64]}.")
-
-
-def _entity_of[T](kind: _Kind[T], row: str, struct: T) -> dict[str, Any]:
-    values = {name: getattr(struct, name) for name in kind.struct.__annotations__}
-    values[kind.joined] = ",".join(values[kind.joined])
-    # An absent property means None, because Table Storage has no null.
-    present = {name: value for name, value in values.items() if value is not None}
-    return {"PartitionKey": kind.shard(row), "RowKey": row, **present}
-
-
-def _row_of[T](kind: _Kind[T], entity: Mapping[str, Any]) -> T:
-    values: dict[str, Any] = dict(entity)
-    for name, value in values.items():
-        if isinstance(value, datetime):
-            # Converts the SDK's own subclass to a plain datetime.
-            values[name] = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
-    values[kind.joined] = tuple(part for part in str(values.get(kind.joined, "")).split(",") if part)
-    try:
-        return msgspec.convert(values, kind.struct)
-    except msgspec.ValidationError as error:
-        raise _unavailable(f"a row of {kind.table} is damaged: {error}") from error
+        raise unavailable(f"{type(error).__name__}: {error}") from error

@@ -19,6 +19,8 @@ CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 1.5
 # The SDK's timeouts are per socket operation; this bounds the whole call.
 CALL_TIMEOUT_S = 2.0
+# A list comes in pages of at most 200 connections.
+LIST_TIMEOUT_S = 5.0
 
 
 class WebPubSubHub:
@@ -48,27 +50,36 @@ class WebPubSubHub:
         sending = self._client.send_to_group(group, BytesIO(payload), content_type="application/json")
         await self._call("send_to_group", sending)
 
-    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
-        """Returns a URL that lets its holder connect as `user_id` and join or leave exactly `groups`.
+    async def client_access_url(
+        self, user_id: str, groups: Sequence[str], memberships: Sequence[str], lifetime: timedelta
+    ) -> str:
+        """Returns a URL that lets its holder connect as `user_id`, and join or leave exactly `groups`.
 
-        Under a connection string, the SDK signs it with the access key; under a credential, the service does.
+        The connection is a member of the groups `memberships` from the start and cannot leave them. Under a
+        connection string, the SDK signs the URL with the access key; under a credential, the service does.
         """
         asking = self._client.get_client_access_token(
             user_id=user_id,
             roles=[f"webpubsub.joinLeaveGroup.{group}" for group in groups],
+            groups=list(memberships),
             minutes_to_expire=int(lifetime.total_seconds() // 60),
         )
         token = await self._call("get_client_access_token", asking)
         return str(token["url"])
 
-    async def close_user(self, user_id: str, reason: str) -> None:
-        """Closes every connection of one user. The user can connect again unless `negotiate` refuses."""
-        await self._call("close_user", self._client.close_user_connections(user_id, reason=reason))
+    async def close_group(self, group: str, reason: str) -> None:
+        """Closes every connection in `group`. Its clients can connect again unless `connect` refuses."""
+        closing = self._client.close_group_connections(group, reason=reason)
+        await self._call("close_group", closing)
 
-    async def send_to_user(self, user_id: str, payload: bytes) -> None:
-        """Sends one JSON message to every connection of one user."""
-        sending = self._client.send_to_user(user_id, BytesIO(payload), content_type="application/json")
-        await self._call("send_to_user", sending)
+    async def connections_in(self, group: str) -> list[str]:
+        """The ids of all connections in `group`, as the service knows them."""
+
+        async def listed() -> list[str]:
+            members = self._client.list_connections(group=group)
+            return [str(member.connection_id) async for member in members]
+
+        return await self._call("list_connections", listed(), LIST_TIMEOUT_S)
 
     async def ping(self) -> None:
         """Makes one cheap authenticated call to the data plane."""
@@ -78,9 +89,9 @@ class WebPubSubHub:
         await self._client.close()
 
     @staticmethod
-    async def _call[T](operation: str, request: Awaitable[T]) -> T:
+    async def _call[T](operation: str, request: Awaitable[T], timeout_s: float = CALL_TIMEOUT_S) -> T:
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 return await traced(request, operation, "webpubsub")
         except (AzureError, TimeoutError, OSError) as error:
             raise RealtimeUnavailable(

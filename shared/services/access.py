@@ -13,9 +13,12 @@ A request that fails 1 to 3 counts against no limit; one that fails 4 does, so t
 
 How long a revocation takes: while Redis is up, every process refuses the key from its next request on,
 because each request is checked against the record in Redis, and Redis sends the record if it has changed.
-Without Redis, a process trusts what it last knew of a key for KNOWN_FOR, and if Table Storage is unavailable
-as well, for STALE_FOR; after that it refuses (key_store_unavailable). A revocation that could not reach
-Redis takes effect there when the record is read again, at most 60 seconds after it was cached.
+Redis may miss a revocation: because it hangs, restarts, or comes back with a record from before. So every
+process also learns recent endings from Table Storage, see shared/services/ending_watch.py, and reads a
+license or key again that may have ended. Without Redis, a process trusts what it last knew of a key for
+KNOWN_FOR. So five seconds after a revocation is stored, no process answers the key, whatever Redis does. If
+a process cannot reach Table Storage either, it trusts what it knows for STALE_FOR, then refuses
+(key_store_unavailable).
 Without Redis the limiter opens: requests pass uncounted (`rate` is None).
 """
 
@@ -86,6 +89,7 @@ class AccessService:
         self._unlimited = unlimited
         self._cache = cache
         self._grants = Grants(cache=cache, keys=keys, now=now, previous_pepper=previous_pepper)
+        self._endings = self._grants.watch
         self._now = now
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
 
@@ -131,6 +135,8 @@ class AccessService:
         key, key_hash = presented or self._parsed(authorization)
         now = self._now()
         self._grants.refuse_if_unknown(key_hash, now)
+        if now >= self._endings.due_at:
+            await self._endings.catch_up(now)
         known = self._grants.known(key_hash)
         tag = known.tag if known is not None else NO_TAG
         try:
@@ -156,10 +162,13 @@ class AccessService:
         grant = known.grant
         admitted = Admitted(grant, admission.rate, admission.cache_result)
         if now >= known.good_until or scope not in grant.key.scopes:
-            refused = _refusal(grant, scope, now)
-            if refused is not None:
+            try:
+                grant = await self._grants.doubted(known, key, key_hash, now)
+                _raise_refusal(grant, scope, now)
+            except SignalCloudError:
                 await self.release(admitted)
-                raise refused
+                raise
+            admitted = Admitted(grant, admission.rate, admission.cache_result)
         if admission.rate is None:
             # A process whose clock is ahead of ours wrote the record: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
@@ -212,15 +221,15 @@ class AccessService:
 
     def _admit_unlimited(self, grant: Grant, scope: Scope, now: datetime) -> Admitted:
         """Admits without a cache to count in; raises the refusals of steps 2 to 4."""
-        refused = _refusal(grant, scope, now)
-        if refused is not None:
-            raise refused
+        _raise_refusal(grant, scope, now)
         self._unlimited()
         return Admitted(grant)
 
 
-def _refusal(grant: Grant, scope: Scope, now: datetime) -> SignalCloudError | None:
-    return refusal(grant, now) or scope_refusal(grant, scope)
+def _raise_refusal(grant: Grant, scope: Scope, now: datetime) -> None:
+    refused = refusal(grant, now) or scope_refusal(grant, scope)
+    if refused is not None:
+        raise refused
 
 
 def _bearer(authorization: str | None) -> str:

@@ -1,10 +1,10 @@
 """Finds the grants of API keys: those that this process knows, and those in the key store.
 
-How long a revocation takes without Redis is decided here, see shared/services/access.py.
+How long a revocation takes is decided here, see shared/services/access.py.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -13,10 +13,21 @@ import msgspec
 
 from shared.domain.access.admission import NO_TAG, decode_record
 from shared.domain.access.keys import ParsedKey, hash_key, same_hash
-from shared.domain.access.licenses import ApiKey, Grant, License, good_until, rehashed_key
+from shared.domain.access.licenses import (
+    NEVER,
+    ApiKey,
+    Grant,
+    License,
+    good_until,
+    newest,
+    refusal,
+    rehashed_key,
+)
 from shared.errors import KeyStoreUnavailable, KeyUnknown, SignalCloudError, Unauthenticated, Unavailable
+from shared.services.ending_watch import EndingReader, EndingWatch
 
-KNOWN_FOR = timedelta(seconds=5)
+# A request that is admitted just before the end of this time is answered within the 5 s that we promise.
+KNOWN_FOR = timedelta(seconds=4)
 STALE_FOR = timedelta(seconds=60)
 MAX_KNOWN = 10_000
 
@@ -46,7 +57,7 @@ class GrantCache(Protocol):
     async def claim_refresh(self, key_hash: str, life_s: float) -> bool: ...
 
 
-class KeyReader(Protocol):
+class KeyReader(EndingReader, Protocol):
     async def get_key(self, public_id: str) -> ApiKey | None: ...
     async def get_license(self, license_id: str) -> License | None: ...
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
@@ -55,7 +66,8 @@ class KeyReader(Protocol):
 class Known(msgspec.Struct):
     """A grant as this process last saw it.
 
-    `tag` is of its record in Redis. From `good_until` on it may be refused, and is judged in full.
+    `tag` is of its record in Redis. From `good_until` on it may be refused, and is judged in full. `read_at`
+    is when this process last read it from the key store.
     """
 
     grant: Grant
@@ -64,6 +76,7 @@ class Known(msgspec.Struct):
     seen_at: datetime
     refresh_below_ms: int
     refreshed_at: datetime = EPOCH
+    read_at: datetime = EPOCH
 
 
 class Grants:
@@ -81,6 +94,7 @@ class Grants:
         self._keys = keys
         self._now = now
         self._previous_pepper = previous_pepper
+        self.watch = EndingWatch(keys, now=now, noticed=self._doubt, start=EPOCH)
         self._known: dict[str, Known] = {}
         self._unknown: dict[str, datetime] = {}
         self._loads: dict[str, asyncio.Task[Grant]] = {}
@@ -93,15 +107,49 @@ class Grants:
         """The grant as this process last saw it, however old."""
         return self._known.get(key_hash)
 
-    def remember(self, key_hash: str, grant: Grant, tag: str, now: datetime) -> Known:
+    def remember(
+        self, key_hash: str, grant: Grant, tag: str, now: datetime, read_at: datetime = EPOCH
+    ) -> Known:
+        """Remembers a grant from Redis, or from the key store at `read_at`.
+
+        A later revision that this process knows stays, because Redis may hold a record from before an outage.
+        """
         former = self._known.get(key_hash)
         if former is None and len(self._known) >= MAX_KNOWN:
             del self._known[next(iter(self._known))]
-        known = Known(grant, tag, good_until(grant), now, refresh_below_ms(key_hash))
+        if former is not None:
+            grant = newest(grant, former.grant)
+        good = NEVER if self._is_doubtful(grant, now) else good_until(grant)
+        known = Known(grant, tag, good, now, refresh_below_ms(key_hash), read_at=read_at)
         if former is not None:
             known.refreshed_at = former.refreshed_at
+            known.read_at = max(read_at, former.read_at)
         self._known[key_hash] = known
         return known
+
+    def _is_doubtful(self, grant: Grant, now: datetime) -> bool:
+        """Whether the grant has ended, or may have, so lately that Redis may not know it."""
+        has_ended = self.watch.has_ended
+        return has_ended(grant.license.license_id, now) or has_ended(grant.key.public_id, now)
+
+    def _doubt(self, subjects: Sequence[str]) -> None:
+        """Lets the grants of these licenses and keys be judged in full from their next request on."""
+        ended = frozenset(subjects)
+        for known in self._known.values():
+            if known.grant.license.license_id in ended or known.grant.key.public_id in ended:
+                known.good_until = NEVER
+
+    async def doubted(self, known: Known, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
+        """The grant of a request that is judged in full: the key store's if it may have ended lately.
+
+        Raises Unauthenticated, and Unavailable: whoever may have ended is refused while nobody can be asked.
+        """
+        if not self._is_doubtful(known.grant, now):
+            known.good_until = good_until(known.grant)
+            return known.grant
+        if refusal(known.grant, now) is not None or timedelta() <= now - known.read_at <= KNOWN_FOR:
+            return known.grant
+        return await self._look_up(key, key_hash)
 
     def refresh_ahead(self, known: Known, key: ParsedKey, key_hash: str, now: datetime) -> None:
         """Starts a refresh, at most once in REFRESH_CLAIM: a grant near its own end is always near expiry."""
@@ -140,13 +188,17 @@ class Grants:
         """The grant to use without Redis: this process's while it is fresh, else the key store's."""
         known = self._known.get(key_hash)
         if known is not None and timedelta() <= now - known.seen_at <= KNOWN_FOR:
-            return known.grant
+            return await self.doubted(known, key, key_hash, now)
         return await self.stored_or_stale(key, key_hash, now)
 
     async def stored_or_stale(self, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """The key store's grant; if it is unavailable, the one this process knows, up to STALE_FOR old."""
         known = self._known.get(key_hash)
-        usable = known is not None and timedelta() <= now - known.seen_at <= STALE_FOR
+        usable = (
+            known is not None
+            and timedelta() <= now - known.seen_at <= STALE_FOR
+            and not self._is_doubtful(known.grant, now)
+        )
         if known is not None and usable and now < self._store_retry_at:
             return known.grant
         try:
@@ -183,7 +235,7 @@ class Grants:
                 del self._unknown[next(iter(self._unknown))]
             self._unknown[key_hash] = now + UNKNOWN_FOR
             raise _key_unknown()
-        self.remember(key_hash, grant, NO_TAG, asked_at)
+        grant = self.remember(key_hash, grant, NO_TAG, asked_at, asked_at).grant
         if now - asked_at < MAX_LOAD:
             try:
                 await self._cache.store_grant(key_hash, grant)

@@ -1,30 +1,29 @@
 """Creates, shows, rotates, suspends, revokes and expires licenses and keys.
 
-Each change goes to Table Storage first: from then on no cache can load the old grant. Then the service
-updates the caches, then closes open connections (Web PubSub checks a token only when a client connects).
-`Effect` says if one of these later steps failed: without the caches a change takes effect within a minute,
-see shared/services/access.py; without the realtime service sockets stay open until their next connect.
+Each change goes to Table Storage first: from then on no cache can load the old grant. An ending is announced
+there before it is made, so that a timer completes what a command has begun, see shared/services/endings.py.
+Then the service updates the caches, then closes open connections (Web PubSub checks a token only when a
+client connects). `Effect` says if one of these later steps failed. Without the caches an ending takes effect
+within five seconds, see shared/services/access.py; connections that stay open are closed by the timer.
 """
 
 import logging
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Protocol
 
 import msgspec
 
+from shared.domain.access.endings import Ending
 from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
 from shared.domain.access.license_checks import account_exists, check_expiry, check_license, check_scopes
 from shared.domain.access.licenses import (
     DEFAULT_REQUESTS_PER_MINUTE,
     ApiKey,
-    Grant,
     License,
     Scope,
     ending_key,
-    expired,
     new_license_id,
     resumed,
     revoked,
@@ -34,6 +33,7 @@ from shared.domain.access.licenses import (
 )
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
+from shared.services.enforcement import Enforcement
 
 MAX_KEYS_PER_TRANSACTION = 100
 MAX_KEYS_AT_ONCE = 10_000
@@ -52,19 +52,11 @@ class KeyStore(Protocol):
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
     async def list_licenses(self, limit: int) -> list[License]: ...
     async def has_account(self, account_id: str) -> bool: ...
-    async def licenses_to_expire(self, now: datetime) -> list[License]: ...
+    async def add_endings(self, endings: Sequence[Ending]) -> None: ...
     async def add_license(self, license_: License) -> None: ...
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
-
-
-class GrantCache(Protocol):
-    async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None: ...
-
-
-class ConnectionCloser(Protocol):
-    async def close_user(self, user_id: str, reason: str) -> None: ...
 
 
 class AuditLog(Protocol):
@@ -89,11 +81,12 @@ class CreatedKey(msgspec.Struct, frozen=True):
 
 
 class Effect(msgspec.Struct, frozen=True):
-    """Which follow-up steps succeeded. A step that is False takes effect later."""
+    """Which follow-up steps succeeded. A step that is False takes effect later; no entry is audited later."""
 
     license: License
     caches_told: bool = True
     connections_closed: bool = True
+    audited: bool = True
 
 
 class LicenseService:
@@ -107,8 +100,7 @@ class LicenseService:
         self,
         *,
         store: KeyStore,
-        cache: GrantCache,
-        connections: ConnectionCloser,
+        enforcement: Enforcement,
         audit: AuditLog,
         actor: str,
         pepper: bytes,
@@ -116,8 +108,7 @@ class LicenseService:
         rng: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
-        self._cache = cache
-        self._connections = connections
+        self._enforcement = enforcement
         self._audit = audit
         self._actor = actor
         self._pepper = pepper
@@ -152,6 +143,8 @@ class LicenseService:
         problems.refuse()
         if is_new_account and await self._store.has_account(account_id):
             raise account_exists(account_id)
+        if expires_at is not None:
+            await self._store.add_endings([Ending(expires_at, license_.license_id)])
         await self._store.add_license(license_)
         await self._note("license created", license_.license_id, account=account_id, plan=plan)
         return license_
@@ -193,6 +186,7 @@ class LicenseService:
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
         """Creates a key with the same scopes; the old one expires after `overlap`, or earlier as before.
 
+        Without an overlap, the old key's connections are closed at once, else by the timer when it expires.
         Raises NotFound, ValidationFailed, and Conflict if the key is revoked.
         """
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
@@ -203,15 +197,22 @@ class LicenseService:
         ending_key(old, end)
         # Creates the new key first, so that a failure in between leaves one key too many and never none.
         (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
+        await self._store.add_endings([Ending(end, old.public_id)])
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
-        await self._note("key rotated", old.public_id, successor=created.key.public_id)
         # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)
-        return created, Effect(license_, await self._update_caches(license_, [old]))
+        caches_told = await self._enforcement.tell_caches(license_, [old])
+        closed = overlap > timedelta(0) or await self._enforcement.close_connections(
+            old.public_id, "key expired"
+        )
+        audited = await self._note("key rotated", old.public_id, successor=created.key.public_id)
+        return created, Effect(license_, caches_told, closed, audited)
 
     async def revoke_key(self, public_id: str) -> Effect:
-        """Ends one key at once, and closes its account's connections; raises NotFound."""
-        key = await self._store.update_key(_public_id(public_id), revoked_key)
+        """Ends one key at once, and closes its connections; raises NotFound."""
+        key = await self._key(public_id)
+        await self._store.add_endings([Ending(self._now(), key.public_id)])
+        key = await self._store.update_key(key.public_id, revoked_key)
         license_ = await self._license(key.license_id)
         return await self._enforce(license_, [key], "key revoked", key.public_id)
 
@@ -227,52 +228,27 @@ class LicenseService:
         """Ends a suspension; raises NotFound, and Conflict if the license has ended."""
         license_ = await self._store.update_license(license_id, resumed)
         keys = await self._store.keys_of(license_id)
-        caches_told = await self._update_caches(license_, keys)
-        await self._note("license resumed", license_id)
-        return Effect(license_, caches_told)
-
-    async def expire_due(self, now: datetime) -> list[License]:
-        """Closes the connections of licenses whose time is over and marks them as expired; returns those.
-
-        Their keys are refused from `expires_at` on in any case. If the connections of a license cannot be
-        closed, it stays unmarked, and the next run tries again.
-        """
-        ended = []
-        for due in await self._store.licenses_to_expire(now):
-            if await self._close_connections(due, "license expired"):
-                ended.append(await self._store.update_license(due.license_id, partial(expired, now=now)))
-                await self._note("license expired", due.license_id)
-        return ended
+        caches_told = await self._enforcement.tell_caches(license_, keys)
+        return Effect(license_, caches_told, audited=await self._note("license resumed", license_id))
 
     async def _change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect:
+        # First, so that only licenses that exist are announced, and only changes that are allowed.
+        change(await self._license(license_id))
+        await self._store.add_endings([Ending(self._now(), license_id)])
         license_ = await self._store.update_license(license_id, change)
         return await self._enforce(license_, await self._store.keys_of(license_id), reason, license_id)
 
     async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str, subject: str) -> Effect:
-        caches_told = await self._update_caches(license_, keys)
-        effect = Effect(license_, caches_told, await self._close_connections(license_, reason))
-        await self._note(reason, subject)
-        return effect
+        caches_told = await self._enforcement.tell_caches(license_, keys)
+        closed = await self._enforcement.close_connections(subject, reason)
+        return Effect(license_, caches_told, closed, await self._note(reason, subject))
 
-    async def _note(self, action: str, subject: str, **detail: object) -> None:
+    async def _note(self, action: str, subject: str, **detail: object) -> bool:
+        """Whether the change is audited."""
         try:
             await self._audit.write(self._actor, action, subject, detail)
         except Unavailable as error:
             log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
-
-    async def _update_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
-        try:
-            await self._cache.store_grants(
-                [(key_hash, Grant(license=license_, key=key)) for key in keys for key_hash in key.hashes]
-            )
-        except Unavailable:
-            return False
-        return True
-
-    async def _close_connections(self, license_: License, reason: str) -> bool:
-        try:
-            await self._connections.close_user(license_.account_id, reason)
-        except Unavailable:
             return False
         return True
 
@@ -315,6 +291,9 @@ class LicenseService:
                 key_hash = hash_key(plain, self._pepper)
                 key = msgspec.structs.replace(template, public_id=public_id, key_hash=key_hash)
                 batch.append(CreatedKey(plain, key))
+            if template.expires_at is not None:
+                endings = [Ending(template.expires_at, public_id) for public_id in public_ids]
+                await self._store.add_endings(endings)
             try:
                 await self._store.add_keys([each.key for each in batch])
             except Conflict:

@@ -13,8 +13,9 @@ from shared.domain.access.rate_limit import RateState
 class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
     """A key's license, as its holder sees it.
 
-    `requests_remaining` is null while no limit counts requests. `quotas` are the plan's, for the account and
-    a UTC day; `usage` is what counts against them, and null while the database is unavailable.
+    `requests_remaining` is null while no limit counts requests. `quotas` are the plan's: connections of the
+    license, trades of the account (a UTC day, and stored). `usage` is what counts against the trades, and null
+    while the database is unavailable.
     """
 
     license_id: str

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -10,12 +11,12 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
 from shared.errors import Unavailable
 from shared.metrics import Count, Counter
 
-TOKEN_LIFETIME = timedelta(hours=1)
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
 # A batch holds its symbol's lock and marks its messages as sent in one transaction, which the database ends
 # after 30 s. So a batch is bounded in number and time; otherwise a slow hub would cost it its marks.
@@ -32,9 +33,10 @@ class Hub(Protocol):
     @property
     def hub(self) -> str: ...
     async def send_to_group(self, group: str, payload: bytes) -> None: ...
-    async def send_to_user(self, user_id: str, payload: bytes) -> None: ...
-    async def close_user(self, user_id: str, reason: str) -> None: ...
-    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str: ...
+    async def close_group(self, group: str, reason: str) -> None: ...
+    async def client_access_url(
+        self, user_id: str, groups: Sequence[str], memberships: Sequence[str], lifetime: timedelta
+    ) -> str: ...
 
 
 class OutboxEntry(Protocol):
@@ -61,12 +63,8 @@ class Sequences(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
-class Closures(Protocol):
-    async def put_closed(self, account_id: str, at: float, life_s: float) -> None: ...
-
-
 class ClientAccess(msgspec.Struct, frozen=True):
-    """What a bot needs to connect; the URL contains a token that expires at `expires_at`."""
+    """What a bot needs to connect; the URL connects once, and not after `expires_at`."""
 
     url: str
     hub: str
@@ -87,20 +85,20 @@ class RealtimeService:
         hub: Hub,
         outbox: Outbox,
         sequences: Sequences,
-        closures: Closures,
         now: Callable[[], datetime],
         universe: Sequence[str],
         count: Counter,
         published: Callable[[float], None] = lambda latency_s: None,
+        new_nonce: Callable[[], str] = secrets.token_urlsafe,
     ) -> None:
         self._hub = hub
         self._outbox = outbox
         self._sequences = sequences
-        self._closures = closures
         self._now = now
         self._universe = tuple(universe)
         self._count = count
         self._published = published
+        self._new_nonce = new_nonce
         self._failing = False
         self._paused_until = float("-inf")  # on the loop's clock
         self._sending: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -163,28 +161,31 @@ class RealtimeService:
     async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
-        The account is the hub's user: revoking a license or a key closes every connection of its account.
-        Raises SymbolNotLicensed and Unavailable.
+        The account is the hub's user. The connection is in the groups of its license and its key, so that
+        each can be closed alone. Raises SymbolNotLicensed and Unavailable.
         """
         symbols = grant.license.symbols if wanted is None else tuple(dict.fromkeys(wanted))
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)
         groups = [group_of(symbol) for symbol in symbols]
-        url = await self._hub.client_access_url(grant.license.account_id, groups, TOKEN_LIFETIME)
-        return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + TOKEN_LIFETIME)
+        token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
+        url = await self._hub.client_access_url(
+            grant.license.account_id, groups, token.groups, ACCESS_URL_LIFETIME
+        )
+        return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + ACCESS_URL_LIFETIME)
 
-    async def close_user(self, user_id: str, reason: str) -> None:
-        """Sends every connection of an account the reason, then closes it; raises Unavailable.
+    async def close_group(self, group: str, reason: str) -> None:
+        """Sends every connection of a group the reason, then closes it; raises Unavailable.
 
-        Later, negotiate refuses the account's keys, and connect refuses its older client access URLs.
+        Later, negotiate refuses its key, and connect refuses its unused client access URLs.
         """
-        try:
-            await self._closures.put_closed(user_id, self._now().timestamp(), TOKEN_LIFETIME.total_seconds())
-        except Unavailable as error:
-            log.warning("older client access URLs of %s still work: %s", user_id, error.internal)
         message = RevokedMessage(reason=reason, event_at=self._now())
-        await self._hub.send_to_user(user_id, msgspec.json.encode(message))
-        await self._hub.close_user(user_id, reason)
+        try:
+            await self._hub.send_to_group(group, msgspec.json.encode(message))
+        except Unavailable as error:
+            # The closing matters more, and it carries the reason as well.
+            log.warning("the connections of %s are closed without a message: %s", group, error.internal)
+        await self._hub.close_group(group, reason)
 
     async def _send(self, symbol: str, payload: bytes) -> bool:
         try:

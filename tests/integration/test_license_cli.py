@@ -11,7 +11,7 @@ import msgspec
 import pytest
 import redis
 
-from operations.license import NAMES, main
+from operations.license import INCOMPLETE, NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
 from tests.support.ports import free_port
@@ -92,15 +92,21 @@ def test_a_key_is_added_rotated_and_revoked(run: Run, monkeypatch: pytest.Monkey
     assert code == 0
     added = json.loads(out)
     monkeypatch.setattr("sys.stdin", io.StringIO(added["plain_key"] + "\n"))
-    code, out, _ = run("rotate", "-", "--overlap", "30m", "--json")
-    assert code == 0
+    code, out, err = run("rotate", "-", "--overlap", "30m", "--json")
+    assert (code, err) == (0, "")
     rotated = json.loads(out)
     assert rotated["replaces"] == added["key"]["public_id"]
     assert rotated["key"]["scopes"] == ["ops"]
-    code, out, _ = run("revoke", f"sc_live_{added['key']['public_id']}")
-    assert code == 0
+    code, out, err = run("revoke", f"sc_live_{added['key']['public_id']}")
+    assert code == INCOMPLETE
     assert "is revoked" in out
-    assert "open connections stay" in out
+    assert err.startswith("The change is stored and stands, but it is not complete.\n")
+    assert "Connections were not closed: " in err
+    assert "The timer closes them within 10 seconds" in err
+    assert "Redis" not in err
+    code, _, err = run("rotate", rotated["plain_key"], "--overlap", "0s")
+    assert code == INCOMPLETE
+    assert "Connections were not closed: " in err
     code, out, _ = run("show", license_id, "--json")
     status = {key["public_id"]: key["status"] for key in json.loads(out)["keys"]}
     assert status[added["key"]["public_id"]] == "revoked"
@@ -111,13 +117,13 @@ def test_suspend_resume_and_revoke_reach_redis_at_once(run: Run, redis_url: str)
     made = created(run)
     license_id = made["license"]["license_id"]
     with redis.Redis.from_url(redis_url) as client:
-        for command, status, limit in (
-            ("suspend", "suspended", b"0"),
-            ("resume", "active", b"100"),
-            ("revoke", "revoked", b"0"),
+        for command, status, limit, expected in (
+            ("suspend", "suspended", b"0", INCOMPLETE),
+            ("resume", "active", b"100", 0),
+            ("revoke", "revoked", b"0", INCOMPLETE),
         ):
             code, out, _ = run(command, license_id)
-            assert code == 0
+            assert code == expected
             assert f"{license_id}  {status}" in out
             record = client.get(license_key(made["key"]["key_hash"]))
             assert isinstance(record, bytes)
@@ -130,9 +136,22 @@ def test_suspend_resume_and_revoke_reach_redis_at_once(run: Run, redis_url: str)
 def test_what_redis_could_not_be_told_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     license_id = created(run)["license"]["license_id"]
     monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
-    code, out, _ = run("suspend", license_id)
-    assert code == 0
-    assert "takes effect within 60 seconds" in out
+    code, out, err = run("suspend", license_id)
+    assert code == INCOMPLETE
+    assert f"{license_id}  suspended" in out
+    assert "Redis was not told: processes learn the end from Table Storage within 5 seconds." in err
+    code, out, err = run("resume", license_id)
+    assert code == INCOMPLETE
+    assert f"{license_id}  active" in out
+    assert "processes may refuse the license for 60 seconds" in err
+
+
+def test_an_entry_that_could_not_be_audited_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    license_id = created(run)["license"]["license_id"]
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/none")
+    code, _, err = run("resume", license_id)
+    assert code == INCOMPLETE
+    assert "The audit log did not get an entry" in err
 
 
 def test_errors_are_told_plainly(run: Run, stack: Path) -> None:
@@ -207,5 +226,5 @@ def test_the_whole_answer_is_json(run: Run) -> None:
     license_id = created(run)["license"]["license_id"]
     for argv in (("list",), ("show", license_id), ("suspend", license_id), ("revoke", license_id)):
         code, out, _ = run(*argv, "--json")
-        assert code == 0
+        assert code in (0, INCOMPLETE)
         assert msgspec.json.decode(out)

@@ -161,6 +161,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "feeds"): "INSERT SELECT UPDATE",
         ("signal_functions", "engine_state"): "INSERT SELECT UPDATE",
         ("signal_functions", "models"): "SELECT",
+        ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
+        ("signal_functions", "used_urls"): "INSERT SELECT",
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",
@@ -168,6 +170,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "bars"): "DELETE SELECT",
         ("signal_jobs", "feeds"): "SELECT",
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
+        ("signal_jobs", "connections"): "SELECT",
+        ("signal_jobs", "used_urls"): "DELETE SELECT",
     }
 
 

@@ -125,13 +125,13 @@ async def test_a_server_that_is_unfit_after_a_failover_is_left_and_its_successor
 async def test_a_successor_that_still_loads_is_not_taken(caplog: pytest.LogCaptureFixture) -> None:
     async with serving() as (server, store):
         await store.ping()
-        server.answers["GET"] = b"-READONLY You can't write against a read only replica."
+        server.answers["SET"] = b"-READONLY You can't write against a read only replica."
         server.answers["PING"] = b"-LOADING Redis is loading the dataset in memory"
         with pytest.raises(Unavailable):
-            await store.closed_at("acct-1")
+            await store.claim_refresh("hash", 1)
         while len(server.connections) < 3:
             with pytest.raises(Unavailable):
-                await store.closed_at("acct-1")
+                await store.claim_refresh("hash", 1)
             await asyncio.sleep(0.02)
         assert (store.is_unavailable, store.outage_count) == (True, 1)
         assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -145,10 +145,10 @@ async def test_a_refusal_of_one_command_keeps_the_connection(
     refusal: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with serving() as (server, store):
-        server.answers["GET"] = refusal
+        server.answers["SET"] = refusal
         for _ in range(2):
             with pytest.raises(Unavailable) as refused:
-                await store.closed_at("acct-1")
+                await store.claim_refresh("hash", 1)
             assert refused.value.code == "cache_unavailable"
             await store.ping()
         assert len(server.connections) == 1
@@ -158,8 +158,8 @@ async def test_a_refusal_of_one_command_keeps_the_connection(
 
 async def test_commands_of_one_write_fail_together_and_leave_no_answer_unread() -> None:
     async with serving() as (server, store):
-        server.answers |= {"HINCRBY": b"-OOM full", "GET": b"$3\r\n1.5"}
+        server.answers |= {"HINCRBY": b"-OOM full", "SET": b"+OK"}
         with pytest.raises(Unavailable):
             await store.add_counts({"requests": 1, "failed": 2})
-        assert await store.closed_at("acct-1") == 1.5
+        assert await store.claim_refresh("hash", 1) is True
         assert len(server.connections) == 1

@@ -10,6 +10,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from shared.adapters.tables import MAX_UPDATE_ATTEMPTS, LicenseTables
+from shared.domain.access.endings import Ending
 from shared.domain.access.keys import new_public_id
 from shared.domain.access.licenses import (
     ApiKey,
@@ -22,6 +23,7 @@ from shared.domain.access.licenses import (
     suspended,
 )
 from shared.errors import Conflict, NotFound, Unavailable
+from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
 from tests.support.ports import free_port
@@ -71,7 +73,7 @@ async def test_nothing_is_there_before_the_first_write(tables: LicenseTables) ->
     assert await tables.get_key("abcdef") is None
     assert await tables.keys_of("lic_abcdefghijkl") == []
     assert await tables.list_licenses(10) == []
-    assert await tables.licenses_to_expire(NOW) == []
+    assert await tables.endings(NOW, NOW, 10) == []
     await tables.ping()
 
 
@@ -178,21 +180,30 @@ async def test_who_always_loses_the_race_is_told(
         await tables.update_license(license_.license_id, change_while_another_writes)
 
 
-async def test_due_licenses_are_found(tables: LicenseTables) -> None:
-    due, later, never = license_of(NOW), license_of(NOW + timedelta(seconds=1)), license_of()
-    over = msgspec.structs.replace(license_of(NOW), status="expired")
-    for each in (due, later, never, over):
-        await tables.add_license(each)
-    assert await tables.licenses_to_expire(NOW) == [due]
+async def test_licenses_are_listed_up_to_a_limit(tables: LicenseTables) -> None:
+    for _ in range(4):
+        await tables.add_license(license_of())
     assert len(await tables.list_licenses(3)) == 3
     assert len(await tables.list_licenses(10)) == 4
+
+
+async def test_endings_are_listed_in_order_of_time_until_they_are_removed(tables: LicenseTables) -> None:
+    moments = [NOW + timedelta(microseconds=step) for step in (-1, 0, 1, 2)]
+    endings = [Ending(at, f"key{n}") for n, at in enumerate(moments)]
+    await tables.add_endings(endings[::-1])
+    await tables.add_endings(endings[:1])
+    assert await tables.endings(moments[0], moments[3], 10) == endings
+    assert await tables.endings(moments[1], moments[2], 10) == endings[1:3]
+    assert await tables.endings(moments[0], moments[3], 2) == endings[:2]
+    for _ in range(2):
+        await tables.remove_ending(endings[1])
+    assert await tables.endings(moments[0], moments[3], 10) == [endings[0], *endings[2:]]
 
 
 async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
         store=tables,
-        cache=NoCache(),
-        connections=FakeHub(),
+        enforcement=Enforcement(NoCache(), FakeHub()),
         audit=FakeAudit(),
         actor="tester",
         pepper=PEPPER,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
+from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import ApiKey, Grant, License, is_hashed_since, refusal
 from shared.domain.access.rate_limit import RateState
 from shared.domain.confidence.answers import CacheResult, ModelOutput
@@ -125,6 +126,7 @@ class FakeKeyStore:
     def __init__(self) -> None:
         self.licenses: dict[str, License] = {}
         self.keys: dict[str, ApiKey] = {}
+        self.recorded_endings: set[Ending] = set()
         self.away = False
         self.taken = 0
         self.reads = 0
@@ -155,13 +157,18 @@ class FakeKeyStore:
         self._answer()
         return list(self.licenses.values())[:limit]
 
-    async def licenses_to_expire(self, now: datetime) -> list[License]:
+    async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
         self._answer()
-        return [
-            each
-            for each in self.licenses.values()
-            if each.status == "active" and each.expires_at is not None and each.expires_at <= now
-        ]
+        found = [each for each in self.recorded_endings if since <= each.at <= until]
+        return sorted(found, key=lambda each: (each.at, each.subject))[:limit]
+
+    async def add_endings(self, endings: Sequence[Ending]) -> None:
+        self._answer()
+        self.recorded_endings.update(endings)
+
+    async def remove_ending(self, ending: Ending) -> None:
+        self._answer()
+        self.recorded_endings.discard(ending)
 
     async def add_license(self, license_: License) -> None:
         self._answer()
@@ -197,16 +204,16 @@ class FakeKeyStore:
 
 
 class FakeHub:
-    """Remembers whose connections were closed, and why."""
+    """Remembers which groups' connections were closed, and why."""
 
     def __init__(self) -> None:
         self.away = False
         self.closed: list[tuple[str, str]] = []
 
-    async def close_user(self, user_id: str, reason: str) -> None:
+    async def close_group(self, group: str, reason: str) -> None:
         if self.away:
             raise RealtimeUnavailable("away")
-        self.closed.append((user_id, reason))
+        self.closed.append((group, reason))
 
 
 class FakeAudit:

@@ -8,6 +8,7 @@ import pytest
 from shared.domain.access.licenses import Scope
 from shared.errors import SignalCloudError
 from shared.services.access import AccessService, Admitted
+from shared.services.enforcement import Enforcement
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -25,8 +26,7 @@ class World:
         self.audit = FakeAudit()
         self.licenses = LicenseService(
             store=self.store,
-            cache=self.cache,
-            connections=FakeHub(),
+            enforcement=Enforcement(self.cache, FakeHub()),
             audit=self.audit,
             actor="tester",
             pepper=PEPPER,

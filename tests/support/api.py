@@ -40,12 +40,11 @@ SETTINGS = Settings(
 
 
 class MemoryRedis(FakeCache):
-    """All that is kept in Redis: grants, confidences, counts, and when accounts were closed."""
+    """All that is kept in Redis: grants, confidences and counts."""
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.sums: dict[str, int] = {}
-        self.closed: dict[str, float] = {}
 
     async def ping(self) -> None:
         self._answer()
@@ -58,14 +57,6 @@ class MemoryRedis(FakeCache):
     async def counts(self) -> dict[str, int]:
         self._answer()
         return dict(self.sums)
-
-    async def closed_at(self, account_id: str) -> float | None:
-        self._answer()
-        return self.closed.get(account_id)
-
-    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
-        self._answer()
-        self.closed[account_id] = at
 
     async def get_confidence(self, key: str) -> None:
         self._answer()
@@ -87,7 +78,7 @@ class MemoryKeyStore(FakeKeyStore):
 
 
 class MemoryHub:
-    """Web PubSub: remembers what it was sent, by group or user."""
+    """Web PubSub: remembers what each group was sent, which were closed, and which connections it has."""
 
     hub = "signals"
 
@@ -95,6 +86,8 @@ class MemoryHub:
         self.away = False
         self.sent: list[tuple[str, dict[str, Any]]] = []
         self.closed: list[str] = []
+        self.connections: dict[str, list[str]] = {}
+        self.memberships: list[tuple[str, ...]] = []
 
     def _answer(self) -> None:
         if self.away:
@@ -107,16 +100,19 @@ class MemoryHub:
         self._answer()
         self.sent.append((group, json.loads(payload)))
 
-    async def send_to_user(self, user_id: str, payload: bytes) -> None:
+    async def close_group(self, group: str, reason: str) -> None:
         self._answer()
-        self.sent.append((user_id, json.loads(payload)))
+        self.closed.append(group)
 
-    async def close_user(self, user_id: str, reason: str) -> None:
+    async def connections_in(self, group: str) -> list[str]:
         self._answer()
-        self.closed.append(user_id)
+        return list(self.connections.get(group, ()))
 
-    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
+    async def client_access_url(
+        self, user_id: str, groups: Sequence[str], memberships: Sequence[str], lifetime: timedelta
+    ) -> str:
         self._answer()
+        self.memberships.append(tuple(memberships))
         return f"wss://hub/{user_id}/{','.join(groups)}"
 
 

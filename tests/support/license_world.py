@@ -5,6 +5,8 @@ from datetime import datetime
 import pytest
 
 from shared.errors import ValidationFailed
+from shared.services.endings import EndingService
+from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -18,10 +20,13 @@ class World:
         self.store = FakeKeyStore()
         self.audit = FakeAudit()
         self.hub = FakeHub()
+        self.enforcement = Enforcement(self.cache, self.hub)
+        self.endings = EndingService(
+            store=self.store, enforcement=self.enforcement, audit=self.audit, actor="timer"
+        )
         self.service = LicenseService(
             store=self.store,
-            cache=self.cache,
-            connections=self.hub,
+            enforcement=self.enforcement,
             audit=self.audit,
             actor="tester",
             pepper=PEPPER,

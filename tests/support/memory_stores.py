@@ -20,6 +20,7 @@ from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn
+from tests.support.memory_connections import MemoryConnections
 
 
 @dataclass
@@ -337,3 +338,4 @@ class MemoryStores:
         self.performance = self.trades
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)
+        self.connections = MemoryConnections(is_away=lambda: self.server.away)

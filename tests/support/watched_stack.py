@@ -1,5 +1,7 @@
 """A running stack with telemetry on, after it has seen a bit of everything that telemetry can tell."""
 
+import hashlib
+import hmac
 import os
 import signal
 import time
@@ -9,8 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import jwt
 
 from loadtests.bench.ingestion import Ingestion, ingestion
 from shared.domain.access.keys import new_key
@@ -100,12 +104,32 @@ def _drive(stack: RunningStack, started: LocalStack) -> None:
         _expect(bot.get("/signals", params={"symbol": "ES"}), 200)
         _expect(bot.post("/signals", json={}), 403)
         _expect(bot.get("/status", headers={"authorization": ""}), 401)
+        for number in range(10):
+            _expect(_connect(stack, bot, f"c-{number}"), 204)
+        _expect(_connect(stack, bot, "c-10"), 429)
         with _stopped(started.pid("azurite")):
             # A key that no cache knows: the store must be asked, and cannot answer.
             stranger = {"authorization": f"Bearer {new_key('zz9zz9')}"}
             _expect(bot.get("/license", headers=stranger), 503)
         with _stopped(started.pid("valkey")):
             _expect(bot.post("/ml/get_confidence", json=STATE), 200)
+
+
+def _connect(stack: RunningStack, bot: httpx.Client, connection_id: str) -> httpx.Response:
+    """The answer to Web PubSub's question whether a client with a URL of its own may connect."""
+    (token,) = parse_qs(urlsplit(bot.post("/ws/negotiate").json()["url"]).query)["access_token"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    key = stack.document["webpubsub_connection_string"].partition("AccessKey=")[2].partition(";")[0]
+    signed = hmac.new(key.encode(), connection_id.encode(), hashlib.sha256).hexdigest()
+    headers = {
+        "ce-type": "azure.webpubsub.sys.connect",
+        "ce-hub": "signals",
+        "ce-connectionId": connection_id,
+        "ce-userId": claims["sub"],
+        "ce-signature": f"sha256={signed}",
+    }
+    body = {"claims": {"webpubsub.group": claims["webpubsub.group"]}}
+    return bot.post("/ws/events", headers=headers, json=body)
 
 
 def _expect(answer: httpx.Response, status: int) -> None:

@@ -2,6 +2,7 @@
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
+from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
@@ -13,6 +14,7 @@ from shared.adapters.postgres.upkeep import Upkeep
 __all__ = [
     "Audit",
     "BarStore",
+    "ConnectionStore",
     "Database",
     "ModelStore",
     "Outbox",
@@ -30,6 +32,7 @@ class Stores:
     def __init__(self, database: Database, costly: Database) -> None:
         self.audit = Audit(database)
         self.bars = BarStore(database)
+        self.connections = ConnectionStore(database)
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
         self.performance = PerformanceStore(costly)

@@ -16,11 +16,6 @@ def rate_key(key_hash: str) -> str:
     return f"rate:{{{key_hash}}}:window"
 
 
-def closed_key(account_id: str) -> str:
-    """The time when an account's connections were closed, kept until older client access URLs expire."""
-    return f"closed:{{{account_id}}}"
-
-
 def lock_key(confidence_key: str) -> str:
     """The lock of the request that computes a confidence; its value is that request's token."""
     return f"lock:{confidence_key}"

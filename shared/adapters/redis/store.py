@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.adapters.redis.connection import Command, SharedConnection, unavailable
-from shared.adapters.redis.names import closed_key, license_key, lock_key, refresh_key
+from shared.adapters.redis.names import license_key, lock_key, refresh_key
 from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.domain.access.admission import NO_TAG, Admission, encode_record
 from shared.domain.access.licenses import Grant, refusal, valid_until
@@ -163,15 +163,6 @@ class RedisStore:
         """Releases the lock on the confidence `key`; returns False if `token` does not hold it."""
         (released,) = await self._run("release", ((lock_key(key),), (token,)))
         return bool(released == 1)
-
-    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
-        """Stores for `life_s` seconds that an account's connections were closed `at` (epoch seconds)."""
-        await self._ask(("SET", closed_key(account_id), repr(at), "PX", math.ceil(life_s * 1000)))
-
-    async def closed_at(self, account_id: str) -> float | None:
-        found: bytes | None
-        (found,) = await self._ask(("GET", closed_key(account_id)))
-        return float(found) if found is not None else None
 
     async def add_counts(self, counts: dict[str, int]) -> None:
         """Adds to the counts that all processes share."""

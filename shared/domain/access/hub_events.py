@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 EventKind = Literal["connect", "connected", "disconnected"]
-_MAX_EPOCH_DIGITS = 12
+GROUP_CLAIM = "webpubsub.group"
 
 
 class HubEvent(msgspec.Struct, frozen=True):
@@ -22,8 +22,6 @@ class ConnectRequest(msgspec.Struct, frozen=True):
     claims: dict[str, list[str]] = {}
 
     @property
-    def issued_at(self) -> int:
-        """When the token was issued, in seconds since the epoch; 0 if that is unknown."""
-        values = self.claims.get("iat") or ["0"]
-        is_time = values[0].isascii() and values[0].isdigit() and len(values[0]) <= _MAX_EPOCH_DIGITS
-        return int(values[0]) if is_time else 0
+    def groups(self) -> list[str]:
+        """The groups that the token puts its connection into."""
+        return self.claims.get(GROUP_CLAIM, [])

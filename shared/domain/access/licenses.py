@@ -41,7 +41,7 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     """An account's entitlement; `requests_per_minute` applies to each of its keys separately.
 
     `revision` counts the changes. A license expires at `expires_at`; its status becomes `expired` after a
-    timer has closed the account's connections.
+    timer has closed its connections.
     """
 
     license_id: str
@@ -91,6 +91,12 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         return self.license.revision + self.key.revision
 
 
+def newest(one: Grant, other: Grant) -> Grant:
+    """The later revision of each part, because a slow cache may hold an earlier one than the caller knows."""
+    license_ = max(one.license, other.license, key=lambda part: part.revision)
+    return Grant(license=license_, key=max(one.key, other.key, key=lambda part: part.revision))
+
+
 def new_license_id(rng: RandomBytes) -> str:
     return LICENSE_PREFIX + random_base62(12, rng)
 
@@ -106,11 +112,20 @@ def shard_of_license_id(license_id: str) -> str:
 
 def refusal(grant: Grant, now: datetime) -> SignalCloudError | None:
     """The reason why `grant` allows nothing at `now`, or None. Checks first the key, then its license."""
-    key, license_ = grant.key, grant.license
+    return key_refusal(grant.key, now) or license_refusal(grant.license, now)
+
+
+def key_refusal(key: ApiKey, now: datetime) -> SignalCloudError | None:
+    """The reason why `key` allows nothing at `now`, whatever its license is; or None."""
     if key.status == "revoked":
         return KeyRevoked("This API key was revoked.")
     if key.expires_at is not None and key.expires_at <= now:
         return KeyExpired("This API key has expired.")
+    return None
+
+
+def license_refusal(license_: License, now: datetime) -> SignalCloudError | None:
+    """The reason why `license_` allows nothing at `now`, or None."""
     if license_.status == "revoked":
         return LicenseRevoked("The license of this API key was revoked.")
     if license_.status == "suspended":

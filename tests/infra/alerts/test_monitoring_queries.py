@@ -45,6 +45,7 @@ FIRES: dict[str, list[Rows]] = {
     "model-retired": [[model("model", 50), model("model", 20), model("base_rate", 5, "v2")]],
     "license-store-errors": [[metric("license_store.errors", 3), metric("license_store.errors", 2)]],
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
+    "connections-exceeded": [[metric("connections.exceeded", 20), metric("connections.exceeded", 30)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
@@ -96,6 +97,7 @@ SILENT: dict[str, list[Rows]] = {
     ],
     "license-store-errors": [[metric("license_store.errors", 4)], []],
     "limiter-open": [[metric("limiter.open", 9)], []],
+    "connections-exceeded": [[metric("connections.exceeded", 49)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
     "logs-capped": [
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],
@@ -140,6 +142,7 @@ REPORTED: dict[tuple[str, int], list[Row]] = {
     ("model-retired", 0): [{"Strategy": "vwap_bounce", "Version": "v2"}],
     ("license-store-errors", 0): [{"Errors": 5}],
     ("limiter-open", 0): [{"Uncounted": 10}],
+    ("connections-exceeded", 0): [{"Refused": 50}],
 }
 
 

@@ -21,7 +21,12 @@ async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
         "key": key.key.public_id,
         "key_scopes": ["bot", "ops"],
         "key_expires_at": None,
-        "quotas": {"trades_per_day": 5_000, "stored_trades": 2_000_000, "stored_bytes": 2 * 1024**3},
+        "quotas": {
+            "connections": 10,
+            "trades_per_day": 5_000,
+            "stored_trades": 2_000_000,
+            "stored_bytes": 2 * 1024**3,
+        },
         "usage": {"trades_today": 0, "stored_trades": 0, "stored_bytes": 0},
     }
     again = await api.call("GET", "license", key=key)

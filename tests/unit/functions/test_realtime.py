@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
+from shared.services.licenses import CreatedKey
 from tests.support.api import HUB_KEY, Answered, Api
-
-CONNECT = {"claims": {"iat": ["1"]}}
 
 
 async def negotiate(api: Api, body: object = None, **options: Any) -> Answered:
@@ -34,7 +33,7 @@ async def test_client_access_covers_what_is_asked_for(api: Api, body: object, sy
         "hub": "signals",
         "groups": groups,
         "protocol": "json.reliable.webpubsub.azure.v1",
-        "expires_at": "2026-03-02T15:30:00Z",
+        "expires_at": "2026-03-02T14:35:00Z",
     }
     assert api.counts == {"negotiated": 1}
 
@@ -71,12 +70,19 @@ async def test_up_to_100_symbols_may_be_named(api: Api) -> None:
     assert (await negotiate(api, {"symbols": ["ES"] * 100})).json["groups"] == ["symbol.ES"]
 
 
-def event(kind: str, *, key: str = HUB_KEY, hub: str = "signals", user: str = "acct-1") -> dict[str, str]:
-    signed = hmac.new(key.encode(), b"c-1", hashlib.sha256).hexdigest()
+def event(
+    kind: str,
+    *,
+    key: str = HUB_KEY,
+    hub: str = "signals",
+    user: str = "acct-1",
+    connection: str = "c-1",
+) -> dict[str, str]:
+    signed = hmac.new(key.encode(), connection.encode(), hashlib.sha256).hexdigest()
     return {
         "ce-type": f"azure.webpubsub.sys.{kind}",
         "ce-hub": hub,
-        "ce-connectionid": "c-1",
+        "ce-connectionid": connection,
         "ce-userid": user,
         "ce-signature": f"sha256={signed}",
         "content-type": "application/json",
@@ -84,13 +90,36 @@ def event(kind: str, *, key: str = HUB_KEY, hub: str = "signals", user: str = "a
 
 
 async def send(api: Api, headers: dict[str, str], body: object = None, **options: Any) -> Answered:
-    return await api.call("POST", "ws/events", headers=headers, body=body or CONNECT, **options)
+    return await api.call("POST", "ws/events", headers=headers, body=body or {"claims": {}}, **options)
 
 
-async def test_a_client_is_let_in_without_content(api: Api) -> None:
-    answered = await send(api, event("connect"))
+async def claims(api: Api, key: CreatedKey) -> dict[str, Any]:
+    """The connect request of a client that has just negotiated."""
+    await api.call("POST", "ws/negotiate", key=key)
+    return {"claims": {"webpubsub.group": api.hub.memberships[-1]}}
+
+
+async def test_a_client_is_let_in_without_content_and_once(api: Api) -> None:
+    request = await claims(api, await api.key("bot"))
+    answered = await send(api, event("connect"), request)
     assert (answered.status, answered.body) == (204, b"")
-    assert api.counts == {}
+    assert api.counts == {"negotiated": 1}
+    again = await send(api, event("connect", connection="c-2"), request)
+    assert (again.status, again.code) == (401, "access_url_used")
+
+
+async def test_one_connection_too_many_is_refused_with_its_reason(api: Api) -> None:
+    key = await api.key("bot")
+    for n in range(10):
+        request = await claims(api, key)
+        assert (await send(api, event("connect", connection=f"c-{n}"), request)).status == 204
+    answered = await send(api, event("connect", connection="c-10"), await claims(api, key))
+    assert (answered.status, answered.code) == (429, "connections_exceeded")
+    assert "10 open connections" in answered.json["detail"]
+    assert answered.headers["retry-after"] == "10"
+    assert api.counts["refused.connections_exceeded"] == api.counts["connections_exceeded"] == 1
+    assert (await send(api, event("disconnected", connection="c-3"))).status == 204
+    assert (await send(api, event("connect", connection="c-10"), await claims(api, key))).status == 204
 
 
 async def test_connections_are_counted(api: Api) -> None:
@@ -99,15 +128,22 @@ async def test_connections_are_counted(api: Api) -> None:
     assert api.counts == {"connections_opened": 2, "connections_closed": 1}
 
 
-async def test_a_url_from_before_the_closing_is_refused(api: Api) -> None:
-    key = await api.key("bot")
+async def test_a_url_from_before_a_revocation_is_refused(api: Api) -> None:
+    key, other = await api.key("bot"), await api.key("bot", account="acct-2")
+    request = await claims(api, key)
+    api.redis.away = True
     await api.services.license_service("tester").revoke_key(key.key.public_id)
-    answered = await send(api, event("connect"))
+    answered = await send(api, event("connect"), request)
     assert (answered.status, answered.code) == (401, "key_revoked")
-    assert api.counts == {"connections_refused": 1, "refused.key_revoked": 1}
-    later = {"claims": {"iat": [str(int(api.clock.timestamp()) + 1)]}}
-    assert (await send(api, event("connect"), later)).status == 204
-    assert (await send(api, event("connect", user="acct-2"))).status == 204
+    assert api.counts["connections_refused"] == api.counts["refused.key_revoked"] == 1
+    assert (await send(api, event("connect", user="acct-2"), await claims(api, other))).status == 204
+
+
+async def test_while_the_key_store_is_away_clients_are_told_to_come_again(api: Api) -> None:
+    request = await claims(api, await api.key("bot"))
+    api.key_store.away = True
+    answered = await send(api, event("connect"), request)
+    assert (answered.status, answered.code) == (503, "key_store_unavailable")
 
 
 @pytest.mark.parametrize("kind", ["connect", "connected", "disconnected"])
@@ -120,7 +156,7 @@ async def test_nobody_else_may_send_events(api: Api, kind: str) -> None:
 async def test_every_bad_header_is_named(api: Api) -> None:
     answered = await send(api, {"ce-type": "azure.webpubsub.user.buy"})
     assert (answered.status, answered.fields) == (422, ["ce-type", "ce-hub", "ce-connectionid"])
-    assert (await send(api, event("connect", hub="Signals"))).status == 204
+    assert (await send(api, event("connected", hub="Signals"))).status == 204
 
 
 async def test_a_connect_request_that_is_none_is_refused(api: Api) -> None:
@@ -129,9 +165,11 @@ async def test_a_connect_request_that_is_none_is_refused(api: Api) -> None:
     assert (await send(api, event("connected"), content=b"{")).status == 204, "nothing of it is read"
 
 
-async def test_without_the_cache_clients_are_let_in(api: Api) -> None:
-    api.redis.away = True
-    assert (await send(api, event("connect"))).status == 204
+async def test_without_the_cache_or_postgres_clients_are_let_in(api: Api) -> None:
+    request = await claims(api, await api.key("bot"))
+    api.redis.away = api.stores.server.away = True
+    assert (await send(api, event("connect"), request)).status == 204
+    assert api.counts["connections_uncounted"] == 1
 
 
 async def test_only_our_own_hub_is_welcome(api: Api) -> None:

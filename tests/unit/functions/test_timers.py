@@ -15,6 +15,7 @@ from shared.settings import TelemetrySettings
 from tests.support.api import Api
 from tests.support.app import functions
 from tests.support.market import simulated_es
+from tests.support.memory_connections import Row
 from tests.support.memory_stores import Entry
 from tests.support.places import ROOT
 
@@ -118,14 +119,22 @@ async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:
     end = api.clock() + timedelta(minutes=1)
     due = await licenses.create_license("acct-1", symbols=["ES"], expires_at=end)
     other = await licenses.create_license("acct-2", symbols=["ES"], expires_at=end + timedelta(minutes=1))
-    await fire("timer_license_expiry")
+    await fire("timer_endings")
     assert api.hub.closed == []
     api.clock.forward(60)
-    await fire("timer_license_expiry")
-    assert api.hub.closed == ["acct-1"]
+    await fire("timer_endings")
+    assert api.hub.closed == [f"license.{due.license_id}"]
     assert api.key_store.licenses[due.license_id].status == "expired"
     assert api.key_store.licenses[other.license_id].status == "active"
     assert ("timer", "license expired", due.license_id) in api.audit.entries
+
+
+async def test_connections_are_compared_with_those_of_the_hub(api: Api) -> None:
+    connections = api.stores.connections
+    connections.rows["gone"] = Row("lic_Ab0000000000", opened_at=-60.0, checked_at=-60.0)
+    api.hub.connections["license.lic_Ab0000000000"] = ["here"]
+    await fire("timer_connections")
+    assert connections.of("lic_Ab0000000000") == ["here"]
 
 
 async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:

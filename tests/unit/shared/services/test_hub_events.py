@@ -1,23 +1,29 @@
-"""Events of the hub: proven first, old tokens refused, connections counted."""
+"""Events of the hub: proven first, clients judged by the source of truth, connections counted."""
 
+import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 
 import msgspec
 import pytest
 
-from shared.domain.access.hub_events import ConnectRequest, EventKind, HubEvent
+from shared.domain.access.client_access import ClientAccessToken
+from shared.domain.access.hub_events import GROUP_CLAIM, ConnectRequest, EventKind, HubEvent
 from shared.errors import (
-    CacheUnavailable,
-    KeyRevoked,
+    KeyStoreUnavailable,
     KeyUnknown,
     MalformedJson,
+    SignalCloudError,
     Unauthenticated,
     ValidationFailed,
 )
 from shared.services.hub_events import HubEventService
+from shared.services.licenses import CreatedKey
+from shared.services.presence import Presence
 from tests.support.counting import Counted
+from tests.support.license_world import World
+from tests.support.memory_connections import MemoryConnections
 
-EVENT = HubEvent("connect", "c-1", "zo\u00eb")
 HEADERS = {"ce-signature": "ours"}
 
 
@@ -29,93 +35,184 @@ class Proof:
             raise KeyUnknown("Only this deployment's Web PubSub may send events.")
 
 
-class Closures:
-    def __init__(self, closed: dict[str, float] | None = None, *, away: bool = False) -> None:
-        self.closed = closed or {}
-        self.away = away
-
-    async def closed_at(self, account_id: str) -> float | None:
-        if self.away:
-            raise CacheUnavailable("away", internal="refused")
-        return self.closed.get(account_id)
+class Hub:
+    async def connections_in(self, group: str) -> list[str]:
+        return []
 
 
-def service(closures: Closures, counted: Counted) -> HubEventService:
-    return HubEventService(proof=Proof(), closures=closures, count=counted)
+class Hubs(World):
+    """A license world, and two processes that get the hub's events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counted = Counted()
+        self.table = MemoryConnections(clock=self.clock.timestamp)
+        self.first, self.second = self.process(), self.process()
+        self.serial = 0
+
+    def process(self) -> HubEventService:
+        presence = Presence(store=self.table, hub=Hub(), clock=self.clock.timestamp, count=self.counted)
+        return HubEventService(
+            proof=Proof(), keys=self.store, presence=presence, now=self.clock, count=self.counted
+        )
+
+    async def key(self, **options: object) -> CreatedKey:
+        return await self.service.create_key(await self.license(), **options)  # type: ignore[arg-type]
+
+    async def connect(
+        self, key: CreatedKey, nonce: str = "", user: str = "acct-1", process: HubEventService | None = None
+    ) -> str:
+        """The code of the refusal of a client that holds a URL of this key, or "in"."""
+        self.serial += 1
+        nonce = nonce or f"n-{self.serial}"
+        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce)
+        body = msgspec.json.encode(ConnectRequest({GROUP_CLAIM: list(token.groups)}))
+        event = HubEvent("connect", f"c-{self.serial}", user)
+        try:
+            await (process or self.first).take(event, HEADERS, lambda: body)
+        except SignalCloudError as error:
+            return error.code
+        return "in"
 
 
-async def connect(events: HubEventService, claims: dict[str, list[str]] | None = None) -> None:
-    body = msgspec.json.encode(ConnectRequest(claims or {}))
-    await events.take(EVENT, HEADERS, lambda: body)
+@pytest.fixture
+def hubs() -> Hubs:
+    return Hubs()
 
 
-@pytest.mark.parametrize(
-    ("closed", "claims", "let_in"),
-    [
-        (None, {}, True),
-        (1000.5, {"iat": ["1000"]}, False),
-        (1000.5, {"iat": ["1001"]}, True),
-        (1000.0, {"iat": ["1000"]}, False),
-        (1000.5, {}, False),
-        (1000.5, {"iat": ["soon"]}, False),
-        (1000.5, {"iat": []}, False),
-        (1000.5, {"iat": ["9" * 12]}, True),
-        (1000.5, {"iat": ["9" * 13]}, False),
-    ],
-)
-async def test_a_token_older_than_the_closing_is_refused(
-    closed: float | None, claims: dict[str, list[str]], let_in: bool
-) -> None:
-    counted = Counted()
-    closures = Closures({} if closed is None else {EVENT.user_id: closed})
-    deciding = connect(service(closures, counted), claims)
-    if let_in:
-        await deciding
-    else:
-        with pytest.raises(KeyRevoked, match="negotiate again"):
-            await deciding
-    assert counted == ({} if let_in else {"connections_refused": 1})
+async def test_a_client_of_a_good_key_is_let_in_and_counted(hubs: Hubs) -> None:
+    key = await hubs.key()
+    assert await hubs.connect(key) == "in"
+    assert hubs.table.of(key.key.license_id) == ["c-1"]
+    assert hubs.counted == {}
 
 
-async def test_without_the_cache_clients_are_let_in(caplog: pytest.LogCaptureFixture) -> None:
-    counted = Counted()
-    await connect(service(Closures({EVENT.user_id: 1.0}, away=True), counted))
-    assert counted == {}
-    assert "connects without the check for closed accounts: refused" in caplog.text
+async def test_each_ending_refuses_urls_from_before_without_asking_redis(hubs: Hubs) -> None:
+    hubs.cache.away = True
+    revoked, rotated, expiring = [await hubs.key() for _ in range(2)], await hubs.key(), None
+    await hubs.service.revoke_key(revoked[0].key.public_id)
+    assert await hubs.connect(revoked[0]) == "key_revoked"
+    await hubs.service.suspend_license(revoked[1].key.license_id)
+    assert await hubs.connect(revoked[1]) == "license_suspended"
+    await hubs.service.revoke_license(revoked[1].key.license_id)
+    assert await hubs.connect(revoked[1]) == "license_revoked"
+    await hubs.service.rotate_key(rotated.key.public_id, timedelta(0))
+    assert await hubs.connect(rotated) == "key_expired"
+    expiring = await hubs.key(expires_at=hubs.clock() + timedelta(seconds=5))
+    assert await hubs.connect(expiring) == "in"
+    hubs.clock.forward(5)
+    assert await hubs.connect(expiring) == "key_expired"
+    license_id = await hubs.license(hubs.clock() + timedelta(seconds=5))
+    key = await hubs.service.create_key(license_id)
+    hubs.clock.forward(5)
+    assert await hubs.connect(key) == "license_expired"
+    assert hubs.counted == {"connections_refused": 6}
+
+
+async def test_while_the_source_of_truth_cannot_be_asked_clients_are_refused_for_now(hubs: Hubs) -> None:
+    key = await hubs.key()
+    hubs.store.away = True
+    assert await hubs.connect(key, "n") == "key_store_unavailable"
+    assert hubs.counted == {}
+    hubs.store.away = False
+    assert await hubs.connect(key, "n") == "in", "an attempt that failed has not used the URL"
+
+
+async def test_a_url_connects_once_in_every_process(hubs: Hubs) -> None:
+    key = await hubs.key()
+    assert await hubs.connect(key, "n") == "in"
+    assert await hubs.connect(key, "n") == "access_url_used"
+    assert await hubs.connect(key, "n", process=hubs.second) == "access_url_used"
+    assert hubs.counted == {"connections_refused": 2}
+
+
+async def test_one_url_that_opens_many_sockets_costs_one_look_up(hubs: Hubs) -> None:
+    key = await hubs.key()
+    found = await asyncio.gather(*(hubs.connect(key, "n") for _ in range(1_500)))
+    assert (found.count("in"), found.count("access_url_used")) == (1, 1_499)
+    assert hubs.store.reads == 1
+    assert len(hubs.table.rows) == 1
+
+
+async def test_a_license_opens_as_many_connections_as_its_plan_allows(hubs: Hubs) -> None:
+    key = await hubs.key()
+    other = await hubs.service.create_key(key.key.license_id)
+    found = await asyncio.gather(
+        *(
+            hubs.connect((key, other)[n % 2], process=(hubs.first, hubs.second)[n // 2 % 2])
+            for n in range(100)
+        )
+    )
+    assert (found.count("in"), found.count("connections_exceeded")) == (10, 90)
+    assert hubs.counted["connections_exceeded"] == 90
+    event = HubEvent("disconnected", hubs.table.of(key.key.license_id)[0], "acct-1")
+    await hubs.second.take(event, HEADERS, lambda: b"{}")
+    assert await hubs.connect(key) == "in"
+
+
+@pytest.mark.parametrize("user", ["acct-2", ""])
+async def test_a_token_of_another_account_is_refused(hubs: Hubs, user: str) -> None:
+    assert await hubs.connect(await hubs.key(), user=user) == "key_unknown"
+
+
+async def test_a_key_of_another_license_or_of_none_is_refused(hubs: Hubs) -> None:
+    key, other = await hubs.key(), await hubs.key()
+    mixed = msgspec.structs.replace(key.key, license_id=other.key.license_id)
+    assert await hubs.connect(msgspec.structs.replace(key, key=mixed)) == "key_unknown"
+    gone = msgspec.structs.replace(key.key, public_id="Zz12Cd")
+    assert await hubs.connect(msgspec.structs.replace(key, key=gone)) == "key_unknown"
+
+
+async def test_a_key_without_the_scope_of_bots_is_refused(hubs: Hubs) -> None:
+    assert await hubs.connect(await hubs.key(scopes=("publisher",))) == "scope_missing"
+
+
+@pytest.mark.parametrize("claims", [{}, {GROUP_CLAIM: []}, {GROUP_CLAIM: ["key.Ab12Cd"]}, {"iat": ["1"]}])
+async def test_a_token_that_is_not_ours_is_refused(hubs: Hubs, claims: dict[str, list[str]]) -> None:
+    body = msgspec.json.encode(ConnectRequest(claims))
+    with pytest.raises(KeyUnknown, match="negotiate again"):
+        await hubs.first.take(HubEvent("connect", "c-1", "acct-1"), HEADERS, lambda: body)
+    assert hubs.counted == {"connections_refused": 1}
 
 
 @pytest.mark.parametrize("kind", ["connect", "connected", "disconnected"])
-async def test_what_is_not_proven_is_neither_read_nor_counted(kind: EventKind) -> None:
+async def test_what_is_not_proven_is_neither_read_nor_counted(hubs: Hubs, kind: EventKind) -> None:
     def never() -> bytes:
         raise AssertionError("nothing of a stranger's event may be read")
 
-    counted = Counted()
     with pytest.raises(Unauthenticated):
-        await service(Closures(), counted).take(HubEvent(kind, "c-1", "k"), {}, never)
-    assert counted == {}
+        await hubs.first.take(HubEvent(kind, "c-1", "k"), {}, never)
+    assert hubs.counted == {}
 
 
-async def test_a_connect_request_that_is_none_is_refused() -> None:
-    events = service(Closures(), Counted())
+async def test_a_connect_request_that_is_none_is_refused(hubs: Hubs) -> None:
+    event = HubEvent("connect", "c-1", "k")
     with pytest.raises(MalformedJson):
-        await events.take(EVENT, HEADERS, lambda: b"{")
+        await hubs.first.take(event, HEADERS, lambda: b"{")
     with pytest.raises(ValidationFailed):
-        await events.take(EVENT, HEADERS, lambda: b'{"claims": 7}')
+        await hubs.first.take(event, HEADERS, lambda: b'{"claims": 7}')
 
 
-def test_only_our_own_hub_is_welcome() -> None:
-    events = service(Closures(), Counted())
-    assert events.allowed_origin("Signal.webpubsub.azure.com") == "Signal.webpubsub.azure.com"
+def test_only_our_own_hub_is_welcome(hubs: Hubs) -> None:
+    assert hubs.first.allowed_origin("Signal.webpubsub.azure.com") == "Signal.webpubsub.azure.com"
     for stranger in ("", "other.webpubsub.azure.com", "*"):
         with pytest.raises(ValidationFailed) as refused:
-            events.allowed_origin(stranger)
+            hubs.first.allowed_origin(stranger)
         assert [error.field for error in refused.value.errors] == ["webhook-request-origin"]
 
 
-async def test_connections_are_counted() -> None:
-    counted = Counted()
-    events = service(Closures(), counted)
-    kinds: list[EventKind] = ["connect", "connected", "disconnected", "connected"]
+async def test_connections_are_counted(hubs: Hubs) -> None:
+    kinds: list[EventKind] = ["connected", "disconnected", "connected"]
     for kind in kinds:
-        await events.take(HubEvent(kind, "c-1", "k"), HEADERS, lambda: b"{}")
-    assert counted == {"connections_opened": 2, "connections_closed": 1}
+        await hubs.first.take(HubEvent(kind, "c-1", "k"), HEADERS, lambda: b"{}")
+    assert hubs.counted == {"connections_opened": 2, "connections_closed": 1}
+
+
+async def test_a_store_that_fails_midway_is_told_as_unavailable(hubs: Hubs) -> None:
+    key = await hubs.key()
+
+    async def damaged(license_id: str) -> None:
+        raise KeyStoreUnavailable("damaged")
+
+    hubs.store.get_license = damaged  # type: ignore[method-assign, assignment]
+    assert await hubs.connect(key) == "key_store_unavailable"

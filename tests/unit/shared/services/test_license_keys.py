@@ -74,6 +74,25 @@ async def test_rotation_overlaps_and_never_lengthens_a_life(world: World) -> Non
     await world.service.rotate_key(old.key.public_id, timedelta(hours=5))
     assert world.store.keys[old.key.public_id].expires_at == end
     assert world.hub.closed == []
+    world.clock.forward(3600)
+    await world.endings.run(world.clock())
+    assert world.hub.closed == [(f"key.{old.key.public_id}", "key expired")]
+
+
+async def test_a_rotation_without_overlap_closes_the_old_key_as_a_revocation_does(world: World) -> None:
+    license_id = await world.license()
+    old, other = [await world.service.create_key(license_id) for _ in range(2)]
+    new, effect = await world.service.rotate_key(old.key.public_id, timedelta(0))
+    assert effect.connections_closed
+    assert world.hub.closed == [(f"key.{old.key.public_id}", "key expired")]
+    assert {other.key.public_id, new.key.public_id}.isdisjoint(
+        ending.subject for ending in world.store.recorded_endings
+    )
+    world.hub.away = True
+    _, effect = await world.service.rotate_key(other.key.public_id, timedelta(0))
+    assert not effect.connections_closed
+    _, effect = await world.service.rotate_key(new.key.public_id, timedelta(seconds=1))
+    assert effect.connections_closed, "nothing is to be closed yet"
 
 
 async def test_a_revoked_key_cannot_be_rotated(world: World) -> None:

@@ -2,9 +2,11 @@
 
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock, patch
 
 import pytest
 
+from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import (
     License,
     is_license_id,
@@ -46,13 +48,13 @@ async def test_revoking_closes_the_connections(world: World) -> None:
     license_id = await world.license()
     key = await world.service.create_key(license_id)
     effect = await world.service.revoke_key(key.plain)
-    assert (effect.caches_told, effect.connections_closed) == (True, True)
+    assert (effect.caches_told, effect.connections_closed, effect.audited) == (True, True, True)
     await world.service.suspend_license(license_id)
     await world.service.revoke_license(license_id)
-    assert [reason for _, reason in world.hub.closed] == [
-        "key revoked",
-        "license suspended",
-        "license revoked",
+    assert world.hub.closed == [
+        (f"key.{key.key.public_id}", "key revoked"),
+        (f"license.{license_id}", "license suspended"),
+        (f"license.{license_id}", "license revoked"),
     ]
 
 
@@ -62,6 +64,8 @@ async def test_a_revocation_stands_when_caches_and_realtime_are_away(world: Worl
     world.cache.away = world.hub.away = True
     effect = await world.service.revoke_license(license_id)
     assert (effect.caches_told, effect.connections_closed) == (False, False)
+    world.audit.away = True
+    assert not (await world.service.revoke_license(license_id)).audited
     assert world.store.licenses[license_id].status == "revoked"
 
 
@@ -97,20 +101,48 @@ async def test_what_is_not_there_is_not_found(world: World, name: str) -> None:
             await attempt(name)
 
 
-async def test_expiry_closes_connections_once_and_retries_until_it_could(world: World) -> None:
-    due = await world.license(world.clock() + timedelta(seconds=10))
-    await world.license(world.clock() + timedelta(days=1))
-    await world.license()
-    assert await world.service.expire_due(world.clock()) == []
-    world.clock.forward(10)
-    world.hub.away = True
-    assert await world.service.expire_due(world.clock()) == []
-    assert world.store.licenses[due].status == "active"
-    world.hub.away = False
-    assert [each.license_id for each in await world.service.expire_due(world.clock())] == [due]
-    assert await world.service.expire_due(world.clock()) == []
-    assert world.hub.closed == [("acct-1", "license expired")]
-    assert world.store.licenses[due].status == "expired"
+async def test_an_ending_is_announced_before_it_is_made(world: World) -> None:
+    """So a command that dies in between leaves nothing that the timer does not find."""
+    license_id = await world.license()
+    created = await world.service.create_key(license_id)
+    public_id = created.key.public_id
+    with patch.object(world.store, "update_key", AsyncMock(side_effect=RuntimeError("killed"))):
+        for attempt in (
+            world.service.revoke_key(public_id),
+            world.service.rotate_key(public_id, timedelta(seconds=7)),
+        ):
+            with pytest.raises(RuntimeError):
+                await attempt
+    with (
+        patch.object(world.store, "update_license", AsyncMock(side_effect=RuntimeError("killed"))),
+        pytest.raises(RuntimeError),
+    ):
+        await world.service.suspend_license(license_id)
+    now = world.clock()
+    assert world.store.recorded_endings == {
+        Ending(now, public_id),
+        Ending(now + timedelta(seconds=7), public_id),
+        Ending(now, license_id),
+    }
+
+
+async def test_a_time_of_expiry_is_announced_with_the_license_and_the_key(world: World) -> None:
+    end = world.clock() + timedelta(days=1)
+    license_id = await world.license(end)
+    created = await world.service.create_key(license_id, expires_at=end)
+    await world.service.create_key(license_id)
+    assert world.store.recorded_endings == {Ending(end, license_id), Ending(end, created.key.public_id)}
+
+
+async def test_a_change_that_is_refused_announces_nothing(world: World) -> None:
+    license_id = await world.license()
+    await world.service.revoke_license(license_id)
+    world.store.recorded_endings.clear()
+    with pytest.raises(Conflict):
+        await world.service.suspend_license(license_id)
+    with pytest.raises(NotFound):
+        await world.service.revoke_license("lic_doesnotexist")
+    assert world.store.recorded_endings == set()
 
 
 async def test_every_change_is_audited_under_its_actor(world: World) -> None:
@@ -255,6 +287,6 @@ async def test_licenses_are_listed_up_to_a_bound(world: World) -> None:
 async def test_a_license_that_has_ended_takes_no_keys(world: World) -> None:
     license_id = await world.license(world.clock() + timedelta(seconds=1))
     world.clock.forward(1)
-    await world.service.expire_due(world.clock())
+    await world.endings.run(world.clock())
     with pytest.raises(Conflict, match=f"The license {license_id} is expired and cannot have new keys"):
         await world.service.create_key(license_id)

@@ -7,6 +7,7 @@ import pytest
 from shared.domain.access.keys import hash_key, new_key
 from shared.errors import KeyStoreUnavailable, SignalCloudError, Unavailable
 from shared.services.access import AccessService
+from shared.services.enforcement import Enforcement
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 
@@ -36,8 +37,7 @@ class Fleet:
     def licenses(self, pepper: bytes) -> LicenseService:
         return LicenseService(
             store=self.store,
-            cache=self.cache,
-            connections=FakeHub(),
+            enforcement=Enforcement(self.cache, FakeHub()),
             audit=FakeAudit(),
             actor="tester",
             pepper=pepper,

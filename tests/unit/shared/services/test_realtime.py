@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.errors import CacheUnavailable, RealtimeUnavailable, SymbolNotLicensed
+from shared.domain.access.client_access import token_in
+from shared.errors import RealtimeUnavailable, SymbolNotLicensed
 from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
 from tests.support.counting import Counted
@@ -73,36 +74,24 @@ class CountingOutbox(FakeOutbox):
 
 
 @dataclass
-class FakeClosures:
-    away: bool = False
-    closed: dict[str, float] = field(default_factory=dict)
-    lives: dict[str, float] = field(default_factory=dict)
-
-    async def put_closed(self, account_id: str, at: float, life_s: float) -> None:
-        if self.away:
-            raise CacheUnavailable("away", internal="refused")
-        self.closed[account_id] = at
-        self.lives[account_id] = life_s
-
-
-@dataclass
 class FakeHub:
     hub: str = "signals"
     fails_after: int | None = None
     sent: list[tuple[str, bytes]] = field(default_factory=list)
+    memberships: list[tuple[str, ...]] = field(default_factory=list)
 
     async def send_to_group(self, group: str, payload: bytes) -> None:
         if self.fails_after is not None and len(self.sent) >= self.fails_after:
             raise RealtimeUnavailable("away", internal="refused")
         self.sent.append((group, payload))
 
-    async def send_to_user(self, user_id: str, payload: bytes) -> None:
-        self.sent.append((user_id, payload))
+    async def close_group(self, group: str, reason: str) -> None:
+        self.sent.append((group, b"closed: " + reason.encode()))
 
-    async def close_user(self, user_id: str, reason: str) -> None:
-        self.sent.append((user_id, b"closed: " + reason.encode()))
-
-    async def client_access_url(self, user_id: str, groups: Sequence[str], lifetime: timedelta) -> str:
+    async def client_access_url(
+        self, user_id: str, groups: Sequence[str], memberships: Sequence[str], lifetime: timedelta
+    ) -> str:
+        self.memberships.append(tuple(memberships))
         return f"wss://hub/{user_id}/{','.join(groups)}/{lifetime.total_seconds():.0f}"
 
 
@@ -134,7 +123,6 @@ def service(hub: FakeHub, outbox: FakeOutbox, counted: Counted | None = None) ->
         hub=hub,
         outbox=outbox,
         sequences=FakeSequences(),
-        closures=FakeClosures(),
         now=lambda: NOW,
         universe=("ES", "NQ"),
         count=Counted() if counted is None else counted,
@@ -215,7 +203,6 @@ async def test_each_message_sent_tells_how_long_it_waited_and_one_that_failed_te
         hub=hub,
         outbox=outbox,
         sequences=FakeSequences(),
-        closures=FakeClosures(),
         now=lambda: NOW,
         universe=("ES",),
         count=Counted(),
@@ -238,10 +225,11 @@ async def test_a_heartbeat_reaches_symbols_that_never_signalled() -> None:
 async def test_client_access_covers_exactly_the_groups_asked_for() -> None:
     counted = Counted()
     grant = grant_of("k1", "NQ", "ES", "CL")
-    access = await service(FakeHub(), FakeOutbox(), counted).negotiate(grant, ["ES", "CL", "ES"])
+    hub = FakeHub()
+    access = await service(hub, FakeOutbox(), counted).negotiate(grant, ["ES", "CL", "ES"])
     assert access.groups == ["symbol.ES", "symbol.CL"]
-    assert access.url == "wss://hub/k1/symbol.ES,symbol.CL/3600"
-    assert access.expires_at == NOW + timedelta(hours=1)
+    assert access.url == "wss://hub/k1/symbol.ES,symbol.CL/300"
+    assert access.expires_at == NOW + timedelta(minutes=5)
     assert (access.hub, access.protocol) == ("signals", "json.reliable.webpubsub.azure.v1")
     assert counted == {"negotiated": 1}
 
@@ -301,45 +289,33 @@ async def test_an_outage_is_logged_once_and_so_is_its_end(caplog: pytest.LogCapt
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
 
 
-async def test_a_closed_account_is_remembered_as_long_as_its_urls_live() -> None:
-    closures = FakeClosures()
-    realtime = RealtimeService(
-        hub=FakeHub(),
-        outbox=FakeOutbox(),
-        sequences=FakeSequences(),
-        closures=closures,
-        now=lambda: NOW,
-        universe=(),
-        count=Counted(),
-    )
-    await realtime.close_user("k1", "key revoked")
-    assert closures.lives == {"k1": 3600.0}
-
-
-async def test_who_is_closed_is_told_why_first() -> None:
+async def test_each_url_puts_its_connection_into_the_groups_of_its_license_its_key_and_itself() -> None:
     hub = FakeHub()
-    await service(hub, FakeOutbox()).close_user("k1", "license revoked")
-    (user, told), closed = hub.sent
-    assert (user, json.loads(told)["type"], json.loads(told)["reason"]) == (
-        "k1",
+    realtime, grant = service(hub, FakeOutbox()), grant_of("k1", "ES")
+    for _ in range(2):
+        await realtime.negotiate(grant, None)
+    first, second = (token_in(groups) for groups in hub.memberships)
+    assert first is not None
+    assert second is not None
+    named = (grant.license.license_id, grant.key.public_id)
+    assert (first.license_id, first.public_id) == named == (second.license_id, second.public_id)
+    assert first.nonce != second.nonce
+    assert len(first.nonce) >= 32
+
+
+async def test_a_closed_group_is_told_why_first() -> None:
+    hub = FakeHub()
+    await service(hub, FakeOutbox()).close_group("license.a", "license revoked")
+    (group, told), closed = hub.sent
+    assert (group, json.loads(told)["type"], json.loads(told)["reason"]) == (
+        "license.a",
         "revoked",
         "license revoked",
     )
-    assert closed == ("k1", b"closed: license revoked")
+    assert closed == ("license.a", b"closed: license revoked")
 
 
-async def test_a_closed_account_is_remembered_and_closed_without_the_cache_too() -> None:
-    for away in (False, True):
-        hub, closures = FakeHub(), FakeClosures(away)
-        realtime = RealtimeService(
-            hub=hub,
-            outbox=FakeOutbox(),
-            sequences=FakeSequences(),
-            closures=closures,
-            now=lambda: NOW,
-            universe=(),
-            count=Counted(),
-        )
-        await realtime.close_user("k1", "key revoked")
-        assert closures.closed == ({} if away else {"k1": NOW.timestamp()})
-        assert hub.sent[-1] == ("k1", b"closed: key revoked")
+async def test_a_group_that_cannot_be_told_is_closed_all_the_same() -> None:
+    hub = FakeHub(fails_after=0)
+    await service(hub, FakeOutbox()).close_group("key.a", "key revoked")
+    assert hub.sent == [("key.a", b"closed: key revoked")]

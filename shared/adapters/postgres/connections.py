@@ -1,0 +1,78 @@
+"""Counts the open connections of each license, and remembers which client access URLs have connected."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from psycopg.rows import scalar_row
+
+from shared.adapters.postgres.database import Connection, Database
+from shared.domain.access.connections import Opening, Verdict
+from shared.sql import queries
+
+Judge = Callable[[Sequence[Opening], Mapping[str, int], Mapping[str, str]], list[Verdict]]
+
+MAX_PRUNED = 5_000
+_SQL = queries("connections")
+
+
+class ConnectionStore:
+    """Every method raises Unavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record(self, openings: Sequence[Opening], closed: Sequence[str], judge: Judge) -> list[Verdict]:
+        """Removes the `closed` connections, then adds the openings that `judge` lets open.
+
+        A lock on each license makes the counts exact over all processes.
+        """
+        async with self._database.transaction() as connection:
+            if closed:
+                await connection.execute(_SQL["close"], {"connection_ids": list(closed)})
+            return await self._open(connection, openings, judge) if openings else []
+
+    @staticmethod
+    async def _open(connection: Connection, openings: Sequence[Opening], judge: Judge) -> list[Verdict]:
+        asked = {
+            "license_ids": sorted({opening.license_id for opening in openings}),
+            "nonces": [opening.nonce for opening in openings],
+        }
+        await connection.execute(_SQL["lock_licenses"], asked)
+        # A statement of its own, which sees all that was committed before the lock.
+        present: dict[str, int] = dict(await (await connection.execute(_SQL["count"], asked)).fetchall())
+        used: dict[str, str] = dict(await (await connection.execute(_SQL["used_urls"], asked)).fetchall())
+        verdicts = judge(openings, present, used)
+        opened = [opening for opening, verdict in zip(openings, verdicts, strict=True) if verdict == "opened"]
+        if opened:
+            added = {
+                "connection_ids": [opening.connection_id for opening in opened],
+                "license_ids": [opening.license_id for opening in opened],
+                "nonces": [opening.nonce for opening in opened],
+            }
+            await connection.execute(_SQL["open"], added)
+        return verdicts
+
+    async def unchecked(self, older_than_s: float, limit: int) -> list[str]:
+        """At most `limit` licenses whose connections were not compared for so long, the oldest first."""
+        async with self._database.transaction(jobs=True) as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(_SQL["unchecked"], {"older_than_s": older_than_s, "limit": limit})
+            return await cursor.fetchall()
+
+    async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int:
+        """Makes a license's connections those that the service lists; returns how many were forgotten.
+
+        Connections younger than `older_than_s` stay, because the service may not list them yet.
+        """
+        given = {"license_id": license_id, "listed": list(listed), "older_than_s": older_than_s}
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock_licenses"], {"license_ids": [license_id]})
+            forgotten = await connection.execute(_SQL["forget_missing"], given)
+            await connection.execute(_SQL["add_listed"], given)
+            await connection.execute(_SQL["note_check"], given)
+            return forgotten.rowcount
+
+    async def prune_used_urls(self, older_than_s: float) -> int:
+        """Deletes at most MAX_PRUNED marks of client access URLs that were used so long ago."""
+        async with self._database.transaction(jobs=True) as connection:
+            given = {"older_than_s": older_than_s, "limit": MAX_PRUNED}
+            return (await connection.execute(_SQL["prune_used_urls"], given)).rowcount

@@ -1,0 +1,120 @@
+"""Enforces what has ended, for a while after each ending; a timer runs it every few seconds.
+
+A license or key that expires has nobody else to close its connections. And for each ending it does again
+what the command has done or should have done: the command may have died half-way, Redis or Web PubSub may
+have been unavailable, and a connection that was judged just before the ending may have opened just after the
+closing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Protocol
+
+from shared.domain.access.endings import Ending
+from shared.domain.access.licenses import (
+    ApiKey,
+    License,
+    expired,
+    is_license_id,
+    key_refusal,
+    license_refusal,
+)
+from shared.errors import SignalCloudError, Unavailable
+from shared.services.enforcement import Enforcement
+
+# Bounds one run. The oldest endings come first, and each one's record is removed after ENFORCED_FOR.
+MAX_ENDINGS = 1_000
+AT_ONCE = 16
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+
+log = logging.getLogger(__name__)
+
+
+class EndingStore(Protocol):
+    async def get_license(self, license_id: str) -> License | None: ...
+    async def get_key(self, public_id: str) -> ApiKey | None: ...
+    async def keys_of(self, license_id: str) -> list[ApiKey]: ...
+    async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]: ...
+    async def remove_ending(self, ending: Ending) -> None: ...
+    async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
+
+
+class AuditLog(Protocol):
+    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
+
+
+class EndingService:
+    """Repeats are harmless: what has ended stays ended, and an open license or key is left alone."""
+
+    def __init__(self, *, store: EndingStore, enforcement: Enforcement, audit: AuditLog, actor: str) -> None:
+        self._store = store
+        self._enforcement = enforcement
+        self._audit = audit
+        self._actor = actor
+
+    async def run(self, now: datetime) -> int:
+        """Enforces the endings that are due, and returns how many connections' groups it has closed.
+
+        An ending whose connections could not be closed stays recorded, and the next run tries again. Raises
+        Unavailable.
+        """
+        due = await self._store.endings(_EARLIEST, now, MAX_ENDINGS)
+        slots = asyncio.Semaphore(AT_ONCE)
+
+        async def enforced(ending: Ending) -> bool:
+            async with slots:
+                return await self._enforce(ending, now)
+
+        results = await asyncio.gather(*map(enforced, due), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return results.count(True)
+
+    async def _enforce(self, ending: Ending, now: datetime) -> bool:
+        """Whether the license or key of `ending` has ended, and its connections are closed."""
+        if is_license_id(ending.subject):
+            refused, closed = await self._enforce_license(ending.subject, now)
+        else:
+            refused, closed = await self._enforce_key(ending.subject, now)
+        if ending.is_enforced(now) and (closed or refused is None):
+            await self._store.remove_ending(ending)
+        return closed
+
+    async def _enforce_license(self, license_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:
+        license_ = await self._store.get_license(license_id)
+        refused = license_refusal(license_, now) if license_ is not None else None
+        if license_ is None or refused is None:
+            # Resumed since, or the command has ended before it changed anything.
+            return None, False
+        closed = await self._enforcement.close_connections(license_id, _reason(refused))
+        if closed and license_.status == "active":
+            license_ = await self._store.update_license(license_id, partial(expired, now=now))
+            await self._note("license expired", license_id)
+        await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
+        return refused, closed
+
+    async def _enforce_key(self, public_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:
+        key = await self._store.get_key(public_id)
+        refused = key_refusal(key, now) if key is not None else None
+        if key is None or refused is None:
+            return None, False
+        closed = await self._enforcement.close_connections(public_id, _reason(refused))
+        license_ = await self._store.get_license(key.license_id)
+        if license_ is not None:
+            await self._enforcement.tell_caches(license_, [key])
+        return refused, closed
+
+    async def _note(self, action: str, subject: str) -> None:
+        try:
+            await self._audit.write(self._actor, action, subject, {})
+        except Unavailable as error:
+            log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
+
+
+def _reason(refused: SignalCloudError) -> str:
+    """The reason that the closed clients get, such as "license expired"."""
+    return refused.code.replace("_", " ")

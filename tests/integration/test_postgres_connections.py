@@ -1,0 +1,128 @@
+"""Connections are counted exactly by the real server, over processes and simultaneous clients."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from shared.adapters.postgres import ConnectionStore, Database
+from shared.domain.access.connections import Opening, judge_openings
+from shared.errors import SignalCloudError
+from shared.services.presence import Presence
+from tests.support.counting import Counted
+
+LICENSE = "lic_Ab0000000000"
+OTHER = "lic_Zz0000000000"
+
+
+class NoHub:
+    async def connections_in(self, group: str) -> list[str]:
+        return []
+
+
+@pytest.fixture
+async def databases(database_url: str) -> AsyncIterator[list[Database]]:
+    """Pools as of four processes."""
+    made = [Database(database_url, role="signal_functions", pool_size=2) for _ in range(4)]
+    yield made
+    for each in made:
+        await each.close()
+
+
+def opening(name: str, *, nonce: str = "", license_id: str = LICENSE, limit: int = 10) -> Opening:
+    return Opening(name, license_id, nonce or f"n-{name}", limit)
+
+
+async def outcome(process: Presence, asked: Opening) -> str:
+    try:
+        await process.open(asked, "acct-1")
+    except SignalCloudError as error:
+        return error.code
+    return "opened"
+
+
+def processes(databases: list[Database]) -> list[Presence]:
+    return [
+        Presence(
+            store=ConnectionStore(each),
+            hub=NoHub(),
+            clock=asyncio.get_running_loop().time,
+            count=Counted(),
+        )
+        for each in databases
+    ]
+
+
+async def aged(database_url: str, seconds: float) -> None:
+    """Makes every row so much older."""
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+        age = {"age": seconds}
+        await connection.execute(
+            "update connections set opened_at = opened_at - make_interval(secs => %(age)s), "
+            "checked_at = checked_at - make_interval(secs => %(age)s)",
+            age,
+        )
+        await connection.execute(
+            "update used_urls set used_at = used_at - make_interval(secs => %(age)s)", age
+        )
+
+
+async def test_simultaneous_clients_of_four_processes_get_exactly_the_limits(
+    databases: list[Database],
+) -> None:
+    asked = [opening(f"c{n}", license_id=(LICENSE, OTHER)[n % 2], limit=(10, 7)[n % 2]) for n in range(400)]
+    running = processes(databases)
+    found = await asyncio.gather(*(outcome(running[n // 2 % 4], each) for n, each in enumerate(asked)))
+    assert found[0::2].count("opened") == 10
+    assert found[1::2].count("opened") == 7
+    assert set(found) == {"opened", "connections_exceeded"}
+
+
+async def test_one_url_opens_one_of_1500_sockets_over_four_processes(databases: list[Database]) -> None:
+    running = processes(databases)
+    asked = [opening(f"c{n}", nonce="one", limit=10_000) for n in range(1_500)]
+    found = await asyncio.gather(*(outcome(running[n % 4], each) for n, each in enumerate(asked)))
+    assert (found.count("opened"), found.count("access_url_used")) == (1, 1_499)
+
+
+async def test_a_used_url_stays_used_after_its_connection_has_ended(databases: list[Database]) -> None:
+    first, second, *_ = processes(databases)
+    await first.open(opening("c", nonce="one"), "acct-1")
+    await second.close("c")
+    assert await outcome(second, opening("d", nonce="one")) == "access_url_used"
+    assert await outcome(second, opening("d")) == "opened"
+
+
+async def test_a_comparison_makes_the_rows_those_of_the_service(
+    databases: list[Database], database_url: str
+) -> None:
+    store = ConnectionStore(databases[0])
+    await store.record([opening("gone"), opening("here"), opening("x", license_id=OTHER)], [], judge_openings)
+    assert await store.unchecked(20, 10) == []
+    await aged(database_url, 60)
+    await store.record([opening("young")], [], judge_openings)
+    assert await store.unchecked(20, 10) == [LICENSE, OTHER]
+    assert await store.unchecked(20, 1) == [LICENSE]
+    assert await store.compare(LICENSE, ["here", "new"], 10) == 1
+    async with databases[1].transaction() as connection:
+        cursor = await connection.execute("select connection_id from connections order by 1")
+        assert [name for (name,) in await cursor.fetchall()] == ["here", "new", "x", "young"]
+    assert await store.unchecked(20, 10) == [OTHER]
+
+
+async def test_used_urls_are_forgotten_after_their_time(databases: list[Database], database_url: str) -> None:
+    store = ConnectionStore(databases[0])
+    await store.record([opening("a", nonce="old")], [], judge_openings)
+    await aged(database_url, 601)
+    await store.record([opening("b", nonce="new")], ["a"], judge_openings)
+    assert await store.prune_used_urls(600) == 1
+    asked = [opening("c", nonce="old"), opening("d", nonce="new")]
+    assert await store.record(asked, [], judge_openings) == ["opened", "used"]
+
+
+async def test_a_thousand_openings_take_little_time(databases: list[Database]) -> None:
+    running = processes(databases)
+    asked = [opening(f"c{n}", license_id=f"lic_Ab{n:010}") for n in range(1_000)]
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(running[n % 4].open(each, "a") for n, each in enumerate(asked)))

@@ -1,0 +1,139 @@
+"""The timer closes what has ended, again for a while, and completes what a command has begun."""
+
+from datetime import timedelta
+from unittest.mock import AsyncMock, patch
+
+import pytest
+
+from shared.domain.access.admission import decode_record
+from shared.domain.access.endings import ENFORCED_FOR, Ending
+from shared.errors import KeyStoreUnavailable
+from tests.support.license_world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_license_that_expires_is_closed_and_marked_once(world: World) -> None:
+    end = world.clock() + timedelta(seconds=10)
+    due = await world.license(end)
+    await world.license(end + timedelta(days=1))
+    await world.license()
+    assert await world.endings.run(world.clock()) == 0
+    world.clock.forward(10)
+    world.hub.away = True
+    assert await world.endings.run(world.clock()) == 0
+    assert world.store.licenses[due].status == "active"
+    world.hub.away = False
+    assert await world.endings.run(world.clock()) == 1
+    assert await world.endings.run(world.clock()) == 1
+    assert world.hub.closed == [(f"license.{due}", "license expired")] * 2
+    assert world.store.licenses[due].status == "expired"
+    assert world.audit.entries.count(("timer", "license expired", due)) == 1
+
+
+async def test_a_key_that_expires_is_closed_alone(world: World) -> None:
+    license_id = await world.license()
+    ending = await world.service.create_key(license_id, expires_at=world.clock() + timedelta(seconds=10))
+    await world.service.create_key(license_id)
+    world.clock.forward(10)
+    await world.endings.run(world.clock())
+    assert world.hub.closed == [(f"key.{ending.key.public_id}", "key expired")]
+
+
+async def test_a_command_that_died_after_the_change_is_completed(world: World) -> None:
+    license_id = await world.license()
+    created = await world.service.create_key(license_id)
+    with patch.object(world.enforcement, "tell_caches", AsyncMock(side_effect=RuntimeError("killed"))):
+        for attempt in (
+            world.service.revoke_key(created.key.public_id),
+            world.service.suspend_license(license_id),
+        ):
+            with pytest.raises(RuntimeError):
+                await attempt
+    assert world.hub.closed == []
+    assert world.cache.records == {}
+    assert await world.endings.run(world.clock()) == 2
+    assert set(world.hub.closed) == {
+        (f"key.{created.key.public_id}", "key revoked"),
+        (f"license.{license_id}", "license suspended"),
+    }
+    _, grant = decode_record(world.cache.records[created.key.key_hash][2])
+    assert (grant.key.status, grant.license.status) == ("revoked", "suspended")
+
+
+async def test_closing_is_repeated_for_a_stated_while_and_then_forgotten(world: World) -> None:
+    license_id = await world.license()
+    await world.service.revoke_license(license_id)
+    closed = len(world.hub.closed)
+    for _ in range(4):
+        assert await world.endings.run(world.clock()) == 1
+        world.clock.forward(ENFORCED_FOR.total_seconds() / 4)
+    assert len(world.hub.closed) == closed + 4
+    assert await world.endings.run(world.clock()) == 1
+    assert world.store.recorded_endings == set()
+    assert await world.endings.run(world.clock()) == 0
+
+
+async def test_what_cannot_be_closed_is_tried_again_however_long_it_takes(world: World) -> None:
+    license_id = await world.license()
+    world.hub.away = True
+    await world.service.revoke_license(license_id)
+    world.clock.forward(3600)
+    assert await world.endings.run(world.clock()) == 0
+    world.hub.away = False
+    assert await world.endings.run(world.clock()) == 1
+    assert world.store.recorded_endings == set()
+
+
+async def test_a_license_that_was_resumed_is_left_alone(world: World) -> None:
+    license_id = await world.license()
+    await world.service.suspend_license(license_id)
+    await world.service.resume_license(license_id)
+    closed = len(world.hub.closed)
+    assert await world.endings.run(world.clock()) == 0
+    assert len(world.hub.closed) == closed
+    assert world.store.recorded_endings, "it may be a change that is still under way"
+    world.clock.forward(ENFORCED_FOR.total_seconds())
+    await world.endings.run(world.clock())
+    assert world.store.recorded_endings == set()
+
+
+async def test_an_announced_ending_of_nothing_is_forgotten(world: World) -> None:
+    world.store.recorded_endings = {
+        Ending(world.clock(), "lic_Zz0000000000"),
+        Ending(world.clock(), "Zz12Cd"),
+    }
+    assert await world.endings.run(world.clock()) == 0
+    world.clock.forward(ENFORCED_FOR.total_seconds())
+    await world.endings.run(world.clock())
+    assert (world.store.recorded_endings, world.hub.closed) == (set(), [])
+
+
+async def test_one_failure_does_not_keep_the_others_open(world: World) -> None:
+    first, second = await world.license(), await world.license()
+    world.hub.away = True
+    for license_id in (first, second):
+        await world.service.revoke_license(license_id)
+    world.hub.away = False
+    read = world.store.get_license
+
+    async def damaged(license_id: str) -> object:
+        if license_id == first:
+            raise KeyStoreUnavailable("damaged")
+        return await read(license_id)
+
+    with patch.object(world.store, "get_license", damaged), pytest.raises(KeyStoreUnavailable):
+        await world.endings.run(world.clock())
+    assert world.hub.closed == [(f"license.{second}", "license revoked")]
+
+
+async def test_without_redis_connections_are_closed_all_the_same(world: World) -> None:
+    license_id = await world.license()
+    world.cache.away = world.audit.away = True
+    world.hub.away = True
+    await world.service.revoke_license(license_id)
+    world.hub.away = False
+    assert await world.endings.run(world.clock()) == 1
