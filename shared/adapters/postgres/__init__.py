@@ -6,7 +6,9 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.signals import SignalStore
+from shared.adapters.postgres.suspicions import SuspicionStore
 from shared.adapters.postgres.trades import TradeStore
+from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "Outbox",
     "SignalStore",
     "Stores",
+    "SuspicionStore",
     "TradeStore",
+    "TrainingStore",
     "Upkeep",
 ]
 
@@ -31,5 +35,7 @@ class Stores:
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
         self.signals = SignalStore(database)
+        self.suspicions = SuspicionStore(database)
         self.trades = TradeStore(database)
+        self.training = TrainingStore(database)
         self.upkeep = Upkeep(database)

@@ -1,4 +1,4 @@
-"""Records trades, one statement per batch. Reads one account's trades, and for training every account's."""
+"""Records trades, one statement per batch, and reads one account's trades."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,6 @@ import psycopg
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.confidence.models import Outcome
 from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import FieldError, InvalidInput, ValidationFailed
@@ -122,16 +121,6 @@ class TradeStore:
             overall, *by_symbol = [_with_rate(row) for row in await cursor.fetchall()]
         overall.pop("symbol")
         return Performance(**overall, by_symbol=tuple(SymbolPerformance(**row) for row in by_symbol))
-
-    async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
-        """The `limit` newest trades of a strategy, of all accounts, that have features and were closed by
-        `before`; oldest first. Takes the role of jobs. Raises Unavailable.
-        """
-        parameters = {"strategy": strategy, "before": before, "limit": limit}
-        async with self._database.transaction(jobs=True) as connection:
-            cursor = connection.cursor(row_factory=class_row(Outcome))
-            await cursor.execute(_SQL["outcomes"], parameters)
-            return await cursor.fetchall()
 
 
 def _rows(trades: list[Trade]) -> str:
