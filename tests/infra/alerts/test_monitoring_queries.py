@@ -43,6 +43,7 @@ FIRES: dict[str, list[Rows]] = {
     ],
     "timers-stopped": [[], [metric("requests", 5)]],
     "model-retired": [[model("model", 50), model("model", 20), model("base_rate", 5, "v2")]],
+    "training-frozen": [[metric("training.frozen", 0), metric("training.frozen", 1)]],
     "license-store-errors": [[metric("license_store.errors", 3), metric("license_store.errors", 2)]],
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
     "defects": [
@@ -94,6 +95,7 @@ SILENT: dict[str, list[Rows]] = {
         [model("model", 5), model("base_rate", 5, "v9", "capitulation_reversal")],
         [],
     ],
+    "training-frozen": [[metric("training.frozen", 0)], []],
     "license-store-errors": [[metric("license_store.errors", 4)], []],
     "limiter-open": [[metric("limiter.open", 9)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
@@ -138,6 +140,7 @@ REPORTED: dict[tuple[str, int], list[Row]] = {
     ("signals-not-flowing", 1): [{"Symbol": "CL", "AgeS": 400}],
     ("timers-stopped", 1): [{"Readings": 0}],
     ("model-retired", 0): [{"Strategy": "vwap_bounce", "Version": "v2"}],
+    ("training-frozen", 0): [{"Runs": 1}],
     ("license-store-errors", 0): [{"Errors": 5}],
     ("limiter-open", 0): [{"Uncounted": 10}],
 }
