@@ -170,7 +170,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "strategy": "vwap_bounce",
         "before": UNTIL,
         "share": MAX_ACCOUNT_TO_OTHERS,
-        "limit": 5_000,
+        "limit": 200,
         **fit_parameters(FIT),
     },
     "suspicions.find": {

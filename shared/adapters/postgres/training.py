@@ -14,7 +14,7 @@ from shared.domain.trading.signal_fit import FIT, SignalFit
 from shared.sql import queries
 
 # Of each symbol without a feed, this many of the newest signals are voted on.
-MAX_REPORTED_SIGNALS = 5_000
+MAX_REPORTED_SIGNALS = 200
 _SQL = queries("training")
 
 

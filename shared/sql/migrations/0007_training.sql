@@ -25,7 +25,8 @@ create index signal_outcomes_training on signal_outcomes (strategy, event_at);
 
 grant select, insert on signal_outcomes to signal_jobs;
 
--- Training asks for the trades of a signal, and no longer for all trades of a strategy.
+-- Training asks for the trades of a signal, and no longer for all trades of a strategy. The index took 2.8 s
+-- for 1.8 million trades. If there are more, build it by hand first, partition by partition, concurrently.
 create index if not exists trades_signal on trades (symbol, signal_sequence) where signal_sequence is not null;
 drop index trades_training;
 

@@ -52,10 +52,10 @@ with recursive traded as (
     left join lateral (
         select min(low) as lowest, max(high) as highest
         from bars
-        where bars.symbol = trades.symbol
+        where trades.pnl > 0 and bars.symbol = trades.symbol
             and open_time >= exit_at - %(fit_before)s::interval - interval '1 minute'
             and open_time <= exit_at + %(fit_after)s::interval
-    ) as around on trades.pnl > 0
+    ) as around on true
     where signals.received_at >= %(since)s
 ), volumes as (
     select account_id, count(*) as trades from claimed group by account_id
