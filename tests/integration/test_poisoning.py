@@ -12,6 +12,7 @@ from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import Database, ModelStore, SignalStore, TradeStore, TrainingStore
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.confidence.models import Basis, Outcome, served
+from shared.domain.confidence.safeguards import counted
 from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
@@ -214,3 +215,35 @@ async def test_a_publisher_cannot_sell_hindsight(database: Database) -> None:
     await SettlementService(store, STRATEGIES).run(NOW)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)
     assert [one.won for one in outcomes] == [one.won for one in known]
+
+
+async def test_a_promotion_holds_with_any_account_left_out_and_with_all_of_them(
+    honest: tuple[str, World, tuple[Basis, list[float]]], postgres_url: str
+) -> None:
+    template, former, (basis, _) = honest
+    name = "left_out"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template}")
+    url = psycopg.conninfo.make_conninfo(postgres_url, dbname=name)
+    database = Database(url, role="signal_functions", pool_size=2)
+    store = TrainingStore(database)
+    rows = await store.outcomes(DEFAULT.name, before=NOW, limit=50_000)
+    reports = [await store.reported(DEFAULT.name, before=NOW)]
+    assert (len(rows), reports[0].accounts) == (600, HONEST)
+    for account in range(HONEST):
+        with psycopg.connect(url) as connection:
+            connection.execute("delete from trades where account_id = %s", [f"honest-{account}"])
+        reports.append(await store.reported(DEFAULT.name, before=NOW))
+        assert await store.outcomes(DEFAULT.name, before=NOW, limit=50_000) == rows, "no row is an account's"
+    assert reports[-1].signals == 0
+    rates = [
+        DEFAULT.prior.base_rate(sum(one.won for one in rows) + wins, len(rows) + weight)
+        for weight, wins in (counted(one, len(rows), DEFAULT.prior.strength) for one in reports)
+    ]
+    assert max(rates) - min(rates) < MOST
+    assert len(set(rates)) > 1, "reports do count a little"
+    world = World(database, [], former.signals)
+    assert (await world.served())[0] == basis
+    await database.close()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")

@@ -58,14 +58,12 @@ def stored(one: ModelDocument, artefact: bytes | None = None) -> StoredModel:
     wins=st.floats(0, 1),
     weight=st.floats(0, 1e6),
     won=st.floats(0, 1),
-    mean=st.floats(0.01, 0.99),
-    strength=st.floats(1, 1_000),
+    prior=st.builds(Prior, st.floats(0.01, 0.99), st.floats(1, 1_000)),
 )
 def test_whatever_is_reported_moves_a_base_rate_by_less_than_two_hundredths(
-    decided: int, wins: float, weight: float, won: float, mean: float, strength: float
+    decided: int, wins: float, weight: float, won: float, prior: Prior
 ) -> None:
-    prior = Prior(mean, strength)
-    more, more_wins = counted(Reported(weight=weight, wins=won * weight), decided, strength)
+    more, more_wins = counted(Reported(weight=weight, wins=won * weight), decided, prior.strength)
     without = prior.base_rate(wins * decided, decided)
     reported = prior.base_rate(wins * decided + more_wins, decided + more)
     assert abs(reported - without) < 0.02
