@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import psycopg
 import pytest
 
@@ -21,8 +22,11 @@ from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
 from shared.services.suspicions import KEPT, SuspicionService
+from shared.training.dataset import make_dataset
 from tests.support.outcomes import made_outcomes
 from tests.support.published import PRICE, publish, trade_of
+from tests.support.strategies import REVERSAL
+from tests.support.strategies import STRATEGIES as CATALOG
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
 NOW = datetime(2025, 10, 17, tzinfo=UTC)
@@ -63,6 +67,24 @@ async def test_outcomes_are_the_newest_that_were_known_by_a_time(
     outcomes = await store.outcomes("vwap_bounce", before=before, limit=3)
     assert [one.entry_at for one in outcomes] == [one.entry_at for one in made[18:21]]
     assert outcomes[-1].exit_at == before
+
+
+async def test_signals_of_a_strategy_with_text_and_true_or_false_features_train(
+    database: Database, store: TrainingStore
+) -> None:
+    strategy = CATALOG["capitulation_reversal"]
+    given = {
+        name: value for name, value in REVERSAL.items() if name in {one.name for one in strategy.features}
+    }
+    made = [
+        msgspec.structs.replace(one, features=given)
+        for one in made_outcomes(20, seed=1, signal=0, start=FIRST)
+    ]
+    await publish(database, made, strategy=strategy.name)
+    await SettlementService(store, CATALOG).run(NOW)
+    outcomes = await store.outcomes(strategy.name, before=NOW, limit=100)
+    assert {one.features["flush_direction"] for one in outcomes} == {"DOWN"}
+    assert make_dataset(strategy, outcomes).n == 20
 
 
 async def test_outcomes_outlive_their_signals(

@@ -46,12 +46,14 @@ def draft_of(outcome: Outcome, strategy: str = "vwap_bounce") -> SignalDraft:
     )
 
 
-async def publish(database: Database, outcomes: Sequence[Outcome], *, with_bars: bool = True) -> list[Signal]:
+async def publish(
+    database: Database, outcomes: Sequence[Outcome], *, with_bars: bool = True, strategy: str = "vwap_bounce"
+) -> list[Signal]:
     """Publishes one signal for each outcome; then the bars that give it that outcome arrive."""
     store, bars = SignalStore(database), defaultdict(list)
     signals = []
     for outcome in outcomes:
-        signal, _ = await store.publish(draft_of(outcome))
+        signal, _ = await store.publish(draft_of(outcome, strategy))
         signals.append(signal)
         bars[outcome.symbol].append(result_bar(outcome))
     if with_bars:
