@@ -1,15 +1,18 @@
 """Shows the health and the status of the system, and describes the API."""
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from functions.openapi import document
 from functions.web.answers import HEALTH_TYPE, Answer
 from functions.web.call import Call
-from functions.web.declaration import ADMISSION, PUBLIC
+from functions.web.declaration import ADMISSION, PUBLIC, READ
 from functions.web.routes import Routes, allowed_methods, register_function
 from shared.errors import ConfigurationError, MethodNotAllowed, NotFound
 from shared.services.health import Readiness, misconfigured
 from shared.services.status import Status
+from shared.services.suspicions import MAX_LISTED, SuspiciousTrades
 
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 
@@ -62,6 +65,25 @@ async def get_readiness(call: Call) -> Answer:
 async def get_status(call: Call) -> Status:
     """Shows counts, feeds, models and delays of the system, over all processes."""
     return await call.services.status.status()
+
+
+class ListParameters(msgspec.Struct, frozen=True):
+    """Bounds a list."""
+
+    limit: Annotated[int, msgspec.Meta(description="At most this many.", ge=1, le=MAX_LISTED)] = 100
+
+
+@routes.get(
+    "ops/trades/suspicious",
+    scope="ops",
+    summary="Trades that do not fit the signals that they claim, newest first",
+    parameters=ListParameters,
+    answer=SuspiciousTrades,
+    problems=READ,
+)
+async def get_suspicious_trades(call: Call, chosen: ListParameters) -> SuspiciousTrades:
+    """Lists trades of all accounts that do not fit the signals that they claim, with the reason."""
+    return await call.services.suspicions.newest(chosen.limit)
 
 
 @routes.get("openapi.json", scope=PUBLIC, summary="This document", answer=dict[str, Any])

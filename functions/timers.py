@@ -54,7 +54,10 @@ async def send_heartbeat(services: Container) -> None:
 
 @timer("timer_training")
 async def train_models(services: Container) -> None:
-    await services.training.run_all(await services.market_clock.now())
+    now = await services.market_clock.now()
+    await services.settlement.run(now)
+    await services.training.run_all(now)
+    await services.suspicions.review()
 
 
 @timer("timer_endings")

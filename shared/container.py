@@ -36,9 +36,11 @@ from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
+from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
 from shared.services.status import StatusService
+from shared.services.suspicions import SuspicionService
 from shared.services.trades import TradeService
 from shared.services.training import TrainingService
 from shared.services.upkeep import UpkeepService
@@ -213,7 +215,21 @@ class Container:
     def training(self) -> TrainingService:
         from shared.adapters.training_process import TrainingProcess
 
-        return TrainingService(self.strategies, self.stores.trades, self.stores.models, TrainingProcess())
+        return TrainingService(
+            strategies=self.strategies,
+            outcomes=self.stores.training,
+            models=self.stores.models,
+            trainer=TrainingProcess(),
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def settlement(self) -> SettlementService:
+        return SettlementService(self.stores.training, self.strategies)
+
+    @cached_property
+    def suspicions(self) -> SuspicionService:
+        return SuspicionService(self.stores.suspicions, self.now)
 
     @cached_property
     def engine(self) -> SignalEngine:

@@ -18,6 +18,7 @@ class Count(StrEnum):
     SIGNALS_PUBLISHED = "signals_published"
     BARS_RECEIVED = "bars_received"
     TRADES_RECORDED = "trades_recorded"
+    TRAINING_FROZEN = "training_frozen"
     CONNECTIONS_OPENED = "connections_opened"
     CONNECTIONS_CLOSED = "connections_closed"
     CONNECTIONS_REFUSED = "connections_refused"
@@ -49,6 +50,7 @@ class MetricName(StrEnum):
     LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
     SIGNALS_PUBLISHED = "signal_cloud.signals.published"
     TRADES_WRITTEN = "signal_cloud.trades.written"
+    TRAINING_FROZEN = "signal_cloud.training.frozen"
     PUBLISH_LATENCY = "signal_cloud.publish.latency"
     OUTBOX_DEPTH = "signal_cloud.outbox.depth"
     OUTBOX_AGE = "signal_cloud.outbox.age"
@@ -98,6 +100,13 @@ METRICS = (
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),
     Metric(
         _N.TRADES_WRITTEN, "counter", "{trade}", "recorded trades, without duplicates", Count.TRADES_RECORDED
+    ),
+    Metric(
+        _N.TRAINING_FROZEN,
+        "counter",
+        "{run}",
+        "training runs whose result waits for an operator",
+        Count.TRAINING_FROZEN,
     ),
     Metric(_N.PUBLISH_LATENCY, "histogram", "s", "time from queueing a signal to sending it"),
     Metric(_N.OUTBOX_DEPTH, "gauge", "{message}", "unsent messages"),

@@ -118,6 +118,13 @@ LOG_ALERTS = (
         "no-signals", 2, "Fresh bars arrived for a day, and the engine published no signal.", "P1D", "PT1H"
     ),
     LogAlert("timers-stopped", 1, "No timer has measured the outbox for 15 minutes.", "PT15M", "PT5M"),
+    LogAlert(
+        "training-frozen",
+        2,
+        "Training would change the average confidence by more than noise explains.",
+        "PT1H",
+        "PT15M",
+    ),
     LogAlert("model-retired", 3, "A strategy serves the base rate in place of its model.", "PT1H", "PT15M"),
     LogAlert(
         "license-store-errors", 1, "The app cannot read or write keys in Table Storage.", "PT10M", "PT5M"

@@ -226,8 +226,12 @@ class AccessService:
         return Admitted(grant)
 
 
+def _refusal(grant: Grant, scope: Scope, now: datetime) -> SignalCloudError | None:
+    return refusal(grant, now) or scope_refusal(grant, scope)
+
+
 def _raise_refusal(grant: Grant, scope: Scope, now: datetime) -> None:
-    refused = refusal(grant, now) or scope_refusal(grant, scope)
+    refused = _refusal(grant, scope, now)
     if refused is not None:
         raise refused
 

@@ -14,8 +14,8 @@ class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
     """A key's license, as its holder sees it.
 
     `requests_remaining` is null while no limit counts requests. `quotas` are the plan's: connections of the
-    license, trades of the account (a UTC day, and stored). `usage` is what counts against the trades, and null
-    while the database is unavailable.
+    license, trades of the account (a UTC day, and stored). `usage` is what counts against the trades; it is
+    null while the database is unavailable.
     """
 
     license_id: str

@@ -23,6 +23,7 @@ DEFAULT_LIFETIME = timedelta(minutes=5)
 MAX_LIFETIME = timedelta(days=1)
 
 FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
+FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}$")]
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     target_price: Decimal | None = None
     event_at: datetime | None = None
     expires_at: datetime | None = None
-    features: Annotated[dict[FeatureName, float], msgspec.Meta(max_length=32)] = {}
+    features: Annotated[dict[FeatureName, float | FeatureText | bool], msgspec.Meta(max_length=32)] = {}
 
 
 class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -21,8 +21,8 @@ CALIBRATION_FOLDS = 5
 
 
 def calibrated(estimator: Any) -> Any:
-    # Rows are in time order, so each unshuffled fold covers one period per class: trades of two accounts on
-    # the same signal are seldom in different folds.
+    # Rows are in time order, so each unshuffled fold covers one period per class: signals of two symbols at
+    # one time are seldom in different folds.
     folds = StratifiedKFold(CALIBRATION_FOLDS, shuffle=False)
     return CalibratedClassifierCV(estimator, method="sigmoid", cv=folds, ensemble=False)
 

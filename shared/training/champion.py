@@ -1,4 +1,4 @@
-"""Computes the present champion's forecasts for the trades that it was not trained on."""
+"""Computes the present champion's forecasts for the outcomes that it was not trained on."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from shared.training.dataset import Dataset
 
 @dataclass(frozen=True)
 class ChampionForecasts:
-    """A champion's forecasts for the trades that it was not trained on; `tested` holds their indices."""
+    """A champion's forecasts for the outcomes that it was not trained on; `tested` holds their indices."""
 
     tested: npt.NDArray[np.intp]
     forecasts: npt.NDArray[np.float64]

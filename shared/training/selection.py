@@ -1,11 +1,11 @@
 """Selects the model to serve; a candidate must be better than the present one on later data.
 
-The later half of the trades is divided into four test periods. For each period, every candidate is trained
-on the trades known at its start and tested on the period. Its squared errors are compared, trade by trade,
+The later half of the outcomes is divided into four test periods. For each period, every candidate is trained
+on the outcomes known at its start and tested on the period. Its squared errors are compared, one by one,
 with those of the base rate known at the same time, by a bootstrap over whole days. A candidate passes if the
 lower end of that interval is above 0. If the champion is a model, the candidate must pass the same test
-against it, on trades after the champion's own training window. A candidate that passes is then trained on
-all trades, exported, and compared with scikit-learn.
+against it, on outcomes after the champion's own training window. A candidate that passes is then trained on
+all outcomes, exported, and compared with scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -36,13 +36,13 @@ Floats = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
 SHOWN_LEVEL = 0.95
-# Only half a percent at each end, because two candidates are tested, and again whenever there are new trades.
+# Only half a percent at each end, because two candidates are tested, and again with new outcomes.
 DECISION_LEVEL = 0.99
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """The tested trades, in order, with the base rate's and each candidate's earlier forecasts for them."""
+    """The tested outcomes, in order, with the base rate's and each candidate's earlier forecasts for them."""
 
     tested: Indices
     base_rate: Floats
@@ -130,7 +130,7 @@ class _Comparison:
         return self._judge(common, champion.forecasts[theirs], forecasts[ours])
 
     def _champion_fails(self, trial: _Trial, champion: ChampionForecasts) -> bool:
-        """Whether the base rate known at the time beats the champion on trades it was not trained on."""
+        """Whether the base rate known at the time beats the champion on outcomes it was not trained on."""
         common, ours, theirs = self._unseen(trial, champion)
         if not len(common):
             return False
@@ -143,9 +143,9 @@ class _Comparison:
         return fails
 
     def _unseen(self, trial: _Trial, champion: ChampionForecasts) -> tuple[Indices, Indices, Indices]:
-        """The tested trades that the champion was not trained on, and the places of both sides' forecasts.
+        """The tested outcomes that the champion was not trained on, and the places of both sides' forecasts.
 
-        Empty if the trades or their days are too few to prove anything.
+        Empty if the outcomes or their days are too few to prove anything.
         """
         common, ours, theirs = np.intersect1d(trial.tested, champion.tested, return_indices=True)
         if len(common) < MIN_TEST_TRADES or len(np.unique(self._data.days[common])) < MIN_TEST_DAYS:
@@ -159,11 +159,13 @@ def _final_model(data: Dataset, name: str, document: ModelDocument, seed: int) -
     rows = data.inputs(fills)
     model = CANDIDATES[name](rows, data.won, seed)
     artefact, difference = checked_export(model, data.strategy, rows, fills)
+    average = float(winner_probability(model, rows).mean())
     return TrainedModel(
         artefact=artefact,
         document=msgspec.structs.replace(
             document,
             basis="model",
+            average=average,
             kind=name,
             columns=column_names(data.strategy),
             fills=tuple(float(fill) for fill in fills),
@@ -200,7 +202,7 @@ class Selection:
 def select_model(
     data: Dataset, champion: ChampionForecasts | None, document: ModelDocument, *, seed: int
 ) -> Selection:
-    """Tests every candidate on later data; `document` describes the base rate of the same trades."""
+    """Tests every candidate on later data; `document` describes the base rate of the same outcomes."""
     # More threads would spin while they wait for a core, and their order would change the last bit of sums.
     with threadpool_limits(1):
         comparison = _Comparison(data, _hold_trial(data, seed), champion, seed)

@@ -1,26 +1,26 @@
-"""From reported trades to a cached confidence, on real PostgreSQL and Valkey, trained in a real process."""
+"""From published signals to a cached confidence, on real PostgreSQL and Valkey, trained in a real process."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 
 import msgspec
 import pytest
 
 from shared.adapters.inference import OnnxInference
-from shared.adapters.postgres import Database, ModelStore, TradeStore
+from shared.adapters.postgres import Database, ModelStore, TrainingStore
 from shared.adapters.redis import RedisStore
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.access.licenses import ApiKey, Grant, License
 from shared.domain.confidence.answers import ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState
-from shared.domain.confidence.models import Outcome, ServedModel
+from shared.domain.confidence.models import ServedModel
 from shared.services.evaluator import WAIT_S, ConfidenceEvaluator
+from shared.services.settlement import SettlementService
 from shared.services.training import TrainingService
 from tests.support.outcomes import made_outcomes
-from tests.support.samples import a_trade
+from tests.support.published import publish
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
@@ -48,24 +48,6 @@ class CountingInference(OnnxInference):
         return super().probabilities(model, states)
 
 
-async def report(store: TradeStore, outcomes: list[Outcome]) -> None:
-    for account in sorted({outcome.account_id for outcome in outcomes}):
-        trades = [
-            a_trade(
-                f"t-{index}",
-                symbol=outcome.symbol,
-                side=outcome.side,
-                entry_at=outcome.entry_at,
-                exit_at=outcome.exit_at,
-                pnl=Decimal(100 if outcome.won else -100),
-                features=outcome.features,
-            )
-            for index, outcome in enumerate(outcomes)
-            if outcome.account_id == account
-        ]
-        await store.record(account, "abcdef", trades)
-
-
 def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:
     return msgspec.json.decode(answer.json, type=ConfidenceAnswer)
 
@@ -86,13 +68,20 @@ async def ask(service: ConfidenceEvaluator, redis: RedisStore, state: MarketStat
 
 
 @pytest.mark.parametrize(("signal", "basis"), [(1.5, "model"), (0.0, "base_rate")])
-async def test_reported_trades_become_a_served_confidence(
+async def test_published_signals_become_a_served_confidence(
     database: Database, redis_url: str, signal: float, basis: str
 ) -> None:
-    trades, models = TradeStore(database), ModelStore(database)
+    store, models = TrainingStore(database), ModelStore(database)
     outcomes = made_outcomes(600, seed=11, signal=signal, start=FIRST)
-    await report(trades, outcomes)
-    training = TrainingService(STRATEGIES, trades, models, TrainingProcess())
+    await publish(database, outcomes)
+    assert await SettlementService(store, STRATEGIES).run(NOW) == len(outcomes)
+    training = TrainingService(
+        strategies=STRATEGIES,
+        outcomes=store,
+        models=models,
+        trainer=TrainingProcess(),
+        count=lambda name, count=1: None,
+    )
     run = await training.run(DEFAULT, NOW)
     assert (run.outcome, (await training.run(DEFAULT, NOW)).outcome) == (basis, "nothing_new")
 

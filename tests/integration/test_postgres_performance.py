@@ -1,4 +1,4 @@
-"""What is computed from trades on a real server: performance, and the outcomes that models are trained on."""
+"""Performance, computed from trades on a real server."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -148,18 +148,3 @@ async def test_performance_without_trades_has_no_averages(figures_of: Performanc
         ece=None,
         by_symbol=(),
     )
-
-
-async def test_outcomes_are_the_newest_of_all_accounts_oldest_first(store: TradeStore) -> None:
-    for n in range(6):
-        trade = a_trade(f"t{n}", exit_at=START + timedelta(days=10 * n), pnl=Decimal(n - 2))
-        await statuses(store, [trade], ALICE if n % 2 else BOB)
-    await statuses(store, [a_trade("unseen", features=None, exit_at=START + timedelta(days=1))])
-    await statuses(store, [a_trade("other", strategy="capitulation_reversal")])
-    outcomes = await store.outcomes("vwap_bounce", before=START + timedelta(days=40), limit=3)
-    assert [(one.account_id, one.exit_at, one.won) for one in outcomes] == [
-        (BOB, START + timedelta(days=20), False),
-        (ALICE, START + timedelta(days=30), True),
-        (BOB, START + timedelta(days=40), True),
-    ]
-    assert outcomes[0].features == {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True}

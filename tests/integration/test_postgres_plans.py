@@ -11,7 +11,11 @@ from psycopg import AsyncClientCursor
 from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres import Database, TradeStore
+from shared.adapters.postgres.training import fit_parameters
 from shared.adapters.postgres.upkeep import BATCH
+from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
+from shared.domain.market.outcomes import HORIZON
+from shared.domain.trading.signal_fit import FIT
 from shared.sql import areas, queries
 from tests.support.plans import nodes
 from tests.support.samples import a_bar, a_trade
@@ -62,6 +66,17 @@ select
     'live', 'key-' || n
 from generate_series(0, {SIGNALS}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '30 seconds' as at);
+update trades set signal_sequence = 1 + (extract(epoch from exit_at) / 60)::bigint % 100000
+where account_id <> 'deep';
+insert into signal_outcomes (symbol, sequence, strategy, side, event_at, features, won)
+select symbol, sequence, strategy, side, event_at, features, sequence % 2 = 0
+from signals
+where sequence <= 50000;
+update signals set settled = true where sequence <= 50000;
+insert into suspicious_trades
+select 'account-' || n % 40, 'trade-' || n, 'entry_time', 'ES', n, at, 1, at
+from generate_series(1, 50000) as n,
+    lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
 insert into outbox (symbol, sequence, payload, sent_at)
 select symbol, sequence, '{{}}', case when sequence < {SIGNALS // 2 - 20} then received_at end from signals;
 insert into bars
@@ -166,7 +181,44 @@ ASKED: dict[str, dict[str, Any]] = {
     "performance.mark_fresh": {**ACCOUNT, **DAYS},
     "performance.roll_up": ROLLED_UP,
     "performance.performance": {**ACCOUNT, **ALL_DAYS, "symbol": None, "parts": "[]"},
-    "trades.outcomes": {"strategy": "vwap_bounce", "before": UNTIL, "limit": 5_000},
+    "training.signals_to_settle": {
+        "strategy": "vwap_bounce",
+        "before": BASE + timedelta(seconds=30 * SIGNALS),
+        "horizon": HORIZON,
+        "after_event_at": BASE + timedelta(days=30),
+        "after_symbol": "ES",
+        "after_sequence": 7,
+        "limit": 200,
+    },
+    "training.settle": {
+        "decided": msgspec.json.encode(
+            [{"symbol": "ES", "sequence": n, "won": True} for n in range(200)]
+        ).decode()
+    },
+    "training.outcomes": {
+        "strategy": "vwap_bounce",
+        "before": UNTIL,
+        "horizon": HORIZON,
+        "limit": 5_000,
+    },
+    "training.reported": {
+        "strategy": "vwap_bounce",
+        "before": UNTIL,
+        "share": MAX_ACCOUNT_TO_OTHERS,
+        "limit": 200,
+        **fit_parameters(FIT),
+    },
+    "suspicions.find": {
+        "since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(days=1),
+        "now": UNTIL,
+        "least": 100,
+        "times": 10,
+        "shown": 20,
+        "most": 10_000,
+        **fit_parameters(FIT),
+    },
+    "suspicions.forget": {"before": BASE + timedelta(days=1), "limit": 1_000},
+    "suspicions.list": {"limit": 100},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_bars": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
@@ -191,7 +243,12 @@ RUN_BY_HAND = {
     "logins": "reads the catalogue, once a deployment",
 }
 JOBS = {
-    "trades.outcomes",
+    "training.signals_to_settle",
+    "training.settle",
+    "training.outcomes",
+    "training.reported",
+    "suspicions.find",
+    "suspicions.forget",
     "models.add_model",
     "models.lock_strategy",
     "models.retire_champion",
@@ -271,7 +328,8 @@ def test_every_query_is_explained_or_says_why_not() -> None:
     ("without", "name"),
     [
         ("alter table trades drop constraint trades_pkey", "performance.roll_up"),
-        ("drop index trades_training", "trades.outcomes"),
+        ("drop index signal_outcomes_training", "training.outcomes"),
+        ("drop index trades_signal", "suspicions.find"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
         ("drop index signals_idempotency_key", "signals.signal_of_key"),
         ("drop index outbox_unsent", "outbox.depth"),

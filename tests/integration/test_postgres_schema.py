@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from local.stack.embedded_postgres import EmbeddedPostgres, postgres_binary
 from shared import sql
-from shared.adapters.postgres import Database, TradeStore
+from shared.adapters.postgres import Database, TradeStore, TrainingStore
 from shared.adapters.postgres.migrations import migrate, pending_migrations
 from shared.errors import ConfigurationError, Unavailable
 from tests.support.ports import free_port
@@ -118,7 +118,7 @@ async def test_an_owner_without_superuser_migrates_and_functions_work(server_dir
         assert [one.status for one in await store.record("a", "k", [a_trade(exit_at=datetime.now(UTC))])] == [
             "recorded"
         ]
-        assert len(await store.outcomes("vwap_bounce", before=datetime.now(UTC), limit=5)) == 1
+        assert await TrainingStore(database).outcomes("vwap_bounce", before=datetime.now(UTC), limit=5) == []
         await database.close()
         async with await psycopg.AsyncConnection.connect(url) as connection:
             # The owner itself has no policy: forced row-level security shows it nothing.
@@ -163,9 +163,13 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "models"): "SELECT",
         ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
         ("signal_functions", "used_urls"): "INSERT SELECT",
+        ("signal_functions", "suspicious_trades"): "SELECT",
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
-        ("signal_jobs", "signals"): "DELETE SELECT",
+        ("signal_jobs", "signal_counters"): "SELECT",
+        ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
+        ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
+        ("signal_jobs", "suspicious_trades"): "DELETE INSERT SELECT",
         ("signal_jobs", "outbox"): "DELETE SELECT",
         ("signal_jobs", "bars"): "DELETE SELECT",
         ("signal_jobs", "feeds"): "SELECT",

@@ -12,7 +12,7 @@ import msgspec
 
 from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage, require_room
-from shared.domain.confidence.models import Outcome, StoredModel
+from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
@@ -21,6 +21,7 @@ from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_training import MemorySuspicions, MemoryTraining
 
 
 @dataclass
@@ -260,22 +261,6 @@ class MemoryTrades:
         del overall["symbol"]
         return Performance(**overall, by_symbol=(figures,) if symbol else ())
 
-    async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
-        self._server.answer()
-        return [
-            Outcome(
-                account_id=account,
-                symbol=trade.symbol,
-                side=trade.side,
-                entry_at=trade.entry_at,
-                exit_at=trade.exit_at,
-                features=trade.features,
-                won=trade.pnl > 0,
-            )
-            for (account, _), (_, trade) in self.recorded.items()
-            if trade.strategy == strategy and trade.features is not None and trade.exit_at <= before
-        ][-limit:]
-
 
 class MemoryModels:
     def __init__(self, server: Server) -> None:
@@ -336,6 +321,8 @@ class MemoryStores:
         self.bars = MemoryBars(self.server, self.signals)
         self.trades = MemoryTrades(self.server)
         self.performance = self.trades
+        self.training = MemoryTraining(self.server)
+        self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)
         self.connections = MemoryConnections(is_away=lambda: self.server.away)

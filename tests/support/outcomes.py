@@ -28,7 +28,6 @@ def real_outcomes() -> list[Outcome]:
         entry_at = datetime.fromisoformat(row["timestamp"])
         outcomes.append(
             Outcome(
-                account_id="real",
                 symbol=row["symbol"],
                 side="LONG" if row["flush_direction"] == "DOWN" else "SHORT",
                 entry_at=entry_at,
@@ -41,10 +40,10 @@ def real_outcomes() -> list[Outcome]:
 
 
 def made_outcomes(
-    n: int, *, seed: int, signal: float, curved: bool = False, accounts: int = 4, start: datetime = START
+    n: int, *, seed: int, signal: float, curved: bool = False, start: datetime = START
 ) -> list[Outcome]:
-    """`n` trades of vwap_bounce, 20 a day. `signal` scales what the features say of the outcome: 0 is
-    noise; `curved` makes the truth a product of two features, which no line through them can follow."""
+    """`n` decided signals of vwap_bounce, 20 a day. `signal` scales what the features say of the outcome: 0
+    is noise; `curved` makes the truth a product of two features, which no line through them can follow."""
     chance = random.Random(seed)
     outcomes = []
     for index in range(n):
@@ -58,7 +57,6 @@ def made_outcomes(
         entry_at = start + timedelta(days=index // 20, minutes=18 * (index % 20))
         outcomes.append(
             Outcome(
-                account_id=f"account-{index % accounts}",
                 symbol=chance.choice(["ES", "NQ", "CL"]),
                 side=chance.choice(["LONG", "SHORT"]),
                 entry_at=entry_at,

@@ -30,6 +30,7 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
+    ("GET", "ops/trades/suspicious"): ("ops", {}),
 }
 PUBLIC = {
     ("GET", "health"),

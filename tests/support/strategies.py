@@ -33,4 +33,4 @@ VWAP_BOUNCE_RULES = entry_rules(STRATEGIES["vwap_bounce"])
 
 
 def market_state(strategy: str, symbol: str, side: Side, features: Mapping[str, object]) -> MarketState:
-    return StateMaker(STRATEGIES[strategy]).of_trade(symbol, side, features)
+    return StateMaker(STRATEGIES[strategy]).of_outcome(symbol, side, features)

@@ -8,7 +8,9 @@ from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.signals import SignalStore
+from shared.adapters.postgres.suspicions import SuspicionStore
 from shared.adapters.postgres.trades import TradeStore
+from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
@@ -21,7 +23,9 @@ __all__ = [
     "PerformanceStore",
     "SignalStore",
     "Stores",
+    "SuspicionStore",
     "TradeStore",
+    "TrainingStore",
     "Upkeep",
 ]
 
@@ -37,5 +41,7 @@ class Stores:
         self.outbox = Outbox(database)
         self.performance = PerformanceStore(costly)
         self.signals = SignalStore(database)
+        self.suspicions = SuspicionStore(database)
         self.trades = TradeStore(database)
+        self.training = TrainingStore(database)
         self.upkeep = Upkeep(database)

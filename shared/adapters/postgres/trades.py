@@ -1,4 +1,4 @@
-"""Records trades, one statement per batch. Reads one account's trades, and for training every account's."""
+"""Records trades, one statement per batch, and reads one account's trades."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,7 +11,6 @@ from psycopg.rows import class_row, scalar_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage, require_room
-from shared.domain.confidence.models import Outcome
 from shared.domain.limits import RECENT_TIME
 from shared.domain.trading.days import days_of, midnight, whole
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
@@ -179,16 +178,6 @@ class TradeStore:
             }
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
             await cursor.execute(_SQL["page_of_trades"], parameters)
-            return await cursor.fetchall()
-
-    async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
-        """The `limit` newest trades of a strategy, of all accounts, that have features and were closed by
-        `before`; oldest first. Takes the role of jobs. Raises Unavailable.
-        """
-        parameters = {"strategy": strategy, "before": before, "limit": limit}
-        async with self._database.transaction(jobs=True) as connection:
-            cursor = connection.cursor(row_factory=class_row(Outcome))
-            await cursor.execute(_SQL["outcomes"], parameters)
             return await cursor.fetchall()
 
 

@@ -88,8 +88,8 @@ class StateMaker:
         side: Side = "LONG" if raw.side == "LONG" else "SHORT"
         return self.rounded(raw.symbol, side, [raw.values.get(name) for name in self._names])
 
-    def of_trade(self, symbol: str, side: Side, features: Mapping[str, object]) -> MarketState:
-        """The state at the entry of a finished trade; raises ValidationFailed if its features do not fit."""
+    def of_outcome(self, symbol: str, side: Side, features: Mapping[str, object]) -> MarketState:
+        """The state at the time of a signal; raises ValidationFailed if its features do not fit."""
         problems = Problems()
         if symbol not in self.strategy.symbols:
             problems.add(

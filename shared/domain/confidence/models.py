@@ -15,9 +15,13 @@ Basis = Literal["model", "base_rate"]
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One finished trade for training: what was known at entry, and whether it made money."""
+    """One published signal for training: what was known at its time, and whether it made money.
 
-    account_id: str
+    It names no account. Its features are the signal's and its result is the bars', so no account can choose
+    either, and it counts once, however many accounts traded it. `exit_at` is when the result was known at the
+    latest.
+    """
+
     symbol: str
     side: Side
     entry_at: datetime
@@ -43,7 +47,7 @@ class StoredModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The first entry and the last exit of the trades that a model was trained on."""
+    """The first entry and the last exit of the outcomes that a model was trained on."""
 
     first_entry_at: datetime
     last_exit_at: datetime
@@ -52,7 +56,10 @@ class Window(msgspec.Struct, frozen=True):
 class ModelDocument(msgspec.Struct, frozen=True, kw_only=True):
     """The content of StoredModel.document; stored as plain JSON.
 
-    `base_rate` is the smoothed share of winners among the `n` trades (`wins` of them won). `columns` names
+    `base_rate` is the smoothed share of winners among the `n` outcomes (`wins` of them won), to which reports
+    of signals without bars add a little. `average` is the model's mean forecast, None without a model. A
+    version is `frozen` if it would have changed what bots are told by too much: it is served only after an
+    operator has accepted it. `columns` names
     the model's inputs and `fills` holds the replacement of each absent value; both are empty without a
     model. `scores` are out of sample, see shared/training. If `data_hash` is the same, there is no new data.
     `decision` says what the training run of this version promoted, and `reason` why.
@@ -61,6 +68,7 @@ class ModelDocument(msgspec.Struct, frozen=True, kw_only=True):
     strategy_version: int
     basis: Basis
     base_rate: float
+    average: float | None = None
     n: int
     wins: int
     window: Window
@@ -70,6 +78,7 @@ class ModelDocument(msgspec.Struct, frozen=True, kw_only=True):
     data_hash: str
     decision: Literal["model", "base_rate", "keep"]
     reason: str
+    frozen: bool = False
     scores: dict[str, Any] = {}
     rows: dict[str, int] = {}
     libraries: dict[str, str] = {}

@@ -5,16 +5,21 @@ from typing import Literal
 import msgspec
 
 from shared.domain.confidence.models import ModelDocument, Outcome, StoredModel
+from shared.domain.confidence.safeguards import Reported
 from shared.domain.confidence.strategy import Strategy
 
 Decision = Literal["model", "base_rate", "keep"]
 
 
 class TrainingRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A run over the outcomes of one strategy, oldest first. `data_hash` seeds its randomness."""
+    """A run over the outcomes of one strategy, oldest first. `data_hash` seeds its randomness.
+
+    `reported` only adds to the base rate. Models neither learn from it nor are tested on it.
+    """
 
     strategy: Strategy
     outcomes: list[Outcome]
+    reported: Reported = Reported()
     data_hash: str
     champion: StoredModel | None
 

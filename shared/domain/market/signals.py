@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from shared.domain.confidence.strategy import FeatureValue
 from shared.domain.market.bars import Source
 
 Side = Literal["LONG", "SHORT"]
@@ -27,7 +28,7 @@ class SignalDraft(msgspec.Struct, frozen=True, kw_only=True):
     event_at: datetime
     expires_at: datetime | None
     received_at: datetime | None = None
-    features: dict[str, float] = {}
+    features: dict[str, FeatureValue] = {}
     source: Source = "live"
     idempotency_key: str | None = None
 
@@ -47,7 +48,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     target_price: Decimal | None
     event_at: datetime
     expires_at: datetime | None
-    features: dict[str, float]
+    features: dict[str, FeatureValue]
     source: Source
 
 

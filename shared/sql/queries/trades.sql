@@ -134,15 +134,3 @@ where account_id = %(account_id)s
     and (%(symbol)s::text is null or symbol = %(symbol)s::text)
 order by exit_at desc, trade_id desc
 limit %(limit)s;
-
--- name: outcomes
--- The newest trades of a strategy with their features at entry, oldest first, across accounts.
-select account_id, symbol, side, entry_at, exit_at, features, won
-from (
-    select account_id, trade_id, symbol, side, entry_at, exit_at, features, pnl > 0 as won
-    from trades
-    where strategy = %(strategy)s and features is not null and exit_at <= %(before)s
-    order by exit_at desc
-    limit %(limit)s
-) as newest
-order by exit_at, account_id, trade_id;

@@ -25,7 +25,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared.domain.confidence.strategy import Strategy
+from shared.domain.confidence.strategy import FeatureValue, Strategy
 from shared.domain.market.bars import Bar, Source
 from shared.domain.market.calendars import TradingSession, hour_of
 from shared.domain.market.indicators import SessionVwap, VolumeRatio, WilderAtr, WilderRsi
@@ -235,7 +235,7 @@ def _draft(
     vwap, atr, rsi, ratio = state.vwap.vwap, state.atr.value, state.rsi.value, state.volumes.value
     assert vwap is not None and atr is not None and rsi is not None  # _readings checked them
     event_at = bar.close_time
-    features = {
+    features: dict[str, FeatureValue] = {
         "vwap_distance": round(min(reading.distance, MAX_VWAP_DISTANCE), 4),
         "rsi": round(rsi, 4),
         "atr": round(atr, 4),

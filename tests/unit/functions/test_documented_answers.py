@@ -31,6 +31,8 @@ TOO_MANY: dict[str, Any] = {
     "trades": {"trades": [TRADE] * 501},
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
+# A bad parameter of a route that has no symbol.
+BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}}
 
 
 class Caller:
@@ -98,7 +100,9 @@ class Caller:
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
             "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
             "unsupported_media_type": {"headers": {"content-type": "application/xml"}},
-            "validation_failed": {"body": []} if has_body else {"symbol": "es"},
+            "validation_failed": {"body": []}
+            if has_body
+            else BAD_QUERY.get(self.route.path, {"symbol": "es"}),
             "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
             if has_body
             else {"colour": "red"},

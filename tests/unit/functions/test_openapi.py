@@ -207,4 +207,5 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "symbol"): "One symbol.",
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
+        ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
     }

@@ -8,6 +8,7 @@ import pytest
 
 from functions.openapi import document
 from shared.domain.confidence.models import StoredModel
+from shared.domain.trading.signal_fit import SuspiciousTrade
 from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.version import VERSION
 from tests.support.api import Answered, Api
@@ -231,3 +232,40 @@ async def test_stale_bars_are_a_warning(api: Api) -> None:
     answered = await ready(api)
     assert (answered.status, answered.json["status"]) == (200, "warn")
     assert answered.json["checks"]["feeds"]["detail"] == "no signals, stale bars: ES for 301 s"
+
+
+async def test_operators_see_the_newest_suspicious_trades(api: Api) -> None:
+    entries = [
+        SuspiciousTrade(
+            account_id="acct-7",
+            trade_id=f"t-{n}",
+            symbol="ES",
+            signal_sequence=n + 1,
+            reason="unknown_signal",
+            trades=3,
+            exit_at=FRESH,
+            found_at=FRESH + timedelta(minutes=n),
+        )
+        for n in range(3)
+    ]
+    api.stores.suspicions.entries = entries
+    answered = await api.call("GET", "ops/trades/suspicious", key=await api.key("ops"), limit="2")
+    assert answered.status == 200
+    assert [one["trade_id"] for one in answered.json["trades"]] == ["t-2", "t-1"]
+    assert answered.json["trades"][0] == {
+        "account_id": "acct-7",
+        "trade_id": "t-2",
+        "symbol": "ES",
+        "signal_sequence": 3,
+        "reason": "unknown_signal",
+        "trades": 3,
+        "exit_at": "2026-03-02T14:29:00Z",
+        "found_at": "2026-03-02T14:31:00Z",
+    }
+
+
+async def test_the_list_of_suspicious_trades_is_for_operators_and_bounded(api: Api) -> None:
+    refused = await api.call("GET", "ops/trades/suspicious", key=await api.key("bot"))
+    assert (refused.status, refused.json["code"]) == (403, "scope_missing")
+    far = await api.call("GET", "ops/trades/suspicious", key=await api.key("ops"), limit="501")
+    assert (far.status, far.json["code"]) == (422, "validation_failed")

@@ -118,7 +118,9 @@ async def test_another_idempotency_key_is_refused(api: Api, idempotency_key: str
         ({"features": {f"f{n}": 1.0 for n in range(33)}}, ["features"]),
         ({"features": {"f" * 65: 1.0}}, ["features"]),
         ({"features": {"": 1.0}}, ["features"]),
-        ({"features": {"rsi": "high"}}, ["features"]),
+        ({"features": {"rsi": ["high"]}}, ["features"]),
+        ({"features": {"session": "x" * 65}}, ["features"]),
+        ({"features": {"session": "a\x00"}}, ["features"]),
     ],
 )
 async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], fields: list[str]) -> None:
@@ -142,6 +144,7 @@ async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], fields
         {"expires_at": "2026-03-02T14:30:00.000001Z"},
         {"expires_at": "2026-03-03T14:30:00Z"},
         {"features": {f"f{n}": 1.0 for n in range(32)}},
+        {"features": {"flush_direction": "DOWN", "reversal_candle": True, "x": "y" * 64}},
         {"features": {"f": 1.0, "f" * 64: 1.0}},
         {"kind": "exit"},
     ],

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from functions import timers
 from functions.timer_table import TIMERS, Timer
 from shared.domain.confidence.models import Outcome
+from shared.domain.market.outcomes import OutcomeBar, SettledSignal, SignalToSettle
 from shared.metrics import MetricName
 from shared.settings import TelemetrySettings
 from tests.support.api import Api
@@ -100,18 +102,33 @@ async def test_the_heartbeat_tells_every_group_its_last_sequence(api: Api) -> No
     }
 
 
-async def test_training_runs_every_strategy_by_the_market_clock(
+async def test_training_settles_signals_trains_every_strategy_and_reviews_trades(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = api.clock()
+    signal = SignalToSettle(
+        symbol="ES",
+        sequence=7,
+        side="LONG",
+        price=Decimal(6500),
+        stop_price=None,
+        target_price=Decimal(6501),
+        event_at=now - timedelta(minutes=30),
+        bars=[OutcomeBar(now - timedelta(minutes=30), Decimal(6502), Decimal(6499), Decimal(6500))],
+    )
+    api.stores.training.undecided.append(signal)
     asked: list[tuple[str, Any]] = []
 
     async def outcomes(strategy: str, *, before: Any, limit: int) -> list[Outcome]:
+        assert api.stores.training.settled, "what this run settles, it trains on"
         asked.append((strategy, before))
         return []
 
-    monkeypatch.setattr(api.stores.trades, "outcomes", outcomes)
+    monkeypatch.setattr(api.stores.training, "outcomes", outcomes)
     await fire("timer_training")
-    assert asked == [(name, api.clock()) for name in api.services.strategies]
+    assert api.stores.training.settled == [SettledSignal("ES", 7, True)]
+    assert asked == [(name, now) for name in api.services.strategies]
+    assert api.stores.suspicions.reviewed_since == [now - timedelta(days=1)]
 
 
 async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:

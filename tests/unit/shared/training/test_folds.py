@@ -1,7 +1,6 @@
 """How trades are divided for an honest test: shares of accounts, and nothing known before its time."""
 
 import random
-from collections import Counter
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -10,11 +9,8 @@ from hypothesis import strategies as st
 
 from shared.domain.confidence.models import Outcome
 from shared.training.folds import (
-    ALWAYS_ALLOWED_TRADES,
-    MAX_ACCOUNT_SHARE,
     MIN_TRAIN_TRADES,
     TEST_FOLDS,
-    cap_accounts,
     session_day,
     walk_forward,
 )
@@ -22,9 +18,8 @@ from shared.training.folds import (
 START = datetime(2025, 9, 1, 14, tzinfo=UTC)
 
 
-def outcome(index: int, *, account: str = "a", entry_at: datetime = START, minutes: int = 5) -> Outcome:
+def outcome(index: int, *, entry_at: datetime = START, minutes: int = 5) -> Outcome:
     return Outcome(
-        account_id=account,
         symbol="ES",
         side="LONG",
         entry_at=entry_at,
@@ -32,48 +27,6 @@ def outcome(index: int, *, account: str = "a", entry_at: datetime = START, minut
         features={"index": float(index)},
         won=True,
     )
-
-
-def outcomes_of(counts: dict[str, int]) -> list[Outcome]:
-    return [
-        outcome(index, account=account, entry_at=START + timedelta(minutes=index))
-        for account, count in counts.items()
-        for index in range(count)
-    ]
-
-
-def kept_of(counts: dict[str, int]) -> Counter[str]:
-    return Counter(outcome.account_id for outcome in cap_accounts(outcomes_of(counts)))
-
-
-def test_one_account_alone_keeps_all_its_trades() -> None:
-    assert kept_of({"a": 3 * ALWAYS_ALLOWED_TRADES}) == {"a": 3 * ALWAYS_ALLOWED_TRADES}
-
-
-def test_a_large_account_is_cut_to_a_quarter_among_many() -> None:
-    kept = kept_of({"whale": 20_000, **{f"small-{index}": 500 for index in range(10)}})
-    assert kept["small-0"] == 500
-    assert kept["whale"] == 1_666  # a quarter of 5,000 + 1,666
-    assert kept["whale"] / kept.total() <= MAX_ACCOUNT_SHARE
-
-
-def test_a_newcomer_with_one_trade_does_not_take_a_young_strategy_its_data() -> None:
-    assert kept_of({"a": 517, "b": 1}) == {"a": 517, "b": 1}
-
-
-def test_the_newest_trades_of_an_account_are_kept() -> None:
-    kept = cap_accounts(outcomes_of({"a": 1_500, "b": 1_200}))
-    assert [one.features["index"] for one in kept if one.account_id == "a"] == list(range(300, 1_500))
-
-
-@given(st.dictionaries(st.text(max_size=2), st.integers(0, 3_000), max_size=8))
-def test_nobody_outweighs_the_others_beyond_what_everybody_may_bring(counts: dict[str, int]) -> None:
-    kept = kept_of(counts)
-    traders = sum(count > 0 for count in counts.values())
-    for account, count in kept.items():
-        allowed = max(MAX_ACCOUNT_SHARE, 1 / traders) * kept.total()
-        assert count <= max(ALWAYS_ALLOWED_TRADES, allowed)
-        assert count == counts[account] or count >= ALWAYS_ALLOWED_TRADES
 
 
 def test_a_session_keeps_one_day_over_midnight_whatever_the_offset() -> None:

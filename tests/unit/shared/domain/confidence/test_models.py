@@ -206,7 +206,7 @@ def test_an_optional_category_that_is_absent_is_none_of_its_values() -> None:
     calm = Feature(name="calm", type="boolean", description="calm", optional=True)
     strategy = msgspec.structs.replace(DEFAULT, features=(session, calm))
     maker, encoder, columns = StateMaker(strategy), StateEncoder(strategy), column_names(strategy)
-    states = [maker.of_trade("ES", "LONG", given) for given in ({}, {"session": "eth", "calm": True})]
+    states = [maker.of_outcome("ES", "LONG", given) for given in ({}, {"session": "eth", "calm": True})]
     rows = encoder.encode(states, [0.5] * len(columns))
     named = [dict(zip(columns, row.tolist(), strict=True)) for row in rows]
     optional = ("session:rth", "session:eth", "calm", "calm:absent")

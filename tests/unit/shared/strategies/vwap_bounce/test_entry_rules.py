@@ -205,7 +205,7 @@ def test_the_entry_is_mirrored_for_short() -> None:
     assert long.stop_price is not None
     assert short.stop_price == 12_000 - long.stop_price
     assert short.features["vwap_distance"] == long.features["vwap_distance"]
-    assert short.features["rsi"] == pytest.approx(100 - long.features["rsi"], abs=1e-3)
+    assert short.features["rsi"] == pytest.approx(100 - float(long.features["rsi"]), abs=1e-3)
 
 
 EAGER = msgspec.structs.replace(

@@ -1,0 +1,60 @@
+"""Decides the outcome of each published signal from bars, once, for training to keep."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from shared.domain.market.outcomes import HORIZON, SettledSignal, SignalToSettle, has_won
+
+# Missing bars may still arrive within this time; then nobody will know the result any more.
+PATIENCE = timedelta(days=1)
+# A batch is 6,000 bars at most. What more there is waits for the next run.
+BATCH = 200
+MAX_BATCHES = 50
+
+log = logging.getLogger(__name__)
+
+
+class SettlementStore(Protocol):
+    async def to_settle(
+        self, strategy: str, *, before: datetime, after: SignalToSettle | None, limit: int
+    ) -> list[SignalToSettle]: ...
+    async def settle(self, decided: Sequence[SettledSignal]) -> None: ...
+
+
+class SettlementService:
+    """Settles every signal, traded or not: an account that chose which signals train would choose the result.
+
+    Upkeep deletes signals after 90 days. Their outcomes stay, so that training needs no signal that old.
+    """
+
+    def __init__(self, store: SettlementStore, strategies: Iterable[str]) -> None:
+        self._store = store
+        self._strategies = tuple(strategies)
+
+    async def run(self, now: datetime) -> int:
+        """Settles the signals whose horizon has passed by `now`; returns how many. Raises Unavailable.
+
+        All wait for the whole horizon, also those that reach their target at once. Otherwise the newest
+        outcomes would only be the fast ones.
+        """
+        return sum([await self._settle(strategy, now) for strategy in self._strategies])
+
+    async def _settle(self, strategy: str, now: datetime) -> int:
+        settled, last = 0, None
+        for _ in range(MAX_BATCHES):
+            batch = await self._store.to_settle(strategy, before=now - HORIZON, after=last, limit=BATCH)
+            decided = [
+                SettledSignal(signal.symbol, signal.sequence, won)
+                for signal, won in ((signal, has_won(signal)) for signal in batch)
+                if won is not None or signal.event_at < now - HORIZON - PATIENCE
+            ]
+            if decided:
+                await self._store.settle(decided)
+            settled += len(decided)
+            if len(batch) < BATCH:
+                return settled
+            last = batch[-1]
+        log.warning("signals of %s wait for the next run to be settled", strategy)
+        return settled

@@ -1,0 +1,81 @@
+"""Settling signals: when, in what batches, and when nobody will ever know."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from shared.domain.market.outcomes import HORIZON, OutcomeBar, SettledSignal, SignalToSettle
+from shared.errors import Unavailable
+from shared.services.settlement import BATCH, MAX_BATCHES, PATIENCE, SettlementService
+from tests.support.memory_stores import Server
+from tests.support.memory_training import MemoryTraining
+
+NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+
+
+@pytest.fixture
+def store() -> MemoryTraining:
+    return MemoryTraining(Server(NOW))
+
+
+def signal(sequence: int, age: timedelta, *, known: bool = True) -> SignalToSettle:
+    event_at = NOW - age
+    return SignalToSettle(
+        symbol="ES",
+        sequence=sequence,
+        side="LONG",
+        price=Decimal(100),
+        stop_price=None,
+        target_price=Decimal(101),
+        event_at=event_at,
+        bars=[OutcomeBar(event_at, Decimal(101), Decimal(100), Decimal(101))] if known else [],
+    )
+
+
+async def test_a_signal_waits_for_its_horizon_even_if_it_has_won_already(store: MemoryTraining) -> None:
+    store.undecided = [signal(1, HORIZON), signal(2, HORIZON - timedelta(seconds=1))]
+    assert await SettlementService(store, ["vwap_bounce"]).run(NOW) == 1
+    assert store.settled == [SettledSignal("ES", 1, won=True)]
+
+
+async def test_bars_may_be_late_for_a_day_and_then_nobody_knows(store: MemoryTraining) -> None:
+    store.undecided = [
+        signal(1, HORIZON + PATIENCE + timedelta(seconds=1), known=False),
+        signal(2, HORIZON + PATIENCE, known=False),
+        signal(3, HORIZON),
+    ]
+    service = SettlementService(store, ["vwap_bounce"])
+    assert await service.run(NOW) == 2
+    assert store.settled == [SettledSignal("ES", 1, won=None), SettledSignal("ES", 3, won=True)]
+    store.undecided[1] = signal(2, HORIZON + PATIENCE)
+    assert await service.run(NOW) == 1
+    assert store.settled[-1] == SettledSignal("ES", 2, won=True)
+
+
+async def test_signals_that_wait_for_bars_do_not_hold_up_later_ones(store: MemoryTraining) -> None:
+    waiting = [
+        signal(n, timedelta(hours=3) - n * timedelta(seconds=1), known=False) for n in range(1, BATCH + 1)
+    ]
+    store.undecided = [*waiting, signal(BATCH + 1, HORIZON)]
+    assert await SettlementService(store, ["vwap_bounce"]).run(NOW) == 1
+
+
+async def test_a_run_is_bounded_and_the_next_goes_on(
+    store: MemoryTraining, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.services.settlement.BATCH", 2)
+    store.undecided = [
+        signal(n, timedelta(hours=3) - n * timedelta(seconds=1)) for n in range(1, 2 * MAX_BATCHES + 2)
+    ]
+    service = SettlementService(store, ["vwap_bounce"])
+    assert await service.run(NOW) == 2 * MAX_BATCHES
+    assert "wait for the next run" in caplog.text
+    assert await service.run(NOW) == 1
+
+
+async def test_without_the_database_nothing_is_settled(store: MemoryTraining) -> None:
+    store.undecided = [signal(1, HORIZON)]
+    store._server.away = True
+    with pytest.raises(Unavailable):
+        await SettlementService(store, ["vwap_bounce"]).run(NOW)
