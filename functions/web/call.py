@@ -61,12 +61,8 @@ class Call:
         return admitted
 
     def is_trusted(self) -> bool:
-        """Whether this process knows the caller's key, and knows no reason to refuse it here.
-
-        Raises Unauthenticated for what is no key, and for a key that was just found to be unknown.
-        """
-        assert self.scope is not None
-        return self.services.access.trusts(self.header("authorization"), self.scope)
+        """Whether this process has admitted the caller's key before, see AccessService.trusts."""
+        return self.services.access.trusts(self.header("authorization"))
 
     async def meet(self) -> Admitted | None:
         """Judges a caller that is not trusted, without its body; see AccessService.meet."""

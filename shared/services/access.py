@@ -47,7 +47,7 @@ from shared.errors import (
 )
 from shared.services.grants import GrantCache, Grants, KeyReader
 
-# Authorization headers of active keys, so that a bot's key is parsed and hashed once and not every time.
+# Authorization headers of admitted keys, so that a bot's key is parsed and hashed once and not every time.
 MAX_PRESENTED = 10_000
 _MAX_AUTHORIZATION = 200
 
@@ -93,34 +93,29 @@ class AccessService:
         self._now = now
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
 
-    def trusts(self, authorization: str | None, scope: Scope) -> bool:
-        """Whether this process knows a grant for the header, and knows no reason to refuse it here.
+    def trusts(self, authorization: str | None) -> bool:
+        """Whether this process has admitted this very header, and has not refused it since.
 
-        Asks nobody, so that it can stand before the body of every request is read. Raises Unauthenticated
-        for what is no key (step 1), and for a key that this process has just found to be unknown.
+        Asks nobody and costs one look-up, so that it can stand before the body of every request is read.
+        Raises Unauthenticated for what is no key (step 1), and for a key that was just found to be unknown.
         """
-        presented = self._presented.get(authorization or "")
-        if presented is None:
-            _, key_hash = self._parsed(authorization)
-            self._grants.refuse_if_unknown(key_hash, self._now())
-        else:
-            _, key_hash = presented
-        known = self._grants.known(key_hash)
-        return known is not None and self._now() < known.good_until and scope in known.grant.key.scopes
+        if authorization in self._presented:
+            return True
+        _, key_hash = self._parsed(authorization)
+        self._grants.refuse_if_unknown(key_hash, self._now())
+        return False
 
     async def meet(self, authorization: str | None, scope: Scope) -> Admitted | None:
-        """Judges a caller that `trusts` does not know or would refuse, before its body is read.
+        """Judges a caller that is not trusted, before its body is read; None means that `admit` may follow.
 
-        A key that was never seen is looked up, and None means that `admit` may follow. A key that was seen
-        is admitted at once, because its license may have been resumed since. Raises what `admit` raises.
+        A key that this process has never seen is looked up. A key that it would refuse is admitted at once,
+        because its license may have been resumed since. Raises what `admit` raises.
         """
-        key, key_hash = self._presented.get(authorization or "") or self._parsed(authorization)
+        key, key_hash = self._parsed(authorization)
         now = self._now()
-        if self._grants.known(key_hash) is None:
-            grant = await self._grants.find(key, key_hash, now)
-            if _refusal(grant, scope, now) is None:
-                return None
-        return await self.admit(authorization, scope)
+        known = self._grants.known(key_hash)
+        grant = known.grant if known is not None else await self._grants.find(key, key_hash, now)
+        return None if _refusal(grant, scope, now) is None else await self.admit(authorization, scope)
 
     async def admit(
         self, authorization: str | None, scope: Scope, *, confidence_key: str | None = None, cost: int = 1
@@ -157,8 +152,6 @@ class AccessService:
         known.seen_at = now
         if admission.life_ms < known.refresh_below_ms:
             self._grants.refresh_ahead(known, key, key_hash, now)
-        if presented is None and authorization:
-            self._keep_presented(authorization, key, key_hash)
         grant = known.grant
         admitted = Admitted(grant, admission.rate, admission.cache_result)
         if now >= known.good_until or scope not in grant.key.scopes:
@@ -166,9 +159,12 @@ class AccessService:
                 grant = await self._grants.doubted(known, key, key_hash, now)
                 _raise_refusal(grant, scope, now)
             except SignalCloudError:
+                self._presented.pop(authorization or "", None)
                 await self.release(admitted)
                 raise
             admitted = Admitted(grant, admission.rate, admission.cache_result)
+        if presented is None and authorization:
+            self._keep_presented(authorization, key, key_hash)
         if admission.rate is None:
             # A process whose clock is ahead of ours wrote the record: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
@@ -204,7 +200,7 @@ class AccessService:
         return key, hash_key(key.text, self._pepper)
 
     def _keep_presented(self, authorization: str, key: ParsedKey, key_hash: str) -> None:
-        """Remembers the header of an issued key; invented keys could only evict these."""
+        """Remembers the header of an admitted key; others could only evict these."""
         if len(self._presented) >= MAX_PRESENTED:
             del self._presented[next(iter(self._presented))]
         self._presented[authorization] = (key, key_hash)

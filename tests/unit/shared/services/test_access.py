@@ -253,17 +253,21 @@ async def test_a_good_key_under_another_scheme_is_refused(world: World, scheme: 
     assert refused.value.detail == "The Authorization header must begin with Bearer."
 
 
-async def test_a_process_trusts_a_key_after_it_was_looked_up_once(world: World) -> None:
+async def test_a_process_trusts_a_key_that_it_has_admitted_until_it_refuses_it(world: World) -> None:
     bot = await world.bot()
     header = f"Bearer {bot.plain}"
-    assert not world.access.trusts(header, "bot")
+    assert not world.access.trusts(header)
     assert await world.access.meet(header, "bot") is None
-    assert world.access.trusts(header, "bot")
-    assert not world.access.trusts(header, "feeder")
+    assert not world.access.trusts(header)
     assert world.cache.admits == 0, "a look-up does not count against the limit"
     admitted = await world.access.admit(header, "bot", confidence_key="confidence:x")
     assert admitted.rate is not None
     assert admitted.rate.remaining == 2
+    assert world.access.trusts(header)
+    assert await world.access.meet(header, "bot") is None
+    with pytest.raises(SignalCloudError, match="the scope feeder"):
+        await world.access.admit(header, "feeder")
+    assert not world.access.trusts(header)
 
 
 async def test_the_look_up_asks_the_cache_before_the_key_store(world: World) -> None:
@@ -283,14 +287,14 @@ async def test_what_is_no_key_and_a_key_found_unknown_are_refused_without_a_ques
     invented = f"Bearer {new_key('Ab12Cd')}"
     for header, code in ((None, "key_missing"), ("Bearer sc_live_nothing", "key_malformed")):
         with pytest.raises(SignalCloudError) as refused:
-            world.access.trusts(header, "bot")
+            world.access.trusts(header)
         assert refused.value.code == code
-    assert not world.access.trusts(invented, "bot")
+    assert not world.access.trusts(invented)
     with pytest.raises(SignalCloudError, match="never issued"):
         await world.access.meet(invented, "bot")
     reads = world.store.reads
     with pytest.raises(SignalCloudError, match="never issued"):
-        world.access.trusts(invented, "bot")
+        world.access.trusts(invented)
     assert world.store.reads == reads
 
 
@@ -300,10 +304,10 @@ async def test_a_key_that_was_refused_is_admitted_at_once_when_its_license_is_re
     await world.licenses.suspend_license(bot.key.license_id)
     with pytest.raises(SignalCloudError, match="suspended"):
         await world.access.meet(header, "bot")
-    assert not world.access.trusts(header, "bot")
+    assert not world.access.trusts(header)
     await world.licenses.resume_license(bot.key.license_id)
     admitted = await world.access.meet(header, "bot")
     assert admitted is not None
     assert admitted.rate is not None
     assert admitted.rate.remaining == 2
-    assert world.access.trusts(header, "bot")
+    assert world.access.trusts(header)
