@@ -38,13 +38,17 @@ class RequestCall:
     def keys_and_arguments(self, limits: Sequence[int]) -> tuple[list[str], list[str | int]]:
         """The KEYS and ARGV that take_requests.lua describes."""
         keys: list[str] = []
-        costs = [f"{place}={each.cost}" for place, each in enumerate(self.batch, 1) if each.cost != 1]
-        arguments: list[str | int] = [*limits, self._token, ",".join(costs)]
+        costs: list[str] = []
+        arguments: list[str | int] = [*limits, self._token, ""]
         numbers = self._confidences
         for request in self.batch:
             key = request.confidence_key
             keys += (license_key(request.key_hash), rate_key(request.key_hash))
             arguments += (request.tag, 0 if key is None else numbers.setdefault(key, len(numbers) + 1))
+            if request.cost != 1:
+                costs.append(f"{len(keys) // 2}={request.cost}")
+        if costs:
+            arguments[len(limits) + 1] = ",".join(costs)
         for key in numbers:
             keys += (key, lock_key(key))
         return keys, arguments

@@ -1,0 +1,44 @@
+"""What an account may store under its plan."""
+
+import pytest
+
+from shared.domain.access.plans import PLANS, Plan, plan_of
+from shared.domain.access.quotas import Usage, require_room
+from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
+
+PLAN = Plan(trades_per_day=10, stored_trades=100, stored_bytes=5_000)
+
+
+@pytest.mark.parametrize(
+    ("usage", "more"), [(Usage(), 1), (Usage(10, 100, 5_000), 0), (Usage(9, 99, 4_999), 1)]
+)
+def test_up_to_each_limit_there_is_room(usage: Usage, more: int) -> None:
+    require_room(usage, PLAN, 60.0, more=more)
+
+
+@pytest.mark.parametrize(
+    ("usage", "more", "told"),
+    [
+        (Usage(0, 101, 0), 0, "100 stored trades"),
+        (Usage(0, 100, 0), 1, "100 stored trades"),
+        (Usage(0, 0, 5_001), 0, "5000 stored bytes of trades"),
+        (Usage(0, 0, 5_000), 1, "5000 stored bytes of trades"),
+        (Usage(11, 101, 0), 0, "100 stored trades"),
+    ],
+)
+def test_full_storage_is_refused_without_a_time_to_wait(usage: Usage, more: int, told: str) -> None:
+    with pytest.raises(StorageQuotaExceeded, match=told) as refused:
+        require_room(usage, PLAN, 60.0, more=more)
+    assert refused.value.retry_after_s is None
+
+
+@pytest.mark.parametrize(("usage", "more"), [(Usage(11, 50, 0), 0), (Usage(10, 50, 0), 1)])
+def test_a_full_day_is_refused_until_midnight(usage: Usage, more: int) -> None:
+    with pytest.raises(DailyQuotaExceeded, match="10 new trades a day") as refused:
+        require_room(usage, PLAN, 3_600.5, more=more)
+    assert refused.value.retry_after_s == 3_600.5
+
+
+def test_an_unknown_plan_has_the_standard_limits() -> None:
+    assert plan_of("load") is PLANS["load"]
+    assert plan_of("never heard of") is plan_of("") is PLANS["standard"]
