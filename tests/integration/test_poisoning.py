@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from shared.adapters.inference import OnnxInference
-from shared.adapters.postgres import Database, ModelStore, SignalStore, TradeStore, TrainingStore
+from shared.adapters.postgres import BarStore, Database, ModelStore, SignalStore, TradeStore, TrainingStore
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.confidence.models import Basis, Outcome, served
 from shared.domain.confidence.safeguards import counted
@@ -18,7 +18,7 @@ from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
 from shared.services.training import TrainingService
 from tests.support.outcomes import made_outcomes
-from tests.support.published import batches, draft_of, publish, trade_of
+from tests.support.published import batches, draft_of, publish, result_bar, trade_of
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)
@@ -202,15 +202,25 @@ async def test_false_trades_do_not_move_anothers_confidence(
     assert max(abs(new - old) for new, old in zip(after, before, strict=True)) < MOST
 
 
-async def test_a_publisher_cannot_sell_hindsight(database: Database) -> None:
-    """A signal that is published after the bars of its time does not train, whatever it says."""
+@pytest.mark.parametrize("late", [timedelta(minutes=3), timedelta(days=40)])
+async def test_a_publisher_cannot_sell_hindsight(database: Database, late: timedelta) -> None:
+    """A signal that is published after the first bar of its time does not train, whatever it says."""
     known = made_outcomes(30, seed=5, signal=0, start=FIRST)
-    await publish(database, known)
     winners = [one for one in known if one.won]
     assert winners
+    for one in known:
+        (signal,) = await publish(database, [one], with_bars=False)
+        course = [result_bar(one)]
+        # Quiet minutes after the first, so that a late signal has bars that nobody knew before it.
+        course += [
+            msgspec.structs.replace(course[0], open_time=one.entry_at + timedelta(minutes=minute))
+            for minute in range(1, 6)
+        ]
+        for bar in course:
+            await BarStore(database).insert(signal.symbol, [bar], "live", bar.close_time)
     for one in winners:
-        published_at = one.entry_at + timedelta(days=40)
-        await SignalStore(database).publish(msgspec.structs.replace(draft_of(one), received_at=published_at))
+        draft = msgspec.structs.replace(draft_of(one), received_at=one.entry_at + late)
+        await SignalStore(database).publish(draft)
     store = TrainingStore(database)
     await SettlementService(store, STRATEGIES).run(NOW)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)

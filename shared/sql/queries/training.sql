@@ -1,5 +1,5 @@
 -- name: signals_to_settle
--- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon. A bar that we had before the signal is left out: whoever published it then knew the result.
+-- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon; none if we had any of them before the signal, whose publisher then knew a part of the result.
 select
     signals.symbol, sequence, side, price, stop_price, target_price, event_at,
     coalesce(following.bars, '[]')::text as bars
@@ -7,12 +7,13 @@ from signals
 join feeds using (symbol)
 cross join lateral (
     select
-        json_agg(json_build_array(open_time, high::text, low::text, close::text) order by open_time) as bars
+        case when bool_and(bars.received_at >= signals.received_at) then
+            json_agg(json_build_array(open_time, high::text, low::text, close::text) order by open_time)
+        end as bars
     from bars
     where bars.symbol = signals.symbol
         and open_time >= signals.event_at
         and open_time < signals.event_at + %(horizon)s
-        and bars.received_at >= signals.received_at
 ) as following
 where strategy = %(strategy)s and kind = 'entry' and not settled
     and event_at <= %(before)s
