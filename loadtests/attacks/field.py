@@ -73,7 +73,7 @@ class Field:
             connection = Connection(self.plan.port, asks_again=False)
             for number in numbers:
                 due_at = self.plan.starts_at + number / rate
-                if due_at >= self.plan.ends_at:
+                if due_at >= self.plan.ends_at or not self.is_on:
                     break
                 await asyncio.sleep(max(0.0, due_at - time.monotonic()))
                 await self.ask(connection, make(number))

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shlex
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -107,6 +108,23 @@ async def test_an_attacker_pauses_after_a_refusal_but_not_for_long() -> None:
         assert await field.ask(connection, field.get("license")) == 2.0
         assert field.answers == {"200": 1, "429 rate_limited": 1}
         connection.close()
+
+
+async def test_an_attack_on_a_slow_server_ends_in_time_and_sends_no_more() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.readline():
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.1)
+            writer.write(OK)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listening:
+        now = time.monotonic()
+        port = listening.sockets[0].getsockname()[1]
+        field = Field(Plan(name="x", port=port, key="", starts_at=now, ends_at=now + 0.35))
+        await field.at_rate(1_000, 2, lambda _: field.get("license"))
+        assert time.monotonic() - now < 1
+        assert 4 <= field.answers.total() <= 10
 
 
 def test_an_attack_without_a_license_sends_no_key() -> None:
