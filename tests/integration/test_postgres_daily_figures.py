@@ -7,11 +7,13 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
+from shared import sql
 from shared.adapters.postgres import Database, PerformanceStore, TradeStore
 from shared.adapters.postgres import performance as performance_module
 from shared.domain.trading.performance import Performance
@@ -278,3 +280,45 @@ async def test_strange_ranges_answer_as_the_plain_query(
     await statuses(store, [a_trade()])
     chosen: dict[str, Any] = {"symbol": None, "since": since, "until": until}
     check_equal(await figures_of.performance(ALICE, **chosen), await plain(database, ALICE, **chosen))
+
+
+async def test_the_migration_counts_the_trades_that_are_there_also_for_an_owner_without_superuser(
+    empty_database_url: str,
+) -> None:
+    """Forced row-level security hides the trades from their owner."""
+    async with await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as connection:
+        await connection.execute(sql.queries("migrations")["ensure_roles"])
+        await connection.execute("create role plain_owner")
+        try:
+            await connection.execute("alter schema public owner to plain_owner; set role plain_owner")
+            for name, script, _ in sql.migrations():
+                if name == "0005_shares":
+                    await connection.execute("reset role")
+                    await connection.execute(
+                        "select ensure_trade_partitions(array['2025-09-02'::timestamptz])"
+                    )
+                    await connection.execute(OLD_TRADES)
+                    await connection.execute("set role plain_owner")
+                await connection.execute(script)
+            await connection.execute("reset role")
+            cursor = await connection.execute("select day::text, symbol, trades, stale from trade_days")
+            assert await cursor.fetchall() == [("2025-09-02", "ES", 4, True)]
+            cursor = await connection.execute("select stored_trades, stored_bytes > 200 from account_usage")
+            assert await cursor.fetchall() == [(4, True)]
+            cursor = await connection.execute(
+                "select relforcerowsecurity from pg_class where relname = 'trades'"
+            )
+            assert await cursor.fetchall() == [(True,)]
+        finally:
+            await connection.execute("reset role; drop owned by plain_owner cascade; drop role plain_owner")
+
+
+OLD_TRADES = """
+select ensure_trade_partitions(array['2025-09-02'::timestamptz]);
+insert into trades (
+    account_id, trade_id, key_public_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at,
+    exit_at, pnl, fees
+)
+select 'a', 't' || n, 'k', 'ES', 'LONG', 's', 1, 1, 1, '2025-09-02', '2025-09-02', 1, 0
+from generate_series(1, 4) as n
+"""

@@ -120,6 +120,19 @@ create table account_usage (
 );
 comment on index account_usage_pkey is 'Prevents an account from having two quotas.';
 
+-- Counts the trades that are stored already. Their owner may read them only without `force`, and may write into
+-- the new tables only before these have it.
+alter table trades no force row level security;
+insert into trade_days (account_id, day, symbol, trades)
+select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*)
+from trades
+group by 1, 2, 3;
+insert into account_usage (account_id, stored_trades, stored_bytes, day, day_trades)
+select account_id, count(*), sum(pg_column_size(trades.*)), (now() at time zone 'UTC')::date, 0
+from trades
+group by 1;
+alter table trades force row level security;
+
 alter table trade_days enable row level security;
 alter table trade_days force row level security;
 create policy own_account on trade_days to signal_functions
@@ -136,15 +149,3 @@ create policy own_account on account_usage to signal_functions
     using (account_id = current_setting('app.account_id', true));
 
 grant select, insert, update on trade_days, trade_day_figures, account_usage to signal_functions;
-
--- Counts the trades that are stored already. The tables' owner may read them only without `force`.
-alter table trades no force row level security;
-insert into trade_days (account_id, day, symbol, trades)
-select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*)
-from trades
-group by 1, 2, 3;
-insert into account_usage (account_id, stored_trades, stored_bytes, day, day_trades)
-select account_id, count(*), sum(pg_column_size(trades.*)), (now() at time zone 'UTC')::date, 0
-from trades
-group by 1;
-alter table trades force row level security;

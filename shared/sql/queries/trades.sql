@@ -48,8 +48,8 @@ with counted as (
 )
 insert into account_usage as usage (account_id, stored_trades, stored_bytes, day, day_trades)
 values (
-    %(account_id)s, %(trades)s, %(bytes)s, (now() at time zone 'UTC')::date,
-    case when %(counts_today)s then %(trades)s else 0 end
+    %(account_id)s, %(trades)s::bigint, %(bytes)s::bigint, (now() at time zone 'UTC')::date,
+    case when %(counts_today)s::boolean then %(trades)s::bigint else 0 end
 )
 on conflict (account_id) do update
 set
