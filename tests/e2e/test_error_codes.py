@@ -145,7 +145,7 @@ CAUSES: dict[str, Cause] = {
     "malformed_json": lambda stack: as_bot(stack, "/ml/get_confidence", content=b"{"),
     "validation_failed": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsi": 135}),
     "unknown_field": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsy": 35}),
-    "body_too_large": lambda stack: as_bot(stack, "/trades", content=b" " * (1024 * 1024 + 1)),
+    "body_too_large": lambda stack: as_bot(stack, "/ml/get_confidence", content=b" " * 16_385),
     "batch_too_large": lambda stack: as_bot(stack, "/trades", json={"trades": [a_trade()] * 501}),
     "unsupported_media_type": lambda stack: as_bot(
         stack, "/trades", content=b"<a/>", headers={"Content-Type": "application/xml"}
