@@ -6,7 +6,7 @@ from shared.domain.access.plans import PLANS, Plan, plan_of
 from shared.domain.access.quotas import Usage, require_room
 from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
 
-PLAN = Plan(trades_per_day=10, stored_trades=100, stored_bytes=5_000)
+PLAN = Plan(connections=1, trades_per_day=10, stored_trades=100, stored_bytes=5_000)
 
 
 @pytest.mark.parametrize(
