@@ -193,6 +193,23 @@ async def test_lookups_of_invented_keys_leave_room_for_known_ones(world: World) 
     assert codes.count("key_unknown") == grants.MAX_STRANGER_LOOKUPS
 
 
+async def test_a_lookup_that_finds_no_key_keeps_its_slot_and_one_that_finds_a_key_does_not(
+    world: World,
+) -> None:
+    with (
+        patch.object(grants, "STRANGER_WAIT_S", 0.01),
+        patch.object(grants, "UNKNOWN_HOLD_S", 0.05),
+        patch.object(world.access._grants, "_strangers", asyncio.Semaphore(1)),
+    ):
+        for _ in range(3):
+            bot = await world.bot()
+            assert (await world.admit(bot.plain)).grant.key == bot.key
+        assert (await world.refusal(new_key("Zz99Zz"))).code == "key_unknown"
+        assert (await world.refusal(new_key("Zz99Za"))).code == "key_store_unavailable"
+        await asyncio.sleep(0.06)
+        assert (await world.refusal(new_key("Zz99Zb"))).code == "key_unknown"
+
+
 async def test_a_record_that_is_near_its_own_end_is_read_again_once_in_ten_seconds(world: World) -> None:
     bot = await world.bot(limit=1_000)
     await world.admit(bot.plain)
@@ -254,5 +271,6 @@ async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None
 def test_what_the_texts_promise() -> None:
     assert (timedelta(seconds=4), timedelta(seconds=60)) == (grants.KNOWN_FOR, grants.STALE_FOR)
     assert (timedelta(seconds=5), 32) == (grants.UNKNOWN_FOR, grants.MAX_STRANGER_LOOKUPS)
+    assert grants.MAX_STRANGER_LOOKUPS / grants.UNKNOWN_HOLD_S == 20  # a second
     assert refresh_below_ms("0000") == 10_000
     assert refresh_below_ms("ffff") == 40_000
