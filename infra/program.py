@@ -143,6 +143,7 @@ def _roles(settings: Settings, base: _Foundation, services: _Services) -> list[p
                 "host-storage": services.storage.host_account_id,
                 "table-licenses": services.storage.table_ids["licenses"],
                 "table-apikeys": services.storage.table_ids["apikeys"],
+                "table-endings": services.storage.table_ids["endings"],
                 "pepper": services.vault.pepper_id,
                 "pepper-previous": services.vault.previous_pepper_id,
                 "webpubsub": services.realtime.service_id,

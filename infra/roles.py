@@ -24,6 +24,7 @@ Scope = Literal[
     "host-storage",
     "table-licenses",
     "table-apikeys",
+    "table-endings",
     "pepper",
     "pepper-previous",
     "webpubsub",
@@ -68,6 +69,12 @@ ASSIGNMENTS = (
         "Storage Table Data Contributor",
         "table-apikeys",
         "The app reads and writes hashes of API keys",
+    ),
+    Assignment(
+        "endings",
+        "Storage Table Data Contributor",
+        "table-endings",
+        "The app lists which licenses and keys have ended lately",
     ),
     Assignment(
         "pepper", "Key Vault Secrets User", "pepper", "App Service resolves API_KEY_PEPPER as the app"

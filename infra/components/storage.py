@@ -8,8 +8,8 @@ from pulumi_azure_native import storage
 from infra.components.network import PrivateTarget
 from infra.components.placement import Placement, kept, under
 
-# The names that shared/adapters/tables.py uses.
-TABLES = ("licenses", "apikeys")
+# The names that shared/adapters/table_rows.py uses.
+TABLES = ("licenses", "apikeys", "endings")
 DEPLOYMENTS = "deployments"
 SOFT_DELETE_DAYS = 14
 

@@ -307,7 +307,7 @@ async def test_a_bot_cannot_touch_its_own_groups_and_recovers_without_a_connect_
         for group in groups:
             for kind in ("leaveGroup", "joinGroup", "sendToGroup"):
                 number += 1
-                frame = {"type": kind, "group": group, "ackId": number}
+                frame: dict[str, Any] = {"type": kind, "group": group, "ackId": number}
                 if kind == "sendToGroup":
                     frame |= {"dataType": "json", "data": {"type": "revoked"}}
                 await bot.socket.send_json(frame)

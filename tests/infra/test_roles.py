@@ -24,6 +24,11 @@ EXPECTED = {
         "Microsoft.Storage/storageAccounts/tableServices/tables",
         "table-apikeys",
     ),
+    (
+        "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
+        "Microsoft.Storage/storageAccounts/tableServices/tables",
+        "table-endings",
+    ),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper"),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper-previous"),
     ("12cf5a90-567b-43ae-8102-96cf46c7d9b4", "Microsoft.SignalRService/webPubSub", "webpubsub"),
