@@ -193,3 +193,13 @@ def test_the_sum_of_the_waits_is_below_what_is_promised() -> None:
     assert timedelta(seconds=5) > grants.KNOWN_FOR
     # A record in Redis may be 60 s old, and be stored 20 s after it was read.
     assert timedelta(seconds=60) + grants.MAX_LOAD < ENFORCED_FOR
+
+
+async def test_a_later_revision_that_a_process_knows_beats_a_record_that_redis_keeps(world: World) -> None:
+    bot = await world.bot(limit=1_000)
+    process = world.process()
+    await code(process, bot.plain)
+    await missed(world, bot.plain, bot.key.public_id)
+    world.cache.forgetful = True  # Redis refuses writes, as it does when it is full
+    world.clock.forward(FIVE_S)
+    assert [await code(process, bot.plain) for _ in range(3)] == ["key_revoked"] * 3
