@@ -37,9 +37,9 @@ UNKNOWN_FOR = timedelta(seconds=5)
 MAX_UNKNOWN = 10_000
 MAX_STRANGER_LOOKUPS = 32
 STRANGER_WAIT_S = 3.0
-# A lookup that finds no key keeps its slot this long, so invented keys get 20 lookups a second of a process,
-# each of which costs about 3 ms. A lookup that finds a key frees its slot at once, so that good bots that a new
-# process does not know need not wait.
+# A lookup that finds no key keeps its slot this long, so that invented keys get 20 lookups a second of a
+# process, each of which costs about 3 ms. A lookup that finds a key frees its slot at once, so that bots that
+# are new to a process need not wait.
 UNKNOWN_HOLD_S = 1.6
 
 # Refreshes an active key's cached record before it expires, so that no request waits for Table Storage. The

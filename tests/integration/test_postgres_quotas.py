@@ -13,7 +13,7 @@ from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
 from tests.support.samples import a_trade
 from tests.support.trades import ALICE, BOB
 
-ROOM = {"trades_per_day": 10**6, "stored_trades": 10**6, "stored_bytes": 10**9}
+ROOM = {"connections": 1, "trades_per_day": 10**6, "stored_trades": 10**6, "stored_bytes": 10**9}
 
 
 def plan(**limits: int) -> Plan:
