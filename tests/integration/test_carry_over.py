@@ -85,9 +85,9 @@ def test_a_database_is_carried_over_whole(
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    # Step 5: the app may take its roles on again, and the system goes on from the restored state.
+    # Step 5: the app may take its role on again, and the system goes on from the restored state.
     assert migrate_command(["apply", "--login", "app"]) == 0
-    assert capsys.readouterr().out.endswith("login app: may log in, takes on both roles\n")
+    assert capsys.readouterr().out.endswith("login app: may log in, takes on signal_functions\n")
     code = drill(["check", str(tmp_path / "expected.json"), "--login", "app"])
     assert code == 0, capsys.readouterr()
     asyncio.run(use(make_conninfo(target, password=PASSWORD), "tuesday"))

@@ -19,6 +19,7 @@ from shared.adapters.postgres import (
     SuspicionStore,
     TradeStore,
     TrainingStore,
+    Upkeep,
 )
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.market.messages import message_of
@@ -59,6 +60,7 @@ def paper_trades(name: str, signals: list[Signal]) -> list[Trade]:
 async def test_the_demo_trains_on_its_signals(database: Database, database_url: str) -> None:
     bars = BarStore(database)
     replayed = simulated_es()
+    await Upkeep(database).ensure_partitions(replayed[0].open_time, 2)
     for start in range(0, len(replayed), 1_000):
         batch = replayed[start : start + 1_000]
         await bars.insert("ES", batch, "simulated", batch[-1].close_time)

@@ -104,7 +104,7 @@ def test_a_key_is_added_rotated_and_revoked(run: Run, monkeypatch: pytest.Monkey
     assert "Connections were not closed: " in err
     assert "The timer closes them within 10 seconds" in err
     assert "Redis" not in err
-    code, _, err = run("rotate", rotated["plain_key"], "--overlap", "0s")
+    code, _, err = run("rotate", rotated["key"]["public_id"], "--overlap", "0s")
     assert code == INCOMPLETE
     assert "Connections were not closed: " in err
     code, out, _ = run("show", license_id, "--json")

@@ -9,7 +9,15 @@ import psycopg
 import pytest
 
 from shared.adapters.inference import OnnxInference
-from shared.adapters.postgres import BarStore, Database, ModelStore, SignalStore, TradeStore, TrainingStore
+from shared.adapters.postgres import (
+    BarStore,
+    Database,
+    ModelStore,
+    SignalStore,
+    TradeStore,
+    TrainingStore,
+    Upkeep,
+)
 from shared.adapters.training_process import TrainingProcess
 from shared.domain.confidence.models import Basis, Outcome, served
 from shared.domain.confidence.safeguards import counted
@@ -74,6 +82,8 @@ class World:
 
 
 async def made_world(database: Database, signal: float) -> World:
+    # The trades are too old for reports to make their partitions.
+    await Upkeep(database).ensure_partitions(FIRST, 2)
     decided = made_outcomes(600, seed=11, signal=signal, start=FIRST)
     chance = made_outcomes(150, seed=12, signal=0, start=FIRST + timedelta(minutes=3))
     silent = [msgspec.structs.replace(one, symbol="YM") for one in chance]

@@ -90,6 +90,10 @@ from generate_series(1, 5000) as n;
 insert into signal_counters values ('ES', 100001), ('NQ', 100001);
 insert into feeds values ('ES', now(), now(), 'live');
 insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
+insert into connections (connection_id, license_id)
+select 'connection-' || n, 'lic_' || n % 4000 from generate_series(1, 20000) as n;
+insert into used_urls (nonce, connection_id, used_at)
+select 'nonce-' || n, 'connection-' || n, now() - make_interval(secs => n) from generate_series(1, 20000) as n;
 """
 
 # What each query is asked; where it depends on size, the size that the code uses.
@@ -219,6 +223,18 @@ ASKED: dict[str, dict[str, Any]] = {
     },
     "suspicions.forget": {"before": BASE + timedelta(days=1), "limit": 1_000},
     "suspicions.list": {"limit": 100},
+    "connections.count": {"license_ids": ["lic_7", "lic_8"]},
+    "connections.used_urls": {"nonces": ["nonce-7", "nonce-8"]},
+    "connections.open": {
+        "connection_ids": ["connection-new"],
+        "license_ids": ["lic_7"],
+        "nonces": ["nonce-new"],
+    },
+    "connections.close": {"connection_ids": ["connection-7"]},
+    "connections.forget_missing": {"license_id": "lic_7", "listed": ["connection-7"], "older_than_s": 60},
+    "connections.add_listed": {"license_id": "lic_7", "listed": ["connection-new"]},
+    "connections.note_check": {"license_id": "lic_7"},
+    "connections.prune_used_urls": {"older_than_s": 15_000, "limit": 100},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_bars": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
@@ -227,6 +243,8 @@ ASKED: dict[str, dict[str, Any]] = {
 NOT_EXPLAINED = {
     "session.enter": "reads no table",
     "performance.take_turn": "reads no table",
+    "connections.lock_licenses": "reads no table",
+    "connections.unchecked": "reads every open connection, once in 20 seconds",
     "outbox.wait_at_most": "reads no table",
     "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
@@ -249,6 +267,7 @@ JOBS = {
     "training.reported",
     "suspicions.find",
     "suspicions.forget",
+    "connections.prune_used_urls",
     "models.add_model",
     "models.lock_strategy",
     "models.retire_champion",
