@@ -115,8 +115,7 @@ class Stack:
     async def ensure_trade_months(self, first: datetime, last: datetime) -> None:
         """Makes the partitions for trades of a replay of old bars, which no report may make."""
         months = (last.year - first.year) * 12 + last.month - first.month
-        role = self._settings.get("DATABASE_ROLE") or "signal_functions"
-        database = Database(self._settings["DATABASE_URL"], role=role, pool_size=1)
+        database = Database(self._admin_url, role="signal_jobs", pool_size=1)
         try:
             await Upkeep(database).ensure_partitions(first, months)
         finally:

@@ -87,15 +87,17 @@ class Bot:
         self.frames: list[dict[str, Any]] = []
         self.connected: dict[str, Any] = {}
         self.closed_at: float | None = None
-        self._listening: asyncio.Task[None] | None = None
+        self._sockets: list[aiohttp.ClientWebSocketResponse] = []
+        self._listening: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.gather(self._listening, return_exceptions=True)
+        for listening in self._listening:
+            listening.cancel()
+        await asyncio.gather(*self._listening, return_exceptions=True)
+        await asyncio.gather(*(socket.close() for socket in self._sockets))
         await self.session.close()
 
     async def negotiate(self) -> dict[str, Any]:
@@ -109,13 +111,16 @@ class Bot:
         """The status of the handshake, 101 if it succeeds; then the socket listens."""
         access = access or await self.negotiate()
         try:
-            socket = await self.session.ws_connect(access["url"] + query, protocols=[PROTOCOL])
+            socket = await self.session.ws_connect(
+                access["url"] + query, protocols=[PROTOCOL], timeout=aiohttp.ClientWSTimeout(ws_close=0.5)
+            )
         except aiohttp.WSServerHandshakeError as refused:
             return refused.status
         self.socket = socket
+        self._sockets.append(socket)
         self.connected = await socket.receive_json()
         await socket.send_json({"type": "joinGroup", "group": "symbol.ES", "ackId": 1})
-        self._listening = asyncio.create_task(self._listen(socket))
+        self._listening.append(asyncio.create_task(self._listen(socket)))
         return 101
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
