@@ -14,6 +14,7 @@ import httpx
 
 from loadtests.bench import market
 from loadtests.bench.market import PATH
+from loadtests.bench.past_signals import publish_past
 from loadtests.bench.processes import place, processors, server
 from loadtests.bench.side import Side
 from local.stack.ports import free_ports
@@ -25,14 +26,11 @@ from shared.container import Container
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
-from shared.services.upkeep import MONTHS_AHEAD
 from shared.settings import read_settings
 
 STRATEGY = "vwap_bounce"
 LOAD_KEYS = 500
-ACCOUNTS = 4
 TRADES = 1_200
-BATCH = 500
 # How long a process may still serve the former model after a promotion.
 ADOPTED_WITHIN_S = 15.0
 
@@ -130,19 +128,15 @@ def baseline(directory: Path, stack: RunningStack, model: Path, url: str) -> Ite
 
 
 async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
-    """Records `trades` for several accounts and trains on them; returns the new champion."""
+    """Publishes the signals that `trades` followed, and trains on them; returns the new champion."""
     container = Container(read_settings(stack.settings))
     try:
-        earliest = min(trade.entry_at for trade in trades)
-        await container.stores.upkeep.ensure_partitions(earliest.astimezone(UTC), MONTHS_AHEAD)
-        for account in range(ACCOUNTS):
-            share = trades[account::ACCOUNTS]
-            for first in range(0, len(share), BATCH):
-                batch = share[first : first + BATCH]
-                await container.stores.trades.record(f"load-{account}", "load00", batch)
-        report = await container.training.run(container.strategies[STRATEGY], datetime.now(UTC))
+        await publish_past(container.stores, trades)
+        now = datetime.now(UTC)
+        await container.settlement.run(now)
+        report = await container.training.run(container.strategies[STRATEGY], now)
         if report.outcome != "model":
-            raise RuntimeError(f"training on {len(trades)} trades gave no model: {report}")
+            raise RuntimeError(f"training on {len(trades)} signals gave no model: {report}")
         champion = await container.stores.models.champion(STRATEGY)
         assert champion is not None
         return champion

@@ -70,6 +70,10 @@ class Champions:
             held.task = asyncio.create_task(self._refresh(self._strategies[strategy], held))
         return held.model if now < held.good_until else None
 
+    def last(self, strategy: str) -> ServedModel | None:
+        """The last known champion, confirmed or not; None before the first."""
+        return self._held[strategy].model
+
     async def first(self, strategy: str) -> ServedModel:
         """The champion as soon as it is confirmed; raises Unavailable if none was ever known."""
         held = self._held[strategy]

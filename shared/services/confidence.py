@@ -81,8 +81,13 @@ class ConfidenceService:
         except SymbolNotLicensed:
             await self._release(admitted)
             raise
-        query = query or await self._evaluator.first_query(state)
         found = admitted.cache_result
+        if query is None or not query.confirmed:
+            asked, query = query, await self._evaluator.first_query(state)
+            if asked is not None and asked.key != query.key:
+                # The champion has changed, so the cache was asked for another model's confidence.
+                await self._release(admitted)
+                found = None
         answer = self._evaluator.cached_answer(query, found) or await self._evaluator.answer(query, found)
         if answer.cached:
             self._count(Count.CONFIDENCE_CACHED)

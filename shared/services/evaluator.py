@@ -44,11 +44,16 @@ class ConfidenceCache(Protocol):
 
 
 class ConfidenceQuery(msgspec.Struct, frozen=True, gc=False):
-    """A state, the model that answers for it, and the answer's key in the cache."""
+    """A state, the model that answers for it, and the answer's key in the cache.
+
+    If the model is not `confirmed`, it was not read again lately: the key is the likely one, and
+    `first_query` must confirm it before anything is answered.
+    """
 
     state: MarketState
     model: ServedModel
     key: str
+    confirmed: bool = True
 
 
 class _Due(NamedTuple):
@@ -91,10 +96,16 @@ class ConfidenceEvaluator:
     def query(self, state: MarketState) -> ConfidenceQuery | None:
         """What to ask the cache about `state`; None before any model is known, see `first_query`."""
         model = self._champions.held(state.strategy)
-        return self._query(state, model) if model is not None else None
+        if model is not None:
+            return self._query(state, model)
+        last = self._champions.last(state.strategy)
+        if last is None:
+            return None
+        # Nearly always the champion is still the same, so processes that were idle share one evaluation too.
+        return ConfidenceQuery(state, last, state.cache_key(last.version), confirmed=False)
 
     async def first_query(self, state: MarketState) -> ConfidenceQuery:
-        """`query` as soon as a model is known; raises Unavailable."""
+        """`query` as soon as a model is known and confirmed; raises Unavailable."""
         return self._query(state, await self._champions.first(state.strategy))
 
     def _query(self, state: MarketState, model: ServedModel) -> ConfidenceQuery:

@@ -152,7 +152,8 @@ def evaluator(
 
 
 async def asked(service: ConfidenceEvaluator, state: MarketState = STATE) -> ConfidenceQuery:
-    return service.query(state) or await service.first_query(state)
+    query = service.query(state)
+    return query if query is not None and query.confirmed else await service.first_query(state)
 
 
 def decoded(answer: EncodedAnswer) -> ConfidenceAnswer:

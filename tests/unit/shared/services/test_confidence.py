@@ -36,14 +36,17 @@ class Evaluator:
         self.away = away
         self.knows_a_model = knows_a_model
         self.computed: list[str] = []
+        self.unconfirmed: str | None = None  # the key under a champion that was not read again lately
 
     def query(self, state: MarketState) -> ConfidenceQuery | None:
+        if self.unconfirmed is not None:
+            return ConfidenceQuery(state, MODEL, self.unconfirmed, confirmed=False)
         return ConfidenceQuery(state, MODEL, f"key of {state.symbol}") if self.knows_a_model else None
 
     async def first_query(self, state: MarketState) -> ConfidenceQuery:
         if self.away:
             raise DatabaseUnavailable("No model is known yet.")
-        self.knows_a_model = True
+        self.knows_a_model, self.unconfirmed = True, None
         query = self.query(state)
         assert query is not None
         return query
@@ -241,3 +244,19 @@ async def test_a_batch_that_cannot_be_read_counts_nothing() -> None:
     with pytest.raises(ValidationFailed):
         await world.service.answer_batch(GRANT, b'{"states": []}', free)
     assert world.counted == {}
+
+
+@pytest.mark.parametrize(
+    ("likely_key", "answer", "released"),
+    [("key of ES", b"cached", 0), ("key of another model", b"computed", 1)],
+)
+async def test_after_an_idle_time_the_likely_champion_is_asked_for_and_then_confirmed(
+    likely_key: str, answer: bytes, released: int
+) -> None:
+    world = World()
+    world.evaluator.unconfirmed = likely_key
+    found = CacheResult(likely_key, answer=EncodedAnswer(b"cached", True))
+    world.admitted = Admitted(GRANT, RateState(3, 2, 60.0), found)
+    assert await world.answer() == answer
+    assert world.steps == ["read", f"admit with {likely_key}"]
+    assert len(world.released) == released
