@@ -35,12 +35,12 @@ MAX_KNOWN = 10_000
 # concurrent lookups of never seen keys is bounded, lookups of known keys are not.
 UNKNOWN_FOR = timedelta(seconds=5)
 MAX_UNKNOWN = 10_000
-MAX_STRANGER_LOOKUPS = 32
+MAX_STRANGER_LOOKUPS = 8
 STRANGER_WAIT_S = 3.0
-# A lookup that finds no key keeps its slot this long, so that invented keys get 20 lookups a second of a
+# A lookup that finds no key keeps its slot this long, so that invented keys get 10 lookups a second of a
 # process, each of which costs about 3 ms. A lookup that finds a key frees its slot at once, so that bots that
 # are new to a process need not wait.
-UNKNOWN_HOLD_S = 1.6
+UNKNOWN_HOLD_S = 0.8
 
 # Refreshes an active key's cached record before it expires, so that no request waits for Table Storage. The
 # refresh starts 10 to 40 s before the end; the key decides when, because keys that were loaded together

@@ -270,7 +270,7 @@ async def test_a_full_waiting_room_says_when_to_come_again(world: World) -> None
 
 def test_what_the_texts_promise() -> None:
     assert (timedelta(seconds=4), timedelta(seconds=60)) == (grants.KNOWN_FOR, grants.STALE_FOR)
-    assert (timedelta(seconds=5), 32) == (grants.UNKNOWN_FOR, grants.MAX_STRANGER_LOOKUPS)
-    assert grants.MAX_STRANGER_LOOKUPS / grants.UNKNOWN_HOLD_S == 20  # a second
+    assert (timedelta(seconds=5), 8) == (grants.UNKNOWN_FOR, grants.MAX_STRANGER_LOOKUPS)
+    assert grants.MAX_STRANGER_LOOKUPS / grants.UNKNOWN_HOLD_S == 10  # a second
     assert refresh_below_ms("0000") == 10_000
     assert refresh_below_ms("ffff") == 40_000
