@@ -27,7 +27,7 @@ from operations.command import FAILED, UsageError, run_command
 from operations.license import command_settings
 from shared.container import Container
 from shared.domain.access.licenses import License, is_license_id
-from shared.domain.confidence.state_checks import check_features, check_strategy
+from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.decoding import decode
 from shared.domain.problems import Problems
@@ -85,9 +85,7 @@ def _checked(file: Path, strategies: StrategyCatalog, now: datetime) -> tuple[in
         try:
             trade = decode(line, Trade)
             check_trade(trade, now, problems, max_age=None)
-            strategy = check_strategy(trade.strategy, strategies, problems)
-            if strategy is not None and trade.features is not None:
-                check_features(strategy, trade.features, problems.within("features."))
+            check_trade_state(trade.strategy, trade.features, strategies, problems)
             problems.refuse()
         except InvalidInput as refused:
             found += [f"line {number}: {each.field}: {each.message}" for each in refused.errors] or [

@@ -21,6 +21,7 @@ from local.stack.services import Endpoints, PostgresProcess, data_services, func
 from local.stack.state import StateDirectory
 from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
 from shared.adapters.postgres import Database, Upkeep
+from shared.adapters.postgres.database import JOBS_ROLE
 from shared.adapters.postgres.migrations import migrate
 
 READY_TIMEOUT_S = 30.0
@@ -115,7 +116,7 @@ class Stack:
     async def ensure_trade_months(self, first: datetime, last: datetime) -> None:
         """Makes the partitions for trades of a replay of old bars, which no report may make."""
         months = (last.year - first.year) * 12 + last.month - first.month
-        database = Database(self._admin_url, role="signal_jobs", pool_size=1)
+        database = Database(self._admin_url, role=JOBS_ROLE, pool_size=1)
         try:
             await Upkeep(database).ensure_partitions(first, months)
         finally:

@@ -6,9 +6,7 @@ have been unavailable, and a connection that was judged just before the ending m
 closing.
 """
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -22,15 +20,15 @@ from shared.domain.access.licenses import (
     key_refusal,
     license_refusal,
 )
-from shared.errors import SignalCloudError, Unavailable
+from shared.errors import SignalCloudError
+from shared.services.auditing import AuditLog, Auditor
+from shared.services.concurrency import run_for_each
 from shared.services.enforcement import Enforcement
 
 # Bounds one run. The oldest endings come first, and each one's record is removed after ENFORCED_FOR.
 MAX_ENDINGS = 1_000
 AT_ONCE = 16
 _EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-
-log = logging.getLogger(__name__)
 
 
 class EndingStore(Protocol):
@@ -42,18 +40,13 @@ class EndingStore(Protocol):
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
 
 
-class AuditLog(Protocol):
-    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
-
-
 class EndingService:
     """Repeats are harmless: what has ended stays ended, and an open license or key is left alone."""
 
     def __init__(self, *, store: EndingStore, enforcement: Enforcement, audit: AuditLog, actor: str) -> None:
         self._store = store
         self._enforcement = enforcement
-        self._audit = audit
-        self._actor = actor
+        self._audit = Auditor(audit, actor)
 
     async def run(self, now: datetime) -> int:
         """Enforces the endings that are due, and returns how many connections' groups it has closed.
@@ -62,17 +55,7 @@ class EndingService:
         Unavailable.
         """
         due = await self._store.endings(_EARLIEST, now, MAX_ENDINGS)
-        slots = asyncio.Semaphore(AT_ONCE)
-
-        async def enforced(ending: Ending) -> bool:
-            async with slots:
-                return await self._enforce(ending, now)
-
-        results = await asyncio.gather(*map(enforced, due), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return results.count(True)
+        return sum(await run_for_each(partial(self._enforce, now=now), due, at_once=AT_ONCE))
 
     async def _enforce(self, ending: Ending, now: datetime) -> bool:
         """Whether the license or key of `ending` has ended, and its connections are closed."""
@@ -93,7 +76,7 @@ class EndingService:
         closed = await self._enforcement.close_connections(license_id, _reason(refused))
         if closed and license_.status == "active":
             license_ = await self._store.update_license(license_id, partial(expired, now=now))
-            await self._note("license expired", license_id)
+            await self._audit.note("license expired", license_id)
         await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         return refused, closed
 
@@ -107,12 +90,6 @@ class EndingService:
         if license_ is not None:
             await self._enforcement.tell_caches(license_, [key])
         return refused, closed
-
-    async def _note(self, action: str, subject: str) -> None:
-        try:
-            await self._audit.write(self._actor, action, subject, {})
-        except Unavailable as error:
-            log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
 
 
 def _reason(refused: SignalCloudError) -> str:

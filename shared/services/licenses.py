@@ -7,9 +7,8 @@ client connects). `Effect` says if one of these later steps failed. Without the 
 within five seconds, see shared/services/access.py; connections that stay open are closed by the timer.
 """
 
-import logging
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -32,7 +31,8 @@ from shared.domain.access.licenses import (
     suspended,
 )
 from shared.domain.problems import Problems
-from shared.errors import Conflict, FieldError, NotFound, Unavailable, ValidationFailed
+from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
+from shared.services.auditing import AuditLog, Auditor
 from shared.services.enforcement import Enforcement
 
 MAX_KEYS_PER_TRANSACTION = 100
@@ -41,8 +41,6 @@ MAX_LISTED = 1_000
 MAX_OVERLAP = timedelta(days=30)
 # A shard has 14 million public ids, so this many attempts fail only because of a defect.
 MAX_ID_ATTEMPTS = 5
-
-log = logging.getLogger(__name__)
 
 
 class KeyStore(Protocol):
@@ -57,10 +55,6 @@ class KeyStore(Protocol):
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
-
-
-class AuditLog(Protocol):
-    async def write(self, actor: str, action: str, subject: str, detail: Mapping[str, object]) -> None: ...
 
 
 class LicenseView(msgspec.Struct, frozen=True):
@@ -109,8 +103,7 @@ class LicenseService:
     ) -> None:
         self._store = store
         self._enforcement = enforcement
-        self._audit = audit
-        self._actor = actor
+        self._audit = Auditor(audit, actor)
         self._pepper = pepper
         self._now = now
         self._rng = rng
@@ -146,7 +139,7 @@ class LicenseService:
         if expires_at is not None:
             await self._store.add_endings([Ending(expires_at, license_.license_id)])
         await self._store.add_license(license_)
-        await self._note("license created", license_.license_id, account=account_id, plan=plan)
+        await self._audit.note("license created", license_.license_id, account=account_id, plan=plan)
         return license_
 
     async def show(self, license_id: str) -> LicenseView:
@@ -205,7 +198,7 @@ class LicenseService:
         closed = overlap > timedelta(0) or await self._enforcement.close_connections(
             old.public_id, "key expired"
         )
-        audited = await self._note("key rotated", old.public_id, successor=created.key.public_id)
+        audited = await self._audit.note("key rotated", old.public_id, successor=created.key.public_id)
         return created, Effect(license_, caches_told, closed, audited)
 
     async def revoke_key(self, public_id: str) -> Effect:
@@ -229,7 +222,7 @@ class LicenseService:
         license_ = await self._store.update_license(license_id, resumed)
         keys = await self._store.keys_of(license_id)
         caches_told = await self._enforcement.tell_caches(license_, keys)
-        return Effect(license_, caches_told, audited=await self._note("license resumed", license_id))
+        return Effect(license_, caches_told, audited=await self._audit.note("license resumed", license_id))
 
     async def _change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect:
         # First, so that only licenses that exist are announced, and only changes that are allowed.
@@ -241,16 +234,7 @@ class LicenseService:
     async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str, subject: str) -> Effect:
         caches_told = await self._enforcement.tell_caches(license_, keys)
         closed = await self._enforcement.close_connections(subject, reason)
-        return Effect(license_, caches_told, closed, await self._note(reason, subject))
-
-    async def _note(self, action: str, subject: str, **detail: object) -> bool:
-        """Whether the change is audited."""
-        try:
-            await self._audit.write(self._actor, action, subject, detail)
-        except Unavailable as error:
-            log.warning("not audited: %s by %s, %s: %s", action, self._actor, subject, error.internal)
-            return False
-        return True
+        return Effect(license_, caches_told, closed, await self._audit.note(reason, subject))
 
     async def _create(
         self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
@@ -276,7 +260,9 @@ class LicenseService:
         while len(created) < count:
             created += await self._store_keys(template, min(MAX_KEYS_PER_TRANSACTION, count - len(created)))
         made = [each.key.public_id for each in created]
-        await self._note("keys created", license_.license_id, count=count, first=made[0], scopes=list(scopes))
+        await self._audit.note(
+            "keys created", license_.license_id, count=count, first=made[0], scopes=list(scopes)
+        )
         return created
 
     async def _store_keys(self, template: ApiKey, count: int) -> list[CreatedKey]:

@@ -13,15 +13,16 @@ is counted and logged. The next comparison counts the connections that opened me
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_subject
-from shared.domain.access.connections import Opening, Verdict, judge_openings
+from shared.domain.access.connections import Opening, Verdict
 from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseUnavailable, Unavailable
 from shared.metrics import Count, Counter
+from shared.services.concurrency import run_for_each
 
 # Bounds the time of one transaction; each opening adds about 20 us to it.
 MAX_EVENTS_PER_TRANSACTION = 256
@@ -43,13 +44,9 @@ MAX_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
 
-Judge = Callable[[Sequence[Opening], Mapping[str, int], Mapping[str, str]], list[Verdict]]
-
 
 class ConnectionStore(Protocol):
-    async def record(
-        self, openings: Sequence[Opening], closed: Sequence[str], judge: Judge
-    ) -> list[Verdict]: ...
+    async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]: ...
     async def unchecked(self, older_than_s: float, limit: int) -> list[str]: ...
     async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int: ...
     async def prune_used_urls(self, older_than_s: float) -> int: ...
@@ -138,18 +135,8 @@ class Presence:
         Returns how many connections it has forgotten. Raises Unavailable.
         """
         await self._store.prune_used_urls(USED_URL_LIFE_S)
-        slots = asyncio.Semaphore(COMPARED_AT_ONCE)
-
-        async def compared(license_id: str) -> int:
-            async with slots:
-                return await self._compare(license_id)
-
         due = await self._store.unchecked(COMPARED_FOR_S, MAX_COMPARED)
-        found = await asyncio.gather(*map(compared, due), return_exceptions=True)
-        for result in found:
-            if isinstance(result, BaseException):
-                raise result
-        return sum(result for result in found if isinstance(result, int))
+        return sum(await run_for_each(self._compare, due, at_once=COMPARED_AT_ONCE))
 
     async def _compare(self, license_id: str) -> int:
         began = self._clock()
@@ -197,7 +184,7 @@ class Presence:
             openings = [event.opening for event in asked if event.opening is not None]
             closed = [event.closed for event in batch if event.closed is not None]
             try:
-                verdicts = await self._store.record(openings, closed, judge_openings)
+                verdicts = await self._store.record(openings, closed)
             except Exception as error:  # noqa: BLE001 - each event gets it, because none may wait for ever
                 for event in batch:
                     _fail(event, error)

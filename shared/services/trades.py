@@ -11,7 +11,7 @@ import msgspec
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.access.plans import Plan, plan_of
 from shared.domain.access.quotas import Usage
-from shared.domain.confidence.state_checks import check_features, check_strategy
+from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
@@ -155,17 +155,11 @@ class TradeService:
                 break
             of_trade = problems.within(f"trades[{index}].")
             check_trade(trade, now, of_trade, max_age=self._max_age)
-            self._check_features(trade, of_trade)
+            check_trade_state(trade.strategy, trade.features, self._strategies, of_trade)
         problems.refuse()
         require_symbols(
             grant, {trade.symbol: f"trades[{index}].symbol" for index, trade in enumerate(trades)}
         )
-
-    def _check_features(self, trade: Trade, problems: Problems) -> None:
-        """Adds an unknown strategy, or features that do not fit it: training could not use such a trade."""
-        strategy = check_strategy(trade.strategy, self._strategies, problems)
-        if strategy is not None and trade.features is not None:
-            check_features(strategy, trade.features, problems.within("features."))
 
 
 def _make_cursor(trade: StoredTrade) -> str:

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from shared.adapters.postgres import ConnectionStore, Database
-from shared.domain.access.connections import Opening, judge_openings
+from shared.domain.access.connections import Opening
 from shared.errors import SignalCloudError
 from shared.services.presence import Presence
 from tests.support.counting import Counted
@@ -98,10 +98,10 @@ async def test_a_comparison_makes_the_rows_those_of_the_service(
     databases: list[Database], database_url: str
 ) -> None:
     store = ConnectionStore(databases[0])
-    await store.record([opening("gone"), opening("here"), opening("x", license_id=OTHER)], [], judge_openings)
+    await store.record([opening("gone"), opening("here"), opening("x", license_id=OTHER)], [])
     assert await store.unchecked(20, 10) == []
     await aged(database_url, 60)
-    await store.record([opening("young")], [], judge_openings)
+    await store.record([opening("young")], [])
     assert await store.unchecked(20, 10) == [LICENSE, OTHER]
     assert await store.unchecked(20, 1) == [LICENSE]
     assert await store.compare(LICENSE, ["here", "new"], 10) == 1
@@ -113,12 +113,12 @@ async def test_a_comparison_makes_the_rows_those_of_the_service(
 
 async def test_used_urls_are_forgotten_after_their_time(databases: list[Database], database_url: str) -> None:
     store = ConnectionStore(databases[0])
-    await store.record([opening("a", nonce="old")], [], judge_openings)
+    await store.record([opening("a", nonce="old")], [])
     await aged(database_url, 601)
-    await store.record([opening("b", nonce="new")], ["a"], judge_openings)
+    await store.record([opening("b", nonce="new")], ["a"])
     assert await store.prune_used_urls(600) == 1
     asked = [opening("c", nonce="old"), opening("d", nonce="new")]
-    assert await store.record(asked, [], judge_openings) == ["opened", "used"]
+    assert await store.record(asked, []) == ["opened", "used"]
 
 
 async def test_a_thousand_openings_take_little_time(databases: list[Database]) -> None:

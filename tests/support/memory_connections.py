@@ -1,10 +1,10 @@
 """The table of connections in memory, with the same rules as its SQL."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from shared.domain.access.connections import Opening, Verdict
+from shared.domain.access.connections import Opening, Verdict, judge_openings
 from shared.errors import DatabaseUnavailable
 
 
@@ -33,18 +33,13 @@ class MemoryConnections:
     def of(self, license_id: str) -> list[str]:
         return sorted(name for name, row in self.rows.items() if row.license_id == license_id)
 
-    async def record(
-        self,
-        openings: Sequence[Opening],
-        closed: Sequence[str],
-        judge: Callable[[Sequence[Opening], Mapping[str, int], Mapping[str, str]], list[Verdict]],
-    ) -> list[Verdict]:
+    async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]:
         self._answer()
         self.batches.append((len(openings), len(closed)))
         for name in closed:
             self.rows.pop(name, None)
         present = Counter(row.license_id for row in self.rows.values())
-        verdicts = judge(openings, present, self.used)
+        verdicts = judge_openings(openings, present, self.used)
         for opening, verdict in zip(openings, verdicts, strict=True):
             if verdict == "opened":
                 self.used.setdefault(opening.nonce, opening.connection_id)

@@ -1,14 +1,12 @@
 """Counts the open connections of each license, and remembers which client access URLs have connected."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from psycopg.rows import scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.access.connections import Opening, Verdict
+from shared.domain.access.connections import Opening, Verdict, judge_openings
 from shared.sql import queries
-
-Judge = Callable[[Sequence[Opening], Mapping[str, int], Mapping[str, str]], list[Verdict]]
 
 MAX_PRUNED = 5_000
 _SQL = queries("connections")
@@ -20,18 +18,18 @@ class ConnectionStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def record(self, openings: Sequence[Opening], closed: Sequence[str], judge: Judge) -> list[Verdict]:
-        """Removes the `closed` connections, then adds the openings that `judge` lets open.
+    async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]:
+        """Removes the `closed` connections, then judges the openings and adds those that may open.
 
         A lock on each license makes the counts exact over all processes.
         """
         async with self._database.transaction() as connection:
             if closed:
                 await connection.execute(_SQL["close"], {"connection_ids": list(closed)})
-            return await self._open(connection, openings, judge) if openings else []
+            return await self._open(connection, openings) if openings else []
 
     @staticmethod
-    async def _open(connection: Connection, openings: Sequence[Opening], judge: Judge) -> list[Verdict]:
+    async def _open(connection: Connection, openings: Sequence[Opening]) -> list[Verdict]:
         asked = {
             "license_ids": sorted({opening.license_id for opening in openings}),
             "nonces": [opening.nonce for opening in openings],
@@ -40,7 +38,7 @@ class ConnectionStore:
         # A statement of its own, which sees all that was committed before the lock.
         present: dict[str, int] = dict(await (await connection.execute(_SQL["count"], asked)).fetchall())
         used: dict[str, str] = dict(await (await connection.execute(_SQL["used_urls"], asked)).fetchall())
-        verdicts = judge(openings, present, used)
+        verdicts = judge_openings(openings, present, used)
         opened = [opening for opening, verdict in zip(openings, verdicts, strict=True) if verdict == "opened"]
         if opened:
             added = {

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from psycopg.rows import dict_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
@@ -29,6 +30,8 @@ TRADES_PER_STEP = 50_000
 # Bounds a call on an account whose trades were imported: 10 million of them.
 _MAX_STEPS = 200
 _SQL = queries("performance")
+# Rows stay JSON, so that their decimals stay exact.
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 _NOTHING: dict[str, Any] = {
     "trades": 0,
@@ -115,8 +118,8 @@ class PerformanceStore:
     @staticmethod
     async def _roll_up(
         connection: Connection, account_id: str, spans: Sequence[Span], *, is_whole: bool
-    ) -> str:
-        """Stores the figures of whole days, or returns those of parts of days as JSON."""
+    ) -> list[msgspec.Raw]:
+        """Stores the figures of whole days, or returns those of parts of days, each as JSON."""
         parameters = {
             "account_id": account_id,
             "days": [span.day for span in spans],
@@ -129,22 +132,21 @@ class PerformanceStore:
         cursor = connection.cursor(row_factory=scalar_row)
         await cursor.execute(_SQL["roll_up"], parameters)
         (parts,) = await cursor.fetchall()
-        return str(parts)
+        return _rows(parts)
 
     async def _figures(
         self, connection: Connection, account_id: str, days: Days, symbol: str | None
     ) -> list[dict[str, Any]]:
-        parts = "[]"
+        parts: list[msgspec.Raw] = []
         for part in days.parts:
             # One at a time: the parts may be years apart, and the plan covers all months between them.
-            found = await self._roll_up(connection, account_id, [part], is_whole=False)
-            parts = found if parts == "[]" else f"{parts[:-1]}, {found[1:]}" if found != "[]" else parts
+            parts += await self._roll_up(connection, account_id, [part], is_whole=False)
         parameters = {
             "account_id": account_id,
             "first": days.first,
             "last": days.last,
             "symbol": symbol,
-            "parts": parts,
+            "parts": msgspec.json.encode(parts).decode(),
         }
         cursor = connection.cursor(row_factory=dict_row)
         return await (await cursor.execute(_SQL["performance"], parameters)).fetchall()

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, StrategyCatalog
+from shared.domain.decoding import has_more_parts
 from shared.domain.problems import Problems, shown
 from shared.errors import FieldCode, MalformedJson
 
@@ -37,7 +38,7 @@ def refuse_excess(body: bytes, states: int = 1) -> None:
     most = states * MAX_FIELDS
     if body.count(b"[") + body.count(b"{") > most:
         raise MalformedJson("The body is nested too deeply, or has too many arrays and objects.")
-    if body.count(b",") > most:
+    if has_more_parts(body, most):
         problems = Problems()
         problems.add("", "out_of_range", f"expected at most {MAX_FIELDS} fields or items for each state")
         raise problems.refusal()
@@ -120,6 +121,15 @@ def check_features(
         if name not in known_set:
             problems.unknown_field(name, known)
     return values
+
+
+def check_trade_state(
+    strategy: str, features: Mapping[str, object] | None, catalog: StrategyCatalog, problems: Problems
+) -> None:
+    """Adds an unknown strategy of a trade, or features that do not fit it."""
+    known = check_strategy(strategy, catalog, problems)
+    if known is not None and features is not None:
+        check_features(known, features, problems.within("features."))
 
 
 def _fault(feature: Feature, value: object) -> FieldCode | None:
