@@ -15,7 +15,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import Literal, Protocol
+
+from local.private import PRIVATE_UMASK, private_file
 
 READY_TIMEOUT_S = 30.0
 READY_POLL_S = 0.02
@@ -24,8 +26,6 @@ FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 3.0
 # A service that ran this long has recovered: after its next death the delays begin again with the first.
 STABLE_S = 20.0
-# What our processes write, such as data, logs and traces, only their owner can read.
-PRIVATE_UMASK = 0o077
 # A child ends with this status to ask for a fresh process in its place.
 EXIT_RESTART = 75
 
@@ -69,7 +69,8 @@ class Command:
 
     async def start(self) -> None:
         with contextlib.ExitStack() as stack:
-            output = stack.enter_context(open_log(self.log_path)) if self.log_path is not None else None
+            log = self.log_path
+            output = stack.enter_context(private_file(log).open("ab")) if log is not None else None
             self.process = await asyncio.create_subprocess_exec(
                 *self.argv,
                 env=dict(self.env),
@@ -288,13 +289,6 @@ class Supervisor:
         service.state = "stopped"
         await service.process.close()
         self._bury(service)
-
-
-def open_log(path: Path) -> BinaryIO:
-    """Opens a log for appending; only its owner can read it."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    return path.open("ab")
 
 
 def _ending(status: int | None) -> str:

@@ -14,7 +14,7 @@ import httpx
 
 from loadtests.bench import market
 from loadtests.bench.market import PATH
-from loadtests.bench.past_signals import publish_past
+from loadtests.bench.past_signals import outcome_of, publish
 from loadtests.bench.processes import place, processors, server
 from loadtests.bench.side import Side
 from local.stack.ports import free_ports
@@ -131,7 +131,7 @@ async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
     """Publishes the signals that `trades` followed, and trains on them; returns the new champion."""
     container = Container(read_settings(stack.settings))
     try:
-        await publish_past(container.stores, trades)
+        await publish(container.stores.signals, container.stores.bars, [*map(outcome_of, trades)])
         now = datetime.now(UTC)
         await container.settlement.run(now)
         report = await container.training.run(container.strategies[STRATEGY], now)

@@ -26,7 +26,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from local.supervisor import open_log
+from local.private import private_file
 
 SUPERUSER = "signal_cloud"
 DATABASE = "signal_cloud"
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
             self._create(cluster, binaries)
         settings = {**_SETTINGS, "port": str(self.port)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with open_log(self.log_path) as log:
+        with private_file(self.log_path).open("ab") as log:
             self._process = subprocess.Popen(
                 self._tethered(str(binaries / "postgres"), "-D", str(cluster), *options),
                 stdin=subprocess.DEVNULL,

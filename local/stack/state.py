@@ -10,24 +10,13 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
+
+from local.private import private_directory, private_file
 
 
 class StateInUse(Exception):
     """Another stack runs on this state directory."""
-
-
-def _make_private(directory: Path) -> None:
-    """Makes a directory that only its owner can enter; one that exists may have other rights."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    directory.chmod(0o700)
-
-
-def open_private(path: Path, mode: Literal["a+"]) -> TextIO:
-    """Opens a text file that only its owner can read; it may exist with other rights."""
-    path.touch(mode=0o600)
-    path.chmod(0o600)
-    return path.open(mode, encoding="ascii")
 
 
 def write_private(path: Path, text: str) -> None:
@@ -70,8 +59,8 @@ class StateDirectory:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Makes the directories and holds the lock; raises StateInUse."""
-        _make_private(self.root)
-        with open_private(self.root / "lock", "a+") as lock:
+        private_directory(self.root)
+        with private_file(self.root / "lock").open("a+", encoding="ascii") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -84,8 +73,8 @@ class StateDirectory:
             if self.mode == "run":
                 shutil.rmtree(self.data, ignore_errors=True)
             shutil.rmtree(self.logs, ignore_errors=True)
-            _make_private(self.data)
-            _make_private(self.logs)
+            private_directory(self.data)
+            private_directory(self.logs)
             try:
                 yield
             finally:

@@ -45,6 +45,7 @@ from shared.errors import (
     SignalCloudError,
     Unavailable,
 )
+from shared.services.bounded import make_room
 from shared.services.grants import GrantCache, Grants, KeyReader
 
 # Authorization headers of admitted keys, so that a bot's key is parsed and hashed once and not every time.
@@ -201,8 +202,7 @@ class AccessService:
 
     def _keep_presented(self, authorization: str, key: ParsedKey, key_hash: str) -> None:
         """Remembers the header of an admitted key; others could only evict these."""
-        if len(self._presented) >= MAX_PRESENTED:
-            del self._presented[next(iter(self._presented))]
+        make_room(self._presented, MAX_PRESENTED)
         self._presented[authorization] = (key, key_hash)
 
     async def release(self, admitted: Admitted) -> None:

@@ -24,6 +24,7 @@ from shared.domain.access.licenses import (
     rehashed_key,
 )
 from shared.errors import KeyStoreUnavailable, KeyUnknown, SignalCloudError, Unauthenticated, Unavailable
+from shared.services.bounded import make_room
 from shared.services.ending_watch import EndingReader, EndingWatch
 
 # A request that is admitted just before the end of this time is answered within the 5 s that we promise.
@@ -119,9 +120,9 @@ class Grants:
         A later revision that this process knows stays, because Redis may hold a record from before an outage.
         """
         former = self._known.get(key_hash)
-        if former is None and len(self._known) >= MAX_KNOWN:
-            del self._known[next(iter(self._known))]
-        if former is not None:
+        if former is None:
+            make_room(self._known, MAX_KNOWN)
+        else:
             grant = newest(grant, former.grant)
         good = NEVER if self._is_doubtful(grant, now) else good_until(grant)
         known = Known(grant, tag, good, now, refresh_below_ms(key_hash), read_at=read_at)
@@ -146,7 +147,8 @@ class Grants:
     async def doubted(self, known: Known, key: ParsedKey, key_hash: str, now: datetime) -> Grant:
         """The grant of a request that is judged in full: the key store's if it may have ended lately.
 
-        Raises Unauthenticated, and Unavailable: whoever may have ended is refused while nobody can be asked.
+        Raises Unauthenticated, and Unavailable: a key that may have ended is refused while the key store
+        cannot be read.
         """
         if not self._is_doubtful(known.grant, now):
             known.good_until = good_until(known.grant)
@@ -235,8 +237,7 @@ class Grants:
         grant = await read(key, key_hash)
         now = self._now()
         if grant is None:
-            if len(self._unknown) >= MAX_UNKNOWN:
-                del self._unknown[next(iter(self._unknown))]
+            make_room(self._unknown, MAX_UNKNOWN)
             self._unknown[key_hash] = now + UNKNOWN_FOR
             raise _key_unknown()
         grant = self.remember(key_hash, grant, NO_TAG, asked_at, asked_at).grant

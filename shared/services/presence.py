@@ -1,13 +1,13 @@
 """Counts the open connections of each license exactly, over all processes, and enforces the plan's limit.
 
-Postgres holds the counts. One transaction of a process is under way at a time; events that arrive meanwhile
+Postgres holds the counts. One transaction of a process is under way at a time; events that arrive during it
 share the next one. So however many clients connect at once, they use one database connection of the process.
 
 Reports of ended connections can get lost. So a timer compares the counts with the service's own list, and a
 license that seems to be full is compared at once, before a client is refused.
 
 If Postgres is unavailable, the limit opens: clients connect uncounted, and their URLs may connect twice. That
-is counted and logged. The next comparison counts the connections that opened meanwhile.
+is counted and logged. The next comparison counts the connections that opened without being counted.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_sub
 from shared.domain.access.connections import Opening, Verdict
 from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseUnavailable, Unavailable
 from shared.metrics import Count, Counter
+from shared.services.bounded import make_room
 from shared.services.concurrency import run_for_each
 
 # Bounds the time of one transaction; each opening adds about 20 us to it.
@@ -150,7 +151,7 @@ class Presence:
             last = self._compared_at.get(license_id)
             if last is not None and self._clock() - last < COMPARE_EVERY_S:
                 return False
-            _make_room(self._compared_at)
+            make_room(self._compared_at, MAX_REMEMBERED)
             self._compared_at[license_id] = self._clock()
             running = asyncio.get_running_loop().create_task(self._compare(license_id))
             self._comparing[license_id] = running
@@ -214,13 +215,8 @@ class Presence:
             "last such line",
             *(account_id, opening.license_id, opening.limit, known.count if known is not None else 0),
         )
-        _make_room(self._refusals)
+        make_room(self._refusals, MAX_REMEMBERED)
         self._refusals[opening.license_id] = _Refusals(now)
-
-
-def _make_room[T](remembered: dict[str, T]) -> None:
-    if len(remembered) >= MAX_REMEMBERED:
-        del remembered[next(iter(remembered))]
 
 
 def _answer(event: _Event, verdict: Verdict | None) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
+from loadtests.bench.past_signals import draft_of, result_bar
 from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import (
     BarStore,
@@ -26,7 +27,7 @@ from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
 from shared.services.training import TrainingService
 from tests.support.outcomes import made_outcomes
-from tests.support.published import batches, draft_of, publish, result_bar, trade_of
+from tests.support.published import batches, publish, trade_of
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES
 
 FIRST = datetime(2025, 9, 2, 14, tzinfo=UTC)

@@ -7,12 +7,10 @@ import psycopg
 import pytest
 
 from shared.adapters.postgres import ConnectionStore, Database
-from shared.domain.access.connections import Opening
-from shared.errors import SignalCloudError
 from shared.services.presence import Presence
 from tests.support.counting import Counted
+from tests.support.presence import LICENSE, opening, outcome
 
-LICENSE = "lic_Ab0000000000"
 OTHER = "lic_Zz0000000000"
 
 
@@ -28,18 +26,6 @@ async def databases(database_url: str) -> AsyncIterator[list[Database]]:
     yield made
     for each in made:
         await each.close()
-
-
-def opening(name: str, *, nonce: str = "", license_id: str = LICENSE, limit: int = 10) -> Opening:
-    return Opening(name, license_id, nonce or f"n-{name}", limit)
-
-
-async def outcome(process: Presence, asked: Opening) -> str:
-    try:
-        await process.open(asked, "acct-1")
-    except SignalCloudError as error:
-        return error.code
-    return "opened"
 
 
 def processes(databases: list[Database]) -> list[Presence]:

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
+from loadtests.bench.past_signals import PRICE
 from shared.adapters.postgres import (
     BarStore,
     Database,
@@ -24,7 +25,7 @@ from shared.services.settlement import SettlementService
 from shared.services.suspicions import KEPT, SuspicionService
 from shared.training.dataset import make_dataset
 from tests.support.outcomes import made_outcomes
-from tests.support.published import PRICE, publish, trade_of
+from tests.support.published import publish, trade_of
 from tests.support.strategies import REVERSAL
 from tests.support.strategies import STRATEGIES as CATALOG
 

@@ -21,7 +21,7 @@ from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from shared.sql import queries
 
-# The queries of one account that run at once. The pool is larger, so that others are served meanwhile.
+# The queries of one account that run at once. The pool is larger, so that other accounts are served too.
 QUERIES_PER_ACCOUNT = 2
 COSTLY_POOL_SIZE = 3
 RETRY_AFTER_S = 1.0

@@ -10,7 +10,7 @@ from shared.domain.confidence.strategy import Strategy
 # A signal without bars that only trades tell about counts as this part of a signal that bars decide...
 REPORTED_SIGNAL_WEIGHT = 0.1
 # ...and all of them together as no more than this part of the decided signals and the prior. So reports move
-# a base rate by less than 0.02, however many there are and whoever sends them.
+# a base rate by less than 0.02, however many there are and however many accounts send them.
 MAX_REPORTED_SHARE = 0.02
 # The votes of one account weigh at most this part of the votes of all others.
 MAX_ACCOUNT_TO_OTHERS = 0.25

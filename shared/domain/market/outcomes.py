@@ -55,8 +55,8 @@ def has_won(signal: SignalToSettle) -> bool | None:
     - The first touch decides: a bar that reaches the target wins, one that reaches the stop loses. If one bar
       reaches both, the order is unknown, and the signal loses.
     - Without a touch, the last close within the horizon decides. An equal price loses, because trading costs.
-    - A pause of more than MAX_PAUSE before the decision makes the result unknown, also if the price has
-      jumped across the stop or the target meanwhile.
+    - A pause of more than MAX_PAUSE before the decision makes the result unknown, also if the price
+      jumped across the stop or the target during the pause.
     - A stop on the winning side of the price counts as absent, and so does a target on the losing side.
     """
     direction = 1 if signal.side == "LONG" else -1

@@ -43,7 +43,7 @@ where won is not null
 on conflict do nothing;
 
 -- name: outcomes
--- The newest decided signals of a strategy, oldest first. Each counts once, whoever traded it, so no account has a share.
+-- The newest decided signals of a strategy, oldest first. Each counts once, however many accounts traded it, so no account has a share.
 select symbol, side, event_at as entry_at, event_at + %(horizon)s::interval as exit_at, features, won
 from (
     select symbol, sequence, side, event_at, features, won

@@ -2,18 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
+from functools import partial
 
 import pytest
 
 from shared.domain.access.client_access import group_of_subject
-from shared.domain.access.connections import Opening
-from shared.errors import AccessUrlUsed, ConnectionsExceeded, RealtimeUnavailable, SignalCloudError
+from shared.errors import AccessUrlUsed, ConnectionsExceeded, RealtimeUnavailable
 from shared.services import presence
 from shared.services.presence import Presence
 from tests.support.counting import Counted
 from tests.support.memory_connections import MemoryConnections
+from tests.support.presence import LICENSE, outcome
+from tests.support.presence import opening as an_opening
 
-LICENSE = "lic_Ab0000000000"
 LIMIT = 3
 
 
@@ -48,16 +49,7 @@ def world() -> World:
     return World()
 
 
-def opening(name: str, *, nonce: str = "", license_id: str = LICENSE, limit: int = LIMIT) -> Opening:
-    return Opening(name, license_id, nonce or f"n-{name}", limit)
-
-
-async def outcome(process: Presence, asked: Opening) -> str:
-    try:
-        await process.open(asked, "acct-1")
-    except SignalCloudError as error:
-        return error.code
-    return "opened"
+opening = partial(an_opening, limit=LIMIT)
 
 
 async def test_simultaneous_clients_of_two_processes_get_exactly_the_limit(world: World) -> None:
