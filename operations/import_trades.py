@@ -122,7 +122,14 @@ async def _import(container: Container, account_id: str, file: Path, count: int)
 
 
 def _lines(file: Path) -> Iterator[Line]:
-    """The number of each line with a trade, and the trade as JSON; raises UsageError for a bad header."""
+    """The number of each line with a trade, and the trade as JSON; raises UsageError for another format."""
+    try:
+        yield from _read_lines(file)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{file} cannot be read as {file.suffix} in UTF-8: {error}") from error
+
+
+def _read_lines(file: Path) -> Iterator[Line]:
     with file.open(encoding="utf-8", newline="") as text:
         if file.suffix == ".jsonl":
             yield from ((number, line.encode()) for number, line in enumerate(text, 1) if line.strip())
@@ -135,7 +142,9 @@ def _lines(file: Path) -> Iterator[Line]:
                 f"not {', '.join(sorted(unknown)) or 'nothing'}"
             )
         for row in rows:
-            cells = {name: _value(name, cell) for name, cell in row.items() if name is not None and cell}
+            if None in row:
+                raise UsageError(f"{file}: line {rows.line_num} has more cells than the header")
+            cells = {name: _value(name, cell) for name, cell in row.items() if cell}
             yield rows.line_num, msgspec.json.encode(cells)
 
 

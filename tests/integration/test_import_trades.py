@@ -151,6 +151,23 @@ def test_a_header_with_unknown_fields_is_a_misuse(run: Run, tmp_path: Path) -> N
     assert (code, "not profit" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfet\x00r\x00", "cannot be read as .csv in UTF-8"),
+        (b'trade_id,symbol\n"old-1"x,ES\n', "cannot be read as .csv in UTF-8"),
+        (b"trade_id,symbol\nold-1,ES,more\n", "line 2 has more cells than the header"),
+    ],
+)
+def test_a_file_of_another_format_is_a_misuse(run: Run, tmp_path: Path, content: bytes, said: str) -> None:
+    file = tmp_path / "trades.csv"
+    file.write_bytes(content)
+    code, out, err = run(str(file))
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.usefixtures("account")
 def test_an_unknown_license_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = csv_of(tmp_path, ROW.format(id="a", day="2020-03-04", pnl=1))
