@@ -24,6 +24,7 @@ from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.market.calendars import MarketCalendars
 from shared.metrics import Count
 from shared.services.access import AccessService
+from shared.services.bars import BarService
 from shared.services.confidence import ConfidenceService
 from shared.services.counters import Counters
 from shared.services.endings import EndingService
@@ -262,11 +263,19 @@ class Container:
     def signals(self) -> SignalService:
         return SignalService(
             store=self.stores.signals,
-            bars=self.stores.bars,
-            engine=self.engine,
-            drain=self.realtime.drain,
+            push=self.realtime.push,
             now=self.now,
             market_clock=self.market_clock,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def bars(self) -> BarService:
+        return BarService(
+            bars=self.stores.bars,
+            engine=self.engine,
+            push=self.realtime.push,
+            now=self.now,
             count=self.counters.add,
         )
 
