@@ -8,6 +8,7 @@ import msgspec
 
 from functions.web.declaration import PUBLIC, Route
 from functions.web.parameters import parameter_schema, parameters_of
+from functions.web.preferences import PREFER
 from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
@@ -118,6 +119,8 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         described["description"] = f"{needs} {route.cost.text}".rstrip()
     if route.parameters is not None:
         described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
+    if route.body is not None and route.body.in_part:
+        described.setdefault("parameters", []).append(PREFER)
     if route.body is not None:
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
