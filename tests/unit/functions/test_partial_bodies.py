@@ -1,5 +1,7 @@
 """A bad bar or trade does not refuse the others, unless the caller prefers that."""
 
+import json
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from functions.web.declaration import Route
 from functions.web.routes import declared_routes
 from tests.support.api import Answered, Api
+from tests.support.places import ROOT
 from tests.support.requests import BAR, TRADE
 
 IN_PART = [route for route in declared_routes() if route.body is not None and route.body.in_part]
@@ -137,3 +140,11 @@ async def test_every_sent_trade_counts_for_the_limit_also_a_refused_one(api: Api
     answered = await api.call("POST", "trades", key=key, body={"trades": sent})
     assert (answered.status, answered.json["accepted"]) == (200, 1)
     assert answered.headers["ratelimit"].startswith('"default";r=27;')
+
+
+async def test_the_answer_that_the_readme_shows_is_the_one_that_comes(api: Api) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```json\n(.*\"refused\".*)\n```$", readme, re.MULTILINE)
+    sent = [TRADE | {"trade_id": f"my-{n}"} for n in (1, 2, 3)]
+    sent[1]["side"] = "UP"
+    assert (await send(api, "trades", sent)).json == json.loads(shown)
