@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from functions.schemas import schemas_of
 from functions.web.declaration import PUBLIC, Route
 from functions.web.parameters import parameter_schema, parameters_of
 from functions.web.preferences import PREFER
@@ -23,12 +22,9 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
     kinds: set[Any] = {Problem}
     for route in routes:
         kinds |= {kind for kind in (route.answer, *_body_kinds(route)) if _is_type(kind)}
-    ordered = sorted(kinds, key=str)
-    made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    sent = [kind for route in routes for kind in _body_kinds(route) if _is_type(kind)]
+    schemas, components = schemas_of(sorted(kinds, key=str), sent)
     states = {f"MarketState_{strategy.name}": _state_schema(strategy) for strategy in strategies.values()}
-    schemas: dict[Any, dict[str, Any]] = {
-        kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)
-    }
     schemas |= _flat_bodies(list(states))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
