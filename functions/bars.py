@@ -4,7 +4,7 @@ from functions.web import body_limits
 from functions.web.call import Call
 from functions.web.declaration import WRITE, json_body
 from functions.web.routes import Routes
-from shared.services.signals import BarsReport, BarsRequest
+from shared.services.bars import BarsReport, BarsRequest
 
 routes = Routes()
 
@@ -19,4 +19,4 @@ routes = Routes()
 )
 async def post_bars(call: Call, bars: BarsRequest) -> BarsReport:
     """Stores bars of one symbol; if one is new, the signal engine runs at once."""
-    return await call.services.signals.take_bars(call.grant, bars)
+    return await call.services.bars.take(call.grant, bars)

@@ -39,7 +39,7 @@ def timer(name: str) -> Callable[[Callable[[Container], Awaitable[None]]], Any]:
 
 @timer("timer_signal_engine")
 async def run_signal_engine(services: Container) -> None:
-    await services.signals.catch_up()
+    await services.bars.catch_up()
 
 
 @timer("timer_outbox_relay")

@@ -24,6 +24,7 @@ from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.market.calendars import MarketCalendars
 from shared.metrics import Count
 from shared.services.access import AccessService
+from shared.services.bars import BarService
 from shared.services.confidence import ConfidenceService
 from shared.services.counters import Counters
 from shared.services.endings import EndingService
@@ -34,6 +35,7 @@ from shared.services.hub_events import HubEventService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
+from shared.services.models import ModelService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.settlement import SettlementService
@@ -181,7 +183,7 @@ class Container:
     @cached_property
     def endings(self) -> EndingService:
         enforcement = Enforcement(self.redis, self.realtime)
-        audit = self.stores.audit
+        audit = self.stores.jobs_audit
         return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
 
     @cached_property
@@ -223,6 +225,10 @@ class Container:
             count=self.counters.add,
         )
 
+    def model_service(self, actor: str) -> ModelService:
+        """A service whose changes are audited under `actor`."""
+        return ModelService(models=self.stores.models, audit=self.stores.audit, actor=actor)
+
     @cached_property
     def settlement(self) -> SettlementService:
         return SettlementService(self.stores.training, self.strategies)
@@ -262,11 +268,19 @@ class Container:
     def signals(self) -> SignalService:
         return SignalService(
             store=self.stores.signals,
-            bars=self.stores.bars,
-            engine=self.engine,
-            drain=self.realtime.drain,
+            push=self.realtime.push,
             now=self.now,
             market_clock=self.market_clock,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def bars(self) -> BarService:
+        return BarService(
+            bars=self.stores.bars,
+            engine=self.engine,
+            push=self.realtime.push,
+            now=self.now,
             count=self.counters.add,
         )
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,7 +14,7 @@ import msgspec
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
-from shared.errors import Unavailable
+from shared.errors import SignalCloudError, Unavailable
 from shared.metrics import Count, Counter
 
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
@@ -73,6 +73,10 @@ class ClientAccess(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
+# Sends what is stored for a symbol, see RealtimeService.push.
+Push = Callable[[str], Awaitable[None]]
+
+
 class RealtimeService:
     """Delivers at least once and in order per symbol; bots deduplicate on (symbol, sequence).
 
@@ -103,6 +107,13 @@ class RealtimeService:
         self._paused_until = float("-inf")  # on the loop's clock
         self._sending: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._next: dict[str, asyncio.Task[int]] = {}
+
+    async def push(self, symbol: str) -> None:
+        """Sends what is stored for the symbol; if that fails, the relay sends it."""
+        try:
+            await self.drain(symbol)
+        except SignalCloudError as error:
+            log.warning("signals of %s wait for the relay: %s", symbol, error.internal or error.detail)
 
     async def drain(self, symbol: str) -> int:
         """Sends the oldest messages of the symbol's outbox, one batch, in order; returns how many.

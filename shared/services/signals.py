@@ -1,7 +1,6 @@
-"""Publishes signals, replays them, and stores bars, over which it runs the signal engine."""
+"""Publishes signals and replays them."""
 
-import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Protocol
@@ -10,13 +9,14 @@ import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.limits import AWARE_TIME, ClockSkew, check_number, check_time
-from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, check_bar
+from shared.domain.market.bars import Symbol
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signals import Kind, Side, Signal, SignalDraft
 from shared.domain.problems import Problems
-from shared.errors import BatchTooLarge, Conflict, FieldError, SignalCloudError, ValidationFailed
+from shared.errors import Conflict
 from shared.metrics import Count, Counter
 from shared.services.market_clock import MarketClock
+from shared.services.realtime import Push
 
 MAX_PAGE = 1_000
 DEFAULT_LIFETIME = timedelta(minutes=5)
@@ -25,24 +25,11 @@ MAX_LIFETIME = timedelta(days=1)
 FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
 FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}$")]
 
-log = logging.getLogger(__name__)
-
 
 class SignalStore(Protocol):
     async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]: ...
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]: ...
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
-
-
-class BarWriter(Protocol):
-    async def insert(
-        self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
-    ) -> int: ...
-
-
-class Engine(Protocol):
-    async def run(self, symbol: str, now: datetime) -> list[Signal]: ...
-    async def catch_up(self, now: datetime) -> list[Signal]: ...
 
 
 class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,24 +48,6 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     features: Annotated[dict[FeatureName, float | FeatureText | bool], msgspec.Meta(max_length=32)] = {}
 
 
-class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Bars of one symbol, oldest first; `source` says whether they are live, replayed or simulated."""
-
-    symbol: Symbol
-    bars: list[Bar]
-    source: Source = "live"
-
-
-class BarsReport(msgspec.Struct, frozen=True):
-    """The numbers of received, new and duplicate bars, and the signals that resulted from them."""
-
-    symbol: str
-    received: int
-    inserted: int
-    duplicates: int
-    signals: list[SignalMessage]
-
-
 class SignalPage(msgspec.Struct, frozen=True):
     """Signals in sequence order; repeat with `after=next_after` until that equals `last_sequence`.
 
@@ -92,23 +61,19 @@ class SignalPage(msgspec.Struct, frozen=True):
 
 
 class SignalService:
-    """Stores signals and sends them at once; if that fails, the relay sends them."""
+    """Stores signals, then pushes them."""
 
     def __init__(
         self,
         *,
         store: SignalStore,
-        bars: BarWriter,
-        engine: Engine,
-        drain: Callable[[str], Awaitable[int]],
+        push: Push,
         now: Callable[[], datetime],
         market_clock: MarketClock,
         count: Counter,
     ) -> None:
         self._store = store
-        self._bars = bars
-        self._engine = engine
-        self._drain = drain
+        self._push = push
         self._now = now
         self._market_clock = market_clock
         self._count = count
@@ -167,45 +132,6 @@ class SignalService:
             symbol, [message_of(signal) for signal in signals], next_after, max(last, next_after)
         )
 
-    async def take_bars(self, grant: Grant, request: BarsRequest) -> BarsReport:
-        """Stores the bars, then runs the engine for their symbol and sends its signals.
-
-        A bar of a stored minute is a duplicate and changes nothing. Raises SymbolNotLicensed,
-        BatchTooLarge, ValidationFailed and Unavailable.
-        """
-        require_symbols(grant, {request.symbol: "symbol"})
-        now = self._now()
-        _check_bars(request.bars, now)
-        inserted = await self._bars.insert(request.symbol, request.bars, request.source, now)
-        signals = await self._engine.run(request.symbol, now)
-        if signals:
-            await self._push(request.symbol)
-        self._count(Count.BARS_RECEIVED, len(request.bars))
-        self._count(Count.SIGNALS_PUBLISHED, len(signals))
-        return BarsReport(
-            request.symbol,
-            len(request.bars),
-            inserted,
-            len(request.bars) - inserted,
-            [message_of(signal) for signal in signals],
-        )
-
-    async def catch_up(self) -> int:
-        """Runs the engine over bars that were not processed on arrival; returns the number of signals."""
-        signals = await self._engine.catch_up(self._now())
-        if signals:
-            self._count(Count.SIGNALS_PUBLISHED, len(signals))
-        for symbol in {signal.symbol for signal in signals}:
-            await self._push(symbol)
-        return len(signals)
-
-    async def _push(self, symbol: str) -> None:
-        # The signal is stored, so the request must succeed; the relay sends what could not be sent.
-        try:
-            await self._drain(symbol)
-        except SignalCloudError as error:
-            log.warning("signals of %s wait for the relay: %s", symbol, error.internal or error.detail)
-
 
 def _made_by(signal: Signal, draft: SignalDraft) -> bool:
     """Whether `draft` has the content of `signal`, except its times, which we may have set."""
@@ -220,26 +146,6 @@ def _made_by(signal: Signal, draft: SignalDraft) -> bool:
         "features",
     )
     return all(getattr(signal, name) == getattr(draft, name) for name in names)
-
-
-def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
-    if len(bars) > MAX_BARS_PER_REQUEST:
-        raise BatchTooLarge(
-            f"A request may have at most {MAX_BARS_PER_REQUEST} bars; this one has {len(bars)}. "
-            "Send it in parts."
-        )
-    if not bars:
-        raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))
-    problems = Problems()
-    for index, bar in enumerate(bars):
-        if problems.is_full:
-            break
-        of_bar = problems.within(f"bars[{index}].")
-        before = len(problems)
-        check_bar(bar, of_bar)
-        if len(problems) == before:
-            check_time(of_bar, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)
-    problems.refuse()
 
 
 def _check_signal(request: SignalRequest, event_at: datetime, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Lists the futures that the signal engine knows: their tick size, and the market that sets their hours."""
+"""Lists the futures that we know: their tick size, point value, market and sign of prices."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Literal
@@ -9,11 +9,16 @@ Market = Literal["equity", "crude"]
 
 
 class Instrument(msgspec.Struct, frozen=True):
-    """`tick_size` is the smallest price step in points; `market` names the calendar in shared/calendars."""
+    """`tick_size` is the smallest price step in points, `point_value` one point of one contract in USD.
+
+    `market` names the calendar in shared/calendars.
+    """
 
     symbol: str
     tick_size: Decimal
+    point_value: Decimal
     market: Market
+    can_be_negative: bool = False
 
     def to_tick(self, price: Decimal | float) -> Decimal:
         """The nearest tradable price; if two are equally near, the one with the even number of ticks."""
@@ -24,10 +29,11 @@ class Instrument(msgspec.Struct, frozen=True):
 INSTRUMENTS = {
     instrument.symbol: instrument
     for instrument in (
-        Instrument("ES", Decimal("0.25"), "equity"),
-        Instrument("NQ", Decimal("0.25"), "equity"),
-        Instrument("YM", Decimal("1"), "equity"),
-        Instrument("RTY", Decimal("0.10"), "equity"),
-        Instrument("CL", Decimal("0.01"), "crude"),
+        Instrument("ES", Decimal("0.25"), Decimal(50), "equity"),
+        Instrument("NQ", Decimal("0.25"), Decimal(20), "equity"),
+        Instrument("YM", Decimal(1), Decimal(5), "equity"),
+        Instrument("RTY", Decimal("0.10"), Decimal(50), "equity"),
+        # Crude oil settled at -37.63 on 20 April 2020.
+        Instrument("CL", Decimal("0.01"), Decimal(1000), "crude", can_be_negative=True),
     )
 }

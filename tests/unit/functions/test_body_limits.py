@@ -22,7 +22,7 @@ from shared.domain.access.licenses import MAX_SYMBOLS
 from shared.domain.confidence.state_checks import MAX_FIELDS
 from shared.domain.decoding import MAX_PARTS, decode
 from shared.errors import InvalidInput
-from shared.services.signals import BarsRequest
+from shared.services.bars import BarsRequest
 from shared.settings_reader import SettingsReader
 from tests.support.places import ROOT
 from tests.support.requests import BAR, SIGNAL, STATE, TRADE

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.domain.access.client_access import token_in
-from shared.errors import RealtimeUnavailable, SymbolNotLicensed
+from shared.errors import DatabaseUnavailable, RealtimeUnavailable, SymbolNotLicensed
 from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
 from tests.support.counting import Counted
@@ -194,6 +194,17 @@ async def test_the_relay_serves_every_symbol() -> None:
     outbox.add("CL", 1)
     assert await service(hub, outbox).relay() == 3
     assert {group for group, _ in hub.sent} == {"symbol.ES", "symbol.CL"}
+
+
+async def test_a_push_that_fails_is_left_to_the_relay(caplog: pytest.LogCaptureFixture) -> None:
+    class UnreadableOutbox(FakeOutbox):
+        @asynccontextmanager
+        async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[FakeTurn]:
+            raise DatabaseUnavailable("The outbox cannot be read.", internal="refused")
+            yield
+
+    await service(FakeHub(), UnreadableOutbox()).push("ES")
+    assert caplog.messages == ["signals of ES wait for the relay: refused"]
 
 
 async def test_each_message_sent_tells_how_long_it_waited_and_one_that_failed_tells_nothing() -> None:

@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from shared.domain.market.signals import Signal, SignalDraft
-from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
+from shared.errors import ValidationFailed
 from shared.services.market_clock import MarketClock
-from shared.services.signals import BarsRequest, SignalRequest, SignalService
+from shared.services.signals import SignalRequest, SignalService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.market import bar
@@ -21,6 +21,7 @@ from tests.support.samples import a_signal
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "publisher", "feeder"))
+MINUTE = timedelta(minutes=1)
 REQUEST = SignalRequest(symbol="ES", side="LONG", price=Decimal("6543.25"))
 
 
@@ -51,14 +52,11 @@ class FakeStore:
 def service(store: FakeStore) -> SignalService:
     unused: Any = None
 
-    async def drained(symbol: str) -> int:
-        return 1
+    async def pushed(symbol: str) -> None: ...
 
     return SignalService(
         store=store,
-        bars=unused,
-        engine=unused,
-        drain=drained,
+        push=pushed,
         now=lambda: NOW,
         market_clock=MarketClock("wall", unused, lambda: NOW),
         count=Counted(),
@@ -132,141 +130,32 @@ async def test_an_entry_expires_and_an_exit_never_does() -> None:
     assert [draft.expires_at for draft in store.drafts] == [NOW + timedelta(minutes=5), None]
 
 
-def made(symbol: str, sequence: int = 1) -> Signal:
-    return msgspec.structs.replace(a_signal(sequence, NOW), symbol=symbol)
+def over(stores: MemoryStores, market_clock: MarketClock) -> SignalService:
+    """The service over stores in memory."""
 
+    async def pushed(symbol: str) -> None: ...
 
-@dataclass
-class FakeEngine:
-    """Gives what it was told to, or fails."""
-
-    signals: list[Signal] = field(default_factory=list)
-    away: bool = False
-    ran: list[tuple[str | None, datetime]] = field(default_factory=list)
-
-    async def run(self, symbol: str, now: datetime) -> list[Signal]:
-        return await self._answered(symbol, now)
-
-    async def catch_up(self, now: datetime) -> list[Signal]:
-        return await self._answered(None, now)
-
-    async def _answered(self, symbol: str | None, now: datetime) -> list[Signal]:
-        if self.away:
-            raise DatabaseUnavailable("The database cannot be reached.")
-        self.ran.append((symbol, now))
-        return self.signals
-
-
-class World:
-    """The service over stores in memory; `drained` are the symbols that were pushed."""
-
-    def __init__(self, engine: FakeEngine) -> None:
-        self.engine = engine
-        self.stores = MemoryStores(NOW)
-        self.counted = Counted()
-        self.drained: list[str] = []
-        self.hub_is_away = False
-        self.service = SignalService(
-            store=self.stores.signals,
-            bars=self.stores.bars,
-            engine=engine,
-            drain=self._drain,
-            now=lambda: NOW,
-            market_clock=MarketClock("bars", self.stores.bars, lambda: NOW),
-            count=self.counted,
-        )
-
-    async def _drain(self, symbol: str) -> int:
-        self.drained.append(symbol)
-        if self.hub_is_away:
-            raise DatabaseUnavailable("The outbox cannot be read.", internal="refused")
-        return 1
-
-
-MINUTE = timedelta(minutes=1)
-TWO_BARS = BarsRequest(symbol="ES", bars=[bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)])
-
-
-async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> None:
-    world = World(FakeEngine([made("ES", 1), made("ES", 2)]))
-    report = await world.service.take_bars(GRANT, TWO_BARS)
-    assert (report.symbol, report.received, report.inserted, report.duplicates) == ("ES", 2, 2, 0)
-    assert [message.sequence for message in report.signals] == [1, 2]
-    assert world.engine.ran == [("ES", NOW)]
-    assert world.drained == ["ES"]
-    assert world.counted == {"bars_received": 2, "signals_published": 2}
-    again = await world.service.take_bars(GRANT, TWO_BARS)
-    assert (again.received, again.inserted, again.duplicates) == (2, 0, 2)
-
-
-async def test_bars_that_make_no_signal_push_nothing() -> None:
-    world = World(FakeEngine())
-    await world.service.take_bars(GRANT, TWO_BARS)
-    assert world.drained == []
-    assert world.counted.get("signals_published", 0) == 0
-
-
-async def test_refused_bars_are_neither_stored_nor_run_nor_counted() -> None:
-    world = World(FakeEngine())
-    strange = msgspec.structs.replace(TWO_BARS, symbol="CL")
-    future = BarsRequest(symbol="ES", bars=[bar(NOW + MINUTE, 6500)])
-    for request, error in (
-        (strange, SymbolNotLicensed),
-        (future, ValidationFailed),
-        (msgspec.structs.replace(TWO_BARS, bars=[]), ValidationFailed),
-        (msgspec.structs.replace(TWO_BARS, bars=TWO_BARS.bars * 2_501), BatchTooLarge),
-    ):
-        with pytest.raises(error):
-            await world.service.take_bars(GRANT, request)
-    assert (world.stores.bars.bars, world.engine.ran, world.counted) == ({}, [], {})
-
-
-async def test_a_push_that_fails_is_left_to_the_relay(caplog: pytest.LogCaptureFixture) -> None:
-    world = World(FakeEngine([made("ES")]))
-    world.hub_is_away = True
-    assert (await world.service.take_bars(GRANT, TWO_BARS)).signals
-    _, is_new = await world.service.publish(GRANT, REQUEST, None)
-    assert is_new
-    assert await world.service.catch_up() == 1
-    assert world.drained == ["ES"] * 3
-    assert caplog.messages == ["signals of ES wait for the relay: refused"] * 3
-
-
-async def test_catching_up_pushes_each_symbol_once_and_counts() -> None:
-    world = World(FakeEngine([made("ES", 1), made("NQ", 1), made("ES", 2)]))
-    assert await world.service.catch_up() == 3
-    assert sorted(world.drained) == ["ES", "NQ"]
-    assert world.counted == {"signals_published": 3}
-    assert world.engine.ran == [(None, NOW)]
-
-
-async def test_catching_up_with_nothing_pushes_and_counts_nothing() -> None:
-    world = World(FakeEngine())
-    assert await world.service.catch_up() == 0
-    assert (world.drained, world.counted) == ([], {})
-
-
-async def test_an_outage_while_catching_up_is_raised() -> None:
-    world = World(FakeEngine(away=True))
-    with pytest.raises(DatabaseUnavailable):
-        await world.service.catch_up()
-    assert world.counted == {}
+    return SignalService(
+        store=stores.signals, push=pushed, now=lambda: NOW, market_clock=market_clock, count=Counted()
+    )
 
 
 async def test_a_signal_without_a_time_happens_by_the_market_clock() -> None:
-    world = World(FakeEngine())
-    message, _ = await world.service.publish(GRANT, REQUEST, None)
+    stores = MemoryStores(NOW)
+    replay = over(stores, MarketClock("bars", stores.bars, lambda: NOW))
+    message, _ = await replay.publish(GRANT, REQUEST, None)
     assert message.event_at == NOW, "no bar has come in yet"
-    await world.service.take_bars(GRANT, BarsRequest(symbol="ES", bars=[bar(NOW - 9 * MINUTE, 6500)]))
-    message, _ = await world.service.publish(GRANT, REQUEST, None)
+    await stores.bars.insert("ES", [bar(NOW - 9 * MINUTE, 6500)], "replay", NOW)
+    message, _ = await replay.publish(GRANT, REQUEST, None)
     assert message.event_at == NOW - 8 * MINUTE
-    (_, draft) = world.stores.signals.drafts
+    (_, draft) = stores.signals.drafts
     assert (draft.received_at, draft.expires_at) == (NOW, NOW - 3 * MINUTE)
 
 
 async def test_a_draft_carries_all_that_was_sent() -> None:
-    world = World(FakeEngine())
-    await world.service.publish(
+    stores = MemoryStores(NOW)
+    signals = over(stores, MarketClock("wall", stores.bars, lambda: NOW))
+    await signals.publish(
         GRANT,
         SignalRequest(
             symbol="NQ",
@@ -283,7 +172,7 @@ async def test_a_draft_carries_all_that_was_sent() -> None:
         ),
         "k",
     )
-    assert world.stores.signals.drafts == [
+    assert stores.signals.drafts == [
         SignalDraft(
             symbol="NQ",
             strategy="mine",
@@ -301,5 +190,5 @@ async def test_a_draft_carries_all_that_was_sent() -> None:
             idempotency_key="acct-1:k",
         )
     ]
-    await world.service.publish(GRANT, REQUEST, None)
-    assert world.stores.signals.drafts[-1].idempotency_key is None
+    await signals.publish(GRANT, REQUEST, None)
+    assert stores.signals.drafts[-1].idempotency_key is None

@@ -1,0 +1,119 @@
+"""Bars are stored, run through the engine, and what that publishes is pushed and counted."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from shared.domain.market.signals import Signal
+from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
+from shared.services.bars import BarService, BarsRequest
+from tests.support.counting import Counted
+from tests.support.grants import grant_of
+from tests.support.market import bar
+from tests.support.memory_stores import MemoryStores
+from tests.support.samples import a_signal
+
+NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
+GRANT = grant_of("acct-1", "ES", "NQ", scopes=("feeder",))
+
+
+def made(symbol: str, sequence: int = 1) -> Signal:
+    return msgspec.structs.replace(a_signal(sequence, NOW), symbol=symbol)
+
+
+@dataclass
+class FakeEngine:
+    """Gives what it was told to, or fails."""
+
+    signals: list[Signal] = field(default_factory=list)
+    away: bool = False
+    ran: list[tuple[str | None, datetime]] = field(default_factory=list)
+
+    async def run(self, symbol: str, now: datetime) -> list[Signal]:
+        return await self._answered(symbol, now)
+
+    async def catch_up(self, now: datetime) -> list[Signal]:
+        return await self._answered(None, now)
+
+    async def _answered(self, symbol: str | None, now: datetime) -> list[Signal]:
+        if self.away:
+            raise DatabaseUnavailable("The database cannot be reached.")
+        self.ran.append((symbol, now))
+        return self.signals
+
+
+class World:
+    """The service over stores in memory; `pushed` are the symbols that were pushed."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self.engine = engine
+        self.stores = MemoryStores(NOW)
+        self.counted = Counted()
+        self.pushed: list[str] = []
+        self.service = BarService(
+            bars=self.stores.bars, engine=engine, push=self._push, now=lambda: NOW, count=self.counted
+        )
+
+    async def _push(self, symbol: str) -> None:
+        self.pushed.append(symbol)
+
+
+MINUTE = timedelta(minutes=1)
+TWO_BARS = BarsRequest(symbol="ES", bars=[bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)])
+
+
+async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> None:
+    world = World(FakeEngine([made("ES", 1), made("ES", 2)]))
+    report = await world.service.take(GRANT, TWO_BARS)
+    assert (report.symbol, report.received, report.inserted, report.duplicates) == ("ES", 2, 2, 0)
+    assert [message.sequence for message in report.signals] == [1, 2]
+    assert world.engine.ran == [("ES", NOW)]
+    assert world.pushed == ["ES"]
+    assert world.counted == {"bars_received": 2, "signals_published": 2}
+    again = await world.service.take(GRANT, TWO_BARS)
+    assert (again.received, again.inserted, again.duplicates) == (2, 0, 2)
+
+
+async def test_bars_that_make_no_signal_push_nothing() -> None:
+    world = World(FakeEngine())
+    await world.service.take(GRANT, TWO_BARS)
+    assert world.pushed == []
+    assert world.counted.get("signals_published", 0) == 0
+
+
+async def test_refused_bars_are_neither_stored_nor_run_nor_counted() -> None:
+    world = World(FakeEngine())
+    strange = msgspec.structs.replace(TWO_BARS, symbol="CL")
+    future = BarsRequest(symbol="ES", bars=[bar(NOW + MINUTE, 6500)])
+    for request, error in (
+        (strange, SymbolNotLicensed),
+        (future, ValidationFailed),
+        (msgspec.structs.replace(TWO_BARS, bars=[]), ValidationFailed),
+        (msgspec.structs.replace(TWO_BARS, bars=TWO_BARS.bars * 2_501), BatchTooLarge),
+    ):
+        with pytest.raises(error):
+            await world.service.take(GRANT, request)
+    assert (world.stores.bars.bars, world.engine.ran, world.counted) == ({}, [], {})
+
+
+async def test_catching_up_pushes_each_symbol_once_and_counts() -> None:
+    world = World(FakeEngine([made("ES", 1), made("NQ", 1), made("ES", 2)]))
+    assert await world.service.catch_up() == 3
+    assert sorted(world.pushed) == ["ES", "NQ"]
+    assert world.counted == {"signals_published": 3}
+    assert world.engine.ran == [(None, NOW)]
+
+
+async def test_catching_up_with_nothing_pushes_and_counts_nothing() -> None:
+    world = World(FakeEngine())
+    assert await world.service.catch_up() == 0
+    assert (world.pushed, world.counted) == ([], {})
+
+
+async def test_an_outage_while_catching_up_is_raised() -> None:
+    world = World(FakeEngine(away=True))
+    with pytest.raises(DatabaseUnavailable):
+        await world.service.catch_up()
+    assert world.counted == {}
