@@ -16,7 +16,7 @@ from shared.domain.confidence.answers import CacheResult, ModelOutput, encode_ou
 LIMITS = (60_000_000, 2_000, 1_000)
 
 
-@example([(number, 1) for number in range(MAX_REQUESTS_PER_CALL)])
+@example([(number, (1, 0)) for number in range(MAX_REQUESTS_PER_CALL)])
 @given(
     st.lists(
         st.tuples(
