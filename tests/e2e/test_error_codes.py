@@ -200,15 +200,6 @@ def test_every_bad_field_is_named_at_once(stack: RunningStack) -> None:
     assert {error["field"] for error in problem["errors"]} == set(state)
 
 
-def test_a_bad_trade_in_a_batch_is_named_and_nothing_of_it_is_recorded(stack: RunningStack) -> None:
-    good, bad = a_trade(), a_trade(quantity=0)
-    problem = as_bot(stack, "/trades", json={"trades": [good, bad]}).json()
-    assert [error["field"] for error in problem["errors"]] == ["trades[1].quantity"]
-    with stack.client("bot") as client:
-        stored = {row["trade_id"] for row in client.get("/trades", params={"limit": 500}).json()["trades"]}
-    assert good["trade_id"] not in stored
-
-
 @pytest.mark.parametrize(
     ("path", "field"),
     [
