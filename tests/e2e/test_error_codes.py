@@ -225,5 +225,9 @@ def test_platform_headers_of_a_caller_open_nothing(stack: RunningStack) -> None:
         "x-ms-client-principal-id": "admin",
         "x-functions-key": "k",
     }
+    # No right rests on them: neither without a key, nor with one that lacks the scope.
     response = httpx.get(f"{stack.base_url}/api/status", headers=headers)
     assert (response.status_code, json.loads(response.content)["code"]) == (401, "key_missing")
+    with stack.client("bot") as client:
+        response = client.get("/status", headers=headers)
+    assert (response.status_code, response.json()["code"]) == (403, "scope_missing")
