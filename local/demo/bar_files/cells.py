@@ -63,6 +63,9 @@ def moment(text: str) -> datetime:
         found = datetime.fromisoformat(_DOTTED_DATE.sub(r"\1-\2-\3", text, count=1))
     except ValueError:
         raise BadCell("is not a time") from None
+    # There were no bars of futures before; and near the calendar's ends, no other zone has the time.
+    if not _FIRST.year <= found.year < _LAST.year:
+        raise BadCell("is not a time of 1980 to 2099")
     return found if found.tzinfo is None else found.astimezone(UTC)
 
 
@@ -79,4 +82,4 @@ def _unix_time(value: int) -> datetime:
         seconds, rest = divmod(value, unit)
         if _FIRST.timestamp() <= seconds < _LAST.timestamp():
             return _EPOCH + timedelta(seconds=seconds, microseconds=rest * 10**6 // unit)
-    raise BadCell("is not a time")
+    raise BadCell("is not a time of 1980 to 2099")

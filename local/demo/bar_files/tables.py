@@ -15,6 +15,8 @@ _GZIP = b"\x1f\x8b"
 _PACKED = {b"PK\x03\x04": "zip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BLANKS = " \t"
+# The line in which Excel is told the delimiter.
+_EXCEL_HINT = "sep="
 
 
 class BarFileError(Exception):
@@ -47,7 +49,7 @@ def read_table(path: Path) -> list[Row]:
     try:
         for cells in reader:
             stripped = [cell.strip(_BLANKS) for cell in cells]
-            if any(stripped):
+            if any(stripped) and not stripped[0].startswith(_EXCEL_HINT):
                 rows.append(Row(reader.line_num, stripped))
     except csv.Error as error:
         raise BarFileError(path, f"line {reader.line_num} cannot be read: {error}") from error

@@ -1,10 +1,13 @@
 """Rows that are no bars are skipped and told; files that cannot be used are refused with the reason."""
 
 import re
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from local.demo.bar_files.reading import read_bar_file
 from local.demo.bar_files.tables import BarFileError
@@ -25,6 +28,9 @@ LOW = "2025-10-14T14:02:00Z,1,1,1,low,5"
         ("noon,1,1,1,1,5", "whose open_time is not a time ('noon', line 3)"),
         ("2025-10-14T14:02:30Z,1,1,1,1,5", "whose open_time is not a whole minute"),
         ("13,1,1,1,1,5", "whose open_time is not a time"),
+        ("0001-01-01T00:00:00+14:00,1,1,1,1,5", "whose open_time is not a time of 1980 to 2099"),
+        ("9999-12-31T23:59:00-12:00,1,1,1,1,5", "whose open_time is not a time of 1980 to 2099"),
+        ("300000000,1,1,1,1,5", "whose open_time is not a time of 1980 to 2099"),
         (LOW, "whose close is not a plain decimal number ('low', line 3)"),
         (LOW.replace("low", ""), "whose close is empty"),
         (LOW.replace("low", "NaN"), "whose close is not a plain decimal number"),
@@ -185,6 +191,28 @@ def test_a_truncated_gzip_is_told(tmp_path: Path) -> None:
     content = vendors.own([bar(START + n * BAR_INTERVAL, 6543 + n) for n in range(500)]).content(zipped=True)
     with pytest.raises(BarFileError, match="cannot be read"):
         read_bar_file(written(tmp_path, content[:60]))
+
+
+def test_the_line_that_tells_excel_the_delimiter_is_no_row(tmp_path: Path) -> None:
+    text = "sep=;\n" + SAMPLES["TradingView"].replace(",", ";")
+    assert list(read_bar_file(written(tmp_path, text)).bars) == BARS
+
+
+@given(st.sampled_from(sorted(SAMPLES)), st.data())
+def test_a_damaged_file_is_read_or_refused_and_nothing_else(vendor: str, data: st.DataObject) -> None:
+    content = SAMPLES[vendor].encode()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at, length = data.draw(st.integers(0, len(content))), data.draw(st.integers(0, 12))
+        content = content[:at] + data.draw(st.binary(max_size=6)) + content[at + length :]
+    with tempfile.TemporaryDirectory() as directory:
+        path = written(Path(directory), content)
+        try:
+            file = read_bar_file(path, zone="UTC")
+        except BarFileError as refused:
+            assert str(refused).startswith(f"{path}: ")
+        else:
+            times = [one.open_time for one in file.bars]
+            assert times == sorted(set(times))
 
 
 def test_utf_16_is_read_by_its_mark(tmp_path: Path) -> None:
