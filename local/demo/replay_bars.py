@@ -12,6 +12,8 @@ SYMBOL = "ES"
 # A few bars lie out of session in good files: tests of the exchange, hours that changed. More means that
 # the zone is wrong: the market is closed for an hour each day.
 _MANY = 0.01
+# The exchange's own zones, and the one of most programs.
+_ZONES = ("America/New_York", "America/Chicago", "UTC")
 
 
 def replay_bars(options: ReplayOptions, calendars: MarketCalendars) -> BarFile:
@@ -39,16 +41,26 @@ def replay_bars(options: ReplayOptions, calendars: MarketCalendars) -> BarFile:
             f"{chosen[0].open_time:%Y-%m-%d %H:%M} UTC. Check ZONE. {'; '.join(told)}",
         )
     if outside:
-        text = (
+        told.append(
             f"{counted(len(outside), 'bar')} out of session, when the market is closed and makes no signals: "
+            f"the first opens at {outside[0].open_time:%Y-%m-%d %H:%M} UTC"
         )
-        text += f"the first opens at {outside[0].open_time:%Y-%m-%d %H:%M} UTC"
-        if file.zone_is_assumed and len(outside) > _MANY * len(chosen):
-            text += (
-                ". That many mean that the zone is wrong: say which it is, for example ZONE=America/New_York"
-            )
-        told.append(text)
+    if file.zone_is_assumed and len(outside) > _MANY * len(chosen):
+        told.append(_zone_doubted(options, calendars, len(outside)))
     return replace(file, bars=chosen, told=tuple(told))
+
+
+def _zone_doubted(options: ReplayOptions, calendars: MarketCalendars, outside: int) -> str:
+    """A text that names the zone in which the fewest bars of the whole file would be out of session."""
+    fewest, best = outside, ""
+    for zone in _ZONES:
+        bars = read_bar_file(options.bars, zone=zone, stamp=options.stamp).bars
+        count = sum(not calendars.is_open(SYMBOL, bar.open_time) for bar in bars)
+        if count < fewest:
+            fewest, best = count, zone
+    if not best:
+        return "that many may mean that the zone is wrong: say with ZONE= which it is"
+    return f"that many mean that the zone is wrong: with ZONE={best}, {counted(fewest, 'bar')} would be out"
 
 
 def _nothing_chosen(options: ReplayOptions, file: BarFile) -> str:

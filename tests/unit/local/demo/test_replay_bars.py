@@ -80,7 +80,9 @@ def test_a_zone_that_puts_bars_into_closed_hours_is_doubted(tmp_path: Path) -> N
     day = [bar(at, 6543) for at in minutes(OPENS, 23 * 60)]
     path = written(tmp_path, vendors.ninjatrader(day, "America/New_York").content(";"))
     doubted = replay_bars(options(path), market_calendars())
-    assert "That many mean that the zone is wrong" in doubted.told[-1]
+    assert doubted.told[-1] == (
+        "that many mean that the zone is wrong: with ZONE=America/New_York, 0 bars would be out"
+    )
     right = replay_bars(options(path, zone="America/New_York"), market_calendars())
     assert list(right.bars) == day
     assert "out of session" not in " ".join(right.told)
