@@ -170,18 +170,34 @@ def test_a_subscription_acts_on_a_signal(stack: RunningStack, sample: tuple[list
         assert acted_on(wait_for.said) == [int(sequence)]
 
 
+def publish_expired(stack: RunningStack, bot: Listener) -> None:
+    """Publishes an entry that reaches a bot only after it has expired."""
+    bot.process.send_signal(signal.SIGSTOP)
+    expires_at = datetime.now(UTC) + timedelta(seconds=2)
+    publish(stack, expires_at=expires_at.isoformat())
+    time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 0.1)
+    bot.process.send_signal(signal.SIGCONT)
+
+
 def test_a_subscription_does_not_act_on_an_entry_that_has_expired(
     stack: RunningStack, sample: tuple[list[str], Path]
 ) -> None:
     with listening(stack, *sample) as wait_for:
         wait_for("subscribed to symbol.ES")
-        wait_for.process.send_signal(signal.SIGSTOP)
-        expires_at = datetime.now(UTC) + timedelta(seconds=2)
-        publish(stack, expires_at=expires_at.isoformat())
-        time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 0.1)
-        wait_for.process.send_signal(signal.SIGCONT)
+        publish_expired(stack, wait_for)
         wait_for("expired")
         assert "act on" not in "".join(wait_for.said)
+
+
+def test_the_javascript_bot_asks_no_confidence_for_an_expired_entry(
+    stack: RunningStack, javascript: Path
+) -> None:
+    shutil.copy(ROOT / "examples" / "bot.mjs", javascript / "bot.mjs")
+    with listening(stack, [str(find_node().node), "bot.mjs", "ES"], javascript) as wait_for:
+        wait_for("subscribed to symbol.ES")
+        publish_expired(stack, wait_for)
+        wait_for("expired at")
+        assert "confidence" not in "".join(wait_for.said)
 
 
 def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tuple[list[str], Path]) -> None:
