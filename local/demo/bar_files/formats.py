@@ -167,7 +167,7 @@ def _layout(
     if len(tickers) > 1:
         raise mixed_symbols(path, tickers)
     needed = [*PRICES, *(name for name in found.time if name != "<time>")]
-    wanted = {*needed, *found.time, *found.volume, *found.symbol, *(found.interval or ())[:1]}
+    wanted = {*needed, *found.time, *found.volume, *found.symbol}
     columns: dict[str, int] = {}
     for index, name in enumerate(names):
         known = name if name in wanted else name.strip("<>")

@@ -130,6 +130,7 @@ def test_whole_prices_of_databento_are_prices_unless_no_market_has_them(tmp_path
         ("20251014 140000 0120000;6543.25;6543;6543.25;5\n", "holds ticks of NinjaTrader"),
         ("20251014;1;1;1;1;5\n20251015;1;1;1;1;5\n", "line 1: '20251014' has no time of day"),
         ("Date,Open,High,Low,Close,Adj Close,Volume\n2025-10-14,1,1,1,1,1,5\n", "has no time of day"),
+        ("<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<TICKVOL>\n2025.10.14,1,1,1,1,5\n", "has no time of day"),
         (
             "time,open,high,low,close\n1760450400,1,1,1,1\n",
             "looks like TradingView, but has no column volume; has time, open, high, low, close",
@@ -161,6 +162,7 @@ def test_a_file_that_cannot_be_used_says_why(tmp_path: Path, content: str | byte
         ([0, 1440, 2880, 4260], "1,440 minutes apart"),
         ([0, 60, 120, 185], "60 minutes apart"),
         ([0, 2, 4, 6], "2 minutes apart"),
+        ([0, 5, 10, 16], "5 minutes apart"),
     ],
 )
 def test_bars_of_a_longer_interval_are_refused(tmp_path: Path, minutes: list[int], told: str) -> None:
@@ -169,7 +171,7 @@ def test_bars_of_a_longer_interval_are_refused(tmp_path: Path, minutes: list[int
         read_bar_file(written(tmp_path, vendors.tradingview(bars).content()))
 
 
-@pytest.mark.parametrize("minutes", [[0], [0, 7], [0, 2, 5], [0, 30, 31]])
+@pytest.mark.parametrize("minutes", [[0], [0, 7], [0, 2, 5], [0, 4, 8, 13], [0, 30, 31]])
 def test_quiet_minutes_are_no_longer_interval(tmp_path: Path, minutes: list[int]) -> None:
     bars = [bar(START + timedelta(minutes=minute), 6543) for minute in minutes]
     assert len(read_bar_file(written(tmp_path, vendors.tradingview(bars).content())).bars) == len(minutes)
@@ -177,8 +179,9 @@ def test_quiet_minutes_are_no_longer_interval(tmp_path: Path, minutes: list[int]
 
 def test_bars_of_a_second_are_refused(tmp_path: Path) -> None:
     bars = [bar(START + timedelta(seconds=second), 6543) for second in range(180)]
-    with pytest.raises(BarFileError, match="177 of 180 times are not whole minutes"):
-        read_bar_file(written(tmp_path, vendors.tradingview(bars).content()))
+    path = written(tmp_path, vendors.tradingview(bars).content())
+    with pytest.raises(BarFileError, match=f"^{path}: 177 of 180 times are not whole minutes; only bars of"):
+        read_bar_file(path)
 
 
 @pytest.mark.parametrize("text", ["absent.csv", "."])
