@@ -1,5 +1,6 @@
 """Files of bars as vendors write them: formats, times and stamps."""
 
+import re
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from local.demo.bar_files.formats import FORMATS
 from local.demo.bar_files.reading import read_bar_file
 from local.demo.bar_files.tables import BarFileError
 from local.demo.bar_files.writing import write_bars
@@ -19,6 +21,7 @@ from shared.domain.problems import Problems
 from shared.errors import FieldError
 from tests.support import vendor_files as vendors
 from tests.support.market import bar, bar_runs, real_es, utc
+from tests.support.places import ROOT
 from tests.support.vendor_files import Sheet
 from tests.support.vendor_samples import BARS, SAMPLES, START, written
 
@@ -87,6 +90,19 @@ def test_what_is_written_is_read(bars: list[Bar]) -> None:
             path = Path(directory) / name
             assert write_bars(path, bars) == len(bars)
             assert list(read_bar_file(path).bars) == bars
+
+
+def test_the_readme_says_what_each_format_states() -> None:
+    """The table under Start: the vendor, which end of the minute a time is, and the zone without an offset."""
+    lines = re.findall(
+        r"^\| (\S+)[^|]*\| [^|]* \| the (\w+) of the minute \| ([^|]*) \|$",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    zones = {"UTC": "UTC", "New": "America/New_York", "refused": None}
+    said = {(name, stamp, zones[re.split(r"\W", zone)[0]]) for name, stamp, zone in lines}
+    own = {"Signal Cloud": "ours"}
+    assert said == {(own.get(each.name, each.name), each.stamp, each.zone) for each in FORMATS}
 
 
 # What a time means
