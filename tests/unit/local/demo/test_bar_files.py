@@ -93,7 +93,7 @@ def test_what_is_written_is_read(bars: list[Bar]) -> None:
 
 
 def test_the_readme_says_what_each_format_states() -> None:
-    """The table under Start: the vendor, which end of the minute a time is, and the zone without an offset."""
+    """The table under Start: the vendor, which end of the minute a time is, and the zone if it has none."""
     lines = re.findall(
         r"^\| (\S+)[^|]*\| [^|]* \| the (\w+) of the minute \| ([^|]*) \|$",
         (ROOT / "README.md").read_text(encoding="utf-8"),
