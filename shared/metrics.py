@@ -18,6 +18,7 @@ class Count(StrEnum):
     SIGNALS_PUBLISHED = "signals_published"
     BARS_RECEIVED = "bars_received"
     TRADES_RECORDED = "trades_recorded"
+    TRADES_WITHDRAWN = "trades_withdrawn"
     TRAINING_FROZEN = "training_frozen"
     CONNECTIONS_OPENED = "connections_opened"
     CONNECTIONS_CLOSED = "connections_closed"

@@ -104,6 +104,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
         ("drop index signals_idempotency_key", "signals.signal_of_key"),
         ("drop index outbox_unsent", "outbox.depth"),
+        ("drop index trade_days_uncounted", "performance.stale_days"),
     ],
 )
 async def test_a_missing_index_would_be_noticed(filled_url: str, without: str, name: str) -> None:
@@ -126,6 +127,12 @@ async def test_a_page_with_bounds_reads_only_the_months_within_them(
     asked = PAGE | {"symbol": symbol, "since": october - timedelta(days=5), "before_exit_at": october}
     read = {node.get("Relation Name") for node in await explain(filled, "trades.page_of_trades", asked)}
     assert read - {None} == {"trades_2025_10"}
+
+
+@pytest.mark.parametrize("name", ["trades.withdraw_trade", "trades.receipt_of_trade"])
+async def test_a_withdrawal_reads_only_the_month_of_its_trade(filled: Database, name: str) -> None:
+    read = {str(node.get("Relation Name")) for node in await explain(filled, name, ASKED[name])}
+    assert {relation for relation in read if relation.startswith("trades_")} == {"trades_2025_09"}
 
 
 async def test_a_deep_page_touches_no_more_than_the_first(filled: Database) -> None:

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,7 @@ from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.domain.trading.performance import Performance, SymbolPerformance
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
@@ -177,6 +178,8 @@ class MemoryTrades:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.recorded: dict[tuple[str, str], tuple[str, Trade]] = {}
+        self.received_at: dict[tuple[str, str], datetime] = {}
+        self.withdrawn_at: dict[tuple[str, str], datetime] = {}
         self.is_busy = False
 
     async def record(
@@ -188,12 +191,25 @@ class MemoryTrades:
             require_room(await self.usage(account_id), plan, 3_600.0, more=len(new))
         results = []
         for trade in trades:
-            _, known = self.recorded.setdefault((account_id, trade.trade_id), (key_public_id, trade))
+            name = account_id, trade.trade_id
+            _, known = self.recorded.setdefault(name, (key_public_id, trade))
             if known is trade:
+                self.received_at[name] = self._server.now
                 results.append(RecordedTrade(trade.trade_id, "recorded"))
             else:
-                results.append(RecordedTrade(trade.trade_id, "duplicate" if known == trade else "conflict"))
+                status: Literal["duplicate", "conflict"] = "duplicate" if known == trade else "conflict"
+                results.append(RecordedTrade(trade.trade_id, status, name in self.withdrawn_at))
         return results
+
+    async def withdraw(self, account_id: str, trade_id: str, received_from: datetime) -> Withdrawal | None:
+        self._server.answer()
+        name = account_id, trade_id
+        if name not in self.recorded:
+            return None
+        is_new = name not in self.withdrawn_at and self.received_at[name] >= received_from
+        if is_new:
+            self.withdrawn_at[name] = self._server.now
+        return Withdrawal(self.received_at[name], self.withdrawn_at.get(name), is_new)
 
     async def usage(self, account_id: str) -> Usage:
         """All trades count for the present day."""
@@ -230,7 +246,11 @@ class MemoryTrades:
     ) -> list[StoredTrade]:
         self._server.answer()
         return [
-            StoredTrade(**msgspec.structs.asdict(trade), received_at=self._server.now)
+            StoredTrade(
+                **msgspec.structs.asdict(trade),
+                received_at=self.received_at[account_id, trade.trade_id],
+                withdrawn_at=self.withdrawn_at.get((account_id, trade.trade_id)),
+            )
             for trade in self._chosen(account_id, symbol, since, until)
             if before is None or (trade.exit_at, trade.trade_id) < before
         ][:limit]
@@ -241,8 +261,12 @@ class MemoryTrades:
         self._server.answer()
         if self.is_busy:
             raise TooManyQueries("Two queries are under way.", retry_after_s=1.0)
-        trades = self._chosen(account_id, symbol, since, until)
-        wins = sum(trade.pnl > 0 for trade in trades)
+        trades = [
+            trade
+            for trade in self._chosen(account_id, symbol, since, until)
+            if (account_id, trade.trade_id) not in self.withdrawn_at
+        ]
+        wins = sum(trade.net_pnl > 0 for trade in trades)
         figures = SymbolPerformance(
             symbol=symbol or "",
             trades=len(trades),
@@ -250,6 +274,7 @@ class MemoryTrades:
             win_rate=wins / len(trades) if trades else None,
             pnl=sum((trade.pnl for trade in trades), Decimal()),
             fees=sum((trade.fees for trade in trades), Decimal()),
+            net_pnl=sum((trade.net_pnl for trade in trades), Decimal()),
             average_win=None,
             average_loss=None,
             max_drawdown=Decimal(),
