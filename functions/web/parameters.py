@@ -38,7 +38,7 @@ AfterParameter = Annotated[
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One declared parameter: its name in requests, its place (query, header or path), its type, its default."""
+    """One parameter: its name and its place in requests (query, header or path), its type and its default."""
 
     name: str
     attribute: str
