@@ -222,6 +222,7 @@ async def test_a_withdrawn_trade_votes_for_nothing_and_is_not_suspicious(
         await statuses(store, [trade_of(signal, "wrong", won=True)], account)
         await statuses(store, [trade_of(signal, "right", won=False)], account)
         await statuses(store, [trade_of(signal, "made-up", won=True, signal_sequence=99)], account)
+        await statuses(store, [trade_of(signal, "other", won=True, strategy="another")], account)
     training = TrainingStore(database)
     reported = await training.reported("vwap_bounce", before=NOW)
     assert reported.wins == pytest.approx(reported.weight)
@@ -229,6 +230,7 @@ async def test_a_withdrawn_trade_votes_for_nothing_and_is_not_suspicious(
     for account in (ALICE, BOB):
         await withdrawn(store, "wrong", account)
         await withdrawn(store, "made-up", account)
+        await withdrawn(store, "other", account)
     reported = await training.reported("vwap_bounce", before=NOW)
     assert (reported.accounts, reported.wins) == (2, 0), "the next earliest trade of the signal votes"
     assert await SuspicionStore(database).find(since=FIRST, now=NOW) == 0
