@@ -76,8 +76,8 @@ async def test_known_trades_are_looked_up_one_by_one_before_there_are_statistics
     asked = {
         **ACCOUNT,
         "trades": msgspec.json.encode(trades[5:7]).decode(),
-        "first_exit_at": trades[5].exit_at,
-        "last_exit_at": trades[5].exit_at,
+        "from_month": trades[5].exit_at,
+        "to_month": trades[5].exit_at + timedelta(days=1),
     }
     async with database.transaction(account_id="account-7") as connection:
         cursor = AsyncClientCursor(connection)

@@ -203,6 +203,19 @@ async def test_a_withdrawn_trade_is_reported_again_in_vain(store: TradeStore) ->
     assert (await listed(store))["a"].withdrawn_at == first.withdrawn_at
 
 
+@pytest.mark.parametrize("days", [-1, 0, 28])
+async def test_a_corrected_exit_time_is_told_that_the_trade_id_is_withdrawn_within_its_month(
+    store: TradeStore, days: int
+) -> None:
+    """Only the months of a report are read, so of a trade in another one nothing but the conflict is told."""
+    await statuses(store, [a_trade()])
+    await withdrawn(store, "t-1")
+    (told,) = await store.record(ALICE, "abc123", [a_trade(exit_at=START + timedelta(days=days))])
+    assert (told.status, told.withdrawn) == ("conflict", True)
+    (told,) = await store.record(ALICE, "abc123", [a_trade(exit_at=START + timedelta(days=40))])
+    assert (told.status, told.withdrawn) == ("conflict", False)
+
+
 async def test_a_withdrawn_trade_keeps_its_place_in_the_quotas(store: TradeStore) -> None:
     plan = type(PLANS["standard"])(connections=1, trades_per_day=3, stored_trades=10, stored_bytes=10**6)
     await store.record(ALICE, "abc123", [a_trade(f"t{n}") for n in range(3)], plan)

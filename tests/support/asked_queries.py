@@ -98,7 +98,7 @@ ACCOUNT = {"account_id": "account-7"}
 NAMED = {**ACCOUNT, "trade_id": "trade-7"}
 EXIT_OF_7 = BASE + timedelta(seconds=7 * 60)
 REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
-SAME = {**ACCOUNT, "trades": REPORTED, "first_exit_at": BASE, "last_exit_at": BASE + timedelta(days=40)}
+SAME = {**ACCOUNT, "trades": REPORTED, "from_month": BASE, "to_month": BASE + timedelta(days=61)}
 DRAFT: dict[str, Any] = {
     "symbol": "ES",
     "strategy": "vwap_bounce",

@@ -127,11 +127,12 @@ class TradeStore:
     ) -> list[tuple[bool, bool]]:
         """For each trade: whether the stored one has the same content, and whether that is withdrawn."""
         # A separate statement, because only a later one sees trades that another report stored in between.
+        from_month, to_month = _months([trade.exit_at for trade in trades])
         parameters = {
             "account_id": account_id,
             "trades": _rows(trades),
-            "first_exit_at": min(trade.exit_at for trade in trades),
-            "last_exit_at": max(trade.exit_at for trade in trades),
+            "from_month": from_month,
+            "to_month": to_month,
         }
         cursor = await connection.execute(_SQL["same_trades"], parameters)
         return await cursor.fetchall()
@@ -203,6 +204,13 @@ class TradeStore:
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
             await cursor.execute(_SQL["page_of_trades"], parameters)
             return await cursor.fetchall()
+
+
+def _months(times: list[datetime]) -> tuple[datetime, datetime]:
+    """The beginning of the month of the earliest time, and the end of that of the latest, in UTC."""
+    first, last = min(times).astimezone(UTC), max(times).astimezone(UTC)
+    end = datetime(last.year + last.month // 12, last.month % 12 + 1, 1, tzinfo=UTC)
+    return datetime(first.year, first.month, 1, tzinfo=UTC), end
 
 
 def _rows(trades: list[Trade]) -> str:

@@ -85,7 +85,8 @@ from rows from (
 )
 -- The keys are unique, so the limits change no result. They prevent the planner from joining all trades of the
 -- account, which it does if statistics are old, and which takes seconds. A trade with another exit time is not the
--- same, so only the months of the report are planned and locked.
+-- same, so only the months of the report are planned and locked: of a trade in another month, the answer is that it is
+-- neither the same nor withdrawn.
 left join lateral (
     select exit_at
     from trade_ids
@@ -96,7 +97,7 @@ left join lateral (
     select *
     from trades
     where account_id = %(account_id)s and exit_at = taken.exit_at and trade_id = reported.trade_id
-        and exit_at >= %(first_exit_at)s and exit_at <= %(last_exit_at)s
+        and exit_at >= %(from_month)s and exit_at < %(to_month)s
     limit 1
 ) as stored on true
 order by reported.place;
