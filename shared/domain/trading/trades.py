@@ -10,11 +10,11 @@ import msgspec
 from shared.domain.confidence.strategy import FeatureValue
 from shared.domain.limits import (
     EARLIEST,
+    FINITE_NUMBER,
     MAX_SEQUENCE,
     PAST_TIME,
     RECENT_TIME,
     ClockSkew,
-    check_number,
     check_time,
     is_storable,
 )
@@ -26,6 +26,7 @@ from shared.domain.trading.pnl import check_pnl
 
 MAX_TRADES_PER_REQUEST = 500
 MAX_FEATURES = 32
+_NUMBERS = ("quantity", "entry_price", "exit_price", "pnl", "fees")
 # An account can withdraw a trade for this long after we received it. Later, others rely on what it told.
 WITHDRAWAL_PERIOD = timedelta(hours=24)
 
@@ -152,16 +153,23 @@ def check_trade(trade: Trade, now: datetime, problems: Problems, *, max_age: tim
 
 
 def _check_numbers(trade: Trade, problems: Problems) -> None:
-    numbers = {
-        name: getattr(trade, name) for name in ("quantity", "entry_price", "exit_price", "pnl", "fees")
-    }
-    for name, number in numbers.items():
-        check_number(problems, name, number)
+    unstorable = [name for name in _NUMBERS if not is_storable(getattr(trade, name))]
+    for name in unstorable:
+        problems.add(name, "out_of_range", FINITE_NUMBER)
     if trade.quantity.is_finite() and trade.quantity <= 0:
         problems.add("quantity", "out_of_range", "Expected more than 0.")
-    if is_storable(trade.fees) and trade.fees < 0:
+    if "fees" not in unstorable and trade.fees < 0:
         message = "Expected 0 or more: fees are costs, and a trade earns pnl - fees."
         problems.add("fees", "out_of_range", message)
     instrument = INSTRUMENTS.get(trade.symbol)
-    if instrument is not None and all(map(is_storable, numbers.values())) and trade.quantity > 0:
-        check_pnl(problems, instrument, trade.side, **numbers)
+    if instrument is not None and not unstorable and trade.quantity > 0:
+        check_pnl(
+            problems,
+            instrument,
+            trade.side,
+            quantity=trade.quantity,
+            entry_price=trade.entry_price,
+            exit_price=trade.exit_price,
+            pnl=trade.pnl,
+            fees=trade.fees,
+        )
