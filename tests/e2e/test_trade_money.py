@@ -33,6 +33,8 @@ def test_a_trade_is_withdrawn_for_good(stack: RunningStack) -> None:
         stored = {row["trade_id"]: row["withdrawn_at"] for row in api.get("/trades").json()["trades"]}
         assert stored == {"a.b_c:d-1": first.json()["withdrawn_at"], other["trade_id"]: None}
         again = api.post("/trades", json=trade).json()
-        assert again["results"] == [{"trade_id": "a.b_c:d-1", "status": "duplicate", "withdrawn": True}]
+        assert again["results"] == [
+            {"trade_id": "a.b_c:d-1", "status": "duplicate", "withdrawn": True, "index": 0}
+        ]
         refused = api.request("PUT", "/trades/a.b_c:d-1")
         assert (refused.status_code, refused.headers["allow"]) == (405, "DELETE")
