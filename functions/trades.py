@@ -138,7 +138,7 @@ async def delete_trade(call: Call, named: WithdrawParameters) -> WithdrawnTrade:
 @routes.get(
     "performance",
     scope="bot",
-    summary="Own win rate, pnl, drawdown and calibration",
+    summary="Own win rate, pnl, drawdown and calibration, after fees and without withdrawn trades",
     parameters=TradeParameters,
     cost=Cost(PERFORMANCE_UNITS),
     answer=Performance,
