@@ -129,10 +129,10 @@ class MainJob:
             stored = await _trades(client, bot.key, listed)
             found = differences(bot, listed, stored)
             equal = equal and not found
-            pnl = bot.status.get("pnl", "0")
+            net_pnl = bot.status.get("net_pnl", "0")
             lines.append(
                 f"{bot.name}: {len(bot.received)} signals received, {len(bot.trades)} trades sent, "
-                f"{len(stored)} stored, paper pnl {pnl} USD: {'equal' if not found else 'DIFFERENT'}"
+                f"{len(stored)} stored, net paper pnl {net_pnl} USD: {'equal' if not found else 'DIFFERENT'}"
             )
             lines.extend(f"{bot.name}: {line}" for line in found)
         self.summary = lines

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -123,18 +124,23 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("path", ["/api/ml/get_confidence", "/api/trades"])
-def test_the_curl_calls_answer(stack: RunningStack, path: str) -> None:
-    done = subprocess.run(
-        ["sh", "-c", block("sh", path)],
-        env=environment(stack),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=TIMEOUT_S,
-    )
-    answer = json.loads(done.stdout)
-    assert "confidence" in answer or answer["recorded"] + answer["duplicates"] == 1
+def test_the_curl_calls_answer(stack: RunningStack) -> None:
+    def answer(part: str) -> Any:
+        done = subprocess.run(
+            ["sh", "-c", block("sh", part)],
+            env=environment(stack),
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=TIMEOUT_S,
+        )
+        return json.loads(done.stdout)
+
+    assert "confidence" in answer("/api/ml/get_confidence")
+    assert answer("/api/trades -H")["recorded"] == 1
+    withdrawn = answer("-X DELETE")
+    assert withdrawn["trade_id"] == "my-1"
+    assert answer("-X DELETE") == withdrawn, "it can be repeated, as the README says"
 
 
 def test_the_confidence_that_the_readme_shows_has_the_fields_that_come(stack: RunningStack) -> None:

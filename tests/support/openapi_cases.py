@@ -24,7 +24,8 @@ def _minutes_ago(minutes: int) -> str:
 def _trade(generated: dict[str, Any]) -> dict[str, Any]:
     times = {"entry_at": _minutes_ago(20), "exit_at": _minutes_ago(5)}
     own = {"trade_id": f"conformance-{next(_numbers)}", "features": None}
-    return generated | TRADE | times | own
+    # TRADE's pnl is that of one contract.
+    return generated | TRADE | times | own | {"quantity": 1, "fees": "4.50"}
 
 
 def _trades(generated: dict[str, Any]) -> dict[str, Any]:
