@@ -194,6 +194,7 @@ class Container:
     def confidence(self) -> ConfidenceService:
         return ConfidenceService(
             states=StateReader(self.strategies),
+            published=self.stores.signals.published_among,
             evaluator=self.evaluator,
             release=self.access.release,
             count=self.counters.add,
@@ -251,12 +252,9 @@ class Container:
 
     @cached_property
     def hub_events(self) -> HubEventService:
+        proof, count = self.credentials.event_proof(), self.counters.add
         return HubEventService(
-            proof=self.credentials.event_proof(),
-            keys=self.tables,
-            presence=self.presence,
-            now=self.now,
-            count=self.counters.add,
+            proof=proof, keys=self.tables, presence=self.presence, now=self.now, count=count
         )
 
     @cached_property
@@ -266,6 +264,7 @@ class Container:
             push=self.realtime.push,
             now=self.now,
             market_clock=self.market_clock,
+            calendars=self.calendars,
             count=self.counters.add,
         )
 
@@ -287,6 +286,7 @@ class Container:
             store=self.stores.trades,
             figures=self.stores.performance,
             strategies=self.strategies,
+            published=self.stores.signals.published_among,
             max_age=max_age,
             now=self.now,
             count=self.counters.add,

@@ -22,6 +22,7 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
+    |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |-- RateLimited                  rate_limited
@@ -52,6 +53,9 @@ FieldCode = Literal[
     "out_of_range",
     "unknown_value",
     "symbol_not_licensed",
+    "market_closed",
+    "differs",
+    "no_confidence",
 ]
 
 
@@ -179,6 +183,12 @@ class StorageQuotaExceeded(Forbidden):
 
 class NotFound(SignalCloudError):
     code = "not_found"
+
+
+class NoConfidence(NotFound):
+    """The strategy publishes signals, but has no feature schema, so there is no confidence for it."""
+
+    code = "no_confidence"
 
 
 class MethodNotAllowed(SignalCloudError):

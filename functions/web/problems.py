@@ -30,6 +30,7 @@ STATUS_OF_CODE = {
     "license_revoked": 403,
     "storage_quota_exceeded": 403,
     "not_found": 404,
+    "no_confidence": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "rate_limited": 429,

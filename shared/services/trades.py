@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -83,14 +83,19 @@ class TradeService:
         store: TradeStore,
         figures: PerformanceStore,
         strategies: StrategyCatalog,
+        published: Callable[[Collection[str]], Awaitable[Collection[str]]],
         max_age: timedelta | None,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
-        """Refuses trades that are older than `max_age`; None is for replays of old bars."""
+        """Refuses trades that are older than `max_age`; None is for replays of old bars.
+
+        `published` returns those of some strategies, which the catalog lacks, that ever had a signal.
+        """
         self._store = store
         self._figures = figures
         self._strategies = strategies
+        self._published = published
         self._max_age = max_age
         self._now = now
         self._count = count
@@ -101,7 +106,7 @@ class TradeService:
         Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded
         and Unavailable.
         """
-        self._check(grant, trades)
+        await self._check(grant, trades)
         license_ = grant.license
         results = await self._store.record(
             license_.account_id, grant.key.public_id, trades, plan_of(license_.plan)
@@ -140,7 +145,7 @@ class TradeService:
         except Unavailable:
             return None
 
-    def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:
+    async def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:
         if len(trades) > MAX_TRADES_PER_REQUEST:
             raise BatchTooLarge(
                 f"A report may have at most {MAX_TRADES_PER_REQUEST} trades; this one has {len(trades)}. "
@@ -148,6 +153,8 @@ class TradeService:
             )
         if not trades:
             raise ValidationFailed((FieldError("trades", "out_of_range", "Expected at least one trade."),))
+        others = {trade.strategy for trade in trades} - self._strategies.keys()
+        published = await self._published(others) if others else ()
         problems, now = Problems(), self._now()
         for index, trade in enumerate(trades):
             # Naming an unknown field is slow, and a report may hold thousands of them.
@@ -155,7 +162,7 @@ class TradeService:
                 break
             of_trade = problems.within(f"trades[{index}].")
             check_trade(trade, now, of_trade, max_age=self._max_age)
-            check_trade_state(trade.strategy, trade.features, self._strategies, of_trade)
+            check_trade_state(trade.strategy, trade.features, self._strategies, published, of_trade)
         problems.refuse()
         require_symbols(
             grant, {trade.symbol: f"trades[{index}].symbol" for index, trade in enumerate(trades)}

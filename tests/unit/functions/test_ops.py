@@ -12,7 +12,7 @@ from shared.domain.trading.signal_fit import SuspiciousTrade
 from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.version import VERSION
 from tests.support.api import Answered, Api
-from tests.support.memory_stores import Entry
+from tests.support.memory_signals import Entry
 from tests.support.requests import BARS, SIGNAL
 from tests.support.strategies import STRATEGIES
 
