@@ -12,7 +12,8 @@ from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signal_checks import (
     DEFAULT_LIFETIME,
     LastPrice,
-    check_signal,
+    check_content,
+    check_moment,
     market_conditions,
 )
 from shared.domain.market.signals import Signal, SignalDraft, SignalRequest
@@ -26,6 +27,7 @@ MAX_PAGE = 1_000
 
 class SignalStore(Protocol):
     async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]: ...
+    async def repeated(self, draft: SignalDraft) -> Signal | None: ...
     async def last_price(self, symbol: str) -> LastPrice | None: ...
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]: ...
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
@@ -73,19 +75,37 @@ class SignalService:
         ValidationFailed, Unavailable, and Conflict if the key's signal has other content.
         """
         require_symbols(grant, {request.symbol: "symbol"})
-        account_id, symbol = grant.license.account_id, request.symbol
         market_now = await self._market_clock.now()
         event_at = request.event_at or market_now
-        last = await self._store.last_price(symbol)
+        last = await self._store.last_price(request.symbol)
+        market = market_conditions(request.symbol, market_now, self._calendars, last)
         problems = Problems()
-        market = market_conditions(symbol, market_now, self._calendars, last)
-        check_signal(request, event_at, market, problems)
-        problems.refuse()
+        check_content(request, event_at, market, problems)
+        is_sound = not problems
+        check_moment(request, event_at, market, problems)
+        if not is_sound:
+            raise problems.refusal()
+        draft = self._draft(request, event_at, grant.license.account_id, idempotency_key)
+        if problems:
+            # A retry is answered as its signal was, also if that has expired meanwhile.
+            earlier = await self._store.repeated(draft)
+            if earlier is None:
+                raise problems.refusal()
+            return message_of(earlier), False
+        signal, new = await self._store.publish(draft)
+        if new:
+            self._count(Count.SIGNALS_PUBLISHED)
+        await self._push(signal.symbol)
+        return message_of(signal), new
+
+    def _draft(
+        self, request: SignalRequest, event_at: datetime, account_id: str, idempotency_key: str | None
+    ) -> SignalDraft:
         expires_at = None
         if request.kind == "entry":
             expires_at = request.expires_at or event_at + DEFAULT_LIFETIME
-        draft = SignalDraft(
-            symbol=symbol,
+        return SignalDraft(
+            symbol=request.symbol,
             strategy=request.strategy,
             strategy_version=request.strategy_version,
             kind=request.kind,
@@ -102,11 +122,6 @@ class SignalService:
             publisher=account_id,
             default_times=request.default_times,
         )
-        signal, new = await self._store.publish(draft)
-        if new:
-            self._count(Count.SIGNALS_PUBLISHED)
-        await self._push(signal.symbol)
-        return message_of(signal), new
 
     async def page(self, grant: Grant, symbol: str, after: int, limit: int) -> SignalPage:
         """Signals of one symbol after the sequence `after`; raises SymbolNotLicensed and Unavailable."""

@@ -127,6 +127,10 @@ class MemorySignals:
         self._server.answer()
         return self.add(draft)
 
+    async def repeated(self, draft: SignalDraft) -> Signal | None:
+        self._server.answer()
+        return self._repeated(draft)
+
     async def last_price(self, symbol: str) -> LastPrice | None:
         self._server.answer()
         bars = self.bars.get(symbol)

@@ -84,6 +84,14 @@ class SignalStore:
             earlier = await _repeated(connection, draft) if draft.publisher is not None else None
             return (earlier, False) if earlier is not None else await publish_in(connection, draft)
 
+    async def repeated(self, draft: SignalDraft) -> Signal | None:
+        """The earlier signal that a publisher's draft repeats, as `publish` finds it; None if there is none.
+
+        Raises Conflict and Unavailable.
+        """
+        async with self._database.transaction() as connection:
+            return await _repeated(connection, draft)
+
     async def last_price(self, symbol: str) -> LastPrice | None:
         """The close of the symbol's newest bar, None if it has none; raises Unavailable."""
         async with self._database.transaction() as connection:

@@ -6,7 +6,14 @@ from decimal import Decimal
 import msgspec
 
 from shared.domain.durations import shown_duration, shown_time
-from shared.domain.limits import AWARE_TIME, ClockSkew, check_number, check_time
+from shared.domain.limits import (
+    AWARE_TIME,
+    EARLIEST,
+    ClockSkew,
+    check_number,
+    check_time,
+    is_storable,
+)
 from shared.domain.market.bars import MAX_PRICE
 from shared.domain.market.calendars import MarketCalendars
 from shared.domain.market.instruments import INSTRUMENTS, Instrument
@@ -63,12 +70,50 @@ def market_conditions(
     )
 
 
-def check_signal(
+def check_content(
     request: SignalRequest, event_at: datetime, market: MarketConditions, problems: Problems
 ) -> None:
-    """Adds every reason why the signal cannot be published; `event_at` is the present if none was sent."""
-    _check_times(request, event_at, market.now, problems)
-    _check_prices(request, market, problems)
+    """Adds every reason why the signal could be published at no time.
+
+    `event_at` is the present if none was sent.
+    """
+    is_aware = check_time(problems, "event_at", event_at, market.now + ClockSkew.MARKET_DATA)
+    if request.expires_at is not None:
+        _check_lifetime(request.kind, request.expires_at, event_at if is_aware else None, market, problems)
+    before = len(problems)
+    prices = _prices(request)
+    for field, price in prices:
+        check_number(problems, field, price)
+    # Arithmetic on a number that cannot be stored, such as NaN or 1e1000000, fails.
+    if len(problems) > before:
+        return
+    for field, price in prices:
+        _check_price(field, price, request.symbol, market.instrument, problems)
+    if request.kind == "entry":
+        _check_order(request, problems)
+
+
+def check_moment(
+    request: SignalRequest, event_at: datetime, market: MarketConditions, problems: Problems
+) -> None:
+    """Adds every reason why the signal cannot be published now, although it may have been earlier."""
+    if request.kind == "entry":
+        _check_expiry(request.expires_at, event_at, market.now, problems)
+    elif event_at.tzinfo and EARLIEST <= event_at < market.now - MAX_EXIT_AGE:
+        message = (
+            f"This exit happened {_ago(event_at, market.now)}. An exit may be at most "
+            f"{shown_duration(MAX_EXIT_AGE)} late. The server's time is {shown_time(market.now)}."
+        )
+        problems.add("event_at", "out_of_range", message)
+    for field, price in _prices(request):
+        if market.last is not None and _is_possible(price, market.instrument):
+            reach = _reach(market.last.price, market.instrument)
+            if abs(price - market.last.price) > reach:
+                message = (
+                    f"Expected a price within {_shown(reach)} of {_shown(market.last.price)}, the last price "
+                    f"of {request.symbol} ({shown_time(market.last.closed_at)}), got {_shown(price)}."
+                )
+                problems.add(field, "out_of_range", message)
     if request.kind == "entry" and not market.is_open:
         problems.add("symbol", "market_closed", _closed(request.symbol, market))
 
@@ -81,84 +126,62 @@ def _closed(symbol: str, market: MarketConditions) -> str:
     )
 
 
-def _check_times(request: SignalRequest, event_at: datetime, now: datetime, problems: Problems) -> None:
-    before = len(problems)
-    is_aware = check_time(problems, "event_at", event_at, now + ClockSkew.MARKET_DATA)
-    is_sound = len(problems) == before
-    if request.expires_at is not None:
-        _check_expiry(request.kind, request.expires_at, event_at if is_aware else None, now, problems)
-    elif request.kind == "entry" and is_sound and event_at + DEFAULT_LIFETIME <= now:
-        problems.add(
-            "event_at",
-            "out_of_range",
-            f"This entry expired {_ago(event_at + DEFAULT_LIFETIME, now)}, because without expires_at it "
-            f"expires {shown_duration(DEFAULT_LIFETIME)} after event_at. The server's time is "
-            f"{shown_time(now)}.",
-        )
-    if request.kind == "exit" and is_sound and event_at < now - MAX_EXIT_AGE:
-        problems.add(
-            "event_at",
-            "out_of_range",
-            f"This exit happened {_ago(event_at, now)}. An exit may be at most "
-            f"{shown_duration(MAX_EXIT_AGE)} late. The server's time is {shown_time(now)}.",
-        )
-
-
-def _check_expiry(
-    kind: str, expires_at: datetime, event_at: datetime | None, now: datetime, problems: Problems
+def _check_lifetime(
+    kind: str, expires_at: datetime, event_at: datetime | None, market: MarketConditions, problems: Problems
 ) -> None:
     if expires_at.tzinfo is None:
         problems.add("expires_at", "invalid_format", AWARE_TIME)
     elif kind == "exit":
         problems.add("expires_at", "out_of_range", "An exit never expires; leave this out.")
-    elif expires_at <= now:
-        problems.add(
-            "expires_at",
-            "out_of_range",
-            f"This entry expired {_ago(expires_at, now)}. The server's time is {shown_time(now)}.",
-        )
-    # Compares a difference, because a sum would overflow in the year 9999.
-    elif event_at is not None and not timedelta() < expires_at - event_at <= MAX_LIFETIME:
+    # Leaves an expired entry to check_moment. Compares a difference, because a sum would overflow in 9999.
+    elif event_at and expires_at > market.now and not timedelta() < expires_at - event_at <= MAX_LIFETIME:
         problems.add("expires_at", "out_of_range", "Expected a time within a day after event_at.")
+
+
+def _check_expiry(expires_at: datetime | None, event_at: datetime, now: datetime, problems: Problems) -> None:
+    if expires_at is not None:
+        if expires_at.tzinfo and expires_at <= now:
+            message = f"This entry expired {_ago(expires_at, now)}. The server's time is {shown_time(now)}."
+            problems.add("expires_at", "out_of_range", message)
+    elif event_at.tzinfo and EARLIEST <= event_at <= now - DEFAULT_LIFETIME:
+        message = (
+            f"This entry expired {_ago(event_at + DEFAULT_LIFETIME, now)}, because without expires_at it "
+            f"expires {shown_duration(DEFAULT_LIFETIME)} after event_at. The server's time is "
+            f"{shown_time(now)}."
+        )
+        problems.add("event_at", "out_of_range", message)
 
 
 def _ago(instant: datetime, now: datetime) -> str:
     return f"{shown_duration(now - instant)} ago"
 
 
-def _check_prices(request: SignalRequest, market: MarketConditions, problems: Problems) -> None:
-    before = len(problems)
-    prices = (("price", request.price), ("stop_price", request.stop_price))
-    for field, price in (*prices, ("target_price", request.target_price)):
-        check_number(problems, field, price)
-    # Arithmetic on a number that cannot be stored, such as NaN or 1e1000000, fails.
-    if len(problems) > before:
-        return
-    for field, price in (*prices, ("target_price", request.target_price)):
-        if price is not None:
-            _check_price(field, price, request.symbol, market, problems)
-    if request.kind == "entry":
-        _check_order(request, problems)
+def _prices(request: SignalRequest) -> list[tuple[str, Decimal]]:
+    """The prices that were sent, by field."""
+    fields = ("price", "stop_price", "target_price")
+    return [(field, price) for field in fields if (price := getattr(request, field)) is not None]
+
+
+def _is_possible(price: Decimal, instrument: Instrument | None) -> bool:
+    can_be_negative = instrument is not None and instrument.can_be_negative
+    return is_storable(price) and (price > 0 or can_be_negative) and abs(price) <= _most(instrument)
+
+
+def _most(instrument: Instrument | None) -> Decimal:
+    """The price that no price is further from zero than, in points."""
+    return MAX_PRICE if instrument is None else instrument.max_price
 
 
 def _check_price(
-    field: str, price: Decimal, symbol: str, market: MarketConditions, problems: Problems
+    field: str, price: Decimal, symbol: str, instrument: Instrument | None, problems: Problems
 ) -> None:
-    instrument, last = market.instrument, market.last
-    most = MAX_PRICE if instrument is None else instrument.max_price
-    can_be_negative = instrument is not None and instrument.can_be_negative
-    if price <= 0 and not can_be_negative:
-        message = f"{symbol} cannot trade at zero or below, got {_shown(price)}."
-        problems.add(field, "out_of_range", message)
-    elif abs(price) > most:
-        message = f"No price of {symbol} can be further than {_shown(most)} from zero, got {_shown(price)}."
-        problems.add(field, "out_of_range", message)
-    elif last is not None and abs(price - last.price) > (reach := _reach(last.price, instrument)):
-        message = (
-            f"Expected a price within {_shown(reach)} of {_shown(last.price)}, the last price of {symbol} "
-            f"({shown_time(last.closed_at)}), got {_shown(price)}."
-        )
-        problems.add(field, "out_of_range", message)
+    if not _is_possible(price, instrument):
+        most = _most(instrument)
+        if abs(price) > most:
+            message = f"No price of {symbol} can be further than {_shown(most)} from zero"
+        else:
+            message = f"{symbol} cannot trade at zero or below"
+        problems.add(field, "out_of_range", f"{message}, got {_shown(price)}.")
     if instrument is not None and price % instrument.tick_size:
         message = (
             f"{symbol} trades in steps of {_shown(instrument.tick_size)}; the nearest price to "
