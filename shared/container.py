@@ -90,9 +90,8 @@ class Container:
         from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
 
         settings, jobs = self.settings, None
-        if settings.jobs_database_url:
+        if url := settings.jobs_database_url:
             password = self.credentials.jobs_database_password
-            url = settings.jobs_database_url
             jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
         return Database(
             settings.database_url,

@@ -1,5 +1,6 @@
 """What the README and the examples tell a stranger to run, run as it stands there."""
 
+import asyncio
 import json
 import os
 import queue
@@ -10,14 +11,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
 from local.setup.node import find_node, install_packages
+from shared.adapters.postgres import Database, SignalStore
 from tests.support.places import ROOT
 from tests.support.running import RunningStack
+from tests.support.samples import a_draft
 
 README = (ROOT / "README.md").read_text()
 TIMEOUT_S = 40
@@ -79,19 +83,24 @@ def listening(stack: RunningStack, command: Sequence[str], directory: Path) -> I
 
 
 def publish(stack: RunningStack) -> str:
-    """A signal on ES; returns its sequence as text."""
-    features = {"vwap_distance": 2.1, "rsi": 35.0}
-    signal = {
-        "symbol": "ES",
-        "side": "LONG",
-        "price": "6543.25",
-        "strategy": "vwap_bounce",
-        "features": features,
-    }
-    with stack.client("publisher") as publisher:
-        answer = publisher.post("/signals", json=signal, headers={"Idempotency-Key": uuid4().hex})
-    assert answer.status_code == 201
-    return str(answer.json()["sequence"])
+    """An entry on ES as the signal engine stores it; returns its sequence as text. The relay then sends it.
+
+    Not through POST signals, which refuses an entry while the market is closed.
+    """
+    draft = a_draft(
+        price=Decimal("6543.25"), event_at=datetime.now(UTC), features={"vwap_distance": 2.1, "rsi": 35.0}
+    )
+
+    async def store() -> int:
+        url = stack.document["functions_database_url"]
+        database = Database(url, role="signal_functions", pool_size=1)
+        try:
+            signal, _ = await SignalStore(database).publish(draft)
+        finally:
+            await database.close()
+        return signal.sequence
+
+    return str(asyncio.run(store()))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Publishing again on a real server: one signal for each key, and for each alert of a minute, in any order."""
+"""Publishing again on a real server: one signal for each key and each alert of a minute, in any order."""
 
 import asyncio
 import itertools

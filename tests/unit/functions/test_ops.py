@@ -136,8 +136,8 @@ async def test_the_status_of_a_new_deployment(api: Api) -> None:
 
 
 async def test_the_status_says_what_was_done_and_how_it_stands(api: Api) -> None:
-    await with_bars(api)
     await api.call("POST", "signals", key=await api.key("publisher"), body=SIGNAL)
+    await with_bars(api)
     api.stores.outbox.waiting["NQ"] += [Entry(1, b"{}", 3.14159), Entry(2, b"{}", 1.0)]
     await api.stores.models.add(
         StoredModel(
