@@ -201,8 +201,8 @@ def test_every_parameter_is_described() -> None:
         ("/signals", "get", "limit"): "At most this many.",
         ("/signals", "post", "idempotency-key"): (
             "The publisher's name for this signal, whatever its symbol. The same name with the same content "
-            "returns the same signal; with other content it is a conflict. Without a name, the same strategy, "
-            "symbol, side, kind and price within a minute is the same signal."
+            "returns the same signal; with other content it is a conflict. Without a name, the same "
+            "strategy, symbol, side, kind and price within a minute is the same signal."
         ),
         ("/trades", "get", "symbol"): "One symbol.",
         ("/trades", "get", "since"): "Trades with exit_at from this time on.",
