@@ -5,8 +5,10 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 
+from shared import sql
 from shared.adapters.postgres import (
     Database,
     PerformanceStore,
@@ -106,3 +108,22 @@ async def test_a_strategy_that_never_published_is_refused(database: Database) ->
         await service(database).report(GRANT, report)
     assert [error.field for error in refused.value.errors] == ["trades[1].strategy"]
     assert (await service(database).page(GRANT, TradeFilter(), None, 100)).trades == []
+
+
+async def test_strategies_that_published_before_the_migration_are_known(empty_database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as connection:
+        await connection.execute(sql.queries("migrations")["ensure_roles"])
+        for name, script, _ in sql.migrations():
+            if name == "0010_publishers":
+                await connection.execute("""
+                    insert into signals (
+                        symbol, sequence, strategy, strategy_version, kind, side, price, event_at, features, source
+                    )
+                    select 'ES', n, (array['manual', 'mine'])[n % 2 + 1], 1, 'exit', 'LONG', 1, now(), '{}', 'live'
+                    from generate_series(1, 5) as n
+                """)
+            await connection.execute(script)
+    database = Database(empty_database_url, role="signal_functions", pool_size=1)
+    found = await SignalStore(database).published_among(["manual", "mine", "other"])
+    await database.close()
+    assert found == {"manual", "mine"}
