@@ -35,6 +35,7 @@ from shared.services.hub_events import HubEventService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
+from shared.services.models import ModelService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.settlement import SettlementService
@@ -181,7 +182,7 @@ class Container:
     @cached_property
     def endings(self) -> EndingService:
         enforcement = Enforcement(self.redis, self.realtime)
-        audit = self.stores.audit
+        audit = self.stores.jobs_audit
         return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
 
     @cached_property
@@ -216,13 +217,15 @@ class Container:
     def training(self) -> TrainingService:
         from shared.adapters.training_process import TrainingProcess
 
+        stores, trainer, count = self.stores, TrainingProcess(), self.counters.add
+        outcomes, models, catalog = stores.training, stores.models, self.strategies
         return TrainingService(
-            strategies=self.strategies,
-            outcomes=self.stores.training,
-            models=self.stores.models,
-            trainer=TrainingProcess(),
-            count=self.counters.add,
+            strategies=catalog, outcomes=outcomes, models=models, trainer=trainer, count=count
         )
+
+    def model_service(self, actor: str) -> ModelService:
+        """A service whose changes are audited under `actor`."""
+        return ModelService(models=self.stores.models, audit=self.stores.audit, actor=actor)
 
     @cached_property
     def settlement(self) -> SettlementService:
@@ -258,13 +261,10 @@ class Container:
 
     @cached_property
     def signals(self) -> SignalService:
+        store, push, count = self.stores.signals, self.realtime.push, self.counters.add
+        clock, calendars = self.market_clock, self.calendars
         return SignalService(
-            store=self.stores.signals,
-            push=self.realtime.push,
-            now=self.now,
-            market_clock=self.market_clock,
-            calendars=self.calendars,
-            count=self.counters.add,
+            store=store, push=push, now=self.now, market_clock=clock, calendars=calendars, count=count
         )
 
     @cached_property

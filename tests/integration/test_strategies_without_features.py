@@ -117,9 +117,11 @@ async def test_strategies_that_published_before_the_migration_are_known(empty_da
             if name == "0010_publishers":
                 await connection.execute("""
                     insert into signals (
-                        symbol, sequence, strategy, strategy_version, kind, side, price, event_at, features, source
+                        symbol, sequence, strategy, strategy_version, kind, side, price, event_at, features,
+                        source
                     )
-                    select 'ES', n, (array['manual', 'mine'])[n % 2 + 1], 1, 'exit', 'LONG', 1, now(), '{}', 'live'
+                    select 'ES', n, (array['manual', 'mine'])[n % 2 + 1], 1, 'exit', 'LONG', 1, now(), '{}',
+                        'live'
                     from generate_series(1, 5) as n
                 """)
             await connection.execute(script)

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from functions.openapi import document
+from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
 from shared.version import VERSION
@@ -204,6 +205,8 @@ def test_every_parameter_is_described() -> None:
             "returns the same signal; with other content it is a conflict. Without a name, the same "
             "strategy, symbol, side, kind and price within a minute is the same signal."
         ),
+        ("/bars", "post", "prefer"): PREFER["description"],
+        ("/trades", "post", "prefer"): PREFER["description"],
         ("/trades", "get", "symbol"): "One symbol.",
         ("/trades", "get", "since"): "Trades with exit_at from this time on.",
         ("/trades", "get", "until"): "Trades with exit_at before this time.",
