@@ -49,10 +49,10 @@ class MarketConditions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     now: datetime
-    instrument: Instrument | None = None
-    is_open: bool = True
-    opens_at: datetime | None = None
-    last: LastPrice | None = None
+    instrument: Instrument | None
+    is_open: bool
+    opens_at: datetime | None
+    last: LastPrice | None
 
 
 def market_conditions(

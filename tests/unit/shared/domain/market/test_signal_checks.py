@@ -96,6 +96,20 @@ def test_a_live_entry_and_a_late_exit_are_accepted(changes: dict[str, Any]) -> N
     assert problems_of(a_request(**changes)) == []
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "exit", "expires_at": NOW + MINUTE},
+        {"expires_at": NOW + MAX_LIFETIME + SECOND},
+        {"event_at": NOW - MINUTE, "expires_at": NOW - MINUTE + MAX_LIFETIME + SECOND},
+        {"event_at": NOW + 5 * SECOND, "expires_at": NOW + 5 * SECOND},
+        {"event_at": NOW + 5 * SECOND, "expires_at": NOW + 4 * SECOND},
+    ],
+)
+def test_a_lifetime_that_no_signal_has_is_named(changes: dict[str, Any]) -> None:
+    assert fields_of(a_request(**changes)) == [("expires_at", "out_of_range")]
+
+
 def test_an_exit_may_not_be_older_than_a_week() -> None:
     ((field, code, message),) = problems_of(a_request(kind="exit", event_at=NOW - MAX_EXIT_AGE - HOUR))
     assert (field, code) == ("event_at", "out_of_range")
