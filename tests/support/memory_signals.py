@@ -11,7 +11,12 @@ import msgspec
 
 from shared.domain.market.bars import StoredBar
 from shared.domain.market.messages import message_of
-from shared.domain.market.repeats import REPEAT_WINDOW, require_same
+from shared.domain.market.repeats import (
+    REPEAT_WINDOW,
+    EarlierSignal,
+    signal_of_repeat,
+    signal_of_retry,
+)
 from shared.domain.market.signal_checks import LastPrice
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.errors import DatabaseUnavailable
@@ -91,28 +96,26 @@ class MemorySignals:
         self._stored: list[tuple[SignalDraft, Signal]] = []
         self.asked_latency_since: list[datetime] = []
 
-    def _repeated(self, draft: SignalDraft) -> Signal | None:
+    def _earlier(self, draft: SignalDraft) -> EarlierSignal | None:
         """What the real store finds under the lock of the publisher."""
-        if draft.idempotency_key is not None:
-            for earlier, signal in self._stored:
-                if earlier.idempotency_key == draft.idempotency_key:
-                    if draft.publisher is not None:
-                        require_same(signal, earlier.default_times, draft)
-                    return signal
-            return None
         alert = ("publisher", "symbol", "strategy", "side", "kind", "price")
         for earlier, signal in self._stored:
-            same = all(getattr(earlier, name) == getattr(draft, name) for name in alert)
-            if draft.publisher is not None and same:
-                assert earlier.received_at is not None and draft.received_at is not None
+            found = EarlierSignal(signal, earlier.default_times)
+            if draft.idempotency_key is not None:
+                if earlier.idempotency_key == draft.idempotency_key:
+                    return found
+            elif all(getattr(earlier, name) == getattr(draft, name) for name in alert):
+                assert earlier.received_at is not None
+                assert draft.received_at is not None
                 if abs(draft.received_at - earlier.received_at) < REPEAT_WINDOW:
-                    return signal
+                    return found
         return None
 
     def add(self, draft: SignalDraft) -> tuple[Signal, bool]:
-        known = self._repeated(draft)
+        is_known = draft.publisher is not None or draft.idempotency_key is not None
+        known = self._earlier(draft) if is_known else None
         if known is not None:
-            return known, False
+            return (known.signal if draft.publisher is None else signal_of_repeat(known, draft)), False
         sequence = len(self.published[draft.symbol]) + 1
         given = {name: getattr(draft, name) for name in Signal.__struct_fields__ if hasattr(draft, name)}
         signal = Signal(id=UUID(int=sequence), sequence=sequence, **given)
@@ -129,7 +132,8 @@ class MemorySignals:
 
     async def repeated(self, draft: SignalDraft) -> Signal | None:
         self._server.answer()
-        return self._repeated(draft)
+        earlier = self._earlier(draft)
+        return None if earlier is None else signal_of_retry(earlier, draft)
 
     async def last_price(self, symbol: str) -> LastPrice | None:
         self._server.answer()

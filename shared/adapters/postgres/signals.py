@@ -11,7 +11,12 @@ from shared.adapters.postgres.database import Connection, Database
 from shared.domain.confidence.strategy import is_strategy_name
 from shared.domain.market.bars import BAR_INTERVAL
 from shared.domain.market.messages import message_of
-from shared.domain.market.repeats import REPEAT_WINDOW, require_same
+from shared.domain.market.repeats import (
+    REPEAT_WINDOW,
+    EarlierSignal,
+    signal_of_repeat,
+    signal_of_retry,
+)
 from shared.domain.market.signal_checks import LastPrice
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.sql import queries
@@ -39,27 +44,24 @@ async def publish_in(connection: Connection, draft: SignalDraft) -> tuple[Signal
     return earlier, False
 
 
-async def _repeated(connection: Connection, draft: SignalDraft) -> Signal | None:
-    """The earlier signal that a publisher's draft repeats; locks the publisher until the transaction ends.
+async def _earlier(connection: Connection, draft: SignalDraft) -> EarlierSignal | None:
+    """The signal of a publisher's idempotency key, or without a key the same alert of the last minute.
 
-    A draft with a key repeats the signal of this key; another one the same alert of the last minute. Raises
-    Conflict if the signal of the key has other content.
+    Locks the publisher until the transaction ends.
     """
     parameters = _parameters(draft)
     # In a statement of its own, because a statement that waited would not see what it waited for.
     await connection.execute(_SQL["lock_publisher"], parameters)
+    cursor = connection.cursor(row_factory=dict_row)
     if draft.idempotency_key is None:
-        cursor = connection.cursor(row_factory=class_row(Signal))
         await cursor.execute(_SQL["repeated_alert"], parameters | {"window": REPEAT_WINDOW})
-        return await cursor.fetchone()
-    rows = connection.cursor(row_factory=dict_row)
-    row = await (await rows.execute(_SQL["repeated_key"], parameters)).fetchone()
+    else:
+        await cursor.execute(_SQL["repeated_key"], parameters)
+    row = await cursor.fetchone()
     if row is None:
         return None
     default_times = row.pop("default_times")
-    earlier = Signal(**row)
-    require_same(earlier, default_times, draft)
-    return earlier
+    return EarlierSignal(Signal(**row), default_times)
 
 
 def _parameters(draft: SignalDraft) -> dict[str, object]:
@@ -81,16 +83,20 @@ class SignalStore:
         the key's signal has other content, Unavailable, and InvalidInput for values that the schema refuses.
         """
         async with self._database.transaction() as connection:
-            earlier = await _repeated(connection, draft) if draft.publisher is not None else None
-            return (earlier, False) if earlier is not None else await publish_in(connection, draft)
+            earlier = await _earlier(connection, draft) if draft.publisher is not None else None
+            if earlier is None:
+                return await publish_in(connection, draft)
+            return signal_of_repeat(earlier, draft), False
 
     async def repeated(self, draft: SignalDraft) -> Signal | None:
-        """The earlier signal that a publisher's draft repeats, as `publish` finds it; None if there is none.
+        """The earlier signal with the content of a publisher's draft, which may no longer be published.
 
-        Raises Conflict and Unavailable.
+        None if there is none. Raises Conflict if the draft's key has a signal with other content, and
+        Unavailable.
         """
         async with self._database.transaction() as connection:
-            return await _repeated(connection, draft)
+            earlier = await _earlier(connection, draft)
+            return None if earlier is None else signal_of_retry(earlier, draft)
 
     async def last_price(self, symbol: str) -> LastPrice | None:
         """The close of the symbol's newest bar, None if it has none; raises Unavailable."""

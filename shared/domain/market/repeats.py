@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import get_args
 
+import msgspec
+
 from shared.domain.confidence.strategy import FeatureValue
 from shared.domain.market.signals import DefaultTime, Signal, SignalDraft
 from shared.domain.problems import shown
@@ -28,24 +30,46 @@ _CONTENT = (
 )
 
 
-def require_same(earlier: Signal, default_times: Sequence[str] | None, draft: SignalDraft) -> None:
-    """Raises Conflict, which names each field that differs, unless `draft` repeats `earlier`.
+class EarlierSignal(msgspec.Struct, frozen=True):
+    """A publisher's signal, and the times that its request left out; None means that this is not known."""
 
-    `default_times` are the times that the earlier request left out; None means that this is not known. A
-    time that the draft's request left out repeats one that the earlier request left out too.
+    signal: Signal
+    default_times: Sequence[str] | None
+
+
+def signal_of_repeat(earlier: EarlierSignal, draft: SignalDraft) -> Signal:
+    """The answer to a draft that has the idempotency key of `earlier`, or without a key is the same alert.
+
+    Raises Conflict, which names each field that differs, if the key's signal has other content.
     """
-    left_out = set(_TIMES if default_times is None else default_times)
-    errors = tuple(
-        FieldError(name, "differs", f"The earlier signal has {had}; this request has {has}.")
-        for name in _CONTENT
-        for had, has in _difference(name, earlier, left_out, draft)
-    )
-    if errors:
+    if draft.idempotency_key is not None and (errors := _differences(earlier, draft)):
+        signal = earlier.signal
         raise Conflict(
-            f"This Idempotency-Key was used for sequence {earlier.sequence} of {earlier.symbol} with other "
+            f"This Idempotency-Key was used for sequence {signal.sequence} of {signal.symbol} with other "
             f"content ({', '.join(error.field for error in errors)}); use a new key for another signal.",
             errors=errors,
         )
+    return earlier.signal
+
+
+def signal_of_retry(earlier: EarlierSignal, draft: SignalDraft) -> Signal | None:
+    """The answer to such a draft if it can no longer be published: None unless all content is the same.
+
+    An alert that is dead on arrival is refused, although another one with its price was published.
+    Raises Conflict as `signal_of_repeat` does.
+    """
+    signal = signal_of_repeat(earlier, draft)
+    return None if _differences(earlier, draft) else signal
+
+
+def _differences(earlier: EarlierSignal, draft: SignalDraft) -> tuple[FieldError, ...]:
+    """Each field that differs. A time that both requests left out is the same."""
+    left_out = set(_TIMES if earlier.default_times is None else earlier.default_times)
+    return tuple(
+        FieldError(name, "differs", f"The earlier signal has {had}; this request has {has}.")
+        for name in _CONTENT
+        for had, has in _difference(name, earlier.signal, left_out, draft)
+    )
 
 
 def _difference(name: str, earlier: Signal, left_out: set[str], draft: SignalDraft) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ limit 1;
 -- The first of a publisher's signals around a time that has this strategy, symbol, side, kind and price. Around, because the clock of another process may be ahead.
 select
     id, symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
-    expires_at, features, source
+    expires_at, features, source, default_times
 from signals
 where received_at > %(received_at)s::timestamptz - %(window)s::interval
     and received_at < %(received_at)s::timestamptz + %(window)s::interval

@@ -112,6 +112,10 @@ async def test_a_retry_is_answered_as_the_signal_was_after_it_has_expired_or_the
     ):
         assert (again.status, again.json) == (200, earlier.json)
     assert (await publish(api, "evening", **times)).fields == ["expires_at"]
+    # Another alert that is dead on arrival is no retry, although it has the same price.
+    dead = times | {"expires_at": "2026-03-02T14:30:21Z"}
+    assert (await publish(api, **dead)).fields == ["expires_at"]
+    assert (await publish(api, **times, stop_price="6500")).fields == ["expires_at"]
     api.clock.time = SATURDAY
     assert (await publish(api, "morning", **times)).status == 200
     assert (await publish(api, "morning", **times, side="SHORT")).code == "conflict"

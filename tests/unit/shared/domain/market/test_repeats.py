@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.market.repeats import require_same
+from shared.domain.market.repeats import EarlierSignal, signal_of_repeat, signal_of_retry
 from shared.domain.market.signals import Signal, SignalDraft
 from shared.errors import Conflict
 from tests.support.samples import START, a_signal
@@ -29,11 +29,17 @@ def draft(**changes: Any) -> SignalDraft:
 def differing(
     one: SignalDraft, default_times: list[str] | None = None, earlier: Signal = SIGNAL
 ) -> dict[str, str]:
+    """The fields of the conflict; the same draft without a key is an alert, and a retry if none differs."""
+    known = EarlierSignal(earlier, default_times)
+    alert = msgspec.structs.replace(one, idempotency_key=None)
+    assert signal_of_repeat(known, alert) == earlier
     try:
-        require_same(earlier, default_times, one)
+        assert signal_of_repeat(known, one) == signal_of_retry(known, one) == earlier
     except Conflict as conflict:
+        assert signal_of_retry(known, alert) is None
         assert {error.code for error in conflict.errors} == {"differs"}
         return {error.field: error.message for error in conflict.errors}
+    assert signal_of_retry(known, alert) == earlier
     return {}
 
 
@@ -79,7 +85,7 @@ def test_each_field_that_differs_is_named_with_both_values(
 
 def test_the_detail_names_the_earlier_signal_and_every_field() -> None:
     with pytest.raises(Conflict) as conflict:
-        require_same(SIGNAL, [], draft(symbol="NQ", price=Decimal(1)))
+        signal_of_repeat(EarlierSignal(SIGNAL, []), draft(symbol="NQ", price=Decimal(1)))
     assert "sequence 7 of ES with other content (symbol, price)" in conflict.value.detail
 
 
