@@ -17,6 +17,7 @@ from shared.adapters.postgres import (
     TradeStore,
     TrainingStore,
 )
+from shared.domain.items import Items
 from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
 from shared.errors import ValidationFailed
@@ -66,8 +67,8 @@ def trades_of(signals: list[Signal]) -> list[Trade]:
 async def test_they_are_kept_as_sent_and_counted(database: Database) -> None:
     trades = service(database)
     sent = trades_of(await manual_signals(database, with_bars=True))
-    assert (await trades.report(GRANT, sent)).recorded == 40
-    assert (await trades.report(GRANT, sent)).duplicates == 40
+    assert (await trades.report(GRANT, Items("trades", sent))).recorded == 40
+    assert (await trades.report(GRANT, Items("trades", sent))).duplicates == 40
     stored = (await trades.page(GRANT, TradeFilter(), None, 100)).trades
     assert {one.strategy for one in stored} == {"manual"}
     assert all(one.features == FEATURES for one in stored)
@@ -105,7 +106,7 @@ async def test_a_strategy_that_never_published_is_refused(database: Database) ->
     (trade, *_) = trades_of(signals)
     report = [trade, msgspec.structs.replace(trade, trade_id="x", strategy="momentum")]
     with pytest.raises(ValidationFailed) as refused:
-        await service(database).report(GRANT, report)
+        await service(database).report(GRANT, Items("trades", report), strict=True)
     assert [error.field for error in refused.value.errors] == ["trades[1].strategy"]
     assert (await service(database).page(GRANT, TradeFilter(), None, 100)).trades == []
 
