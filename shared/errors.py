@@ -23,8 +23,10 @@
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
     |   |-- NoConfidence             no_confidence
+    |   |-- TradeNotFound            trade_not_found
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
+    |   |-- WithdrawalExpired        withdrawal_expired
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
@@ -191,6 +193,10 @@ class NoConfidence(NotFound):
     code = "no_confidence"
 
 
+class TradeNotFound(NotFound):
+    code = "trade_not_found"
+
+
 class MethodNotAllowed(SignalCloudError):
     """Holds the methods that the address accepts."""
 
@@ -203,6 +209,12 @@ class MethodNotAllowed(SignalCloudError):
 
 class Conflict(SignalCloudError):
     code = "conflict"
+
+
+class WithdrawalExpired(Conflict):
+    """The trade was received too long ago to be withdrawn."""
+
+    code = "withdrawal_expired"
 
 
 class RateLimited(SignalCloudError):

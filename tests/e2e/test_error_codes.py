@@ -141,6 +141,24 @@ def strategy_without_features(stack: RunningStack) -> httpx.Response:
     return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
 
 
+def old_trade(stack: RunningStack) -> httpx.Response:
+    """A withdrawal of a trade that was received two days ago, as its row says."""
+    trade = a_trade()
+    with stack.client("bot") as client:
+        assert client.post("/trades", json=trade).json()["recorded"] == 1
+        with psycopg.connect(stack.document["database_url"], autocommit=True) as connection:
+            connection.execute(
+                "update trades set received_at = now() - interval '2 days' where trade_id = %s",
+                [trade["trade_id"]],
+            )
+        return client.delete(f"/trades/{trade['trade_id']}")
+
+
+def unknown_trade(stack: RunningStack) -> httpx.Response:
+    with stack.client("bot") as client:
+        return client.delete("/trades/never-reported")
+
+
 def anonymously(method: str, path: str, **headers: str) -> Cause:
     return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
 
@@ -167,7 +185,9 @@ CAUSES: dict[str, Cause] = {
     "not_found": anonymously("GET", "/nothing/here"),
     "method_not_allowed": anonymously("DELETE", "/trades"),
     "no_confidence": strategy_without_features,
+    "trade_not_found": unknown_trade,
     "conflict": reused_idempotency_key,
+    "withdrawal_expired": old_trade,
     "rate_limited": rate_limited,
     "daily_quota_exceeded": used_up_day,
     "storage_quota_exceeded": full_account,
