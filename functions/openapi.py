@@ -12,6 +12,7 @@ from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.patterns import with_published_patterns
 from shared.version import VERSION
 
 
@@ -32,7 +33,7 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Signal Cloud",
@@ -48,6 +49,8 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
             },
         },
     }
+    published: dict[str, Any] = with_published_patterns(described)
+    return published
 
 
 def _body_kinds(route: Route) -> tuple[Any, ...]:

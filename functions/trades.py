@@ -54,11 +54,19 @@ class _Shape(msgspec.Struct):
 
 def read_trades(body: bytes) -> list[Trade]:
     """The trades in a body, which may also be a single trade; raises InvalidInput."""
+    if _is_single(body):
+        return [decode(body, Trade, within="trades[0]")]
+    return decode(body, TradesRequest).trades
+
+
+def _is_single(body: bytes) -> bool:
     try:
-        is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        is_bare = False  # `decode` refuses this body and gives the reason
-    return [decode(body, Trade)] if is_bare else decode(body, TradesRequest).trades
+        return msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
+    except msgspec.ValidationError:
+        return False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Not JSON. `decode` says why, and names the fields of NaN and its like.
+        return b'"trades"' not in body
 
 
 @routes.post(

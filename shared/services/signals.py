@@ -22,8 +22,8 @@ MAX_PAGE = 1_000
 DEFAULT_LIFETIME = timedelta(minutes=5)
 MAX_LIFETIME = timedelta(days=1)
 
-FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
-FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}$")]
+FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}\Z")]
+FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}\Z")]
 
 
 class SignalStore(Protocol):
@@ -39,7 +39,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     side: Side
     price: Decimal
     kind: Kind = "entry"
-    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "manual"
+    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")] = "manual"
     strategy_version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     stop_price: Decimal | None = None
     target_price: Decimal | None = None

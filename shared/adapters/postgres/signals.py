@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
+from shared.domain.plain_json import encode
 from shared.sql import queries
 
 _SQL = queries("signals")
@@ -24,7 +25,7 @@ async def publish_in(connection: Connection, draft: SignalDraft) -> tuple[Signal
     await cursor.execute(_SQL["insert_signal"], _parameters(draft))
     signal = await cursor.fetchone()
     if signal is not None:
-        payload = msgspec.json.encode(message_of(signal))
+        payload = encode(message_of(signal))
         queued = {"symbol": signal.symbol, "sequence": signal.sequence, "payload": payload}
         await connection.execute(_SQL["queue_message"], queued)
         return signal, True

@@ -16,13 +16,13 @@ from shared.domain.confidence.state_checks import (
     RawState,
     check_features,
     check_state,
-    parse_json,
     refuse_excess,
 )
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.json_text import parsed, refuse_repeated_names
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems, shown
-from shared.errors import BatchTooLarge, MalformedJson
+from shared.errors import BatchTooLarge, InvalidInput
 
 MAX_STATES_PER_REQUEST = 100
 # Bots with the same software send the same bytes for the same state, so the last bodies are kept with their
@@ -127,12 +127,10 @@ class StateReader:
         except _DECODE_ERRORS:
             pass
         refuse_excess(body)
-        fields, is_strict = parse_json(body)
         problems = Problems()
-        raw = check_state(fields, self._catalog, problems)
+        raw = check_state(parsed(body), self._catalog, problems)
         problems.refuse()
-        if not is_strict or raw is None:
-            raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
+        assert raw is not None
         return self._makers[raw.strategy.name].of_raw(raw)
 
     def read_batch(self, body: bytes) -> list[MarketState]:
@@ -144,57 +142,74 @@ class StateReader:
         items = self._batch_items(body)
         problems = Problems()
         if len(items) > MAX_STATES_PER_REQUEST:
-            raise BatchTooLarge(f"A batch holds at most {MAX_STATES_PER_REQUEST} states, got {len(items)}.")
+            raise _too_many(len(items))
         if not items:
             problems.add("states", "out_of_range", "states must hold at least one state")
         states: list[MarketState] = []
         for index, item in enumerate(items):
             try:
-                states.append(self._decode(memoryview(item)))
+                states.append(self._decode(bytes(item), f"states[{index}]"))
                 continue
             except _DECODE_ERRORS:
                 pass
             if problems.is_full:
                 break
-            fields, _ = parse_json(bytes(item))
-            raw = check_state(fields, self._catalog, problems.within(f"states[{index}]."))
+            place = f"states[{index}]"
+            raw = check_state(parsed(bytes(item), place), self._catalog, problems.within(f"{place}."))
             if raw is not None:
                 states.append(self._makers[raw.strategy.name].of_raw(raw))
         problems.refuse()
         return states
 
-    def _decode(self, body: bytes | memoryview) -> MarketState:
-        """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks."""
-        raw = bytes(body)
-        request = (self._named if b'"strategy"' in raw else self._unnamed).decode(raw)
+    def _decode(self, body: bytes, within: str = "") -> MarketState:
+        """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks.
+
+        Raises MalformedJson if `body`, which has the path `within` in the request, gives a name twice.
+        """
+        is_named = b'"strategy"' in body
+        request = (self._named if is_named else self._unnamed).decode(body)
         symbol, side, *values = msgspec.structs.astuple(request)
+        # Each name has a colon. So with as many colons as present fields, no name can stand twice.
+        if body.count(b":") != 2 + is_named + len(values) - values.count(None):
+            refuse_repeated_names(body, within)
         return self._maker_of[type(request)].rounded(symbol, side, values)
 
     def _batch_items(self, body: bytes) -> list[msgspec.Raw]:
         try:
-            return _decode_batch(body).states
+            items = _decode_batch(body).states
         except _DECODE_ERRORS:
             refuse_excess(body, MAX_STATES_PER_REQUEST)
-            parsed, _ = parse_json(body)
+            raise self._batch_refusal(body) from None
+        if body.count(b'"states"') > 1 or b"\\" in body:
+            refuse_repeated_names(body)
+        return items
+
+    def _batch_refusal(self, body: bytes) -> InvalidInput:
+        """The error for a body that is no batch, or in which a state has what is not JSON, such as NaN."""
+        batch = parsed(body)
         problems = Problems()
         accepted = f'{{"states": [...]}} with 1 to {MAX_STATES_PER_REQUEST} market states'
-        if not isinstance(parsed, dict):
-            problems.add("", "wrong_type", f"the body must be {accepted}, got {shown(parsed)}")
-            problems.refuse()
-        for name in parsed:
+        if not isinstance(batch, dict):
+            problems.add("", "wrong_type", f"the body must be {accepted}, got {shown(batch)}")
+            return problems.refusal()
+        for name in batch:
             if name != "states":
                 problems.unknown_field(name, ["states"])
-        if "states" not in parsed:
+        if "states" not in batch:
             problems.add("states", "missing", f"the body must be {accepted}")
-        elif not isinstance(parsed["states"], list):
-            message = f"states must be an array of market states, got {shown(parsed['states'])}"
+        elif not isinstance(batch["states"], list):
+            message = f"states must be an array of market states, got {shown(batch['states'])}"
             problems.add("states", "wrong_type", message)
+        elif len(batch["states"]) > MAX_STATES_PER_REQUEST:
+            return _too_many(len(batch["states"]))
         else:
-            # A state contains something that is not JSON, such as NaN. The check names it if it is a value.
-            for index, item in enumerate(parsed["states"][:MAX_STATES_PER_REQUEST]):
+            for index, item in enumerate(batch["states"]):
                 check_state(item, self._catalog, problems.within(f"states[{index}]."))
-        problems.refuse()
-        raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
+        return problems.refusal()
+
+
+def _too_many(states: int) -> BatchTooLarge:
+    return BatchTooLarge(f"A batch holds at most {MAX_STATES_PER_REQUEST} states, got {states}.")
 
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):

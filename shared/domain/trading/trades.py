@@ -24,7 +24,7 @@ from shared.domain.problems import Problems
 MAX_TRADES_PER_REQUEST = 500
 MAX_FEATURES = 32
 
-TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}\Z")]
 
 
 class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +37,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trade_id: TradeId
     symbol: Symbol
     side: Side
-    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "vwap_bounce"
+    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")] = "vwap_bounce"
     quantity: Decimal = Decimal(1)
     entry_price: Decimal
     exit_price: Decimal
@@ -47,7 +47,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fees: Decimal = Decimal(0)
     signal_sequence: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQUENCE)] | None = None
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")] | None = None
+    model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*\Z")] | None = None
     features: dict[str, FeatureValue] | None = None
 
 
