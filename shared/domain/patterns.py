@@ -1,8 +1,8 @@
 """Publishes the patterns of texts.
 
 In Python, `$` also matches before a line break at the end of a text, so "my-1\\n" would match ^[a-z0-9-]+$.
-Its `\\Z` means the end alone. JSON Schema (ECMA-262) has no `\\Z`, but its `$` means the end alone. So structs
-declare patterns with `\\Z`, and OpenAPI and messages show them with `$`.
+Its `\\Z` means the end alone. JSON Schema (ECMA-262) has no `\\Z`, but its `$` means the end alone. So the
+structs declare patterns with `\\Z`, and OpenAPI and messages show them with `$`.
 """
 
 from typing import Any

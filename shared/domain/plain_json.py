@@ -32,7 +32,9 @@ def _plain(value: Any) -> Any:
         case Decimal():
             return plain(value)
         case float() if b"e" in _encode(value):
-            return msgspec.Raw(plain(Decimal(repr(value))).encode())
+            text = plain(Decimal(repr(value)))
+            # With a point, a reader that tells whole numbers from floats reads the same float.
+            return msgspec.Raw((text if "." in text else f"{text}.0").encode())
         case dict():
             return {name: _plain(each) for name, each in value.items()}
         case list() | tuple():
