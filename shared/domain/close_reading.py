@@ -27,7 +27,12 @@ from shared.domain.faults import (
     whole_faults,
     wrong_type,
 )
-from shared.domain.numbers import PLAIN_DECIMAL, USUAL_AMOUNT, exact, has_unusual_numbers
+from shared.domain.numbers import (
+    PLAIN_DECIMAL,
+    USUAL_AMOUNT,
+    exact,
+    has_unusual_numbers,
+)
 from shared.domain.problems import Problems, member
 
 # Entries of a dictionary in which a reader looks for the bad ones.
@@ -57,6 +62,19 @@ class Reader:
         except msgspec.ValidationError:
             problems.add(field, *fault(raw, self.kind))
             return None
+
+    def read_quickly(self, raw: Json, *, may_be_unusual: bool) -> Any:
+        """Returns the value in `raw`, or None if it must be read closely, because a part of it may be bad.
+
+        `may_be_unusual` says whether `raw` may have unusual numbers.
+        """
+        try:
+            value = self.decoder.decode(raw)
+        except msgspec.ValidationError:
+            return None
+        if may_be_unusual and self.holds_amounts and has_unusual_numbers(bytes(raw)):
+            return None
+        return value
 
     def names_in(self, value: Any) -> int:
         """How many names the JSON of `value` has at least, over all its objects."""
@@ -125,7 +143,6 @@ class _Items(Reader):
         super().__init__(hint, kind)
         (item_hint,) = _arguments(hint)
         self._item = reader_of(item_hint)
-        self._whole_item = msgspec.json.Decoder(item_hint)
         self.holds_amounts, self.holds_names = self._item.holds_amounts, self._item.holds_names
         if isinstance(self._item, _Amounts):
             raise TypeError("has_unusual_numbers finds amounts only in the fields of objects")
@@ -139,20 +156,12 @@ class _Items(Reader):
         for index, item in enumerate(items):
             if problems.is_full:
                 return None
-            values.append(self._read_item(item, problems, f"{field}[{index}]"))
+            # Most items are good, and a bad item may follow a thousand of them.
+            value = self._item.read_quickly(item, may_be_unusual=True)
+            values.append(self._item.read(item, problems, f"{field}[{index}]") if value is None else value)
         for code, message in length_faults(len(items), self.kind, "items"):
             problems.add(field, code, message)
         return values
-
-    def _read_item(self, item: msgspec.Raw, problems: Problems, field: str) -> Any:
-        # Whole items first, because a bad item may follow a thousand good ones.
-        try:
-            value = self._whole_item.decode(item)
-        except msgspec.ValidationError:
-            return self._item.read(item, problems, field)
-        if self.holds_amounts and has_unusual_numbers(bytes(item)):
-            return self._item.read(item, problems, field)
-        return value
 
     def names_in(self, value: Any) -> int:
         item = self._item

@@ -9,12 +9,12 @@ from typing import Any
 
 import msgspec
 
-from shared.domain.close_reading import Reader, reader_of
+from shared.domain.close_reading import reader_of
 from shared.domain.json_text import MAX_PARTS, has_more_parts, refuse_repeated_names, unreadable
-from shared.domain.numbers import compact, has_unusual_numbers, without_zero_fractions
+from shared.domain.numbers import compact, without_zero_fractions
 from shared.domain.problems import Problems
 
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BLANKS = b" \t\r\n"
 
 
@@ -23,30 +23,25 @@ def decode[T](body: bytes, kind: type[T], *, within: str = "") -> T:
 
     Raises MalformedJson for what is no JSON or gives a name twice, and ValidationFailed with every bad field.
     """
+    decoded = decode_quickly(body, kind, within=within)
+    return _read_closely(body, kind, within) if decoded is None else decoded
+
+
+def decode_quickly[T](body: bytes, kind: type[T], *, within: str = "") -> T | None:
+    """As `decode`, but returns None for a body that must be read closely, because a field may be bad."""
     struct: Any = kind
     reader = reader_of(struct)
     try:
-        decoded: T = _decoded(body, reader)
-    except msgspec.ValidationError:
-        decoded = _read_closely(body, reader, within)
-    except _UNREADABLE:
+        decoded = reader.read_quickly(body, may_be_unusual=True)
+        if decoded is None:
+            shorter = without_zero_fractions(body)
+            decoded = None if shorter is body else reader.read_quickly(shorter, may_be_unusual=True)
+    except UNREADABLE:
         raise unreadable(body, within) from None
-    else:
-        if reader.holds_amounts and has_unusual_numbers(body):
-            decoded = _read_closely(body, reader, within)
-    if may_repeat_names(body, reader.names_in(decoded)):
+    if decoded is not None and may_repeat_names(body, reader.names_in(decoded)):
         refuse_repeated_names(body, within)
-    return decoded
-
-
-def _decoded(body: bytes, reader: Reader) -> Any:
-    try:
-        return reader.decoder.decode(body)
-    except msgspec.ValidationError:
-        shorter = without_zero_fractions(body)
-        if shorter == body:
-            raise
-        return reader.decoder.decode(shorter)
+    found: T | None = decoded
+    return found
 
 
 def may_repeat_names(body: bytes, names: int) -> bool:
@@ -57,15 +52,19 @@ def may_repeat_names(body: bytes, names: int) -> bool:
     return compact(body).count(b'":') > names
 
 
-def _read_closely(body: bytes, reader: Reader, within: str) -> Any:
+def _read_closely[T](body: bytes, kind: type[T], within: str) -> T:
     problems = Problems()
     if has_more_parts(body, MAX_PARTS):
         message = "The body has far more fields or items than a valid one can have."
         problems.add(within, "out_of_range", message)
         raise problems.refusal()
+    struct: Any = kind
+    reader = reader_of(struct)
     try:
-        value = reader.read(body.strip(_BLANKS), problems, within)
-    except _UNREADABLE:
+        value: T = reader.read(body.strip(_BLANKS), problems, within)
+    except UNREADABLE:
         raise unreadable(body, within) from None
     problems.refuse()
+    if may_repeat_names(body, reader.names_in(value)):
+        refuse_repeated_names(body, within)
     return value

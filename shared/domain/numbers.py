@@ -82,9 +82,13 @@ def has_unusual_numbers(body: bytes) -> bool:
 def without_zero_fractions(body: bytes) -> bytes:
     """Returns the JSON `body` with whole numbers such as 1234.0 as 1234, because msgspec takes only that.
 
-    Leaves a body with escapes as it is: only in such a body can `":` stand inside of a string.
+    Returns a body without such numbers, or with escapes, itself: only where there are escapes, `":` can stand
+    inside of a string.
     """
-    return body if b"\\" in body else _ZERO_FRACTION.sub(rb"\1", body)
+    if b"\\" in body:
+        return body
+    shorter, found = _ZERO_FRACTION.subn(rb"\1", body)
+    return shorter if found else body
 
 
 def compact(body: bytes) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from functions.bars import read_bars
 from functions.realtime import NegotiateRequest
 from functions.trades import read_trades
 from shared.domain.access.hub_events import ConnectRequest
@@ -18,7 +19,7 @@ from shared.services.bars import BarsRequest
 from shared.services.signals import SignalRequest
 from tests.support.requests import BAR, SIGNAL, TRADE
 
-ALL_OF_A_TRADE = TRADE | {
+ALL_OF_A_TRADE: dict[str, Any] = TRADE | {
     "quantity": 1,
     "fees": "0",
     "strategy": "vwap_bounce",
@@ -27,7 +28,7 @@ ALL_OF_A_TRADE = TRADE | {
     "model_version": None,
     "features": {"rsi": 35.0, "vwap_distance": 2.1},
 }
-ALL_OF_A_SIGNAL = SIGNAL | {
+ALL_OF_A_SIGNAL: dict[str, Any] = SIGNAL | {
     "kind": "entry",
     "strategy": "manual",
     "strategy_version": 1,
@@ -87,7 +88,7 @@ def test_a_trade_gives_each_name_once(
     for body in (text, f'{{"trades":[{",".join([good] * others + [text, good])}]}}'):
         place = "trades[0]" if body is text else f"trades[{others}]"
         if repeated is None:
-            assert read_trades(body.encode())
+            assert not read_trades(body.encode()).refused
         else:
             assert refused(body, read_trades) == f"{place}.{repeated}"
 
@@ -101,8 +102,12 @@ def test_a_bar_gives_each_name_once(
     body = f'{{"symbol":"ES",{source}"bars":[{good},{written(pairs, *spelling)}]}}'
     if repeated is None:
         assert len(decode(body.encode(), BarsRequest).bars) == 2
+        assert not read_bars(body.encode()).bars.refused
     else:
         assert refused(body, lambda raw: decode(raw, BarsRequest)) == f"bars[1].{repeated}"
+        assert refused(body, read_bars) == f"bars[1].{repeated}"
+        # A bad bar beside it lets no name be given twice.
+        assert refused(body.replace(good, '{"open": 1}', 1), read_bars) == f"bars[1].{repeated}"
 
 
 @given(objects(ALL_OF_A_SIGNAL, set(SIGNAL)), spelling)
@@ -135,7 +140,9 @@ def test_every_object_of_every_body_gives_a_name_once(kind: Any, body: str, fiel
 
 def test_a_name_that_looks_like_one_in_a_string_is_no_name() -> None:
     trade = ALL_OF_A_TRADE | {"model_version": 'a": "b", "pnl": 1 , "pnl" : {'}
-    assert read_trades(json.dumps({"trades": [trade]}).encode())[0].model_version == trade["model_version"]
+    (found,) = read_trades(json.dumps({"trades": [trade]}).encode()).decoded
+    assert found is not None
+    assert found.model_version == trade["model_version"]
 
 
 def test_the_same_name_may_stand_in_two_objects() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.trades import TradesRequest, read_trades
+from functions.trades import TradesRequest
 from shared.domain.decoding import decode
 from shared.domain.market.bars import Bar
 from shared.domain.trading.trades import Trade
@@ -42,7 +42,7 @@ def body_with(kind: Any, name: str, text: str, indent: int | None = None) -> byt
 
 def read(kind: Any, body: bytes) -> Any:
     if kind is Trade:
-        return read_trades(body)[1]
+        return decode(body, TradesRequest).trades[1]
     if kind is Bar:
         return decode(body, BarsRequest).bars[1]
     return decode(body, SignalRequest)

@@ -61,7 +61,7 @@ def test_all_else_is_encoded_as_it_is_without_numbers_in_exponent_form(value: An
             return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in theirs)
         if isinstance(theirs, list):
             return len(ours) == len(theirs) and all(map(same, ours, theirs))
-        return ours == theirs or (theirs == "1E-7" and ours == "0.0000001")
+        return bool(ours == theirs or (theirs == "1E-7" and ours == "0.0000001"))
 
     assert same(json.loads(encode(value)), usual)
     assert json.loads(encode({"id": "1E-7", "price": Decimal("1E-7")})) == {
