@@ -106,7 +106,7 @@ def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) ->
     mine = api.get("/trades", params={"limit": 500}).json()["trades"]
     stored = next(row for row in mine if row["trade_id"] == trade["trade_id"])
     assert (stored["pnl"], stored["entry_price"], stored["features"]) == (
-        "112.50",
+        "112.5",
         "6543.25",
         trade["features"],
     )
@@ -148,9 +148,9 @@ def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
         api.post("/trades", json={"trades": trades})
         told = api.get("/performance").json()
         of_ym = api.get("/performance", params={"symbol": "YM"}).json()
-    assert (told["trades"], told["pnl"]) == (3, "175.00")
+    assert (told["trades"], told["pnl"]) == (3, "175")
     assert [row["symbol"] for row in told["by_symbol"]] == ["ES", "YM"]
-    assert (of_ym["trades"], of_ym["pnl"], of_ym["wins"]) == (2, "62.50", 1)
+    assert (of_ym["trades"], of_ym["pnl"], of_ym["wins"]) == (2, "62.5", 1)
 
 
 def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:

@@ -40,7 +40,7 @@ async def test_a_signal_reads_back_as_it_was_drafted(store: SignalStore) -> None
     assert (signal.sequence, signal.id.version) == (1, 7)
     for name in ("symbol", "strategy", "side", "price", "stop_price", "target_price", "event_at", "features"):
         assert getattr(signal, name) == getattr(draft, name)
-    assert str(signal.target_price) == "6490.10"
+    assert str(signal.target_price) == "6490.1"
     assert await store.list("ES", after=0, limit=10) == [signal]
 
 
