@@ -124,7 +124,10 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
         described["requestBody"] = {
-            "description": f"At most {route.body.max_bytes} bytes.",
+            "description": (
+                f"At most {route.body.max_bytes} bytes, unpacked. JSON in UTF-8; Content-Encoding may be "
+                "gzip or deflate. An object gives each name once."
+            ),
             "required": route.body.required,
             "content": content,
         }

@@ -27,11 +27,8 @@ _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 # and only if it finds something, an exact one. Decimal ignores underscores everywhere.
 _BEGINS_UNUSUALLY = re.compile(
     rb"""
-    ": [ \t\r\n]*+
-    (?: " -?+ (?: [0-9]++ (?:\.[0-9]{1,8}+)?+ [0-9._eE\ ]
-                | [_+.\ ] | [nN]_*+[aA] | [iI]_*+[nN] | [sS]_*+[nN] )
-      | -?+ [0-9]++ (?:\.[0-9]{1,8}+)?+ [0-9eE]
-    )
+    ": [ \t\r\n]*+ "?+ -?+
+    (?: [0-9]++ (?:\.[0-9]{1,8}+)?+ [0-9._eE\ ] | [+_.\ ] | [nNiIsS]_*+[aAnN] )
     """,
     re.VERBOSE,
 )
