@@ -107,9 +107,9 @@ PARAMETERS = [
 @pytest.mark.parametrize(("struct", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", ""))
 @pytest.mark.parametrize("ending", ENDINGS + OTHER_DIGITS)
 def test_a_parameter_is_read_to_its_end(struct: Any, parameter: Any, ending: str) -> None:
-    assert read_parameters(struct, {parameter.name: "ES1"}, {})
+    assert read_parameters(struct, {parameter.name: "ES1"}, {}, {parameter.name: "ES1"})
     with pytest.raises(ValidationFailed):
-        read_parameters(struct, {parameter.name: f"ES1{ending}"}, {})
+        read_parameters(struct, {parameter.name: f"ES1{ending}"}, {}, {parameter.name: f"ES1{ending}"})
 
 
 def test_openapi_publishes_patterns_that_every_client_reads() -> None:
