@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from shared.domain.numbers import MAX_WHOLE_DIGITS
+from shared.domain.numbers import MAX_WHOLE_DIGITS, NOT_A_NUMBER
 from shared.domain.patterns import published
 from shared.domain.problems import shown
 from shared.errors import FieldCode
@@ -44,6 +44,8 @@ _NUMBER_STARTS = frozenset((b"-", *(b"%d" % digit for digit in range(10))))
 def got(raw: Json) -> str:
     """The value in `raw` as short text for a message; a number stays as it was sent."""
     number = number_in(raw)
+    if number == NOT_A_NUMBER.decode():
+        return "NaN or Infinity"
     if number is None:
         return shown(msgspec.json.decode(raw))
     return number if len(number) <= _MAX_SHOWN else f"{number[:_MAX_SHOWN]}..."

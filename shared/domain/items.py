@@ -14,7 +14,7 @@ import msgspec
 from shared.domain.close_reading import Reader, reader_of
 from shared.domain.decoding import UNREADABLE, decode, decode_quickly, may_repeat_names
 from shared.domain.json_text import MAX_PARTS, has_more_parts, refuse_repeated_names, unreadable
-from shared.domain.numbers import compact, has_unusual_numbers, without_zero_fractions
+from shared.domain.numbers import compact, has_unusual_numbers, with_json_numbers, without_zero_fractions
 from shared.domain.problems import MAX_HINTS, MAX_PROBLEMS, Problems
 from shared.errors import BatchTooLarge, FieldError, InvalidInput, SymbolNotLicensed, ValidationFailed
 
@@ -69,7 +69,14 @@ def decode_items[B, T](body: bytes, kind: type[B], name: str, item: type[T], mos
     MalformedJson and ValidationFailed if more than items is bad, and BatchTooLarge for a body of more than
     `most` items of which one is bad.
     """
-    whole = decode_quickly(body, kind)
+    try:
+        whole = decode_quickly(body, kind)
+    except ValidationFailed:
+        # Somewhere is NaN or its like. If it is in an item, only that item is refused.
+        whole, sent = None, body
+        body = with_json_numbers(sent)
+        if body is sent:
+            raise
     parts = None if whole is not None else _without_items(without_zero_fractions(body), kind, name)
     if parts is None:
         # Names every bad field, if the body has more of them than those of items.

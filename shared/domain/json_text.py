@@ -8,6 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from shared.domain.numbers import NoNumber
@@ -52,13 +53,14 @@ def unreadable(body: bytes, within: str = "") -> InvalidInput:
         value = parsed(body, within)
     except InvalidInput as refused:
         return refused
-    errors = tuple(
+    errors = (
         FieldError(path, "out_of_range", f"Expected a finite number, got {number.text}.")
         for path, number in _found(value, within)
         if isinstance(number, NoNumber)
-    )[:MAX_PROBLEMS]
-    if errors:
-        return ValidationFailed(errors)
+    )
+    named = tuple(islice(errors, MAX_PROBLEMS))
+    if named:
+        return ValidationFailed(named)
     return MalformedJson(r"The body is not valid JSON: a text has half of a character, such as \ud83d alone.")
 
 

@@ -50,6 +50,11 @@ _IS_UNUSUAL = re.compile(
 _ZERO_FRACTION = re.compile(rb'(":[ \t\r\n]*+-?[0-9]++)\.0++(?=[,}\s])')
 
 
+# A number that JSON has, and that no field takes.
+NOT_A_NUMBER = b"1e999999999"
+_NO_JSON_NUMBER = re.compile(rb'(":[ \t\r\n]*+)-?(?:NaN|Infinity)(?=[,}\s])')
+
+
 class NoNumber(float):
     """A number that JSON or a double cannot hold, such as NaN, Infinity or 1e400, with its `text`."""
 
@@ -86,6 +91,17 @@ def without_zero_fractions(body: bytes) -> bytes:
         return body
     shorter, found = _ZERO_FRACTION.subn(rb"\1", body)
     return shorter if found else body
+
+
+def with_json_numbers(body: bytes) -> bytes:
+    """Returns `body` with NOT_A_NUMBER in place of NaN and Infinity, so that its other parts can be read.
+
+    Returns a body without them, or with escapes, itself; see `without_zero_fractions`.
+    """
+    if b"\\" in body:
+        return body
+    changed, found = _NO_JSON_NUMBER.subn(rb"\g<1>" + NOT_A_NUMBER, body)
+    return changed if found else body
 
 
 def compact(body: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """The good items of a body are accepted, whatever the others are, and each bad one is named by its place."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -252,6 +253,38 @@ def test_a_number_that_is_none_refuses_its_item_only() -> None:
         (2, "bars[2].close", "invalid_format"),
         (3, "bars[3].volume", "wrong_type"),
     ]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "Infinity", "1e400"])
+@pytest.mark.parametrize("name", ["close", "volume", "open_time"])
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_what_json_has_no_number_for_refuses_its_item_only(number: str, name: str, blank: str) -> None:
+    good = msgspec.json.encode(BAR).decode()
+    bad = re.sub(rf'"{name}":("[^"]*"|[0-9]+)', f'"{name}":{blank}{number}{blank}', good)
+    body = f'{{"bars":[{good},{bad},{good}]}}'.encode()
+    found = judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST)
+    assert [*found.accepted] == [0, 2]
+    ((refused,),) = [found.refused]
+    assert [error.field for error in refused.errors] == [f"bars[1].{name}"]
+    assert refused.errors[0].code == ("wrong_type" if name == "open_time" else "out_of_range")
+    assert "999" not in refused.message
+    with pytest.raises(ValidationFailed) as all_refused:
+        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST, strict=True)
+    assert [error.field for error in all_refused.value.errors] == [f"bars[1].{name}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"bars":[%s],"symbol":NaN}', "symbol"),
+        ('{"bars":[%s,NaN]}', "bars[1]"),
+        ('{"bars":[%s],"colour":"\\u0061","symbol":NaN}', "symbol"),
+    ],
+)
+def test_nan_elsewhere_refuses_the_body_and_is_named(body: str, field: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        decode_items((body % msgspec.json.encode(BAR).decode()).encode(), Request, "bars", Bar, MOST)
+    assert [error.field for error in refused.value.errors] == [field]
 
 
 def test_items_after_the_bound_may_be_written_unusually() -> None:
