@@ -228,12 +228,23 @@ class _Fields(Reader):
             for field in kind.fields
         ]
         self._known = [field.encode_name for field in kind.fields]
-        self._inner = [(place, each) for place, (*_, each) in enumerate(self._fields) if each.holds_names]
         self.holds_amounts = any(each.holds_amounts for *_, each in self._fields)
+        self._count_names_of(kind)
+
+    def _count_names_of(self, kind: inspect.StructType) -> None:
+        """Prepares what `names_in` compares a value with."""
         # What an absent field has as its value. No value is this object, so required fields always count.
         self._defaults = [object() if field.required else field.default for field in kind.fields]
-        self._made = [
-            place for place, field in enumerate(kind.fields) if field.default_factory is not msgspec.NODEFAULT
+        factories = {place: field.default_factory for place, field in enumerate(kind.fields)}
+        self._made = [place for place, factory in factories.items() if factory in (dict, list)]
+        # Of what another function makes, nobody sees whether it was sent.
+        unknown = {place for place, factory in factories.items() if factory is not msgspec.NODEFAULT}
+        unknown -= set(self._made)
+        self._unknown = len(unknown)
+        self._inner = [
+            (place, each)
+            for place, (*_, each) in enumerate(self._fields)
+            if each.holds_names and place not in unknown
         ]
         flat = not self._inner and all(field.required for field in kind.fields)
         self.always_names = len(kind.fields) if flat else None
@@ -263,11 +274,11 @@ class _Fields(Reader):
     def names_in(self, value: Any) -> int:
         values = msgspec.structs.astuple(value)
         # An absent field has the very object of its default, or an empty one that was made for it.
-        names = sum(map(is_not, values, self._defaults))
+        names = sum(map(is_not, values, self._defaults)) - self._unknown
         for place in self._made:
             names -= not values[place]
         for place, reader in self._inner:
-            if values[place]:
+            if values[place] and values[place] is not self._defaults[place]:
                 names += reader.names_in(values[place])
         return names
 

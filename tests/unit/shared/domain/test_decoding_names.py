@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -143,6 +144,52 @@ def test_a_name_that_looks_like_one_in_a_string_is_no_name() -> None:
     (found,) = read_trades(json.dumps({"trades": [trade]}).encode()).decoded
     assert found is not None
     assert found.model_version == trade["model_version"]
+
+
+class Made(msgspec.Struct):
+    """Fields whose values may have been sent, or made, and nobody sees which."""
+
+    a: int | None = None
+    inner: "Inner" = msgspec.field(default_factory=lambda: Inner(1, 2))
+    numbers: list[int] = []
+    named: dict[str, int] = {}
+
+
+class Inner(msgspec.Struct):
+    x: int = 1
+    y: int | None = None
+
+
+class Fixed(msgspec.Struct, frozen=True):
+    z: int | None = None
+
+
+FIXED = Fixed(3)
+
+
+class WithFixed(msgspec.Struct):
+    """A field whose value is a struct if it is absent."""
+
+    a: int | None = None
+    fixed: Fixed = FIXED
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"a":1,"a":1}', "a"),
+        ('{"inner":{"x":1,"x":1}}', "inner.x"),
+        ('{"inner":{},"inner":{}}', "inner"),
+        ('{"numbers":[],"numbers":[]}', "numbers"),
+        ('{"named":{"z":1,"z":1}}', "named.z"),
+        ('{"named":{},"named":{}}', "named"),
+    ],
+)
+def test_what_may_have_been_made_hides_no_name(body: str, field: str) -> None:
+    assert refused(body, lambda raw: decode(raw, Made)) == field
+    assert decode(b'{"a":null,"numbers":[],"inner":{"y":2}}', Made).inner == Inner(1, 2)
+    assert refused('{"a":1,"a":1}', lambda raw: decode(raw, WithFixed)) == "a"
+    assert refused('{"fixed":{"z":1,"z":1}}', lambda raw: decode(raw, WithFixed)) == "fixed.z"
 
 
 def test_the_same_name_may_stand_in_two_objects() -> None:
