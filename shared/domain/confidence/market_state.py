@@ -6,7 +6,7 @@ the same confidence.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,10 @@ from shared.domain.confidence.state_checks import (
     check_features,
     check_state,
     refuse_excess,
+    refuse_state,
 )
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
-from shared.domain.json_text import parsed, refuse_repeated_names
+from shared.domain.json_text import parsed, refuse_repeated_names, unreadable
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems, shown
 from shared.errors import BatchTooLarge, InvalidInput
@@ -116,11 +117,12 @@ class StateReader:
         self._unnamed = msgspec.json.Decoder(structs[catalog.default.name])
         self._remembered = lru_cache(_REMEMBERED_BODIES)(self._decode)
 
-    def read(self, body: bytes) -> MarketState:
+    def read(self, body: bytes, published: Collection[str] = ()) -> MarketState:
         """The market state in a flat JSON body `{"symbol", "signal_type", "strategy"?, features...}`.
 
         Without `strategy`, the body is for the default one. Raises MalformedJson, and ValidationFailed with
-        every bad field (codes missing, unknown_field, wrong_type, out_of_range, unknown_value).
+        every bad field (codes missing, unknown_field, wrong_type, out_of_range, unknown_value). Raises
+        NoConfidence if the catalog lacks the strategy, but it is one of `published`.
         """
         try:
             return self._remembered(body) if len(body) <= _REMEMBERED_BYTES else self._decode(body)
@@ -128,18 +130,19 @@ class StateReader:
             pass
         refuse_excess(body)
         problems = Problems()
-        raw = check_state(parsed(body), self._catalog, problems)
-        problems.refuse()
+        raw = check_state(parsed(body), self._catalog, published, problems)
+        refuse_state(problems)
         assert raw is not None
         return self._makers[raw.strategy.name].of_raw(raw)
 
-    def read_batch(self, body: bytes) -> list[MarketState]:
+    def read_batch(self, body: bytes, published: Collection[str] = ()) -> list[MarketState]:
         """The states of `{"states": [...]}`, 1 to MAX_STATES_PER_REQUEST of them.
 
         Raises MalformedJson, BatchTooLarge, and ValidationFailed with the bad fields of all states, such as
-        `states[3].rsi`.
+        `states[3].rsi`. If nothing else is wrong, raises NoConfidence with each state whose strategy the
+        catalog lacks, but `published` has.
         """
-        items = self._batch_items(body)
+        items = self._batch_items(body, published)
         problems = Problems()
         if len(items) > MAX_STATES_PER_REQUEST:
             raise _too_many(len(items))
@@ -155,11 +158,23 @@ class StateReader:
             if problems.is_full:
                 break
             place = f"states[{index}]"
-            raw = check_state(parsed(bytes(item), place), self._catalog, problems.within(f"{place}."))
+            of_state = problems.within(f"{place}.")
+            raw = check_state(parsed(bytes(item), place), self._catalog, published, of_state)
             if raw is not None:
                 states.append(self._makers[raw.strategy.name].of_raw(raw))
-        problems.refuse()
+        refuse_state(problems)
         return states
+
+    def other_strategies(self, body: bytes) -> set[str]:
+        """The strategies that a body, of one state or a batch, names and the catalog lacks.
+
+        `read` or `read_batch` has refused this body, so it is not too large.
+        """
+        sent = parsed(body)
+        states = sent.get("states") if isinstance(sent, dict) else None
+        items = states if isinstance(states, list) else [sent]
+        names = (item.get("strategy") for item in items if isinstance(item, dict))
+        return {name for name in names if isinstance(name, str) and name not in self._catalog}
 
     def _decode(self, body: bytes, within: str = "") -> MarketState:
         """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks.
@@ -174,18 +189,21 @@ class StateReader:
             refuse_repeated_names(body, within)
         return self._maker_of[type(request)].rounded(symbol, side, values)
 
-    def _batch_items(self, body: bytes) -> list[msgspec.Raw]:
+    def _batch_items(self, body: bytes, published: Collection[str]) -> list[msgspec.Raw]:
         try:
             items = _decode_batch(body).states
         except _DECODE_ERRORS:
             refuse_excess(body, MAX_STATES_PER_REQUEST)
-            raise self._batch_refusal(body) from None
+            raise self._batch_refusal(body, published) from None
         if body.count(b'"states"') > 1 or b"\\" in body:
             refuse_repeated_names(body)
         return items
 
-    def _batch_refusal(self, body: bytes) -> InvalidInput:
-        """The error for a body that is no batch, or in which a state has what is not JSON, such as NaN."""
+    def _batch_refusal(self, body: bytes, published: Collection[str]) -> InvalidInput:
+        """The error for a body that is no batch, or in which a state has what is not JSON, such as NaN.
+
+        Raises NoConfidence.
+        """
         batch = parsed(body)
         problems = Problems()
         accepted = f'{{"states": [...]}} with 1 to {MAX_STATES_PER_REQUEST} market states'
@@ -204,8 +222,9 @@ class StateReader:
             return _too_many(len(batch["states"]))
         else:
             for index, item in enumerate(batch["states"]):
-                check_state(item, self._catalog, problems.within(f"states[{index}]."))
-        return problems.refusal()
+                check_state(item, self._catalog, published, problems.within(f"states[{index}]."))
+        refuse_state(problems)
+        return unreadable(body)
 
 
 def _too_many(states: int) -> BatchTooLarge:

@@ -17,9 +17,9 @@ from functions.web.routes import declared_routes
 from shared.domain.access.hub_events import ConnectRequest
 from shared.domain.access.keys import new_key
 from shared.domain.decoding import decode
+from shared.domain.market.signals import SignalRequest
 from shared.errors import InvalidInput
 from shared.services.bars import BarsRequest
-from shared.services.signals import SignalRequest
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
 from tests.support.strategies import STATES

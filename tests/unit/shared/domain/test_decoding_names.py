@@ -14,10 +14,10 @@ from functions.trades import read_trades
 from shared.domain.access.hub_events import ConnectRequest
 from shared.domain.decoding import decode
 from shared.domain.json_text import refuse_repeated_names
+from shared.domain.market.signals import SignalRequest
 from shared.domain.trading.trades import Trade
 from shared.errors import MalformedJson
 from shared.services.bars import BarsRequest
-from shared.services.signals import SignalRequest
 from tests.support.requests import BAR, SIGNAL, TRADE
 
 ALL_OF_A_TRADE: dict[str, Any] = TRADE | {

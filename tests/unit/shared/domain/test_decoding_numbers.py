@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from functions.trades import TradesRequest
 from shared.domain.decoding import decode
 from shared.domain.market.bars import Bar
+from shared.domain.market.signals import SignalRequest
 from shared.domain.trading.trades import Trade
 from shared.errors import ValidationFailed
 from shared.services.bars import BarsRequest
-from shared.services.signals import SignalRequest
 from tests.support.requests import BAR, BARS, SIGNAL, TRADE
 
 # Every number in a struct that a body is decoded as.

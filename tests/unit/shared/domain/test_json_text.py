@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from shared.domain.decoding import decode
 from shared.domain.json_text import MAX_PARTS, parsed, unreadable
+from shared.domain.market.signals import SignalRequest
 from shared.errors import InvalidInput, MalformedJson, ValidationFailed
-from shared.services.signals import SignalRequest
 from tests.support.requests import SIGNAL
 
 GOOD = json.dumps(SIGNAL)

@@ -23,7 +23,7 @@ EXPONENT = re.compile(rb"[0-9][eE][-+]?[0-9]")
 
 def stored(**changes: Any) -> StoredTrade:
     fields = msgspec.structs.asdict(a_trade(**changes))
-    return StoredTrade(**fields, received_at=START)
+    return StoredTrade(**fields, received_at=START, withdrawn_at=None)
 
 
 amounts = st.decimals(-(10**9), 10**9, places=8).map(lambda value: Decimal(plain(value)))
