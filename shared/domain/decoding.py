@@ -6,7 +6,7 @@ body of more than MAX_PARTS, so that no body costs more than a good one of its s
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain, islice
 from types import UnionType
@@ -75,7 +75,16 @@ def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _described(hint: Any) -> inspect.Type:
-    return inspect.type_info(hint)
+    described = inspect.type_info(hint)
+    return described.type if isinstance(described, inspect.Metadata) else described
+
+
+@cache
+def _explanation(hint: Any) -> Callable[[str], str] | None:
+    """What a type declares as `msgspec.Meta(extra={"explain": ...})`: says what is wrong with a text."""
+    described = inspect.type_info(hint)
+    extra = described.extra if isinstance(described, inspect.Metadata) else None
+    return (extra or {}).get("explain")
 
 
 @cache
@@ -185,7 +194,7 @@ def _fault(value: Any, hint: Any) -> _Fault:
         case inspect.DateTimeType() | inspect.DecimalType() if isinstance(value, str):
             return "invalid_format", f"Expected {_EXPECTED[type(kind)]}, got {shown(value)}."
         case inspect.StrType() if isinstance(value, str):
-            found = _text_faults(value, kind)
+            found = _text_faults(value, kind, _explanation(hint))
         case inspect.IntType() | inspect.FloatType() if _is_number(value):
             found = _range_faults(value, kind.ge, kind.le)
         case inspect.DictType() if isinstance(value, Mapping):
@@ -193,10 +202,11 @@ def _fault(value: Any, hint: Any) -> _Fault:
     return next(found, _wrong_type(value, kind))
 
 
-def _text_faults(value: str, kind: inspect.StrType) -> Iterator[_Fault]:
+def _text_faults(value: str, kind: inspect.StrType, explain: Callable[[str], str] | None) -> Iterator[_Fault]:
     yield from _length_faults(len(value), kind, "characters")
     if kind.pattern is not None and not re.search(kind.pattern, value):
-        yield "invalid_format", f"Expected text that matches {kind.pattern}, got {shown(value)}."
+        expected = f"Expected text that matches {kind.pattern}, got {shown(value)}."
+        yield "invalid_format", expected if explain is None else explain(value)
 
 
 def _range_faults(value: float, low: float | None, high: float | None) -> Iterator[_Fault]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.licenses import Grant, refuse_misnamed, require_symbols
 from shared.domain.access.plans import Plan, plan_of
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
@@ -113,7 +113,8 @@ class TradeService:
         return TradeReport(counts["recorded"], counts["duplicate"], counts["conflict"], results)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
-        """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
+        """One page of the account's own trades; raises ValidationFailed for an invalid cursor or symbol."""
+        _check_filter(grant, chosen)
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
             grant.license.account_id,
@@ -128,7 +129,8 @@ class TradeService:
         return TradePage(page, _make_cursor(page[-1]) if more else None)
 
     async def performance(self, grant: Grant, chosen: TradeFilter) -> Performance:
-        """Figures of the account's own trades; raises TooManyQueries and Unavailable."""
+        """Figures of the account's own trades; raises ValidationFailed, TooManyQueries and Unavailable."""
+        _check_filter(grant, chosen)
         return await self._figures.performance(
             grant.license.account_id, symbol=chosen.symbol, since=chosen.since, until=chosen.until
         )
@@ -160,6 +162,12 @@ class TradeService:
         require_symbols(
             grant, {trade.symbol: f"trades[{index}].symbol" for index, trade in enumerate(trades)}
         )
+
+
+def _check_filter(grant: Grant, chosen: TradeFilter) -> None:
+    """Refuses a filter that could only find nothing, because its symbol is a root in another spelling."""
+    if chosen.symbol is not None:
+        refuse_misnamed(grant, chosen.symbol, "symbol")
 
 
 def _make_cursor(trade: StoredTrade) -> str:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
+from shared.domain.market.symbols import root_hint
 from shared.errors import (
     Conflict,
     FieldError,
@@ -20,6 +21,7 @@ from shared.errors import (
     ScopeMissing,
     SignalCloudError,
     SymbolNotLicensed,
+    ValidationFailed,
 )
 
 Scope = Literal["bot", "publisher", "feeder", "ops"]
@@ -147,18 +149,34 @@ def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
 def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
     """Raises SymbolNotLicensed for the symbols that the license does not cover.
 
-    `fields` maps each requested symbol to the name of its field in the request.
+    `fields` maps each requested symbol to the name of its field in the request. If all of them are contracts
+    or series of roots, the license is not to blame: raises ValidationFailed, which says what to send.
     """
     licensed = grant.license.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
-    if refused:
-        raise SymbolNotLicensed(
-            f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.",
-            errors=tuple(
-                FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
-                for symbol, field in refused.items()
-            ),
-        )
+    if not refused:
+        return
+    errors = tuple(_symbol_error(symbol, field) for symbol, field in refused.items())
+    if all(error.code == "unknown_value" for error in errors):
+        raise ValidationFailed(errors)
+    raise SymbolNotLicensed(
+        f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.", errors=errors
+    )
+
+
+def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:
+    """Raises ValidationFailed if `symbol` is a contract or a series of a root, and is not licensed itself."""
+    if symbol not in grant.license.symbols:
+        error = _symbol_error(symbol, field)
+        if error.code == "unknown_value":
+            raise ValidationFailed((error,))
+
+
+def _symbol_error(symbol: str, field: str) -> FieldError:
+    hint = root_hint(symbol)
+    if hint is not None:
+        return FieldError(field, "unknown_value", hint)
+    return FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
 
 
 def valid_until(grant: Grant) -> datetime | None:
