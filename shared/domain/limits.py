@@ -44,18 +44,52 @@ def check_time(
     problems: Problems,
     field: str,
     instant: datetime,
-    latest: datetime,
+    now: datetime,
     *,
+    skew: timedelta,
     earliest: datetime = EARLIEST,
     expected: str = PAST_TIME,
 ) -> bool:
-    """Whether `instant` is aware. Adds a problem if it is not, or is before `earliest` or after `latest`."""
+    """Whether `instant` is aware.
+
+    Adds a problem if it is not, is before `earliest`, or is more than `skew` (of ClockSkew) after `now`. A
+    problem of the future states our time and the difference, because the caller's clock may be wrong.
+    """
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
-    if not earliest <= instant <= latest:
+    # A difference, because a sum would overflow at the end of the year 9999.
+    if instant - now > skew:
+        problems.add(
+            field,
+            "out_of_range",
+            f"This time is {spelled(instant - now)} in the future: it is {moment(now)} here. At most "
+            f"{spelled(skew)} are allowed; if it is not meant to be in the future, set the clock of the "
+            "machine that makes it.",
+        )
+    elif instant < earliest:
         problems.add(field, "out_of_range", expected)
     return True
+
+
+def moment(at: datetime) -> str:
+    """`at` in UTC to the second, such as 2025-10-13T13:30:00Z."""
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def spelled(span: timedelta) -> str:
+    """The two largest units of a positive span, such as 2 days 3 h, 5 min or 1.2 s; less than 1 ms is 0 s."""
+    seconds = span // timedelta(seconds=1)
+    if seconds < 10:
+        return f"{span // timedelta(milliseconds=1) / 1000:g} s"
+    parts, rest = [], seconds
+    for unit, length in (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}")
+        elif parts:
+            break
+    return " ".join(parts[:2])
 
 
 def is_storable(number: Decimal) -> bool:

@@ -107,5 +107,5 @@ def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
         before = len(problems)
         check_bar(bar, of_bar)
         if len(problems) == before:
-            check_time(of_bar, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)
+            check_time(of_bar, "open_time", bar.open_time, now, skew=ClockSkew.MARKET_DATA)
     problems.refuse()

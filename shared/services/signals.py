@@ -158,7 +158,7 @@ def _check_signal(request: SignalRequest, event_at: datetime, now: datetime) -> 
     for name in naive:
         problems.add(name, "invalid_format", AWARE_TIME)
     if not naive:
-        check_time(problems, "event_at", event_at, now + ClockSkew.MARKET_DATA)
+        check_time(problems, "event_at", event_at, now, skew=ClockSkew.MARKET_DATA)
         if request.expires_at is not None:
             _check_expiry(request, request.expires_at - event_at, problems)
     problems.refuse()

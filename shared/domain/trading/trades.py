@@ -95,10 +95,9 @@ def check_trade(trade: Trade, now: datetime, problems: Problems, *, max_age: tim
         check_number(problems, name, getattr(trade, name))
     if trade.quantity.is_finite() and trade.quantity <= 0:
         problems.add("quantity", "out_of_range", "Expected more than 0.")
-    latest = now + ClockSkew.TRADE
     earliest = EARLIEST if max_age is None else now - max_age
     expected = PAST_TIME if max_age is None else RECENT_TIME
-    check = partial(check_time, problems, latest=latest, earliest=earliest, expected=expected)
+    check = partial(check_time, problems, now=now, skew=ClockSkew.TRADE, earliest=earliest, expected=expected)
     entry_is_aware = check("entry_at", trade.entry_at)
     exit_is_aware = check("exit_at", trade.exit_at)
     if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:
