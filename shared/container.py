@@ -37,6 +37,7 @@ from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
+from shared.services.served_symbols import ServedSymbols
 from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
@@ -170,10 +171,12 @@ class Container:
 
     def license_service(self, actor: str) -> LicenseService:
         """A service whose changes are audited under `actor`."""
+        stores = self.stores
         return LicenseService(
             store=self.tables,
             enforcement=Enforcement(self.redis, self.realtime),
-            audit=self.stores.audit,
+            served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
+            audit=stores.audit,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
@@ -216,12 +219,13 @@ class Container:
     def training(self) -> TrainingService:
         from shared.adapters.training_process import TrainingProcess
 
+        outcomes, models, count = self.stores.training, self.stores.models, self.counters.add
         return TrainingService(
             strategies=self.strategies,
-            outcomes=self.stores.training,
-            models=self.stores.models,
+            outcomes=outcomes,
+            models=models,
             trainer=TrainingProcess(),
-            count=self.counters.add,
+            count=count,
         )
 
     @cached_property
@@ -271,13 +275,8 @@ class Container:
 
     @cached_property
     def bars(self) -> BarService:
-        return BarService(
-            bars=self.stores.bars,
-            engine=self.engine,
-            push=self.realtime.push,
-            now=self.now,
-            count=self.counters.add,
-        )
+        bars, push, count = self.stores.bars, self.realtime.push, self.counters.add
+        return BarService(bars=bars, engine=self.engine, push=push, now=self.now, count=count)
 
     @cached_property
     def trades(self) -> TradeService:
