@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
+from functions.web.parameters import refuse_query
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.rate_limit import RateState
@@ -18,10 +19,20 @@ _TAKEN_AS_JSON = (JSON_TYPE, "", "application/x-www-form-urlencoded", "text/plai
 class Call:
     """One request and its services, for a handler; `scope` is None on a public route.
 
-    The body may have `max_body_bytes`, the limit that the route declares.
+    The body may have `max_body_bytes`, the limit that the route declares. If the service admits the caller,
+    the query is refused with the body (`refuses_query`): a caller that is not admitted learns of neither.
     """
 
-    __slots__ = ("_grant", "headers", "max_body_bytes", "rate", "request", "scope", "services")
+    __slots__ = (
+        "_grant",
+        "headers",
+        "max_body_bytes",
+        "rate",
+        "refuses_query",
+        "request",
+        "scope",
+        "services",
+    )
 
     def __init__(
         self,
@@ -30,12 +41,15 @@ class Call:
         services: Container,
         scope: Scope | None,
         max_body_bytes: int,
+        *,
+        refuses_query: bool = False,
     ) -> None:
         self.request = request
         self.headers = headers
         self.services = services
         self.scope = scope
         self.max_body_bytes = max_body_bytes
+        self.refuses_query = refuses_query
         self.rate: RateState | None = None
         self._grant: Grant | None = None
 
@@ -80,14 +94,12 @@ class Call:
 
     def header(self, name: str) -> str | None:
         """The header `name` (in lower case), or None."""
-        # Not `get`, because the worker's takes two calls, and most of these headers are present.
-        try:
-            return self.headers[name]
-        except KeyError:
-            return None
+        return self.headers.get(name)
 
     def read_body(self) -> bytes:
-        """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
+        """The JSON body; raises ValidationFailed, BodyTooLarge or UnsupportedMediaType."""
+        if self.refuses_query:
+            refuse_query(self.request.url)
         body = self.request.get_body()
         if len(body) > self.max_body_bytes:
             raise BodyTooLarge(

@@ -1,22 +1,31 @@
 """Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
 
 Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
-header, `expected` is the message for a value that does not fit.
+header, `expected` is the message for a value that does not fit, `explain` a function that makes it from the
+value.
+
+The query is read from the URL. The platform's own mapping of it joins the values of a parameter that is given
+twice, takes names that differ only in case for one, and leaves out empty values, so that it cannot show what
+a caller has sent. Each parameter of a request must be declared, whatever its route and method: a parameter
+that is not known, such as `dry_run`, may ask for what the route would not do.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
 
 from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
 from shared.domain.market.bars import SYMBOL_PATTERN
-from shared.domain.problems import Problems
+from shared.domain.market.symbols import symbol_fault
+from shared.domain.problems import Problems, printable
 
+_REFUSED = "The query has parameters that cannot be accepted."
 _MAX_DIGITS = 18
 _MAX_TEXT = 200
 
@@ -26,7 +35,7 @@ SymbolParameter = Annotated[
         description="One symbol.",
         pattern=SYMBOL_PATTERN,
         examples=["ES"],
-        extra={"expected": "Expected a symbol such as ES."},
+        extra={"explain": symbol_fault},
     ),
 ]
 AfterParameter = Annotated[
@@ -48,6 +57,7 @@ class Parameter(msgspec.Struct, frozen=True):
     default: Any
     description: str
     expected: str
+    explain: Callable[[str], str] | None
     example: str | None
 
 
@@ -59,15 +69,11 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
     return tuple(_parameter(field) for field in declared.fields)
 
 
-def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
+def read_parameters(struct: Any, url: str, headers: Mapping[str, str]) -> Any:
     """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
     declared = parameters_of(struct)
-    known = [each.name for each in declared if each.place == "query"]
     problems = Problems()
-    if known:
-        for name in query:
-            if name not in known:
-                problems.add(name[:64], "unknown_field", f"Known parameters: {', '.join(known)}.")
+    query = _query(url, tuple(each.name for each in declared if each.place == "query"), problems)
     values = {}
     for each in declared:
         sent = (headers if each.place == "header" else query).get(each.name)
@@ -78,8 +84,32 @@ def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str,
                 problems.add(each.name, "missing", f"This parameter is required{hint}.")
         else:
             values[each.attribute] = _read(each, sent, problems)
-    problems.refuse("The query has parameters that cannot be accepted." if known else "")
+    problems.refuse(_REFUSED if any(each.place == "query" for each in declared) else "")
     return struct(**values)
+
+
+def refuse_query(url: str) -> None:
+    """Raises ValidationFailed if there is a query, for a route that declares no parameters."""
+    if "?" in url:
+        problems = Problems()
+        _query(url, (), problems)
+        problems.refuse(_REFUSED)
+
+
+def _query(url: str, known: tuple[str, ...], problems: Problems) -> dict[str, str]:
+    """The first value of each known parameter; adds each name that is unknown, or is given twice."""
+    found: dict[str, str] = {}
+    takes = f"It takes {', '.join(known)}." if known else "It takes none."
+    for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+        if name not in known:
+            problems.add(
+                printable(name) or "?", "unknown_field", f"This route has no such parameter. {takes}"
+            )
+        elif name in found:
+            problems.add(name, "invalid_format", "This parameter is given more than once; send it once.")
+        else:
+            found[name] = value
+    return found
 
 
 def _parameter(field: inspect.Field) -> Parameter:
@@ -100,6 +130,7 @@ def _parameter(field: inspect.Field) -> Parameter:
         default=None if field.required else field.default,
         description=description,
         expected=extra.get("expected", ""),
+        explain=extra.get("explain"),
         example=examples[0] if examples else None,
     )
 
@@ -123,7 +154,8 @@ def _read(parameter: Parameter, sent: str, problems: Problems) -> Any:
                 message = parameter.expected or f"At most {most} characters."
                 problems.add(parameter.name, "out_of_range", message)
             elif pattern is not None and not re.fullmatch(pattern, sent):
-                problems.add(parameter.name, "invalid_format", parameter.expected)
+                message = parameter.expected if parameter.explain is None else parameter.explain(sent)
+                problems.add(parameter.name, "invalid_format", message)
             return sent
     raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")
 

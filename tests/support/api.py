@@ -1,12 +1,14 @@
 """Calls the app's own functions over stand-ins that hold state; each answer is held against its schema."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 import azure.functions as func
 import jsonschema
@@ -123,7 +125,8 @@ class Answered(NamedTuple):
 
     @property
     def json(self) -> Any:
-        return json.loads(self.body)
+        is_packed = self.headers.get("content-encoding") == "gzip"
+        return json.loads(gzip.decompress(self.body) if is_packed else self.body)
 
     @property
     def code(self) -> str:
@@ -195,16 +198,20 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Answered:
-        """What the function answers that serves `path`; the answer must be one that the document allows."""
+        """What the function answers that serves `path`; the answer must be one that the document allows.
+
+        `path` may have a query of its own, for names that are given twice.
+        """
         given = dict(headers or {})
         if key is not None:
             given["authorization"] = f"Bearer {key if isinstance(key, str) else key.plain}"
         sent = content if content is not None else b"" if body is None else msgspec.json.encode(body)
+        path, _, query = path.partition("?")
+        query = "&".join(part for part in (query, urlencode(params)) if part)
         request = func.HttpRequest(
             method=method,
-            url=f"http://localhost/api/{path}",
+            url=f"http://localhost/api/{path}?{query}" if query else f"http://localhost/api/{path}",
             headers=given,
-            params=params,
             route_params={"path": path},
             body=sent,
         )
