@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
 from functions.web.parameters import refuse_query
+from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.rate_limit import RateState
@@ -19,12 +20,14 @@ _TAKEN_AS_JSON = (JSON_TYPE, "", "application/x-www-form-urlencoded", "text/plai
 class Call:
     """One request and its services, for a handler; `scope` is None on a public route.
 
-    The body may have `max_body_bytes`, the limit that the route declares. If the service admits the caller,
-    the query is refused with the body (`refuses_query`): a caller that is not admitted learns of neither.
+    The body may have `max_body_bytes`, the limit that the route declares. `handling` is what the caller
+    prefers on a route whose body may be accepted in part. If the service admits the caller, the query is
+    refused with the body (`refuses_query`): a caller that is not admitted learns of neither.
     """
 
     __slots__ = (
         "_grant",
+        "handling",
         "headers",
         "max_body_bytes",
         "rate",
@@ -51,6 +54,7 @@ class Call:
         self.max_body_bytes = max_body_bytes
         self.refuses_query = refuses_query
         self.rate: RateState | None = None
+        self.handling: Handling | None = None
         self._grant: Grant | None = None
 
     @property

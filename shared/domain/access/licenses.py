@@ -9,8 +9,10 @@ import msgspec
 
 from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
 from shared.domain.market.symbols import root_hint
+from shared.domain.problems import Problems
 from shared.errors import (
     Conflict,
+    FieldCode,
     FieldError,
     Forbidden,
     KeyExpired,
@@ -156,7 +158,7 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
     if not refused:
         return
-    errors = tuple(_symbol_error(symbol, field) for symbol, field in refused.items())
+    errors = tuple(FieldError(field, *_symbol_fault(symbol)) for symbol, field in refused.items())
     if all(error.code == "unknown_value" for error in errors):
         raise ValidationFailed(errors)
     raise SymbolNotLicensed(
@@ -166,17 +168,23 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
 
 def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:
     """Raises ValidationFailed if `symbol` is a contract or a series of a root, and is not licensed itself."""
+    hint = root_hint(symbol)
+    if hint is not None and symbol not in grant.license.symbols:
+        raise ValidationFailed((FieldError(field, "unknown_value", hint),))
+
+
+def check_symbol(grant: Grant, symbol: str, problems: Problems) -> None:
+    """Adds the field `symbol` of one item if the license does not cover it."""
     if symbol not in grant.license.symbols:
-        error = _symbol_error(symbol, field)
-        if error.code == "unknown_value":
-            raise ValidationFailed((error,))
+        problems.add("symbol", *_symbol_fault(symbol))
 
 
-def _symbol_error(symbol: str, field: str) -> FieldError:
+def _symbol_fault(symbol: str) -> tuple[FieldCode, str]:
+    """Why a symbol that the license does not cover is refused; a misnamed root is no matter of licenses."""
     hint = root_hint(symbol)
     if hint is not None:
-        return FieldError(field, "unknown_value", hint)
-    return FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
+        return "unknown_value", hint
+    return "symbol_not_licensed", f"{symbol} is not in the license. GET license lists its symbols."
 
 
 def valid_until(grant: Grant) -> datetime | None:
