@@ -10,7 +10,17 @@ from functions.web.routes import allowed_methods, declared_routes
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING
 
-ROUTES = [pytest.param(route, id=f"{route.method} {route.path}") for route in declared_routes()]
+# An OPTIONS asks about the address, and not for what parameters choose.
+ASKING = [
+    pytest.param(route, id=f"{route.method} {route.path}")
+    for route in declared_routes()
+    if route.method != "OPTIONS"
+]
+LIMITED = [
+    pytest.param(route, id=f"{route.method} {route.path}")
+    for route in declared_routes()
+    if route.scope != "public"
+]
 READABLE = [pytest.param(route, id=route.path) for route in declared_routes() if route.method == "GET"]
 # The body states how long each dependency took.
 TIMED = "health/ready"
@@ -79,8 +89,7 @@ def test_head_is_listed_wherever_get_is() -> None:
         assert ("HEAD" in methods) == ("GET" in methods)
 
 
-# An OPTIONS asks about the address, and not for what its parameters choose.
-@pytest.mark.parametrize("route", [each for each in ROUTES if each.id.split()[0] != "OPTIONS"])
+@pytest.mark.parametrize("route", ASKING)
 @pytest.mark.parametrize("query", ["?dry_run=true", "?dry_run", "?dry_run=", "?code=abc", "?x=1&y=2", "?=1"])
 async def test_a_query_parameter_that_a_route_does_not_declare_is_refused(
     api: Api, route: Route, query: str
@@ -118,7 +127,7 @@ async def test_other_spellings_of_a_parameter_are_other_parameters(api: Api) -> 
     assert (answered.status, answered.fields) == (422, ["symbol"])
 
 
-@pytest.mark.parametrize("route", [each for each in ROUTES if each.values[0].scope != "public"])  # type: ignore[union-attr]
+@pytest.mark.parametrize("route", LIMITED)
 async def test_a_key_that_counts_is_told_its_quota_whatever_the_answer(api: Api, route: Route) -> None:
     """test_documented_answers.py causes every documented problem and looks for the same headers."""
     others = [scope for scope in ("bot", "publisher", "feeder", "ops") if scope != route.scope]
