@@ -58,6 +58,16 @@ def check_time(
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
+    check_not_future(problems, field, instant, now, skew=skew)
+    if instant < earliest:
+        problems.add(field, "out_of_range", expected)
+    return True
+
+
+def check_not_future(
+    problems: Problems, field: str, instant: datetime, now: datetime, *, skew: timedelta
+) -> None:
+    """Adds a problem if `instant`, which is aware, is more than `skew` after `now`."""
     # A difference, because a sum would overflow at the end of the year 9999.
     if instant - now > skew:
         problems.add(
@@ -67,9 +77,6 @@ def check_time(
             f"{spelled(skew)} are allowed; if it is not meant to be in the future, set the clock of the "
             "machine that makes it.",
         )
-    elif instant < earliest:
-        problems.add(field, "out_of_range", expected)
-    return True
 
 
 def moment(at: datetime) -> str:

@@ -15,6 +15,7 @@ from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.items import Items, RefusedItem, judge
+from shared.domain.limits import ClockSkew, check_not_future
 from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
@@ -137,7 +138,7 @@ class TradeService:
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
         """One page of the account's own trades; raises ValidationFailed for an invalid cursor or symbol."""
-        _check_filter(grant, chosen)
+        self._check_filter(grant, chosen)
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
             grant.license.account_id,
@@ -153,10 +154,19 @@ class TradeService:
 
     async def performance(self, grant: Grant, chosen: TradeFilter) -> Performance:
         """Figures of the account's own trades; raises ValidationFailed, TooManyQueries and Unavailable."""
-        _check_filter(grant, chosen)
+        self._check_filter(grant, chosen)
         return await self._figures.performance(
             grant.license.account_id, symbol=chosen.symbol, since=chosen.since, until=chosen.until
         )
+
+    def _check_filter(self, grant: Grant, chosen: TradeFilter) -> None:
+        """Refuses a filter that can only find nothing: a contract instead of a root, a future `since`."""
+        if chosen.symbol is not None:
+            refuse_misnamed(grant, chosen.symbol, "symbol")
+        if chosen.since is not None:
+            problems = Problems()
+            check_not_future(problems, "since", chosen.since, self._now(), skew=ClockSkew.TRADE)
+            problems.refuse("The query has parameters that cannot be accepted.")
 
     async def usage(self, grant: Grant) -> Usage | None:
         """What the account has stored; None while Postgres is unavailable."""
@@ -170,12 +180,6 @@ class TradeService:
         check_trade(trade, now, problems, max_age=self._max_age)
         check_trade_state(trade.strategy, trade.features, self._strategies, problems)
         check_symbol(grant, trade.symbol, problems)
-
-
-def _check_filter(grant: Grant, chosen: TradeFilter) -> None:
-    """Refuses a filter that could only find nothing, because its symbol is a root in another spelling."""
-    if chosen.symbol is not None:
-        refuse_misnamed(grant, chosen.symbol, "symbol")
 
 
 def _make_cursor(trade: StoredTrade) -> str:
