@@ -43,6 +43,10 @@ FIELDS = [
 CASES = [pytest.param(each, id=f"{each.method} {each.path} {each.name}") for each in FIELDS]
 
 
+def trade_at(time: str) -> dict[str, Any]:
+    return TRADE | {"entry_at": time, "exit_at": time}
+
+
 def bars_at(time: str) -> dict[str, Any]:
     return {"symbol": "ES", "bars": [BAR | {"open_time": time}]}
 
