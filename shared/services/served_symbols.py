@@ -42,7 +42,6 @@ class ServedSymbols:
 
     async def _with_data(self) -> frozenset[str]:
         feeds = await self._feeds.feeds()
-        sequences = await self._sequences.last_sequences(None)
-        return frozenset(feed.symbol for feed in feeds) | {
-            symbol for symbol, last in sequences.items() if last
-        }
+        return frozenset(feed.symbol for feed in feeds) | frozenset(
+            await self._sequences.last_sequences(None)
+        )
