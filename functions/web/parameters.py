@@ -77,8 +77,7 @@ def read_parameters(struct: Any, url: str, headers: Mapping[str, str]) -> Any:
     values = {}
     for each in declared:
         sent = (headers if each.place == "header" else query).get(each.name)
-        # An empty text counts as absent, except for a header and a number.
-        if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
+        if sent is None or (not sent and _is_absent_if_empty(each)):
             if each.required:
                 hint = f", such as {each.example}" if each.example else ""
                 problems.add(each.name, "missing", f"This parameter is required{hint}.")
@@ -135,8 +134,17 @@ def _parameter(field: inspect.Field) -> Parameter:
     )
 
 
-def _is_number(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.IntType)
+def _is_absent_if_empty(parameter: Parameter) -> bool:
+    """Whether an empty value in the query counts as none: for a text that its schema lets be empty.
+
+    A first page may be asked for by an empty cursor. An empty time or symbol is a mistake, and to leave it
+    out would return more than was asked for.
+    """
+    if parameter.place != "query":
+        return False
+    kind = parameter.kind
+    is_any_text = isinstance(kind, inspect.StrType) and kind.pattern is None and not kind.min_length
+    return is_any_text or (parameter.required and isinstance(kind, inspect.StrType))
 
 
 def _read(parameter: Parameter, sent: str, problems: Problems) -> Any:

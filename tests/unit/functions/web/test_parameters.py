@@ -91,7 +91,18 @@ def test_a_plus_that_was_not_escaped_is_read_as_meant() -> None:
 
 def test_defaults_stand_for_what_is_not_sent() -> None:
     assert read(symbol="ES") == Parameters(symbol="ES", limit=100, since=None, cursor=None)
-    assert read(symbol="ES", since="", cursor="") == read(symbol="ES"), "an empty text is none"
+    assert read(symbol="ES", cursor="") == read(symbol="ES"), "an empty text is none, if it may be empty"
+
+
+def test_an_empty_value_is_not_left_out_silently() -> None:
+    error = refused(Parameters, {"symbol": "ES", "since": ""})
+    assert [(each.field, each.code) for each in error.errors] == [("since", "invalid_format")]
+
+    class Filter(msgspec.Struct, frozen=True):
+        symbol: SymbolParameter | None = None
+
+    error = refused(Filter, {"symbol": ""})
+    assert [(each.field, each.code) for each in error.errors] == [("symbol", "invalid_format")]
 
 
 def test_what_is_sent_is_read() -> None:
