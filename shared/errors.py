@@ -22,8 +22,10 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
+    |   |-- TradeNotFound            trade_not_found
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
+    |   |-- WithdrawalExpired        withdrawal_expired
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
@@ -183,6 +185,10 @@ class NotFound(SignalCloudError):
     code = "not_found"
 
 
+class TradeNotFound(NotFound):
+    code = "trade_not_found"
+
+
 class MethodNotAllowed(SignalCloudError):
     """Holds the methods that the address accepts."""
 
@@ -195,6 +201,12 @@ class MethodNotAllowed(SignalCloudError):
 
 class Conflict(SignalCloudError):
     code = "conflict"
+
+
+class WithdrawalExpired(Conflict):
+    """The trade was received too long ago to be withdrawn."""
+
+    code = "withdrawal_expired"
 
 
 class RateLimited(SignalCloudError):

@@ -128,7 +128,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         arguments: list[Any] = [call]
         url = call.request.url
         if self.parameters is not None:
-            arguments.append(read_parameters(self.parameters, url, call.headers))
+            route_params = call.request.route_params
+            arguments.append(read_parameters(self.parameters, url, call.headers, route_params))
         elif self.method != "OPTIONS":
             # An OPTIONS asks about the address; the methods there say what parameters they take.
             refuse_query(url)

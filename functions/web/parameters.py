@@ -1,13 +1,14 @@
-"""Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
+"""Declares query, header and path parameters as a struct, reads them, and describes them for OpenAPI.
 
 Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
-header, `expected` is the message for a value that does not fit, `explain` a function that makes it from the
-value.
+header and "path" for a part of the path, `expected` is the message for a value that does not fit, `explain` a
+function that makes it from the value.
 
 The query is read from the URL. The platform's own mapping of it joins the values of a parameter that is given
 twice, takes names that differ only in case for one, and leaves out empty values, so that it cannot show what
 a caller has sent. Each parameter of a request must be declared, whatever its route and method: a parameter
-that is not known, such as `dry_run`, may ask for what the route would not do.
+that is not known, such as `dry_run`, may ask for what the route would not do. Nor is `code` known, in which
+Azure takes function keys: this app has none.
 """
 
 import re
@@ -47,7 +48,7 @@ AfterParameter = Annotated[
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One declared parameter: its name in requests, its place (query or header), its type, its default."""
+    """One parameter: its name and its place in requests (query, header or path), its type and its default."""
 
     name: str
     attribute: str
@@ -69,14 +70,17 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
     return tuple(_parameter(field) for field in declared.fields)
 
 
-def read_parameters(struct: Any, url: str, headers: Mapping[str, str]) -> Any:
+def read_parameters(
+    struct: Any, url: str, headers: Mapping[str, str], path: Mapping[str, str] | None = None
+) -> Any:
     """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
     declared = parameters_of(struct)
     problems = Problems()
     query = _query(url, tuple(each.name for each in declared if each.place == "query"), problems)
+    places = {"query": query, "header": headers, "path": path or {}}
     values = {}
     for each in declared:
-        sent = (headers if each.place == "header" else query).get(each.name)
+        sent = places[each.place].get(each.name)
         if sent is None or (not sent and _is_absent_if_empty(each)):
             if each.required:
                 hint = f", such as {each.example}" if each.example else ""

@@ -95,15 +95,16 @@ def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _described(hint: Any) -> inspect.Type:
-    described = inspect.type_info(hint)
-    return described.type if isinstance(described, inspect.Metadata) else described
+    kind = inspect.type_info(hint)
+    # A description wraps the type; it changes nothing of what is accepted.
+    return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
 @cache
 def _explanation(hint: Any) -> Callable[[str], str] | None:
     """What a type declares as `msgspec.Meta(extra={"explain": ...})`: says what is wrong with a text."""
-    described = inspect.type_info(hint)
-    extra = described.extra if isinstance(described, inspect.Metadata) else None
+    kind = inspect.type_info(hint)
+    extra = kind.extra if isinstance(kind, inspect.Metadata) else None
     return (extra or {}).get("explain")
 
 

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -20,13 +20,16 @@ from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
     MAX_TRADES_PER_REQUEST,
+    WITHDRAWAL_PERIOD,
     RecordedTrade,
     StoredTrade,
     Trade,
     TradeCursor,
+    Withdrawal,
+    WithdrawnTrade,
     check_trade,
 )
-from shared.errors import FieldError, Unavailable, ValidationFailed
+from shared.errors import FieldError, TradeNotFound, Unavailable, ValidationFailed, WithdrawalExpired
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -37,6 +40,9 @@ class TradeStore(Protocol):
         self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]: ...
     async def usage(self, account_id: str) -> Usage: ...
+    async def withdraw(
+        self, account_id: str, trade_id: str, received_from: datetime
+    ) -> Withdrawal | None: ...
     async def page(
         self,
         account_id: str,
@@ -55,7 +61,7 @@ class PerformanceStore(Protocol):
     ) -> Performance: ...
 
 
-class TradeResult(RecordedTrade, frozen=True):
+class TradeResult(RecordedTrade, frozen=True, kw_only=True):
     """What became of one accepted trade; `index` is its place in the report, from 0."""
 
     index: int
@@ -130,11 +136,31 @@ class TradeService:
             duplicates=counts["duplicate"],
             conflicts=counts["conflict"],
             results=[
-                TradeResult(result.trade_id, result.status, index)
+                TradeResult(result.trade_id, result.status, result.withdrawn, index=index)
                 for index, result in zip(judged.accepted, recorded, strict=True)
             ],
             refused=judged.refused,
         )
+
+    async def withdraw(self, grant: Grant, trade_id: str) -> WithdrawnTrade:
+        """Withdraws one of the account's trades; the same answer if it was withdrawn before.
+
+        Raises TradeNotFound, WithdrawalExpired and Unavailable.
+        """
+        received_from = self._now() - WITHDRAWAL_PERIOD
+        found = await self._store.withdraw(grant.license.account_id, trade_id, received_from)
+        if found is None:
+            raise TradeNotFound(f"Your account has reported no trade {trade_id}.")
+        if found.withdrawn_at is None:
+            ended_at = (found.received_at + WITHDRAWAL_PERIOD).astimezone(UTC)
+            hours = WITHDRAWAL_PERIOD // timedelta(hours=1)
+            raise WithdrawalExpired(
+                f"A trade can be withdrawn for {hours} hours after we received it. For this one they ended "
+                f"at {ended_at:%Y-%m-%dT%H:%M:%SZ}, so it stays as it is."
+            )
+        if found.is_new:
+            self._count(Count.TRADES_WITHDRAWN)
+        return WithdrawnTrade(trade_id, found.withdrawn_at)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
         """One page of the account's own trades; raises ValidationFailed for an invalid cursor or symbol."""

@@ -45,6 +45,7 @@ create table trades (
     model_version text check (length(model_version) <= 128),
     features jsonb check (jsonb_typeof(features) = 'object'),
     received_at timestamptz not null default now(),
+    withdrawn_at timestamptz,
     check (entry_at <= exit_at),
     primary key (account_id, exit_at, trade_id)
 ) partition by range (exit_at);
@@ -142,6 +143,8 @@ grant usage on schema public to signal_functions, signal_jobs;
 grant select on schema_migrations to signal_functions, signal_jobs;
 grant select, insert on trade_ids to signal_functions;
 grant select, insert on trades to signal_functions;
+-- The only column of a trade that ever changes: an account can withdraw its trade, and it stays stored.
+grant update (withdrawn_at) on trades to signal_functions;
 grant select on trades to signal_jobs;
 
 -- The last sequence of each symbol. The lock on its row makes a symbol's sequence gapless: the next signal
@@ -292,22 +295,27 @@ revoke execute on function write_audit(text, text, text, jsonb) from public;
 grant execute on function write_audit(text, text, text, jsonb) to signal_functions, signal_jobs;
 
 -- How many trades an account has of each UTC day (of exit_at) and symbol. A page reads from it the earliest day
--- that it must look at. `stale` means that trade_day_figures lacks trades of the day.
+-- that it must look at. `counted` is the number of trades that the figures of the day were computed from, net of
+-- fees; if it differs from `trades`, the figures are computed again. `stale` is for the version before `counted`,
+-- which computed the figures before fees: a deployment may swap back to it.
 create table trade_days (
     account_id text not null check (length(account_id) between 1 and 64),
     day date not null check (isfinite(day)),
     symbol symbol not null,
     trades bigint not null check (trades >= 1),
     stale boolean not null default true,
+    counted bigint not null default 0,
     primary key (account_id, day, symbol)
 );
 comment on index trade_days_pkey is 'Prevents a day''s trades from being counted in two rows.';
 
 create index trade_days_stale on trade_days (account_id, day) where stale;
+create index trade_days_uncounted on trade_days (account_id, day) where counted <> trades;
 
 -- Figures of an account's trades of one UTC day, of one symbol or of all (symbol ''). The days of an account
--- combine, in order, to exactly the figures of all their trades. `peak` and `low` are the highest and the lowest
--- cumulative pnl after a trade of the day (peak at least 0), `drawdown` the largest fall below the peak so far.
+-- combine, in order, to exactly the figures of all their trades. Net pnl is pnl - fees: above 0 it is a win, and
+-- `won` and `lost` are its sums. `peak` and `low` are the highest and the lowest cumulative net pnl after a trade of
+-- the day (peak at least 0), `drawdown` the largest fall below the peak so far. Withdrawn trades do not count.
 -- `squares` is the sum of (confidence - won)^2, `gaps` the sum of confidence - won in each of ten bins.
 create table trade_day_figures (
     account_id text not null,

@@ -137,6 +137,24 @@ def reused_idempotency_key(stack: RunningStack) -> httpx.Response:
     return response
 
 
+def old_trade(stack: RunningStack) -> httpx.Response:
+    """A withdrawal of a trade that was received two days ago, as its row says."""
+    trade = a_trade()
+    with stack.client("bot") as client:
+        assert client.post("/trades", json=trade).json()["recorded"] == 1
+        with psycopg.connect(stack.document["database_url"], autocommit=True) as connection:
+            connection.execute(
+                "update trades set received_at = now() - interval '2 days' where trade_id = %s",
+                [trade["trade_id"]],
+            )
+        return client.delete(f"/trades/{trade['trade_id']}")
+
+
+def unknown_trade(stack: RunningStack) -> httpx.Response:
+    with stack.client("bot") as client:
+        return client.delete("/trades/never-reported")
+
+
 def anonymously(method: str, path: str, **headers: str) -> Cause:
     return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
 
@@ -162,7 +180,9 @@ CAUSES: dict[str, Cause] = {
     "license_revoked": with_key(then=("revoke", "{license_id}")),
     "not_found": anonymously("GET", "/nothing/here"),
     "method_not_allowed": anonymously("DELETE", "/trades"),
+    "trade_not_found": unknown_trade,
     "conflict": reused_idempotency_key,
+    "withdrawal_expired": old_trade,
     "rate_limited": rate_limited,
     "daily_quota_exceeded": used_up_day,
     "storage_quota_exceeded": full_account,

@@ -43,8 +43,10 @@ from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
 insert into trade_ids select account_id, trade_id, exit_at from trades;
 insert into trade_days
-select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false from trades group by 1, 2, 3;
-update trade_days set stale = true where account_id = 'account-7' and day > '{BASE}'::date + 80;
+select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false, count(*)
+from trades
+group by 1, 2, 3;
+update trade_days set counted = 0 where account_id = 'account-7' and day > '{BASE}'::date + 80;
 insert into trade_day_figures
 select
     account_id, day, symbol, trades, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, array_fill(0, array[10])
@@ -93,8 +95,10 @@ from generate_series(1, 20000) as n;
 # What each query is asked; where it depends on size, the size that the code uses.
 SINCE, UNTIL = BASE + timedelta(days=3), BASE + timedelta(days=75)
 ACCOUNT = {"account_id": "account-7"}
+NAMED = {**ACCOUNT, "trade_id": "trade-7"}
+EXIT_OF_7 = BASE + timedelta(seconds=7 * 60)
 REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
-SAME = {**ACCOUNT, "trades": REPORTED, "first_exit_at": BASE, "last_exit_at": BASE + timedelta(days=40)}
+SAME = {**ACCOUNT, "trades": REPORTED, "from_month": BASE, "to_month": BASE + timedelta(days=61)}
 DRAFT: dict[str, Any] = {
     "symbol": "ES",
     "strategy": "vwap_bounce",
@@ -164,6 +168,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
     "trades.same_trades": SAME,
     "trades.usage": ACCOUNT,
+    "trades.exit_of_trade": NAMED,
+    "trades.withdraw_trade": {**NAMED, "exit_at": EXIT_OF_7, "received_from": BASE},
+    "trades.receipt_of_trade": {**NAMED, "exit_at": EXIT_OF_7},
     "trades.count_trades": {
         **ACCOUNT,
         **DAYS,

@@ -5,22 +5,18 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 
-from shared.domain.access.plans import Plan
-from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
-from shared.domain.trading.performance import Performance, SymbolPerformance
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
-from shared.errors import DatabaseUnavailable, TooManyQueries
+from shared.errors import DatabaseUnavailable
 from tests.support.market import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
 
 
@@ -171,95 +167,6 @@ class MemoryBars(MemoryBarStore):
             FeedState(symbol, stored.bar.open_time, stored.received_at, stored.source)
             for symbol, stored in newest.items()
         ]
-
-
-class MemoryTrades:
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.recorded: dict[tuple[str, str], tuple[str, Trade]] = {}
-        self.is_busy = False
-
-    async def record(
-        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
-    ) -> list[RecordedTrade]:
-        self._server.answer()
-        if plan is not None:
-            new = {trade.trade_id for trade in trades if (account_id, trade.trade_id) not in self.recorded}
-            require_room(await self.usage(account_id), plan, 3_600.0, more=len(new))
-        results = []
-        for trade in trades:
-            _, known = self.recorded.setdefault((account_id, trade.trade_id), (key_public_id, trade))
-            if known is trade:
-                results.append(RecordedTrade(trade.trade_id, "recorded"))
-            else:
-                results.append(RecordedTrade(trade.trade_id, "duplicate" if known == trade else "conflict"))
-        return results
-
-    async def usage(self, account_id: str) -> Usage:
-        """All trades count for the present day."""
-        self._server.answer()
-        sizes = [
-            len(msgspec.json.encode(trade))
-            for (account, _), (_, trade) in self.recorded.items()
-            if account == account_id
-        ]
-        return Usage(len(sizes), len(sizes), sum(sizes))
-
-    def _chosen(
-        self, account_id: str, symbol: str | None, since: datetime | None, until: datetime | None
-    ) -> list[Trade]:
-        found = [
-            trade
-            for (account, _), (_, trade) in self.recorded.items()
-            if account == account_id
-            and symbol in (None, trade.symbol)
-            and (since is None or trade.exit_at >= since)
-            and (until is None or trade.exit_at < until)
-        ]
-        return sorted(found, key=lambda trade: (trade.exit_at, trade.trade_id), reverse=True)
-
-    async def page(
-        self,
-        account_id: str,
-        *,
-        symbol: str | None,
-        since: datetime | None,
-        until: datetime | None,
-        before: tuple[datetime, str] | None,
-        limit: int,
-    ) -> list[StoredTrade]:
-        self._server.answer()
-        return [
-            StoredTrade(**msgspec.structs.asdict(trade), received_at=self._server.now)
-            for trade in self._chosen(account_id, symbol, since, until)
-            if before is None or (trade.exit_at, trade.trade_id) < before
-        ][:limit]
-
-    async def performance(
-        self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
-    ) -> Performance:
-        self._server.answer()
-        if self.is_busy:
-            raise TooManyQueries("Two queries are under way.", retry_after_s=1.0)
-        trades = self._chosen(account_id, symbol, since, until)
-        wins = sum(trade.pnl > 0 for trade in trades)
-        figures = SymbolPerformance(
-            symbol=symbol or "",
-            trades=len(trades),
-            wins=wins,
-            win_rate=wins / len(trades) if trades else None,
-            pnl=sum((trade.pnl for trade in trades), Decimal()),
-            fees=sum((trade.fees for trade in trades), Decimal()),
-            average_win=None,
-            average_loss=None,
-            max_drawdown=Decimal(),
-            scored=0,
-            brier=None,
-            ece=None,
-        )
-        overall = msgspec.structs.asdict(figures)
-        del overall["symbol"]
-        return Performance(**overall, by_symbol=(figures,) if symbol else ())
 
 
 class MemoryModels:

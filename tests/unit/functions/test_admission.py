@@ -16,6 +16,8 @@ from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, PUBLIC
 from tests.support.strategies import STRATEGIES
 
+pytestmark = pytest.mark.usefixtures("reported")
+
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITH_BODY = [
     pytest.param(*route, id=" ".join(route)) for route, (_, given) in ADMITTING.items() if "body" in given

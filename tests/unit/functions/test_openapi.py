@@ -10,6 +10,7 @@ from functions.openapi import document
 from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
+from shared.domain.trading.trades import TRADE_ID_PATTERN
 from shared.version import VERSION
 from tests.support.api import Api
 from tests.support.app import functions
@@ -64,6 +65,29 @@ def test_limits_and_answers_are_those_of_the_routes() -> None:
 def test_allowed_methods_ignore_case_and_slashes() -> None:
     assert set(allowed_methods("Trades/")) == {"GET", "HEAD", "POST"}
     assert allowed_methods("nothing/here") == ()
+
+
+def test_allowed_methods_of_a_path_with_a_parameter_are_those_of_its_route() -> None:
+    assert allowed_methods("trades/my-1") == allowed_methods("/TRADES/a.b:c/") == ("DELETE",)
+    assert allowed_methods("trades/my-1/more") == ()
+
+
+def test_the_parameter_of_a_path_is_described_as_one() -> None:
+    (described,) = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
+    assert (described["in"], described["required"], described["example"]) == ("path", True, "my-1")
+    assert described["schema"]["pattern"] == TRADE_ID_PATTERN
+
+
+def test_the_money_of_trades_and_performance_is_described() -> None:
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
+    for kind in ("Trade", "StoredTrade"):
+        assert "USD before fees" in schemas[kind]["properties"]["pnl"]["description"]
+        assert "whole round trip in USD" in schemas[kind]["properties"]["fees"]["description"]
+    for kind in ("Performance", "SymbolPerformance"):
+        told = schemas[kind]["properties"]
+        assert "before fees" in told["pnl"]["description"]
+        for name in ("wins", "net_pnl", "average_win", "average_loss", "max_drawdown"):
+            assert "pnl - fees" in msgspec.json.encode(told[name]).decode(), name
 
 
 def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
@@ -229,6 +253,9 @@ def test_every_parameter_is_described() -> None:
         ("/trades", "get", "until"): "Trades with exit_at before this time.",
         ("/trades", "get", "cursor"): "next_cursor of the previous page.",
         ("/trades", "get", "limit"): "At most this many.",
+        ("/trades/{trade_id}", "delete", "trade_id"): (
+            "The trade_id under which the account has reported the trade."
+        ),
         ("/performance", "get", "symbol"): "One symbol.",
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
