@@ -80,6 +80,9 @@ async def test_the_tolerance_is_accepted_to_its_end(api: Api, field: Field) -> N
 
 async def test_a_query_may_end_in_the_future_and_begin_long_ago(api: Api) -> None:
     key = await api.key("bot")
-    asked = {"since": "1970-01-01T00:00:00Z", "until": (api.clock() + timedelta(days=9)).isoformat()}
+    asked: dict[str, Any] = {
+        "since": "1970-01-01T00:00:00Z",
+        "until": (api.clock() + timedelta(days=9)).isoformat(),
+    }
     for path in ("trades", "performance"):
         assert (await api.call("GET", path, key=key, **asked)).status == 200
