@@ -23,6 +23,7 @@
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
+    |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
@@ -54,6 +55,9 @@ FieldCode = Literal[
     "out_of_range",
     "unknown_value",
     "symbol_not_licensed",
+    "market_closed",
+    "differs",
+    "no_confidence",
 ]
 
 
@@ -187,6 +191,12 @@ class NotFound(SignalCloudError):
 
 class TradeNotFound(NotFound):
     code = "trade_not_found"
+
+
+class NoConfidence(NotFound):
+    """The strategy publishes signals, but has no feature schema, so there is no confidence for it."""
+
+    code = "no_confidence"
 
 
 class MethodNotAllowed(SignalCloudError):

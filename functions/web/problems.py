@@ -32,6 +32,7 @@ STATUS_OF_CODE = {
     "storage_quota_exceeded": 403,
     "not_found": 404,
     "trade_not_found": 404,
+    "no_confidence": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "withdrawal_expired": 409,

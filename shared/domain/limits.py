@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from shared.domain.durations import shown_duration, shown_time
 from shared.domain.problems import Problems
 
 MAX_NUMBER = Decimal(10) ** 9
@@ -73,30 +74,10 @@ def check_not_future(
         problems.add(
             field,
             "out_of_range",
-            f"This time is {spelled(instant - now)} in the future: it is {moment(now)} here. At most "
-            f"{spelled(skew)} are allowed; if it is not meant to be in the future, set the clock of the "
-            "machine that makes it.",
+            f"This time is {shown_duration(instant - now)} in the future: it is {shown_time(now)} here. At "
+            f"most {shown_duration(skew)} are allowed; if it is not meant to be in the future, set the clock "
+            "of the machine that makes it.",
         )
-
-
-def moment(at: datetime) -> str:
-    """`at` in UTC to the second, such as 2025-10-13T13:30:00Z."""
-    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def spelled(span: timedelta) -> str:
-    """The two largest units of a positive span, such as 2 days 3 h, 5 min or 1.2 s; less than 1 ms is 0 s."""
-    seconds = span // timedelta(seconds=1)
-    if seconds < 10:
-        return f"{span // timedelta(milliseconds=1) / 1000:g} s"
-    parts, rest = [], seconds
-    for unit, length in (("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
-        count, rest = divmod(rest, length)
-        if count:
-            parts.append(f"{count} {unit}{'s' if unit == 'day' and count > 1 else ''}")
-        elif parts:
-            break
-    return " ".join(parts[:2])
 
 
 def is_storable(number: Decimal) -> bool:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
@@ -100,14 +100,19 @@ class TradeService:
         store: TradeStore,
         figures: PerformanceStore,
         strategies: StrategyCatalog,
+        published: Callable[[Collection[str]], Awaitable[Collection[str]]],
         max_age: timedelta | None,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
-        """Refuses trades that are older than `max_age`; None is for replays of old bars."""
+        """Refuses trades that are older than `max_age`; None is for replays of old bars.
+
+        `published` returns those of some strategies, which the catalog lacks, that ever had a signal.
+        """
         self._store = store
         self._figures = figures
         self._strategies = strategies
+        self._published = published
         self._max_age = max_age
         self._now = now
         self._count = count
@@ -118,7 +123,7 @@ class TradeService:
         A duplicate changes nothing. If `strict`, a bad trade refuses all. Raises BatchTooLarge,
         ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded and Unavailable.
         """
-        check = partial(self._check, grant, self._now())
+        check = partial(self._check, grant, self._now(), await self._others_published(trades))
         judged = judge(trades, check, most=MAX_TRADES_PER_REQUEST, strict=strict)
         license_ = grant.license
         recorded = await self._store.record(
@@ -201,10 +206,18 @@ class TradeService:
         except Unavailable:
             return None
 
-    def _check(self, grant: Grant, now: datetime, trade: Trade, problems: Problems) -> None:
+    async def _others_published(self, trades: Items[Trade]) -> Collection[str]:
+        """The strategies of the trades that the catalog lacks, but that have published a signal."""
+        named = {trade.strategy for trade in trades.decoded[:MAX_TRADES_PER_REQUEST] if trade is not None}
+        others = named - self._strategies.keys()
+        return await self._published(others) if others else ()
+
+    def _check(
+        self, grant: Grant, now: datetime, published: Collection[str], trade: Trade, problems: Problems
+    ) -> None:
         """Adds every reason to refuse one trade."""
         check_trade(trade, now, problems, max_age=self._max_age)
-        check_trade_state(trade.strategy, trade.features, self._strategies, problems)
+        check_trade_state(trade.strategy, trade.features, self._strategies, published, problems)
         check_symbol(grant, trade.symbol, problems)
 
 

@@ -155,6 +155,8 @@ create table signal_counters (
 );
 comment on index signal_counters_pkey is 'Prevents a symbol from having two counters, and so two sequences.';
 
+-- `publisher` is the account that sent the signal, null for the signal engine; `default_times` are the times that its
+-- request left out, null if the signal is of a version that did not store them.
 create table signals (
     symbol symbol not null,
     sequence bigint not null check (sequence >= 1),
@@ -173,6 +175,8 @@ create table signals (
     source text not null check (source in ('live', 'replay', 'simulated')),
     idempotency_key text check (length(idempotency_key) between 1 and 255),
     settled boolean not null default false,
+    publisher text check (length(publisher) between 1 and 64),
+    default_times text[] check (default_times <@ array['event_at', 'expires_at']),
     check (kind = 'entry' or expires_at is null),
     primary key (symbol, sequence)
 );
@@ -183,7 +187,18 @@ create unique index signals_idempotency_key on signals (symbol, idempotency_key)
 comment on index signals_idempotency_key is
     'Prevents a publisher''s retry, or an engine run again after a crash, from signalling twice.';
 
+-- Finds the signal of an idempotency key on any symbol. Not unique, because the former version may use one key for
+-- several symbols; the app locks the publisher instead.
+create index signals_key on signals (idempotency_key) where idempotency_key is not null;
+
 create index signals_received_at on signals (received_at);
+
+-- Every strategy that ever had a signal, also after upkeep has deleted its signals.
+create table published_strategies (
+    strategy text primary key check (length(strategy) between 1 and 64),
+    published_at timestamptz not null default now()
+);
+comment on index published_strategies_pkey is 'Prevents a strategy from being listed twice.';
 
 -- Messages for the hub; each is written in its signal's transaction.
 create table outbox (
@@ -201,6 +216,7 @@ create index outbox_sent_at on outbox (sent_at) where sent_at is not null;
 
 grant select, insert, update on signal_counters to signal_functions;
 grant select, insert on signals to signal_functions;
+grant select, insert on published_strategies to signal_functions;
 grant select, insert on outbox to signal_functions;
 grant update (sent_at) on outbox to signal_functions;
 grant select, delete on signals, outbox to signal_jobs;

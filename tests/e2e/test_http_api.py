@@ -18,6 +18,8 @@ from tests.support.samples import priced
 from tests.support.strategies import REVERSAL, STRATEGIES
 from tests.support.webpubsub import BareClient
 
+# An exit, because an entry is refused while its market is closed.
+AN_EXIT = {"symbol": "RTY", "side": "LONG", "kind": "exit", "price": "2100"}
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 
 
@@ -171,9 +173,7 @@ def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
 def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
     with stack.client("publisher") as publisher, stack.client("bot") as bot:
         made = [
-            publisher.post("/signals", json={"symbol": "RTY", "side": "LONG", "price": price}).json()[
-                "sequence"
-            ]
+            publisher.post("/signals", json=AN_EXIT | {"price": price}).json()["sequence"]
             for price in ("2100.1", "2100.2", "2100.3")
         ]
         page = bot.get("/signals", params={"symbol": "RTY", "after": made[0] - 1}).json()
@@ -184,7 +184,7 @@ def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
 
 def test_an_idempotency_key_publishes_once(stack: RunningStack) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
-    signal = {"symbol": "RTY", "side": "SHORT", "price": "2101"}
+    signal = AN_EXIT | {"side": "SHORT", "price": "2101"}
     with stack.client("publisher") as publisher:
         first = publisher.post("/signals", json=signal, headers=headers)
         second = publisher.post("/signals", json=signal, headers=headers)

@@ -12,6 +12,8 @@ import pytest
 from operations import license as license_command
 from operations.import_trades import main
 from operations.license import NAMES
+from shared.adapters.postgres import Database, SignalStore
+from tests.support.samples import a_draft
 
 Run = Callable[..., tuple[int, str, str]]
 HEADER = (
@@ -131,6 +133,33 @@ def test_a_file_with_a_wrong_line_imports_nothing_and_names_it(
     assert "line 595: pnl: Expected 137.5 USD" in err
     assert "line 597: exit_at: " in err
     assert stored(database_url, "select count(*) from trades") == [(0,)]
+
+
+def test_trades_of_a_strategy_are_imported_once_it_has_published(
+    run: Run, tmp_path: Path, database_url: str
+) -> None:
+    day = "2020-03-04"
+    rows = [
+        f'm{n},ES,LONG,manual,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,1,"{{""news"": ""CPI""}}"'
+        for n in range(3)
+    ]
+    file = tmp_path / "trades.csv"
+    header = "trade_id,symbol,side,strategy,entry_price,exit_price,entry_at,exit_at,pnl,features"
+    file.write_text("\n".join((header, *rows)) + "\n", encoding="utf-8")
+    code, _, err = run(str(file))
+    assert (code, "line 2: strategy: Expected one of vwap_bounce" in err) == (1, True)
+
+    async def publish() -> None:
+        database = Database(database_url, role="signal_functions", pool_size=1)
+        await SignalStore(database).publish(a_draft(strategy="manual"))
+        await database.close()
+
+    asyncio.run(publish())
+    code, out, _ = run(str(file))
+    assert (code, "imported 3 trades" in out) == (0, True)
+    assert stored(database_url, "select distinct strategy, features->>'news' from trades") == [
+        ("manual", "CPI")
+    ]
 
 
 def test_a_trade_id_with_other_content_is_told_and_the_others_are_stored(run: Run, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
         ("drop index signal_outcomes_training", "training.outcomes"),
         ("drop index trades_signal", "suspicions.find"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
-        ("drop index signals_idempotency_key", "signals.signal_of_key"),
+        ("drop index signals_idempotency_key, signals_key", "signals.signal_of_key"),
         ("drop index outbox_unsent", "outbox.depth"),
     ],
 )

@@ -186,7 +186,9 @@ class Api:
     ) -> CreatedKey:
         """A key of a new license."""
         licenses = self.services.license_service("tester")
-        license_ = await licenses.create_license(account, symbols=symbols, requests_per_minute=limit)
+        license_ = await licenses.create_license(
+            account, symbols=symbols, requests_per_minute=limit, may_be_unserved=True
+        )
         return await licenses.create_key(license_.license_id, scopes or ("bot",))
 
     async def call(

@@ -10,6 +10,7 @@ from shared.adapters.postgres.training import fit_parameters
 from shared.adapters.postgres.upkeep import BATCH
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
+from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
 from tests.support.samples import a_bar, a_trade
 
@@ -54,11 +55,11 @@ from trade_days;
 insert into account_usage select 'account-' || n, 1, 1, '{BASE}', 0 from generate_series(1, 5000) as n;
 insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, received_at, features, source,
-    idempotency_key
+    idempotency_key, publisher
 )
 select
     (array['ES', 'NQ'])[n % 2 + 1], n / 2 + 1, 'vwap_bounce', 1, 'entry', 'LONG', 6500, at, at, '{{}}',
-    'live', 'key-' || n
+    'live', 'key-' || n, 'account-' || n % {ACCOUNTS}
 from generate_series(0, {SIGNALS}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '30 seconds' as at);
 update trades set signal_sequence = 1 + (extract(epoch from exit_at) / 60)::bigint % 100000
@@ -82,6 +83,7 @@ select
     'v' || n, 'strategy-' || n % 50, 'retired', 'base_rate', null, '{{}}',
     '{BASE}'::timestamptz + n * interval '1 hour'
 from generate_series(1, 5000) as n;
+insert into published_strategies (strategy) select 'strategy-' || n from generate_series(1, 5000) as n;
 insert into signal_counters values ('ES', 100001), ('NQ', 100001);
 insert into feeds values ('ES', now(), now(), 'live');
 insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
@@ -114,6 +116,8 @@ DRAFT: dict[str, Any] = {
     "features": Jsonb({}),
     "source": "live",
     "idempotency_key": "key-77",
+    "publisher": "account-7",
+    "default_times": ["expires_at"],
 }
 PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
 DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
@@ -158,10 +162,14 @@ ASKED: dict[str, dict[str, Any]] = {
     "outbox.mark_sent": {"symbol": "ES", "sequence": SIGNALS // 2},
     "outbox.pending": {},
     "outbox.depth": {},
+    "signals.repeated_key": DRAFT,
+    "signals.repeated_alert": DRAFT | {"window": REPEAT_WINDOW},
     "signals.insert_signal": DRAFT,
     "signals.give_sequence_back": {"symbol": "ES"},
     "signals.queue_message": {"symbol": "ES", "sequence": 7, "payload": b"{}"},
     "signals.signal_of_key": {"symbol": "ES", "idempotency_key": "key-77"},
+    "signals.published_strategies": {"strategies": ["strategy-7", "strategy-8"]},
+    "signals.last_price": {"symbol": "ES"},
     "signals.list_signals": {"symbol": "ES", "after": 50_000, "limit": 1_000},
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},
@@ -250,6 +258,7 @@ NOT_EXPLAINED = {
     "connections.lock_licenses": "reads no table",
     "connections.unchecked": "reads every open connection, once in 20 seconds",
     "outbox.wait_at_most": "reads no table",
+    "signals.lock_publisher": "reads no table",
     "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
     "upkeep.make_partitions": "reads the catalogue, by name",

@@ -1,132 +1,19 @@
 """Postgres in memory, as far as services use it: what one store writes, the others read."""
 
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 import msgspec
 
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import Bar, FeedState, Source
-from shared.domain.market.messages import message_of
-from shared.domain.market.signals import Latency, Signal, SignalDraft
-from shared.errors import DatabaseUnavailable
 from tests.support.market import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
-
-
-@dataclass
-class Server:
-    """The one server behind all stores; `away` makes every store fail, `missing` are its migrations."""
-
-    now: datetime
-    away: bool = False
-    missing: list[str] = field(default_factory=list)
-
-    def answer(self) -> None:
-        if self.away:
-            raise DatabaseUnavailable("The database cannot be reached.")
-
-    async def ping(self) -> None:
-        self.answer()
-
-    async def pending_migrations(self) -> list[str]:
-        self.answer()
-        return self.missing
-
-    async def close(self) -> None:
-        """There is nothing to close."""
-
-
-@dataclass
-class Entry:
-    """One unsent message."""
-
-    sequence: int
-    payload: bytes
-    age_s: float = 0.0
-
-
-class MemoryBatch:
-    def __init__(self, outbox: "MemoryOutbox", symbol: str, entries: Sequence[Entry]) -> None:
-        self._outbox, self._symbol, self.entries = outbox, symbol, entries
-
-    async def sent(self, sequence: int) -> None:
-        waiting = self._outbox.waiting
-        waiting[self._symbol] = [entry for entry in waiting[self._symbol] if entry.sequence > sequence]
-
-
-class MemoryOutbox:
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.waiting: defaultdict[str, list[Entry]] = defaultdict(list)
-
-    @asynccontextmanager
-    async def batch(self, symbol: str, *, limit: int = 100) -> AsyncIterator[MemoryBatch]:
-        self._server.answer()
-        yield MemoryBatch(self, symbol, self.waiting[symbol][:limit])
-
-    async def pending(self) -> list[str]:
-        self._server.answer()
-        return [symbol for symbol, entries in self.waiting.items() if entries]
-
-    async def depth(self) -> tuple[int, float]:
-        self._server.answer()
-        entries = [entry for entries in self.waiting.values() for entry in entries]
-        return len(entries), max((entry.age_s for entry in entries), default=0.0)
-
-
-class MemorySignals:
-    """Each symbol's gapless sequence; what is published waits in the outbox."""
-
-    def __init__(self, server: Server, outbox: MemoryOutbox) -> None:
-        self._server = server
-        self._outbox = outbox
-        self.published: defaultdict[str, list[Signal]] = defaultdict(list)
-        self.drafts: list[SignalDraft] = []
-        self._by_key: dict[str, Signal] = {}
-        self.asked_latency_since: list[datetime] = []
-
-    def add(self, draft: SignalDraft) -> tuple[Signal, bool]:
-        known = self._by_key.get(draft.idempotency_key or "")
-        if known is not None:
-            return known, False
-        sequence = len(self.published[draft.symbol]) + 1
-        given = {name: getattr(draft, name) for name in Signal.__struct_fields__ if hasattr(draft, name)}
-        signal = Signal(id=UUID(int=sequence), sequence=sequence, **given)
-        self.published[draft.symbol].append(signal)
-        self.drafts.append(draft)
-        if draft.idempotency_key:
-            self._by_key[draft.idempotency_key] = signal
-        payload = msgspec.json.encode(message_of(signal))
-        self._outbox.waiting[draft.symbol].append(Entry(sequence, payload))
-        return signal, True
-
-    async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]:
-        self._server.answer()
-        return self.add(draft)
-
-    async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
-        self._server.answer()
-        return [signal for signal in self.published[symbol] if signal.sequence > after][:limit]
-
-    async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
-        self._server.answer()
-        return {
-            symbol: signals[-1].sequence
-            for symbol, signals in self.published.items()
-            if signals and (symbols is None or symbol in symbols)
-        }
-
-    async def latency_ms(self, since: datetime) -> Latency:
-        self._server.answer()
-        self.asked_latency_since.append(since)
-        return Latency(3, 1.0, 2.0, 3.0)
 
 
 class MemoryBars(MemoryBarStore):
@@ -226,6 +113,7 @@ class MemoryStores:
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
         self.bars = MemoryBars(self.server, self.signals)
+        self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)
         self.performance = self.trades
         self.training = MemoryTraining(self.server)

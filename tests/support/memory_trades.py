@@ -14,7 +14,7 @@ from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, With
 from shared.errors import TooManyQueries
 
 if TYPE_CHECKING:
-    from tests.support.memory_stores import Server
+    from tests.support.memory_signals import Server
 
 
 class MemoryTrades:

@@ -40,8 +40,9 @@ def _bars(generated: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signal(generated: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: generated[name] for name in ("kind", "side") if name in generated}
-    return SIGNAL | kept
+    kept = {name: generated[name] for name in ("side",) if name in generated}
+    # An exit, because it is accepted at every hour.
+    return SIGNAL | kept | {"kind": "exit"}
 
 
 def _negotiation(generated: dict[str, Any]) -> dict[str, Any]:

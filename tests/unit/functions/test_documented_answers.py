@@ -38,6 +38,12 @@ TOO_MANY: dict[str, Any] = {
 BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
 
 
+NO_CONFIDENCE = {
+    "ml/get_confidence": STATE | {"strategy": "manual"},
+    "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
+}
+
+
 class Caller:
     """One caller of one route, whose key is good until something is done to it."""
 
@@ -112,6 +118,7 @@ class Caller:
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
             "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+            "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
 
@@ -137,6 +144,9 @@ class Caller:
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "no_confidence":
+            publisher = await self.api.key("publisher")
+            await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
         changed = self.bad_request(code)
         if changed is not None or self.change_world(code):
             return await self.call(key, **(changed or {}))

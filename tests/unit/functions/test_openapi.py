@@ -146,7 +146,10 @@ def test_problems_stand_under_their_status() -> None:
     responses: dict[str, Any] = document(STRATEGIES)["paths"]["/signals"]["post"]["responses"]
     assert {status: told["description"] for status, told in responses.items()} == {
         "201": "Published",
-        "200": "This signal was published before under the same Idempotency-Key",
+        "200": (
+            "Published before: under the same Idempotency-Key, or without a key the same alert in the last "
+            "minute"
+        ),
         "400": "malformed_json",
         "401": "key_missing, key_malformed, key_unknown, key_revoked, key_expired",
         "403": "license_suspended, license_expired, license_revoked, scope_missing, symbol_not_licensed",
@@ -244,7 +247,9 @@ def test_every_parameter_is_described() -> None:
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
         ("/signals", "post", "idempotency-key"): (
-            "The publisher's name for this signal. The same name returns the same signal."
+            "The publisher's name for this signal, whatever its symbol. The same name with the same content "
+            "returns the same signal; with other content it is a conflict. Without a name, the same "
+            "strategy, symbol, side, kind and price within a minute is the same signal."
         ),
         ("/bars", "post", "prefer"): PREFER["description"],
         ("/trades", "post", "prefer"): PREFER["description"],

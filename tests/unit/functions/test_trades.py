@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.support.api import Answered, Api
-from tests.support.requests import TRADE
+from tests.support.requests import SIGNAL, TRADE
 from tests.support.samples import priced
 
 
@@ -135,6 +135,39 @@ async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], field:
     errors = [(error["field"], error["code"]) for error in answered.json["errors"]]
     assert errors == [(f"trades[0].{field}", code)]
     assert api.stores.trades.recorded == {}
+
+
+async def test_a_trade_of_a_published_strategy_without_features_is_kept_and_counted(api: Api) -> None:
+    manual = TRADE | {"strategy": "manual", "features": {"news": "CPI", "score": 3, "late": True}}
+    assert (await report(api, manual)).fields == ["trades[0].strategy"]
+    publisher = await api.key("publisher")
+    assert (await api.call("POST", "signals", key=publisher, body=SIGNAL)).status == 201
+    answered = await report(api, manual)
+    assert (answered.status, answered.json["recorded"]) == (200, 1)
+    assert (await report(api, manual)).json["duplicates"] == 1
+    (stored,) = (await read(api)).json["trades"]
+    assert (stored["strategy"], stored["features"]) == ("manual", manual["features"])
+    assert (await read(api, "performance")).json["trades"] == 1
+    assert api.counts["trades_recorded"] == 1
+
+
+@pytest.mark.parametrize(
+    "features", [{"": 1}, {"f" * 65: 1}, {"a\0": 1}, {"news": "x" * 65}, {"news": "a\0b"}]
+)
+async def test_features_without_a_schema_are_bounded(api: Api, features: dict[str, Any]) -> None:
+    await api.call("POST", "signals", key=await api.key("publisher"), body=SIGNAL)
+    answered = await report(api, TRADE | {"strategy": "manual", "features": features})
+    assert (answered.status, answered.fields) == (422, ["trades[0].features"])
+    longest = {"f" * 64: "x" * 64, "g": ""}
+    assert (await report(api, TRADE | {"strategy": "manual", "features": longest})).status == 200
+
+
+async def test_an_unknown_strategy_is_told_what_to_report(api: Api) -> None:
+    (error,) = (await report(api, TRADE | {"strategy": "momentum"})).json["errors"]
+    assert error["message"] == (
+        "Expected one of vwap_bounce, capitulation_reversal, or another strategy that has published a "
+        'signal, got "momentum". Report the strategy of the signal that you followed.'
+    )
 
 
 async def test_trades_are_read_latest_first_in_pages_of_the_own_account(api: Api) -> None:

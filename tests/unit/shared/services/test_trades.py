@@ -60,6 +60,7 @@ class World:
             store=self.stores.trades,
             figures=self.stores.performance,
             strategies=STRATEGIES,
+            published=self.stores.signals.published_among,
             max_age=MAX_REPORT_AGE,
             now=lambda: self.now,
             count=self.counted,
