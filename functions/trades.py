@@ -68,7 +68,13 @@ def read_trades(body: bytes) -> list[Trade]:
     body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades),
     cost=Cost(per_unit=TRADES_PER_UNIT, items="trades"),
     answer=TradeReport,
-    problems=(*WRITE, "batch_too_large", "daily_quota_exceeded", "storage_quota_exceeded"),
+    problems=(
+        *WRITE,
+        "batch_too_large",
+        "daily_quota_exceeded",
+        "storage_quota_exceeded",
+        "too_many_queries",
+    ),
 )
 async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
     """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
@@ -81,7 +87,7 @@ async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
     summary="Own trades, latest exit first",
     parameters=TradePageParameters,
     answer=TradePage,
-    problems=READ,
+    problems=(*READ, "too_many_queries"),
 )
 async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     """Lists the account's own trades in pages, latest exit first."""

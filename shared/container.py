@@ -49,7 +49,7 @@ from shared.settings import Settings, current_settings
 from shared.strategies.vwap_bounce.entry_rules import entry_rules
 
 if TYPE_CHECKING:
-    from shared.adapters.postgres import Database, Stores
+    from shared.adapters.postgres import Pools, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
@@ -67,7 +67,7 @@ class Container:
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
-        for name in ("database", "costly_database", "redis", "tables", "hub", "credentials"):
+        for name in ("pools", "redis", "tables", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
@@ -86,34 +86,17 @@ class Container:
         return market_calendars()
 
     @cached_property
-    def database(self) -> "Database":
-        from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
+    def pools(self) -> "Pools":
+        from shared.adapters.postgres import Pools
 
-        settings, jobs = self.settings, None
-        if settings.jobs_database_url:
-            password = self.credentials.jobs_database_password
-            url = settings.jobs_database_url
-            jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
-        return Database(
+        settings, credentials = self.settings, self.credentials
+        return Pools(
             settings.database_url,
             role=settings.database_role,
-            pool_size=settings.database_pool_size,
-            password=self.credentials.database_password,
-            jobs=jobs,
-        )
-
-    @cached_property
-    def costly_database(self) -> "Database":
-        """A small pool for costly queries, so that they take no connection from other requests."""
-        from shared.adapters.postgres import Database
-        from shared.adapters.postgres.performance import COSTLY_POOL_SIZE
-
-        return Database(
-            self.settings.database_url,
-            role=self.settings.database_role,
-            pool_size=COSTLY_POOL_SIZE,
-            idle_size=0,
-            password=self.credentials.database_password,
+            main_size=settings.database_pool_size,
+            password=credentials.database_password,
+            jobs_url=settings.jobs_database_url,
+            jobs_password=credentials.jobs_database_password,
         )
 
     @cached_property
@@ -145,7 +128,7 @@ class Container:
     def stores(self) -> "Stores":
         from shared.adapters.postgres import Stores
 
-        return Stores(self.database, self.costly_database)
+        return Stores(self.pools)
 
     # Services
 
@@ -187,8 +170,13 @@ class Container:
 
     @cached_property
     def presence(self) -> Presence:
-        store, count = self.stores.connections, self.counters.add
-        return Presence(store=store, hub=self.hub, clock=time.monotonic, count=count)
+        return Presence(
+            store=self.stores.connections,
+            licenses=self.tables,
+            hub=self.hub,
+            clock=time.monotonic,
+            count=self.counters.add,
+        )
 
     @cached_property
     def confidence(self) -> ConfidenceService:
@@ -318,7 +306,7 @@ class Container:
     @cached_property
     def readiness(self) -> ReadinessService:
         rules = DependencyChecks(
-            database=self.database,
+            database=self.pools.main,
             key_store=self.tables,
             cache=self.redis,
             hub=self.hub,

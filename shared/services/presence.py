@@ -7,39 +7,49 @@ Reports of ended connections can get lost. So a timer compares the counts with t
 license that seems to be full is compared at once, before a client is refused.
 
 If Postgres is unavailable, the limit opens: clients connect uncounted, and their URLs may connect twice. That
-is counted and logged. The next comparison counts the connections that opened without being counted.
+is counted, logged and alarmed. When Postgres answers again, each process compares the licenses that it let
+in uncounted, and closes the youngest connections above their limits. If Postgres answers and only a queue of
+ours is full, clients are refused with 503: otherwise a flood would open the limit.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_subject
 from shared.domain.access.connections import Opening, Verdict
-from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseUnavailable, Unavailable
+from shared.domain.access.licenses import License
+from shared.domain.access.plans import plan_of
+from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseBusy, Unavailable
 from shared.metrics import Count, Counter
 from shared.services.bounded import make_room
 from shared.services.concurrency import run_for_each
 
 # Bounds the time of one transaction; each opening adds about 20 us to it.
 MAX_EVENTS_PER_TRANSACTION = 256
-# More events than this many wait only if Postgres is too slow; they pass uncounted.
+# More events than this many wait only if Postgres is too slow; they are refused.
 MAX_WAITING = 4_096
 # A connection this young may be missing from the service's list, because its client is still connecting.
 LISTED_AFTER_S = 10.0
 # A license that seems to be full is compared again no more often than this.
 COMPARE_EVERY_S = 5.0
+# A license that was full is refused this long without a look, so that attempts to connect cost nothing. A
+# client that replaces a connection tries again after RETRY_AFTER_S.
+FULL_FOR_S = 1.0
 # The timer compares each license about this often, and at most so many a run.
 COMPARED_FOR_S = 20.0
 MAX_COMPARED = 50
 COMPARED_AT_ONCE = 8
 # A used URL is forgotten when its token has expired for certain, the clocks' differences included.
 USED_URL_LIFE_S = 2 * ACCESS_URL_LIFETIME.total_seconds()
+CLOSED_AT_ONCE = 8
 RETRY_AFTER_S = 10
+BUSY_RETRY_AFTER_S = 1.0
 LOG_EVERY_S = 60.0
 MAX_REMEMBERED = 10_000
 
@@ -50,11 +60,17 @@ class ConnectionStore(Protocol):
     async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]: ...
     async def unchecked(self, older_than_s: float, limit: int) -> list[str]: ...
     async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int: ...
+    async def excess(self, license_id: str, limit: int) -> list[str]: ...
     async def prune_used_urls(self, older_than_s: float) -> int: ...
 
 
-class ConnectionLister(Protocol):
+class LicenseReader(Protocol):
+    async def get_license(self, license_id: str) -> License | None: ...
+
+
+class Hub(Protocol):
     async def connections_in(self, group: str) -> list[str]: ...
+    async def close_connection(self, connection_id: str, reason: str) -> None: ...
 
 
 class _Event(msgspec.Struct):
@@ -63,6 +79,14 @@ class _Event(msgspec.Struct):
     opening: Opening | None
     closed: str | None
     done: asyncio.Future[Verdict | None]
+
+
+class _Full(msgspec.Struct, frozen=True):
+    """A license of an account that had no room, `limit` connections; remembered `until` a time."""
+
+    until: float
+    limit: int
+    account_id: str
 
 
 class _Refusals(msgspec.Struct):
@@ -79,11 +103,13 @@ class Presence:
         self,
         *,
         store: ConnectionStore,
-        hub: ConnectionLister,
+        licenses: LicenseReader,
+        hub: Hub,
         clock: Callable[[], float],
         count: Counter,
     ) -> None:
         self._store = store
+        self._licenses = licenses
         self._hub = hub
         self._clock = clock
         self._count = count
@@ -94,10 +120,18 @@ class Presence:
         self._comparing: dict[str, asyncio.Task[int]] = {}
         self._refusals: dict[str, _Refusals] = {}
         self._failing = False
+        self._full: dict[str, _Full] = {}  # by license, the oldest first
+        self._uncounted: dict[str, None] = {}  # license ids, the oldest first
+        self._counting: asyncio.Task[None] | None = None
+        self._count_again_at = float("-inf")
 
     async def open(self, opening: Opening, account_id: str) -> None:
-        """Counts a connection before it opens. Raises AccessUrlUsed and ConnectionsExceeded."""
+        """Counts a connection before it opens.
+
+        Raises AccessUrlUsed, ConnectionsExceeded, and DatabaseBusy if too many others open at once.
+        """
         license_id = opening.license_id
+        self.refuse_if_full(license_id, account_id)
         verdict: Verdict | None = "exceeded"
         # More than the limit at once cannot all open, and would make the other licenses wait.
         if self._opening.get(license_id, 0) < opening.limit:
@@ -106,9 +140,10 @@ class Presence:
                 verdict = await self._record(opening=opening)
                 if verdict == "exceeded" and await self._has_room(license_id):
                     verdict = await self._record(opening=opening)
+            except DatabaseBusy:
+                raise
             except Unavailable as error:
-                self._count(Count.CONNECTIONS_UNCOUNTED)
-                self._note_failure(error)
+                self._note_uncounted(license_id, error)
                 return
             finally:
                 self._opening[license_id] -= 1
@@ -117,14 +152,28 @@ class Presence:
         if verdict == "used":
             raise AccessUrlUsed("This client access URL has connected before; negotiate for each connection.")
         if verdict == "exceeded":
-            self._note_refusal(opening, account_id)
-            raise ConnectionsExceeded(
-                f"The license has {opening.limit} open connections, as many as its plan allows: close one.",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            make_room(self._full, MAX_REMEMBERED)
+            self._full[license_id] = _Full(self._clock() + FULL_FOR_S, opening.limit, account_id)
+            self.refuse_if_full(license_id, account_id)
 
-    async def close(self, connection_id: str) -> None:
+    def refuse_if_full(self, license_id: str, account_id: str) -> None:
+        """Raises ConnectionsExceeded if the license had no room a moment ago; asks nobody."""
+        known = self._full.get(license_id)
+        if known is None:
+            return
+        if self._clock() >= known.until:
+            del self._full[license_id]
+            return
+        self._note_refusal(license_id, known.limit, account_id)
+        raise ConnectionsExceeded(
+            f"The license has {known.limit} open connections, as many as its plan allows: close one.",
+            retry_after_s=RETRY_AFTER_S,
+        )
+
+    async def close(self, connection_id: str, account_id: str) -> None:
         """Counts a connection no longer. If that fails, a comparison finds out that it has ended."""
+        for license_id in [name for name, known in self._full.items() if known.account_id == account_id]:
+            del self._full[license_id]
         try:
             await self._record(closed=connection_id)
         except Unavailable as error:
@@ -140,9 +189,41 @@ class Presence:
         return sum(await run_for_each(self._compare, due, at_once=COMPARED_AT_ONCE))
 
     async def _compare(self, license_id: str) -> int:
+        """Makes the counts those of the service, and closes what is too many; returns how many had ended."""
         began = self._clock()
         listed = await self._hub.connections_in(group_of_subject(license_id))
-        return await self._store.compare(license_id, listed, self._clock() - began + LISTED_AFTER_S)
+        forgotten = await self._store.compare(license_id, listed, self._clock() - began + LISTED_AFTER_S)
+        try:
+            await self._close_excess(license_id)
+        except Unavailable as error:
+            log.warning("connections above the limit of %s stay open for now: %s", license_id, error.internal)
+        return forgotten
+
+    async def _close_excess(self, license_id: str) -> None:
+        """Closes the youngest connections above the plan's limit, which opened while nobody counted."""
+        license_ = await self._licenses.get_license(license_id)
+        if license_ is None:
+            return
+        limit = plan_of(license_.plan).connections
+        excess = await self._store.excess(license_id, limit)
+        if excess:
+            log.warning(
+                "license %s has more than %d open connections: closing %d", license_id, limit, len(excess)
+            )
+            close = partial(self._hub.close_connection, reason="connections exceeded")
+            await run_for_each(close, excess, at_once=CLOSED_AT_ONCE)
+
+    async def _count_uncounted(self) -> None:
+        """Compares the licenses that were let in uncounted; those that fail wait for the next time."""
+        due = list(self._uncounted)[:MAX_COMPARED]
+        for license_id in due:
+            try:
+                await self._compare(license_id)
+            except Unavailable as error:
+                log.warning("uncounted connections stay uncounted for now: %s", error.internal)
+                self._count_again_at = self._clock() + COMPARE_EVERY_S
+                return
+            self._uncounted.pop(license_id, None)
 
     async def _has_room(self, license_id: str) -> bool:
         """Whether a comparison has found that connections of a full license have ended."""
@@ -168,7 +249,11 @@ class Presence:
 
     async def _record(self, *, opening: Opening | None = None, closed: str | None = None) -> Verdict | None:
         if len(self._waiting) >= MAX_WAITING:
-            raise DatabaseUnavailable("Too many connections open at once.", internal="too many events wait")
+            raise DatabaseBusy(
+                "Too many clients connect at once. Try again.",
+                internal="too many events wait",
+                retry_after_s=BUSY_RETRY_AFTER_S,
+            )
         loop = asyncio.get_running_loop()
         event = _Event(opening, closed, loop.create_future())
         self._waiting.append(event)
@@ -191,32 +276,47 @@ class Presence:
                     _fail(event, error)
             else:
                 self._failing = False
+                if self._uncounted and self._counting is None and self._clock() >= self._count_again_at:
+                    self._counting = asyncio.get_running_loop().create_task(self._count_uncounted())
+                    self._counting.add_done_callback(self._end_counting)
                 for event, verdict in zip(asked, verdicts, strict=True):
                     _answer(event, verdict)
                 for event in batch:
                     _answer(event, None)
         self._recording = None
 
+    def _end_counting(self, done: asyncio.Task[None]) -> None:
+        self._counting = None
+        if not done.cancelled():
+            done.exception()  # retrieved, because nobody waits for it
+
+    def _note_uncounted(self, license_id: str, error: Unavailable) -> None:
+        self._count(Count.CONNECTIONS_UNCOUNTED)
+        if license_id not in self._uncounted:
+            make_room(self._uncounted, MAX_REMEMBERED)
+            self._uncounted[license_id] = None
+        self._note_failure(error)
+
     def _note_failure(self, error: Unavailable) -> None:
         if not self._failing:
             self._failing = True
             log.warning("connections open and close uncounted: %s", error.internal)
 
-    def _note_refusal(self, opening: Opening, account_id: str) -> None:
+    def _note_refusal(self, license_id: str, limit: int, account_id: str) -> None:
         """Counts the refusal, and logs those of a license at most once a minute."""
         self._count(Count.CONNECTIONS_EXCEEDED)
         now = self._clock()
-        known = self._refusals.get(opening.license_id)
+        known = self._refusals.get(license_id)
         if known is not None and now - known.logged_at < LOG_EVERY_S:
             known.count += 1
             return
         log.warning(
             "a connection of account %s is refused: license %s has %d open; %d more were refused since the "
             "last such line",
-            *(account_id, opening.license_id, opening.limit, known.count if known is not None else 0),
+            *(account_id, license_id, limit, known.count if known is not None else 0),
         )
         make_room(self._refusals, MAX_REMEMBERED)
-        self._refusals[opening.license_id] = _Refusals(now)
+        self._refusals[license_id] = _Refusals(now)
 
 
 def _answer(event: _Event, verdict: Verdict | None) -> None:

@@ -23,7 +23,7 @@ from shared.domain.trading.trades import (
     TradeCursor,
     check_trade,
 )
-from shared.errors import BatchTooLarge, FieldError, Unavailable, ValidationFailed
+from shared.errors import BatchTooLarge, FieldError, TooManyQueries, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -98,8 +98,8 @@ class TradeService:
     async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
         """Records `trades`, all or none; a trade that was reported before is a duplicate and changes nothing.
 
-        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded
-        and Unavailable.
+        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded,
+        TooManyQueries and Unavailable.
         """
         self._check(grant, trades)
         license_ = grant.license
@@ -113,7 +113,10 @@ class TradeService:
         return TradeReport(counts["recorded"], counts["duplicate"], counts["conflict"], results)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
-        """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
+        """One page of the account's own trades.
+
+        Raises ValidationFailed for an invalid cursor, TooManyQueries and Unavailable.
+        """
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
             grant.license.account_id,
@@ -134,10 +137,10 @@ class TradeService:
         )
 
     async def usage(self, grant: Grant) -> Usage | None:
-        """What the account has stored; None while Postgres is unavailable."""
+        """What the account has stored; None while Postgres is unavailable, or busy with the account."""
         try:
             return await self._store.usage(grant.license.account_id)
-        except Unavailable:
+        except (TooManyQueries, Unavailable):
             return None
 
     def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:

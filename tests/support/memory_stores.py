@@ -17,7 +17,7 @@ from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.domain.trading.performance import Performance, SymbolPerformance
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, least_bytes
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from tests.support.market import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
@@ -179,13 +179,24 @@ class MemoryTrades:
         self.recorded: dict[tuple[str, str], tuple[str, Trade]] = {}
         self.is_busy = False
 
+    def _answer(self) -> None:
+        self._server.answer()
+        if self.is_busy:
+            raise TooManyQueries("Too many queries are under way.", retry_after_s=1.0)
+
     async def record(
         self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]:
-        self._server.answer()
+        self._answer()
         if plan is not None:
-            new = {trade.trade_id for trade in trades if (account_id, trade.trade_id) not in self.recorded}
-            require_room(await self.usage(account_id), plan, 3_600.0, more=len(new))
+            new = {
+                trade.trade_id: least_bytes(trade)
+                for trade in trades
+                if (account_id, trade.trade_id) not in self.recorded
+            }
+            if new:
+                usage = (await self.usage(account_id)).plus(len(new), sum(new.values()))
+                require_room(usage, plan, 3_600.0)
         results = []
         for trade in trades:
             _, known = self.recorded.setdefault((account_id, trade.trade_id), (key_public_id, trade))
@@ -197,7 +208,7 @@ class MemoryTrades:
 
     async def usage(self, account_id: str) -> Usage:
         """All trades count for the present day."""
-        self._server.answer()
+        self._answer()
         sizes = [
             len(msgspec.json.encode(trade))
             for (account, _), (_, trade) in self.recorded.items()
@@ -228,7 +239,7 @@ class MemoryTrades:
         before: tuple[datetime, str] | None,
         limit: int,
     ) -> list[StoredTrade]:
-        self._server.answer()
+        self._answer()
         return [
             StoredTrade(**msgspec.structs.asdict(trade), received_at=self._server.now)
             for trade in self._chosen(account_id, symbol, since, until)
@@ -238,9 +249,7 @@ class MemoryTrades:
     async def performance(
         self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
     ) -> Performance:
-        self._server.answer()
-        if self.is_busy:
-            raise TooManyQueries("Two queries are under way.", retry_after_s=1.0)
+        self._answer()
         trades = self._chosen(account_id, symbol, since, until)
         wins = sum(trade.pnl > 0 for trade in trades)
         figures = SymbolPerformance(

@@ -23,6 +23,11 @@ from shared.domain.problems import Problems
 
 MAX_TRADES_PER_REQUEST = 500
 MAX_FEATURES = 32
+# The row of a trade without any text, in bytes: its header of 24, three times, five decimals of at least 3,
+# and the lengths of six texts. A feature has two words of 4 in its jsonb object, for its name and its value.
+# https://www.postgresql.org/docs/18/storage-page-layout.html
+_ROW_BYTES = 24 + 3 * 8 + 5 * 3 + 6
+_FEATURE_BYTES = 8
 
 TradeId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
@@ -49,6 +54,15 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")] | None = None
     features: dict[str, FeatureValue] | None = None
+
+
+def least_bytes(trade: Trade) -> int:
+    """A lower bound of what the row of `trade` counts for the stored bytes of its account, in bytes."""
+    texts = [trade.trade_id, trade.symbol, trade.side, trade.strategy, trade.model_version or ""]
+    features = trade.features or {}
+    for name, value in features.items():
+        texts += [name, value] if isinstance(value, str) else [name]
+    return _ROW_BYTES + _FEATURE_BYTES * len(features) + sum(len(text.encode()) for text in texts)
 
 
 class RecordedTrade(msgspec.Struct, frozen=True):

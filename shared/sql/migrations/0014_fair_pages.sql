@@ -1,0 +1,7 @@
+-- A page of one symbol looks up its trades. Without the index it read all trades of the account between the first
+-- and the last one of a rare symbol. The index took 2.1 s for 1.8 million trades. If there are more, build it by
+-- hand first, partition by partition, concurrently.
+create index if not exists trades_symbol on trades (account_id, symbol, exit_at, trade_id);
+
+-- The list of suspicious trades shows a few of each account, so that no account hides another.
+create index suspicious_trades_account on suspicious_trades (account_id, found_at);
