@@ -98,7 +98,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
 @pytest.mark.parametrize(
     ("without", "name"),
     [
-        ("alter table trades drop constraint trades_pkey", "performance.roll_up"),
+        ("alter table trades drop constraint trades_pkey; drop index trades_symbol", "performance.roll_up"),
         ("drop index signal_outcomes_training", "training.outcomes"),
         ("drop index trades_signal", "suspicions.find"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),

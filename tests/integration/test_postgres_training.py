@@ -270,7 +270,8 @@ async def test_a_flood_on_one_signal_is_looked_at_in_bounded_number(
         await record(
             database, account, *(trade_of(one, f"t-{one.sequence}-{one.symbol}", won=True) for one in signals)
         )
-    flood = [trade_of(signals[0], f"f-{n}", won=False, side="SHORT") for n in range(200)]
+    other_side = changed(signals[0], {"side": "other"})
+    flood = [trade_of(signals[0], f"f-{n}", won=False, **other_side) for n in range(200)]
     await record(database, "flood", *flood)
     await record(database, "late", trade_of(signals[0], "l", won=True))
     for module in (training_module, suspicions_module):
