@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.items import Items, RefusedItem, judge
 from shared.domain.limits import ClockSkew, check_time
 from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, check_bar
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signals import Signal
 from shared.domain.problems import Problems
-from shared.errors import BatchTooLarge, FieldError, ValidationFailed
 from shared.metrics import Count, Counter
 from shared.services.realtime import Push
 
@@ -36,13 +37,26 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: Source = "live"
 
 
+class SentBars(msgspec.Struct, frozen=True):
+    """A request whose bars are decoded one by one."""
+
+    symbol: str
+    source: Source
+    bars: Items[Bar]
+
+
 class BarsReport(msgspec.Struct, frozen=True):
-    """The numbers of received, new and duplicate bars, and the signals that resulted from them."""
+    """What became of the received bars, and the signals that resulted from them.
+
+    A received bar is accepted or in `refused`; an accepted one is inserted or a duplicate.
+    """
 
     symbol: str
     received: int
+    accepted: int
     inserted: int
     duplicates: int
+    refused: list[RefusedItem]
     signals: list[SignalMessage]
 
 
@@ -58,27 +72,32 @@ class BarService:
         self._now = now
         self._count = count
 
-    async def take(self, grant: Grant, request: BarsRequest) -> BarsReport:
-        """Stores the bars, then runs the engine for their symbol and sends its signals.
+    async def take(self, grant: Grant, sent: SentBars, *, strict: bool = False) -> BarsReport:
+        """Stores the good bars, then runs the engine for their symbol and sends its signals.
 
-        A bar of a stored minute is a duplicate and changes nothing. Raises SymbolNotLicensed,
-        BatchTooLarge, ValidationFailed and Unavailable.
+        A bar of a stored minute is a duplicate and changes nothing. If `strict`, a bad bar refuses all.
+        Raises SymbolNotLicensed, BatchTooLarge, ValidationFailed and Unavailable.
         """
-        require_symbols(grant, {request.symbol: "symbol"})
+        require_symbols(grant, {sent.symbol: "symbol"})
         now = self._now()
-        _check_bars(request.bars, now)
-        inserted = await self._bars.insert(request.symbol, request.bars, request.source, now)
-        signals = await self._engine.run(request.symbol, now)
+        judged = judge(sent.bars, partial(_check, now), most=MAX_BARS_PER_REQUEST, strict=strict)
+        bars = [*judged.accepted.values()]
+        inserted = await self._bars.insert(sent.symbol, bars, sent.source, now)
+        signals = await self._engine.run(sent.symbol, now)
         if signals:
-            await self._push(request.symbol)
-        self._count(Count.BARS_RECEIVED, len(request.bars))
+            await self._push(sent.symbol)
+        self._count(Count.BARS_RECEIVED, len(bars))
         self._count(Count.SIGNALS_PUBLISHED, len(signals))
+        if judged.refused:
+            self._count(Count.BARS_REFUSED, len(judged.refused))
         return BarsReport(
-            request.symbol,
-            len(request.bars),
-            inserted,
-            len(request.bars) - inserted,
-            [message_of(signal) for signal in signals],
+            symbol=sent.symbol,
+            received=len(sent.bars),
+            accepted=len(bars),
+            inserted=inserted,
+            duplicates=len(bars) - inserted,
+            refused=judged.refused,
+            signals=[message_of(signal) for signal in signals],
         )
 
     async def catch_up(self) -> int:
@@ -91,21 +110,8 @@ class BarService:
         return len(signals)
 
 
-def _check_bars(bars: Sequence[Bar], now: datetime) -> None:
-    if len(bars) > MAX_BARS_PER_REQUEST:
-        raise BatchTooLarge(
-            f"A request may have at most {MAX_BARS_PER_REQUEST} bars; this one has {len(bars)}. "
-            "Send it in parts."
-        )
-    if not bars:
-        raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))
-    problems = Problems()
-    for index, bar in enumerate(bars):
-        if problems.is_full:
-            break
-        of_bar = problems.within(f"bars[{index}].")
-        before = len(problems)
-        check_bar(bar, of_bar)
-        if len(problems) == before:
-            check_time(of_bar, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)
-    problems.refuse()
+def _check(now: datetime, bar: Bar, problems: Problems) -> None:
+    """Adds every reason to refuse one bar."""
+    check_bar(bar, problems)
+    if not problems:
+        check_time(problems, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)

@@ -25,10 +25,11 @@ from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_sub
 from shared.domain.access.connections import Opening, Verdict
 from shared.domain.access.licenses import License
 from shared.domain.access.plans import plan_of
-from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseBusy, Unavailable
+from shared.errors import AccessUrlUsed, DatabaseBusy, Unavailable
 from shared.metrics import Count, Counter
 from shared.services.bounded import make_room
 from shared.services.concurrency import run_for_each
+from shared.services.full_licenses import FullLicenses
 
 # Bounds the time of one transaction; each opening adds about 20 us to it.
 MAX_EVENTS_PER_TRANSACTION = 256
@@ -38,9 +39,6 @@ MAX_WAITING = 4_096
 LISTED_AFTER_S = 10.0
 # A license that seems to be full is compared again no more often than this.
 COMPARE_EVERY_S = 5.0
-# A license that was full is refused this long without a look, so that attempts to connect cost nothing. A
-# client that replaces a connection tries again after RETRY_AFTER_S.
-FULL_FOR_S = 1.0
 # The timer compares each license about this often, and at most so many a run.
 COMPARED_FOR_S = 20.0
 MAX_COMPARED = 50
@@ -48,9 +46,7 @@ COMPARED_AT_ONCE = 8
 # A used URL is forgotten when its token has expired for certain, the clocks' differences included.
 USED_URL_LIFE_S = 2 * ACCESS_URL_LIFETIME.total_seconds()
 CLOSED_AT_ONCE = 8
-RETRY_AFTER_S = 10
 BUSY_RETRY_AFTER_S = 1.0
-LOG_EVERY_S = 60.0
 MAX_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
@@ -59,7 +55,10 @@ log = logging.getLogger(__name__)
 class ConnectionStore(Protocol):
     async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]: ...
     async def unchecked(self, older_than_s: float, limit: int) -> list[str]: ...
-    async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int: ...
+    async def counted(self, license_id: str) -> list[str]: ...
+    async def compare(
+        self, license_id: str, listed: Collection[str], added: Collection[str], older_than_s: float
+    ) -> int: ...
     async def excess(self, license_id: str, limit: int) -> list[str]: ...
     async def prune_used_urls(self, older_than_s: float) -> int: ...
 
@@ -79,21 +78,6 @@ class _Event(msgspec.Struct):
     opening: Opening | None
     closed: str | None
     done: asyncio.Future[Verdict | None]
-
-
-class _Full(msgspec.Struct, frozen=True):
-    """A license of an account that had no room, `limit` connections; remembered `until` a time."""
-
-    until: float
-    limit: int
-    account_id: str
-
-
-class _Refusals(msgspec.Struct):
-    """What was logged of a license's refused connections: when, and how many since."""
-
-    logged_at: float
-    count: int = 0
 
 
 class Presence:
@@ -118,9 +102,8 @@ class Presence:
         self._opening: defaultdict[str, int] = defaultdict(int)
         self._compared_at: dict[str, float] = {}
         self._comparing: dict[str, asyncio.Task[int]] = {}
-        self._refusals: dict[str, _Refusals] = {}
         self._failing = False
-        self._full: dict[str, _Full] = {}  # by license, the oldest first
+        self._full = FullLicenses(clock, count)
         self._uncounted: dict[str, None] = {}  # license ids, the oldest first
         self._counting: asyncio.Task[None] | None = None
         self._count_again_at = float("-inf")
@@ -131,7 +114,7 @@ class Presence:
         Raises AccessUrlUsed, ConnectionsExceeded, and DatabaseBusy if too many others open at once.
         """
         license_id = opening.license_id
-        self.refuse_if_full(license_id, account_id)
+        self._full.refuse(license_id, account_id)
         verdict: Verdict | None = "exceeded"
         # More than the limit at once cannot all open, and would make the other licenses wait.
         if self._opening.get(license_id, 0) < opening.limit:
@@ -152,28 +135,16 @@ class Presence:
         if verdict == "used":
             raise AccessUrlUsed("This client access URL has connected before; negotiate for each connection.")
         if verdict == "exceeded":
-            make_room(self._full, MAX_REMEMBERED)
-            self._full[license_id] = _Full(self._clock() + FULL_FOR_S, opening.limit, account_id)
-            self.refuse_if_full(license_id, account_id)
+            self._full.remember(license_id, opening.limit, account_id)
+            self._full.refuse(license_id, account_id)
 
     def refuse_if_full(self, license_id: str, account_id: str) -> None:
         """Raises ConnectionsExceeded if the license had no room a moment ago; asks nobody."""
-        known = self._full.get(license_id)
-        if known is None:
-            return
-        if self._clock() >= known.until:
-            del self._full[license_id]
-            return
-        self._note_refusal(license_id, known.limit, account_id)
-        raise ConnectionsExceeded(
-            f"The license has {known.limit} open connections, as many as its plan allows: close one.",
-            retry_after_s=RETRY_AFTER_S,
-        )
+        self._full.refuse(license_id, account_id)
 
     async def close(self, connection_id: str, account_id: str) -> None:
         """Counts a connection no longer. If that fails, a comparison finds out that it has ended."""
-        for license_id in [name for name, known in self._full.items() if known.account_id == account_id]:
-            del self._full[license_id]
+        self._full.forget(account_id)
         try:
             await self._record(closed=connection_id)
         except Unavailable as error:
@@ -191,8 +162,12 @@ class Presence:
     async def _compare(self, license_id: str) -> int:
         """Makes the counts those of the service, and closes what is too many; returns how many had ended."""
         began = self._clock()
+        counted = set(await self._store.counted(license_id))
         listed = await self._hub.connections_in(group_of_subject(license_id))
-        forgotten = await self._store.compare(license_id, listed, self._clock() - began + LISTED_AFTER_S)
+        # One that was counted before may have closed while the service listed it, so it is not added again.
+        added = [each for each in listed if each not in counted]
+        older_than_s = self._clock() - began + LISTED_AFTER_S
+        forgotten = await self._store.compare(license_id, listed, added, older_than_s)
         try:
             await self._close_excess(license_id)
         except Unavailable as error:
@@ -301,22 +276,6 @@ class Presence:
         if not self._failing:
             self._failing = True
             log.warning("connections open and close uncounted: %s", error.internal)
-
-    def _note_refusal(self, license_id: str, limit: int, account_id: str) -> None:
-        """Counts the refusal, and logs those of a license at most once a minute."""
-        self._count(Count.CONNECTIONS_EXCEEDED)
-        now = self._clock()
-        known = self._refusals.get(license_id)
-        if known is not None and now - known.logged_at < LOG_EVERY_S:
-            known.count += 1
-            return
-        log.warning(
-            "a connection of account %s is refused: license %s has %d open; %d more were refused since the "
-            "last such line",
-            *(account_id, license_id, limit, known.count if known is not None else 0),
-        )
-        make_room(self._refusals, MAX_REMEMBERED)
-        self._refusals[license_id] = _Refusals(now)
 
 
 def _answer(event: _Event, verdict: Verdict | None) -> None:

@@ -154,7 +154,7 @@ class Api:
             tables=self.key_store,
             hub=self.hub,
             pools=SimpleNamespace(main=self.stores.server, close=self.stores.server.close),
-            stores=SimpleNamespace(**vars(self.stores), audit=self.audit),
+            stores=SimpleNamespace(**vars(self.stores), audit=self.audit, jobs_audit=self.audit),
         )
         composition._containers[asyncio.get_running_loop()] = self.services
         composition._container_of.cache_clear()

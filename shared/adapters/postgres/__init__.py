@@ -38,6 +38,7 @@ class Stores:
     def __init__(self, pools: Pools) -> None:
         database = pools.main
         self.audit = Audit(database)
+        self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.models = ModelStore(database)

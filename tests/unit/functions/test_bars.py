@@ -20,10 +20,19 @@ async def send(api: Api, bars: Sequence[Any], symbol: str = "ES", **more: Any) -
 
 async def test_new_bars_are_stored_and_known_ones_are_duplicates(api: Api) -> None:
     answered = await send(api, [BAR])
-    assert answered.json == {"symbol": "ES", "received": 1, "inserted": 1, "duplicates": 0, "signals": []}
+    assert answered.json == {
+        "symbol": "ES",
+        "received": 1,
+        "accepted": 1,
+        "inserted": 1,
+        "duplicates": 0,
+        "refused": [],
+        "signals": [],
+    }
     later = BAR | {"open_time": "2026-03-02T14:30:00Z"}
     answered = await send(api, [BAR, later])
-    assert answered.json == {"symbol": "ES", "received": 2, "inserted": 1, "duplicates": 1, "signals": []}
+    told = [answered.json[name] for name in ("received", "accepted", "inserted", "duplicates", "refused")]
+    assert told == [2, 2, 1, 1, []]
     assert api.counts == {"bars_received": 3}
     (first, _) = api.stores.bars.bars["ES"].values()
     assert (first.source, first.received_at) == ("live", api.clock())
@@ -100,12 +109,17 @@ async def test_a_request_holds_at_least_one_bar(api: Api) -> None:
 async def test_each_bad_field_of_a_bar_is_named(
     api: Api, changed: dict[str, Any], field: str, code: str
 ) -> None:
-    answered = await send(api, [BAR, BAR | changed])
+    answered = await send(api, [BAR | changed])
     assert answered.status == 422
     errors = [(error["field"], error["code"]) for error in answered.json["errors"]]
-    assert errors == [(f"bars[1].{field}", code)]
+    assert errors == [(f"bars[0].{field}", code)]
     assert api.stores.bars.bars == {}
     assert api.counts == {}
+    answered = await send(api, [BAR, BAR | changed])
+    assert (answered.status, answered.json["inserted"]) == (200, 1)
+    ((refused,),) = [answered.json["refused"]]
+    errors = [(error["field"], error["code"]) for error in refused["errors"]]
+    assert (refused["index"], errors) == (1, [(f"bars[1].{field}", code)])
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,10 @@ from shared.errors import (
     ValidationFailed,
 )
 from shared.services import hub_events
+from shared.services.full_licenses import FULL_FOR_S
 from shared.services.hub_events import HubEventService
 from shared.services.licenses import CreatedKey
-from shared.services.presence import FULL_FOR_S, Presence
+from shared.services.presence import Presence
 from tests.support.counting import Counted
 from tests.support.license_world import World
 from tests.support.memory_connections import MemoryConnections
