@@ -152,7 +152,7 @@ async def test_comparisons_leave_the_counts_their_connection(database_url: str) 
     locked = "select pg_advisory_xact_lock(hashtextextended('connections.' || %s, 0))"
     async with await psycopg.AsyncConnection.connect(database_url) as another:
         await another.execute(locked, [OTHER])
-        comparing = [asyncio.create_task(store.compare(OTHER, [], 60)) for _ in range(8)]
+        comparing = [asyncio.create_task(store.compare(OTHER, [], [], 60)) for _ in range(8)]
         await asyncio.sleep(0.1)
         async with asyncio.timeout(2):
             assert await store.record([opening("c")], []) == ["opened"]
