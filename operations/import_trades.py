@@ -28,7 +28,6 @@ from operations.license import command_settings
 from shared.container import Container
 from shared.domain.access.licenses import License, is_license_id
 from shared.domain.confidence.state_checks import check_trade_state
-from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.decoding import decode
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade, check_trade
@@ -54,7 +53,7 @@ async def _run(options: argparse.Namespace) -> int:
     container = Container(command_settings(os.environ))
     try:
         license_ = await _license(container, options.license)
-        count, months, problems = _checked(options.file, container.strategies, container.now())
+        count, months, problems = await _checked(options.file, container)
         if problems:
             print("\n".join(problems[:MAX_SHOWN]), file=sys.stderr)
             print("Nothing was imported. Correct these lines, then run the command again.", file=sys.stderr)
@@ -76,8 +75,9 @@ async def _license(container: Container, license_id: str) -> License:
     return found
 
 
-def _checked(file: Path, strategies: StrategyCatalog, now: datetime) -> tuple[int, set[datetime], list[str]]:
+async def _checked(file: Path, container: Container) -> tuple[int, set[datetime], list[str]]:
     """The number of trades, the first moments of their months, and what is wrong, by line."""
+    strategies, now = container.strategies, container.now()
     count, months, found = 0, set[datetime](), list[str]()
     for number, line in _lines(file):
         count += 1
@@ -85,7 +85,9 @@ def _checked(file: Path, strategies: StrategyCatalog, now: datetime) -> tuple[in
         try:
             trade = decode(line, Trade)
             check_trade(trade, now, problems, max_age=None)
-            check_trade_state(trade.strategy, trade.features, strategies, problems)
+            others = {trade.strategy} - strategies.keys()
+            published = await container.stores.signals.published_among(others) if others else ()
+            check_trade_state(trade.strategy, trade.features, strategies, published, problems)
             problems.refuse()
         except InvalidInput as refused:
             found += [f"line {number}: {each.field}: {each.message}" for each in refused.errors] or [

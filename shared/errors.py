@@ -22,8 +22,11 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
+    |   |-- TradeNotFound            trade_not_found
+    |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
+    |   |-- WithdrawalExpired        withdrawal_expired
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
@@ -53,6 +56,9 @@ FieldCode = Literal[
     "out_of_range",
     "unknown_value",
     "symbol_not_licensed",
+    "market_closed",
+    "differs",
+    "no_confidence",
 ]
 
 
@@ -182,6 +188,16 @@ class NotFound(SignalCloudError):
     code = "not_found"
 
 
+class TradeNotFound(NotFound):
+    code = "trade_not_found"
+
+
+class NoConfidence(NotFound):
+    """The strategy publishes signals, but has no feature schema, so there is no confidence for it."""
+
+    code = "no_confidence"
+
+
 class MethodNotAllowed(SignalCloudError):
     """Holds the methods that the address accepts."""
 
@@ -194,6 +210,12 @@ class MethodNotAllowed(SignalCloudError):
 
 class Conflict(SignalCloudError):
     code = "conflict"
+
+
+class WithdrawalExpired(Conflict):
+    """The trade was received too long ago to be withdrawn."""
+
+    code = "withdrawal_expired"
 
 
 class RateLimited(SignalCloudError):

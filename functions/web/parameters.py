@@ -1,7 +1,7 @@
-"""Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
+"""Declares query, header and path parameters as a struct, reads them, and describes them for OpenAPI.
 
 Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
-header, `expected` is the message for a value that does not fit.
+header and "path" for a part of the path, `expected` is the message for a value that does not fit.
 """
 
 import re
@@ -38,7 +38,7 @@ AfterParameter = Annotated[
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One declared parameter: its name in requests, its place (query or header), its type, its default."""
+    """One parameter: its name and its place in requests (query, header or path), its type and its default."""
 
     name: str
     attribute: str
@@ -59,8 +59,14 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
     return tuple(_parameter(field) for field in declared.fields)
 
 
-def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
+def read_parameters(
+    struct: Any,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    path: Mapping[str, str] | None = None,
+) -> Any:
     """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
+    places = {"query": query, "header": headers, "path": path or {}}
     declared = parameters_of(struct)
     known = [each.name for each in declared if each.place == "query"]
     problems = Problems()
@@ -70,7 +76,7 @@ def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str,
                 problems.add(name[:64], "unknown_field", f"Known parameters: {', '.join(known)}.")
     values = {}
     for each in declared:
-        sent = (headers if each.place == "header" else query).get(each.name)
+        sent = places[each.place].get(each.name)
         # An empty text counts as absent, except for a header and a number.
         if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
             if each.required:

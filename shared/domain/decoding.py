@@ -95,7 +95,9 @@ def _decoder(hint: Any) -> msgspec.json.Decoder[Any]:
 
 @cache
 def _described(hint: Any) -> inspect.Type:
-    return inspect.type_info(hint)
+    kind = inspect.type_info(hint)
+    # A description wraps the type; it changes nothing of what is accepted.
+    return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
 @cache

@@ -156,6 +156,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "trade_day_figures"): "INSERT SELECT UPDATE",
         ("signal_functions", "account_usage"): "INSERT SELECT UPDATE",
         ("signal_functions", "signals"): "INSERT SELECT",
+        ("signal_functions", "published_strategies"): "INSERT SELECT",
         ("signal_functions", "outbox"): "INSERT SELECT",  # and UPDATE of sent_at, a column's
         ("signal_functions", "bars"): "INSERT SELECT",
         ("signal_functions", "feeds"): "INSERT SELECT UPDATE",

@@ -80,7 +80,7 @@ async def test_the_same_trade_again_is_a_duplicate_also_written_differently(stor
 
 
 OTHER_CONTENT: tuple[dict[str, Any], ...] = (
-    {"pnl": Decimal("137.51")},
+    {"pnl": Decimal("275.01")},
     {"entry_at": START - timedelta(minutes=1)},
     {"exit_at": START + timedelta(minutes=11), "entry_at": START},
     {"exit_at": START + timedelta(days=70), "entry_at": START},
@@ -108,7 +108,8 @@ async def test_the_same_trade_id_with_other_content_is_a_conflict(
 ) -> None:
     first = a_trade()
     await statuses(store, [first])
-    assert await statuses(store, [a_trade(**changed)]) == ["conflict"]
+    # Its pnl too stays as it was, so that only one field differs.
+    assert await statuses(store, [a_trade(**({"pnl": first.pnl} | changed))]) == ["conflict"]
     assert [as_reported(stored) for stored in await everything(store)] == [first]
 
 

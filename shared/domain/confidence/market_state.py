@@ -6,7 +6,7 @@ the same confidence.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -18,6 +18,7 @@ from shared.domain.confidence.state_checks import (
     check_state,
     parse_json,
     refuse_excess,
+    refuse_state,
 )
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.domain.market.signals import Side
@@ -116,11 +117,12 @@ class StateReader:
         self._unnamed = msgspec.json.Decoder(structs[catalog.default.name])
         self._remembered = lru_cache(_REMEMBERED_BODIES)(self._decode)
 
-    def read(self, body: bytes) -> MarketState:
+    def read(self, body: bytes, published: Collection[str] = ()) -> MarketState:
         """The market state in a flat JSON body `{"symbol", "signal_type", "strategy"?, features...}`.
 
         Without `strategy`, the body is for the default one. Raises MalformedJson, and ValidationFailed with
-        every bad field (codes missing, unknown_field, wrong_type, out_of_range, unknown_value).
+        every bad field (codes missing, unknown_field, wrong_type, out_of_range, unknown_value). Raises
+        NoConfidence if the catalog lacks the strategy, but it is one of `published`.
         """
         try:
             return self._remembered(body) if len(body) <= _REMEMBERED_BYTES else self._decode(body)
@@ -129,19 +131,20 @@ class StateReader:
         refuse_excess(body)
         fields, is_strict = parse_json(body)
         problems = Problems()
-        raw = check_state(fields, self._catalog, problems)
-        problems.refuse()
+        raw = check_state(fields, self._catalog, published, problems)
+        refuse_state(problems)
         if not is_strict or raw is None:
             raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
         return self._makers[raw.strategy.name].of_raw(raw)
 
-    def read_batch(self, body: bytes) -> list[MarketState]:
+    def read_batch(self, body: bytes, published: Collection[str] = ()) -> list[MarketState]:
         """The states of `{"states": [...]}`, 1 to MAX_STATES_PER_REQUEST of them.
 
         Raises MalformedJson, BatchTooLarge, and ValidationFailed with the bad fields of all states, such as
-        `states[3].rsi`.
+        `states[3].rsi`. If nothing else is wrong, raises NoConfidence with each state whose strategy the
+        catalog lacks, but `published` has.
         """
-        items = self._batch_items(body)
+        items = self._batch_items(body, published)
         problems = Problems()
         if len(items) > MAX_STATES_PER_REQUEST:
             raise BatchTooLarge(f"A batch holds at most {MAX_STATES_PER_REQUEST} states, got {len(items)}.")
@@ -157,11 +160,22 @@ class StateReader:
             if problems.is_full:
                 break
             fields, _ = parse_json(bytes(item))
-            raw = check_state(fields, self._catalog, problems.within(f"states[{index}]."))
+            raw = check_state(fields, self._catalog, published, problems.within(f"states[{index}]."))
             if raw is not None:
                 states.append(self._makers[raw.strategy.name].of_raw(raw))
-        problems.refuse()
+        refuse_state(problems)
         return states
+
+    def other_strategies(self, body: bytes) -> set[str]:
+        """The strategies that a body, of one state or a batch, names and the catalog lacks.
+
+        `read` or `read_batch` has refused this body, so it is not too large.
+        """
+        parsed, _ = parse_json(body)
+        states = parsed.get("states") if isinstance(parsed, dict) else None
+        items = states if isinstance(states, list) else [parsed]
+        names = (item.get("strategy") for item in items if isinstance(item, dict))
+        return {name for name in names if isinstance(name, str) and name not in self._catalog}
 
     def _decode(self, body: bytes | memoryview) -> MarketState:
         """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks."""
@@ -170,7 +184,7 @@ class StateReader:
         symbol, side, *values = msgspec.structs.astuple(request)
         return self._maker_of[type(request)].rounded(symbol, side, values)
 
-    def _batch_items(self, body: bytes) -> list[msgspec.Raw]:
+    def _batch_items(self, body: bytes, published: Collection[str]) -> list[msgspec.Raw]:
         try:
             return _decode_batch(body).states
         except _DECODE_ERRORS:
@@ -192,8 +206,8 @@ class StateReader:
         else:
             # A state contains something that is not JSON, such as NaN. The check names it if it is a value.
             for index, item in enumerate(parsed["states"][:MAX_STATES_PER_REQUEST]):
-                check_state(item, self._catalog, problems.within(f"states[{index}]."))
-        problems.refuse()
+                check_state(item, self._catalog, published, problems.within(f"states[{index}]."))
+        refuse_state(problems)
         raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
 
 

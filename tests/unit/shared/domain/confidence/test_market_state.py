@@ -15,6 +15,7 @@ from shared.errors import (
     BatchTooLarge,
     InvalidInput,
     MalformedJson,
+    NoConfidence,
     ValidationFailed,
 )
 from tests.support.strategies import REVERSAL, STATES, STRATEGIES, market_state
@@ -209,6 +210,28 @@ def test_a_batch_names_the_bad_fields_of_all_its_states() -> None:
     with pytest.raises(ValidationFailed) as caught:
         STATES.read_batch(json.dumps({"states": [NOTES, {**NOTES, "rsi": 101}, 7]}).encode())
     assert [error.field for error in caught.value.errors] == ["states[1].rsi", "states[2]"]
+
+
+def test_a_published_strategy_that_the_catalog_lacks_has_no_confidence() -> None:
+    manual = {"strategy": "manual", "symbol": "XX", "rsi": math.nan}
+    with pytest.raises(NoConfidence) as caught:
+        STATES.read(json.dumps(manual).encode(), {"manual"})
+    assert [(error.field, error.code) for error in caught.value.errors] == [("strategy", "no_confidence")]
+    for states in ([manual, NOTES], [{"strategy": "manual"}]):
+        with pytest.raises(NoConfidence) as caught:
+            STATES.read_batch(json.dumps({"states": states}).encode(), {"manual"})
+        assert [error.field for error in caught.value.errors] == ["states[0].strategy"]
+    # A name of the catalog stays what it is, published or not.
+    assert STATES.read(body(**NOTES, strategy="vwap_bounce"), {"vwap_bounce"}).symbol == "ES"
+
+
+def test_the_other_strategies_of_a_refused_body_are_found() -> None:
+    manual = {"strategy": "manual"}
+    assert STATES.other_strategies(json.dumps(manual).encode()) == {"manual"}
+    states = [NOTES, manual, {"strategy": "vwap_bounce"}, {"strategy": 7}, 7, manual, {"strategy": "x"}]
+    assert STATES.other_strategies(json.dumps({"states": states}).encode()) == {"manual", "x"}
+    for raw in (b"7", b"[]", b'{"states": 7}', b'{"states": {}}', b"{}"):
+        assert STATES.other_strategies(raw) == set()
 
 
 def test_nan_in_a_batch_is_named_too() -> None:
