@@ -162,7 +162,8 @@ async def test_more_requests_of_an_account_than_may_wait_are_refused_with_the_re
                 asyncio.create_task(store.record(ALICE, "abc123", [a_trade(f"w-{n}")])) for n in range(2, 8)
             ]
             await asyncio.sleep(0)
-            for asking in (store.usage(ALICE), everything(store, ALICE)):
+            withdrawing = store.withdraw(ALICE, "t-1", datetime.now(UTC))
+            for asking in (store.usage(ALICE), everything(store, ALICE), withdrawing):
                 with pytest.raises(TooManyQueries, match="trades of your account") as refused:
                     await asking
                 assert refused.value.retry_after_s == 1.0
