@@ -274,6 +274,7 @@ class Container:
         return BarService(
             bars=self.stores.bars,
             engine=self.engine,
+            calendars=self.calendars,
             push=self.realtime.push,
             now=self.now,
             count=self.counters.add,

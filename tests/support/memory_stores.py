@@ -1,7 +1,7 @@
 """Postgres in memory, as far as services use it: what one store writes, the others read."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +13,15 @@ import msgspec
 from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage, require_room
 from shared.domain.confidence.models import StoredModel
+from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
+from shared.domain.market.feeds import Coverage, Span
 from shared.domain.market.messages import message_of
 from shared.domain.market.signals import Latency, Signal, SignalDraft
 from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
 from shared.errors import DatabaseUnavailable, TooManyQueries
-from tests.support.market import MemoryBarStore, MemoryTurn
+from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
 
@@ -141,24 +143,24 @@ class MemoryBars(MemoryBarStore):
         self._server = server
         self._signals = signals
 
-    async def insert(  # type: ignore[override]  # as the real store has it
-        self, symbol: str, bars: Iterable[Bar], source: Source = "live", received_at: datetime | None = None
-    ) -> int:
+    async def insert(
+        self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
+    ) -> StoredCounts:
         self._server.answer()
-        before = len(self.bars.get(symbol, {}))
-        super().insert(symbol, bars, source, received_at)
-        return len(self.bars[symbol]) - before
+        return self.put(symbol, bars, source, received_at)
 
     @asynccontextmanager
-    async def engine_batch(
-        self, symbol: str, strategy: str, *, limit: int = 5_000
-    ) -> AsyncIterator[MemoryTurn]:
+    async def engine_turn(self, symbol: str, strategy: str) -> AsyncIterator[MemoryTurn]:
         self._server.answer()
         drafts = len(self.drafts)
-        async with super().engine_batch(symbol, strategy, limit=limit) as batch:
-            yield batch
+        async with super().engine_turn(symbol, strategy) as turn:
+            yield turn
         for draft in self.drafts[drafts:]:
             self._signals.add(draft)
+
+    async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
+        self._server.answer()
+        return await super().coverage(spans)
 
     async def behind(self, strategy: str) -> list[str]:
         self._server.answer()

@@ -13,7 +13,8 @@ Bands are used after `min_bars` bars of the session, and if the deviation is at 
 There are no entries in the last `quiet_minutes` of a session, because they would last beyond it. Only
 contiguous bars confirm: after a gap of more than `max_gap_minutes` in a session, and at each session's start,
 an unfinished excursion is discarded and RSI must turn again. After a gap, an excursion that gave an entry
-still gives no other. Bars outside sessions change nothing.
+still gives no other. Bars outside sessions change nothing, and neither do bars without volume: a quiet minute
+is the same whether it is absent or sent with volume 0.
 
 The VWAP begins with the first received bar of a session. If a feed starts during a session, its VWAP covers
 only the rest of that session.
@@ -133,7 +134,7 @@ def advance(
     `session` is the one that is open at the bar's `open_time`, or None. A draft's `event_at` is the close of
     the bar; the caller sets `received_at`, because it knows when the bar was received.
     """
-    if session is None:
+    if session is None or bar.volume == 0:
         return state, None
     contiguous = _contiguous(state, bar, session, rules)
     earlier_rsi = state.rsi.value if contiguous else None
@@ -150,6 +151,16 @@ def advance(
         return state, None
     reading, excursion = entering
     return state, _draft(state, bar, reading, excursion, rules=rules, instrument=instrument, source=source)
+
+
+def after_jump(state: EntryState) -> EntryState:
+    """The state after the market has jumped to another level: what is under way there is no excursion.
+
+    Neither side enters before a close within its inner band, as after an entry. Otherwise the jump itself,
+    for example a roll to another contract, would be traded as an excursion.
+    """
+    spent = Excursion("entered")
+    return msgspec.structs.replace(state, long=spent, short=spent)
 
 
 def _contiguous(state: EntryState, bar: Bar, session: TradingSession, rules: EntryRules) -> bool:
