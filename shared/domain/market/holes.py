@@ -7,8 +7,8 @@ is published only after every absent minute of its session is settled:
 - a hole is given up PATIENCE after a later bar was received, because a feed that sends missed minutes again
   does so sooner;
 - up to LONGEST_QUIET counts as quiet as soon as one more bar has come after the first bar behind it, if the
-  market is thin, that is if other minutes of this session or of the one before it are absent too, and as
-  soon as bars of PATIENCE have come if it is not;
+  market is thin, that is if other minutes of this session, or for its first minutes of the one before it,
+  are absent too;
 - nothing counts as quiet while a bar of the last DISORDER came late.
 """
 
@@ -56,23 +56,28 @@ def is_settled(
     `arrivals` are the stored bars from `opens_at` on, oldest first. Those after `last_open_time` show that
     the feed went on. `usual_share` is the share of absent minutes in the session before.
     """
-    minutes = (last_open_time - opens_at) // BAR_INTERVAL + 1
     before = sum(arrival.open_time <= last_open_time for arrival in arrivals)
-    absent = minutes - before
-    if not absent:
+    if before == _minutes(opens_at, last_open_time):
         return True
     is_orderly = not any(
         arrival.late and last_open_time - arrival.open_time <= DISORDER for arrival in arrivals
     )
+    minutes = _minutes(opens_at, arrivals[-1].open_time)
+    absent = minutes - len(arrivals)
     expected = opens_at
     for index, arrival in enumerate(arrivals[:before]):
-        length = (arrival.open_time - expected) // BAR_INTERVAL
+        length = arrival.open_time - expected
         expected = arrival.open_time + BAR_INTERVAL
-        behind = len(arrivals) - index
         if not length or now - min(one.received_at for one in arrivals[index:]) >= PATIENCE:
             continue
-        share = max((absent - length) / minutes, usual_share)
-        needed = 1 if share >= LEAST_QUIET_SHARE else PATIENCE // BAR_INTERVAL
-        if not is_orderly or length * BAR_INTERVAL > LONGEST_QUIET or behind <= needed:
+        # A feed that begins during a session misses its first minutes, so other absences say nothing of them.
+        others = (absent - length // BAR_INTERVAL) / minutes if index else 0.0
+        is_thin = max(others, usual_share) >= LEAST_QUIET_SHARE
+        has_gone_on = len(arrivals) - index > 1
+        if not (is_orderly and is_thin and length <= LONGEST_QUIET and has_gone_on):
             return False
     return True
+
+
+def _minutes(first: datetime, last: datetime) -> int:
+    return (last - first) // BAR_INTERVAL + 1

@@ -166,9 +166,9 @@ select feeds.symbol
 from feeds
 left join engine_state
     on engine_state.symbol = feeds.symbol and engine_state.strategy = %(strategy)s
+left join lateral (
+    select change from bar_changes where bar_changes.symbol = feeds.symbol order by change desc limit 1
+) as newest on true
 where engine_state.last_open_time is null or engine_state.last_open_time < feeds.last_open_time
-    or exists (
-        select from bar_changes
-        where bar_changes.symbol = feeds.symbol and bar_changes.change > engine_state.last_change
-    )
+    or engine_state.last_change < newest.change
 order by feeds.symbol;
