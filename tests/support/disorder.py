@@ -2,24 +2,22 @@
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import msgspec
 
-from shared.domain.market.bars import Bar
+from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.signals import Signal
-from tests.support.strategies import VWAP_BOUNCE_RULES
-from tests.support.vwap_bounce import play
 
 TICK = Decimal("0.25")
 
 
-@dataclass
-class Delivery:
-    """The bodies in which a day arrives; after the last one, every minute has its true content."""
-
-    bodies: list[list[Bar]] = field(default_factory=list)
+def dense(bars: Sequence[Bar]) -> list[Bar]:
+    """The bars without pauses: each begins when the one before it ends."""
+    start = bars[0].open_time
+    return [
+        msgspec.structs.replace(bar, open_time=start + n * BAR_INTERVAL) for n, bar in enumerate(bars)
+    ]
 
 
 def deliveries(day: Sequence[Bar], seed: int, most_bodies: int = 24) -> list[list[Bar]]:
@@ -89,9 +87,3 @@ def _other_version(bar: Bar, rng: random.Random) -> Bar:
 
 def content(signal: Signal) -> tuple[object, ...]:
     return signal.event_at, signal.side, signal.price, signal.stop_price, signal.target_price, signal.features
-
-
-def entries(bars: Sequence[Bar]) -> set[str]:
-    """What the rules alone decide on bars that arrive in order."""
-    _, drafts = play(bars, VWAP_BOUNCE_RULES)
-    return {str((d.event_at, d.side, d.price, d.stop_price, d.target_price, d.features)) for d in drafts}

@@ -1,8 +1,8 @@
 """Plays stored bars through screening and the entry rules: the engine's state is a function of the bars.
 
 `processed` takes one bar at a time, oldest first. A suspicious bar waits as a suspect. If CONFIRMING_BARS
-more bars trade at its level, all of them are played, and the excursions under way are forgotten. If the next
-bar trades at the old level instead, the suspects are never played.
+more bars trade at its level, all of them are played, and the rules begin again at that level. If the next bar
+trades at the old level instead, the suspects are never played.
 """
 
 from datetime import datetime, timedelta
@@ -74,10 +74,7 @@ class Player:
                 )
             case "confirmed":
                 confirmed = tuple(suspect.bar.open_time for suspect in state.suspects)
-                entry = after_jump(state.entry)
-                if entry.atr.value is None:
-                    # So early, the bars before the jump may as well be the wrong ones. The longer run counts.
-                    entry = EntryState()
+                entry = after_jump(state.entry, float(state.suspects[0].bar.open))
                 state = msgspec.structs.replace(state, entry=entry)
                 return self._played(state, (*state.suspects, Suspect(bar, source)), confirmed)
 

@@ -153,14 +153,16 @@ def advance(
     return state, _draft(state, bar, reading, excursion, rules=rules, instrument=instrument, source=source)
 
 
-def after_jump(state: EntryState) -> EntryState:
-    """The state after the market has jumped to another level: what is under way there is no excursion.
+def after_jump(state: EntryState, price: float) -> EntryState:
+    """The state after the market has jumped to `price`, for example by a roll to another contract.
 
-    Neither side enters before a close within its inner band, as after an entry. Otherwise the jump itself,
-    for example a roll to another contract, would be traded as an excursion.
+    Excursions, VWAP, RSI and volumes begin again there, because against a VWAP of the old level the jump itself
+    would be traded as an excursion. The average true range goes on without the jump.
     """
-    spent = Excursion("entered")
-    return msgspec.structs.replace(state, long=spent, short=spent)
+    if state.atr.value is None:
+        # So early, the bars before the jump may as well be the wrong ones.
+        return EntryState()
+    return EntryState(atr=msgspec.structs.replace(state.atr, last_close=price))
 
 
 def _contiguous(state: EntryState, bar: Bar, session: TradingSession, rules: EntryRules) -> bool:
