@@ -20,7 +20,7 @@ def dense(bars: Sequence[Bar]) -> list[Bar]:
     ]
 
 
-def deliveries(day: Sequence[Bar], seed: int, most_bodies: int = 24) -> list[list[Bar]]:
+def deliveries(day: Sequence[Bar], seed: int, most_bodies: int = 14) -> list[list[Bar]]:
     """The day in the random order of `seed`, cut into bodies, with repeats and corrections."""
     rng = random.Random(seed)
     bodies = _cut(_ordered(day, rng), rng, most_bodies)
@@ -86,4 +86,6 @@ def _other_version(bar: Bar, rng: random.Random) -> Bar:
 
 
 def content(signal: Signal) -> tuple[object, ...]:
-    return signal.event_at, signal.side, signal.price, signal.stop_price, signal.target_price, signal.features
+    """What a signal says, without its place in the sequence."""
+    prices = (signal.price, signal.stop_price, signal.target_price)
+    return signal.event_at, signal.side, *prices, tuple(sorted(signal.features.items()))

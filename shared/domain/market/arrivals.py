@@ -27,12 +27,11 @@ def arranged(bars: Sequence[Bar]) -> list[ArrivedBar]:
     newest: datetime | None = None
     for bar in bars:
         known = versions.setdefault(bar.open_time, [])
+        if not known and newest is not None and bar.open_time < newest:
+            late.add(bar.open_time)
         if not known or known[-1] != bar:
             known.append(bar)
-        if newest is None or bar.open_time > newest:
-            newest = bar.open_time
-        elif len(known) == 1 and bar.open_time < newest:
-            late.add(bar.open_time)
+        newest = bar.open_time if newest is None else max(newest, bar.open_time)
     return [
         ArrivedBar(versions[minute][-1], minute in late, tuple(versions[minute][:-1]))
         for minute in sorted(versions)
