@@ -44,7 +44,9 @@ class Store(Protocol):
     async def behind(self, strategy: str) -> list[str]: ...
 
 
-async def fed(store: Store, bodies: Sequence[Sequence[Bar]], received_at: datetime = NOW) -> list[list[Signal]]:
+async def fed(
+    store: Store, bodies: Sequence[Sequence[Bar]], received_at: datetime = NOW
+) -> list[list[Signal]]:
     """The signals that each body has made."""
     engine = SignalEngine(store, CALENDARS, RULES, "bars")
     signals = []
@@ -67,7 +69,9 @@ async def ordered(bars: Sequence[Bar]) -> tuple[bytes | None, set[Content]]:
     return await state_of(store), {content(signal) for signal in signals}
 
 
-async def check(store: Store, day: Sequence[Bar], seed: int, expected: tuple[bytes | None, set[Content]]) -> int:
+async def check(
+    store: Store, day: Sequence[Bar], seed: int, expected: tuple[bytes | None, set[Content]]
+) -> int:
     """Feeds `day` in the order of `seed`, and returns the number of its signals."""
     bodies = deliveries(day, seed)
     made = await fed(store, bodies)

@@ -15,9 +15,7 @@ TICK = Decimal("0.25")
 def dense(bars: Sequence[Bar]) -> list[Bar]:
     """The bars without pauses: each begins when the one before it ends."""
     start = bars[0].open_time
-    return [
-        msgspec.structs.replace(bar, open_time=start + n * BAR_INTERVAL) for n, bar in enumerate(bars)
-    ]
+    return [msgspec.structs.replace(bar, open_time=start + n * BAR_INTERVAL) for n, bar in enumerate(bars)]
 
 
 def deliveries(day: Sequence[Bar], seed: int, most_bodies: int = 14) -> list[list[Bar]]:

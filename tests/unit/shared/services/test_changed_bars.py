@@ -261,7 +261,11 @@ async def test_an_import_of_old_bars_has_missed_nothing_by_the_wall_clock() -> N
 def moved(bars: Sequence[Bar], points: int) -> list[Bar]:
     return [
         msgspec.structs.replace(
-            bar, open=bar.open + points, high=bar.high + points, low=bar.low + points, close=bar.close + points
+            bar,
+            open=bar.open + points,
+            high=bar.high + points,
+            low=bar.low + points,
+            close=bar.close + points,
         )
         for bar in bars
     ]
