@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 
@@ -51,7 +52,7 @@ def _ordered(day: Sequence[Bar], rng: random.Random) -> list[Bar]:
 
 def _cut(bars: list[Bar], rng: random.Random, most: int) -> list[list[Bar]]:
     edges = sorted({0, len(bars), *(rng.randrange(len(bars)) for _ in range(rng.randrange(1, most)))})
-    return [bars[first:last] for first, last in zip(edges, edges[1:], strict=False)]
+    return [bars[first:last] for first, last in pairwise(edges)]
 
 
 def _with_first_versions(bodies: list[list[Bar]], rng: random.Random) -> Iterator[list[Bar]]:

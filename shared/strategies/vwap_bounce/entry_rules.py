@@ -156,8 +156,8 @@ def advance(
 def after_jump(state: EntryState, price: float) -> EntryState:
     """The state after the market has jumped to `price`, for example by a roll to another contract.
 
-    Excursions, VWAP, RSI and volumes begin again there, because against a VWAP of the old level the jump itself
-    would be traded as an excursion. The average true range goes on without the jump.
+    Excursions, VWAP, RSI and volumes begin again there, because against a VWAP of the old level the jump
+    itself would be traded as an excursion. The average true range goes on without the jump.
     """
     if state.atr.value is None:
         # So early, the bars before the jump may as well be the wrong ones.
