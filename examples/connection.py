@@ -158,27 +158,23 @@ class Reporter:
                 return
 
     def _send(self) -> None:
+        """Sends the batch; each of its trades is then recorded, or refused with a reason of its own."""
+        batch = self._batch
         try:
-            self._post(len(self._batch))
+            answer = self._api.call("POST", "/api/trades", 3.0, json={"trades": batch})
         except Refused as error:
             if error.status in (401, 403):
                 raise
-            while self._batch:  # one bad trade must not hold up the others
-                self._send_first()
-
-    def _send_first(self) -> None:
-        try:
-            self._post(1)
-        except Refused as error:
-            refused = self._batch.pop(0)
-            self._journal.tell("trade_refused", trade_id=refused["trade_id"], problem=str(error))
-
-    def _post(self, count: int) -> None:
-        answer = self._api.call("POST", "/api/trades", 3.0, json={"trades": self._batch[:count]})
-        del self._batch[:count]
-        self.acknowledged += count
-        for result in answer["results"]:
-            self._journal.tell("reported", trade_id=result["trade_id"], status=result["status"])
+            for trade in batch:
+                self._journal.tell("trade_refused", trade_id=trade["trade_id"], problem=str(error))
+        else:
+            self.acknowledged += answer["accepted"]
+            for result in answer["results"]:
+                self._journal.tell("reported", trade_id=result["trade_id"], status=result["status"])
+            for refused in answer["refused"]:
+                trade_id = batch[refused["index"]]["trade_id"]
+                self._journal.tell("trade_refused", trade_id=trade_id, problem=refused["message"])
+        self._batch = []
 
 
 @dataclass

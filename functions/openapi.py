@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-import msgspec
-
+from functions.schemas import schemas_of
 from functions.web.declaration import PUBLIC, Route
 from functions.web.parameters import parameter_schema, parameters_of
+from functions.web.preferences import PREFER
 from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
@@ -22,12 +22,9 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
     kinds: set[Any] = {Problem}
     for route in routes:
         kinds |= {kind for kind in (route.answer, *_body_kinds(route)) if _is_type(kind)}
-    ordered = sorted(kinds, key=str)
-    made, components = msgspec.json.schema_components(ordered, ref_template="#/components/schemas/{name}")
+    sent = [kind for route in routes for kind in _body_kinds(route) if _is_type(kind)]
+    schemas, components = schemas_of(sorted(kinds, key=str), sent)
     states = {f"MarketState_{strategy.name}": _state_schema(strategy) for strategy in strategies.values()}
-    schemas: dict[Any, dict[str, Any]] = {
-        kind: dict(schema) for kind, schema in zip(ordered, made, strict=True)
-    }
     schemas |= _flat_bodies(list(states))
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
@@ -118,6 +115,8 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         described["description"] = f"{needs} {route.cost.text}".rstrip()
     if route.parameters is not None:
         described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
+    if route.body is not None and route.body.in_part:
+        described.setdefault("parameters", []).append(PREFER)
     if route.body is not None:
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}

@@ -6,14 +6,16 @@ from typing import Annotated
 import msgspec
 
 from functions.web import body_limits
+from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.declaration import READ, WRITE, Body, Cost
 from functions.web.parameters import SymbolParameter
+from functions.web.preferences import applied
 from functions.web.routes import Routes
 from shared.domain.access.rate_limit import PERFORMANCE_UNITS, TRADES_PER_UNIT
-from shared.domain.decoding import decode
+from shared.domain.items import Items, decode_item, decode_items
 from shared.domain.trading.performance import Performance
-from shared.domain.trading.trades import Trade
+from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
 from shared.services.trades import MAX_PAGE, TradeFilter, TradePage, TradeReport
 
 routes = Routes()
@@ -52,27 +54,33 @@ class _Shape(msgspec.Struct):
     trades: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-def read_trades(body: bytes) -> list[Trade]:
-    """The trades in a body, which may also be a single trade; raises InvalidInput."""
+def read_trades(body: bytes) -> Items[Trade]:
+    """The trades in a body, each decoded or refused; the body may also be a single trade.
+
+    Raises InvalidInput if more than trades is bad, or the single trade.
+    """
     try:
         is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        is_bare = False  # `decode` refuses this body and gives the reason
-    return [decode(body, Trade)] if is_bare else decode(body, TradesRequest).trades
+        is_bare = False  # `decode_items` refuses this body and gives the reason
+    if is_bare:
+        return decode_item(body, "trades", Trade)
+    return decode_items(body, TradesRequest, "trades", Trade, MAX_TRADES_PER_REQUEST)[1]
 
 
 @routes.post(
     "trades",
     scope="bot",
-    summary="Report 1 to 500 trades, or a single one; idempotent by trade_id",
-    body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades),
+    summary="Report 1 to 500 trades, or a single one; idempotent by trade_id; bad ones refuse no other",
+    body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades, in_part=True),
     cost=Cost(per_unit=TRADES_PER_UNIT, items="trades"),
     answer=TradeReport,
     problems=(*WRITE, "batch_too_large", "daily_quota_exceeded", "storage_quota_exceeded"),
 )
-async def post_trades(call: Call, trades: list[Trade]) -> TradeReport:
+async def post_trades(call: Call, trades: Items[Trade]) -> Answer:
     """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
-    return await call.services.trades.report(call.grant, trades)
+    report = await call.services.trades.report(call.grant, trades, strict=call.handling == "strict")
+    return Answer(report, headers=applied(call.handling))
 
 
 @routes.get(

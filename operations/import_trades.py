@@ -6,7 +6,7 @@ file and stores nothing if a line is wrong. It may run again: a known trade chan
 count for the account's stored rows and bytes, which do not stop an import, and not for the trades of a day.
 
 Settings are those of `python -m operations.license`. DATABASE_URL's login must be able to take both roles, as
-the owner of the database and the login of the timers can.
+the owner of the database can.
 """
 
 import argparse

@@ -23,6 +23,7 @@ from operations.command import run_command
 from shared.container import Container
 from shared.domain.access.keys import KEY_LENGTH, PREFIX, public_id_in
 from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
+from shared.domain.access.plans import PLANS, STANDARD
 from shared.domain.market.bars import Symbol
 from shared.errors import ConfigurationError
 from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
@@ -247,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the account exists and gets one more license, which shares its trades",
     )
-    create.add_argument("--plan", default="standard")
+    create.add_argument("--plan", choices=PLANS, default=STANDARD)
     create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
     create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
     show = command("show", _show, "show a license and its keys")

@@ -1,7 +1,7 @@
 """Lists model versions, and accepts a frozen one: `python -m operations.models list|accept`.
 
 Settings come from the environment, then local.settings.json, then the stack that runs on STATE, as for
-operations.license. The database login must be allowed to take the role of jobs, as the timers' is.
+operations.license. DATABASE_URL's login must be able to take both roles, as the owner of the database can.
 """
 
 import argparse
@@ -10,13 +10,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-import msgspec
-
 from operations.command import run_command
 from operations.license import command_settings
 from shared.container import Container
-from shared.domain.confidence.models import ModelDocument, StoredModel
-from shared.errors import Conflict, NotFound
+from shared.services.models import ModelVersion
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,45 +23,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace) -> int:
     container = Container(command_settings(os.environ))
+    models = container.model_service(f"models command of {getpass.getuser()}")
     try:
         if options.command == "list":
-            models = await container.stores.models.list(options.strategy)
-            print("\n".join(map(_line, models)) or "there are no models")
+            versions = await models.list(options.strategy)
+            print("\n".join(map(_line, versions)) or "there are no models")
         else:
-            print(await _accept(container, options.version))
+            await models.accept(options.version)
+            print(f"{options.version} is served within five seconds.")
     finally:
         await container.close()
     return 0
 
 
-async def _accept(container: Container, version: str) -> str:
-    """Serves a frozen version from now on; raises NotFound, and Conflict for a version that is not frozen."""
-    models = container.stores.models
-    stored = next((one for one in await models.list(None) if one.version == version), None)
-    if stored is None:
-        raise NotFound(f"There is no model version {version} among the newest; `list` shows them.")
-    if not _is_frozen(stored):
-        raise Conflict(
-            f"{version} is {stored.status} and not frozen; only frozen versions need to be accepted."
-        )
-    # The entry comes first: a promotion that nobody can account for would be worse than an entry too many.
-    actor = f"models command of {getpass.getuser()}"
-    await container.stores.audit.write(actor, "model accepted", version, {"strategy": stored.strategy})
-    await models.promote(version)
-    return f"{version} is served within five seconds."
-
-
-def _line(stored: StoredModel) -> str:
-    document = msgspec.convert(stored.document, ModelDocument)
-    status = "frozen" if _is_frozen(stored) else stored.status
-    average = document.base_rate if document.average is None else document.average
-    return f"{stored.version}  {status:<10} {stored.basis:<10} average {average:.4f} of {document.n} signals"
-
-
-def _is_frozen(stored: StoredModel) -> bool:
-    """Whether this is the version that a run would have promoted, had it not changed too much."""
-    document = msgspec.convert(stored.document, ModelDocument)
-    return document.frozen and stored.status == "candidate" and document.decision == stored.basis
+def _line(model: ModelVersion) -> str:
+    return (
+        f"{model.version}  {model.status:<10} {model.basis:<10} "
+        f"average {model.average:.4f} of {model.n} signals"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -35,6 +35,7 @@ from shared.services.hub_events import HubEventService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
+from shared.services.models import ModelService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.settlement import SettlementService
@@ -182,7 +183,7 @@ class Container:
     @cached_property
     def endings(self) -> EndingService:
         enforcement = Enforcement(self.redis, self.realtime)
-        audit = self.stores.audit
+        audit = self.stores.jobs_audit
         return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
 
     @cached_property
@@ -223,6 +224,10 @@ class Container:
             trainer=TrainingProcess(),
             count=self.counters.add,
         )
+
+    def model_service(self, actor: str) -> ModelService:
+        """A service whose changes are audited under `actor`."""
+        return ModelService(models=self.stores.models, audit=self.stores.audit, actor=actor)
 
     @cached_property
     def settlement(self) -> SettlementService:

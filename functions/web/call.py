@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
+from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.rate_limit import RateState
@@ -18,10 +19,11 @@ _TAKEN_AS_JSON = (JSON_TYPE, "", "application/x-www-form-urlencoded", "text/plai
 class Call:
     """One request and its services, for a handler; `scope` is None on a public route.
 
-    The body may have `max_body_bytes`, the limit that the route declares.
+    The body may have `max_body_bytes`, the limit that the route declares. `handling` is what the caller
+    prefers on a route whose body may be accepted in part.
     """
 
-    __slots__ = ("_grant", "headers", "max_body_bytes", "rate", "request", "scope", "services")
+    __slots__ = ("_grant", "handling", "headers", "max_body_bytes", "rate", "request", "scope", "services")
 
     def __init__(
         self,
@@ -37,6 +39,7 @@ class Call:
         self.scope = scope
         self.max_body_bytes = max_body_bytes
         self.rate: RateState | None = None
+        self.handling: Handling | None = None
         self._grant: Grant | None = None
 
     @property

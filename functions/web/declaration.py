@@ -8,6 +8,7 @@ import msgspec
 from functions.web.answers import JSON_TYPE, Answer
 from functions.web.call import Call
 from functions.web.parameters import read_parameters
+from functions.web.preferences import handling_of
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
 from shared.domain.access.rate_limit import units_of
@@ -39,13 +40,15 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
     `kinds` are types, or names of schemas that functions/openapi.py builds. `read` turns the bytes into the
     handler's argument; without it, the handler reads the body itself. If the body is not `required`, an
-    empty one counts as `{}`. A body over `max_bytes` (functions/web/body_limits.py) is refused unread.
+    empty one counts as `{}`. A body over `max_bytes` (functions/web/body_limits.py) is refused unread. If it
+    may be accepted `in_part`, the header Prefer says whether a bad item refuses all.
     """
 
     kinds: tuple[Any, ...]
     max_bytes: int
     read: Callable[[bytes], Any] | None = None
     required: bool = True
+    in_part: bool = False
 
 
 def json_body(kind: Any, max_bytes: int, *, required: bool = True) -> Body:
@@ -126,6 +129,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         if self.parameters is not None:
             arguments.append(read_parameters(self.parameters, call.request.params, call.headers))
         if self.body is not None and self.body.read is not None:
+            if self.body.in_part:
+                call.handling = handling_of(call.header("prefer"))
             body = call.read_body()
             content = self.body.read(body if body or self.body.required else b"{}")
             if self.cost.per_unit:

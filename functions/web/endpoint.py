@@ -59,7 +59,8 @@ def endpoint(
         except SignalCloudError as error:
             if call is not None and isinstance(error, RateLimited):
                 call.rate = RateState(error.limit, error.remaining, error.reset_s)
-            code, answer = error.code, problem_answer(error, request_id)
+            code = error.code
+            answer = problem_answer(error, request_id, call.handling if call is not None else None)
         except Exception as error:
             # A defect in our code. The log gets the details, the caller does not.
             log.exception("unhandled error, request %s", request_id)

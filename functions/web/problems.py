@@ -5,6 +5,7 @@ import logging
 import msgspec
 
 from functions.web.answers import Answer
+from functions.web.preferences import Handling, applied
 from shared.domain.access.rate_limit import whole_seconds
 from shared.errors import FieldError, InternalError, MethodNotAllowed, SignalCloudError
 
@@ -63,12 +64,15 @@ def our_fault() -> InternalError:
     return InternalError("Something failed on our side; try again.")
 
 
-def problem_answer(error: SignalCloudError, request_id: str) -> Answer:
-    """The caller's answer for `error`; for a 5xx, the log gets `error.internal`."""
+def problem_answer(error: SignalCloudError, request_id: str, handling: Handling | None = None) -> Answer:
+    """The caller's answer for `error`; for a 5xx, the log gets `error.internal`.
+
+    `handling` is the preference that was applied.
+    """
     status = STATUS_OF_CODE[error.code]
     if status >= 500 and error.internal:
         log.warning("%s, request %s: %s", error.code, request_id, error.internal)
-    headers = {}
+    headers = applied(handling)
     if error.retry_after_s is not None:
         headers["retry-after"] = str(whole_seconds(error.retry_after_s))
     if isinstance(error, MethodNotAllowed):

@@ -17,6 +17,8 @@ import msgspec
 from shared.domain.market.bars import Bar, Source
 
 MAX_BATCH = 500
+# Reasons of one request that the user hears.
+MAX_TOLD = 3
 TIMEOUT_S = 10.0
 MAX_BACKOFF_S = 2.0
 
@@ -88,7 +90,15 @@ class Replay:
                     if unavailable_since is not None:
                         waited_s = time.monotonic() - unavailable_since
                         self._say(f"replay: the API takes bars again after {waited_s:.1f} s")
-                    return len(answer.json()["signals"])
+                    report = answer.json()
+                    self._tell_refused([each["message"] for each in report["refused"]])
+                    return len(report["signals"])
+                if answer.status_code == httpx.codes.UNPROCESSABLE_ENTITY and self.sent:
+                    # Bars before these were accepted, so the file is right and these bars are not.
+                    self._tell_refused(
+                        [f"{each['field']}: {each['message']}" for each in answer.json()["errors"]]
+                    )
+                    return 0
                 if answer.status_code != httpx.codes.TOO_MANY_REQUESTS and not answer.is_server_error:
                     raise ReplayRefused(f"POST /api/bars answered {answer.status_code}: {answer.text[:500]}")
                 problem, wait_s = str(answer.status_code), _retry_after_s(answer)
@@ -98,6 +108,10 @@ class Replay:
             backoff_s = min(0.05 * 2 ** min(attempt, 10), MAX_BACKOFF_S)
             attempt += 1
             await asyncio.sleep(max(wait_s, backoff_s * random.uniform(0.5, 1)))  # noqa: S311 - jitter
+
+    def _tell_refused(self, reasons: Sequence[str]) -> None:
+        for reason in reasons[:MAX_TOLD]:
+            self._say(f"replay: the API refused a bar: {reason}")
 
 
 def _retry_after_s(answer: httpx.Response) -> float:

@@ -109,7 +109,7 @@ async def _is_known(store: LicenseTables, key: str | None, pepper: bytes) -> boo
 
 async def _make(licenses: LicenseService, account: _Account) -> str:
     license_ = await licenses.create_license(
-        account.account_id, symbols=SYMBOLS, plan="demo", requests_per_minute=account.requests_per_minute
+        account.account_id, symbols=SYMBOLS, requests_per_minute=account.requests_per_minute
     )
     return (await licenses.create_key(license_.license_id, (account.scope,))).plain
 

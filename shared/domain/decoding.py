@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect
 
 from shared.domain.problems import Problems, shown
-from shared.errors import FieldCode, MalformedJson
+from shared.errors import FieldCode, MalformedJson, ValidationFailed
 
 # More than any good body has: 5,000 bars have 30,000 fields.
 MAX_PARTS = 40_000
@@ -44,23 +44,43 @@ _EXPECTED: dict[type[inspect.Type], str] = {
 def decode[T](body: bytes, kind: type[T]) -> T:
     """Returns `body` as `kind`; raises MalformedJson, or ValidationFailed with every bad field."""
     try:
+        return read(body, kind)
+    except msgspec.ValidationError as error:
+        raise refusal(body, kind) from error
+
+
+def read[T](body: _Json, kind: type[T]) -> T:
+    """As `decode`, but the error for JSON that does not fit `kind` is msgspec's, which names no field."""
+    try:
         struct: Any = kind
         decoded: T = _decoder(struct).decode(body)
-    except msgspec.ValidationError as error:
-        problems = Problems()
-        if has_more_parts(body, MAX_PARTS):
-            problems.add(
-                "", "out_of_range", "The body has far more fields or items than a valid one can have."
-            )
-        else:
-            _check(body.lstrip(), kind, problems, "")
-        if not problems:
-            # A body that the decoder refuses stays refused, even if the second pass finds no reason.
-            problems.add("", "wrong_type", "The body does not have the expected form.")
-        raise problems.refusal() from error
+    except msgspec.ValidationError:
+        raise
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _malformed(error) from error
     return decoded
+
+
+def refusal(body: bytes, kind: Any, field: str = "") -> ValidationFailed:
+    """The error that names every bad field of a body that does not fit `kind`.
+
+    `field` is the name of the body itself. Raises MalformedJson.
+    """
+    problems = Problems()
+    if has_more_parts(body, MAX_PARTS):
+        problems.add("", "out_of_range", "The body has far more fields or items than a valid one can have.")
+    else:
+        name_faults(body.lstrip(), kind, problems, field)
+    return problems.refusal()
+
+
+def name_faults(raw: _Json, kind: Any, problems: Problems, field: str) -> None:
+    """Adds every bad field of `raw`, which has the name `field` and does not fit `kind`, at least one."""
+    before = len(problems)
+    _check(raw, kind, problems, field)
+    if len(problems) == before:
+        # JSON that the decoder refuses stays refused, even if the second pass finds no reason.
+        problems.add(field, "wrong_type", "This part does not have the expected form.")
 
 
 def has_more_parts(body: bytes, most: int) -> bool:

@@ -16,33 +16,42 @@ _encoder = json.JSONEncoder()
 
 
 class Problems:
-    """The bad fields found so far, at most MAX_PROBLEMS; every reader of input reports to it.
+    """The bad fields found so far, at most `most`; every reader of input reports to it.
 
     `within` returns a view of the same list for one part of the input, so that a reader of that part uses
     its own field names: `problems.within("bars[3].").add("low", ...)` adds `bars[3].low`.
     """
 
-    __slots__ = ("_found", "_prefix")
+    __slots__ = ("_found", "_hints", "_most", "_prefix")
 
-    def __init__(self, prefix: str = "", found: list[FieldError] | None = None) -> None:
+    def __init__(
+        self,
+        prefix: str = "",
+        found: list[FieldError] | None = None,
+        *,
+        most: int = MAX_PROBLEMS,
+        hints: int = MAX_HINTS,
+    ) -> None:
         self._prefix = prefix
         self._found: list[FieldError] = [] if found is None else found
+        self._most = most
+        self._hints = hints
 
     def within(self, prefix: str) -> "Problems":
-        return Problems(self._prefix + prefix, self._found)
+        return Problems(self._prefix + prefix, self._found, most=self._most, hints=self._hints)
 
     def add(self, field: str, code: FieldCode, message: str) -> None:
-        """Adds a bad field, unless there are MAX_PROBLEMS. An empty `field` means the part itself."""
-        if len(self._found) < MAX_PROBLEMS:
+        """Adds a bad field, unless there are `most`. An empty `field` means the part itself."""
+        if len(self._found) < self._most:
             name = self._prefix + field if field else self._prefix.rstrip(".")
             self._found.append(FieldError(name, code, message))
 
     def unknown_field(self, name: str, known: Sequence[str]) -> None:
-        """Adds an unknown field; if it is among the first MAX_HINTS problems, suggests the nearest name."""
+        """Adds an unknown field; if it is among the first `hints` problems, suggests the nearest name."""
         if self.is_full:
             return
         shown_name = printable(name)
-        near = difflib.get_close_matches(shown_name, known, n=1) if len(self) < MAX_HINTS else []
+        near = difflib.get_close_matches(shown_name, known, n=1) if len(self) < self._hints else []
         hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
         self.add(shown_name, "unknown_field", f"This field is not known; {hint}")
 
@@ -55,7 +64,7 @@ class Problems:
     @property
     def is_full(self) -> bool:
         """Whether further problems would be left out, so that readers can stop."""
-        return len(self._found) >= MAX_PROBLEMS
+        return len(self._found) >= self._most
 
     def refusal(self, detail: str = "") -> ValidationFailed:
         """The error that names every bad field."""

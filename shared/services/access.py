@@ -55,7 +55,12 @@ _MAX_AUTHORIZATION = 200
 
 class AccessCache(GrantCache, Protocol):
     def take_request(
-        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None, cost: int = 1
+        self,
+        key_hash: str,
+        tag: str = NO_TAG,
+        confidence_key: str | None = None,
+        cost: int = 1,
+        paid: int = 0,
     ) -> Awaitable[Admission | None]: ...
     async def release(self, key: str, token: str) -> bool: ...
 
@@ -178,15 +183,15 @@ class AccessService:
 
         At most the whole limit is taken. None means that no limit counts. Raises RateLimited.
         """
-        cost = min(units, admitted.license.requests_per_minute) - 1
+        cost = min(units, admitted.license.requests_per_minute)
         key, key_hash = self._presented.get(authorization or "") or self._parsed(authorization)
         known = self._grants.known(key_hash)
         tag = known.tag if known is not None else NO_TAG
         try:
-            admission = await self._cache.take_request(key_hash, tag, None, cost)
+            admission = await self._cache.take_request(key_hash, tag, cost=cost, paid=1)
             if admission is None:
                 await self._grants.stored_or_stale(key, key_hash, self._now())
-                admission = await self._cache.take_request(key_hash, NO_TAG, None, cost)
+                admission = await self._cache.take_request(key_hash, NO_TAG, cost=cost, paid=1)
         except CacheUnavailable:
             admission = None
         if admission is None or admission.rate is None:

@@ -7,14 +7,14 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.items import Items, RefusedItem, judge
 from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, check_bar
 from shared.domain.market.calendars import MarketCalendars
 from shared.domain.market.hindsight import Hindsight
-from shared.domain.market.instruments import INSTRUMENTS, Instrument
+from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.problems import Problems
-from shared.errors import BatchTooLarge, FieldError, ValidationFailed
 from shared.metrics import Count, Counter
 from shared.services.realtime import Push
 from shared.services.signal_engine import EngineReport
@@ -39,11 +39,21 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     source: Source = "live"
 
 
-class BarsReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the bars, and the signals that resulted from them.
+class SentBars(msgspec.Struct, frozen=True):
+    """A request whose bars are decoded one by one."""
 
-    `inserted` are minutes that are new, `duplicates` bars that say the same as the stored ones, and
-    `corrected` bars that say something else: the new content counts, and the former is kept as its history.
+    symbol: str
+    source: Source
+    bars: Items[Bar]
+
+
+class BarsReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the received bars, and the signals that resulted from them.
+
+    A received bar is accepted or in `refused`. Of the accepted ones, `inserted` are minutes that are new,
+    `duplicates` bars that say the same as the stored ones, and `corrected` bars that say something else: the
+    new content counts, and the former is kept as its history.
+
     `late` are those of the new minutes that came after a bar of a later minute. Bars `out_of_session` lie
     outside trading hours; they are stored and never used. The prices of bars in `quarantined` are too far
     from those around them; the engine uses these bars once the next ones confirm them.
@@ -54,12 +64,14 @@ class BarsReport(msgspec.Struct, frozen=True, kw_only=True):
 
     symbol: str
     received: int
+    accepted: int
     inserted: int
     duplicates: int
     corrected: int
     late: int
     out_of_session: int
     quarantined: int
+    refused: list[RefusedItem]
     signals: list[SignalMessage]
     hindsight: Hindsight | None
 
@@ -84,30 +96,40 @@ class BarService:
         self._now = now
         self._count = count
 
-    async def take(self, grant: Grant, request: BarsRequest) -> BarsReport:
-        """Stores the bars, then runs the engine for their symbol and sends its signals.
+    async def take(self, grant: Grant, sent: SentBars, *, strict: bool = False) -> BarsReport:
+        """Stores the good bars, then runs the engine for their symbol and sends its signals.
 
-        Raises SymbolNotLicensed, BatchTooLarge, ValidationFailed and Unavailable.
+        If `strict`, a bad bar refuses all. Raises SymbolNotLicensed, BatchTooLarge, ValidationFailed and
+        Unavailable.
         """
-        symbol, bars = request.symbol, request.bars
+        symbol = sent.symbol
         require_symbols(grant, {symbol: "symbol"})
-        now = self._now()
-        _check_bars(bars, INSTRUMENTS.get(symbol), now)
-        stored = await self._bars.insert(symbol, bars, request.source, now)
+        now, instrument = self._now(), INSTRUMENTS.get(symbol)
+
+        def check(bar: Bar, problems: Problems) -> None:
+            check_bar(bar, problems, instrument, now)
+
+        judged = judge(sent.bars, check, most=MAX_BARS_PER_REQUEST, strict=strict)
+        bars = [*judged.accepted.values()]
+        stored = await self._bars.insert(symbol, bars, sent.source, now)
         engine = await self._engine.run(symbol, now)
         if engine.signals:
             await self._push(symbol)
         self._count(Count.BARS_RECEIVED, len(bars))
+        if judged.refused:
+            self._count(Count.BARS_REFUSED, len(judged.refused))
         self._count_results(engine)
         return BarsReport(
             symbol=symbol,
-            received=len(bars),
+            received=len(sent.bars),
+            accepted=len(bars),
             inserted=stored.inserted,
             duplicates=len(bars) - stored.inserted - stored.corrected,
             corrected=stored.corrected,
             late=stored.late,
             out_of_session=self._out_of_session(symbol, bars),
             quarantined=len(engine.quarantined & {bar.open_time for bar in bars}),
+            refused=judged.refused,
             signals=[message_of(signal) for signal in engine.signals],
             hindsight=engine.hindsight,
         )
@@ -133,19 +155,3 @@ class BarService:
             self._count(Count.SIGNALS_PUBLISHED, len(report.signals))
         if report.quarantined:
             self._count(Count.BARS_QUARANTINED, len(report.quarantined))
-
-
-def _check_bars(bars: Sequence[Bar], instrument: Instrument | None, now: datetime) -> None:
-    if len(bars) > MAX_BARS_PER_REQUEST:
-        raise BatchTooLarge(
-            f"A request may have at most {MAX_BARS_PER_REQUEST} bars; this one has {len(bars)}. "
-            "Send it in parts."
-        )
-    if not bars:
-        raise ValidationFailed((FieldError("bars", "out_of_range", "Expected at least one bar."),))
-    problems = Problems()
-    for index, bar in enumerate(bars):
-        if problems.is_full:
-            break
-        check_bar(bar, problems.within(f"bars[{index}]."), instrument, now)
-    problems.refuse()

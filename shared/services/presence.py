@@ -49,7 +49,10 @@ log = logging.getLogger(__name__)
 class ConnectionStore(Protocol):
     async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]: ...
     async def unchecked(self, older_than_s: float, limit: int) -> list[str]: ...
-    async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int: ...
+    async def counted(self, license_id: str) -> list[str]: ...
+    async def compare(
+        self, license_id: str, listed: Collection[str], added: Collection[str], older_than_s: float
+    ) -> int: ...
     async def prune_used_urls(self, older_than_s: float) -> int: ...
 
 
@@ -141,8 +144,11 @@ class Presence:
 
     async def _compare(self, license_id: str) -> int:
         began = self._clock()
+        counted = set(await self._store.counted(license_id))
         listed = await self._hub.connections_in(group_of_subject(license_id))
-        return await self._store.compare(license_id, listed, self._clock() - began + LISTED_AFTER_S)
+        # One that was counted before may have closed while the service listed it, so it is not added again.
+        added = [each for each in listed if each not in counted]
+        return await self._store.compare(license_id, listed, added, self._clock() - began + LISTED_AFTER_S)
 
     async def _has_room(self, license_id: str) -> bool:
         """Whether a comparison has found that connections of a full license have ended."""

@@ -7,7 +7,8 @@ from typing import Protocol
 
 from shared.domain.market.outcomes import HORIZON, SettledSignal, SignalToSettle, outcome
 
-# Missing bars may still arrive within this time; then nobody will know the result any more.
+# Missing bars may still arrive within this time; then nobody will know the result any more. A feed that stays
+# behind the end of a signal's horizon for so long is not waited for.
 PATIENCE = timedelta(days=1)
 # A batch is 6,000 bars at most. What more there is waits for the next run.
 BATCH = 200
@@ -18,7 +19,13 @@ log = logging.getLogger(__name__)
 
 class SettlementStore(Protocol):
     async def to_settle(
-        self, strategy: str, *, before: datetime, after: SignalToSettle | None, limit: int
+        self,
+        strategy: str,
+        *,
+        before: datetime,
+        overdue: datetime,
+        after: SignalToSettle | None,
+        limit: int,
     ) -> list[SignalToSettle]: ...
     async def settle(self, decided: Sequence[SettledSignal]) -> None: ...
 
@@ -43,12 +50,16 @@ class SettlementService:
 
     async def _settle(self, strategy: str, now: datetime) -> int:
         settled, last = 0, None
+        before = now - HORIZON
+        overdue = before - PATIENCE
         for _ in range(MAX_BATCHES):
-            batch = await self._store.to_settle(strategy, before=now - HORIZON, after=last, limit=BATCH)
+            batch = await self._store.to_settle(
+                strategy, before=before, overdue=overdue, after=last, limit=BATCH
+            )
             decided = [
                 SettledSignal(signal.symbol, signal.sequence, won)
                 for signal, won in ((signal, outcome(signal)) for signal in batch)
-                if won is not None or signal.event_at < now - HORIZON - PATIENCE
+                if won is not None or signal.event_at < overdue
             ]
             if decided:
                 await self._store.settle(decided)

@@ -4,15 +4,17 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.licenses import Grant, check_symbol
 from shared.domain.access.plans import Plan, plan_of
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.items import Items, RefusedItem, judge
 from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
@@ -23,7 +25,7 @@ from shared.domain.trading.trades import (
     TradeCursor,
     check_trade,
 )
-from shared.errors import BatchTooLarge, FieldError, Unavailable, ValidationFailed
+from shared.errors import FieldError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -52,13 +54,21 @@ class PerformanceStore(Protocol):
     ) -> Performance: ...
 
 
-class TradeReport(msgspec.Struct, frozen=True):
-    """The counts of one report and the result of each trade, in the order of the report."""
+class TradeResult(RecordedTrade, frozen=True):
+    """What became of one accepted trade; `index` is its place in the report, from 0."""
 
+    index: int
+
+
+class TradeReport(msgspec.Struct, frozen=True):
+    """What became of one report: each trade is in `results` or in `refused`, in the order of the report."""
+
+    accepted: int
     recorded: int
     duplicates: int
     conflicts: int
-    results: list[RecordedTrade]
+    results: list[TradeResult]
+    refused: list[RefusedItem]
 
 
 class TradePage(msgspec.Struct, frozen=True):
@@ -95,22 +105,35 @@ class TradeService:
         self._now = now
         self._count = count
 
-    async def report(self, grant: Grant, trades: Sequence[Trade]) -> TradeReport:
-        """Records `trades`, all or none; a trade that was reported before is a duplicate and changes nothing.
+    async def report(self, grant: Grant, trades: Items[Trade], *, strict: bool = False) -> TradeReport:
+        """Records the good trades, all or none; one that was reported before is a duplicate.
 
-        Raises BatchTooLarge, ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded
-        and Unavailable.
+        A duplicate changes nothing. If `strict`, a bad trade refuses all. Raises BatchTooLarge,
+        ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded and Unavailable.
         """
-        self._check(grant, trades)
+        check = partial(self._check, grant, self._now())
+        judged = judge(trades, check, most=MAX_TRADES_PER_REQUEST, strict=strict)
         license_ = grant.license
-        results = await self._store.record(
-            license_.account_id, grant.key.public_id, trades, plan_of(license_.plan)
+        recorded = await self._store.record(
+            license_.account_id, grant.key.public_id, [*judged.accepted.values()], plan_of(license_.plan)
         )
         counts = dict.fromkeys(("recorded", "duplicate", "conflict"), 0)
-        for result in results:
+        for result in recorded:
             counts[result.status] += 1
         self._count(Count.TRADES_RECORDED, counts["recorded"])
-        return TradeReport(counts["recorded"], counts["duplicate"], counts["conflict"], results)
+        if judged.refused:
+            self._count(Count.TRADES_REFUSED, len(judged.refused))
+        return TradeReport(
+            accepted=len(recorded),
+            recorded=counts["recorded"],
+            duplicates=counts["duplicate"],
+            conflicts=counts["conflict"],
+            results=[
+                TradeResult(result.trade_id, result.status, index)
+                for index, result in zip(judged.accepted, recorded, strict=True)
+            ],
+            refused=judged.refused,
+        )
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
         """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
@@ -140,26 +163,11 @@ class TradeService:
         except Unavailable:
             return None
 
-    def _check(self, grant: Grant, trades: Sequence[Trade]) -> None:
-        if len(trades) > MAX_TRADES_PER_REQUEST:
-            raise BatchTooLarge(
-                f"A report may have at most {MAX_TRADES_PER_REQUEST} trades; this one has {len(trades)}. "
-                "Send it in parts."
-            )
-        if not trades:
-            raise ValidationFailed((FieldError("trades", "out_of_range", "Expected at least one trade."),))
-        problems, now = Problems(), self._now()
-        for index, trade in enumerate(trades):
-            # Naming an unknown field is slow, and a report may hold thousands of them.
-            if problems.is_full:
-                break
-            of_trade = problems.within(f"trades[{index}].")
-            check_trade(trade, now, of_trade, max_age=self._max_age)
-            check_trade_state(trade.strategy, trade.features, self._strategies, of_trade)
-        problems.refuse()
-        require_symbols(
-            grant, {trade.symbol: f"trades[{index}].symbol" for index, trade in enumerate(trades)}
-        )
+    def _check(self, grant: Grant, now: datetime, trade: Trade, problems: Problems) -> None:
+        """Adds every reason to refuse one trade."""
+        check_trade(trade, now, problems, max_age=self._max_age)
+        check_trade_state(trade.strategy, trade.features, self._strategies, problems)
+        check_symbol(grant, trade.symbol, problems)
 
 
 def _make_cursor(trade: StoredTrade) -> str:

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from local.stack.logins import FUNCTIONS_LOGIN, JOBS_LOGIN, separate_logins
 from local.stack.state import StateDirectory
-from shared.adapters.postgres import Audit, Database, ModelStore, Upkeep
+from shared.adapters.postgres import Audit, Database, ModelStore, Stores, Upkeep
 from shared.adapters.postgres.database import JOBS_ROLE
 from shared.adapters.postgres.logins import login_state
 from tests.support.evaluator import stored_model
@@ -104,12 +104,18 @@ async def test_an_audit_entry_has_the_login_that_wrote_it_whatever_it_says(
     await Audit(database).write("", "license revoked", "lic_2", {})
     await Audit(database).write("x" * 500, "license revoked", "lic_3", {})
     await database.close()
+    timers = Database(
+        urls[0], role="signal_functions", jobs=Database(urls[1], role=JOBS_ROLE, pool_size=1), pool_size=1
+    )
+    await Stores(timers, timers).jobs_audit.write("timer", "license expired", "lic_4", {})
+    await timers.close()
     async with await AsyncConnection.connect(database_url) as admin:
         cursor = await admin.execute("select actor, detail from audit order by id")
-        first, second, third = await cursor.fetchall()
+        first, second, third, fourth = await cursor.fetchall()
     assert first == (f"{FUNCTIONS_LOGIN}: signal_timers: timer", {"n": 1})
     assert second == (FUNCTIONS_LOGIN, {})
     assert third[0].startswith(f"{FUNCTIONS_LOGIN}: xxx")
+    assert fourth == (f"{JOBS_LOGIN}: timer", {})
     insert = "insert into audit (actor, action, subject, detail) values ('signal_timers', 'a', 'b', '{}')"
     for role in (None, "signal_functions"):
         await refused(urls[0], insert, role)

@@ -76,8 +76,8 @@ def test_create_shows_the_license_and_its_key_once(run: Run) -> None:
 
 
 def test_json_can_be_read_by_programs(run: Run) -> None:
-    made = created(run, "--scopes", "publisher,feeder", "--plan", "pro", "--expires", "90d")
-    assert made["license"]["plan"] == "pro"
+    made = created(run, "--scopes", "publisher,feeder", "--plan", "load", "--expires", "90d")
+    assert made["license"]["plan"] == "load"
     assert made["license"]["expires_at"].endswith("Z")
     assert made["key"]["scopes"] == ["publisher", "feeder"]
     assert made["key"]["key_hash"] == hash_key(made["plain_key"], PEPPER.encode())

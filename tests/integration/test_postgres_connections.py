@@ -90,7 +90,7 @@ async def test_a_comparison_makes_the_rows_those_of_the_service(
     await store.record([opening("young")], [])
     assert await store.unchecked(20, 10) == [LICENSE, OTHER]
     assert await store.unchecked(20, 1) == [LICENSE]
-    assert await store.compare(LICENSE, ["here", "new"], 10) == 1
+    assert await store.compare(LICENSE, ["here", "new"], ["new"], 10) == 1
     async with databases[1].transaction() as connection:
         cursor = await connection.execute("select connection_id from connections order by 1")
         assert [name for (name,) in await cursor.fetchall()] == ["here", "new", "x", "young"]

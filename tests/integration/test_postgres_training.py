@@ -18,7 +18,8 @@ from shared.adapters.postgres import (
     Upkeep,
 )
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
-from shared.domain.market.outcomes import SettledSignal
+from shared.domain.market.bars import BAR_INTERVAL, Bar
+from shared.domain.market.outcomes import HORIZON, SettledSignal
 from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
@@ -56,6 +57,34 @@ async def test_signals_are_settled_once_from_their_bars_and_keep_their_features(
         (one.symbol, one.side, one.entry_at, one.features, one.won) for one in made
     ]
     assert await store.outcomes("capitulation_reversal", before=NOW, limit=9) == []
+
+
+async def test_a_signal_waits_for_the_last_bar_of_its_horizon(
+    database: Database, store: TrainingStore
+) -> None:
+    """The feed is a minute late, and this last minute touches the stop."""
+    outcome = msgspec.structs.replace(made_outcomes(1, seed=1, signal=0, start=FIRST)[0], entry_at=FIRST)
+    (signal,) = await publish(database, [outcome], with_bars=False)
+    away = Decimal(-4 if signal.side == "LONG" else 4)
+    minutes = [
+        Bar(open_time=FIRST + n * BAR_INTERVAL, open=PRICE, high=PRICE, low=PRICE, close=PRICE, volume=1)
+        for n in range(29)
+    ]
+    last = Bar(
+        open_time=FIRST + 29 * BAR_INTERVAL,
+        open=PRICE,
+        high=max(PRICE, PRICE + away),
+        low=min(PRICE, PRICE + away),
+        close=PRICE,
+        volume=1,
+    )
+    bars, service = BarStore(database), SettlementService(store, STRATEGIES)
+    await bars.insert(signal.symbol, minutes, "live", FIRST + HORIZON)
+    assert await service.run(FIRST + HORIZON) == 0
+    await bars.insert(signal.symbol, [last], "live", FIRST + HORIZON)
+    assert await service.run(FIRST + HORIZON) == 1
+    (settled,) = await store.outcomes("vwap_bounce", before=NOW, limit=9)
+    assert not settled.won
 
 
 async def test_outcomes_are_the_newest_that_were_known_by_a_time(

@@ -51,7 +51,12 @@ class FakeCache:
         self.admits = 0
 
     async def take_request(
-        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None, cost: int = 1
+        self,
+        key_hash: str,
+        tag: str = NO_TAG,
+        confidence_key: str | None = None,
+        cost: int = 1,
+        paid: int = 0,
     ) -> Admission | None:
         self._answer()
         self.admits += 1
@@ -67,10 +72,12 @@ class FakeCache:
             time for time in self.times.get(key_hash, []) if (now - time).total_seconds() <= self.window_s
         ]
         cost = min(cost, limit)
-        allowed = len(times) + cost <= limit
+        excess = len(times) + cost - paid - limit
+        allowed = excess <= 0
         if allowed:
-            times += [now] * cost
-        reset_s = self.window_s - (now - times[0]).total_seconds()
+            times += [now] * (cost - paid)
+        leaves = times[0 if allowed else excess + paid - 1]
+        reset_s = self.window_s - (now - leaves).total_seconds()
         rate = RateState(limit, limit - len(times), reset_s)
         cache_result = None
         if confidence_key is not None:

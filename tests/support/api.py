@@ -155,7 +155,7 @@ class Api:
             hub=self.hub,
             database=self.stores.server,
             costly_database=self.stores.server,
-            stores=SimpleNamespace(**vars(self.stores), audit=self.audit),
+            stores=SimpleNamespace(**vars(self.stores), audit=self.audit, jobs_audit=self.audit),
         )
         composition._containers[asyncio.get_running_loop()] = self.services
         composition._container_of.cache_clear()

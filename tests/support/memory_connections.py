@@ -55,7 +55,13 @@ class MemoryConnections:
         due = [(at, name) for name, at in oldest.items() if self.clock() - at > older_than_s]
         return [name for _, name in sorted(due)][:limit]
 
-    async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int:
+    async def counted(self, license_id: str) -> list[str]:
+        self._answer()
+        return self.of(license_id)
+
+    async def compare(
+        self, license_id: str, listed: Collection[str], added: Collection[str], older_than_s: float
+    ) -> int:
         self._answer()
         now = self.clock()
         missing = [
@@ -65,7 +71,7 @@ class MemoryConnections:
         ]
         for name in missing:
             del self.rows[name]
-        for name in listed:
+        for name in added:
             self.rows.setdefault(name, Row(license_id, now, now))
         for name in self.of(license_id):
             self.rows[name].checked_at = now

@@ -23,7 +23,13 @@ class MemoryTraining:
         self.decided: list[Outcome] = []
 
     async def to_settle(
-        self, strategy: str, *, before: datetime, after: SignalToSettle | None, limit: int
+        self,
+        strategy: str,
+        *,
+        before: datetime,
+        overdue: datetime,
+        after: SignalToSettle | None,
+        limit: int,
     ) -> list[SignalToSettle]:
         self._server.answer()
         known = {(one.symbol, one.sequence) for one in self.settled}

@@ -35,6 +35,7 @@ class Stores:
 
     def __init__(self, database: Database, costly: Database) -> None:
         self.audit = Audit(database)
+        self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.connections = ConnectionStore(database)
         self.models = ModelStore(database)

@@ -56,16 +56,30 @@ class ConnectionStore:
             await cursor.execute(_SQL["unchecked"], {"older_than_s": older_than_s, "limit": limit})
             return await cursor.fetchall()
 
-    async def compare(self, license_id: str, listed: Collection[str], older_than_s: float) -> int:
-        """Makes a license's connections those that the service lists; returns how many were forgotten.
+    async def counted(self, license_id: str) -> list[str]:
+        """The license's connections that are counted now."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(_SQL["counted"], {"license_id": license_id})
+            return await cursor.fetchall()
+
+    async def compare(
+        self, license_id: str, listed: Collection[str], added: Collection[str], older_than_s: float
+    ) -> int:
+        """Forgets a license's connections that are not `listed`, and returns how many; counts those `added`.
 
         Connections younger than `older_than_s` stay, because the service may not list them yet.
         """
-        given = {"license_id": license_id, "listed": list(listed), "older_than_s": older_than_s}
+        given = {
+            "license_id": license_id,
+            "listed": list(listed),
+            "added": list(added),
+            "older_than_s": older_than_s,
+        }
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_licenses"], {"license_ids": [license_id]})
             forgotten = await connection.execute(_SQL["forget_missing"], given)
-            await connection.execute(_SQL["add_listed"], given)
+            await connection.execute(_SQL["add"], given)
             await connection.execute(_SQL["note_check"], given)
             return forgotten.rowcount
 

@@ -65,7 +65,7 @@ class PerformanceStore:
         with self._counted(account_id):
             for _ in range(_MAX_STEPS):
                 async with self._turn(account_id) as connection:
-                    if await self._is_fresh(connection, account_id, days):
+                    if await self._roll_up_next(connection, account_id, days):
                         rows = await self._figures(connection, account_id, days, symbol)
                         return _performance(rows, symbol)
         raise DatabaseUnavailable(
@@ -95,8 +95,8 @@ class PerformanceStore:
                 raise _too_many()
             yield connection
 
-    async def _is_fresh(self, connection: Connection, account_id: str, days: Days) -> bool:
-        """Rolls up the next stale days; returns whether none is left."""
+    async def _roll_up_next(self, connection: Connection, account_id: str, days: Days) -> bool:
+        """Rolls up the next stale days; returns whether that were all."""
         stale = await self._stale(connection, account_id, days)
         if not stale:
             return True

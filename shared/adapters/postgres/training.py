@@ -9,6 +9,7 @@ from psycopg.rows import class_row, dict_row
 from shared.adapters.postgres.database import Database
 from shared.domain.confidence.models import Outcome
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS, Reported
+from shared.domain.market.bars import BAR_INTERVAL
 from shared.domain.market.outcomes import HORIZON, OutcomeBar, SettledSignal, SignalToSettle
 from shared.domain.trading.signal_fit import FIT, SignalFit
 from shared.sql import queries
@@ -39,16 +40,25 @@ class TrainingStore:
         self._database = database
 
     async def to_settle(
-        self, strategy: str, *, before: datetime, after: SignalToSettle | None, limit: int
+        self,
+        strategy: str,
+        *,
+        before: datetime,
+        overdue: datetime,
+        after: SignalToSettle | None,
+        limit: int,
     ) -> list[SignalToSettle]:
         """Undecided entry signals with event_at <= `before`, of symbols that have a feed, in order of time.
 
-        They follow the signal `after`, the last one of the previous batch.
+        A signal later than `overdue` waits until the feed has reached the end of its horizon: a bar that is
+        only late could still decide it. They follow the signal `after`, the last one of the previous batch.
         """
         parameters = {
             "strategy": strategy,
             "before": before,
+            "overdue": overdue,
             "horizon": HORIZON,
+            "last_bar": HORIZON - BAR_INTERVAL,
             "after_event_at": after.event_at if after else "-infinity",
             "after_symbol": after.symbol if after else "",
             "after_sequence": after.sequence if after else 0,

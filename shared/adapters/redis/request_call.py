@@ -18,12 +18,16 @@ type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
 
 
 class TakenRequest(msgspec.Struct, gc=False):
-    """One request of a batch; `tag` is that of the license record that the caller holds, `cost` in units."""
+    """One request of a batch; `tag` is that of the license record that the caller holds.
+
+    `cost` and `paid` are in units: what it costs, and what of this was taken before.
+    """
 
     key_hash: str
     tag: str
     confidence_key: str | None
     cost: int
+    paid: int
     answer: asyncio.Future[Admission | None]
 
 
@@ -45,8 +49,8 @@ class RequestCall:
             key = request.confidence_key
             keys += (license_key(request.key_hash), rate_key(request.key_hash))
             arguments += (request.tag, 0 if key is None else numbers.setdefault(key, len(numbers) + 1))
-            if request.cost != 1:
-                costs.append(f"{len(keys) // 2}={request.cost}")
+            if request.cost > 1 or request.paid:
+                costs.append(f"{len(keys) // 2}={request.cost}-{request.paid}")
         if costs:
             arguments[len(limits) + 1] = ",".join(costs)
         for key in numbers:

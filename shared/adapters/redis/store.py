@@ -105,9 +105,16 @@ class RedisStore:
         return self._connection.outage_count
 
     def take_request(
-        self, key_hash: str, tag: str = NO_TAG, confidence_key: str | None = None, cost: int = 1
+        self,
+        key_hash: str,
+        tag: str = NO_TAG,
+        confidence_key: str | None = None,
+        cost: int = 1,
+        paid: int = 0,
     ) -> Awaitable[Admission | None]:
         """Looks up the license, the rate limit and the cached confidence of one request of `cost` units.
+
+        `paid` of them were taken before. If it is refused, it may come again, and then pays all of them.
 
         All requests in flight share round trips. One call is under way at a time: if there is none, the
         request starts one at once; requests that arrive during a call share the next. So the busier a
@@ -118,7 +125,7 @@ class RedisStore:
         """
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self._requests.append(TakenRequest(key_hash, tag, confidence_key, cost, answer))
+        self._requests.append(TakenRequest(key_hash, tag, confidence_key, cost, paid, answer))
         if self._taking is None:
             self._taking = loop.create_task(self._take_all())
         return traced(answer, "take_requests", "redis")

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from shared.domain.access.licenses import ALL_SCOPES, MAX_REQUESTS_PER_MINUTE, MAX_SYMBOLS, License, Scope
+from shared.domain.access.plans import PLANS
 from shared.domain.market.bars import is_symbol
 from shared.domain.problems import Problems
 from shared.errors import Conflict
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PLAN = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 
 
 def check_license(license_: License, now: datetime, problems: Problems) -> None:
@@ -18,9 +18,8 @@ def check_license(license_: License, now: datetime, problems: Problems) -> None:
     if not _ACCOUNT.fullmatch(license_.account_id):
         message = "Expected up to 64 letters, digits, dots, dashes and underscores."
         problems.add("account_id", "invalid_format", message)
-    if not _PLAN.fullmatch(license_.plan):
-        message = "Expected up to 32 lower-case letters, digits, dashes and underscores."
-        problems.add("plan", "invalid_format", message)
+    if license_.plan not in PLANS:
+        problems.add("plan", "unknown_value", f"Expected one of {', '.join(PLANS)}.")
     if not 1 <= len(license_.symbols) <= MAX_SYMBOLS:
         problems.add("symbols", "out_of_range", f"Expected from 1 to {MAX_SYMBOLS} symbols.")
     bad = [symbol for symbol in license_.symbols if not is_symbol(symbol)]

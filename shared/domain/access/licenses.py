@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
+from shared.domain.problems import Problems
 from shared.errors import (
     Conflict,
     FieldError,
@@ -155,10 +156,20 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
         raise SymbolNotLicensed(
             f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.",
             errors=tuple(
-                FieldError(field, "symbol_not_licensed", f"{symbol} is not in the license.")
+                FieldError(field, "symbol_not_licensed", _not_licensed(symbol))
                 for symbol, field in refused.items()
             ),
         )
+
+
+def check_symbol(grant: Grant, symbol: str, problems: Problems) -> None:
+    """Adds the field `symbol` of one item if the license does not cover it."""
+    if symbol not in grant.license.symbols:
+        problems.add("symbol", "symbol_not_licensed", _not_licensed(symbol))
+
+
+def _not_licensed(symbol: str) -> str:
+    return f"{symbol} is not in the license. GET license lists its symbols."
 
 
 def valid_until(grant: Grant) -> datetime | None:

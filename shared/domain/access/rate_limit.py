@@ -7,7 +7,8 @@ returns one window after its use. A request that costs more than the whole limit
 that every request is possible when the window is empty.
 
 The cost of a body is known after it was read: admission takes the first unit, and a second call takes the
-others, all or none. A request that is refused then has cost its first unit.
+others, all or none. A request that is refused then has cost its first unit, and is told when all its units
+fit beside that one.
 shared/adapters/redis/lua/take_requests.lua applies the rule across processes.
 """
 

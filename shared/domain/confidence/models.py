@@ -112,6 +112,11 @@ class ServedModel(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def is_frozen(stored: StoredModel, document: ModelDocument) -> bool:
+    """Whether a run chose this version, and did not promote it because it changes too much."""
+    return document.frozen and stored.status == "candidate" and document.decision == stored.basis
+
+
 def untrained(strategy: Strategy) -> ServedModel:
     """The model that is served before any trade is known: the strategy's prior."""
     return ServedModel(version=strategy.untrained_version, strategy=strategy, base_rate=strategy.prior.mean)

@@ -36,6 +36,10 @@ having min(checked_at) < now() - make_interval(secs => %(older_than_s)s)
 order by min(checked_at), license_id
 limit %(limit)s;
 
+-- name: counted
+-- The connections of a license that are counted.
+select connection_id from connections where license_id = %(license_id)s;
+
 -- name: forget_missing
 -- Removes a license's connections that the service does not list, unless they opened too lately to be listed.
 delete from connections
@@ -43,10 +47,10 @@ where license_id = %(license_id)s
     and connection_id <> all(%(listed)s::text[])
     and opened_at < now() - make_interval(secs => %(older_than_s)s);
 
--- name: add_listed
--- Adds the connections of a license that the service lists and the table lacks.
+-- name: add
+-- Adds connections of a license that the service lists and that were not counted when they opened.
 insert into connections (connection_id, license_id)
-select listed, %(license_id)s from unnest(%(listed)s::text[]) as listed
+select added, %(license_id)s from unnest(%(added)s::text[]) as added
 on conflict (connection_id) do nothing;
 
 -- name: note_check

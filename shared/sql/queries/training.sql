@@ -1,5 +1,5 @@
 -- name: signals_to_settle
--- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, as they are and, if any was corrected, as they first were; none if we had any of them before the signal, whose publisher then knew a part of the result. Quarantined bars decide nothing.
+-- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, which the feed has reached the end of unless it is overdue, as they are and, if any was corrected, as they first were; none if we had any of them before the signal, whose publisher then knew a part of the result. Quarantined bars decide nothing.
 select
     signals.symbol, sequence, side, price, stop_price, target_price, event_at,
     coalesce(following.bars, '[]')::text as bars, following.first_bars::text as first_bars
@@ -36,6 +36,7 @@ cross join lateral (
 ) as following
 where strategy = %(strategy)s and kind = 'entry' and not settled
     and event_at <= %(before)s
+    and (feeds.last_open_time >= event_at + %(last_bar)s or event_at < %(overdue)s)
     and (event_at, signals.symbol, sequence)
         > (%(after_event_at)s::timestamptz, %(after_symbol)s::text, %(after_sequence)s::bigint)
 order by event_at, signals.symbol, sequence

@@ -153,6 +153,30 @@ def test_costs_equal_the_model(valkey_url: str, limit: int, asked: list[tuple[fl
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(
+    ("limit", "before", "cost"), [(10, 1, 10), (10, 9, 7), (10, 4, 8), (3, 2, 2), (4, 3, 50)]
+)
+async def test_a_refused_cost_says_when_all_its_units_fit_again(
+    valkey_url: str, limit: int, before: int, cost: int
+) -> None:
+    """Its first unit was taken before it was refused, and will be taken again."""
+    store = RedisStore(valkey_url, window_s=0.5)
+    with redis.Redis.from_url(valkey_url) as client:
+        client.delete(rate_key(HASH), license_key(HASH))
+    await store.store_grant(HASH, grant_of(limit))
+    for _ in range(before):
+        await admitted(store)
+        await asyncio.sleep(0.01)
+    assert (await admitted(store)).allowed
+    refused = await admitted(store, cost=cost, paid=1)
+    assert not refused.allowed
+    assert refused.rate is not None
+    await asyncio.sleep(refused.rate.reset_s)
+    assert (await admitted(store)).allowed
+    assert (await admitted(store, cost=cost, paid=1)).allowed
+    await store.close()
+
+
 async def test_requests_of_one_call_have_their_own_costs(store: RedisStore, client: redis.Redis) -> None:
     await store.store_grant(HASH, grant_of(limit=100))
     await store.take_request(HASH)

@@ -22,21 +22,20 @@ async def send(api: Api, bars: Sequence[Any], symbol: str = "ES", **more: Any) -
     return await api.call("POST", "bars", key=key, body={"symbol": symbol, "bars": bars, **more})
 
 
-def report(**counts: Any) -> dict[str, Any]:
-    """The report on bars of ES that made no signal; what is not given is 0."""
-    zeros = dict.fromkeys(
-        ("received", "inserted", "duplicates", "corrected", "late", "out_of_session", "quarantined"), 0
-    )
-    return {"symbol": "ES", **zeros, "signals": [], "hindsight": None, **counts}
+def report(accepted: int, **counts: Any) -> dict[str, Any]:
+    """The report on bars of ES of which none was refused or made a signal; what is not given is 0."""
+    zeros = dict.fromkeys(("inserted", "duplicates", "corrected", "late", "out_of_session", "quarantined"), 0)
+    number = {"received": accepted, "accepted": accepted}
+    return {"symbol": "ES", **number, **zeros, "refused": [], "signals": [], "hindsight": None, **counts}
 
 
 async def test_new_bars_are_stored_and_known_ones_are_duplicates(api: Api) -> None:
     answered = await send(api, [BAR])
-    assert answered.json == report(received=1, inserted=1)
+    assert answered.json == report(1, inserted=1)
     later = BAR | {"open_time": "2026-03-02T14:30:00Z"}
     api.clock.forward(60)
     answered = await send(api, [BAR | {"open": "1.00"}, later])
-    assert answered.json == report(received=2, inserted=1, duplicates=1)
+    assert answered.json == report(2, inserted=1, duplicates=1)
     assert api.counts == {"bars_received": 3}
     (first, second) = api.stores.bars.bars["ES"].values()
     assert (first.source, first.received_at) == ("live", api.clock() - timedelta(minutes=1))
@@ -48,12 +47,10 @@ async def test_other_content_of_a_minute_is_a_correction(api: Api) -> None:
     await send(api, [BAR | {"volume": 900}])
     corrected = BAR | {"volume": 1012, "close": "1.25"}
     answered = await send(api, [corrected])
-    assert answered.json == report(
-        received=1, corrected=1, hindsight={"dropped": [], "changed": [], "missed": []}
-    )
+    assert answered.json == report(1, corrected=1, hindsight={"dropped": [], "changed": [], "missed": []})
     (stored,) = api.stores.bars.bars["ES"].values()
     assert (stored.bar.volume, stored.bar.close) == (1012, Decimal("1.25"))
-    assert (await send(api, [corrected])).json == report(received=1, duplicates=1)
+    assert (await send(api, [corrected])).json == report(1, duplicates=1)
     in_one_body = [BAR | {"open_time": "2026-03-02T14:28:00Z", "volume": volume} for volume in (1, 1, 2)]
     answered = (await send(api, in_one_body)).json
     assert (answered["inserted"], answered["corrected"], answered["duplicates"], answered["late"]) == (
@@ -185,12 +182,17 @@ async def test_a_request_holds_at_least_one_bar(api: Api) -> None:
 async def test_each_bad_field_of_a_bar_is_named(
     api: Api, changed: dict[str, Any], field: str, code: str
 ) -> None:
-    answered = await send(api, [BAR, BAR | changed])
+    answered = await send(api, [BAR | changed])
     assert answered.status == 422
     errors = [(error["field"], error["code"]) for error in answered.json["errors"]]
-    assert errors == [(f"bars[1].{field}", code)]
+    assert errors == [(f"bars[0].{field}", code)]
     assert api.stores.bars.bars == {}
     assert api.counts == {}
+    answered = await send(api, [BAR, BAR | changed])
+    assert (answered.status, answered.json["inserted"]) == (200, 1)
+    ((refused,),) = [answered.json["refused"]]
+    errors = [(error["field"], error["code"]) for error in refused["errors"]]
+    assert (refused["index"], errors) == (1, [(f"bars[1].{field}", code)])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from functions.bars import read_bars
 from functions.trades import read_trades
 from functions.web import body_limits
 from functions.web.routes import declared_routes
@@ -20,9 +21,8 @@ from local.stack.options import read_stack_options
 from local.stack.stack import stack_settings
 from shared.domain.access.licenses import MAX_SYMBOLS
 from shared.domain.confidence.state_checks import MAX_FIELDS
-from shared.domain.decoding import MAX_PARTS, decode
+from shared.domain.decoding import MAX_PARTS
 from shared.errors import InvalidInput
-from shared.services.bars import BarsRequest
 from shared.settings_reader import SettingsReader
 from tests.support.places import ROOT
 from tests.support.requests import BAR, SIGNAL, STATE, TRADE
@@ -165,12 +165,24 @@ def test_bad_trades_cost_about_as_much_as_good_ones(hostile: bytes) -> None:
 
 @pytest.mark.parametrize("hostile", HOSTILE_BARS.values(), ids=HOSTILE_BARS)
 def test_bad_bars_cost_about_as_much_as_good_ones(hostile: bytes) -> None:
-    def read(body: bytes) -> object:
-        return decode(body, BarsRequest)
-
     with pytest.raises(InvalidInput):
-        read(hostile)
-    assert cost_s(read, hostile) < 3 * cost_s(read, BARS)
+        read_bars(hostile)
+    assert cost_s(read_bars, hostile) < 3 * cost_s(read_bars, BARS)
+
+
+@pytest.mark.parametrize("bad", [{}, 7, FULL_TRADE | {"colour": 1}, FULL_TRADE | {"side": "UP"}])
+def test_bad_trades_that_are_refused_one_by_one_cost_about_as_much_as_good_ones(bad: object) -> None:
+    hostile = msgspec.json.encode({"trades": [bad] * 500})
+    assert len(read_trades(hostile).refused) == 500
+    assert cost_s(read_trades, hostile) < 3 * cost_s(read_trades, TRADES)
+
+
+@pytest.mark.parametrize("bad", [{}, 7, FULL_BARS[0] | {"colour": 1}, FULL_BARS[0] | {"volume": -1}])
+def test_bad_bars_that_are_refused_one_by_one_cost_about_as_much_as_good_ones(bad: object) -> None:
+    for bars in ([bad] * 5_000, [*FULL_BARS[1:], bad]):
+        hostile = msgspec.json.encode({"symbol": "ES", "bars": bars})
+        assert len(read_bars(hostile).bars.refused) == bars.count(bad)
+        assert cost_s(read_bars, hostile) < 3 * cost_s(read_bars, BARS)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,10 @@ async def test_usage_counts_the_accounts_trades_and_is_null_without_a_database(a
 async def test_ends_are_told(api: Api) -> None:
     licenses = api.services.license_service("tester")
     end = api.clock() + timedelta(days=30)
-    license_ = await licenses.create_license("acct-1", symbols=["ES"], plan="trial", expires_at=end)
+    license_ = await licenses.create_license("acct-1", symbols=["ES"], plan="load", expires_at=end)
     key = await licenses.create_key(license_.license_id, expires_at=end - timedelta(days=1))
     answered = (await api.call("GET", "license", key=key)).json
-    assert (answered["plan"], answered["expires_at"]) == ("trial", "2026-04-01T14:30:00Z")
+    assert (answered["plan"], answered["expires_at"]) == ("load", "2026-04-01T14:30:00Z")
     assert answered["key_expires_at"] == "2026-03-31T14:30:00Z"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from functions.openapi import document
+from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
 from shared.version import VERSION
@@ -199,6 +200,8 @@ def test_every_parameter_is_described() -> None:
         ("/signals", "post", "idempotency-key"): (
             "The publisher's name for this signal. The same name returns the same signal."
         ),
+        ("/bars", "post", "prefer"): PREFER["description"],
+        ("/trades", "post", "prefer"): PREFER["description"],
         ("/trades", "get", "symbol"): "One symbol.",
         ("/trades", "get", "since"): "Trades with exit_at from this time on.",
         ("/trades", "get", "until"): "Trades with exit_at before this time.",

@@ -24,10 +24,12 @@ async def test_a_bare_trade_is_a_report_of_one(api: Api) -> None:
     answered = await report(api, TRADE)
     assert answered.status == 200
     assert answered.json == {
+        "accepted": 1,
         "recorded": 1,
         "duplicates": 0,
         "conflicts": 0,
-        "results": [{"trade_id": "t-1", "status": "recorded"}],
+        "results": [{"trade_id": "t-1", "status": "recorded", "index": 0}],
+        "refused": [],
     }
     assert api.counts == {"trades_recorded": 1}
 
@@ -50,12 +52,16 @@ async def test_a_report_holds_from_1_to_500_trades(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
-        ({}, {"trade_id", "symbol", "side", "entry_price", "exit_price", "entry_at", "exit_at", "pnl"}),
-        (TRADE | {"side": "UP"}, {"side"}),
+        (
+            {},
+            {f"trades[0].{name}" for name in TRADE},
+        ),
+        (TRADE | {"side": "UP"}, {"trades[0].side"}),
         ({"trades": TRADE}, {"trades"}),
         ({"trades": None}, {"trades"}),
         ({"trades": [TRADE], "symbol": "ES"}, {"symbol"}),
-        ({"trades": [TRADE, 7]}, {"trades[1]"}),
+        ({"trades": [7]}, {"trades[0]"}),
+        ({"trades": [TRADE, 7], "symbol": "ES"}, {"symbol", "trades[1]"}),
         ([TRADE], {""}),
         (7, {""}),
         (None, {""}),
@@ -117,8 +123,8 @@ async def test_the_ends_of_every_range_are_accepted(api: Api, changed: dict[str,
 async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], field: str, code: str) -> None:
     answered = await report(api, TRADE | changed)
     assert answered.status == 422
-    errors = [(error["field"].removeprefix("trades[0]."), error["code"]) for error in answered.json["errors"]]
-    assert errors == [(field, code)]
+    errors = [(error["field"], error["code"]) for error in answered.json["errors"]]
+    assert errors == [(f"trades[0].{field}", code)]
     assert api.stores.trades.recorded == {}
 
 
@@ -187,9 +193,10 @@ async def test_a_bad_page_is_named(api: Api, params: dict[str, str], field: str)
 
 
 async def test_only_symbols_of_the_license_are_recorded(api: Api) -> None:
-    answered = await report(api, {"trades": [TRADE, trade(2, symbol="CL")]})
-    assert (answered.status, answered.code) == (403, "symbol_not_licensed")
-    assert answered.fields == ["trades[1].symbol"]
+    for body in (trade(2, symbol="CL"), {"trades": [trade(2, symbol="CL")]}):
+        answered = await report(api, body)
+        assert (answered.status, answered.code) == (403, "symbol_not_licensed")
+        assert answered.fields == ["trades[0].symbol"]
     assert api.stores.trades.recorded == {}
 
 

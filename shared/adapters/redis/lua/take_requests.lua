@@ -6,7 +6,8 @@
 -- ARGV  window in microseconds, life of a confidence in ms, life of a lock in ms, lock token, costs; then for
 --       each request: the tag (shared/domain/access/admission.py) of the license record that its caller holds,
 --       and the number of the confidence that it asks for, from 1, or 0 for none. The costs are those of
---       requests that cost more than one unit, such as "2=5,7=10" for the second and the seventh.
+--       requests that cost more than one unit, such as "2=5-0,7=10-1" for the second and the seventh; the seventh
+--       has paid one of its ten units before.
 -- Returns two lists.
 --       For each request: limit, remaining, reset_us, life_ms, record. The limit is -1 if the license is not
 --       cached, remaining is -1 - n if the request is refused while n units are left, the record is nil if the
@@ -52,9 +53,10 @@ local function forget_old(key, count)
   return count - old
 end
 
--- Admits one request of `cost` units if the limit allows. Returns remaining (below 0 if refused), and the
--- microseconds to more quota, or until a refused request has room.
-local function take(key, limit, cost)
+-- Admits one request of `cost` units, of which `paid` were taken before, if the limit allows. Returns remaining
+-- (below 0 if refused), and the microseconds to more quota, or until a refused request has room. A refused request
+-- that comes again pays all its units, beside those that it has paid now.
+local function take(key, limit, cost, paid)
   local count = redis.call('LLEN', key)
   local oldest = now
   if count > 0 then
@@ -71,17 +73,17 @@ local function take(key, limit, cost)
   if cost > limit then
     cost = limit
   end
-  local excess = count + cost - limit
+  local excess = count + cost - paid - limit
   if excess <= 0 then
-    for _ = 1, cost do
+    for _ = 1, cost - paid do
       redis.call('RPUSH', key, now)
     end
     redis.call('PEXPIRE', key, window_ms)
     return -excess, oldest - horizon + 1
   end
   -- The log is longer than `limit` if the license's limit was lowered since.
-  if excess > 1 then
-    oldest = tonumber(redis.call('LINDEX', key, excess - 1))
+  if excess + paid > 1 then
+    oldest = tonumber(redis.call('LINDEX', key, excess + paid - 1))
   end
   return -1 - math.max(0, limit - count), oldest - horizon + 1
 end
@@ -98,10 +100,11 @@ local function look_up(key, lock, requester)
   return {-1, false}
 end
 
-local cost_of = {}
+local cost_of, paid_of = {}, {}
 if costs ~= '' then
-  for request, cost in string.gmatch(costs, '(%d+)=(%d+)') do
+  for request, cost, paid in string.gmatch(costs, '(%d+)=(%d+)-(%d+)') do
     cost_of[tonumber(request)] = tonumber(cost)
+    paid_of[tonumber(request)] = tonumber(paid)
   end
 end
 
@@ -114,7 +117,7 @@ for i = 1, count do
     local allowance, tag = string.match(record, '^%d+ (%d+) (%x+) ')
     limit = tonumber(allowance)
     if limit > 0 then
-      remaining, reset = take(KEYS[2 * i], limit, cost_of[i] or 1)
+      remaining, reset = take(KEYS[2 * i], limit, cost_of[i] or 1, paid_of[i] or 0)
     end
     life = redis.call('PTTL', key)
     if tag == ARGV[FIRST + 2 * i - 2] then

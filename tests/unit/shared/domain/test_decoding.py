@@ -233,4 +233,4 @@ def test_what_the_decoder_refuses_stays_refused_even_without_a_reason() -> None:
         decode(b'{"flag": 1, "flag": true}', Inner)
     (error,) = caught.value.errors
     assert (error.field, error.code) == ("", "wrong_type")
-    assert error.message == "The body does not have the expected form."
+    assert error.message == "This part does not have the expected form."

@@ -7,10 +7,12 @@ import msgspec
 import pytest
 
 from shared.adapters.calendars import market_calendars
+from shared.domain.items import Items
+from shared.domain.market.bars import Bar
 from shared.domain.market.hindsight import Hindsight
 from shared.domain.market.signals import Signal
 from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
-from shared.services.bars import BarService, BarsRequest
+from shared.services.bars import BarService, SentBars
 from shared.services.signal_engine import EngineReport
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
@@ -71,40 +73,47 @@ class World:
 
 
 MINUTE = timedelta(minutes=1)
-TWO_BARS = BarsRequest(symbol="ES", bars=[bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)])
+
+
+def sent(*bars: Bar, symbol: str = "ES") -> SentBars:
+    return SentBars(symbol, "live", Items("bars", bars))
+
+
+GOOD = [bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)]
+# Its minute is over 58 seconds from now.
+FUTURE = bar(NOW, 6500)
 
 
 async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> None:
     world = World(FakeEngine([made("ES", 1), made("ES", 2)]))
-    report = await world.service.take(GRANT, TWO_BARS)
+    report = await world.service.take(GRANT, sent(*GOOD))
     assert (report.symbol, report.received, report.inserted, report.duplicates) == ("ES", 2, 2, 0)
     assert [message.sequence for message in report.signals] == [1, 2]
     assert world.engine.ran == [("ES", NOW)]
     assert world.pushed == ["ES"]
     assert world.counted == {"bars_received": 2, "signals_published": 2}
     assert (report.quarantined, report.hindsight) == (0, None)
-    again = await world.service.take(GRANT, TWO_BARS)
+    again = await world.service.take(GRANT, sent(*GOOD))
     assert (again.received, again.inserted, again.duplicates, again.corrected) == (2, 0, 2, 0)
 
 
 async def test_the_report_counts_what_became_of_each_bar() -> None:
     world = World(FakeEngine())
     late, first, second = (bar(NOW - n * MINUTE, 6500) for n in (9, 2, 1))
-    # The maintenance hour of the day before, an hour that has no session.
+    # The maintenance hour of the day before has no session.
     closed = bar(datetime(2025, 10, 12, 21, 30, tzinfo=UTC), 6500)
-    await world.service.take(GRANT, BarsRequest(symbol="ES", bars=[first]))
+    await world.service.take(GRANT, sent(first))
     corrected = bar(first.open_time, 6501)
-    request = BarsRequest(symbol="ES", bars=[closed, second, first, corrected, late])
-    report = await world.service.take(GRANT, request)
-    assert (report.received, report.inserted, report.duplicates, report.corrected) == (5, 3, 1, 1)
-    assert (report.late, report.out_of_session) == (2, 1)
+    report = await world.service.take(GRANT, sent(closed, FUTURE, second, first, corrected, late))
+    assert (report.received, report.accepted, report.inserted, report.duplicates) == (6, 5, 3, 1)
+    assert (report.corrected, report.late, report.out_of_session) == (1, 2, 1)
 
 
 async def test_the_report_names_quarantined_bars_of_the_body_only_and_hindsight() -> None:
     hindsight = Hindsight([1], [2], [NOW])
     quarantined = frozenset({NOW - MINUTE, NOW - 90 * MINUTE})
     world = World(FakeEngine(quarantined=quarantined, hindsight=hindsight))
-    report = await world.service.take(GRANT, TWO_BARS)
+    report = await world.service.take(GRANT, sent(*GOOD))
     assert (report.quarantined, report.hindsight) == (1, hindsight)
     assert world.counted == {"bars_received": 2, "bars_quarantined": 2}
     assert await world.service.catch_up() == 0
@@ -113,23 +122,42 @@ async def test_the_report_names_quarantined_bars_of_the_body_only_and_hindsight(
 
 async def test_bars_that_make_no_signal_push_nothing() -> None:
     world = World(FakeEngine())
-    await world.service.take(GRANT, TWO_BARS)
+    await world.service.take(GRANT, sent(*GOOD))
     assert world.pushed == []
     assert world.counted.get("signals_published", 0) == 0
 
 
 async def test_refused_bars_are_neither_stored_nor_run_nor_counted() -> None:
     world = World(FakeEngine())
-    strange = msgspec.structs.replace(TWO_BARS, symbol="CL")
-    future = BarsRequest(symbol="ES", bars=[bar(NOW + MINUTE, 6500)])
     for request, error in (
-        (strange, SymbolNotLicensed),
-        (future, ValidationFailed),
-        (msgspec.structs.replace(TWO_BARS, bars=[]), ValidationFailed),
-        (msgspec.structs.replace(TWO_BARS, bars=TWO_BARS.bars * 2_501), BatchTooLarge),
+        (sent(*GOOD, symbol="CL"), SymbolNotLicensed),
+        (sent(FUTURE), ValidationFailed),
+        (sent(), ValidationFailed),
+        (sent(*GOOD * 2_501), BatchTooLarge),
     ):
         with pytest.raises(error):
             await world.service.take(GRANT, request)
+    assert (world.stores.bars.bars, world.engine.ran, world.counted) == ({}, [], {})
+
+
+async def test_a_bad_bar_leaves_the_others_stored_and_is_named_by_its_place() -> None:
+    world = World(FakeEngine())
+    report = await world.service.take(GRANT, sent(GOOD[0], FUTURE, GOOD[1]))
+    assert (report.received, report.accepted, report.inserted, report.duplicates) == (3, 2, 2, 0)
+    ((refused,),) = [report.refused]
+    assert (refused.index, refused.code) == (1, "validation_failed")
+    assert [error.field for error in refused.errors] == ["bars[1].open_time"]
+    assert [*world.stores.bars.bars["ES"]] == [each.open_time for each in GOOD]
+    assert world.engine.ran == [("ES", NOW)]
+    assert world.counted == {"bars_received": 2, "bars_refused": 1}
+
+
+async def test_a_strict_request_with_a_bad_bar_stores_nothing() -> None:
+    world = World(FakeEngine())
+    with pytest.raises(ValidationFailed) as refused:
+        await world.service.take(GRANT, sent(GOOD[0], FUTURE, FUTURE), strict=True)
+    assert [error.field for error in refused.value.errors] == ["bars[1].open_time", "bars[2].open_time"]
+    assert refused.value.detail == "2 of 3 bars cannot be accepted, so nothing was stored. See errors."
     assert (world.stores.bars.bars, world.engine.ran, world.counted) == ({}, [], {})
 
 

@@ -1,7 +1,7 @@
 """Connections are counted exactly, over processes and simultaneous clients, and the counts heal."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import pytest
@@ -27,6 +27,7 @@ class World:
         self.table = MemoryConnections(clock=lambda: self.time, is_away=lambda: self.away)
         self.listed: dict[str, list[str]] = {}
         self.lists = 0
+        self.while_listing: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
         self.counted = Counted()
         self.first, self.second = self.process(), self.process()
 
@@ -35,7 +36,7 @@ class World:
 
     async def connections_in(self, group: str) -> list[str]:
         self.lists += 1
-        await asyncio.sleep(0)
+        await self.while_listing()
         if self.hub_away:
             raise RealtimeUnavailable("away", internal="refused")
         return self.listed.get(group, [])
@@ -106,6 +107,15 @@ async def test_connections_too_young_to_be_listed_are_not_forgotten(world: World
     world.list_all([])
     assert await outcome(world.first, opening("more")) == "connections_exceeded"
     assert len(world.table.of(LICENSE)) == LIMIT
+
+
+async def test_a_connection_that_closes_while_the_service_lists_it_is_not_counted_again(world: World) -> None:
+    for n in range(LIMIT):
+        await world.first.open(opening(f"c{n}"), "acct-1")
+    world.list_all(world.table.rows)
+    world.while_listing = partial(world.second.close, "c0")
+    await outcome(world.first, opening("more"))
+    assert "c0" not in world.table.of(LICENSE)
 
 
 async def test_a_full_license_is_compared_once_in_a_while(world: World) -> None:

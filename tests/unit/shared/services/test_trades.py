@@ -1,6 +1,7 @@
 """Reports of trades, and an account's own trades in pages."""
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,13 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.access.licenses import Grant
 from shared.domain.access.plans import PLANS
 from shared.domain.access.quotas import Usage
+from shared.domain.items import Items
 from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.problems import MAX_PROBLEMS
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
 from shared.errors import BatchTooLarge, DailyQuotaExceeded, SymbolNotLicensed, ValidationFailed
-from shared.services.trades import TradeFilter, TradeService
+from shared.services.trades import TradeFilter, TradeReport, TradeService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.memory_stores import MemoryStores
@@ -51,10 +54,15 @@ class World:
             count=self.counted,
         )
 
+    async def report(
+        self, trades: Sequence[Trade], *, grant: Grant = GRANT, strict: bool = False
+    ) -> TradeReport:
+        return await self.trades.report(grant, Items("trades", trades), strict=strict)
+
     async def refused(self, *trades: Trade) -> list[tuple[str, str]]:
-        """The fields that a report is refused by; nothing of it may be recorded or counted."""
+        """The fields that a strict report is refused by; nothing of it may be recorded or counted."""
         with pytest.raises(ValidationFailed) as refused:
-            await self.trades.report(GRANT, trades)
+            await self.report(trades, strict=True)
         assert self.stores.trades.recorded == {}
         assert self.counted == {}
         return [(error.field, error.code) for error in refused.value.errors]
@@ -66,9 +74,9 @@ def world() -> World:
 
 
 async def test_a_report_says_what_became_of_each_trade_and_counts_what_is_new(world: World) -> None:
-    first = await world.trades.report(GRANT, [GOOD, changed("t-2")])
+    first = await world.report([GOOD, changed("t-2")])
     assert (first.recorded, first.duplicates, first.conflicts) == (2, 0, 0)
-    again = await world.trades.report(GRANT, [changed("t-3"), changed(), changed("t-2", pnl=Decimal(1))])
+    again = await world.report([changed("t-3"), changed(), changed("t-2", pnl=Decimal(1))])
     assert (again.recorded, again.duplicates, again.conflicts) == (1, 1, 1)
     assert [(each.trade_id, each.status) for each in again.results] == [
         ("t-3", "recorded"),
@@ -82,8 +90,8 @@ async def test_a_report_says_what_became_of_each_trade_and_counts_what_is_new(wo
 async def test_a_report_holds_from_1_to_500_trades(world: World) -> None:
     assert await world.refused() == [("trades", "out_of_range")]
     with pytest.raises(BatchTooLarge, match="at most 500 trades; this one has 501"):
-        await world.trades.report(GRANT, [GOOD] * (MAX_TRADES_PER_REQUEST + 1))
-    full = await world.trades.report(GRANT, [changed(f"t-{n}") for n in range(MAX_TRADES_PER_REQUEST)])
+        await world.report([GOOD] * (MAX_TRADES_PER_REQUEST + 1))
+    full = await world.report([changed(f"t-{n}") for n in range(MAX_TRADES_PER_REQUEST)])
     assert full.recorded == 500
 
 
@@ -100,7 +108,7 @@ async def test_what_is_wrong_is_named_by_its_trade(world: World) -> None:
 
 
 async def test_the_features_of_a_trade_are_those_of_its_strategy(world: World) -> None:
-    report = await world.trades.report(GRANT, [changed(features={"vwap_distance": 2.1, "rsi": 35.0})])
+    report = await world.report([changed(features={"vwap_distance": 2.1, "rsi": 35.0})])
     assert report.recorded == 1
 
 
@@ -113,10 +121,43 @@ async def test_a_report_full_of_strange_features_is_refused_with_bounded_errors(
     assert len(await world.refused(*[strange] * 500)) == MAX_PROBLEMS
 
 
-async def test_a_trade_of_a_symbol_outside_of_the_license_is_named(world: World) -> None:
-    with pytest.raises(SymbolNotLicensed) as refused:
-        await world.trades.report(GRANT, [GOOD, changed("t-2", symbol="NQ"), changed("t-3", symbol="CL")])
-    assert [error.field for error in refused.value.errors] == ["trades[1].symbol"]
+async def test_a_bad_trade_leaves_the_others_recorded_and_both_say_their_places(world: World) -> None:
+    bad, strange = changed("t-2", quantity=Decimal(0)), changed("t-3", symbol="NQ")
+    report = await world.report([GOOD, bad, strange, changed("t-4")])
+    assert (report.accepted, report.recorded) == (2, 2)
+    assert [(each.index, each.trade_id) for each in report.results] == [(0, "t-1"), (3, "t-4")]
+    assert [(each.index, each.code) for each in report.refused] == [
+        (1, "validation_failed"),
+        (2, "symbol_not_licensed"),
+    ]
+    assert report.refused[1].message == "symbol: NQ is not in the license. GET license lists its symbols."
+    assert [error.field for each in report.refused for error in each.errors] == [
+        "trades[1].quantity",
+        "trades[2].symbol",
+    ]
+    assert {trade_id for _, trade_id in world.stores.trades.recorded} == {"t-1", "t-4"}
+    assert world.counted == {"trades_recorded": 2, "trades_refused": 2}
+
+
+async def test_a_trade_that_was_refused_is_recorded_when_it_is_sent_again_right(world: World) -> None:
+    await world.report([GOOD, changed("t-2", quantity=Decimal(0))])
+    report = await world.report([changed(), changed("t-2")])
+    assert [(each.trade_id, each.status) for each in report.results] == [
+        ("t-1", "duplicate"),
+        ("t-2", "recorded"),
+    ]
+
+
+async def test_symbols_outside_of_the_license_refuse_all_if_nothing_else_is_accepted(world: World) -> None:
+    strange = [changed("t-2", symbol="NQ"), changed("t-3", symbol="YM")]
+    for trades, strict in ((strange, False), ([GOOD, *strange], True)):
+        with pytest.raises(SymbolNotLicensed) as refused:
+            await world.report(trades, strict=strict)
+        first = len(trades) - 2
+        assert [error.field for error in refused.value.errors] == [
+            f"trades[{first}].symbol",
+            f"trades[{first + 1}].symbol",
+        ]
     assert world.stores.trades.recorded == {}
 
 
@@ -126,18 +167,18 @@ async def test_the_plan_of_the_license_bounds_what_is_recorded(
     tiny = msgspec.structs.replace(PLANS["standard"], trades_per_day=2)
     monkeypatch.setitem(PLANS, "tiny", tiny)
     grant = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="tiny"))
-    await world.trades.report(grant, [GOOD, changed("t-2")])
+    await world.report([GOOD, changed("t-2")], grant=grant)
     with pytest.raises(DailyQuotaExceeded):
-        await world.trades.report(grant, [changed("t-3")])
+        await world.report([changed("t-3")], grant=grant)
     assert world.counted == {"trades_recorded": 2}
     # A plan without a row of its own has the standard one's limits.
     unknown = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="vip"))
-    assert (await world.trades.report(unknown, [changed("t-3")])).recorded == 1
+    assert (await world.report([changed("t-3")], grant=unknown)).recorded == 1
 
 
 async def test_usage_is_unknown_while_the_database_is_unavailable(world: World) -> None:
     assert await world.trades.usage(GRANT) == Usage(0, 0, 0)
-    await world.trades.report(GRANT, [GOOD])
+    await world.report([GOOD])
     usage = await world.trades.usage(GRANT)
     assert usage is not None
     assert (usage.trades_today, usage.stored_trades) == (1, 1)
@@ -147,8 +188,8 @@ async def test_usage_is_unknown_while_the_database_is_unavailable(world: World) 
 
 async def test_pages_end_with_the_last_trade_and_hold_each_once(world: World) -> None:
     trades = [changed(f"t-{n}", exit_at=GOOD.exit_at - timedelta(minutes=n // 2)) for n in range(7)]
-    await world.trades.report(GRANT, trades)
-    await world.trades.report(grant_of("acct-2", "ES"), [changed("theirs")])
+    await world.report(trades)
+    await world.report([changed("theirs")], grant=grant_of("acct-2", "ES"))
     seen, cursor, pages = [], None, 0
     while pages == 0 or cursor is not None:
         page = await world.trades.page(GRANT, TradeFilter(), cursor, 3)
@@ -160,15 +201,14 @@ async def test_pages_end_with_the_last_trade_and_hold_each_once(world: World) ->
 
 
 async def test_a_page_that_is_exactly_full_is_the_last_one(world: World) -> None:
-    await world.trades.report(GRANT, [changed("t-1"), changed("t-2")])
+    await world.report([changed("t-1"), changed("t-2")])
     page = await world.trades.page(GRANT, TradeFilter(), None, 2)
     assert (len(page.trades), page.next_cursor) == (2, None)
 
 
 async def test_a_filter_chooses_by_symbol_and_by_time(world: World) -> None:
     minute = timedelta(minutes=1)
-    await world.trades.report(
-        GRANT,
+    await world.report(
         [changed(f"t-{n}", exit_at=GOOD.exit_at - n * minute) for n in range(3)]
         + [changed("crude", symbol="CL")],
     )

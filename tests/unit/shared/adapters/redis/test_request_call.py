@@ -16,16 +16,18 @@ from shared.domain.confidence.answers import CacheResult, ModelOutput, encode_ou
 LIMITS = (60_000_000, 2_000, 1_000)
 
 
-@example([(number, 1) for number in range(MAX_REQUESTS_PER_CALL)])
+@example([(number, (1, 0)) for number in range(MAX_REQUESTS_PER_CALL)])
 @given(
     st.lists(
-        st.tuples(st.none() | st.integers(0, 300), st.sampled_from([1, 1, 1, 5, 10])),
+        st.tuples(
+            st.none() | st.integers(0, 300), st.sampled_from([(1, 0), (1, 0), (5, 0), (10, 1), (1, 1)])
+        ),
         min_size=1,
         max_size=MAX_REQUESTS_PER_CALL,
     )
 )
 def test_a_call_names_the_keys_and_arguments_that_the_script_reads(
-    asked: list[tuple[int | None, int]],
+    asked: list[tuple[int | None, tuple[int, int]]],
 ) -> None:
     loop = asyncio.new_event_loop()
     batch = [
@@ -34,15 +36,18 @@ def test_a_call_names_the_keys_and_arguments_that_the_script_reads(
             f"{number:016x}",
             None if each is None else f"confidence:{{{each}}}:m",
             cost,
+            paid,
             loop.create_future(),
         )
-        for number, (each, cost) in enumerate(asked)
+        for number, (each, (cost, paid)) in enumerate(asked)
     ]
     loop.close()
     confidences = list(dict.fromkeys(each.confidence_key for each in batch if each.confidence_key))
     keys = [key for each in batch for key in (license_key(each.key_hash), rate_key(each.key_hash))]
     keys += [key for each in confidences for key in (each, lock_key(each))]
-    costs = ",".join(f"{place}={cost}" for place, (_, cost) in enumerate(asked, 1) if cost > 1)
+    costs = ",".join(
+        f"{place}={cost}-{paid}" for place, (_, (cost, paid)) in enumerate(asked, 1) if (cost, paid) != (1, 0)
+    )
     arguments: list[str | int] = [*LIMITS, "token", costs]
     for each in batch:
         arguments += [each.tag, 1 + confidences.index(each.confidence_key) if each.confidence_key else 0]
@@ -52,8 +57,8 @@ def test_a_call_names_the_keys_and_arguments_that_the_script_reads(
 async def test_a_reply_is_handed_to_the_requests_in_their_order() -> None:
     loop = asyncio.get_running_loop()
     asked = ["cached", "free", None, "free", "taken"]
-    batch = [TakenRequest(str(n), "tag", key, 1, loop.create_future()) for n, key in enumerate(asked)]
-    batch.append(TakenRequest("unknown", "tag", None, 1, loop.create_future()))
+    batch = [TakenRequest(str(n), "tag", key, 1, 0, loop.create_future()) for n, key in enumerate(asked)]
+    batch.append(TakenRequest("unknown", "tag", None, 1, 0, loop.create_future()))
     call = RequestCall(batch, "token")
     call.keys_and_arguments(LIMITS)
     output = ModelOutput(0.5, "model", "m1")
@@ -81,6 +86,6 @@ async def test_a_reply_is_handed_to_the_requests_in_their_order() -> None:
 
 
 async def test_a_reply_with_too_few_rows_is_refused() -> None:
-    request = TakenRequest("1", "tag", None, 1, asyncio.get_running_loop().create_future())
+    request = TakenRequest("1", "tag", None, 1, 0, asyncio.get_running_loop().create_future())
     with pytest.raises(ValueError, match="shorter"):
         RequestCall([request], "token").hand_out(([], []))

@@ -86,8 +86,8 @@ def test_symbols_outside_of_the_license_are_named_by_their_fields() -> None:
         require_symbols(grant(), {"ES": "a", "CL": "b", "YM": "c"})
     assert refused.value.detail == "The license does not cover CL, YM; it covers ES, NQ."
     assert [(error.field, error.code, error.message) for error in refused.value.errors] == [
-        ("b", "symbol_not_licensed", "CL is not in the license."),
-        ("c", "symbol_not_licensed", "YM is not in the license."),
+        ("b", "symbol_not_licensed", "CL is not in the license. GET license lists its symbols."),
+        ("c", "symbol_not_licensed", "YM is not in the license. GET license lists its symbols."),
     ]
 
 

@@ -1,0 +1,99 @@
+"""The running stack answers as its OpenAPI document says, to cases that follow the document and to others."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from functions.web.declaration import PUBLIC
+from functions.web.routes import declared_routes
+from shared.domain.access.licenses import ALL_SCOPES
+from tests.support.app import functions
+from tests.support.places import ROOT
+from tests.support.running import RunningStack
+from tests.support.stacks import local_stack
+
+CASES_PER_ROUTE = 60
+TIMEOUT_S = 240
+
+CONFIGURATION = f"""
+seed = 20260302
+hooks = "tests.support.openapi_cases"
+continue-on-failure = true
+
+[generation]
+database = "none"
+max-examples = {CASES_PER_ROUTE}
+
+[phases.coverage]
+# The platform answers TRACE and CONNECT itself.
+unexpected-methods = ["DELETE", "PUT", "PATCH"]
+
+[checks]
+# A schema cannot say all that makes an item right, such as prices that lie on the tick of its symbol.
+positive_data_acceptance.enabled = false
+# A batch over its limit is 413.
+negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 415, 422, 429]
+
+[warnings]
+# A run that meets nothing but refusals would prove little.
+fail-on = ["missing_auth"]
+"""
+KEY = """
+[auth.openapi.apiKey]
+bearer = "${CONFORMANCE_KEY}"
+"""
+
+
+@pytest.fixture(scope="module")
+def own_stack() -> Iterator[RunningStack]:
+    """A stack of its own, because what is sent would disturb other tests."""
+    with tempfile.TemporaryDirectory(prefix="signal-cloud-e2e-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o711)
+        with local_stack("up", Path(made) / "state") as started:
+            started.await_ready()
+            yield RunningStack(started.state)
+
+
+def operations(scope: str) -> list[str]:
+    assert functions()  # registers every route
+    return [f"{route.method} /{route.path}" for route in declared_routes() if route.scope == scope]
+
+
+@pytest.mark.parametrize("scope", [*ALL_SCOPES, PUBLIC])
+def test_every_answer_is_documented_whatever_is_sent(
+    own_stack: RunningStack, tmp_path: Path, scope: str
+) -> None:
+    """Each route gets a key of its own scope alone."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), os.environ.get("PYTHONPATH", "")))}
+    file = tmp_path / "schemathesis.toml"
+    file.write_text(CONFIGURATION if scope == PUBLIC else CONFIGURATION + KEY)
+    if scope != PUBLIC:
+        made = own_stack.new_key("--requests-per-minute", "100000", "--scopes", scope)
+        environment["CONFORMANCE_KEY"] = made["key"]
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(file), "run", "--no-color"),
+            *(part for name in operations(scope) for part in ("--include-name", name)),
+            f"{own_stack.base_url}/api/openapi.json",
+        ],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert f"Operations:       {len(operations(scope))} selected" in run.stdout
+    for phase in ("Coverage", "Fuzzing"):
+        assert f"✅  {phase}" in run.stdout
+
+
+def test_every_route_belongs_to_a_run() -> None:
+    named = [name for scope in (*ALL_SCOPES, PUBLIC) for name in operations(scope)]
+    assert len(named) == len(set(named)) == len(declared_routes())
