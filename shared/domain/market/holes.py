@@ -6,10 +6,11 @@ is published only after every absent minute of its session is settled:
 
 - a hole is given up PATIENCE after a later bar was received, because a feed that sends missed minutes again
   does so sooner;
-- up to LONGEST_QUIET counts as quiet as soon as one more bar has come after the first bar behind it, if the
-  market is thin, that is if other minutes of this session, or for its first minutes of the one before it,
-  are absent too;
-- nothing counts as quiet while a bar of the last DISORDER came late.
+- a short absence counts as quiet as soon as one more bar has come after the first bar behind it: one minute,
+  or LONGEST_QUIET in a thin market, that is if other minutes of this session or of the one before it are
+  absent too. Of the first minutes of a session, one counts as quiet in a thin market, or LONGEST_QUIET if the
+  session before was thin, because a feed that begins during a session misses them;
+- nothing counts as quiet if a bar came late that is within DISORDER of it or of the entry.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from shared.domain.market.bars import BAR_INTERVAL
 
 PATIENCE = timedelta(minutes=30)
 LONGEST_QUIET = timedelta(minutes=5)
-# In a market that trades in nearly every minute, one absent minute is a hole: ES had none in 35 sessions.
+# In a market that trades in nearly every minute, two absent minutes are a hole: ES had none in 35 sessions.
 LEAST_QUIET_SHARE = 0.01
 # A feed that sent a bar late may have others under way.
 DISORDER = timedelta(hours=1)
@@ -59,9 +60,7 @@ def is_settled(
     before = sum(arrival.open_time <= last_open_time for arrival in arrivals)
     if before == _minutes(opens_at, last_open_time):
         return True
-    is_orderly = not any(
-        arrival.late and last_open_time - arrival.open_time <= DISORDER for arrival in arrivals
-    )
+    late = [arrival.open_time for arrival in arrivals if arrival.late]
     minutes = _minutes(opens_at, arrivals[-1].open_time)
     absent = minutes - len(arrivals)
     expected = opens_at
@@ -70,13 +69,24 @@ def is_settled(
         expected = arrival.open_time + BAR_INTERVAL
         if not length or now - min(one.received_at for one in arrivals[index:]) >= PATIENCE:
             continue
-        # A feed that begins during a session misses its first minutes, so other absences say nothing of them.
-        others = (absent - length // BAR_INTERVAL) / minutes if index else 0.0
-        is_thin = max(others, usual_share) >= LEAST_QUIET_SHARE
+        others = (absent - length // BAR_INTERVAL) / minutes
+        quiet = _longest_quiet(others, usual_share, is_opening=not index)
+        is_orderly = not any(
+            abs(at - each) <= DISORDER for at in late for each in (arrival.open_time, last_open_time)
+        )
         has_gone_on = len(arrivals) - index > 1
-        if not (is_orderly and is_thin and length <= LONGEST_QUIET and has_gone_on):
+        if not (is_orderly and length <= quiet and has_gone_on):
             return False
     return True
+
+
+def _longest_quiet(others: float, usual_share: float, *, is_opening: bool) -> timedelta:
+    """The longest absence that counts as quiet; `others` is the share of the session's other absent minutes."""
+    was_thin = usual_share >= LEAST_QUIET_SHARE
+    is_thin = was_thin or others >= LEAST_QUIET_SHARE
+    if is_opening:
+        return LONGEST_QUIET if was_thin else BAR_INTERVAL if is_thin else timedelta(0)
+    return LONGEST_QUIET if is_thin else BAR_INTERVAL
 
 
 def _minutes(first: datetime, last: datetime) -> int:

@@ -1,5 +1,7 @@
 """Bars that come late, twice, with other content or with suspicious prices, as the engine plays them."""
 
+import asyncio
+import random
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -117,13 +119,13 @@ async def test_by_the_wall_clock_late_bars_publish_only_while_they_are_timely() 
 
 
 async def test_a_hole_is_given_up_after_a_while_and_only_then() -> None:
-    """In a market that trades every minute, the only absent minute is a hole."""
+    """In a market that trades every minute, two absent minutes are a hole."""
     signal, at = await a_signal()
     hole = at - 40
     for waited, published in ((PATIENCE - timedelta(seconds=1), 0), (PATIENCE, 1)):
         feed = Feed()
         await feed.send(DAY[:hole], NOW)
-        await feed.send(DAY[hole + 1 : at], NOW)
+        await feed.send(DAY[hole + 2 : at], NOW)
         assert len((await feed.send(DAY[at : at + 1], NOW + waited)).signals) == published
     assert signal.sequence > 0
 
@@ -155,10 +157,9 @@ async def test_a_quiet_minute_of_a_thin_market_delays_an_entry_by_a_minute() -> 
 
 async def test_a_feed_that_was_late_within_the_hour_is_not_believed_that_a_minute_was_quiet() -> None:
     signal, at = await a_signal()
-    quiet = {at - 1, *range(10, at - 130, 20)}
-    thin = [bar for n, bar in enumerate(DAY) if n not in quiet]
+    thin = [bar for n, bar in enumerate(DAY) if n not in {at - 1, *range(10, at - 200, 20)}]
     place = next(n for n, bar in enumerate(thin) if bar.close_time == signal.event_at)
-    for back, published in ((30, False), (70, True)):
+    for back, published in ((30, False), (75, True)):
         late = place - back
         feed = Feed()
         await feed.send(thin[:late])
@@ -207,8 +208,6 @@ def corrected(bar: Bar, ticks: int) -> Bar:
 @given(st.integers(0, 399), st.integers(-12, 12))
 @settings(max_examples=20, deadline=None)
 def test_a_correction_gives_the_state_of_the_feed_that_sent_it_at_first(place: int, ticks: int) -> None:
-    import asyncio
-
     async def both() -> tuple[bytes | None, bytes | None]:
         right = corrected(DAY[place], ticks)
         feed = Feed()
@@ -359,11 +358,22 @@ async def test_a_new_session_may_open_far_away_after_a_weekend() -> None:
 # No volume
 
 
+async def test_one_quiet_minute_gives_the_same_signals_whether_it_is_absent_or_sent_without_volume() -> None:
+    rng = random.Random(7)
+    for quiet in ({300}, {300, 700}, {*rng.sample(range(1, len(DAY)), 60)}):
+        silent = [msgspec.structs.replace(bar, volume=0) if n in quiet else bar for n, bar in enumerate(DAY)]
+        absent = [bar for n, bar in enumerate(DAY) if n not in quiet]
+        expected = said((await ordered(silent)).store.signals("ES"))
+        assert said((await ordered(absent)).store.signals("ES")) == expected
+        feed = Feed()
+        for bar in absent:
+            await feed.send([bar])
+        assert said(feed.store.signals("ES")) == expected
+
+
 @given(st.sets(st.integers(0, 399), max_size=60))
 @settings(max_examples=15, deadline=None)
 def test_a_minute_without_volume_is_the_same_as_an_absent_one(quiet: set[int]) -> None:
-    import asyncio
-
     async def both() -> tuple[Feed, Feed]:
         silent = [
             msgspec.structs.replace(bar, volume=0, high=bar.high + 50) if n in quiet else bar
