@@ -81,7 +81,7 @@ def is_settled(
 
 
 def _longest_quiet(others: float, usual_share: float, *, is_opening: bool) -> timedelta:
-    """The longest absence that counts as quiet; `others` is the share of the session's other absent minutes."""
+    """The longest absence that counts as quiet; `others` is the share of other absent minutes so far."""
     was_thin = usual_share >= LEAST_QUIET_SHARE
     is_thin = was_thin or others >= LEAST_QUIET_SHARE
     if is_opening:
