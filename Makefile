@@ -4,7 +4,7 @@ PYTHON ?= python3
 PROJECT_PYTHON = $(PYTHON) local/setup/bootstrap.py
 
 # Read by `python -m local`; unset or empty means the default that `make help` names.
-export BARS SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
+export BARS STAMP ZONE SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 # Read by `python -m tests.support.mutants`.
 export BASE
@@ -18,6 +18,7 @@ help: ## List the targets and their variables
 	@echo
 	@echo '  PORT=7071 WORKERS=1 STATE=.local      for run and up; two stacks need a PORT and a STATE each'
 	@echo '  BARS=file.csv[.gz] SPEED=600          for run: bars to replay, as a multiple of real time'
+	@echo '  STAMP=end ZONE=America/New_York       for run: what times in BARS mean, if not what the format says'
 	@echo '  FROM=2025-10-13 TO=2025-10-17         for run: UTC, from inclusive, to exclusive'
 	@echo '  EXIT=1                                for run: leave after the summary; status 1 if it differs'
 	@echo '  LOAD_KEYS=1000 MARKET_CLOCK=wall      for up: keys for load in load_keys.txt; wall or bars'
@@ -34,7 +35,7 @@ license: ## Manage licenses and keys of a stack or a deployment, e.g. ARGS="list
 simulate: ## Write the simulated bars again, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m local simulate $(ARGS)
 
-calendars: ## Write shared/calendars again from the market-calendar library
+calendars: ## Write shared/calendars again from the market-calendar library and our corrections
 	@$(PROJECT_PYTHON) -m operations.calendars $(ARGS)
 
 test: ## Run every test; narrow it with ARGS="tests/unit -k bars"

@@ -57,6 +57,11 @@ let heardAt = Date.now();
 let turn = Promise.resolve();
 
 async function act({ signal }) {
+  // The signals of a replay lie in the past. Exits have no expires_at and never expire.
+  if (signal.source === "live" && signal.expires_at && Date.now() > Date.parse(signal.expires_at)) {
+    console.log(`${signal.symbol} #${signal.sequence} expired at ${signal.expires_at}`);
+    return;
+  }
   const features = Object.fromEntries(FEATURES.filter((name) => name in signal.features).map((name) => [name, signal.features[name]]));
   const answer = await call("POST", "/api/ml/get_confidence", {
     symbol: signal.symbol,

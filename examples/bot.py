@@ -51,7 +51,7 @@ class Bot:
         self._sequences: dict[str, Sequence] = {}
         self._symbols: list[str] = options.symbols
         self.counts = {"received": 0, "expired": 0, "below_confidence": 0, "entered": 0, "trades": 0}
-        self.pnl = Decimal(0)
+        self.net_pnl = Decimal(0)
 
     def stop(self, reason: str) -> None:
         self._stopping = self._stopping or reason
@@ -89,7 +89,7 @@ class Bot:
             "open": len(self._broker.open),
             "waiting": self._reporter.waiting,
             "acknowledged": self._reporter.acknowledged,
-            "pnl": str(self.pnl),
+            "net_pnl": str(self.net_pnl),
             "acted": {symbol: sequence.acted for symbol, sequence in self._sequences.items()},
         }
 
@@ -195,7 +195,7 @@ class Bot:
 
     def _finish(self, trade: dict[str, Any]) -> None:
         self.counts["trades"] += 1
-        self.pnl += Decimal(trade["pnl"])
+        self.net_pnl += Decimal(trade["pnl"]) - Decimal(trade["fees"])
         self._reporter.add(trade)
 
 

@@ -166,7 +166,6 @@ class Broker:
         signal, entry = position.signal, position.entry
         assert entry is not None
         points = exit_price - entry.open if signal["side"] == "LONG" else entry.open - exit_price
-        pnl = points * POINT_VALUE_USD.get(signal["symbol"], 1) - ROUND_TRIP_FEES_USD
         trade = {
             "trade_id": f"{self._name}:{signal['symbol']}:{signal['sequence']}",
             "symbol": signal["symbol"],
@@ -176,7 +175,8 @@ class Broker:
             "exit_price": str(exit_price),
             "entry_at": entry.open_time.isoformat(),
             "exit_at": (last.open_time + timedelta(minutes=1)).isoformat(),
-            "pnl": str(pnl),
+            # Before fees: the server takes them from it, and refuses a pnl that contradicts the prices.
+            "pnl": str(points * POINT_VALUE_USD.get(signal["symbol"], 1)),
             "fees": str(ROUND_TRIP_FEES_USD),
             "signal_sequence": signal["sequence"],
             "features": features_of(signal),

@@ -11,7 +11,8 @@ from functions.web.declaration import READ, WRITE, json_body
 from functions.web.parameters import AfterParameter, SymbolParameter
 from functions.web.routes import Routes
 from shared.domain.market.messages import SignalMessage
-from shared.services.signals import MAX_PAGE, SignalPage, SignalRequest
+from shared.domain.market.signals import SignalRequest
+from shared.services.signals import MAX_PAGE, SignalPage
 
 MAX_IDEMPOTENCY_KEY = 128
 
@@ -33,7 +34,11 @@ class PublishParameters(msgspec.Struct, frozen=True, rename={"idempotency_key": 
         Annotated[
             str,
             msgspec.Meta(
-                description="The publisher's name for this signal. The same name returns the same signal.",
+                description=(
+                    "The publisher's name for this signal, whatever its symbol. The same name with the same "
+                    "content returns the same signal; with other content it is a conflict. Without a name, "
+                    "the same strategy, symbol, side, kind and price within a minute is the same signal."
+                ),
                 min_length=1,
                 max_length=MAX_IDEMPOTENCY_KEY,
                 extra={
@@ -66,7 +71,14 @@ async def get_signals(call: Call, page: SignalPageParameters) -> SignalPage:
     parameters=PublishParameters,
     body=json_body(SignalRequest, body_limits.SIGNAL),
     answer=SignalMessage,
-    statuses=((201, "Published"), (200, "This signal was published before under the same Idempotency-Key")),
+    statuses=(
+        (201, "Published"),
+        (
+            200,
+            "Published before: under the same Idempotency-Key, or without a key the same alert in the last "
+            "minute",
+        ),
+    ),
     problems=(*WRITE, "conflict"),
 )
 async def post_signals(call: Call, parameters: PublishParameters, signal: SignalRequest) -> Answer:

@@ -8,14 +8,19 @@ import msgspec
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
-from functions.web.declaration import READ, WRITE, Body, Cost
+from functions.web.declaration import ADMISSION, READ, WRITE, Body, Cost
 from functions.web.parameters import SymbolParameter
 from functions.web.preferences import applied
 from functions.web.routes import Routes
 from shared.domain.access.rate_limit import PERFORMANCE_UNITS, TRADES_PER_UNIT
 from shared.domain.items import Items, decode_item, decode_items
 from shared.domain.trading.performance import Performance
-from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
+from shared.domain.trading.trades import (
+    MAX_TRADES_PER_REQUEST,
+    TRADE_ID_PATTERN,
+    Trade,
+    WithdrawnTrade,
+)
 from shared.services.trades import MAX_PAGE, TradeFilter, TradePage, TradeReport
 
 routes = Routes()
@@ -59,13 +64,19 @@ def read_trades(body: bytes) -> Items[Trade]:
 
     Raises InvalidInput if more than trades is bad, or the single trade.
     """
-    try:
-        is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        is_bare = False  # `decode_items` refuses this body and gives the reason
-    if is_bare:
+    if _is_single(body):
         return decode_item(body, "trades", Trade)
     return decode_items(body, TradesRequest, "trades", Trade, MAX_TRADES_PER_REQUEST)[1]
+
+
+def _is_single(body: bytes) -> bool:
+    try:
+        return msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
+    except msgspec.ValidationError:
+        return False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Not JSON. The decoder says why, and names the fields of NaN and its like.
+        return b'"trades"' not in body
 
 
 @routes.post(
@@ -96,10 +107,44 @@ async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     return await call.services.trades.page(call.grant, chosen.filter, chosen.cursor, chosen.limit)
 
 
+class WithdrawParameters(msgspec.Struct, frozen=True):
+    """Names one of the account's trades."""
+
+    trade_id: Annotated[
+        str,
+        msgspec.Meta(
+            description="The trade_id under which the account has reported the trade.",
+            pattern=TRADE_ID_PATTERN,
+            examples=["my-1"],
+            extra={"in": "path", "expected": "Expected 1 to 64 letters, digits and characters of ._:-"},
+        ),
+    ]
+
+
+@routes.delete(
+    "trades/{trade_id}",
+    scope="bot",
+    summary="Withdraw an own trade within 24 hours after it was received; idempotent",
+    parameters=WithdrawParameters,
+    answer=WithdrawnTrade,
+    statuses=((200, "Withdrawn now or before: it counts no more, and stays in the list with withdrawn_at"),),
+    problems=(
+        *ADMISSION,
+        "validation_failed",
+        "trade_not_found",
+        "withdrawal_expired",
+        "database_unavailable",
+    ),
+)
+async def delete_trade(call: Call, named: WithdrawParameters) -> WithdrawnTrade:
+    """Withdraws a trade of the account; it stays stored, but counts in no figure and in no training."""
+    return await call.services.trades.withdraw(call.grant, named.trade_id)
+
+
 @routes.get(
     "performance",
     scope="bot",
-    summary="Own win rate, pnl, drawdown and calibration",
+    summary="Own win rate, pnl, drawdown and calibration, after fees and without withdrawn trades",
     parameters=TradeParameters,
     cost=Cost(PERFORMANCE_UNITS),
     answer=Performance,

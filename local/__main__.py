@@ -22,7 +22,7 @@ def up(arguments: Arguments) -> int:
 
 
 def run(arguments: Arguments) -> int:
-    """run the stack, a replay and three bots; also reads BARS, SPEED, FROM, TO, EXIT"""
+    """run the stack, a replay and three bots; also reads BARS, STAMP, ZONE, SPEED, FROM, TO, EXIT"""
     return _serve("run", arguments)
 
 

@@ -7,10 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from local.demo.bar_files import BarFileError
+from local.demo.bar_files.reading import BarFile
+from local.demo.bar_files.tables import BarFileError
 from local.demo.main_job import JobFailed, MainJob
 from local.demo.options import ReplayOptions
 from local.demo.replay import ReplayRefused
+from local.demo.replay_bars import replay_bars
 from local.demo.view import PlainView, View, make_view
 from local.host.configuration import HostError
 from local.setup.node import NodeMissing, ensure_azurite
@@ -18,6 +20,7 @@ from local.stack.options import StackOptions
 from local.stack.stack import Stack
 from local.stack.state import StateDirectory, StateInUse
 from local.supervisor import ServiceFailed
+from shared.adapters.calendars import market_calendars
 from shared.errors import SignalCloudError
 
 EXIT_DIFFERENT = 1
@@ -25,7 +28,6 @@ EXIT_FAILED = 2
 _SET_PARENT_DEATH_SIGNAL = 1
 # Failures whose text says what to do; any other one is a bug and shows its traceback.
 _EXPECTED = (
-    BarFileError,
     HostError,
     JobFailed,
     NodeMissing,
@@ -41,10 +43,12 @@ def serve(options: StackOptions, replay: ReplayOptions | None) -> int:
     _end_with_make()
     state = StateDirectory(options.state, options.mode)
     try:
+        # Before anything starts, because a file that cannot be used, or is misread, costs a person minutes.
+        file = replay_bars(replay, market_calendars()) if replay is not None else None
         with state.held():
             ensure_azurite()  # before the event loop, because npm can take a minute
-            return asyncio.run(_Session(options, state, replay).run())
-    except (StateInUse, NodeMissing) as error:
+            return asyncio.run(_Session(options, state, replay, file).run())
+    except (BarFileError, StateInUse, NodeMissing) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
 
@@ -57,14 +61,24 @@ def _end_with_make() -> None:
 
 
 class _Session:
-    def __init__(self, options: StackOptions, state: StateDirectory, replay: ReplayOptions | None) -> None:
+    def __init__(
+        self,
+        options: StackOptions,
+        state: StateDirectory,
+        replay: ReplayOptions | None,
+        file: BarFile | None,
+    ) -> None:
         self._state = state
         self._view: View = make_view() if replay is not None else PlainView()
         self._stack = Stack(options, state, self._view.say)
         self._job = None
-        if replay is not None:
+        if replay is not None and file is not None:
             view = self._view
-            self._job = MainJob(replay, self._stack, state.logs, say=view.say, say_signal=view.signal)
+            for line in file.told:
+                view.say(f"{replay.label}: {line}")
+            self._job = MainJob(
+                replay, file.bars, self._stack, state.logs, say=view.say, say_signal=view.signal
+            )
         self._stop, self._hurry = asyncio.Event(), asyncio.Event()
         self._background: list[asyncio.Task[None]] = []
         self._showing: asyncio.Task[None] | None = None

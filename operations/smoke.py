@@ -1,7 +1,7 @@
 """Checks over the public contract that a deployment works: `python -m operations.smoke URL`.
 
 SIGNAL_CLOUD_KEY is a bot's key. Give the smoke test an account of its own, because each run leaves one trade
-in that account. The trade has no profit and no features, so no model learns from it.
+in that account. The trade has no profit and no features, and is withdrawn, so it counts in no figure.
 """
 
 import argparse
@@ -148,7 +148,7 @@ async def check_realtime(api: Api) -> str:
 
 
 async def check_trade(api: Api) -> str:
-    """A trade is recorded once, no matter how often it is reported, and its account can read it."""
+    """A trade is recorded once, no matter how often it is reported; its account can read and withdraw it."""
     now = datetime.now(UTC)
     trade = {
         "trade_id": f"smoke-{uuid4().hex}",
@@ -164,10 +164,13 @@ async def check_trade(api: Api) -> str:
         report = await api.expect("POST", "trades", trade)
         status = report["results"][0]["status"]
         _require(status == expected, f"expected {expected}, found {status}")
+    withdrawal = await api.expect("DELETE", f"trades/{trade['trade_id']}")
     page = await api.expect("GET", "trades", since=(now - timedelta(seconds=1)).isoformat())
-    shown = [each["trade_id"] for each in page["trades"]].count(trade["trade_id"])
-    _require(shown == 1, f"{trade['trade_id']} is shown {shown} times")
-    return "recorded, a duplicate the second time, shown once"
+    shown = [each for each in page["trades"] if each["trade_id"] == trade["trade_id"]]
+    _require(len(shown) == 1, f"{trade['trade_id']} is shown {len(shown)} times")
+    found = shown[0]["withdrawn_at"]
+    _require(found == withdrawal["withdrawn_at"], f"withdrawn_at is shown as {found}")
+    return "recorded, a duplicate the second time, shown once, withdrawn"
 
 
 CHECKS: dict[str, Callable[[Api], Awaitable[str]]] = {

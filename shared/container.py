@@ -91,9 +91,8 @@ class Container:
         from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
 
         settings, jobs = self.settings, None
-        if settings.jobs_database_url:
+        if url := settings.jobs_database_url:
             password = self.credentials.jobs_database_password
-            url = settings.jobs_database_url
             jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
         return Database(
             settings.database_url,
@@ -195,6 +194,7 @@ class Container:
     def confidence(self) -> ConfidenceService:
         return ConfidenceService(
             states=StateReader(self.strategies),
+            published=self.stores.signals.published_among,
             evaluator=self.evaluator,
             release=self.access.release,
             count=self.counters.add,
@@ -217,12 +217,10 @@ class Container:
     def training(self) -> TrainingService:
         from shared.adapters.training_process import TrainingProcess
 
+        stores, trainer, count = self.stores, TrainingProcess(), self.counters.add
+        outcomes, models, catalog = stores.training, stores.models, self.strategies
         return TrainingService(
-            strategies=self.strategies,
-            outcomes=self.stores.training,
-            models=self.stores.models,
-            trainer=TrainingProcess(),
-            count=self.counters.add,
+            strategies=catalog, outcomes=outcomes, models=models, trainer=trainer, count=count
         )
 
     def model_service(self, actor: str) -> ModelService:
@@ -256,22 +254,17 @@ class Container:
 
     @cached_property
     def hub_events(self) -> HubEventService:
+        proof, count = self.credentials.event_proof(), self.counters.add
         return HubEventService(
-            proof=self.credentials.event_proof(),
-            keys=self.tables,
-            presence=self.presence,
-            now=self.now,
-            count=self.counters.add,
+            proof=proof, keys=self.tables, presence=self.presence, now=self.now, count=count
         )
 
     @cached_property
     def signals(self) -> SignalService:
+        store, push, count = self.stores.signals, self.realtime.push, self.counters.add
+        clock, calendars = self.market_clock, self.calendars
         return SignalService(
-            store=self.stores.signals,
-            push=self.realtime.push,
-            now=self.now,
-            market_clock=self.market_clock,
-            count=self.counters.add,
+            store=store, push=push, now=self.now, market_clock=clock, calendars=calendars, count=count
         )
 
     @cached_property
@@ -293,6 +286,7 @@ class Container:
             store=self.stores.trades,
             figures=self.stores.performance,
             strategies=self.strategies,
+            published=self.stores.signals.published_among,
             max_age=max_age,
             now=self.now,
             count=self.counters.add,

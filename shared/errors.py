@@ -22,8 +22,11 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
+    |   |-- TradeNotFound            trade_not_found
+    |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
+    |   |-- WithdrawalExpired        withdrawal_expired
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
@@ -47,11 +50,15 @@ from typing import ClassVar, Literal
 FieldCode = Literal[
     "missing",
     "unknown_field",
+    "repeated_field",
     "wrong_type",
     "invalid_format",
     "out_of_range",
     "unknown_value",
     "symbol_not_licensed",
+    "market_closed",
+    "differs",
+    "no_confidence",
 ]
 
 
@@ -116,7 +123,14 @@ class BatchTooLarge(InvalidInput):
 
 
 class UnsupportedMediaType(InvalidInput):
+    """Holds the accepted content codings if the request's is none of them."""
+
     code = "unsupported_media_type"
+    accept_encoding = ""
+
+    def __init__(self, detail: str, *, accept_encoding: str = "") -> None:
+        super().__init__(detail)
+        self.accept_encoding = accept_encoding
 
 
 class Unauthenticated(SignalCloudError):
@@ -181,6 +195,16 @@ class NotFound(SignalCloudError):
     code = "not_found"
 
 
+class TradeNotFound(NotFound):
+    code = "trade_not_found"
+
+
+class NoConfidence(NotFound):
+    """The strategy publishes signals, but has no feature schema, so there is no confidence for it."""
+
+    code = "no_confidence"
+
+
 class MethodNotAllowed(SignalCloudError):
     """Holds the methods that the address accepts."""
 
@@ -193,6 +217,12 @@ class MethodNotAllowed(SignalCloudError):
 
 class Conflict(SignalCloudError):
     code = "conflict"
+
+
+class WithdrawalExpired(Conflict):
+    """The trade was received too long ago to be withdrawn."""
+
+    code = "withdrawal_expired"
 
 
 class RateLimited(SignalCloudError):

@@ -21,6 +21,7 @@ class Count(StrEnum):
     BARS_REFUSED = "bars_refused"
     TRADES_RECORDED = "trades_recorded"
     TRADES_REFUSED = "trades_refused"
+    TRADES_WITHDRAWN = "trades_withdrawn"
     TRAINING_FROZEN = "training_frozen"
     CONNECTIONS_OPENED = "connections_opened"
     CONNECTIONS_CLOSED = "connections_closed"

@@ -127,7 +127,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
             await call.admit(cost=self.cost.units)
         arguments: list[Any] = [call]
         if self.parameters is not None:
-            arguments.append(read_parameters(self.parameters, call.request.params, call.headers))
+            request = call.request
+            arguments.append(
+                read_parameters(self.parameters, request.params, call.headers, request.route_params)
+            )
         if self.body is not None and self.body.read is not None:
             if self.body.in_part:
                 call.handling = handling_of(call.header("prefer"))

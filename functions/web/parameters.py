@@ -1,7 +1,7 @@
-"""Declares query and header parameters as a struct, reads them, and describes them for OpenAPI.
+"""Declares query, header and path parameters as a struct, reads them, and describes them for OpenAPI.
 
 Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
-header, `expected` is the message for a value that does not fit.
+header and "path" for a part of the path, `expected` is the message for a value that does not fit.
 """
 
 import re
@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
 from shared.domain.market.bars import SYMBOL_PATTERN
+from shared.domain.patterns import published
 from shared.domain.problems import Problems
 
 _MAX_DIGITS = 18
@@ -38,7 +39,7 @@ AfterParameter = Annotated[
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """One declared parameter: its name in requests, its place (query or header), its type, its default."""
+    """One parameter: its name and its place in requests (query, header or path), its type and its default."""
 
     name: str
     attribute: str
@@ -59,8 +60,14 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
     return tuple(_parameter(field) for field in declared.fields)
 
 
-def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str, str]) -> Any:
+def read_parameters(
+    struct: Any,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    path: Mapping[str, str] | None = None,
+) -> Any:
     """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
+    places = {"query": query, "header": headers, "path": path or {}}
     declared = parameters_of(struct)
     known = [each.name for each in declared if each.place == "query"]
     problems = Problems()
@@ -70,7 +77,7 @@ def read_parameters(struct: Any, query: Mapping[str, str], headers: Mapping[str,
                 problems.add(name[:64], "unknown_field", f"Known parameters: {', '.join(known)}.")
     values = {}
     for each in declared:
-        sent = (headers if each.place == "header" else query).get(each.name)
+        sent = places[each.place].get(each.name)
         # An empty text counts as absent, except for a header and a number.
         if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
             if each.required:
@@ -156,7 +163,7 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
         case inspect.DateTimeType():
             schema = {"type": "string", "format": "date-time"}
         case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
-            given = {"pattern": pattern, "minLength": least, "maxLength": most}
+            given = {"pattern": pattern and published(pattern), "minLength": least, "maxLength": most}
             schema = {"type": "string"} | {name: each for name, each in given.items() if each is not None}
         case _:
             raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")

@@ -10,7 +10,9 @@ Answer, or a value that is encoded with the first of the declared statuses. Its 
 A route must declare a scope or PUBLIC.
 """
 
+import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, Literal, NotRequired, TypedDict, Unpack, get_args
 
 import azure.functions as func
@@ -52,6 +54,9 @@ class Routes:
     def post(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("POST", path, declared)
 
+    def delete(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("DELETE", path, declared)
+
     def options(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("OPTIONS", path, declared)
 
@@ -82,8 +87,15 @@ def declared_routes() -> Sequence[Route]:
 
 def allowed_methods(path: str) -> tuple[str, ...]:
     """The methods of the routes at `path` (below /api); empty if there is none."""
-    wanted = path.strip("/").lower()
-    return tuple(route.method for route in _declared if route.path.lower() == wanted)
+    wanted = path.strip("/")
+    return tuple(route.method for route in _declared if _path_pattern(route.path).fullmatch(wanted))
+
+
+@cache
+def _path_pattern(template: str) -> re.Pattern[str]:
+    """Matches the paths of a route, whose parameters are whole parts in braces. The host ignores case."""
+    parts = ("[^/]+" if part.startswith("{") else re.escape(part) for part in template.split("/"))
+    return re.compile("/".join(parts), re.IGNORECASE)
 
 
 def register_function(

@@ -44,11 +44,20 @@ class Refused(Exception):
     """No answer came; the text says what happened instead."""
 
 
-def request(method: str, path: str, *, key: str | None = None, body: bytes | None = None) -> bytes:
+def request(
+    method: str,
+    path: str,
+    *,
+    key: str | None = None,
+    body: bytes | None = None,
+    idempotency_key: str | None = None,
+) -> bytes:
     """Returns a whole request; `key` None sends no Authorization header."""
     lines = [f"{method} /api/{path} HTTP/1.1", f"Host: {HOST}"]
     if key is not None:
         lines.append(f"Authorization: Bearer {key}")
+    if idempotency_key is not None:
+        lines.append(f"Idempotency-Key: {idempotency_key}")
     if body is not None:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode() + _END_OF_HEAD + (body or b"")

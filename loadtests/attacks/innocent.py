@@ -90,7 +90,8 @@ class Innocent:
     def _requests(self) -> dict[str, Callable[[int], bytes]]:
         key, run = self._plan.key, f"innocent-{time.monotonic_ns()}"
         states = [market.body(number) for number in market.shuffled_states(seed=12)[:STATES]]
-        signal = msgspec.json.encode({"symbol": SYMBOL, "side": "LONG", "price": "6543.25"})
+        # An exit, because it is accepted at every hour.
+        signal = msgspec.json.encode({"symbol": SYMBOL, "side": "LONG", "kind": "exit", "price": "6543.25"})
         return {
             "confidence": lambda n: request("POST", "ml/get_confidence", key=key, body=states[n % STATES]),
             "trade": lambda n: request(
@@ -98,7 +99,9 @@ class Innocent:
             ),
             "page": lambda n: request("GET", "trades?limit=100", key=key),
             "performance": lambda n: request("GET", "performance", key=key),
-            "publish": lambda n: request("POST", "signals", key=self._plan.publisher_key, body=signal),
+            "publish": lambda n: request(
+                "POST", "signals", key=self._plan.publisher_key, body=signal, idempotency_key=f"{run}-{n}"
+            ),
         }
 
     async def run(self) -> None:

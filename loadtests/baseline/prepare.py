@@ -78,7 +78,7 @@ def train(trades: Sequence[Trade], kind: str, path: Path) -> None:
         ],
         dtype=float,
     )
-    won = np.array([trade.pnl > 0 for trade in trades])
+    won = np.array([trade.net_pnl > 0 for trade in trades])
     model = {
         "version": f"baseline-{kind}",
         "sides": sides,

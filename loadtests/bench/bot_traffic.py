@@ -106,7 +106,8 @@ async def _messages(base_url: str, keys: dict[str, str]) -> dict[str, list[int]]
                 await socket.send_json({"type": "joinGroup", "group": group, "ackId": number})
             published = await client.post(
                 "/api/signals",
-                json={"symbol": SYMBOL, "side": "LONG", "price": "6543.25"},
+                # An exit, because it is accepted at every hour.
+                json={"symbol": SYMBOL, "side": "LONG", "kind": "exit", "price": "6543.25"},
                 headers={"Authorization": f"Bearer {keys['publisher']}"},
             )
             published.raise_for_status()

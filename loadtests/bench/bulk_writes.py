@@ -30,12 +30,16 @@ from local.stack.embedded_postgres import EmbeddedPostgres
 from local.stack.ports import free_ports
 from shared.adapters.postgres import Database, TradeStore, Upkeep
 from shared.adapters.postgres.migrations import migrate
+from shared.domain.market.instruments import INSTRUMENTS
+from shared.domain.trading.pnl import pnl_of
 from shared.domain.trading.trades import Trade
 
 START = datetime(2025, 9, 1, tzinfo=UTC)
 # The shares of all trades after which a page is read.
 DEPTHS = (0.0, 0.01, 0.1, 0.5, 0.9, 0.999)
 ACCOUNT, KEY = "load-account", "load00"
+SYMBOLS = ("ES", "NQ", "CL")
+ENTRY_PRICE, EXIT_PRICE = Decimal("6500.25"), Decimal("6501.50")
 SINGLE_MIN, COPY_MIN, DEPTH_MAX = 8.0, 0.5, 1.5
 
 COLUMNS = (
@@ -87,16 +91,19 @@ class WriteRates:
 
 def made(first: int, count: int) -> list[Trade]:
     """Returns `count` trades as bots report them, with new ids, a second apart."""
+    pnl = {
+        symbol: pnl_of(INSTRUMENTS[symbol], "LONG", Decimal(1), ENTRY_PRICE, EXIT_PRICE) for symbol in SYMBOLS
+    }
     return [
         Trade(
             trade_id=f"bot-7:{n:010d}",
-            symbol=("ES", "NQ", "CL")[n % 3],
+            symbol=SYMBOLS[n % 3],
             side="LONG",
-            entry_price=Decimal("6500.25"),
-            exit_price=Decimal("6501.50"),
+            entry_price=ENTRY_PRICE,
+            exit_price=EXIT_PRICE,
             entry_at=START + timedelta(seconds=n),
             exit_at=START + timedelta(seconds=n + 300),
-            pnl=Decimal("62.50"),
+            pnl=pnl[SYMBOLS[n % 3]],
             fees=Decimal("4.04"),
             signal_sequence=n + 1,
             confidence=0.61,

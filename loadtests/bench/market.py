@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from shared.domain.market.instruments import INSTRUMENTS
+from shared.domain.market.signals import Side
+from shared.domain.trading.pnl import pnl_of
 from shared.domain.trading.trades import Trade
 
 PATH = "/api/ml/get_confidence"
 SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
-SIDES = ("LONG", "SHORT")
+SIDES: tuple[Side, Side] = ("LONG", "SHORT")
+ENTRY_PRICE = Decimal(6500)
+GAIN_POINTS = Decimal(2)
 _DISTANCES = 101  # 0 to 10 by 0.1
 _RSIS = 101  # 0 to 100 by 1
 STATES = len(SYMBOLS) * len(SIDES) * _DISTANCES * _RSIS
@@ -60,14 +65,16 @@ def trades(count: int, *, seed: int, before: datetime) -> Iterator[Trade]:
         lean = (distance - 5) / 2 - (rsi - 50) / 30
         won = chance.random() < 1 / (1 + math.exp(-0.3 - lean))
         entry_at = start + timedelta(minutes=20 * number)
+        symbol, side = chance.choice(SYMBOLS), SIDES[0] if chance.random() < 0.5 else SIDES[1]
+        exit_price = ENTRY_PRICE + (GAIN_POINTS if won == (side == "LONG") else -GAIN_POINTS)
         yield Trade(
             trade_id=f"load-{seed}-{number}",
-            symbol=chance.choice(SYMBOLS),
-            side="LONG" if chance.random() < 0.5 else "SHORT",
-            entry_price=Decimal("6500.25"),
-            exit_price=Decimal("6502.25"),
+            symbol=symbol,
+            side=side,
+            entry_price=ENTRY_PRICE,
+            exit_price=exit_price,
             entry_at=entry_at,
             exit_at=entry_at + timedelta(minutes=chance.randrange(1, 15)),
-            pnl=Decimal(100 if won else -100),
+            pnl=pnl_of(INSTRUMENTS[symbol], side, Decimal(1), ENTRY_PRICE, exit_price),
             features={"vwap_distance": distance, "rsi": float(rsi)},
         )

@@ -25,7 +25,7 @@ def outcome_of(trade: Trade) -> Outcome:
         entry_at=trade.entry_at,
         exit_at=trade.exit_at,
         features=trade.features or {},
-        won=trade.pnl > 0,
+        won=trade.net_pnl > 0,
     )
 
 

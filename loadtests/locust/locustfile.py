@@ -20,6 +20,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,16 @@ from locust import FastHttpUser, between, constant, events, task
 from locust.env import Environment
 from locust.exception import StopUser
 
+from shared.domain.market.instruments import INSTRUMENTS
+from shared.domain.trading.pnl import pnl_of
+
 SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
 REQUESTS_A_BOT = 100
 BELL_AFTER_S = float(os.environ.get("BELL_AFTER_S", "10"))
 ASKS_AT_THE_BELL = 5
 MAX_AGE_MS = 2_000
+ENTRY_PRICE, EXIT_PRICE = Decimal("6543.25"), Decimal("6545.50")
+FEES_USD = Decimal("4.50")
 
 
 def read_keys() -> list[str]:
@@ -105,15 +111,17 @@ class Bot(FastHttpUser):
     def trade(self) -> dict[str, Any]:
         self.reported += 1
         exit_at = datetime.now(UTC) - timedelta(seconds=self.random.randrange(1, 600))
+        symbol = self.random.choice(SYMBOLS)
         return {
             "trade_id": f"load-{self.bot_id}-{self.reported}",
-            "symbol": self.random.choice(SYMBOLS),
+            "symbol": symbol,
             "side": "LONG",
-            "entry_price": "6543.25",
-            "exit_price": "6545.50",
+            "entry_price": str(ENTRY_PRICE),
+            "exit_price": str(EXIT_PRICE),
             "entry_at": (exit_at - timedelta(minutes=5)).isoformat(),
             "exit_at": exit_at.isoformat(),
-            "pnl": "112.50",
+            "pnl": str(pnl_of(INSTRUMENTS[symbol], "LONG", Decimal(1), ENTRY_PRICE, EXIT_PRICE)),
+            "fees": str(FEES_USD),
         }
 
     def report(self, trades: list[dict[str, Any]], *, known: bool, name: str) -> None:

@@ -4,7 +4,6 @@ import json
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -20,20 +19,14 @@ STOP_TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class BotMarket:
-    """The bars that the bots trade on, and the speed of the replay."""
+    """A file of our own format with the bars that the bots trade on, and the speed of the replay."""
 
     path: Path
     symbol: str
     speed: float
-    start: datetime | None
-    end: datetime | None
 
-    def arguments(self) -> Iterator[str]:
-        yield from ("--bars", str(self.path), "--bars-symbol", self.symbol, "--speed", str(self.speed))
-        if self.start is not None:
-            yield from ("--from", self.start.isoformat())
-        if self.end is not None:
-            yield from ("--to", self.end.isoformat())
+    def arguments(self) -> tuple[str, ...]:
+        return ("--bars", str(self.path), "--bars-symbol", self.symbol, "--speed", str(self.speed))
 
 
 @dataclass

@@ -3,19 +3,20 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from local.demo.bar_files import missing_range, read_bars
+from local.demo.bar_files.writing import write_bars
 from local.demo.bots import BotMarket, DemoBot, differences
 from local.demo.options import ReplayOptions
 from local.demo.replay import Replay
+from local.demo.replay_bars import SYMBOL
 from local.stack.stack import Stack
+from shared.domain.market.bars import Bar
 
-SYMBOL = "ES"
 SETTLE_TIMEOUT_S = 120.0
 LISTEN_EVERY_S = 0.1
 WATCH_EVERY_S = 1.0
@@ -32,6 +33,7 @@ class MainJob:
     def __init__(
         self,
         options: ReplayOptions,
+        bars: Sequence[Bar],
         stack: Stack,
         logs: Path,
         *,
@@ -39,6 +41,7 @@ class MainJob:
         say_signal: Callable[[str], None],
     ) -> None:
         self.options = options
+        self._bars = bars
         self.replay: Replay | None = None
         self.bots: list[DemoBot] = []
         self.status: dict[str, Any] = {}
@@ -52,17 +55,17 @@ class MainJob:
         """Replays all bars, waits for the bots to settle, and returns whether all accounts are equal."""
         keys = self._stack.keys
         assert keys is not None
-        options = self.options
-        bars = await asyncio.to_thread(lambda: list(read_bars(options.bars, options.start, options.end)))
-        if not bars:
-            raise JobFailed(await asyncio.to_thread(missing_range, options.bars, options.start, options.end))
+        options, bars = self.options, self._bars
+        # The bots read our own format alone, as their users' bars would be.
+        bots_bars = self._logs / "bars.csv.gz"
+        await asyncio.to_thread(write_bars, bots_bars, bars)
         self.bots = [
             DemoBot(f"bot-{number}", key, self._logs / f"bot-{number}.log")
             for number, key in enumerate(keys.demo_bots, start=1)
         ]
         # A trade may close with the last bar, at the very end of its month.
         await self._stack.ensure_trade_months(bars[0].open_time, bars[-1].close_time)
-        market = BotMarket(options.bars, SYMBOL, options.speed, options.start, options.end)
+        market = BotMarket(bots_bars, SYMBOL, options.speed)
         async with httpx.AsyncClient(base_url=self._stack.base_url, timeout=10.0) as client:
             before = (await _ask(client, keys.demo_bots[0], "signals", symbol=SYMBOL, limit=1))[
                 "last_sequence"
@@ -126,10 +129,10 @@ class MainJob:
             stored = await _trades(client, bot.key, listed)
             found = differences(bot, listed, stored)
             equal = equal and not found
-            pnl = bot.status.get("pnl", "0")
+            net_pnl = bot.status.get("net_pnl", "0")
             lines.append(
                 f"{bot.name}: {len(bot.received)} signals received, {len(bot.trades)} trades sent, "
-                f"{len(stored)} stored, paper pnl {pnl} USD: {'equal' if not found else 'DIFFERENT'}"
+                f"{len(stored)} stored, net paper pnl {net_pnl} USD: {'equal' if not found else 'DIFFERENT'}"
             )
             lines.extend(f"{bot.name}: {line}" for line in found)
         self.summary = lines

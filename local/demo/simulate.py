@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from local.demo.bar_files import BUNDLED_BARS, write_bars
+from local.demo.bar_files.writing import write_bars
+from local.demo.options import BUNDLED_BARS
 from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.calendars import NEW_YORK, MarketCalendars, TradingSession

@@ -228,7 +228,7 @@ def _bots_table(bots: Sequence[DemoBot]) -> RenderableType:
             f"{len(bot.trades)} trades",
             f"{len(bot.reported)} stored",
             f"{status.get('open', 0)} open",
-            f"pnl {status.get('pnl', '0')} USD",
+            f"net pnl {status.get('net_pnl', '0')} USD",
             _cut(f"last {last['side']} {last['entry_price']} to {last['exit_price']}" if last else ""),
         )
     return table

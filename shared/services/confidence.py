@@ -1,6 +1,6 @@
 """Answers confidence requests: judges the key, reads the market state, admits the caller, answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState, StateReader
-from shared.errors import SignalCloudError, SymbolNotLicensed
+from shared.errors import SignalCloudError, SymbolNotLicensed, ValidationFailed
 from shared.metrics import Count, Counter
 from shared.services.access import Admitted
 from shared.services.evaluator import ConfidenceQuery
@@ -44,17 +44,22 @@ class ConfidenceBatch(msgspec.Struct, frozen=True):
 
 
 class ConfidenceService:
-    """`release` gives back the lock of an admitted request that will not compute its confidence."""
+    """`release` gives back the lock of an admitted request that will not compute its confidence.
+
+    `published` returns those of some strategies, which the catalog lacks, that ever had a signal.
+    """
 
     def __init__(
         self,
         *,
         states: StateReader,
+        published: Callable[[Collection[str]], Awaitable[Collection[str]]],
         evaluator: Evaluator,
         release: Callable[[Admitted], Awaitable[None]],
         count: Counter,
     ) -> None:
         self._states = states
+        self._published = published
         self._evaluator = evaluator
         self._release = release
         self._count = count
@@ -65,7 +70,7 @@ class ConfidenceService:
         The body of a caller that this process does not trust is not read before its key is looked up. For
         all others the state is read first, because one call to Redis both admits the caller and asks for the
         cached confidence. A caller that may not ask never learns what is wrong with its state. Raises what
-        `admit` raises, InvalidInput, SymbolNotLicensed and Unavailable.
+        `admit` raises, InvalidInput, NoConfidence, SymbolNotLicensed and Unavailable.
         """
         admitted = None if caller.is_trusted() else await caller.meet()
         state = self._state(caller.read_body)
@@ -75,7 +80,7 @@ class ConfidenceService:
             admitted = await caller.admit(confidence_key=query.key if query is not None else None)
         self._count(Count.CONFIDENCE_ASKED)
         if isinstance(state, SignalCloudError):
-            raise state
+            raise await self._explained(state, caller.read_body, self._states.read)
         try:
             require_symbols(admitted.grant, {state.symbol: "symbol"})
         except SymbolNotLicensed:
@@ -98,10 +103,13 @@ class ConfidenceService:
     ) -> ConfidenceBatch:
         """The confidences of 1 to 100 market states, in their order.
 
-        `charge` takes the number of states from the key's rate limit. Raises InvalidInput, RateLimited,
-        SymbolNotLicensed and Unavailable.
+        `charge` takes the number of states from the key's rate limit. Raises InvalidInput, NoConfidence,
+        RateLimited, SymbolNotLicensed and Unavailable.
         """
-        states = self._states.read_batch(body)
+        try:
+            states = self._states.read_batch(body)
+        except ValidationFailed as error:
+            raise await self._explained(error, lambda: body, self._states.read_batch) from error
         await charge(len(states))
         self._count(Count.CONFIDENCE_ASKED, len(states))
         for index, state in enumerate(states):
@@ -114,3 +122,27 @@ class ConfidenceService:
             return self._states.read(read_body())
         except SignalCloudError as error:
             return error
+
+    async def _explained(
+        self,
+        error: SignalCloudError,
+        read_body: Callable[[], bytes],
+        read: Callable[[bytes, Collection[str]], object],
+    ) -> SignalCloudError:
+        """The error for a body that `read` has refused, now that published strategies are looked up.
+
+        Only a strategy that the catalog lacks causes a lookup, so that no other mistake costs one.
+        """
+        if not any(each.code == "unknown_value" and _is_strategy(each.field) for each in error.errors):
+            return error
+        body = read_body()
+        published = await self._published(self._states.other_strategies(body))
+        try:
+            read(body, published)
+        except SignalCloudError as explained:
+            return explained
+        return error
+
+
+def _is_strategy(field: str) -> bool:
+    return field.rpartition(".")[2] == "strategy"

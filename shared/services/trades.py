@@ -2,8 +2,8 @@
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -19,13 +19,16 @@ from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
     MAX_TRADES_PER_REQUEST,
+    WITHDRAWAL_PERIOD,
     RecordedTrade,
     StoredTrade,
     Trade,
     TradeCursor,
+    Withdrawal,
+    WithdrawnTrade,
     check_trade,
 )
-from shared.errors import FieldError, Unavailable, ValidationFailed
+from shared.errors import FieldError, TradeNotFound, Unavailable, ValidationFailed, WithdrawalExpired
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -36,6 +39,9 @@ class TradeStore(Protocol):
         self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]: ...
     async def usage(self, account_id: str) -> Usage: ...
+    async def withdraw(
+        self, account_id: str, trade_id: str, received_from: datetime
+    ) -> Withdrawal | None: ...
     async def page(
         self,
         account_id: str,
@@ -54,7 +60,7 @@ class PerformanceStore(Protocol):
     ) -> Performance: ...
 
 
-class TradeResult(RecordedTrade, frozen=True):
+class TradeResult(RecordedTrade, frozen=True, kw_only=True):
     """What became of one accepted trade; `index` is its place in the report, from 0."""
 
     index: int
@@ -93,14 +99,19 @@ class TradeService:
         store: TradeStore,
         figures: PerformanceStore,
         strategies: StrategyCatalog,
+        published: Callable[[Collection[str]], Awaitable[Collection[str]]],
         max_age: timedelta | None,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
-        """Refuses trades that are older than `max_age`; None is for replays of old bars."""
+        """Refuses trades that are older than `max_age`; None is for replays of old bars.
+
+        `published` returns those of some strategies, which the catalog lacks, that ever had a signal.
+        """
         self._store = store
         self._figures = figures
         self._strategies = strategies
+        self._published = published
         self._max_age = max_age
         self._now = now
         self._count = count
@@ -111,7 +122,7 @@ class TradeService:
         A duplicate changes nothing. If `strict`, a bad trade refuses all. Raises BatchTooLarge,
         ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded and Unavailable.
         """
-        check = partial(self._check, grant, self._now())
+        check = partial(self._check, grant, self._now(), await self._others_published(trades))
         judged = judge(trades, check, most=MAX_TRADES_PER_REQUEST, strict=strict)
         license_ = grant.license
         recorded = await self._store.record(
@@ -129,11 +140,31 @@ class TradeService:
             duplicates=counts["duplicate"],
             conflicts=counts["conflict"],
             results=[
-                TradeResult(result.trade_id, result.status, index)
+                TradeResult(result.trade_id, result.status, result.withdrawn, index=index)
                 for index, result in zip(judged.accepted, recorded, strict=True)
             ],
             refused=judged.refused,
         )
+
+    async def withdraw(self, grant: Grant, trade_id: str) -> WithdrawnTrade:
+        """Withdraws one of the account's trades; the same answer if it was withdrawn before.
+
+        Raises TradeNotFound, WithdrawalExpired and Unavailable.
+        """
+        received_from = self._now() - WITHDRAWAL_PERIOD
+        found = await self._store.withdraw(grant.license.account_id, trade_id, received_from)
+        if found is None:
+            raise TradeNotFound(f"Your account has reported no trade {trade_id}.")
+        if found.withdrawn_at is None:
+            ended_at = (found.received_at + WITHDRAWAL_PERIOD).astimezone(UTC)
+            hours = WITHDRAWAL_PERIOD // timedelta(hours=1)
+            raise WithdrawalExpired(
+                f"A trade can be withdrawn for {hours} hours after we received it. For this one they ended "
+                f"at {ended_at:%Y-%m-%dT%H:%M:%SZ}, so it stays as it is."
+            )
+        if found.is_new:
+            self._count(Count.TRADES_WITHDRAWN)
+        return WithdrawnTrade(trade_id, found.withdrawn_at)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
         """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
@@ -163,10 +194,18 @@ class TradeService:
         except Unavailable:
             return None
 
-    def _check(self, grant: Grant, now: datetime, trade: Trade, problems: Problems) -> None:
+    async def _others_published(self, trades: Items[Trade]) -> Collection[str]:
+        """The strategies of the trades that the catalog lacks, but that have published a signal."""
+        named = {trade.strategy for trade in trades.decoded[:MAX_TRADES_PER_REQUEST] if trade is not None}
+        others = named - self._strategies.keys()
+        return await self._published(others) if others else ()
+
+    def _check(
+        self, grant: Grant, now: datetime, published: Collection[str], trade: Trade, problems: Problems
+    ) -> None:
         """Adds every reason to refuse one trade."""
         check_trade(trade, now, problems, max_age=self._max_age)
-        check_trade_state(trade.strategy, trade.features, self._strategies, problems)
+        check_trade_state(trade.strategy, trade.features, self._strategies, published, problems)
         check_symbol(grant, trade.symbol, problems)
 
 

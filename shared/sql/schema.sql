@@ -45,6 +45,7 @@ create table trades (
     model_version text check (length(model_version) <= 128),
     features jsonb check (jsonb_typeof(features) = 'object'),
     received_at timestamptz not null default now(),
+    withdrawn_at timestamptz,
     check (entry_at <= exit_at),
     primary key (account_id, exit_at, trade_id)
 ) partition by range (exit_at);
@@ -142,6 +143,8 @@ grant usage on schema public to signal_functions, signal_jobs;
 grant select on schema_migrations to signal_functions, signal_jobs;
 grant select, insert on trade_ids to signal_functions;
 grant select, insert on trades to signal_functions;
+-- The only column of a trade that ever changes: an account can withdraw its trade, and it stays stored.
+grant update (withdrawn_at) on trades to signal_functions;
 grant select on trades to signal_jobs;
 
 -- The last sequence of each symbol. The lock on its row makes a symbol's sequence gapless: the next signal
@@ -152,6 +155,8 @@ create table signal_counters (
 );
 comment on index signal_counters_pkey is 'Prevents a symbol from having two counters, and so two sequences.';
 
+-- `publisher` is the account that sent the signal, null for the signal engine; `default_times` are the times that its
+-- request left out, null if the signal is of a version that did not store them.
 create table signals (
     symbol symbol not null,
     sequence bigint not null check (sequence >= 1),
@@ -170,6 +175,8 @@ create table signals (
     source text not null check (source in ('live', 'replay', 'simulated')),
     idempotency_key text check (length(idempotency_key) between 1 and 255),
     settled boolean not null default false,
+    publisher text check (length(publisher) between 1 and 64),
+    default_times text[] check (default_times <@ array['event_at', 'expires_at']),
     check (kind = 'entry' or expires_at is null),
     primary key (symbol, sequence)
 );
@@ -180,10 +187,21 @@ create unique index signals_idempotency_key on signals (symbol, idempotency_key)
 comment on index signals_idempotency_key is
     'Prevents a publisher''s retry, or an engine run again after a crash, from signalling twice.';
 
+-- Finds the signal of an idempotency key on any symbol. Not unique, because the former version may use one key for
+-- several symbols; the app locks the publisher instead.
+create index signals_key on signals (idempotency_key) where idempotency_key is not null;
+
 create index signals_received_at on signals (received_at);
 
 -- The engine asks for the signals that it published in the time of late and corrected bars.
 create index signals_event_at on signals (symbol, strategy, event_at);
+
+-- Every strategy that ever had a signal, also after upkeep has deleted its signals.
+create table published_strategies (
+    strategy text primary key check (length(strategy) between 1 and 64),
+    published_at timestamptz not null default now()
+);
+comment on index published_strategies_pkey is 'Prevents a strategy from being listed twice.';
 
 -- Messages for the hub; each is written in its signal's transaction.
 create table outbox (
@@ -201,6 +219,7 @@ create index outbox_sent_at on outbox (sent_at) where sent_at is not null;
 
 grant select, insert, update on signal_counters to signal_functions;
 grant select, insert on signals to signal_functions;
+grant select, insert on published_strategies to signal_functions;
 grant select, insert on outbox to signal_functions;
 grant update (sent_at) on outbox to signal_functions;
 grant select, delete on signals, outbox to signal_jobs;
@@ -328,22 +347,27 @@ revoke execute on function write_audit(text, text, text, jsonb) from public;
 grant execute on function write_audit(text, text, text, jsonb) to signal_functions, signal_jobs;
 
 -- How many trades an account has of each UTC day (of exit_at) and symbol. A page reads from it the earliest day
--- that it must look at. `stale` means that trade_day_figures lacks trades of the day.
+-- that it must look at. `counted` is the number of trades that the figures of the day were computed from, net of
+-- fees; if it differs from `trades`, the figures are computed again. `stale` is for the version before `counted`,
+-- which computed the figures before fees: a deployment may swap back to it.
 create table trade_days (
     account_id text not null check (length(account_id) between 1 and 64),
     day date not null check (isfinite(day)),
     symbol symbol not null,
     trades bigint not null check (trades >= 1),
     stale boolean not null default true,
+    counted bigint not null default 0,
     primary key (account_id, day, symbol)
 );
 comment on index trade_days_pkey is 'Prevents a day''s trades from being counted in two rows.';
 
 create index trade_days_stale on trade_days (account_id, day) where stale;
+create index trade_days_uncounted on trade_days (account_id, day) where counted <> trades;
 
 -- Figures of an account's trades of one UTC day, of one symbol or of all (symbol ''). The days of an account
--- combine, in order, to exactly the figures of all their trades. `peak` and `low` are the highest and the lowest
--- cumulative pnl after a trade of the day (peak at least 0), `drawdown` the largest fall below the peak so far.
+-- combine, in order, to exactly the figures of all their trades. Net pnl is pnl - fees: above 0 it is a win, and
+-- `won` and `lost` are its sums. `peak` and `low` are the highest and the lowest cumulative net pnl after a trade of
+-- the day (peak at least 0), `drawdown` the largest fall below the peak so far. Withdrawn trades do not count.
 -- `squares` is the sum of (confidence - won)^2, `gaps` the sum of confidence - won in each of ten bins.
 create table trade_day_figures (
     account_id text not null,

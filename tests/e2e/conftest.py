@@ -13,7 +13,7 @@ from tests.support.stacks import local_stack
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def stack_directory() -> Iterator[Path]:
     """Unlike pytest's own, one that PostgreSQL can enter as another user when root runs the tests;
     it would keep its data outside of the state directory otherwise, and nobody would remove that."""
     made = Path(tempfile.mkdtemp(prefix="signal-cloud-e2e-"))
@@ -27,12 +27,12 @@ def _directory() -> Iterator[Path]:
 @pytest.fixture
 def directory() -> Iterator[Path]:
     """An empty directory for the state of stacks."""
-    with _directory() as made:
+    with stack_directory() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    with _directory() as made, local_stack("up", made / "state") as started:
+    with stack_directory() as made, local_stack("up", made / "state") as started:
         started.await_ready()
         yield RunningStack(started.state)

@@ -13,7 +13,7 @@ import pytest
 
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.keys import new_key
-from tests.e2e.test_http_api import STATE, a_trade
+from tests.e2e.test_http_api import AN_EXIT, STATE, a_trade
 from tests.support.running import RunningStack
 
 Cause = Callable[[RunningStack], httpx.Response]
@@ -130,11 +130,33 @@ def report(stack: RunningStack, key: str, trades: list[dict[str, Any]]) -> httpx
 def reused_idempotency_key(stack: RunningStack) -> httpx.Response:
     headers = {"Idempotency-Key": uuid4().hex}
     with stack.client("publisher") as client:
-        for price in ("1", "2"):
-            response = client.post(
-                "/signals", json={"symbol": "RTY", "side": "LONG", "price": price}, headers=headers
-            )
+        for price in ("2100", "2101"):
+            response = client.post("/signals", json=AN_EXIT | {"price": price}, headers=headers)
     return response
+
+
+def old_trade(stack: RunningStack) -> httpx.Response:
+    """A withdrawal of a trade that was received two days ago, as its row says."""
+    trade = a_trade()
+    with stack.client("bot") as client:
+        assert client.post("/trades", json=trade).json()["recorded"] == 1
+        with psycopg.connect(stack.document["database_url"], autocommit=True) as connection:
+            connection.execute(
+                "update trades set received_at = now() - interval '2 days' where trade_id = %s",
+                [trade["trade_id"]],
+            )
+        return client.delete(f"/trades/{trade['trade_id']}")
+
+
+def unknown_trade(stack: RunningStack) -> httpx.Response:
+    with stack.client("bot") as client:
+        return client.delete("/trades/never-reported")
+
+
+def strategy_without_features(stack: RunningStack) -> httpx.Response:
+    with stack.client("publisher") as client:
+        client.post("/signals", json=AN_EXIT | {"strategy": "manual"}).raise_for_status()
+    return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
 
 
 def anonymously(method: str, path: str, **headers: str) -> Cause:
@@ -162,7 +184,10 @@ CAUSES: dict[str, Cause] = {
     "license_revoked": with_key(then=("revoke", "{license_id}")),
     "not_found": anonymously("GET", "/nothing/here"),
     "method_not_allowed": anonymously("DELETE", "/trades"),
+    "trade_not_found": unknown_trade,
+    "no_confidence": strategy_without_features,
     "conflict": reused_idempotency_key,
+    "withdrawal_expired": old_trade,
     "rate_limited": rate_limited,
     "daily_quota_exceeded": used_up_day,
     "storage_quota_exceeded": full_account,

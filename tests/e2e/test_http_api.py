@@ -1,9 +1,13 @@
 """Every route of the running stack, as a bot meets it."""
 
 import asyncio
+import gzip
+import json
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -13,9 +17,12 @@ import pytest
 import redis
 
 from tests.support.running import RunningStack
+from tests.support.samples import priced
 from tests.support.strategies import REVERSAL, STRATEGIES
 from tests.support.webpubsub import BareClient
 
+# An exit, because an entry is refused while its market is closed.
+AN_EXIT = {"symbol": "RTY", "side": "LONG", "kind": "exit", "price": "2100"}
 STATE = {"symbol": "ES", "signal_type": "LONG", "vwap_distance": 2.1, "rsi": 35}
 
 
@@ -26,8 +33,9 @@ def api(stack: RunningStack) -> Iterator[httpx.Client]:
 
 
 def a_trade(**changes: Any) -> dict[str, Any]:
+    """A trade whose pnl follows from its prices, unless a test gives it."""
     exit_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
-    return {
+    trade = {
         "trade_id": uuid4().hex,
         "symbol": "ES",
         "side": "LONG",
@@ -35,10 +43,10 @@ def a_trade(**changes: Any) -> dict[str, Any]:
         "exit_price": "6545.50",
         "entry_at": (exit_at - timedelta(minutes=10)).isoformat(),
         "exit_at": exit_at.isoformat(),
-        "pnl": "112.50",
         "features": {"vwap_distance": 2.1, "rsi": 35},
         **changes,
     }
+    return priced(trade) | changes
 
 
 def test_the_customers_own_request_gets_a_confidence_with_every_field(api: httpx.Client) -> None:
@@ -101,15 +109,35 @@ def test_a_batch_is_answered_in_order_as_single_requests_are(api: httpx.Client) 
 def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) -> None:
     trade = a_trade()
     assert api.post("/trades", json=trade).json()["recorded"] == 1
-    again = api.post("/trades", json={"trades": [trade, a_trade(trade_id=trade["trade_id"], pnl="1")]}).json()
+    again = api.post(
+        "/trades", json={"trades": [trade, a_trade(trade_id=trade["trade_id"], fees="1")]}
+    ).json()
     assert (again["recorded"], again["duplicates"], again["conflicts"]) == (0, 1, 1)
     mine = api.get("/trades", params={"limit": 500}).json()["trades"]
     stored = next(row for row in mine if row["trade_id"] == trade["trade_id"])
     assert (stored["pnl"], stored["entry_price"], stored["features"]) == (
-        "112.50",
+        "112.5",
         "6543.25",
         trade["features"],
     )
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_packed_report_is_recorded_and_a_bomb_is_not(api: httpx.Client, coding: str) -> None:
+    pack = gzip.compress if coding == "gzip" else zlib.compress
+    trade = a_trade(pnl=0.000_000_01)
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    answered = api.post("/trades", content=pack(json.dumps(trade).encode()), headers=headers)
+    assert answered.json()["recorded"] == 1
+    mine = api.get("/trades", params={"limit": 500}).json()["trades"]
+    assert [row["pnl"] for row in mine if row["trade_id"] == trade["trade_id"]] == ["0.00000001"]
+    bomb = api.post("/trades", content=pack(bytes(20 * 1024 * 1024)), headers=headers)
+    assert (bomb.status_code, bomb.json()["code"]) == (413, "body_too_large")
+
+
+def test_another_coding_is_told_those_that_are_accepted(api: httpx.Client) -> None:
+    answered = api.post("/trades", json=a_trade(), headers={"content-encoding": "br"})
+    assert (answered.status_code, answered.headers["accept-encoding"]) == (415, "gzip, deflate")
 
 
 def test_pages_of_trades_meet_without_gap_or_overlap(stack: RunningStack) -> None:
@@ -128,7 +156,7 @@ def test_pages_of_trades_meet_without_gap_or_overlap(stack: RunningStack) -> Non
 
 
 def test_one_account_sees_nothing_of_another(stack: RunningStack) -> None:
-    secret = a_trade(symbol="CL", pnl="-1")
+    secret = a_trade(symbol="CL")
     with stack.client("bot") as one, stack.client("bot2") as other:
         assert one.post("/trades", json=secret).json()["recorded"] == 1
         before = other.get("/performance").json()
@@ -144,21 +172,29 @@ def test_performance_is_told_overall_and_by_symbol(stack: RunningStack) -> None:
     key = stack.new_key()["key"]
     headers = {"Authorization": f"Bearer {key}"}
     with httpx.Client(base_url=f"{stack.base_url}/api", headers=headers) as api:
-        trades = [a_trade(symbol="YM", confidence=0.6), a_trade(symbol="YM", pnl="-50"), a_trade(symbol="ES")]
+        trades = [
+            a_trade(symbol="YM", confidence=0.6),
+            a_trade(symbol="YM", exit_price="6533.25"),
+            a_trade(symbol="YM", exit_price="6543.65", fees="4.50"),
+            a_trade(symbol="ES"),
+        ]
         api.post("/trades", json={"trades": trades})
         told = api.get("/performance").json()
         of_ym = api.get("/performance", params={"symbol": "YM"}).json()
-    assert (told["trades"], told["pnl"]) == (3, "175.00")
+    assert (told["trades"], Decimal(told["pnl"]), Decimal(told["fees"])) == (
+        4,
+        Decimal("75.75"),
+        Decimal("4.5"),
+    )
     assert [row["symbol"] for row in told["by_symbol"]] == ["ES", "YM"]
-    assert (of_ym["trades"], of_ym["pnl"], of_ym["wins"]) == (2, "62.50", 1)
+    # A gain of 2.00 with fees of 4.50 is a loss.
+    assert (of_ym["trades"], Decimal(of_ym["net_pnl"]), of_ym["wins"]) == (3, Decimal("-41.25"), 1)
 
 
 def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
     with stack.client("publisher") as publisher, stack.client("bot") as bot:
         made = [
-            publisher.post("/signals", json={"symbol": "RTY", "side": "LONG", "price": price}).json()[
-                "sequence"
-            ]
+            publisher.post("/signals", json=AN_EXIT | {"price": price}).json()["sequence"]
             for price in ("2100.1", "2100.2", "2100.3")
         ]
         page = bot.get("/signals", params={"symbol": "RTY", "after": made[0] - 1}).json()
@@ -169,7 +205,7 @@ def test_signals_come_back_in_sequence_order(stack: RunningStack) -> None:
 
 def test_an_idempotency_key_publishes_once(stack: RunningStack) -> None:
     headers = {"Idempotency-Key": uuid4().hex}
-    signal = {"symbol": "RTY", "side": "SHORT", "price": "2101"}
+    signal = AN_EXIT | {"side": "SHORT", "price": "2101"}
     with stack.client("publisher") as publisher:
         first = publisher.post("/signals", json=signal, headers=headers)
         second = publisher.post("/signals", json=signal, headers=headers)

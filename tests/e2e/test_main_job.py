@@ -9,6 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support import vendor_files as vendors
+from tests.support.market import simulated_es
 from tests.support.places import ROOT
 from tests.support.stacks import LocalStack, local_stack
 
@@ -69,8 +71,27 @@ def test_a_bar_file_that_cannot_be_used_is_told_in_one_line(directory: Path) -> 
     bars.write_text("open_time,open,high,low,close,volume\n2025-10-13T00:00:00Z,1,2,1,2,many\n")
     with local_stack("run", directory / "state", BARS=str(bars), EXIT="1") as running:
         assert running.await_end(JOB_TIMEOUT_S) == 2, running.output
-        assert "bars.csv, line 2, volume" in running.output
+        assert "not one of 1 row is a bar: 1 whose volume is not a plain decimal number" in running.output
         assert "Traceback" not in running.output
+
+
+def test_a_file_of_ninjatrader_is_told_before_the_stack_starts_and_replayed(directory: Path) -> None:
+    bars = simulated_es()[:600]
+    path = directory / "es 12-25.txt"
+    path.write_bytes(vendors.ninjatrader(bars, "America/New_York").content(";", "\r\n", mark=True))
+    named = {"ZONE": "America/New_York", "STAMP": "end"}
+    with local_stack(
+        "run", directory / "state", None, BARS=str(path), SPEED="15000", EXIT="1", **named
+    ) as running:
+        running.await_ready()
+        assert running.await_end(JOB_TIMEOUT_S) == 0, f"{running.output}\n{running.logs()}"
+        told, _, rest = running.output.partition("postgres")
+        assert "es 12-25.txt: NinjaTrader, 600 rows" in told
+        assert "times: America/New_York (as ZONE says); end of the minute (as STAMP says)" in told
+        assert "600 bars of 2025-06-29 22:00 to" in told
+        assert "skipped" not in told
+        assert "signals from 600 bars" in rest
+        assert_all_equal(running)
 
 
 def test_nothing_is_lost_while_services_are_away(directory: Path) -> None:

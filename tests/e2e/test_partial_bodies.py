@@ -13,6 +13,7 @@ from shared.domain.market.bars import Bar
 from tests.e2e.test_http_api import a_trade
 from tests.support.market import bar
 from tests.support.running import RunningStack
+from tests.unit.examples.test_bot import connection
 
 STRICT = {"Prefer": "respond-async, Handling = Strict"}
 
@@ -111,3 +112,26 @@ def test_a_replay_tells_a_bad_bar_and_goes_on(stack: RunningStack) -> None:
     assert minutes[:29] == [each.open_time for place, each in enumerate(bars) if place != 17]
     (line,) = said
     assert line.endswith("volume: Must be from 0 to 1000000000.")
+
+
+class Told(list[tuple[str, dict[str, Any]]]):
+    """A journal that can be read."""
+
+    def tell(self, event: str, **facts: Any) -> None:
+        self.append((event, facts))
+
+
+def test_the_example_bot_tells_which_of_its_trades_were_refused(stack: RunningStack) -> None:
+    told, fatal = Told(), list[str]()
+    api = connection.Api(stack.base_url, stack.key("bot"), told)
+    reporter = connection.Reporter(api, told, fatal.append)
+    trades = [a_trade(), a_trade(quantity=0), a_trade()]
+    for trade in trades:
+        reporter.add(trade)
+    left = reporter.flush()
+    api._client.close()
+    assert (left, reporter.acknowledged, fatal) == (0, 2, [])
+    reported = [facts["trade_id"] for event, facts in told if event == "reported"]
+    assert reported == [trades[0]["trade_id"], trades[2]["trade_id"]]
+    refused = [(facts["trade_id"], facts["problem"]) for event, facts in told if event == "trade_refused"]
+    assert refused == [(trades[1]["trade_id"], "quantity: Expected more than 0.")]

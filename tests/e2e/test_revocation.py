@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import aiohttp
 import httpx
@@ -134,14 +135,14 @@ class Bot:
 
 @asynccontextmanager
 async def publishing(stack: RunningStack) -> AsyncIterator[None]:
-    """Publishes five signals a second during the block."""
+    """Publishes five signals a second during the block: exits, which are accepted at every hour."""
 
     async def publish() -> None:
         headers = {"Authorization": f"Bearer {stack.key('publisher')}"}
-        body = {"symbol": "ES", "side": "LONG", "price": "6543.25"}
+        body = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
         async with httpx.AsyncClient(base_url=stack.base_url, headers=headers, timeout=10) as client:
             while True:
-                await client.post("/api/signals", json=body)
+                await client.post("/api/signals", json=body, headers={"Idempotency-Key": uuid4().hex})
                 await asyncio.sleep(0.2)
 
     task = asyncio.create_task(publish())

@@ -95,7 +95,7 @@ def broken(base_url: str, alter: Break) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = _pass_on  # noqa: N815 - names that the base class asks for
+        do_GET = do_POST = do_DELETE = _pass_on  # noqa: N815 - names that the base class asks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             pass
@@ -140,6 +140,11 @@ def _recorded_twice(method: str, path: str, status: int, content: bytes) -> tupl
     return status, content.replace(b'"duplicate"', b'"recorded"')
 
 
+def _never_withdrawn(method: str, path: str, status: int, content: bytes) -> tuple[int, bytes] | None:
+    """As a host answers that passes no DELETE on."""
+    return (404, b"") if method == "DELETE" else None
+
+
 def _html(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] | None:
     return (200, b"<html>Your app is up and running</html>") if path.endswith("/health") else None
 
@@ -152,6 +157,7 @@ def _html(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] |
         (_never_cached, "confidence", "no answer came from the cache"),
         (_forged_token, "realtime", "no WebSocket: WSServerHandshakeError"),
         (_recorded_twice, "trade", "expected duplicate, found recorded"),
+        (_never_withdrawn, "trade", "DELETE trades/smoke-"),
         (_html, "health", "GET health: JSONDecodeError"),
     ],
 )

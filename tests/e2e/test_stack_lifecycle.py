@@ -95,7 +95,8 @@ def test_up_is_ready_private_and_leaves_nothing(directory: Path) -> None:
 def test_up_keeps_its_keys_and_data_and_starts_fast_the_second_time(directory: Path) -> None:
     with local_stack("up", directory) as first:
         document = first.await_ready()
-        signal_body = {"symbol": "ES", "side": "LONG", "price": "6500.25"}
+        # An exit, because it is accepted at every hour.
+        signal_body = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6500.25"}
         headers = {"Authorization": f"Bearer {document['keys']['publisher']}"}
         assert httpx.post(document["base_url"] + "/api/signals", json=signal_body, headers=headers).is_success
     started = time.monotonic()

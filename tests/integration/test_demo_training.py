@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from psycopg import AsyncConnection
 
-from local.demo.bar_files import BUNDLED_BARS
+from local.demo.options import BUNDLED_BARS
 from shared.adapters.calendars import market_calendars
 from shared.adapters.postgres import (
     BarStore,

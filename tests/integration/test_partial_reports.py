@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from functions.trades import read_trades
-from shared.adapters.postgres import Database, PerformanceStore, TradeStore
+from shared.adapters.postgres import Database, PerformanceStore, SignalStore, TradeStore
 from shared.errors import InvalidInput
 from shared.services.trades import TradeReport, TradeService
 from tests.support.counting import Counted
@@ -35,6 +35,7 @@ def service(database: Database) -> TradeService:
         store=TradeStore(database),
         figures=PerformanceStore(database),
         strategies=STRATEGIES,
+        published=SignalStore(database).published_among,
         max_age=timedelta(days=90),
         now=lambda: START + timedelta(hours=1),
         count=Counted(),

@@ -41,7 +41,7 @@ async def test_bars_read_back_exactly(store: BarStore) -> None:
     found = await stored_bars(store)
     assert found == [StoredBar(bar, "replay", NOW) for bar in bars]
     closes = [format(stored.bar.close, "f") for stored in found]
-    assert closes == ["6487.25", "-37.630000", "0.00000001"]
+    assert closes == ["6487.25", "-37.63", "0.00000001"]
 
 
 async def test_the_same_content_of_a_minute_is_a_duplicate_however_it_is_written(store: BarStore) -> None:

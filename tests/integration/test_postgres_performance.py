@@ -27,16 +27,18 @@ def figures_of(database: Database) -> PerformanceStore:
     return PerformanceStore(database)
 
 
-def drawdown_of(pnls: Sequence[Decimal]) -> Decimal:
+def drawdown_of(amounts: Sequence[Decimal]) -> Decimal:
     worst, peak = Decimal(0), Decimal(0)
-    for total in accumulate(pnls):
+    for total in accumulate(amounts):
         peak = max(peak, total)
         worst = max(worst, peak - total)
     return worst
 
 
 def calibration_of(trades: Sequence[Trade]) -> tuple[int, float | None, float | None]:
-    scored = [(trade.confidence, float(trade.pnl > 0)) for trade in trades if trade.confidence is not None]
+    scored = [
+        (trade.confidence, float(trade.pnl > trade.fees)) for trade in trades if trade.confidence is not None
+    ]
     if not scored:
         return 0, None, None
     brier = sum((p - won) ** 2 for p, won in scored) / len(scored)
@@ -50,8 +52,9 @@ def calibration_of(trades: Sequence[Trade]) -> tuple[int, float | None, float | 
 def check_figures(figures: object, trades: Sequence[Trade]) -> None:
     """Compares with a recomputation trade by trade; `figures` is overall or one symbol's."""
     ordered = sorted(trades, key=lambda trade: (trade.exit_at, trade.trade_id))
-    wins = [trade.pnl for trade in trades if trade.pnl > 0]
-    losses = [trade.pnl for trade in trades if trade.pnl < 0]
+    earned = [trade.pnl - trade.fees for trade in ordered]
+    wins = [amount for amount in earned if amount > 0]
+    losses = [amount for amount in earned if amount < 0]
     scored, brier, ece = calibration_of(trades)
 
     def mean(amounts: list[Decimal]) -> Decimal | None:
@@ -63,9 +66,10 @@ def check_figures(figures: object, trades: Sequence[Trade]) -> None:
         "win_rate": len(wins) / len(trades) if trades else None,
         "pnl": sum((trade.pnl for trade in trades), Decimal(0)),
         "fees": sum((trade.fees for trade in trades), Decimal(0)),
+        "net_pnl": sum(earned, Decimal(0)),
         "average_win": pytest.approx(mean(wins), abs=Decimal("1e-8")) if wins else None,
         "average_loss": pytest.approx(mean(losses), abs=Decimal("1e-8")) if losses else None,
-        "max_drawdown": drawdown_of([trade.pnl for trade in ordered]),
+        "max_drawdown": drawdown_of(earned),
         "scored": scored,
         "brier": pytest.approx(brier, abs=1e-12) if scored else None,
         "ece": pytest.approx(ece, abs=1e-12) if scored else None,
@@ -117,6 +121,40 @@ async def test_performance_equals_a_recomputation(
             check_figures(one, [trade for trade in chosen if trade.symbol == one.symbol])
 
 
+async def test_forty_trades_whose_fees_exceed_their_pnl_are_forty_losses(
+    store: TradeStore, figures_of: PerformanceStore
+) -> None:
+    trades = [
+        a_trade(
+            f"t{n:02}",
+            quantity=Decimal(1),
+            exit_price=Decimal("6487.29"),
+            fees=Decimal("4.50"),
+            confidence=0.6,
+            exit_at=START + timedelta(minutes=10 * n),
+        )
+        for n in range(40)
+    ]
+    assert {trade.pnl for trade in trades} == {2}
+    await statuses(store, trades)
+    figures = await figures_of.performance(ALICE, symbol=None, since=None, until=None)
+    assert (figures.trades, figures.wins, figures.win_rate) == (40, 0, 0.0)
+    assert (figures.pnl, figures.fees, figures.net_pnl) == (Decimal(80), Decimal(180), Decimal(-100))
+    assert (figures.average_win, figures.average_loss) == (None, Decimal("-2.5"))
+    assert figures.max_drawdown == 100
+    assert figures.brier == pytest.approx(0.36)
+    assert figures.ece == pytest.approx(0.6)
+
+
+async def test_a_trade_that_its_fees_eat_up_exactly_neither_wins_nor_loses(
+    store: TradeStore, figures_of: PerformanceStore
+) -> None:
+    await statuses(store, [a_trade(fees=Decimal("275.00"))])
+    figures = await figures_of.performance(ALICE, symbol=None, since=None, until=None)
+    assert (figures.wins, figures.net_pnl) == (0, Decimal(0))
+    assert (figures.average_win, figures.average_loss) == (None, None)
+
+
 async def test_performance_of_one_symbol_until_a_time(
     store: TradeStore, figures_of: PerformanceStore
 ) -> None:
@@ -140,6 +178,7 @@ async def test_performance_without_trades_has_no_averages(figures_of: Performanc
         win_rate=None,
         pnl=Decimal(0),
         fees=Decimal(0),
+        net_pnl=Decimal(0),
         average_win=None,
         average_loss=None,
         max_drawdown=Decimal(0),

@@ -76,8 +76,8 @@ async def test_known_trades_are_looked_up_one_by_one_before_there_are_statistics
     asked = {
         **ACCOUNT,
         "trades": msgspec.json.encode(trades[5:7]).decode(),
-        "first_exit_at": trades[5].exit_at,
-        "last_exit_at": trades[5].exit_at,
+        "from_month": trades[5].exit_at,
+        "to_month": trades[5].exit_at + timedelta(days=1),
     }
     async with database.transaction(account_id="account-7") as connection:
         cursor = AsyncClientCursor(connection)
@@ -102,7 +102,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
         ("drop index signal_outcomes_training", "training.outcomes"),
         ("drop index trades_signal", "suspicions.find"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
-        ("drop index signals_idempotency_key", "signals.signal_of_key"),
+        ("drop index signals_idempotency_key, signals_key", "signals.signal_of_key"),
         ("drop index outbox_unsent", "outbox.depth"),
     ],
 )
@@ -126,6 +126,17 @@ async def test_a_page_with_bounds_reads_only_the_months_within_them(
     asked = PAGE | {"symbol": symbol, "since": october - timedelta(days=5), "before_exit_at": october}
     read = {node.get("Relation Name") for node in await explain(filled, "trades.page_of_trades", asked)}
     assert read - {None} == {"trades_2025_10"}
+
+
+async def test_stale_days_are_found_among_many_by_an_index_of_their_own(filled: Database) -> None:
+    plan = await explain(filled, "performance.stale_days", ASKED["performance.stale_days"])
+    assert "trade_days_uncounted" in {node.get("Index Name") for node in plan}
+
+
+@pytest.mark.parametrize("name", ["trades.withdraw_trade", "trades.receipt_of_trade"])
+async def test_a_withdrawal_reads_only_the_month_of_its_trade(filled: Database, name: str) -> None:
+    read = {str(node.get("Relation Name")) for node in await explain(filled, name, ASKED[name])}
+    assert {relation for relation in read if relation.startswith("trades_")} == {"trades_2025_09"}
 
 
 async def test_a_deep_page_touches_no_more_than_the_first(filled: Database) -> None:

@@ -1,6 +1,7 @@
 """Trades on a real server: idempotent, isolated by account, exact and paged."""
 
 import asyncio
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +12,8 @@ import psycopg
 import pytest
 
 from shared.adapters.postgres import Database, TradeStore
+from shared.domain.numbers import plain
+from shared.domain.plain_json import encode
 from shared.domain.trading.trades import StoredTrade, Trade
 from shared.errors import InvalidInput, ValidationFailed
 from tests.support.samples import START, a_trade
@@ -57,9 +60,23 @@ async def test_a_trade_reads_back_exactly_as_it_was_reported(store: TradeStore) 
     assert await statuses(store, [trade]) == ["recorded"]
     (stored,) = await everything(store)
     assert as_reported(stored) == trade
-    # Equal decimals can differ in their digits; these must not.
-    assert str(stored.quantity) == "0.10"
-    assert str(stored.exit_price) == "999999999.00000001"
+    # An answer has the value, and not the digits of the report.
+    sent = json.loads(encode(stored))
+    assert (sent["quantity"], sent["exit_price"], sent["pnl"], sent["fees"]) == (
+        "0.1",
+        "999999999.00000001",
+        "-0.00000001",
+        "4.04",
+    )
+
+
+@pytest.mark.parametrize("written", ["0E-8", "0.00", "-0", "1E-8", "100", "1E+3", "12.500", "-37.630000"])
+async def test_amounts_come_back_plain_however_they_were_written(store: TradeStore, written: str) -> None:
+    value = Decimal(written)
+    await statuses(store, [a_trade(pnl=value, fees=value)])
+    (stored,) = await everything(store)
+    sent = json.loads(encode(stored))
+    assert sent["pnl"] == sent["fees"] == plain(value)
 
 
 async def test_what_a_trade_leaves_out_stays_out(store: TradeStore) -> None:
@@ -80,7 +97,7 @@ async def test_the_same_trade_again_is_a_duplicate_also_written_differently(stor
 
 
 OTHER_CONTENT: tuple[dict[str, Any], ...] = (
-    {"pnl": Decimal("137.51")},
+    {"pnl": Decimal("275.01")},
     {"entry_at": START - timedelta(minutes=1)},
     {"exit_at": START + timedelta(minutes=11), "entry_at": START},
     {"exit_at": START + timedelta(days=70), "entry_at": START},
@@ -108,7 +125,8 @@ async def test_the_same_trade_id_with_other_content_is_a_conflict(
 ) -> None:
     first = a_trade()
     await statuses(store, [first])
-    assert await statuses(store, [a_trade(**changed)]) == ["conflict"]
+    # Its pnl too stays as it was, so that only one field differs.
+    assert await statuses(store, [a_trade(**({"pnl": first.pnl} | changed))]) == ["conflict"]
     assert [as_reported(stored) for stored in await everything(store)] == [first]
 
 

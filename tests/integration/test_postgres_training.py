@@ -252,8 +252,11 @@ async def test_a_win_that_bars_contradict_is_listed(database: Database) -> None:
         "a",
         trade_of(won, "true", won=True),
         trade_of(won, "far", won=True, exit_price=far),
-        trade_of(won, "gainless", won=True, exit_price=PRICE - direction),
-        trade_of(won, "loser", won=False, exit_price=far),
+        trade_of(won, "gainless", won=True, exit_price=PRICE - direction, pnl=Decimal(100)),
+        trade_of(won, "loser", won=False, exit_price=far, pnl=Decimal(-100)),
+        # Fees make losers of these, so they claim nothing that bars could contradict.
+        trade_of(won, "far-but-dear", won=True, exit_price=far, fees=Decimal(5_000)),
+        trade_of(won, "gainless-and-dear", won=True, exit_price=PRICE, pnl=Decimal(2), fees=Decimal("4.50")),
     )
     assert await found(database) == [("a", "far", "exit_price"), ("a", "gainless", "win_without_gain")]
 

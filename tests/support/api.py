@@ -13,6 +13,7 @@ import jsonschema
 import msgspec
 
 from functions.openapi import document
+from local.host.routing import Template
 from shared import container as composition
 from shared.container import Container
 from shared.domain.access.licenses import Scope
@@ -22,6 +23,7 @@ from shared.settings import Settings
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
 from tests.support.app import functions
 from tests.support.memory_stores import MemoryStores
+from tests.support.requests import PATH_VALUES
 from tests.support.strategies import STRATEGIES
 
 HUB_KEY = "a2V5"
@@ -195,20 +197,24 @@ class Api:
         headers: Mapping[str, str] | None = None,
         **params: Any,
     ) -> Answered:
-        """What the function answers that serves `path`; the answer must be one that the document allows."""
+        """What the function answers that serves `path`; the answer must be one that the document allows.
+
+        A declared path stands for the address with PATH_VALUES.
+        """
         given = dict(headers or {})
         if key is not None:
             given["authorization"] = f"Bearer {key if isinstance(key, str) else key.plain}"
+        path = path.format(**PATH_VALUES)
+        route, run, route_params = function_of(method, path)
         sent = content if content is not None else b"" if body is None else msgspec.json.encode(body)
         request = func.HttpRequest(
             method=method,
             url=f"http://localhost/api/{path}",
             headers=given,
             params=params,
-            route_params={"path": path},
+            route_params=route_params,
             body=sent,
         )
-        route, run = function_of(method, path)
         response = await run(request)
         answered = Answered(response.status_code, {**response.headers}, response.get_body())
         if route is not None and method != "HEAD":
@@ -216,16 +222,17 @@ class Api:
         return answered
 
 
-def function_of(method: str, path: str) -> tuple[str | None, Any]:
-    """The route and the function that serve a request, as the host finds them."""
+def function_of(method: str, path: str) -> tuple[str | None, Any, dict[str, str]]:
+    """The route and the function that serve a request, and its route parameters, as the host finds them."""
     for function in functions().values():
         trigger = function.get_trigger()
-        if trigger is None or trigger.type != "httpTrigger" or "{" in trigger.route:
+        if trigger is None or trigger.type != "httpTrigger" or "{*" in trigger.route:
             continue
         methods = {str(getattr(each, "value", each)) for each in trigger.methods}
-        if trigger.route == path and method in methods:
-            return path, function.get_user_function()
-    return None, functions()["zz_unmatched"].get_user_function()
+        route_params = Template(trigger.route).match(f"/{path}")
+        if route_params is not None and method in methods:
+            return trigger.route, function.get_user_function(), route_params
+    return None, functions()["zz_unmatched"].get_user_function(), {"path": path}
 
 
 @cache

@@ -10,6 +10,7 @@ from shared.adapters.postgres.training import fit_parameters
 from shared.adapters.postgres.upkeep import BATCH
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
+from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
 from tests.support.samples import a_bar, a_trade
 
@@ -43,8 +44,10 @@ from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
 insert into trade_ids select account_id, trade_id, exit_at from trades;
 insert into trade_days
-select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false from trades group by 1, 2, 3;
-update trade_days set stale = true where account_id = 'account-7' and day > '{BASE}'::date + 80;
+select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false, count(*)
+from trades
+group by 1, 2, 3;
+update trade_days set counted = 0 where account_id = 'account-7' and day > '{BASE}'::date + 80;
 insert into trade_day_figures
 select
     account_id, day, symbol, trades, 0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 0, array_fill(0, array[10])
@@ -52,11 +55,11 @@ from trade_days;
 insert into account_usage select 'account-' || n, 1, 1, '{BASE}', 0 from generate_series(1, 5000) as n;
 insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, received_at, features, source,
-    idempotency_key
+    idempotency_key, publisher
 )
 select
     (array['ES', 'NQ'])[n % 2 + 1], n / 2 + 1, 'vwap_bounce', 1, 'entry', 'LONG', 6500, at, at, '{{}}',
-    'live', 'key-' || n
+    'live', 'key-' || n, 'account-' || n % {ACCOUNTS}
 from generate_series(0, {SIGNALS}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '30 seconds' as at);
 update trades set signal_sequence = 1 + (extract(epoch from exit_at) / 60)::bigint % 100000
@@ -83,6 +86,7 @@ select
     'v' || n, 'strategy-' || n % 50, 'retired', 'base_rate', null, '{{}}',
     '{BASE}'::timestamptz + n * interval '1 hour'
 from generate_series(1, 5000) as n;
+insert into published_strategies (strategy) select 'strategy-' || n from generate_series(1, 5000) as n;
 insert into signal_counters values ('ES', 100001), ('NQ', 100001);
 insert into feeds values ('ES', now(), now(), 'live');
 insert into engine_state (symbol, strategy, last_change) values ('ES', 'vwap_bounce', 49990);
@@ -97,8 +101,10 @@ from generate_series(1, 20000) as n;
 # What each query is asked; where it depends on size, the size that the code uses.
 SINCE, UNTIL = BASE + timedelta(days=3), BASE + timedelta(days=75)
 ACCOUNT = {"account_id": "account-7"}
+NAMED = {**ACCOUNT, "trade_id": "trade-7"}
+EXIT_OF_7 = BASE + timedelta(seconds=7 * 60)
 REPORTED = msgspec.json.encode([a_trade("trade-7"), a_trade("trade-47")]).decode()
-SAME = {**ACCOUNT, "trades": REPORTED, "first_exit_at": BASE, "last_exit_at": BASE + timedelta(days=40)}
+SAME = {**ACCOUNT, "trades": REPORTED, "from_month": BASE, "to_month": BASE + timedelta(days=61)}
 DRAFT: dict[str, Any] = {
     "symbol": "ES",
     "strategy": "vwap_bounce",
@@ -114,6 +120,8 @@ DRAFT: dict[str, Any] = {
     "features": Jsonb({}),
     "source": "live",
     "idempotency_key": "key-77",
+    "publisher": "account-7",
+    "default_times": ["expires_at"],
 }
 PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
 DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
@@ -191,16 +199,23 @@ ASKED: dict[str, dict[str, Any]] = {
     "outbox.mark_sent": {"symbol": "ES", "sequence": SIGNALS // 2},
     "outbox.pending": {},
     "outbox.depth": {},
+    "signals.repeated_key": DRAFT,
+    "signals.repeated_alert": DRAFT | {"window": REPEAT_WINDOW},
     "signals.insert_signal": DRAFT,
     "signals.give_sequence_back": {"symbol": "ES"},
     "signals.queue_message": {"symbol": "ES", "sequence": 7, "payload": b"{}"},
     "signals.signal_of_key": {"symbol": "ES", "idempotency_key": "key-77"},
+    "signals.published_strategies": {"strategies": ["strategy-7", "strategy-8"]},
+    "signals.last_price": {"symbol": "ES"},
     "signals.list_signals": {"symbol": "ES", "after": 50_000, "limit": 1_000},
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
     "trades.same_trades": SAME,
     "trades.usage": ACCOUNT,
+    "trades.exit_of_trade": NAMED,
+    "trades.withdraw_trade": {**NAMED, "exit_at": EXIT_OF_7, "received_from": BASE},
+    "trades.receipt_of_trade": {**NAMED, "exit_at": EXIT_OF_7},
     "trades.count_trades": {
         **ACCOUNT,
         **DAYS,
@@ -281,6 +296,7 @@ NOT_EXPLAINED = {
     "connections.lock_licenses": "reads no table",
     "connections.unchecked": "reads every open connection, once in 20 seconds",
     "outbox.wait_at_most": "reads no table",
+    "signals.lock_publisher": "reads no table",
     "outbox.lock_batch": "reads no table",
     "trades.ensure_partitions": "reads the catalogue, by name",
     "upkeep.make_partitions": "reads the catalogue, by name",

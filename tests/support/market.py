@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import strategies as st
 
-from local.demo.bar_files import BUNDLED_BARS, read_bars
+from local.demo.bar_files.reading import read_bar_file
+from local.demo.options import BUNDLED_BARS
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from tests.support.places import ROOT
 
@@ -31,12 +32,12 @@ def real_es_file() -> Path:
 
 @cache
 def simulated_es() -> tuple[Bar, ...]:
-    return tuple(read_bars(BUNDLED_BARS))
+    return read_bar_file(BUNDLED_BARS).bars
 
 
 @cache
 def real_es() -> tuple[Bar, ...]:
-    return tuple(read_bars(real_es_file()))
+    return read_bar_file(real_es_file()).bars
 
 
 def bar(

@@ -10,7 +10,7 @@ from shared.domain.market.outcomes import SettledSignal, SignalToSettle
 from shared.domain.trading.signal_fit import SuspiciousTrade
 
 if TYPE_CHECKING:
-    from tests.support.memory_stores import Server
+    from tests.support.memory_signals import Server
 
 
 class MemoryTraining:

@@ -1,7 +1,7 @@
 """Hooks of schemathesis: makes cases that follow the API's document good ones of their time and license.
 
-No schema can say that a symbol must be in the license, or that a time must be of today. Without that, most cases
-would be refused for it, and would reach nothing behind the checks.
+No schema can say that a symbol must be in the license, or that a time must be of today. Without that, most
+cases would be refused for it, and would reach nothing behind the checks.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,8 @@ def _minutes_ago(minutes: int) -> str:
 def _trade(generated: dict[str, Any]) -> dict[str, Any]:
     times = {"entry_at": _minutes_ago(20), "exit_at": _minutes_ago(5)}
     own = {"trade_id": f"conformance-{next(_numbers)}", "features": None}
-    return generated | TRADE | times | own
+    # TRADE's pnl is that of one contract.
+    return generated | TRADE | times | own | {"quantity": 1, "fees": "4.50"}
 
 
 def _trades(generated: dict[str, Any]) -> dict[str, Any]:
@@ -39,8 +40,9 @@ def _bars(generated: dict[str, Any]) -> dict[str, Any]:
 
 
 def _signal(generated: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: generated[name] for name in ("kind", "side") if name in generated}
-    return SIGNAL | kept
+    kept = {name: generated[name] for name in ("side",) if name in generated}
+    # An exit, because it is accepted at every hour.
+    return SIGNAL | kept | {"kind": "exit"}
 
 
 def _negotiation(generated: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +58,9 @@ GOOD_BODIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 
 
 @schemathesis.hook
-def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
+def before_call(
+    context: schemathesis.HookContext, case: schemathesis.Case[Any], kwargs: dict[str, Any]
+) -> None:
     """Makes a case that follows the document a good one; a case that does not must be refused whole."""
     assert case.meta is not None
     if case.meta.generation.mode.is_negative:

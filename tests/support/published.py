@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 from loadtests.bench import past_signals
@@ -10,6 +9,7 @@ from shared.adapters.postgres import BarStore, Database, SignalStore
 from shared.domain.confidence.models import Outcome
 from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
+from tests.support.samples import priced
 
 
 async def publish(
@@ -21,7 +21,10 @@ async def publish(
 
 
 def trade_of(signal: Signal, trade_id: str, *, won: bool, **changes: Any) -> Trade:
-    """The trade of a bot that followed the signal within a minute, and won or lost two points."""
+    """The trade of a bot that followed the signal within a minute, and won or lost two points.
+
+    `changes` of prices change its pnl too, unless they give it.
+    """
     direction = 1 if signal.side == "LONG" else -1
     values: dict[str, Any] = {
         "symbol": signal.symbol,
@@ -31,11 +34,10 @@ def trade_of(signal: Signal, trade_id: str, *, won: bool, **changes: Any) -> Tra
         "exit_price": signal.price + direction * (2 if won else -2),
         "entry_at": signal.event_at + timedelta(seconds=20),
         "exit_at": signal.event_at + timedelta(minutes=1),
-        "pnl": Decimal(100 if won else -100),
         "signal_sequence": signal.sequence,
         "features": dict(signal.features),
     }
-    return Trade(trade_id=trade_id, **(values | changes))
+    return Trade(trade_id=trade_id, **(priced(values | changes) | changes))
 
 
 def batches(trades: Iterable[Trade], size: int = 500) -> Iterable[list[Trade]]:

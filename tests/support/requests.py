@@ -17,12 +17,16 @@ TRADE = {
     "pnl": "112.50",
 }
 
+# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
+PATH_VALUES = {"trade_id": "t-reported"}
+
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ml/get_confidence"): ("bot", {"body": STATE}),
     ("POST", "ml/get_confidence/batch"): ("bot", {"body": {"states": [STATE]}}),
     ("POST", "trades"): ("bot", {"body": {"trades": [TRADE]}}),
     ("GET", "trades"): ("bot", {}),
+    ("DELETE", "trades/{trade_id}"): ("bot", {}),
     ("GET", "performance"): ("bot", {}),
     ("GET", "signals"): ("bot", {"symbol": "ES"}),
     ("POST", "signals"): ("publisher", {"body": SIGNAL}),

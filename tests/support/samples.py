@@ -6,13 +6,26 @@ from typing import Any
 from uuid import UUID
 
 from shared.domain.market.bars import Bar
+from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.market.signals import Signal, SignalDraft
+from shared.domain.trading.pnl import pnl_of
 from shared.domain.trading.trades import Trade
 
 START = datetime(2025, 9, 2, 13, 30, tzinfo=UTC)
 
 
+def priced(trade: dict[str, Any]) -> dict[str, Any]:
+    """A trade's fields, in Python or in JSON, with the pnl that its prices give."""
+    quantity, entry_price, exit_price = (
+        Decimal(str(trade.get(name, 1))) for name in ("quantity", "entry_price", "exit_price")
+    )
+    instrument = INSTRUMENTS[trade["symbol"]]
+    pnl = pnl_of(instrument, trade["side"], quantity, entry_price, exit_price)
+    return trade | {"pnl": str(pnl) if isinstance(trade["entry_price"], str) else pnl}
+
+
 def a_trade(trade_id: str = "t-1", **changes: Any) -> Trade:
+    """A trade whose pnl follows from its prices, unless a test gives it."""
     exit_at: datetime = changes.pop("exit_at", START + timedelta(minutes=10))
     values: dict[str, Any] = {
         "symbol": "ES",
@@ -21,7 +34,6 @@ def a_trade(trade_id: str = "t-1", **changes: Any) -> Trade:
         "exit_price": Decimal("6490.00"),
         "entry_at": exit_at - timedelta(minutes=10),
         "exit_at": exit_at,
-        "pnl": Decimal("137.50"),
         "fees": Decimal("4.04"),
         "quantity": Decimal("2"),
         "signal_sequence": 3,
@@ -29,7 +41,7 @@ def a_trade(trade_id: str = "t-1", **changes: Any) -> Trade:
         "model_version": "vwap_bounce-1",
         "features": {"vwap_distance": 2.1, "rsi": 35.0, "regime": "TREND", "reversal": True},
     }
-    return Trade(trade_id=trade_id, **(values | changes))
+    return Trade(trade_id=trade_id, **(priced(values | changes) | changes))
 
 
 def a_draft(symbol: str = "ES", **changes: Any) -> SignalDraft:

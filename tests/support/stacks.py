@@ -20,7 +20,8 @@ READY_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 40.0
 RESTART_TIMEOUT_S = 20.0
 # What a person may have set for stacks of their own.
-_VARIABLES = ("BARS", "SPEED", "FROM", "TO", "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK", "EXIT")
+_REPLAY = ("BARS", "STAMP", "ZONE", "SPEED", "FROM", "TO", "EXIT")
+_VARIABLES = (*_REPLAY, "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK")
 
 
 class LocalStack:

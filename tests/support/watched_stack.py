@@ -113,7 +113,9 @@ def _drive(stack: RunningStack, started: LocalStack) -> None:
         for _ in range(2):
             _expect(bot.post("/ml/get_confidence", json=STATE, headers=caller), 200)
         _expect(bot.post("/trades", json=_trade(now)), 200)
-        _expect(publisher.post("/signals", json={"symbol": "ES", "side": "LONG", "price": "6543.25"}), 201)
+        # An exit, because it is accepted at every hour.
+        body = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
+        _expect(publisher.post("/signals", json=body), 201)
         _expect(feeder.post("/bars", json={"symbol": "ES", "bars": [_bar(now - timedelta(minutes=3))]}), 200)
         _expect(bot.get("/signals", params={"symbol": "ES"}), 200)
         _expect(bot.post("/signals", json={}), 403)

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import aiohttp
 import msgspec
@@ -87,18 +88,22 @@ class Innocents:
 
 @dataclass
 class _Publisher:
-    """Publishes a signal every PUBLISH_EVERY_S through both processes in turn."""
+    """Publishes a signal every PUBLISH_EVERY_S through both processes in turn.
+
+    It is an exit, which is accepted at every hour, and has a key of its own, because the same alert within a
+    minute would be answered as the first one.
+    """
 
     key: str
     ports: tuple[int, int]
     answers: Counter[str] = field(default_factory=Counter)
 
     async def run(self) -> None:
-        body = msgspec.json.encode({"symbol": "ES", "side": "LONG", "price": "6543.25"})
-        whole = request("POST", "signals", key=self.key, body=body)
+        body = msgspec.json.encode({"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"})
         for connection in itertools.cycle([Connection(port) for port in self.ports]):
             due_at = time.monotonic() + PUBLISH_EVERY_S
             try:
+                whole = request("POST", "signals", key=self.key, body=body, idempotency_key=uuid4().hex)
                 self.answers[(await connection.ask(whole)).label] += 1
             except Refused as error:
                 self.answers[str(error)] += 1

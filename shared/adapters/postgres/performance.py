@@ -1,8 +1,8 @@
 """Computes an account's performance from daily figures, which it brings up to date first.
 
-A report of trades marks its days as stale. The next performance computes the figures of these days again
-and stores them, so its cost depends on the days and not on the trades. If the range cuts a day, the figures
-of that part are computed from its trades.
+A report of trades makes its days stale, and so does a withdrawal. The next performance computes the figures
+of these days again and stores them, so its cost depends on the days and not on the trades. If the range cuts
+a day, the figures of that part are computed from its trades.
 """
 
 from collections import Counter
@@ -38,6 +38,7 @@ _NOTHING: dict[str, Any] = {
     "wins": 0,
     "pnl": Decimal(0),
     "fees": Decimal(0),
+    "net_pnl": Decimal(0),
     "average_win": None,
     "average_loss": None,
     "max_drawdown": Decimal(0),

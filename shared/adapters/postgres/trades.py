@@ -3,17 +3,18 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 import psycopg
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage, require_room
 from shared.domain.limits import RECENT_TIME
 from shared.domain.trading.days import days_of, midnight, whole
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal
 from shared.errors import FieldError, InvalidInput, ValidationFailed
 from shared.sql import queries
 
@@ -30,10 +31,10 @@ class TradeStore:
         """Stores the new trades, all or none, and returns the result of each trade, in order.
 
         If the account has used a trade_id before, or earlier in the batch, the trade is a duplicate if its
-        content is the same, else a conflict; neither changes anything. `key_public_id` is the reporting key.
-        The new trades must fit into the quotas of `plan`; those of an import, which has none, do not count
-        for the day. Raises Unavailable, InvalidInput for values that the schema refuses, DailyQuotaExceeded
-        and StorageQuotaExceeded.
+        content is the same, else a conflict; neither changes anything. Both say if that trade is withdrawn.
+        `key_public_id` is the reporting key. The new trades must fit into the quotas of `plan`; those of an
+        import, which has none, do not count for the day. Raises Unavailable, InvalidInput for values that the
+        schema refuses, DailyQuotaExceeded and StorageQuotaExceeded.
         """
         try:
             return await self._record(account_id, key_public_id, trades, plan)
@@ -70,7 +71,7 @@ class TradeStore:
             cursor = await connection.execute(_SQL["record_trades"], parameters)
             sizes = {first_at[trade_id]: size for trade_id, size in await cursor.fetchall()}
             known = [trade for place, trade in enumerate(trades) if place not in sizes]
-            same = iter(await self._same(connection, account_id, known) if known else ())
+            known_as = iter(await self._known_as(connection, account_id, known) if known else ())
             if sizes:
                 # Last, because reports of one account wait for each other from here to the commit.
                 new = [trades[place] for place in sizes]
@@ -80,7 +81,9 @@ class TradeStore:
             if place in sizes:
                 results.append(RecordedTrade(trade.trade_id, "recorded"))
             else:
-                results.append(RecordedTrade(trade.trade_id, "duplicate" if next(same) else "conflict"))
+                is_same, is_withdrawn = next(known_as)
+                status: Literal["duplicate", "conflict"] = "duplicate" if is_same else "conflict"
+                results.append(RecordedTrade(trade.trade_id, status, is_withdrawn))
         return results
 
     @staticmethod
@@ -119,17 +122,39 @@ class TradeStore:
         *usage, until_midnight_s = row
         return Usage(*usage), until_midnight_s
 
-    async def _same(self, connection: Connection, account_id: str, trades: list[Trade]) -> list[bool]:
+    async def _known_as(
+        self, connection: Connection, account_id: str, trades: list[Trade]
+    ) -> list[tuple[bool, bool]]:
+        """For each trade: whether the stored one has the same content, and whether that is withdrawn."""
         # A separate statement, because only a later one sees trades that another report stored in between.
+        from_month, to_month = _months([trade.exit_at for trade in trades])
         parameters = {
             "account_id": account_id,
             "trades": _rows(trades),
-            "first_exit_at": min(trade.exit_at for trade in trades),
-            "last_exit_at": max(trade.exit_at for trade in trades),
+            "from_month": from_month,
+            "to_month": to_month,
         }
-        cursor = connection.cursor(row_factory=scalar_row)
-        await cursor.execute(_SQL["same_trades"], parameters)
+        cursor = await connection.execute(_SQL["same_trades"], parameters)
         return await cursor.fetchall()
+
+    async def withdraw(self, account_id: str, trade_id: str, received_from: datetime) -> Withdrawal | None:
+        """Withdraws a trade that was received at `received_from` or later; None if there is no such trade.
+
+        It stays stored, and keeps its place in the account's quotas. If it is withdrawn already, nothing
+        changes. Raises Unavailable.
+        """
+        named = {"account_id": account_id, "trade_id": trade_id}
+        async with self._database.transaction(account_id=account_id) as connection:
+            found = await (await connection.execute(_SQL["exit_of_trade"], named)).fetchone()
+            if found is None:
+                return None
+            # The exit time is a value, so that each statement plans and locks one month only.
+            asked = {**named, "exit_at": found[0], "received_from": received_from}
+            cursor = await connection.execute(_SQL["withdraw_trade"], asked)
+            row = await cursor.fetchone()
+            if row is None:
+                row = await (await connection.execute(_SQL["receipt_of_trade"], asked)).fetchone()
+        return None if row is None else Withdrawal(*row)
 
     async def _ensure_partitions(self, times: list[datetime]) -> None:
         try:
@@ -179,6 +204,13 @@ class TradeStore:
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
             await cursor.execute(_SQL["page_of_trades"], parameters)
             return await cursor.fetchall()
+
+
+def _months(times: list[datetime]) -> tuple[datetime, datetime]:
+    """The beginning of the month of the earliest time, and the end of that of the latest, in UTC."""
+    first, last = min(times).astimezone(UTC), max(times).astimezone(UTC)
+    end = datetime(last.year + last.month // 12, last.month % 12 + 1, 1, tzinfo=UTC)
+    return datetime(first.year, first.month, 1, tzinfo=UTC), end
 
 
 def _rows(trades: list[Trade]) -> str:

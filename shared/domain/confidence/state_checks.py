@@ -4,19 +4,21 @@ This path runs only after the fast decoder has refused a body, so it may be slow
 does not look into a body with far more fields, items or levels than a valid one, see `refuse_excess`.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, StrategyCatalog
-from shared.domain.decoding import has_more_parts
+from shared.domain.json_text import has_more_parts
 from shared.domain.problems import Problems, shown
-from shared.errors import FieldCode, MalformedJson
+from shared.errors import FieldCode, MalformedJson, NoConfidence
 
 # A strategy has at most 20 features or so; the rest is room for mistakes that the errors then name.
 MAX_FIELDS = 100
+
+# Of the name of a feature without a schema, and of its value if that is text.
+MAX_FEATURE_TEXT = 64
 
 _SIDES = ("LONG", "SHORT")
 
@@ -44,37 +46,25 @@ def refuse_excess(body: bytes, states: int = 1) -> None:
         raise problems.refusal()
 
 
-def parse_json(body: bytes) -> tuple[Any, bool]:
-    """The value in `body`, and whether it is strict JSON.
+def check_state(
+    fields: object, catalog: StrategyCatalog, published: Collection[str], problems: Problems
+) -> RawState | None:
+    """The state in `fields` (any JSON value); if it is not a valid state, adds problems and returns None.
 
-    Also reads NaN, Infinity and numbers beyond a double, so that the error can name their field; if the
-    caller finds nothing else to refuse in such a body, it raises MalformedJson. Raises MalformedJson.
+    If its strategy is none of the catalog but one of `published`, the only problem is that there is no
+    confidence, whatever the other fields are.
     """
-    try:
-        return msgspec.json.decode(body), True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = str(error)
-    if not body.strip():
-        raise MalformedJson("The body is empty; a JSON object is expected.")
-    try:
-        return json.loads(body.decode("utf-8")), False
-    except UnicodeDecodeError as error:
-        raise MalformedJson("The body is not UTF-8.") from error
-    except RecursionError as error:
-        raise MalformedJson("The body is nested too deeply.") from error
-    except ValueError as error:
-        raise MalformedJson(f"The body is not valid JSON: {problem[:200]}") from error
-
-
-def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) -> RawState | None:
-    """The state in `fields` (any JSON value); if it is not a valid state, adds problems and returns None."""
     if not isinstance(fields, dict):
         problems.add("", "wrong_type", f"a market state must be a JSON object, got {shown(fields)}")
         return None
     before = len(problems)
     strategy: Strategy | None = catalog.default
     if "strategy" in fields:
-        strategy = check_strategy(fields["strategy"], catalog, problems)
+        name = fields["strategy"]
+        if isinstance(name, str) and name in published and name not in catalog:
+            problems.add("strategy", "no_confidence", _no_confidence(name, catalog))
+            return None
+        strategy = _check_strategy(name, catalog, problems)
     # If the strategy is unknown, only the symbol and the side can be checked, not the features.
     symbol = _check_choice(fields, "symbol", strategy.symbols if strategy else catalog.symbols, problems)
     side = _check_choice(fields, "signal_type", _SIDES, problems)
@@ -84,7 +74,21 @@ def check_state(fields: object, catalog: StrategyCatalog, problems: Problems) ->
     return RawState(strategy, symbol, side, values)
 
 
-def check_strategy(name: object, catalog: StrategyCatalog, problems: Problems) -> Strategy | None:
+def refuse_state(problems: Problems) -> None:
+    """Raises ValidationFailed if there is a problem; NoConfidence if each is that there is no confidence."""
+    if problems and all(error.code == "no_confidence" for error in problems):
+        raise NoConfidence("; ".join(dict.fromkeys(error.message for error in problems)), errors=(*problems,))
+    problems.refuse()
+
+
+def _no_confidence(name: str, catalog: StrategyCatalog) -> str:
+    return (
+        f"There is no confidence for the strategy {name}: it publishes signals, but has no features to learn "
+        f"from. Strategies with a confidence: {', '.join(catalog)}."
+    )
+
+
+def _check_strategy(name: object, catalog: StrategyCatalog, problems: Problems) -> Strategy | None:
     """The strategy of that name; if there is none, adds a problem and returns None."""
     if isinstance(name, str) and name in catalog:
         return catalog[name]
@@ -124,12 +128,44 @@ def check_features(
 
 
 def check_trade_state(
-    strategy: str, features: Mapping[str, object] | None, catalog: StrategyCatalog, problems: Problems
+    strategy: str,
+    features: Mapping[str, object] | None,
+    catalog: StrategyCatalog,
+    published: Collection[str],
+    problems: Problems,
 ) -> None:
-    """Adds an unknown strategy of a trade, or features that do not fit it."""
-    known = check_strategy(strategy, catalog, problems)
-    if known is not None and features is not None:
-        check_features(known, features, problems.within("features."))
+    """Adds an unknown strategy of a trade, or features that do not fit it.
+
+    The features of a strategy that the catalog lacks, but that was `published`, have no schema; only their
+    size is bounded, as it is in a signal.
+    """
+    if strategy in catalog:
+        if features is not None:
+            check_features(catalog[strategy], features, problems.within("features."))
+    elif strategy not in published:
+        problems.add("strategy", "unknown_value", _unknown_strategy(strategy, catalog))
+    elif features is not None:
+        _check_free_features(features, problems)
+
+
+def _unknown_strategy(name: str, catalog: StrategyCatalog) -> str:
+    return (
+        f"Expected one of {', '.join(catalog)}, or another strategy that has published a signal, got "
+        f"{shown(name)}. Report the strategy of the signal that you followed."
+    )
+
+
+def _check_free_features(features: Mapping[str, object], problems: Problems) -> None:
+    for name, value in features.items():
+        if problems.is_full:
+            return
+        texts = (name, value) if isinstance(value, str) else (name,)
+        if not name or any(len(text) > MAX_FEATURE_TEXT or "\x00" in text for text in texts):
+            message = (
+                f"At {shown(name)}: expected a name and a text of at most {MAX_FEATURE_TEXT} characters, "
+                "without the character NUL."
+            )
+            problems.add("features", "out_of_range", message)
 
 
 def _fault(feature: Feature, value: object) -> FieldCode | None:

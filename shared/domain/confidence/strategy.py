@@ -17,6 +17,7 @@ FeatureValue = float | str | bool
 # A request for a confidence has these fields beside the features.
 STATE_FIELDS = ("symbol", "signal_type", "strategy")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+_MAX_NAME = 64
 
 
 class Feature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +114,11 @@ class Strategy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def untrained_version(self) -> str:
         """The model version in answers before any model exists: the prior alone."""
         return f"{self.name}-untrained"
+
+
+def is_strategy_name(text: str) -> bool:
+    """Whether a signal's or a trade's strategy may have this name."""
+    return len(text) <= _MAX_NAME and _NAME.fullmatch(text) is not None
 
 
 def parse_strategy(text: str) -> Strategy:

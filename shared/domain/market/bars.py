@@ -20,7 +20,7 @@ MAX_PRICE = Decimal(10_000_000)
 MAX_VOLUME = 1_000_000_000
 
 Source = Literal["live", "replay", "simulated"]
-SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}$"
+SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}\Z"
 _SYMBOL = re.compile(SYMBOL_PATTERN)
 Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
 Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, exact")]
@@ -74,8 +74,8 @@ def check_bar(
 
     Prices must be finite, at most MAX_PRICE from zero and have at most MAX_PRICE_DECIMALS; low <= open,
     close <= high; `open_time` is an aware whole minute. With an `instrument`, each price must be one at which
-    it trades: on the tick, and above zero unless the instrument can be negative. With `now`, the minute must
-    be over, and not before EARLIEST.
+    it can trade: on the tick, within its `max_price`, and above zero unless it can be negative. With `now`,
+    the minute must be over, and not before EARLIEST.
     """
     before = len(problems)
     _check_open_time(bar.open_time, problems)
@@ -121,6 +121,9 @@ def _not_over(open_time: datetime, now: datetime) -> str:
 def _check_tradable(field: str, price: Decimal, instrument: Instrument, problems: Problems) -> None:
     if price <= 0 and not instrument.can_be_negative:
         problems.add(field, "out_of_range", f"Must be above 0: {instrument.symbol} has no other prices.")
+    elif abs(price) > instrument.max_price:
+        far = f"Must be at most {instrument.max_price} from 0: {instrument.symbol} was never that far."
+        problems.add(field, "out_of_range", far)
     elif price % instrument.tick_size:
         tick = f"{instrument.tick_size:f}"
         problems.add(field, "out_of_range", f"Must be a multiple of {tick}, the tick of {instrument.symbol}.")

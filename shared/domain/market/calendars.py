@@ -23,6 +23,8 @@ CLOSES = time(17, 0)
 LONGEST_BREAK = timedelta(days=8)
 
 _SATURDAY = 5
+# Longer than any closure of a market, and short enough that a calendar's end is found at once.
+_SEARCHED_DAYS = 14
 # A few weeks of sessions for each of a few markets. Replays go forward, so old ones are not needed again.
 _KEPT_SESSIONS = 256
 
@@ -85,6 +87,15 @@ class MarketCalendars:
 
     def is_open(self, symbol: str, instant: datetime) -> bool:
         return self.session_at(symbol, instant) is not None
+
+    def next_open(self, symbol: str, instant: datetime) -> datetime | None:
+        """When the first session after `instant` (aware) opens; None if none does within two weeks."""
+        today = trading_day_of(instant)
+        for days in range(_SEARCHED_DAYS):
+            session = self.session_of(symbol, today + timedelta(days=days))
+            if session is not None and session.opens_at > instant:
+                return session.opens_at
+        return None
 
     def days_left(self, today: date) -> int:
         """The days until the first calendar ends; at 0 or below, the calendars must be generated again."""

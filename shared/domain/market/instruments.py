@@ -11,13 +11,15 @@ Market = Literal["equity", "crude"]
 class Instrument(msgspec.Struct, frozen=True):
     """`tick_size` is the smallest price step in points, `point_value` one point of one contract in USD.
 
-    `market` names the calendar in shared/calendars.
+    `market` names the calendar in shared/calendars. `max_price` is far above every price so far, in points:
+    a price beyond it, on either side of zero, is a mistake.
     """
 
     symbol: str
     tick_size: Decimal
     point_value: Decimal
     market: Market
+    max_price: Decimal
     can_be_negative: bool = False
 
     def to_tick(self, price: Decimal | float) -> Decimal:
@@ -29,11 +31,11 @@ class Instrument(msgspec.Struct, frozen=True):
 INSTRUMENTS = {
     instrument.symbol: instrument
     for instrument in (
-        Instrument("ES", Decimal("0.25"), Decimal(50), "equity"),
-        Instrument("NQ", Decimal("0.25"), Decimal(20), "equity"),
-        Instrument("YM", Decimal(1), Decimal(5), "equity"),
-        Instrument("RTY", Decimal("0.10"), Decimal(50), "equity"),
+        Instrument("ES", Decimal("0.25"), Decimal(50), "equity", Decimal(100_000)),
+        Instrument("NQ", Decimal("0.25"), Decimal(20), "equity", Decimal(200_000)),
+        Instrument("YM", Decimal(1), Decimal(5), "equity", Decimal(500_000)),
+        Instrument("RTY", Decimal("0.10"), Decimal(50), "equity", Decimal(50_000)),
         # Crude oil settled at -37.63 on 20 April 2020.
-        Instrument("CL", Decimal("0.01"), Decimal(1000), "crude", can_be_negative=True),
+        Instrument("CL", Decimal("0.01"), Decimal(1000), "crude", Decimal(1_000), can_be_negative=True),
     )
 }

@@ -73,6 +73,8 @@ def has_won(signal: SignalToSettle) -> bool | None:
     - The first touch decides: a bar that reaches the target wins, one that reaches the stop loses. If one bar
       reaches both, the order is unknown, and the signal loses.
     - Without a touch, the last close within the horizon decides. An equal price loses, because trading costs.
+      Fees are not subtracted, because a signal knows nobody's. Prices are whole ticks, and one tick is worth
+      5 USD or more in every instrument that we know: more than a round trip usually costs.
     - A pause of more than MAX_PAUSE before the decision makes the result unknown, also if the price
       jumped across the stop or the target during the pause.
     - A stop on the winning side of the price counts as absent, and so does a target on the losing side.

@@ -1,14 +1,28 @@
 """Describes the results of an account's trades, and the scores of the confidences that came with them."""
 
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
+_Wins = Annotated[int, msgspec.Meta(description="Trades with pnl - fees above 0; a loss is one below 0.")]
+_WinRate = Annotated[float, msgspec.Meta(description="wins / trades.")]
+_Pnl = Annotated[Decimal, msgspec.Meta(description="Sum of pnl, in USD before fees.")]
+_Fees = Annotated[Decimal, msgspec.Meta(description="Sum of fees, in USD.")]
+_NetPnl = Annotated[Decimal, msgspec.Meta(description="pnl - fees, in USD.")]
+_AverageWin = Annotated[Decimal, msgspec.Meta(description="Mean of pnl - fees of the wins, in USD.")]
+_AverageLoss = Annotated[Decimal, msgspec.Meta(description="Mean of pnl - fees of the losses, in USD.")]
+_Drawdown = Annotated[
+    Decimal,
+    msgspec.Meta(description="Largest fall of cumulative pnl - fees below its highest value so far, in USD."),
+]
+
 
 class _Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """Amounts in USD. A trade with pnl above 0 is a win, below 0 a loss; the bot reports the pnl.
+    """Amounts in USD. A trade is a win if its net pnl (pnl - fees) is above 0, and a loss if it is below 0.
 
-    `max_drawdown` is the largest fall, 0 or more, of cumulative pnl (by exit_at, then trade_id) below its
+    Averages and drawdown are net too. Trades that the account has withdrawn do not count.
+    `max_drawdown` is the largest fall, 0 or more, of cumulative net pnl (by exit_at, then trade_id) below its
     highest value so far; the curve starts at 0. For the `scored` trades that have a confidence p, with w = 1
     for a win, else 0: `brier` is the mean of (p - w)^2, and `ece`, the expected calibration error, is the
     sum over ten bins of equal width of |sum of p - sum of w|, divided by `scored` (the last bin includes 1).
@@ -16,13 +30,14 @@ class _Figures(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     trades: int
-    wins: int
-    win_rate: float | None
-    pnl: Decimal
-    fees: Decimal
-    average_win: Decimal | None
-    average_loss: Decimal | None
-    max_drawdown: Decimal
+    wins: _Wins
+    win_rate: _WinRate | None
+    pnl: _Pnl
+    fees: _Fees
+    net_pnl: _NetPnl
+    average_win: _AverageWin | None
+    average_loss: _AverageLoss | None
+    max_drawdown: _Drawdown
     scored: int
     brier: float | None
     ece: float | None

@@ -37,8 +37,8 @@ class SuspiciousTrade(msgspec.Struct, frozen=True, kw_only=True):
     - `unknown_signal`: its signal does not exist.
     - `other_signal`: its signal is no entry, or has another side or strategy.
     - `entry_time`, `entry_price`: it entered too early or too late, or far from the signal's price.
-    - `exit_price`: it won by an exit at a price that the bars around its exit never reached.
-    - `win_without_gain`: it won, although its exit is no better than its entry.
+    - `exit_price`: it won (after fees) by an exit at a price that the bars around its exit never reached.
+    - `win_without_gain`: it won (after fees), although its exit is no better than its entry.
     - `volume`: its account reports many times as many trades as others.
 
     `trades` is the number of the account's trades with this reason at that time; only the newest are listed.

@@ -6,7 +6,7 @@ select case
 end;
 
 -- name: stale_days
--- The first of the account's days whose figures lack trades, with about `limit` trades together, and at least one day.
+-- The first of the account's days whose figures do not hold its trades as they are now, with about `limit` trades together, and at least one day.
 select day
 from (
     select day, sum(trades) over (order by day rows unbounded preceding) - trades as earlier
@@ -17,7 +17,7 @@ from (
             and day in (
                 select day
                 from trade_days
-                where account_id = %(account_id)s and stale and day >= %(first)s and day < %(last)s
+                where account_id = %(account_id)s and counted <> trades and day >= %(first)s and day < %(last)s
                 order by day
                 limit 1000
             )
@@ -28,16 +28,16 @@ where earlier < %(limit)s
 order by day;
 
 -- name: mark_fresh
--- Marks stale rows of these days as fresh, and locks them until the transaction ends. Run it before roll_up: a report that adds to a row waits for the lock and makes the row stale again.
+-- Marks rows of these days as counted, and locks them until the transaction ends. Run it before roll_up: a report or a withdrawal of a trade waits for the lock, and then makes the row stale again.
 with chosen as (
     select day, symbol
     from trade_days
-    where account_id = %(account_id)s and stale and day = any(%(days)s::date[])
+    where account_id = %(account_id)s and counted <> trades and day = any(%(days)s::date[])
     order by day, symbol
     for update
 )
 update trade_days
-set stale = false
+set counted = trades, stale = false
 from chosen
 where trade_days.account_id = %(account_id)s
     and trade_days.day = chosen.day
@@ -52,7 +52,8 @@ with spans as materialized (
     ) as span (day, starts_at, ends_at, is_whole)
 ), chosen as (
     select
-        day, is_whole, part.symbol, exit_at, trade_id, pnl, fees, (pnl > 0)::integer as won,
+        day, is_whole, part.symbol, exit_at, trade_id, counts, pnl, fees, pnl - fees as net,
+        (pnl > fees)::integer as won,
         -- Decimals add up exactly, in any order; twenty places are more than a figure shows.
         round(confidence::text::numeric, 20) as confidence,
         least(floor(confidence * 10), 9) as bin
@@ -60,7 +61,13 @@ with spans as materialized (
     -- `offset 0` keeps the planner from joining all trades of the account; the constants limit the months that it
     -- plans and locks.
     cross join lateral (
-        select symbol, exit_at, trade_id, pnl, fees, confidence
+        -- A withdrawn trade counts as nothing. It is not left out, because a day of which all trades are withdrawn
+        -- needs figures too, in place of its former ones.
+        select
+            symbol, exit_at, trade_id, (withdrawn_at is null)::integer as counts,
+            case when withdrawn_at is null then pnl else 0 end as pnl,
+            case when withdrawn_at is null then fees else 0 end as fees,
+            case when withdrawn_at is null then confidence end as confidence
         from trades
         where account_id = %(account_id)s
             and exit_at >= starts_at and exit_at < ends_at
@@ -69,7 +76,7 @@ with spans as materialized (
     ) as its_trades
     cross join lateral (values (its_trades.symbol::text), ('')) as part (symbol)
 ), summed as (
-    select *, sum(pnl) over so_far as total
+    select *, sum(net) over so_far as total
     from chosen
     window so_far as (partition by day, symbol order by exit_at, trade_id rows unbounded preceding)
 ), peaked as (
@@ -81,13 +88,13 @@ with spans as materialized (
         %(account_id)s::text as account_id,
         day,
         symbol,
-        count(*) as trades,
+        sum(counts) as trades,
         sum(won) as wins,
-        count(*) filter (where pnl < 0) as losses,
+        count(*) filter (where net < 0) as losses,
         sum(pnl) as pnl,
         sum(fees) as fees,
-        coalesce(sum(pnl) filter (where pnl > 0), 0) as won,
-        coalesce(sum(pnl) filter (where pnl < 0), 0) as lost,
+        coalesce(sum(net) filter (where net > 0), 0) as won,
+        coalesce(sum(net) filter (where net < 0), 0) as lost,
         max(peak) as peak,
         min(total) as low,
         max(peak - total) as drawdown,
@@ -125,7 +132,7 @@ with spans as materialized (
 select coalesce(json_agg(figures) filter (where not is_whole), '[]')::text from figures;
 
 -- name: performance
--- An account's figures from those of its days, overall (symbol '') and by symbol. `parts` are the figures of parts of days, as roll_up returns them. Drawdown is the largest fall of cumulative pnl below its highest value, at least 0.
+-- An account's figures from those of its days, overall (symbol '') and by symbol. `parts` are the figures of parts of days, as roll_up returns them. Drawdown is the largest fall of cumulative net pnl below its highest value, at least 0.
 with days as (
     select *
     from trade_day_figures
@@ -136,7 +143,7 @@ with days as (
     from json_populate_recordset(null::trade_day_figures, %(parts)s::json)
     where %(symbol)s::text is null or symbol = %(symbol)s::text
 ), placed as (
-    select *, sum(pnl) over so_far - pnl as start
+    select *, sum(pnl - fees) over so_far - (pnl - fees) as start
     from days
     window so_far as (partition by symbol order by day rows unbounded preceding)
 ), peaked as (
@@ -151,6 +158,7 @@ select
     sum(wins)::bigint as wins,
     sum(pnl) as pnl,
     sum(fees) as fees,
+    sum(pnl - fees) as net_pnl,
     round(sum(won) / nullif(sum(wins), 0), 8) as average_win,
     round(sum(lost) / nullif(sum(losses), 0), 8) as average_loss,
     max(greatest(drawdown, former_peak - start - low)) as max_drawdown,
@@ -162,4 +170,6 @@ select
     )::double precision / nullif(sum(scored), 0)::double precision as ece
 from peaked
 group by symbol
+-- Without trades that count, an account looks as if it had none.
+having sum(trades) > 0
 order by symbol;

@@ -1,6 +1,35 @@
+-- name: lock_publisher
+-- Lets the signals of one publisher be stored one after another, over all processes, until the end of the transaction.
+select pg_advisory_xact_lock(hashtextextended('signals of ' || %(publisher)s, 0));
+
+-- name: repeated_key
+-- The signal of a publisher's idempotency key, whatever its symbol. Several exist only if the former version stored them; then that of the same symbol.
+select
+    id, symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
+    expires_at, features, source, default_times
+from signals
+where idempotency_key = %(idempotency_key)s
+order by symbol <> %(symbol)s, received_at
+limit 1;
+
+-- name: repeated_alert
+-- The first of a publisher's signals around a time that has this strategy, symbol, side, kind and price. Around, because the clock of another process may be ahead.
+select
+    id, symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
+    expires_at, features, source, default_times
+from signals
+where received_at > %(received_at)s::timestamptz - %(window)s::interval
+    and received_at < %(received_at)s::timestamptz + %(window)s::interval
+    and publisher = %(publisher)s and symbol = %(symbol)s and strategy = %(strategy)s
+    and side = %(side)s and kind = %(kind)s and price = %(price)s
+order by sequence
+limit 1;
+
 -- name: insert_signal
 -- Takes the symbol's next sequence and locks its counter until the end of the transaction; no row if the key was used.
-with counter as (
+with listed as (
+    insert into published_strategies (strategy) values (%(strategy)s) on conflict do nothing
+), counter as (
     insert into signal_counters as counters (symbol, last_sequence)
     values (%(symbol)s, 1)
     on conflict (symbol) do update set last_sequence = counters.last_sequence + 1
@@ -8,12 +37,13 @@ with counter as (
 )
 insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
-    expires_at, received_at, features, source, idempotency_key
+    expires_at, received_at, features, source, idempotency_key, publisher, default_times
 )
 select
     %(symbol)s, last_sequence, %(strategy)s, %(strategy_version)s, %(kind)s, %(side)s, %(price)s,
     %(stop_price)s, %(target_price)s, %(event_at)s, %(expires_at)s,
-    coalesce(%(received_at)s::timestamptz, now()), %(features)s, %(source)s, %(idempotency_key)s
+    coalesce(%(received_at)s::timestamptz, now()), %(features)s, %(source)s, %(idempotency_key)s,
+    %(publisher)s, %(default_times)s::text[]
 from counter
 on conflict (symbol, idempotency_key) where idempotency_key is not null do nothing
 returning
@@ -35,6 +65,18 @@ select
     expires_at, features, source
 from signals
 where symbol = %(symbol)s and idempotency_key = %(idempotency_key)s;
+
+-- name: published_strategies
+-- Those of some strategies that ever had a signal.
+select strategy from published_strategies where strategy = any(%(strategies)s::text[]);
+
+-- name: last_price
+-- The close of a symbol's newest bar that is not in quarantine, and the start of its minute.
+select close, open_time
+from bars
+where symbol = %(symbol)s and not quarantined
+order by open_time desc
+limit 1;
 
 -- name: list_signals
 -- A symbol's signals after a sequence, in order.

@@ -21,6 +21,7 @@ with recursive traded as (
         select account_id, trade_id, symbol, signal_sequence, exit_at, received_at
         from trades as claiming
         where claiming.symbol = traded.symbol
+            and claiming.withdrawn_at is null
             and claiming.signal_sequence > coalesce(signal_counters.last_sequence, 0)
         order by claiming.symbol desc, claiming.signal_sequence desc
         limit %(most)s
@@ -36,9 +37,9 @@ with recursive traded as (
                 then 'entry_time'
             when abs(trades.entry_price - signals.price)
                 > greatest(%(fit_share)s * abs(signals.price), %(fit_points)s) then 'entry_price'
-            when trades.pnl > 0 and (exit_price - entry_price)
+            when trades.pnl > trades.fees and (exit_price - entry_price)
                 * case trades.side when 'LONG' then 1 else -1 end <= 0 then 'win_without_gain'
-            when trades.pnl > 0 and (exit_price < around.lowest - %(fit_points)s
+            when trades.pnl > trades.fees and (exit_price < around.lowest - %(fit_points)s
                 or exit_price > around.highest + %(fit_points)s) then 'exit_price'
         end as reason
     from signals
@@ -47,12 +48,13 @@ with recursive traded as (
         select *
         from trades as following
         where following.symbol = signals.symbol and following.signal_sequence = signals.sequence
+            and following.withdrawn_at is null
         offset 0
     ) as trades
     left join lateral (
         select min(low) as lowest, max(high) as highest
         from bars
-        where trades.pnl > 0 and bars.symbol = trades.symbol
+        where trades.pnl > trades.fees and bars.symbol = trades.symbol
             and open_time >= exit_at - %(fit_before)s::interval - interval '1 minute'
             and open_time <= exit_at + %(fit_after)s::interval
     ) as around on true

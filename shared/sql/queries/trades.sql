@@ -37,7 +37,7 @@ from account_usage
 where account_id = %(account_id)s;
 
 -- name: count_trades
--- Adds new trades to the account's days, which makes their figures stale, and to its usage, and returns what `usage` does. Ordered, so that two reports cannot deadlock.
+-- Adds new trades to the account's days, whose figures then lack them, and to its usage, and returns what `usage` does. Ordered, so that two reports cannot deadlock.
 with counted as (
     insert into trade_days (account_id, day, symbol, trades)
     select %(account_id)s, day, symbol, trades
@@ -62,7 +62,7 @@ returning
     extract(epoch from date_trunc('day', now(), 'UTC') + interval '1 day' - now())::double precision;
 
 -- name: same_trades
--- For reported trades whose trade_id was used: whether each equals the stored one, in the order of the report.
+-- For reported trades whose trade_id was used: whether each equals the stored one, and whether that is withdrawn, in the order of the report.
 select
     (stored.symbol, stored.side, stored.strategy, stored.quantity, stored.entry_price, stored.exit_price,
      stored.entry_at, stored.exit_at, stored.pnl, stored.fees, stored.signal_sequence, stored.confidence,
@@ -70,7 +70,8 @@ select
     is not distinct from
     (reported.symbol, reported.side, reported.strategy, reported.quantity, reported.entry_price,
      reported.exit_price, reported.entry_at, reported.exit_at, reported.pnl, reported.fees,
-     reported.signal_sequence, reported.confidence, reported.model_version, reported.features)
+     reported.signal_sequence, reported.confidence, reported.model_version, reported.features) as is_same,
+    stored.withdrawn_at is not null as is_withdrawn
 from rows from (
     json_to_recordset(%(trades)s::json) as (
         trade_id text, symbol text, side text, strategy text, quantity numeric,
@@ -84,7 +85,8 @@ from rows from (
 )
 -- The keys are unique, so the limits change no result. They prevent the planner from joining all trades of the
 -- account, which it does if statistics are old, and which takes seconds. A trade with another exit time is not the
--- same, so only the months of the report are planned and locked.
+-- same, so only the months of the report are planned and locked: of a trade in another month, the answer is that it is
+-- neither the same nor withdrawn.
 left join lateral (
     select exit_at
     from trade_ids
@@ -95,7 +97,7 @@ left join lateral (
     select *
     from trades
     where account_id = %(account_id)s and exit_at = taken.exit_at and trade_id = reported.trade_id
-        and exit_at >= %(first_exit_at)s and exit_at <= %(last_exit_at)s
+        and exit_at >= %(from_month)s and exit_at < %(to_month)s
     limit 1
 ) as stored on true
 order by reported.place;
@@ -125,7 +127,7 @@ where later < %(limit)s;
 -- An account's trades, latest exit first, before a keyset. Only one upper bound: an index scan would begin at a second one, and not at the keyset.
 select
     trade_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at, exit_at, pnl, fees,
-    signal_sequence, confidence, model_version, features, received_at
+    signal_sequence, confidence, model_version, features, received_at, withdrawn_at
 from trades
 where account_id = %(account_id)s
     and exit_at >= coalesce(%(since)s::timestamptz, '-infinity')
@@ -134,3 +136,33 @@ where account_id = %(account_id)s
     and (%(symbol)s::text is null or symbol = %(symbol)s::text)
 order by exit_at desc, trade_id desc
 limit %(limit)s;
+
+-- name: exit_of_trade
+-- When the account's trade of a trade_id exited, which is the key of its month.
+select exit_at
+from trade_ids
+where account_id = %(account_id)s and trade_id = %(trade_id)s;
+
+-- name: withdraw_trade
+-- Marks a trade as withdrawn, unless it is or was received before a time, and makes the figures of its day stale.
+with withdrawn as (
+    update trades
+    set withdrawn_at = now()
+    where account_id = %(account_id)s and exit_at = %(exit_at)s and trade_id = %(trade_id)s
+        and withdrawn_at is null and received_at >= %(received_from)s
+    returning symbol, exit_at, received_at, withdrawn_at
+), marked as (
+    update trade_days
+    set counted = 0, stale = true
+    from withdrawn
+    where trade_days.account_id = %(account_id)s
+        and trade_days.day = (withdrawn.exit_at at time zone 'UTC')::date
+        and trade_days.symbol = withdrawn.symbol
+)
+select received_at, withdrawn_at, true from withdrawn;
+
+-- name: receipt_of_trade
+-- The same columns for a trade that was not withdrawn just now.
+select received_at, withdrawn_at, false
+from trades
+where account_id = %(account_id)s and exit_at = %(exit_at)s and trade_id = %(trade_id)s;

@@ -75,7 +75,7 @@ from (
 order by event_at, symbol, sequence;
 
 -- name: reported
--- What trades tell about a strategy's newest signals of symbols without a feed: one vote per account and signal, the earliest received; an account's votes weigh at most a part of all others' votes, and a signal at most 1.
+-- What trades tell about a strategy's newest signals of symbols without a feed: one vote per account and signal, the earliest received that is not withdrawn; a trade has won if pnl exceeds fees; an account's votes weigh at most a part of all others' votes, and a signal at most 1.
 with votes as (
     select vote.account_id, told.symbol, told.sequence, vote.won
     from signal_counters
@@ -89,10 +89,11 @@ with votes as (
     ) as told
     -- Distinct within the lateral join, so that the planner looks up each signal's trades by the index.
     cross join lateral (
-        select distinct on (account_id) account_id, pnl > 0 as won
+        select distinct on (account_id) account_id, pnl > fees as won
         from trades
         where trades.symbol = told.symbol and trades.signal_sequence = told.sequence
             and trades.side = told.side and trades.strategy = told.strategy
+            and trades.withdrawn_at is null
             and trades.entry_at >= told.event_at - %(fit_before)s::interval
             and trades.entry_at
                 <= coalesce(told.expires_at, told.event_at + %(fit_default)s) + %(fit_after)s::interval

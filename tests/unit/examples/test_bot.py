@@ -8,10 +8,15 @@ from decimal import Decimal
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.decoding import decode
+from shared.domain.market.instruments import INSTRUMENTS
+from shared.domain.problems import Problems
+from shared.domain.trading.trades import Trade, check_trade
 from tests.support.places import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -77,11 +82,35 @@ def test_target_is_filled_at_its_price(monkeypatch: pytest.MonkeyPatch) -> None:
     desk.broker.tick()
     (trade,) = desk.trades
     assert (trade["entry_price"], trade["exit_price"]) == ("100", "105")
-    assert Decimal(trade["pnl"]) == 5 * 50 - Decimal("4.50")
+    assert (Decimal(trade["pnl"]), Decimal(trade["fees"])) == (Decimal(250), Decimal("4.50")), "before fees"
     assert trade["entry_at"] == START.isoformat()
     assert trade["exit_at"] == (START + timedelta(minutes=2)).isoformat()
     assert (trade["confidence"], trade["model_version"]) == (0.6, "m1")
     assert trade["features"] == {"rsi": 28.5, "vwap_distance": 2.1}
+
+
+@pytest.mark.parametrize("side", ["LONG", "SHORT"])
+@pytest.mark.parametrize("symbol", sorted(INSTRUMENTS))
+def test_the_server_accepts_what_the_broker_reports(
+    monkeypatch: pytest.MonkeyPatch, symbol: str, side: str
+) -> None:
+    desk = Desk(monkeypatch, bars(("100", "101", "99", "100"), ("100", "107", "98", "106")))
+    desk.broker.market.symbol = symbol
+    desk.broker.enter(signal(side, stop=None, target=None, symbol=symbol), {}, 0.0)
+    desk.market.set_clock(START + timedelta(minutes=2), exact=True)
+    desk.broker.tick()
+    problems = Problems()
+    trade = decode(msgspec.json.encode(desk.trades[0]), Trade)
+    check_trade(trade, START + timedelta(hours=1), problems, max_age=None)
+    assert not list(problems)
+    gained = 6 if side == "LONG" else -6
+    assert trade.net_pnl == gained * INSTRUMENTS[symbol].point_value - Decimal("4.50")
+
+
+def test_one_tick_of_every_known_instrument_is_worth_more_than_a_round_trip_costs() -> None:
+    """So a signal that ends one tick ahead wins after costs too, see shared/domain/market/outcomes.py."""
+    for instrument in INSTRUMENTS.values():
+        assert instrument.tick_size * instrument.point_value > broker.ROUND_TRIP_FEES_USD
 
 
 def test_stop_wins_over_a_target_in_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:

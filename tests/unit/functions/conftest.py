@@ -1,8 +1,12 @@
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
+from shared.domain.decoding import decode
+from shared.domain.trading.trades import Trade
 from tests.support.api import Api
+from tests.support.requests import PATH_VALUES, TRADE
 
 
 @pytest.fixture
@@ -10,3 +14,10 @@ async def api() -> AsyncIterator[Api]:
     made = Api()
     yield made
     made.forget()
+
+
+@pytest.fixture
+async def reported(api: Api) -> None:
+    """The trade that PATH_VALUES names, of the account that `Api.key` uses."""
+    trade = decode(msgspec.json.encode(TRADE | PATH_VALUES), Trade)
+    await api.stores.trades.record("acct-1", "key", [trade], None)

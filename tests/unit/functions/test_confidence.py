@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.confidence.answers import ModelOutput
 from tests.support.api import Answered, Api
-from tests.support.requests import STATE
+from tests.support.requests import SIGNAL, STATE
 from tests.support.strategies import REVERSAL
 
 PRIOR = {
@@ -71,6 +71,54 @@ async def test_a_bad_state_is_told_and_counts_as_asked(
     assert (field, code) in [(error["field"], error["code"]) for error in answered.json["errors"]]
     assert api.counts == {"confidence_asked": 1}
     assert api.redis.locks == {}
+
+
+async def publish_manually(api: Api) -> None:
+    assert (await api.call("POST", "signals", key=await api.key("publisher"), body=SIGNAL)).status == 201
+
+
+@pytest.mark.parametrize("state", [STATE, {}, {"symbol": "XX", "rsi": 101}])
+async def test_a_published_strategy_without_features_has_no_confidence(
+    api: Api, state: dict[str, Any]
+) -> None:
+    manual = state | {"strategy": "manual"}
+    key = await api.key("bot")
+    before = await api.call("POST", "ml/get_confidence", key=key, body=manual)
+    assert (before.status, before.code) == (422, "validation_failed")
+    await publish_manually(api)
+    answered = await api.call("POST", "ml/get_confidence", key=key, body=manual)
+    assert (answered.status, answered.code, answered.fields) == (404, "no_confidence", ["strategy"])
+    assert answered.json["detail"] == (
+        "There is no confidence for the strategy manual: it publishes signals, but has no features to learn "
+        "from. Strategies with a confidence: vwap_bounce, capitulation_reversal."
+    )
+    assert api.redis.locks == {}
+    assert api.counts["confidence_asked"] == 2
+
+
+async def test_a_batch_names_each_state_without_a_confidence(api: Api) -> None:
+    await publish_manually(api)
+    manual = STATE | {"strategy": "manual"}
+    answered = await ask_all(api, [STATE, manual, REVERSAL, manual])
+    assert (answered.status, answered.code) == (404, "no_confidence")
+    assert answered.fields == ["states[1].strategy", "states[3].strategy"]
+    assert {error["code"] for error in answered.json["errors"]} == {"no_confidence"}
+    assert answered.json["detail"].count("There is no confidence for the strategy manual") == 1
+    mixed = await ask_all(api, [manual, STATE | {"rsi": 101}, STATE | {"strategy": "momentum"}])
+    assert (mixed.status, mixed.code) == (422, "validation_failed")
+    assert [(error["field"], error["code"]) for error in mixed.json["errors"]] == [
+        ("states[0].strategy", "no_confidence"),
+        ("states[1].rsi", "out_of_range"),
+        ("states[2].strategy", "unknown_value"),
+    ]
+
+
+async def test_only_an_unknown_strategy_asks_the_database(api: Api) -> None:
+    key = await api.key("bot")
+    api.stores.server.away = True
+    for body, status in ((STATE | {"rsi": 101}, 422), (STATE | {"strategy": "manual"}, 503)):
+        answered = await api.call("POST", "ml/get_confidence", key=key, body=body)
+        assert answered.status == status
 
 
 async def test_the_key_is_judged_before_the_state(api: Api) -> None:

@@ -16,9 +16,12 @@ from functions.web.routes import declared_routes
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import PLANS
+from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.licenses import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+
+pytestmark = pytest.mark.usefixtures("reported")
 
 PROBLEMS = [
     pytest.param(route, code, id=f"{route.method} {route.path} {code}")
@@ -32,7 +35,13 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}}
+BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
+
+
+NO_CONFIDENCE = {
+    "ml/get_confidence": STATE | {"strategy": "manual"},
+    "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
+}
 
 
 class Caller:
@@ -46,7 +55,8 @@ class Caller:
             self.given = {"body": {"symbols": ["ES"]}}
 
     async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
-        return await self.api.call(self.route.method, self.route.path, key=key, **(self.given | changed))
+        path = changed.pop("path", self.route.path)
+        return await self.api.call(self.route.method, path, key=key, **(self.given | changed))
 
     async def ending(self, *, license_end: bool) -> CreatedKey:
         """A key that has expired, or whose license has."""
@@ -106,12 +116,14 @@ class Caller:
             "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
             if has_body
             else {"colour": "red"},
+            "trade_not_found": {"path": "trades/never-reported"},
             "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+            "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
 
-    def break_dependencies(self, code: str) -> bool:
-        """Makes the servers fail that the code is of; False if it is of none."""
+    def change_world(self, code: str) -> bool:
+        """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
             case "database_unavailable":
@@ -122,6 +134,8 @@ class Caller:
                 api.redis.away = api.key_store.away = True
             case "realtime_unavailable":
                 api.hub.away = True
+            case "withdrawal_expired":
+                api.clock.forward(WITHDRAWAL_PERIOD.total_seconds() + 1)
             case _:
                 return False
         return True
@@ -130,8 +144,11 @@ class Caller:
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "no_confidence":
+            publisher = await self.api.key("publisher")
+            await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
         changed = self.bad_request(code)
-        if changed is not None or self.break_dependencies(code):
+        if changed is not None or self.change_world(code):
             return await self.call(key, **(changed or {}))
         return await self.of_the_key(code)
 

@@ -10,6 +10,8 @@ from functions.openapi import document
 from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
+from shared.domain.patterns import published
+from shared.domain.trading.trades import TRADE_ID_PATTERN
 from shared.version import VERSION
 from tests.support.app import functions
 from tests.support.strategies import STRATEGIES
@@ -62,6 +64,29 @@ def test_limits_and_answers_are_those_of_the_routes() -> None:
 def test_allowed_methods_ignore_case_and_slashes() -> None:
     assert set(allowed_methods("Trades/")) == {"GET", "POST"}
     assert allowed_methods("nothing/here") == ()
+
+
+def test_allowed_methods_of_a_path_with_a_parameter_are_those_of_its_route() -> None:
+    assert allowed_methods("trades/my-1") == allowed_methods("/TRADES/a.b:c/") == ("DELETE",)
+    assert allowed_methods("trades/my-1/more") == ()
+
+
+def test_the_parameter_of_a_path_is_described_as_one() -> None:
+    (described,) = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
+    assert (described["in"], described["required"], described["example"]) == ("path", True, "my-1")
+    assert described["schema"]["pattern"] == published(TRADE_ID_PATTERN)
+
+
+def test_the_money_of_trades_and_performance_is_described() -> None:
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
+    for kind in ("Trade", "StoredTrade"):
+        assert "USD before fees" in schemas[kind]["properties"]["pnl"]["description"]
+        assert "whole round trip in USD" in schemas[kind]["properties"]["fees"]["description"]
+    for kind in ("Performance", "SymbolPerformance"):
+        told = schemas[kind]["properties"]
+        assert "before fees" in told["pnl"]["description"]
+        for name in ("wins", "net_pnl", "average_win", "average_loss", "max_drawdown"):
+            assert "pnl - fees" in msgspec.json.encode(told[name]).decode(), name
 
 
 def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
@@ -120,7 +145,10 @@ def test_problems_stand_under_their_status() -> None:
     responses: dict[str, Any] = document(STRATEGIES)["paths"]["/signals"]["post"]["responses"]
     assert {status: told["description"] for status, told in responses.items()} == {
         "201": "Published",
-        "200": "This signal was published before under the same Idempotency-Key",
+        "200": (
+            "Published before: under the same Idempotency-Key, or without a key the same alert in the last "
+            "minute"
+        ),
         "400": "malformed_json",
         "401": "key_missing, key_malformed, key_unknown, key_revoked, key_expired",
         "403": "license_suspended, license_expired, license_revoked, scope_missing, symbol_not_licensed",
@@ -198,7 +226,9 @@ def test_every_parameter_is_described() -> None:
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
         ("/signals", "post", "idempotency-key"): (
-            "The publisher's name for this signal. The same name returns the same signal."
+            "The publisher's name for this signal, whatever its symbol. The same name with the same content "
+            "returns the same signal; with other content it is a conflict. Without a name, the same "
+            "strategy, symbol, side, kind and price within a minute is the same signal."
         ),
         ("/bars", "post", "prefer"): PREFER["description"],
         ("/trades", "post", "prefer"): PREFER["description"],
@@ -207,6 +237,9 @@ def test_every_parameter_is_described() -> None:
         ("/trades", "get", "until"): "Trades with exit_at before this time.",
         ("/trades", "get", "cursor"): "next_cursor of the previous page.",
         ("/trades", "get", "limit"): "At most this many.",
+        ("/trades/{trade_id}", "delete", "trade_id"): (
+            "The trade_id under which the account has reported the trade."
+        ),
         ("/performance", "get", "symbol"): "One symbol.",
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",

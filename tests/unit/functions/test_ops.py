@@ -12,7 +12,7 @@ from shared.domain.trading.signal_fit import SuspiciousTrade
 from shared.errors import ConfigurationError, DatabaseUnavailable
 from shared.version import VERSION
 from tests.support.api import Answered, Api
-from tests.support.memory_stores import Entry
+from tests.support.memory_signals import Entry
 from tests.support.requests import BARS, SIGNAL
 from tests.support.strategies import STRATEGIES
 
@@ -136,8 +136,8 @@ async def test_the_status_of_a_new_deployment(api: Api) -> None:
 
 
 async def test_the_status_says_what_was_done_and_how_it_stands(api: Api) -> None:
-    await with_bars(api)
     await api.call("POST", "signals", key=await api.key("publisher"), body=SIGNAL)
+    await with_bars(api)
     api.stores.outbox.waiting["NQ"] += [Entry(1, b"{}", 3.14159), Entry(2, b"{}", 1.0)]
     await api.stores.models.add(
         StoredModel(

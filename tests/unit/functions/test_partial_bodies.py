@@ -23,7 +23,9 @@ def items(path: str, *bad: int, count: int = 4) -> list[dict[str, Any]]:
         wrong: list[dict[str, Any]] = [{"low": 9, "high": 9}, {"volume": "many"}, {"colour": "red"}]
     else:
         good = [TRADE | {"trade_id": f"t-{n}"} for n in range(count)]
-        wrong = [{"quantity": 0}, {"side": "UP"}, {"colour": "red"}, {"symbol": "CL"}]
+        # A point of CL is worth 1,000 USD: 20 times that of ES.
+        unlicensed = {"symbol": "CL", "pnl": "2250"}
+        wrong = [{"quantity": 0}, {"side": "UP"}, {"colour": "red"}, unlicensed]
     return [
         each | (wrong[bad.index(place) % len(wrong)] if place in bad else {})
         for place, each in enumerate(good)

@@ -1,16 +1,20 @@
 """Signals that are published and read, through their routes."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.api import Answered, Api
+from tests.support.market import bar
 from tests.support.requests import SIGNAL
+
+SATURDAY = datetime(2026, 3, 7, 15, tzinfo=UTC)
 
 
 async def publish(api: Api, idempotency_key: str | None = None, **changed: Any) -> Answered:
     headers = {} if idempotency_key is None else {"idempotency-key": idempotency_key}
-    key = await api.key("publisher")
+    key = await api.key("publisher", symbols=("ES", "NQ", "COINS"))
     return await api.call("POST", "signals", key=key, body=SIGNAL | changed, headers=headers)
 
 
@@ -58,6 +62,7 @@ async def test_the_same_idempotency_key_gives_the_same_signal(api: Api) -> None:
 @pytest.mark.parametrize(
     "changed",
     [
+        {"symbol": "NQ"},
         {"strategy": "other"},
         {"strategy_version": 2},
         {"kind": "exit"},
@@ -65,6 +70,8 @@ async def test_the_same_idempotency_key_gives_the_same_signal(api: Api) -> None:
         {"price": "6543.50"},
         {"stop_price": "6500"},
         {"target_price": "6600"},
+        {"event_at": "2026-03-02T14:29:59Z"},
+        {"expires_at": "2026-03-02T14:34:59Z"},
         {"features": {"rsi": 1.0}},
     ],
 )
@@ -72,9 +79,85 @@ async def test_other_content_under_the_same_key_is_a_conflict(api: Api, changed:
     await publish(api, "morning")
     answered = await publish(api, "morning", **changed)
     assert (answered.status, answered.code) == (409, "conflict")
-    assert "was used for sequence 1 with other content" in answered.json["detail"]
+    assert answered.fields == [*changed]
+    assert (
+        f"was used for sequence 1 of ES with other content ({answered.fields[0]})" in answered.json["detail"]
+    )
     assert api.counts == {"signals_published": 1}
     assert len(api.hub.sent) == 1
+
+
+async def test_a_retry_that_leaves_its_times_out_again_is_the_same_signal(api: Api) -> None:
+    first = await publish(api, "morning")
+    for _ in range(3):
+        api.clock.forward(100)
+        again = await publish(api, "morning")
+        assert (again.status, again.json) == (200, first.json)
+    api.clock.forward(-300)
+    sent = await publish(api, "noon", expires_at="2026-03-02T14:40:00Z")
+    for left_out in (["expires_at"], ["event_at", "expires_at"]):
+        changed = {} if "event_at" in left_out else {"event_at": sent.json["event_at"]}
+        assert (await publish(api, "noon", **changed)).fields == ["expires_at"]
+
+
+async def test_a_retry_is_answered_as_the_signal_was_after_it_has_expired_or_the_market_has_closed(
+    api: Api,
+) -> None:
+    times = {"event_at": "2026-03-02T14:29:00Z", "expires_at": "2026-03-02T14:30:20Z"}
+    first, keyed = await publish(api, **times), await publish(api, "morning", **times)
+    api.clock.forward(30)
+    for again, earlier in (
+        (await publish(api, **times), first),
+        (await publish(api, "morning", **times), keyed),
+    ):
+        assert (again.status, again.json) == (200, earlier.json)
+    assert (await publish(api, "evening", **times)).fields == ["expires_at"]
+    # Another alert that is dead on arrival is no retry, although it has the same price.
+    dead = times | {"expires_at": "2026-03-02T14:30:21Z"}
+    assert (await publish(api, **dead)).fields == ["expires_at"]
+    assert (await publish(api, **times, stop_price="6500")).fields == ["expires_at"]
+    api.clock.time = SATURDAY
+    assert (await publish(api, "morning", **times)).status == 200
+    assert (await publish(api, "morning", **times, side="SHORT")).code == "conflict"
+    assert (await publish(api, **times)).fields == ["expires_at", "symbol"]
+    assert api.counts == {"signals_published": 2}
+
+
+async def test_without_a_key_the_same_alert_within_a_minute_is_the_first_one(api: Api) -> None:
+    first = await publish(api, stop_price="6500")
+    api.clock.forward(59.9)
+    again = await publish(api, features={"rsi": 1.0})
+    assert (again.status, again.json) == (200, first.json)
+    assert api.counts == {"signals_published": 1}
+    assert len(api.hub.sent) == 1
+    api.clock.forward(0.1)
+    later = await publish(api)
+    assert (later.status, later.json["sequence"]) == (201, 2)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"symbol": "NQ"},
+        {"strategy": "other"},
+        {"kind": "exit"},
+        {"side": "SHORT"},
+        {"price": "6543.50"},
+    ],
+)
+async def test_another_alert_within_the_minute_is_another_signal(api: Api, changed: dict[str, Any]) -> None:
+    assert [(await publish(api)).status, (await publish(api, **changed)).status] == [201, 201]
+
+
+async def test_an_alert_with_a_key_of_its_own_is_another_signal(api: Api) -> None:
+    statuses = [(await publish(api, key)).status for key in (None, "k-1", "k-2", None)]
+    assert statuses == [201, 201, 201, 200]
+
+
+async def test_the_same_alert_of_another_account_is_another_signal(api: Api) -> None:
+    await publish(api)
+    key = await api.key("publisher", account="acct-2")
+    assert (await api.call("POST", "signals", key=key, body=SIGNAL)).status == 201
 
 
 async def test_keys_of_different_accounts_do_not_meet(api: Api) -> None:
@@ -115,12 +198,23 @@ async def test_another_idempotency_key_is_refused(api: Api, idempotency_key: str
         ({"expires_at": "2026-03-03T14:30:01Z"}, ["expires_at"]),
         ({"expires_at": "2026-03-02T14:31:00"}, ["expires_at"]),
         ({"kind": "exit", "expires_at": "2026-03-02T14:31:00Z"}, ["expires_at"]),
+        ({"event_at": "2026-02-28T14:30:00Z"}, ["event_at"]),
+        ({"event_at": "2000-01-01T00:00:00Z"}, ["event_at"]),
+        ({"expires_at": "2026-02-28T14:30:00Z"}, ["expires_at"]),
+        ({"kind": "exit", "event_at": "2026-02-23T14:29:59Z"}, ["event_at"]),
+        ({"stop_price": "6553.25", "target_price": "6533.25"}, ["stop_price", "target_price"]),
+        ({"side": "SHORT", "stop_price": "6533.25"}, ["stop_price"]),
+        ({"price": "6543.10"}, ["price"]),
+        ({"price": "0"}, ["price"]),
+        ({"price": "-6543.25"}, ["price"]),
+        ({"price": "999999999"}, ["price"]),
+        ({"symbol": "COINS", "price": "-0.01"}, ["price"]),
         ({"features": {f"f{n}": 1.0 for n in range(33)}}, ["features"]),
-        ({"features": {"f" * 65: 1.0}}, ["features"]),
-        ({"features": {"": 1.0}}, ["features"]),
-        ({"features": {"rsi": ["high"]}}, ["features"]),
-        ({"features": {"session": "x" * 65}}, ["features"]),
-        ({"features": {"session": "a\x00"}}, ["features"]),
+        ({"features": {"f" * 65: 1.0}}, ["features." + "f" * 64]),
+        ({"features": {"": 1.0}}, ['features.""']),
+        ({"features": {"rsi": ["high"]}}, ["features.rsi"]),
+        ({"features": {"session": "x" * 65}}, ["features.session"]),
+        ({"features": {"session": "a\x00"}}, ["features.session"]),
     ],
 )
 async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], fields: list[str]) -> None:
@@ -133,14 +227,16 @@ async def test_each_bad_field_is_named(api: Api, changed: dict[str, Any], fields
 @pytest.mark.parametrize(
     "changed",
     [
-        {"price": "0.12345678"},
-        {"price": "-1000000000"},
-        {"price": "1000000000"},
+        {"symbol": "COINS", "price": "0.12345678"},
+        {"symbol": "COINS", "price": "10000000"},
+        {"price": "0.25"},
+        {"price": "100000"},
         {"strategy": "m"},
         {"strategy": "m" * 64},
         {"strategy_version": 1_000_000},
         {"event_at": "2026-03-02T14:30:05Z"},
-        {"event_at": "2000-01-01T00:00:00Z"},
+        {"event_at": "2026-03-02T14:25:00.000001Z"},
+        {"kind": "exit", "event_at": "2026-02-23T14:30:00Z"},
         {"expires_at": "2026-03-02T14:30:00.000001Z"},
         {"expires_at": "2026-03-03T14:30:00Z"},
         {"features": {f"f{n}": 1.0 for n in range(32)}},
@@ -155,6 +251,26 @@ async def test_the_ends_of_every_range_are_accepted(api: Api, changed: dict[str,
     for name in ("event_at", "expires_at"):
         if name in changed:
             assert answered.json[name] == changed[name]
+
+
+async def test_an_entry_in_a_closed_market_is_refused_and_an_exit_is_not(api: Api) -> None:
+    api.clock.time = SATURDAY
+    answered = await publish(api)
+    assert (answered.status, answered.code, answered.fields) == (422, "validation_failed", ["symbol"])
+    (error,) = answered.json["errors"]
+    assert error["code"] == "market_closed"
+    assert "It opens next at 2026-03-08T22:00:00Z." in error["message"]
+    assert (await publish(api, kind="exit")).status == 201
+    assert (await publish(api, symbol="COINS")).status == 201
+
+
+async def test_a_price_far_from_the_newest_bar_is_refused_while_the_bar_is_recent(api: Api) -> None:
+    api.stores.bars.put("ES", [bar(api.clock() - timedelta(minutes=3), 6500)])
+    answered = await publish(api, price="654.25")
+    assert (answered.status, answered.fields) == (422, ["price"])
+    assert (await publish(api, symbol="NQ", price="654.25")).status == 201
+    api.clock.forward(5 * 86_400)  # a Saturday, when exits are accepted
+    assert (await publish(api, price="654.25", kind="exit")).status == 201
 
 
 async def test_only_symbols_of_the_license_are_published_and_read(api: Api) -> None:
@@ -177,8 +293,8 @@ async def test_without_the_database_nothing_is_published_or_read(api: Api) -> No
 
 
 async def test_signals_are_read_in_sequence_order_by_page(api: Api) -> None:
-    for _ in range(3):
-        await publish(api)
+    for price in ("6543.25", "6543.50", "6543.75"):
+        await publish(api, price=price)
     page = (await read(api, symbol="ES")).json
     assert [message["sequence"] for message in page["signals"]] == [1, 2, 3]
     assert (page["symbol"], page["next_after"], page["last_sequence"]) == ("ES", 3, 3)
@@ -191,8 +307,8 @@ async def test_signals_are_read_in_sequence_order_by_page(api: Api) -> None:
 
 async def test_a_page_holds_100_signals_unless_told_otherwise(api: Api) -> None:
     key = await api.key("publisher", limit=1_000)
-    for _ in range(101):
-        await api.call("POST", "signals", key=key, body=SIGNAL)
+    for number in range(101):
+        await api.call("POST", "signals", key=key, body=SIGNAL | {"price": 6500 + number})
     assert len((await read(api, symbol="ES")).json["signals"]) == 100
 
 

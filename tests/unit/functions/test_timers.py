@@ -18,7 +18,7 @@ from tests.support.api import Api
 from tests.support.app import functions
 from tests.support.market import simulated_es
 from tests.support.memory_connections import Row
-from tests.support.memory_stores import Entry
+from tests.support.memory_signals import Entry
 from tests.support.places import ROOT
 
 SAMPLE = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]

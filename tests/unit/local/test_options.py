@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from local.demo.bar_files import BUNDLED_BARS
-from local.demo.options import ReplayOptions, read_replay_options
+from local.demo.options import BUNDLED_BARS, ReplayOptions, read_replay_options
 from local.stack.options import Mode, StackOptions, read_stack_options
 from shared.errors import ConfigurationError
 from shared.settings_reader import SettingsReader
@@ -48,6 +47,11 @@ def test_defaults() -> None:
         ("SPEED", "fast"),
         ("FROM", "yesterday"),
         ("BARS", "no/such/file.csv"),
+        ("STAMP", "middle"),
+        ("STAMP", "END"),
+        ("ZONE", "Mars/Olympus"),
+        ("ZONE", "../../etc/passwd"),
+        ("ZONE", "UTC+1"),
     ],
 )
 def test_bad_value_names_the_variable(name: str, value: str) -> None:
@@ -86,6 +90,12 @@ def test_dates_are_utc_unless_they_say_otherwise() -> None:
     options = replay_options({"FROM": "2025-10-13", "TO": "2025-10-14T09:30:00-04:00"})
     assert options.start == datetime(2025, 10, 13, tzinfo=UTC)
     assert options.end == datetime(2025, 10, 14, 13, 30, tzinfo=UTC)
+
+
+def test_zone_and_stamp_are_the_formats_unless_they_are_set() -> None:
+    options = replay_options({"ZONE": "Europe/Berlin", "STAMP": "end"})
+    assert (options.zone, options.stamp) == ("Europe/Berlin", "end")
+    assert (replay_options({}).zone, replay_options({"STAMP": " "}).stamp) == (None, None)
 
 
 def test_only_the_bundled_bars_are_called_simulated(tmp_path: Path) -> None:

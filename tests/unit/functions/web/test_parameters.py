@@ -38,6 +38,17 @@ class Headers(msgspec.Struct, frozen=True, rename={"request_name": "request-name
     ) = None
 
 
+class Named(msgspec.Struct, frozen=True):
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            description="A name.",
+            pattern="^[a-z]{1,4}$",
+            extra={"in": "path", "expected": "Expected 1 to 4 small letters."},
+        ),
+    ]
+
+
 class After(msgspec.Struct, frozen=True):
     after: AfterParameter = 0
 
@@ -182,3 +193,24 @@ def test_no_other_kind_of_parameter_can_be_declared() -> None:
         parameter_schema(flag)
     with pytest.raises(TypeError, match="flag"):
         read_parameters(Flags, {"flag": "true"}, {})
+
+
+def test_a_part_of_the_path_is_read_from_there_alone() -> None:
+    assert read_parameters(Named, {"name": "query"}, {"name": "header"}, {"name": "path"}).name == "path"
+    (declared,) = parameters_of(Named)
+    assert parameter_schema(declared) == {
+        "name": "name",
+        "in": "path",
+        "description": "A name.",
+        "schema": {"type": "string", "pattern": "^[a-z]{1,4}$"},
+        "required": True,
+    }
+
+
+@pytest.mark.parametrize("sent", ["A", "abcde", "a\n", "\uff41", "a b", " a"])
+def test_a_part_of_the_path_that_does_not_fit_is_named(sent: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        read_parameters(Named, {}, {}, {"name": sent})
+    assert [(each.field, each.code, each.message) for each in refused.value.errors] == [
+        ("name", "invalid_format", "Expected 1 to 4 small letters.")
+    ]

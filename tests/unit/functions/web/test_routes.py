@@ -81,6 +81,13 @@ def test_allowed_methods_are_in_the_order_of_declaration() -> None:
     assert allowed_methods("some") == ()
 
 
+def test_a_path_with_a_parameter_is_any_path_of_its_form() -> None:
+    Routes().delete("things/{name}/parts", scope=PUBLIC, summary="", answer=None)(show_things)
+    assert allowed_methods("Things/a.b:c/parts") == ("DELETE",)
+    for other in ("things//parts", "things/a/parts/b", "things/a", "thingsXa/parts"):
+        assert allowed_methods(other) == ()
+
+
 def test_the_usual_problems() -> None:
     assert ADMISSION == (
         "key_missing",

@@ -1,141 +1,205 @@
-import gzip
+"""Files of bars as vendors write them: formats, times and stamps."""
+
+import re
 import tempfile
-from datetime import timedelta
+from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
-from local.demo.bar_files import BUNDLED_BARS, BarFileError, missing_range, read_bars, write_bars
-from shared.domain.market.bars import Bar, check_bar
+from local.demo.bar_files.formats import FORMATS
+from local.demo.bar_files.reading import read_bar_file
+from local.demo.bar_files.tables import BarFileError
+from local.demo.bar_files.writing import write_bars
+from shared.domain.market.bars import BAR_INTERVAL, Bar, check_bar
 from shared.domain.problems import Problems
 from shared.errors import FieldError
-from tests.support.market import bar, bar_runs, real_es, simulated_es, utc
+from tests.support import vendor_files as vendors
+from tests.support.market import bar, bar_runs, real_es, utc
+from tests.support.places import ROOT
+from tests.support.vendor_files import Sheet
+from tests.support.vendor_samples import BARS, SAMPLES, START, written
 
-HEADER = "open_time,open,high,low,close,volume\n"
-GOOD = "2025-10-14T14:00:00Z,6000,6001.25,5999.5,6000.25,10\n"
-NEXT = "2025-10-14T14:02:00Z,6000,6001.25,5999.5,6000.25,10\n"
-
-
-def written(directory: Path, text: str, name: str = "bars.csv") -> Path:
-    path = directory / name
-    content = text.encode()
-    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    return path
-
-
-@pytest.mark.parametrize("name", ["bars.csv", "bars.csv.gz"])
-def test_reads_plain_and_gzipped(tmp_path: Path, name: str) -> None:
-    assert list(read_bars(written(tmp_path, HEADER + GOOD, name))) == [
-        Bar(
-            utc("2025-10-14T14:00"),
-            Decimal(6000),
-            Decimal("6001.25"),
-            Decimal("5999.5"),
-            Decimal("6000.25"),
-            10,
-        )
-    ]
+# Each way to write bars, with the zone that a person has to name because the file does not.
+WRITERS: list[tuple[Callable[[Sequence[Bar]], Sheet], str | None]] = [
+    (vendors.own, None),
+    (vendors.ninjatrader, None),
+    (vendors.tradingview, None),
+    (vendors.tradingview_unix, None),
+    (vendors.yahoo, None),
+    (vendors.yahoo_stacked, None),
+    (vendors.yahoo_by_ticker, None),
+    (vendors.databento, None),
+    (vendors.databento_raw, None),
+    (vendors.metatrader, "Europe/Athens"),
+    (vendors.metatrader_4, "Europe/Athens"),
+]
 
 
-def test_a_gzipped_file_is_known_by_its_content(tmp_path: Path) -> None:
-    path = written(tmp_path, HEADER + GOOD, "bars.csv.gz").rename(tmp_path / "bars.csv")
-    assert len(list(read_bars(path))) == 1
+@pytest.mark.parametrize("vendor", SAMPLES)
+def test_a_sample_of_each_vendor_is_read(tmp_path: Path, vendor: str) -> None:
+    zone = "Europe/Athens" if vendor == "MetaTrader" else None
+    file = read_bar_file(written(tmp_path, SAMPLES[vendor], "any name"), zone=zone)
+    assert list(file.bars) == BARS
+    assert file.told[0].startswith(f"{vendor}, 3 rows")
+    assert file.told[2] == "3 bars of 2025-10-14 14:00 to 2025-10-14 14:03 UTC"
+    assert len(file.told) == 3
 
 
-def test_other_offsets_are_converted(tmp_path: Path) -> None:
-    path = written(tmp_path, HEADER + GOOD.replace("14:00:00Z", "10:00:00-04:00"))
-    assert [one.open_time for one in read_bars(path)] == [utc("2025-10-14T14:00")]
+CASES: list[Callable[[str], str]] = [str, str.upper, str.lower, str.title]
 
 
-@given(bar_runs(start=utc("2025-10-14T14:00"), max_size=30))
+@st.composite
+def contents(draw: st.DrawFn, bars: list[Bar]) -> tuple[bytes, str | None]:
+    """A file that holds `bars` in one of the formats, as some program writes it, and the zone to name."""
+    write, zone = draw(st.sampled_from(WRITERS))
+    sheet = write(bars).reordered(draw(st.permutations(range(10))))
+    sheet = sheet.recased(draw(st.sampled_from(CASES)))
+    content = sheet.content(
+        draw(st.sampled_from(",;\t")),
+        draw(st.sampled_from(["\n", "\r\n"])),
+        mark=draw(st.booleans()),
+        blank_every=draw(st.integers(0, 3)),
+        zipped=draw(st.booleans()),
+    )
+    return content, zone
+
+
+@given(bar_runs(start=START, max_size=30), st.dates(date(2020, 1, 1), date(2030, 1, 1)), st.data())
+def test_the_same_bars_are_read_from_every_format(bars: list[Bar], day: date, data: st.DataObject) -> None:
+    # At this hour no zone here changes its clocks. The last bar shows that the bars are of one minute.
+    shift = day - START.date()
+    bars = [*bars, bar(bars[-1].open_time + BAR_INTERVAL, bars[-1].close)]
+    bars = [msgspec.structs.replace(each, open_time=each.open_time + shift) for each in bars]
+    content, zone = data.draw(contents(bars))
+    with tempfile.TemporaryDirectory() as directory:
+        file = read_bar_file(written(Path(directory), content), zone=zone)
+    assert list(file.bars) == bars
+    assert "skipped" not in " ".join(file.told)
+
+
+@given(bar_runs(start=START, max_size=30, max_gap=1))
 def test_what_is_written_is_read(bars: list[Bar]) -> None:
     with tempfile.TemporaryDirectory() as directory:
         for name in ("bars.csv", "bars.csv.gz"):
             path = Path(directory) / name
             assert write_bars(path, bars) == len(bars)
-            assert list(read_bars(path)) == bars
+            assert list(read_bar_file(path).bars) == bars
 
 
-def test_an_empty_range_is_told_with_what_the_file_holds(tmp_path: Path) -> None:
-    path = written(tmp_path, HEADER + GOOD + NEXT)
-    told = missing_range(path, utc("2025-10-15T00:00"), utc("2025-10-17T00:00"))
-    held = "it holds 2025-10-14 to 2025-10-14, in UTC"
-    assert told == f"{path} has no bars from 2025-10-15 to 2025-10-17; {held}"
-    assert missing_range(path, None, utc("2025-10-14T00:00")) == (
-        f"{path} has no bars from its beginning to 2025-10-14; {held}"
+def test_the_readme_says_what_each_format_states() -> None:
+    """The table under Start: the vendor, which end of the minute a time is, and the zone if it has none."""
+    lines = re.findall(
+        r"^\| (\S+)[^|]*\| [^|]* \| the (\w+) of the minute \| ([^|]*) \|$",
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
     )
-    assert missing_range(written(tmp_path, HEADER), None, None).endswith("holds no bars")
+    zones = {"UTC": "UTC", "New": "America/New_York", "refused": None}
+    said = {(name, stamp, zones[re.split(r"\W", zone)[0]]) for name, stamp, zone in lines}
+    own = {"Signal Cloud": "ours"}
+    assert said == {(own.get(each.name, each.name), each.stamp, each.zone) for each in FORMATS}
 
 
-def test_the_range_holds_its_start_and_not_its_end() -> None:
-    bars = simulated_es()
-    start, end = bars[10].open_time, bars[20].open_time
-    assert tuple(read_bars(BUNDLED_BARS, start, end)) == bars[10:20]
-    assert tuple(read_bars(BUNDLED_BARS, start=start)) == bars[10:]
-    assert tuple(read_bars(BUNDLED_BARS, end=end)) == bars[:20]
-    assert not list(read_bars(BUNDLED_BARS, start=bars[-1].open_time + timedelta(minutes=1)))
-
-
-def test_a_file_without_bars_is_empty(tmp_path: Path) -> None:
-    assert list(read_bars(written(tmp_path, HEADER))) == []
+# What a time means
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"),
+    ("sheet", "zone", "stamp", "told"),
     [
-        ("", "line 1: the columns must be open_time,open,high,low,close,volume"),
-        ("time,open,high,low,close,volume\n" + GOOD, "line 1: the columns"),
-        (HEADER + GOOD + NEXT.replace(",10", ""), "line 3: has 5 fields, expected 6"),
-        (HEADER + GOOD + "\n" + NEXT, "line 3: has 0 fields"),
-        (HEADER + GOOD + NEXT.replace("2025-10-14T14:02:00Z", "noon"), "line 3, open_time: 'noon' is not"),
         (
-            HEADER + GOOD.replace("00Z", "00"),
-            "line 2, open_time: '2025-10-14T14:00:00': Must have an offset",
+            vendors.ninjatrader(BARS),
+            None,
+            None,
+            "times: UTC (because NinjaTrader 8 exports UTC; ZONE= says otherwise); "
+            "end of the minute (as NinjaTrader writes them; STAMP= says otherwise)",
         ),
-        (HEADER + GOOD.replace("00Z", "30Z"), "line 2, open_time: '2025-10-14T14:00:30Z': Must be the start"),
-        (HEADER + GOOD + GOOD, "line 3, open_time: 2025-10-14T14:00:00Z does not come after"),
-        (HEADER + NEXT + GOOD, "line 3, open_time: 2025-10-14T14:00:00Z does not come after"),
-        (HEADER + GOOD.replace("5999.5", "low"), "line 2, low: 'low' is not a number"),
-        (HEADER + GOOD.replace("5999.5", ""), "line 2, low: '' is not a number"),
-        (HEADER + GOOD.replace("6000,", "NaN,"), "line 2, open: 'NaN': Must be a number from"),
-        (HEADER + GOOD.replace("6000.25", "1e9"), "line 2, close: '1e9': Must be a number from"),
         (
-            HEADER + GOOD.replace("6000.25", "6000.0000001"),
-            "line 2, close: '6000.0000001': Must have",
+            vendors.ninjatrader(BARS, "America/Chicago"),
+            "America/Chicago",
+            "end",
+            "times: America/Chicago (as ZONE says); end of the minute (as STAMP says)",
         ),
-        (HEADER + GOOD.replace("6001.25", "6000.00"), "line 2, high: '6000.00': Must not be below"),
-        (HEADER + GOOD.replace("5999.5", "6000.25"), "line 2, low: '6000.25': Must not be above"),
-        (HEADER + GOOD.replace(",10", ",1.5"), "line 2, volume: '1.5' is not a whole number"),
-        (HEADER + GOOD.replace(",10", ",-1"), "line 2, volume: '-1' is not a whole number"),
-        (HEADER + GOOD.replace(",10", ",2000000000"), "line 2, volume: '2000000000': Must be from 0"),
-        (HEADER + GOOD.replace("5999.5", "5999.5\xff"), r"line 2, low: '5999.5\\xc3\\xbf' is not a number"),
-        (HEADER + GOOD + '"', "after line 2: cannot be read"),
+        (
+            vendors.tradingview(BARS),
+            "Asia/Tokyo",
+            None,
+            "times: each has its offset from UTC, so that ZONE is not needed; "
+            "start of the minute (as TradingView writes them; STAMP= says otherwise)",
+        ),
     ],
 )
-def test_the_error_names_file_line_and_field(tmp_path: Path, text: str, expected: str) -> None:
-    path = written(tmp_path, text)
-    with pytest.raises(BarFileError) as raised:
-        list(read_bars(path))
-    assert str(raised.value).startswith(f"{path}, {expected}")
+def test_the_zone_and_the_stamp_are_told_with_how_they_are_known(
+    tmp_path: Path, sheet: Sheet, zone: str | None, stamp: str | None, told: str
+) -> None:
+    path = written(tmp_path, sheet.content(";"))
+    file = read_bar_file(path, zone=zone, stamp="end" if stamp == "end" else None)
+    assert list(file.bars) == BARS
+    assert file.told[1] == told
+    assert file.zone_is_assumed == ("because" in told)
 
 
-def test_bars_before_the_bad_line_are_read(tmp_path: Path) -> None:
-    bars = read_bars(written(tmp_path, HEADER + GOOD + "x"))
-    assert next(bars).volume == 10
-    with pytest.raises(BarFileError, match="line 3"):
-        next(bars)
+@pytest.mark.parametrize(
+    "write", [vendors.own, vendors.tradingview, vendors.yahoo_stacked, vendors.databento]
+)
+def test_a_stamp_that_is_given_holds_for_every_format(
+    tmp_path: Path, write: Callable[[Sequence[Bar]], Sheet]
+) -> None:
+    path = written(tmp_path, write(BARS).content())
+    times = [one.open_time for one in read_bar_file(path, stamp="end").bars]
+    assert times == [one.open_time - BAR_INTERVAL for one in BARS]
+    path = written(tmp_path, vendors.ninjatrader(BARS).content(";"))
+    assert read_bar_file(path, stamp="start").bars[0].open_time == BARS[0].close_time
 
 
-def test_a_truncated_gzip_is_an_error_and_so_is_an_absent_file(tmp_path: Path) -> None:
-    path = written(tmp_path, HEADER + GOOD * 1_000, "bars.csv.gz")
-    path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(BarFileError, match="cannot be read"):
-        list(read_bars(path))
-    for absent in (tmp_path / "absent.csv", tmp_path):
-        with pytest.raises(BarFileError, match="cannot be read"):
-            list(read_bars(absent))
+@pytest.mark.parametrize("write", [vendors.metatrader, vendors.metatrader_4])
+def test_a_zone_that_no_file_settles_must_be_named(
+    tmp_path: Path, write: Callable[[Sequence[Bar]], Sheet]
+) -> None:
+    path = written(tmp_path, write(BARS).content("\t"))
+    with pytest.raises(
+        BarFileError, match=r"MetaTrader writes the broker's clock; say which, for example ZONE="
+    ):
+        read_bar_file(path)
+
+
+@pytest.mark.parametrize("text", ["2025-10-14T14:00:00", "2025-10-14 14:00", "20251014T140000"])
+def test_our_own_times_without_an_offset_need_a_zone(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, SAMPLES["Signal Cloud"].replace("2025-10-14T14:00:00Z", text))
+    with pytest.raises(BarFileError, match=r"line 2: .* has no offset from UTC"):
+        read_bar_file(path)
+    assert list(read_bar_file(path, zone="UTC").bars) == BARS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1760450400",
+        "1760450400.0",
+        "1760450400000",
+        "1760450400000000",
+        "1760450400000000000",
+        "2025-10-14 14:00:00Z",
+        "2025-10-14T16:00+02:00",
+        "2025-10-14T14:00:00.000Z",
+        "2025-10-14T14:00:00.000000000+00:00",
+        " 2025-10-14T14:00:00Z\t",
+    ],
+)
+def test_a_time_may_be_written_in_many_ways(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, SAMPLES["Signal Cloud"].replace("2025-10-14T14:00:00Z", text))
+    assert list(read_bar_file(path).bars) == BARS
+
+
+def test_a_time_that_no_clock_showed_is_skipped(tmp_path: Path) -> None:
+    lines = "20250309 023000;1;1;1;1;5\n20250309 033000;1;1;1;1;5\n"
+    file = read_bar_file(written(tmp_path, lines), zone="America/New_York", stamp="start")
+    assert [one.open_time for one in file.bars] == [utc("2025-03-09T07:30")]
+    assert "does not exist in America/New_York" in file.told[-1]
 
 
 def test_reads_the_real_file() -> None:

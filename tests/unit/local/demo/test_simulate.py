@@ -6,7 +6,8 @@ from statistics import mean
 
 import pytest
 
-from local.demo.bar_files import BUNDLED_BARS, read_bars
+from local.demo.bar_files.reading import read_bar_file
+from local.demo.options import BUNDLED_BARS
 from local.demo.simulate import (
     DEFAULT_FIRST,
     DEFAULT_SEED,
@@ -97,7 +98,7 @@ def test_seeds_differ_and_a_shorter_run_is_the_start_of_a_longer_one() -> None:
 def test_options_choose_seed_sessions_and_first_day(tmp_path: Path) -> None:
     out = tmp_path / "bars.csv"
     main(["--seed", "3", "--sessions", "1", "--first", "2025-12-25", "--out", str(out)])
-    bars = list(read_bars(out))
+    bars = list(read_bar_file(out).bars)
     assert bars == list(simulated_bars(3, 1, date(2025, 12, 26)))  # the 25th has no session
 
 

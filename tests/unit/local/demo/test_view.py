@@ -32,6 +32,7 @@ def job(tmp_path: Path) -> MainJob:
     options = read_replay_options(SettingsReader({}))
     return MainJob(
         options,
+        (),
         cast("Stack", None),
         tmp_path,
         say=nothing,

@@ -1,6 +1,6 @@
 """One request for a confidence, in the order that the docs say; a batch; and what is counted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from shared.errors import (
     DatabaseUnavailable,
     KeyRevoked,
     MalformedJson,
+    NoConfidence,
     SignalCloudError,
     SymbolNotLicensed,
     ValidationFailed,
@@ -79,9 +80,18 @@ class World:
         self.steps: list[str] = []
         self.admitted = Admitted(GRANT, RateState(3, 2, 60.0))
         self.refusal: SignalCloudError | None = None
+        self.looked_up: list[set[str]] = []
         self.service = ConfidenceService(
-            states=STATES, evaluator=self.evaluator, release=self._release, count=self.counted
+            states=STATES,
+            published=self._published,
+            evaluator=self.evaluator,
+            release=self._release,
+            count=self.counted,
         )
+
+    async def _published(self, names: Collection[str]) -> set[str]:
+        self.looked_up.append({*names})
+        return {"manual"} & {*names}
 
     async def _release(self, admitted: Admitted) -> None:
         self.released.append(admitted)
@@ -157,6 +167,23 @@ async def test_a_bad_state_is_told_to_those_who_may_ask(body: Any, error: type[S
     with pytest.raises(KeyRevoked):
         await world.answer(body)
     assert world.counted == {"confidence_asked": 1}, "a request that is refused asks nothing"
+
+
+async def test_a_strategy_is_looked_up_only_for_those_who_may_ask() -> None:
+    world = World()
+    manual = BODY.replace(b"{", b'{"strategy": "manual", ', 1)
+    with pytest.raises(NoConfidence):
+        await world.answer(manual)
+    assert world.looked_up == [{"manual"}]
+    with pytest.raises(ValidationFailed):
+        await world.answer(manual.replace(b"manual", b"momentum"))
+    with pytest.raises(ValidationFailed):
+        await world.answer(BODY.replace(b"35", b"350"))
+    assert world.looked_up == [{"manual"}, {"momentum"}]
+    world.refusal = KeyRevoked("This API key was revoked.")
+    with pytest.raises(KeyRevoked):
+        await world.answer(manual)
+    assert len(world.looked_up) == 2
 
 
 async def test_an_outage_is_told_to_those_who_may_ask() -> None:

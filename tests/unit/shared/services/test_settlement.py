@@ -9,7 +9,7 @@ import pytest
 from shared.domain.market.outcomes import HORIZON, OutcomeBar, SettledSignal, SignalToSettle
 from shared.errors import Unavailable
 from shared.services.settlement import BATCH, MAX_BATCHES, PATIENCE, SettlementService
-from tests.support.memory_stores import Server
+from tests.support.memory_signals import Server
 from tests.support.memory_training import MemoryTraining
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)

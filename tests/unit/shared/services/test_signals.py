@@ -9,10 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.market.signals import Signal, SignalDraft
+from shared.adapters.calendars import market_calendars
+from shared.domain.market.signal_checks import LastPrice
+from shared.domain.market.signals import Signal, SignalDraft, SignalRequest
 from shared.errors import ValidationFailed
 from shared.services.market_clock import MarketClock
-from shared.services.signals import SignalRequest, SignalService
+from shared.services.signals import SignalService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.market import bar
@@ -38,6 +40,12 @@ class FakeStore:
         self.drafts.append(draft)
         return msgspec.structs.replace(a_signal(self.last + 1, NOW), price=draft.price), True
 
+    async def repeated(self, draft: SignalDraft) -> Signal | None:
+        return None
+
+    async def last_price(self, symbol: str) -> LastPrice | None:
+        return None
+
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:
         found = [a_signal(n, NOW) for n in range(max(after + 1, self.oldest), self.last + 1)][:limit]
         self.last += self.grows
@@ -59,6 +67,7 @@ def service(store: FakeStore) -> SignalService:
         push=pushed,
         now=lambda: NOW,
         market_clock=MarketClock("wall", unused, lambda: NOW),
+        calendars=market_calendars(),
         count=Counted(),
     )
 
@@ -136,7 +145,12 @@ def over(stores: MemoryStores, market_clock: MarketClock) -> SignalService:
     async def pushed(symbol: str) -> None: ...
 
     return SignalService(
-        store=stores.signals, push=pushed, now=lambda: NOW, market_clock=market_clock, count=Counted()
+        store=stores.signals,
+        push=pushed,
+        now=lambda: NOW,
+        market_clock=market_clock,
+        calendars=market_calendars(),
+        count=Counted(),
     )
 
 
@@ -146,7 +160,7 @@ async def test_a_signal_without_a_time_happens_by_the_market_clock() -> None:
     message, _ = await replay.publish(GRANT, REQUEST, None)
     assert message.event_at == NOW, "no bar has come in yet"
     await stores.bars.insert("ES", [bar(NOW - 9 * MINUTE, 6500)], "replay", NOW)
-    message, _ = await replay.publish(GRANT, REQUEST, None)
+    message, _ = await replay.publish(GRANT, msgspec.structs.replace(REQUEST, side="SHORT"), None)
     assert message.event_at == NOW - 8 * MINUTE
     (_, draft) = stores.signals.drafts
     assert (draft.received_at, draft.expires_at) == (NOW, NOW - 3 * MINUTE)
@@ -160,12 +174,12 @@ async def test_a_draft_carries_all_that_was_sent() -> None:
         SignalRequest(
             symbol="NQ",
             side="SHORT",
-            price=Decimal(1),
+            price=Decimal(2),
             kind="entry",
             strategy="mine",
             strategy_version=7,
-            stop_price=Decimal(2),
-            target_price=Decimal(3),
+            stop_price=Decimal(3),
+            target_price=Decimal(1),
             event_at=NOW - MINUTE,
             expires_at=NOW + MINUTE,
             features={"rsi": 1.0},
@@ -179,16 +193,39 @@ async def test_a_draft_carries_all_that_was_sent() -> None:
             strategy_version=7,
             kind="entry",
             side="SHORT",
-            price=Decimal(1),
-            stop_price=Decimal(2),
-            target_price=Decimal(3),
+            price=Decimal(2),
+            stop_price=Decimal(3),
+            target_price=Decimal(1),
             event_at=NOW - MINUTE,
             expires_at=NOW + MINUTE,
             received_at=NOW,
             features={"rsi": 1.0},
             source="live",
             idempotency_key="acct-1:k",
+            publisher="acct-1",
         )
     ]
     await signals.publish(GRANT, REQUEST, None)
-    assert stores.signals.drafts[-1].idempotency_key is None
+    left_out = stores.signals.drafts[-1]
+    assert (left_out.idempotency_key, left_out.publisher) == (None, "acct-1")
+    assert left_out.default_times == ("event_at", "expires_at")
+
+
+async def test_in_a_replay_the_market_is_judged_by_the_time_of_the_bars() -> None:
+    """By the wall clock it is Monday; the bars are of a Friday evening, and the last one ends the week."""
+    stores = MemoryStores(NOW)
+    replay = over(stores, MarketClock("bars", stores.bars, lambda: NOW))
+    friday = datetime(2025, 10, 10, 20, 57, tzinfo=UTC)
+    await stores.bars.insert("ES", [bar(friday, 6500)], "replay", NOW)
+    message, _ = await replay.publish(GRANT, REQUEST, None)
+    assert message.event_at == friday + MINUTE
+    with pytest.raises(ValidationFailed) as refused:
+        await replay.publish(GRANT, msgspec.structs.replace(REQUEST, event_at=NOW), "k")
+    assert [error.field for error in refused.value.errors] == ["event_at"]
+    with pytest.raises(ValidationFailed) as refused:
+        await replay.publish(GRANT, msgspec.structs.replace(REQUEST, event_at=friday - 5 * MINUTE), "k")
+    assert "expired 1 min ago" in refused.value.errors[0].message
+    await stores.bars.insert("ES", [bar(friday + 2 * MINUTE, 6500)], "replay", NOW)
+    with pytest.raises(ValidationFailed) as refused:
+        await replay.publish(GRANT, REQUEST, "k")
+    assert [error.code for error in refused.value.errors] == ["market_closed"]

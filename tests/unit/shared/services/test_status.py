@@ -14,7 +14,8 @@ from shared.services.market_clock import MarketClock
 from shared.services.status import ModelInUse, OutboxStatus, StatusService
 from shared.version import VERSION
 from tests.support.market import bar
-from tests.support.memory_stores import Entry, MemoryStores
+from tests.support.memory_signals import Entry
+from tests.support.memory_stores import MemoryStores
 
 NOW = datetime(2025, 10, 14, 14, 6, tzinfo=UTC)
 

@@ -15,12 +15,20 @@ from shared.domain.access.quotas import Usage
 from shared.domain.items import Items
 from shared.domain.limits import MAX_REPORT_AGE
 from shared.domain.problems import MAX_PROBLEMS
-from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade
-from shared.errors import BatchTooLarge, DailyQuotaExceeded, SymbolNotLicensed, ValidationFailed
+from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, WITHDRAWAL_PERIOD, Trade
+from shared.errors import (
+    BatchTooLarge,
+    DailyQuotaExceeded,
+    SymbolNotLicensed,
+    TradeNotFound,
+    ValidationFailed,
+    WithdrawalExpired,
+)
 from shared.services.trades import TradeFilter, TradeReport, TradeService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.memory_stores import MemoryStores
+from tests.support.samples import priced
 from tests.support.strategies import STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
@@ -38,19 +46,23 @@ GOOD = Trade(
 
 
 def changed(trade_id: str = "t-1", **change: Any) -> Trade:
-    return msgspec.structs.replace(GOOD, trade_id=trade_id, **change)
+    """GOOD with other values; its pnl follows from its prices, unless `change` gives it."""
+    priced_fields = priced(msgspec.structs.asdict(GOOD) | change)
+    return Trade(**(priced_fields | change | {"trade_id": trade_id}))
 
 
 class World:
     def __init__(self) -> None:
+        self.now = NOW
         self.stores = MemoryStores(NOW)
         self.counted = Counted()
         self.trades = TradeService(
             store=self.stores.trades,
             figures=self.stores.performance,
             strategies=STRATEGIES,
+            published=self.stores.signals.published_among,
             max_age=MAX_REPORT_AGE,
-            now=lambda: NOW,
+            now=lambda: self.now,
             count=self.counted,
         )
 
@@ -76,7 +88,7 @@ def world() -> World:
 async def test_a_report_says_what_became_of_each_trade_and_counts_what_is_new(world: World) -> None:
     first = await world.report([GOOD, changed("t-2")])
     assert (first.recorded, first.duplicates, first.conflicts) == (2, 0, 0)
-    again = await world.report([changed("t-3"), changed(), changed("t-2", pnl=Decimal(1))])
+    again = await world.report([changed("t-3"), changed(), changed("t-2", fees=Decimal(1))])
     assert (again.recorded, again.duplicates, again.conflicts) == (1, 1, 1)
     assert [(each.trade_id, each.status) for each in again.results] == [
         ("t-3", "recorded"),
@@ -174,6 +186,77 @@ async def test_the_plan_of_the_license_bounds_what_is_recorded(
     # A plan without a row of its own has the standard one's limits.
     unknown = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="vip"))
     assert (await world.report([changed("t-3")], grant=unknown)).recorded == 1
+
+
+async def test_a_pnl_that_contradicts_its_prices_is_named_by_its_trade(world: World) -> None:
+    after_fees = changed("t-2", pnl=Decimal("108.00"), fees=Decimal("4.50"))
+    assert await world.refused(GOOD, after_fees) == [("trades[1].pnl", "out_of_range")]
+
+
+async def test_costs_make_losers_of_trades_that_are_ahead_before_fees(world: World) -> None:
+    cheap = [
+        changed(f"t-{n}", exit_price=Decimal("6543.29"), fees=Decimal("4.50"), confidence=0.6)
+        for n in range(40)
+    ]
+    assert {trade.pnl for trade in cheap} == {2}
+    await world.report(cheap)
+    found = await world.trades.performance(GRANT, TradeFilter())
+    assert (found.trades, found.wins, found.win_rate) == (40, 0, 0.0)
+    assert (found.pnl, found.fees, found.net_pnl) == (Decimal(80), Decimal(180), Decimal(-100))
+
+
+async def test_a_withdrawn_trade_stays_in_the_list_and_counts_in_no_figure(world: World) -> None:
+    await world.report([GOOD, changed("t-2")])
+    first = await world.trades.withdraw(GRANT, "t-1")
+    assert (first.trade_id, first.withdrawn_at) == ("t-1", NOW)
+    assert world.counted == {"trades_recorded": 2, "trades_withdrawn": 1}
+    page = await world.trades.page(GRANT, TradeFilter(), None, 10)
+    assert {trade.trade_id: trade.withdrawn_at for trade in page.trades} == {"t-1": NOW, "t-2": None}
+    assert (await world.trades.performance(GRANT, TradeFilter())).trades == 1
+    usage = await world.trades.usage(GRANT)
+    assert usage is not None
+    assert (usage.trades_today, usage.stored_trades) == (2, 2), "it keeps its place in the quotas"
+
+
+async def test_a_second_withdrawal_gets_the_same_answer_at_any_time(world: World) -> None:
+    await world.report([GOOD])
+    first = await world.trades.withdraw(GRANT, "t-1")
+    for later in (timedelta(minutes=1), timedelta(days=40)):
+        world.now = world.stores.server.now = NOW + later
+        assert await world.trades.withdraw(GRANT, "t-1") == first
+    assert world.counted["trades_withdrawn"] == 1
+
+
+async def test_a_trade_can_be_withdrawn_for_a_day_after_it_was_received(world: World) -> None:
+    await world.report([GOOD, changed("t-2")])
+    world.now = NOW + WITHDRAWAL_PERIOD
+    await world.trades.withdraw(GRANT, "t-1")
+    world.now += timedelta(microseconds=1)
+    with pytest.raises(WithdrawalExpired, match=r"for 24 hours .* ended at 2025-10-14T14:00:00Z"):
+        await world.trades.withdraw(GRANT, "t-2")
+    page = await world.trades.page(GRANT, TradeFilter(), None, 10)
+    assert {trade.trade_id for trade in page.trades if trade.withdrawn_at is None} == {"t-2"}
+
+
+async def test_a_trade_of_nobody_or_of_another_account_is_not_found(world: World) -> None:
+    await world.report([GOOD])
+    for grant, trade_id in ((GRANT, "t-9"), (grant_of("acct-2", "ES"), "t-1")):
+        with pytest.raises(TradeNotFound, match=trade_id):
+            await world.trades.withdraw(grant, trade_id)
+    assert "trades_withdrawn" not in world.counted
+
+
+async def test_a_report_of_a_withdrawn_trade_is_told_so_and_changes_nothing(world: World) -> None:
+    await world.report([GOOD])
+    await world.trades.withdraw(GRANT, "t-1")
+    again = await world.report([changed(), changed(fees=Decimal(1)), changed("t-2")])
+    assert [(each.status, each.withdrawn) for each in again.results] == [
+        ("duplicate", True),
+        ("conflict", True),
+        ("recorded", False),
+    ]
+    page = await world.trades.page(GRANT, TradeFilter(), None, 10)
+    assert [trade.withdrawn_at for trade in page.trades if trade.trade_id == "t-1"] == [NOW]
 
 
 async def test_usage_is_unknown_while_the_database_is_unavailable(world: World) -> None:

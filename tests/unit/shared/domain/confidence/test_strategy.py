@@ -11,6 +11,7 @@ from shared.domain.confidence.strategy import (
     Prior,
     Strategy,
     StrategyCatalog,
+    is_strategy_name,
     parse_strategy,
 )
 from shared.errors import ConfigurationError, SignalCloudError
@@ -37,6 +38,16 @@ def test_the_default_strategy_comes_first_and_both_of_the_notes_ship() -> None:
     assert next(iter(STRATEGIES)) == DEFAULT.name == "vwap_bounce"
     for name in ("vwap_bounce", "capitulation_reversal"):
         assert set(STRATEGIES[name].symbols) == {"ES", "NQ", "CL", "YM", "RTY"}
+
+
+@pytest.mark.parametrize("name", ["m", "manual", "my_2nd", "m" * 64])
+def test_a_strategy_of_a_publisher_may_have_this_name(name: str) -> None:
+    assert is_strategy_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "Manual", "2nd", "_m", "a b", "manual\n", "a\0", "m" * 65, "m\u00e9"])
+def test_nothing_else_is_looked_up_as_a_strategy(name: str) -> None:
+    assert not is_strategy_name(name)
 
 
 def test_the_entry_table_is_handed_on_untouched() -> None:

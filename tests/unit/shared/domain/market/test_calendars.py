@@ -146,3 +146,22 @@ def test_an_early_close_ends_its_own_day_alone() -> None:
         utc("2025-07-15T17:15"),
         utc("2025-07-16T21:00"),
     ]
+
+
+@given(st.sampled_from([*INSTRUMENTS]), covered)
+def test_the_next_opening_is_the_first_one_after_an_instant(symbol: str, instant: datetime) -> None:
+    opens = CALENDARS.next_open(symbol, instant)
+    assert opens is not None
+    assert opens > instant
+    assert CALENDARS.is_open(symbol, opens)
+    assert not CALENDARS.is_open(symbol, opens - timedelta(microseconds=1))
+    own = CALENDARS.session_at(symbol, instant)
+    minute = own.closes_at if own is not None else instant
+    while minute < opens:
+        assert not CALENDARS.is_open(symbol, minute)
+        minute += timedelta(minutes=17)
+
+
+def test_no_opening_is_known_of_an_unknown_symbol_or_after_the_calendar() -> None:
+    assert CALENDARS.next_open("UNKNOWN", utc("2025-10-13T14:00:00")) is None
+    assert CALENDARS.next_open("ES", utc("2060-01-05T15:00:00")) is None

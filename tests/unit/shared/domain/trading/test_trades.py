@@ -36,7 +36,55 @@ def test_a_good_trade_has_no_problem() -> None:
 
 
 def test_a_negative_price_is_a_price() -> None:
-    assert problems_of(entry_price=Decimal("-37.63"), symbol="CL") == ()
+    changed: dict[str, Any] = {
+        "entry_price": Decimal("-37.63"),
+        "exit_price": Decimal("-37.13"),
+        "pnl": Decimal(500),
+    }
+    assert problems_of(symbol="CL", **changed) == ()
+
+
+def test_a_price_off_the_tick_is_an_average_of_fills() -> None:
+    assert (
+        problems_of(
+            entry_price=Decimal("6543.3333"),
+            exit_price=Decimal("6545.58333"),
+            quantity=Decimal(3),
+            pnl=Decimal("337.50"),
+        )
+        == ()
+    )
+
+
+@pytest.mark.parametrize("pnl", ["108.00", "-112.50", "225", "0"])
+def test_a_pnl_that_contradicts_the_prices_is_refused(pnl: str) -> None:
+    (found,) = problems_of(pnl=Decimal(pnl), fees=Decimal("4.50"))
+    assert (found.field, found.code) == ("trades[1].pnl", "out_of_range")
+    assert "Expected 112.5 USD" in found.message
+    assert ("It is the amount after fees" in found.message) == (pnl == "108.00")
+
+
+def test_an_import_obeys_the_same_check() -> None:
+    assert [each.field for each in problems_of(pnl=Decimal(1), max_age=None)] == ["trades[1].pnl"]
+
+
+def test_nothing_is_known_of_the_pnl_of_another_symbol() -> None:
+    assert problems_of(symbol="FDAX", pnl=Decimal("281.25")) == ()
+
+
+@pytest.mark.parametrize("fees", ["-0.01", "-4.50", "-1000000000"])
+def test_fees_are_costs_and_not_negative(fees: str) -> None:
+    """Some brokers show a commission as a negative amount, which would make losers win."""
+    (found,) = problems_of(fees=Decimal(fees))
+    assert (found.field, found.code) == ("trades[1].fees", "out_of_range")
+    assert "0 or more" in found.message
+
+
+def test_net_pnl_is_what_fees_leave() -> None:
+    assert GOOD.net_pnl == Decimal("112.50")
+    assert msgspec.structs.replace(GOOD, pnl=Decimal("2.00"), fees=Decimal("4.50")).net_pnl == Decimal(
+        "-2.50"
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +103,8 @@ def test_a_negative_price_is_a_price() -> None:
     ],
 )
 def test_the_ends_of_every_range_are_accepted(change: dict[str, Any]) -> None:
-    assert problems_of(**change) == ()
+    # Nobody knows what a point of this symbol is worth, so any pnl may be right.
+    assert problems_of(**({"symbol": "FDAX"} | change)) == ()
 
 
 @pytest.mark.parametrize(
