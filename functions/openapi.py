@@ -12,6 +12,7 @@ from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.patterns import with_published_patterns
 from shared.version import VERSION
 
 _ABOUT = """\
@@ -32,6 +33,8 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "X-RateLimit-Reset": ("integer", "Seconds from now until the quota next grows, as t of RateLimit."),
     "Retry-After": ("integer", "Seconds to wait before the same request may succeed."),
     "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
+    "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
+    "Preference-Applied": ("string", "The handling of bad items, if the header Prefer asks for one."),
 }
 _QUOTA = [name for name in _HEADERS if "RateLimit" in name]
 
@@ -50,7 +53,7 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Signal Cloud",
@@ -70,6 +73,8 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
             },
         },
     }
+    published: dict[str, Any] = with_published_patterns(described)
+    return published
 
 
 def _body_kinds(route: Route) -> tuple[Any, ...]:
@@ -146,7 +151,10 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
         described["requestBody"] = {
-            "description": f"At most {route.body.max_bytes} bytes.",
+            "description": (
+                f"At most {route.body.max_bytes} bytes, unpacked. JSON in UTF-8; Content-Encoding may be "
+                "gzip or deflate. An object gives each name once."
+            ),
             "required": route.body.required,
             "content": content,
         }
@@ -184,4 +192,8 @@ def _headers(route: Route, status: int) -> dict[str, Any]:
         names.append("Retry-After")
     if status == 401:
         names.append("WWW-Authenticate")
+    if status == 415:
+        names.append("Accept-Encoding")
+    if route.body is not None and route.body.in_part:
+        names.append("Preference-Applied")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

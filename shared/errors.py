@@ -50,6 +50,7 @@ from typing import ClassVar, Literal
 FieldCode = Literal[
     "missing",
     "unknown_field",
+    "repeated_field",
     "wrong_type",
     "invalid_format",
     "out_of_range",
@@ -124,7 +125,14 @@ class BatchTooLarge(InvalidInput):
 
 
 class UnsupportedMediaType(InvalidInput):
+    """Holds the accepted content codings if the request's is none of them."""
+
     code = "unsupported_media_type"
+    accept_encoding = ""
+
+    def __init__(self, detail: str, *, accept_encoding: str = "") -> None:
+        super().__init__(detail)
+        self.accept_encoding = accept_encoding
 
 
 class Unauthenticated(SignalCloudError):

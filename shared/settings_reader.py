@@ -15,7 +15,7 @@ _ORIGIN = re.compile(
     rf"(?P<scheme>https?)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
 )
 _USUAL_PORTS = {("http", "80"), ("https", "443")}
-_SHARE = re.compile(r"[01]|0?\.\d{1,9}|1\.0{1,9}")
+_SHARE = re.compile(r"[01]|0?\.[0-9]{1,9}|1\.0{1,9}")
 
 
 class SettingsReader:

@@ -24,6 +24,7 @@ from msgspec import inspect
 from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
 from shared.domain.market.bars import SYMBOL_PATTERN
 from shared.domain.market.symbols import symbol_fault
+from shared.domain.patterns import published
 from shared.domain.problems import Problems, printable
 
 _REFUSED = "The query has parameters that cannot be accepted."
@@ -200,7 +201,7 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
         case inspect.DateTimeType():
             schema = {"type": "string", "format": "date-time"}
         case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
-            given = {"pattern": pattern, "minLength": least, "maxLength": most}
+            given = {"pattern": pattern and published(pattern), "minLength": least, "maxLength": most}
             schema = {"type": "string"} | {name: each for name, each in given.items() if each is not None}
         case _:
             raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")
