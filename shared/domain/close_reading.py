@@ -5,7 +5,7 @@ reader. No code and no message comes from a library's own text, because that may
 the parts that need it are opened, so that no body costs much more than a good one of its size.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import cache
 from itertools import islice
@@ -18,6 +18,7 @@ from msgspec import inspect
 
 from shared.domain.faults import (
     AMOUNT,
+    Explanation,
     Json,
     fault,
     got,
@@ -54,13 +55,16 @@ class Reader:
     def __init__(self, hint: Any, kind: inspect.Type) -> None:
         self.kind = kind
         self.decoder = msgspec.json.Decoder(hint)
+        described = inspect.type_info(hint)
+        extra = described.extra if isinstance(described, inspect.Metadata) else None
+        self._explain: Explanation | None = (extra or {}).get("explain")
 
     def read(self, raw: Json, problems: Problems, field: str) -> Any:
         """Returns the value in `raw`; if it is bad, adds why under the name `field`, and returns None."""
         try:
             return self.decoder.decode(raw)
         except msgspec.ValidationError:
-            problems.add(field, *fault(raw, self.kind))
+            problems.add(field, *fault(raw, self.kind, self._explain))
             return None
 
     def read_quickly(self, raw: Json, *, may_be_unusual: bool) -> Any:
@@ -283,25 +287,6 @@ class _Fields(Reader):
         return names
 
 
-class _Explained(Reader):
-    """Texts of a type that says itself what is wrong: `msgspec.Meta(extra={"explain": function})`."""
-
-    def __init__(self, hint: Any, kind: inspect.Type) -> None:
-        super().__init__(hint, kind)
-        self._explain: Callable[[str], str] = _extra_of(hint)["explain"]
-
-    def read(self, raw: Json, problems: Problems, field: str) -> Any:
-        try:
-            return self.decoder.decode(raw)
-        except msgspec.ValidationError:
-            pass
-        if _begins_with(raw, b'"'):
-            problems.add(field, "invalid_format", self._explain(msgspec.json.decode(raw, type=str)))
-        else:
-            problems.add(field, *wrong_type(raw, self.kind))
-        return None
-
-
 _READERS: dict[type[inspect.Type], type[Reader]] = {
     inspect.DecimalType: _Amounts,
     inspect.DictType: _Entries,
@@ -319,15 +304,7 @@ def reader_of(hint: Any) -> Reader:
         if len(others) == 1:
             return _Nullable(reader_of(others[0]))
     kind = _unwrapped(inspect.type_info(hint))
-    if "explain" in _extra_of(hint):
-        return _Explained(hint, kind)
     return _READERS.get(type(kind), Reader)(hint, kind)
-
-
-def _extra_of(hint: Any) -> Mapping[str, Any]:
-    """What the type's `msgspec.Meta(extra=...)` says."""
-    kind = inspect.type_info(hint)
-    return (kind.extra or {}) if isinstance(kind, inspect.Metadata) else {}
 
 
 def _unwrapped(kind: inspect.Type) -> inspect.Type:

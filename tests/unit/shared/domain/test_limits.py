@@ -121,5 +121,6 @@ def test_each_clock_may_be_ahead_as_far_as_its_reason_goes() -> None:
         "MARKET_DATA": timedelta(seconds=5),
         "ENGINE": timedelta(minutes=1),
         "TRADE": timedelta(minutes=5),
+        "OPERATOR": timedelta(minutes=5),
         "ENTRA_TOKEN": timedelta(minutes=1),
     }
