@@ -12,6 +12,7 @@ from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.patterns import with_published_patterns
 from shared.version import VERSION
 
 
@@ -29,7 +30,7 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
         paths.setdefault(f"/{route.path}", {})[route.method.lower()] = _operation(route, schemas)
-    return {
+    described = {
         "openapi": "3.1.0",
         "info": {
             "title": "Signal Cloud",
@@ -45,6 +46,8 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
             },
         },
     }
+    published: dict[str, Any] = with_published_patterns(described)
+    return published
 
 
 def _body_kinds(route: Route) -> tuple[Any, ...]:
@@ -121,7 +124,10 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}
         described["requestBody"] = {
-            "description": f"At most {route.body.max_bytes} bytes.",
+            "description": (
+                f"At most {route.body.max_bytes} bytes, unpacked. JSON in UTF-8; Content-Encoding may be "
+                "gzip or deflate. An object gives each name once."
+            ),
             "required": route.body.required,
             "content": content,
         }

@@ -64,13 +64,19 @@ def read_trades(body: bytes) -> Items[Trade]:
 
     Raises InvalidInput if more than trades is bad, or the single trade.
     """
-    try:
-        is_bare = msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        is_bare = False  # `decode_items` refuses this body and gives the reason
-    if is_bare:
+    if _is_single(body):
         return decode_item(body, "trades", Trade)
     return decode_items(body, TradesRequest, "trades", Trade, MAX_TRADES_PER_REQUEST)[1]
+
+
+def _is_single(body: bytes) -> bool:
+    try:
+        return msgspec.json.decode(body, type=_Shape).trades is msgspec.UNSET
+    except msgspec.ValidationError:
+        return False
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Not JSON. The decoder says why, and names the fields of NaN and its like.
+        return b'"trades"' not in body
 
 
 @routes.post(

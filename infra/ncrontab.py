@@ -140,7 +140,7 @@ class ConstantSchedule:
 
 
 # .NET's TimeSpan: days alone, or [d.]hh:mm[:ss[.fraction]]; d:hh:mm:ss is brought into that shape.
-_DAYS_ALONE = re.compile(r"\d{1,8}")
+_DAYS_ALONE = re.compile(r"[0-9]{1,8}")
 _TIME_SPAN = re.compile(r"(?:(\d{1,8})\.)?(\d{1,8}):(\d{1,8})(?::(\d{1,8})(?:\.(\d{1,7}))?)?", re.ASCII)
 
 

@@ -10,7 +10,7 @@ _UNITS: dict[str, timedelta] = {
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
 }
-_SPAN = re.compile(r"(\d{1,5})([smhd])")
+_SPAN = re.compile(r"([0-9]{1,5})([smhd])")
 
 
 def time(text: str) -> datetime:

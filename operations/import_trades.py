@@ -11,7 +11,6 @@ the owner of the database can.
 
 import argparse
 import csv
-import json
 import os
 import sys
 from collections import Counter
@@ -19,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -29,17 +27,19 @@ from shared.container import Container
 from shared.domain.access.licenses import License, is_license_id
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.decoding import decode
+from shared.domain.json_text import parsed
+from shared.domain.numbers import JSON_NUMBER
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade, check_trade
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, MalformedJson, NotFound
 
 # Stands in each imported trade where a report has the public id of its key.
 IMPORT_KEY = "import"
 MAX_SHOWN = 20
 PROGRESS_EVERY = 10_000
 _SUFFIXES = (".csv", ".jsonl")
-# CSV has only text; these fields are numbers or objects in JSON. The others may be text there too.
-_JSON_CELLS = ("signal_sequence", "confidence", "features")
+# CSV has only text; these fields are numbers in JSON.
+_NUMBERS = ("quantity", "entry_price", "exit_price", "pnl", "fees", "signal_sequence", "confidence")
 
 type Line = tuple[int, bytes]
 
@@ -127,18 +127,25 @@ def _lines(file: Path) -> Iterator[Line]:
     """The number of each line with a trade, and the trade as JSON; raises UsageError for another format."""
     try:
         yield from _read_lines(file)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{file} cannot be read as {file.suffix} in UTF-8: {error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file} is not UTF-8; save it as UTF-8, then run the command again") from error
+    except csv.Error as error:
+        raise UsageError(f"{file} cannot be read as CSV: {error}") from error
 
 
 def _read_lines(file: Path) -> Iterator[Line]:
-    with file.open(encoding="utf-8", newline="") as text:
+    # Excel and others begin UTF-8 with a byte order mark.
+    with file.open(encoding="utf-8-sig", newline="") as text:
         if file.suffix == ".jsonl":
             yield from ((number, line.encode()) for number, line in enumerate(text, 1) if line.strip())
             return
         rows = csv.DictReader(text, strict=True)
-        unknown = set(rows.fieldnames or ()) - set(Trade.__struct_fields__)
-        if unknown or not rows.fieldnames:
+        names = Counter(rows.fieldnames or ())
+        repeated = [name for name, count in names.items() if count > 1]
+        if repeated:
+            raise UsageError(f"{file}: the header names {', '.join(repeated)} more than once")
+        unknown = names.keys() - set(Trade.__struct_fields__)
+        if unknown or not names:
             raise UsageError(
                 f"{file}: the header must name fields of a trade ({', '.join(Trade.__struct_fields__)}), "
                 f"not {', '.join(sorted(unknown)) or 'nothing'}"
@@ -150,13 +157,20 @@ def _read_lines(file: Path) -> Iterator[Line]:
             yield rows.line_num, msgspec.json.encode(cells)
 
 
-def _value(name: str, cell: str) -> Any:
-    if name not in _JSON_CELLS:
-        return cell
+def _value(name: str, cell: str) -> msgspec.Raw | str:
+    """The cell as JSON; as text if the field is one, or if the cell is no JSON, which the check then says."""
+    if name == "features":
+        return msgspec.Raw(cell.encode()) if _is_json(cell) else cell
+    return msgspec.Raw(cell.encode()) if name in _NUMBERS and JSON_NUMBER.fullmatch(cell) else cell
+
+
+def _is_json(cell: str) -> bool:
     try:
-        return json.loads(cell)
-    except ValueError:
-        return cell  # the check of the trade names the field
+        parsed(cell.encode())
+    except MalformedJson as refused:
+        # A name that stands twice: the check of the trade names it, too.
+        return bool(refused.errors)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,8 +22,8 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |-- NotFound                     not_found
-    |   |-- NoConfidence             no_confidence
     |   |-- TradeNotFound            trade_not_found
+    |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
@@ -50,6 +50,7 @@ from typing import ClassVar, Literal
 FieldCode = Literal[
     "missing",
     "unknown_field",
+    "repeated_field",
     "wrong_type",
     "invalid_format",
     "out_of_range",
@@ -122,7 +123,14 @@ class BatchTooLarge(InvalidInput):
 
 
 class UnsupportedMediaType(InvalidInput):
+    """Holds the accepted content codings if the request's is none of them."""
+
     code = "unsupported_media_type"
+    accept_encoding = ""
+
+    def __init__(self, detail: str, *, accept_encoding: str = "") -> None:
+        super().__init__(detail)
+        self.accept_encoding = accept_encoding
 
 
 class Unauthenticated(SignalCloudError):
@@ -187,14 +195,14 @@ class NotFound(SignalCloudError):
     code = "not_found"
 
 
+class TradeNotFound(NotFound):
+    code = "trade_not_found"
+
+
 class NoConfidence(NotFound):
     """The strategy publishes signals, but has no feature schema, so there is no confidence for it."""
 
     code = "no_confidence"
-
-
-class TradeNotFound(NotFound):
-    code = "trade_not_found"
 
 
 class MethodNotAllowed(SignalCloudError):

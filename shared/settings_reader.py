@@ -9,7 +9,7 @@ from shared.errors import ConfigurationError
 # An app setting may be a reference to a secret. The platform resolves it before the app starts.
 _KEY_VAULT_REFERENCE = "@microsoft.keyvault("
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_SHARE = re.compile(r"[01]|0?\.\d{1,9}|1\.0{1,9}")
+_SHARE = re.compile(r"[01]|0?\.[0-9]{1,9}|1\.0{1,9}")
 
 
 class SettingsReader:

@@ -8,14 +8,13 @@ import azure.functions as func
 import msgspec
 
 from shared.domain.access.rate_limit import WINDOW_S, RateState
+from shared.domain.plain_json import encode
 
 JSON_TYPE = "application/json"
 HEALTH_TYPE = "application/health+json"
 
 _POLICY = '"default"'  # the name of the policy, as a structured field's string
 _RESETS = tuple(f";t={seconds}" for seconds in range(WINDOW_S + 1))
-
-_encode = msgspec.json.Encoder().encode
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -67,7 +66,7 @@ def response_of(answer: Answer, request_id: str, rate: RateState | None) -> Resp
     if rate is not None:
         headers["ratelimit"], headers["ratelimit-policy"] = rate_fields(rate)
     value = answer.value
-    return Response(value if isinstance(value, bytes) else _encode(value), answer.status, headers)
+    return Response(value if isinstance(value, bytes) else encode(value), answer.status, headers)
 
 
 def rate_fields(rate: RateState) -> tuple[str, str]:

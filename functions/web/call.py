@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
+from functions.web.body_text import refuse_other_charset, unpacked, without_mark
 from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
@@ -90,7 +91,10 @@ class Call:
             return None
 
     def read_body(self) -> bytes:
-        """The JSON body; raises BodyTooLarge or UnsupportedMediaType."""
+        """The body, which should be JSON in UTF-8, unpacked and without a byte order mark.
+
+        Raises BodyTooLarge, UnsupportedMediaType, and MalformedJson for a body that cannot be unpacked.
+        """
         body = self.request.get_body()
         if len(body) > self.max_body_bytes:
             raise BodyTooLarge(
@@ -98,9 +102,12 @@ class Call:
                 f"this one has {len(body)}."
             )
         given = self.header("content-type")
-        if given == JSON_TYPE or given is None:
-            return body
-        media_type = given.split(";", 1)[0].strip().lower()
-        if media_type not in _TAKEN_AS_JSON:
-            raise UnsupportedMediaType(f"Send {JSON_TYPE}, not {media_type[:64]}.")
-        return body
+        if given != JSON_TYPE and given is not None:
+            media_type = given.split(";", 1)[0].strip().lower()
+            if media_type not in _TAKEN_AS_JSON:
+                raise UnsupportedMediaType(f"Send {JSON_TYPE}, not {media_type[:64]}.")
+            refuse_other_charset(given)
+        if "content-encoding" in self.headers:
+            body = unpacked(body, self.headers["content-encoding"], self.max_body_bytes)
+        # Nearly every body begins so, and then has no mark.
+        return body if body.startswith(b'{"') else without_mark(body)

@@ -15,6 +15,7 @@ from msgspec import inspect
 
 from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
 from shared.domain.market.bars import SYMBOL_PATTERN
+from shared.domain.patterns import published
 from shared.domain.problems import Problems
 
 _MAX_DIGITS = 18
@@ -162,7 +163,7 @@ def parameter_schema(parameter: Parameter) -> dict[str, Any]:
         case inspect.DateTimeType():
             schema = {"type": "string", "format": "date-time"}
         case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
-            given = {"pattern": pattern, "minLength": least, "maxLength": most}
+            given = {"pattern": pattern and published(pattern), "minLength": least, "maxLength": most}
             schema = {"type": "string"} | {name: each for name, each in given.items() if each is not None}
         case _:
             raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")

@@ -7,7 +7,7 @@ import msgspec
 from functions.web.answers import Answer
 from functions.web.preferences import Handling, applied
 from shared.domain.access.rate_limit import whole_seconds
-from shared.errors import FieldError, InternalError, MethodNotAllowed, SignalCloudError
+from shared.errors import FieldError, InternalError, MethodNotAllowed, SignalCloudError, UnsupportedMediaType
 
 PROBLEM_TYPE = "application/problem+json"
 
@@ -31,8 +31,8 @@ STATUS_OF_CODE = {
     "license_revoked": 403,
     "storage_quota_exceeded": 403,
     "not_found": 404,
-    "no_confidence": 404,
     "trade_not_found": 404,
+    "no_confidence": 404,
     "method_not_allowed": 405,
     "conflict": 409,
     "withdrawal_expired": 409,
@@ -80,6 +80,8 @@ def problem_answer(error: SignalCloudError, request_id: str, handling: Handling 
         headers["retry-after"] = str(whole_seconds(error.retry_after_s))
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allow)
+    if isinstance(error, UnsupportedMediaType) and error.accept_encoding:
+        headers["accept-encoding"] = error.accept_encoding
     if status == 401:
         headers["www-authenticate"] = 'Bearer realm="Signal Cloud"'
     problem = Problem(

@@ -62,7 +62,7 @@ def read_settings(config: StackConfig) -> Settings:
         redis=RedisSettings(
             sku=reader.matching(
                 "redis_sku",
-                r"(Balanced|MemoryOptimized|ComputeOptimized)_[BMX]\d{1,4}",
+                r"(Balanced|MemoryOptimized|ComputeOptimized)_[BMX][0-9]{1,4}",
                 "a SKU of Azure Managed Redis, such as Balanced_B1",
             ),
             high_availability=reader.boolean("redis_high_availability"),
@@ -181,13 +181,16 @@ def _monitoring(reader: SettingsReader) -> MonitoringSettings:
     return MonitoringSettings(
         alert_emails=reader.listed("alert_emails", _EMAIL.fullmatch, "mail addresses"),
         alert_sms=reader.matching(
-            "alert_sms", r"(\+\d{1,3} \d{4,14})?", "a number such as +1 3125550100, or empty", default=""
+            "alert_sms",
+            r"(\+[0-9]{1,3} [0-9]{4,14})?",
+            "a number such as +1 3125550100, or empty",
+            default="",
         ),
         alert_webhook_url=webhook,
         log_retention_days=reader.integer("log_retention_days", 30, 730, default=30),
         log_daily_cap_gb=reader.integer("log_daily_cap_gb", 1, 1000, default=1),
         budget_usd=reader.integer("budget_usd", 1, 1_000_000),
         budget_start=reader.matching(
-            "budget_start", r"20\d\d-(0[1-9]|1[0-2])-01", "the first day of a month, such as 2026-12-01"
+            "budget_start", r"20[0-9][0-9]-(0[1-9]|1[0-2])-01", "the first day of a month, such as 2026-12-01"
         ),
     )

@@ -112,7 +112,7 @@ class SettingsReader:
     def share(self, key: str, default: Decimal) -> Decimal:
         """Keeps its digits, so that the app gets the share as it was written."""
         value = self.text(key, str(default))
-        if not re.fullmatch(r"0(\.\d{1,6})?|1(\.0{1,6})?", value):
+        if not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
             self.must_be(key, f"a share from 0 to 1, such as {default}", value)
             return default
         return Decimal(value)

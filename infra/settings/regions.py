@@ -62,5 +62,5 @@ def postgres_lacks(location: str, sku: str, *, standby: bool, geo_backup: bool) 
 
 
 def _has(region: Region, sku: str) -> bool:
-    size = re.fullmatch(r"Standard_[DE]\d+(a?)d?s_(v\d)", sku)
+    size = re.fullmatch(r"Standard_[DE][0-9]+(a?)d?s_(v[0-9])", sku)
     return size is None or size[2] in (region.amd if size[1] else region.intel)

@@ -54,7 +54,7 @@ _BOUNDED_CONSTRAINTS: Mapping[tuple[str, int], Callable[..., Check]] = {
     ("max", 1): lambda high: lambda value: _is_long(value) and int(value) <= high,
     ("range", 2): lambda low, high: lambda value: _is_long(value) and low <= int(value) <= high,
 }
-_CONSTRAINT = re.compile(r"(?P<name>[A-Za-z]+)(?:\((?P<arguments>-?\d+(?:\s*,\s*-?\d+)?)\))?")
+_CONSTRAINT = re.compile(r"(?P<name>[A-Za-z]+)(?:\((?P<arguments>-?[0-9]+(?:\s*,\s*-?[0-9]+)?)\))?")
 _PARAMETER = re.compile(
     r"(?P<star>\*{0,2})(?P<name>[^/{}?*:=]+)(?P<rules>(?::[^:=?]+)*)(?:=(?P<default>.*)|(?P<optional>\?))?"
 )

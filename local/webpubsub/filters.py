@@ -57,7 +57,8 @@ class _Function(NamedTuple):
 
 
 _SCAN = re.compile(
-    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[(),]))"
+    r"\s*(?:(?P<text>'(?:[^']|'')*')|(?P<number>-?\d+)|(?P<word>[A-Za-z_]\w*)|(?P<mark>[(),]))",
+    re.ASCII,
 )
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "gt": operator.gt,

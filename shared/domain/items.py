@@ -11,7 +11,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.domain.decoding import MAX_PARTS, has_more_parts, name_faults, read, refusal
+from shared.domain.close_reading import Reader, reader_of
+from shared.domain.decoding import UNREADABLE, decode, decode_quickly, may_repeat_names
+from shared.domain.json_text import MAX_PARTS, has_more_parts, refuse_repeated_names, unreadable
+from shared.domain.numbers import compact, has_unusual_numbers, with_json_numbers, without_zero_fractions
 from shared.domain.problems import MAX_HINTS, MAX_PROBLEMS, Problems
 from shared.errors import BatchTooLarge, FieldError, InvalidInput, SymbolNotLicensed, ValidationFailed
 
@@ -21,8 +24,8 @@ ItemCode = Literal["validation_failed", "unknown_field", "symbol_not_licensed"]
 _UNNAMED = (
     f"It does not have the expected form. Only the first {MAX_PROBLEMS} bad fields of a body are named."
 )
-_OBJECT: Any = dict[str, msgspec.Raw]
-_ARRAY: Any = list[msgspec.Raw]
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _EMPTY = msgspec.Raw(b"[]")
 
 
@@ -67,33 +70,47 @@ def decode_items[B, T](body: bytes, kind: type[B], name: str, item: type[T], mos
     `most` items of which one is bad.
     """
     try:
-        whole = read(body, kind)
-    except msgspec.ValidationError as error:
-        parts = _without_items(body, kind, name)
-        if parts is None:
-            raise refusal(body, kind) from error
-    else:
+        whole = decode_quickly(body, kind)
+    except ValidationFailed:
+        # Somewhere is NaN or its like. If it is in an item, only that item is refused.
+        whole, sent = None, body
+        body = with_json_numbers(sent)
+        if body is sent:
+            raise
+    parts = None if whole is not None else _without_items(without_zero_fractions(body), kind, name)
+    if parts is None:
+        # Names every bad field, if the body has more of them than those of items.
+        whole = whole or decode(body, kind)
         return whole, Items(name, getattr(whole, name))
-    frame, raws = parts
-    require_count(name, len(raws), most)
+    require_count(name, len(parts.items), most)
     decoded: list[T | None] = []
     refused: dict[int, RefusedItem] = {}
     naming = _Naming(name)
-    for index, raw in enumerate(raws):
-        try:
-            decoded.append(read(raw, item))
-        except msgspec.ValidationError:
-            decoded.append(None)
-            refused[index] = naming.undecodable(index, raw, item)
-    return frame, Items(name, decoded, refused)
+    hint: Any = item
+    reader = reader_of(hint)
+    may_be_unusual = has_unusual_numbers(body)
+    try:
+        for index, raw in enumerate(parts.items):
+            value = reader.read_quickly(raw, may_be_unusual=may_be_unusual)
+            if value is None:
+                value, refusal = naming.read_closely(index, raw, reader, may_be_unusual=may_be_unusual)
+                if refusal is not None:
+                    refused[index] = refusal
+            decoded.append(value)
+    except UNREADABLE:
+        raise unreadable(body) from None
+    names = parts.names + sum(
+        _names_in(parts.items[index]) if each is None else reader.names_in(each)
+        for index, each in enumerate(decoded)
+    )
+    if may_repeat_names(body, names):
+        refuse_repeated_names(body)
+    return parts.frame, Items(name, decoded, refused)
 
 
 def decode_item[T](body: bytes, name: str, item: type[T]) -> Items[T]:
     """The only item of a body that is the item itself; raises MalformedJson and ValidationFailed."""
-    try:
-        return Items(name, [read(body, item)])
-    except msgspec.ValidationError as error:
-        raise refusal(body, item, f"{name}[0]") from error
+    return Items(name, [decode(body, item, within=f"{name}[0]")])
 
 
 def judge[T](
@@ -166,27 +183,45 @@ class _Naming:
             message += f" And {len(others)} more; see errors."
         return RefusedItem(index, code, message, errors)
 
-    def undecodable(self, index: int, raw: msgspec.Raw, item: Any) -> RefusedItem:
-        if self._named >= MAX_PROBLEMS:
-            return RefusedItem(index, "validation_failed", _UNNAMED)
+    def read_closely(
+        self, index: int, raw: msgspec.Raw, reader: Reader, *, may_be_unusual: bool
+    ) -> tuple[Any, RefusedItem | None]:
+        """Returns an item that cannot be read quickly, or why it is refused."""
+        # Only unusual numbers are accepted by close reading alone.
+        if self._named >= MAX_PROBLEMS and not may_be_unusual:
+            return None, RefusedItem(index, "validation_failed", _UNNAMED)
         problems = self.problems_of(index)
-        name_faults(raw, item, problems, "")
-        return self.refused(index, problems)
+        value = reader.read(raw, problems, "")
+        return value, self.refused(index, problems) if problems else None
 
 
-def _without_items[B](body: bytes, kind: type[B], name: str) -> tuple[B, list[msgspec.Raw]] | None:
-    """`body` with an empty array in place of its items, and the items as JSON.
+@dataclass(frozen=True, slots=True)
+class _Parts[B]:
+    """A body with an empty array in place of its items, the items as JSON, and the count of its own names."""
 
-    None if more than items is bad. Raises MalformedJson.
-    """
+    frame: B
+    items: list[msgspec.Raw]
+    names: int
+
+
+def _without_items[B](body: bytes, kind: type[B], name: str) -> _Parts[B] | None:
+    """The parts of `body`; None if more than items is bad. Raises MalformedJson and ValidationFailed."""
     if has_more_parts(body, MAX_PARTS):
         return None
     try:
-        parts: dict[str, msgspec.Raw] = read(body, _OBJECT)
-        raws: list[msgspec.Raw] = read(parts[name], _ARRAY)
-        return read(msgspec.json.encode(parts | {name: _EMPTY}), kind), raws
+        parts: dict[str, msgspec.Raw] = _OBJECT.decode(body)
+        items: list[msgspec.Raw] = _ARRAY.decode(parts[name])
+        frame = decode_quickly(msgspec.json.encode(parts | {name: _EMPTY}), kind)
     except (KeyError, msgspec.ValidationError):
         return None
+    except UNREADABLE:
+        raise unreadable(body) from None
+    return None if frame is None else _Parts(frame, items, len(parts))
+
+
+def _names_in(item: msgspec.Raw) -> int:
+    """How many names a refused item may have; it is not stored, so it may give one twice."""
+    return compact(bytes(item)).count(b'":')
 
 
 def _refusal_of_all(items: Items[Any], refused: Sequence[RefusedItem]) -> InvalidInput | SymbolNotLicensed:

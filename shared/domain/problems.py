@@ -3,7 +3,10 @@
 import difflib
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
 
+from shared.domain.numbers import NoNumber, plain
 from shared.errors import FieldCode, FieldError, ValidationFailed
 
 # Enough to correct a request. More would let a hostile request get a megabyte of errors back.
@@ -12,7 +15,20 @@ MAX_PROBLEMS = 50
 MAX_HINTS = 5
 _MAX_SHOWN = 40
 _MAX_NAME = 64
-_encoder = json.JSONEncoder()
+
+
+def _as_text(value: object) -> str:
+    """Values that JSON has no form for, as our answers have them; raises TypeError for others."""
+    match value:
+        case Decimal():
+            return plain(value)
+        case datetime():
+            return value.isoformat()
+        case _:
+            raise TypeError
+
+
+_encoder = json.JSONEncoder(default=_as_text)
 
 
 class Problems:
@@ -52,7 +68,7 @@ class Problems:
             return
         shown_name = printable(name)
         near = difflib.get_close_matches(shown_name, known, n=1) if len(self) < self._hints else []
-        hint = f"did you mean {near[0]!r}?" if near else f"known fields: {', '.join(known)}."
+        hint = f"did you mean '{near[0]}'?" if near else f"known fields: {', '.join(known)}."
         self.add(shown_name, "unknown_field", f"This field is not known; {hint}")
 
     def __iter__(self) -> Iterator[FieldError]:
@@ -77,12 +93,20 @@ class Problems:
 
 
 def printable(name: str) -> str:
-    """A caller's field name as short ASCII, because lone surrogates could not be sent back."""
-    return name[:_MAX_NAME].encode("ascii", "backslashreplace").decode("ascii")
+    """A caller's field name as short ASCII, written as in JSON. Lone surrogates could not be sent back."""
+    return _encoder.encode(name[:_MAX_NAME])[1:-1]
+
+
+def member(path: str, name: str) -> str:
+    """The path of the member `name` of the object at `path`, such as features.rsi."""
+    shown_name = printable(name) or '""'
+    return f"{path}.{shown_name}" if path else shown_name
 
 
 def shown(value: object) -> str:
-    """`value` as short, printable ASCII for a public message."""
+    """`value` as short, printable ASCII for a public message, as JSON writes it."""
+    if isinstance(value, NoNumber):
+        return value.text
     if isinstance(value, str):
         value = value[:_MAX_SHOWN]
     try:
@@ -93,5 +117,5 @@ def shown(value: object) -> str:
             if len(text) > _MAX_SHOWN:
                 break
     except (TypeError, ValueError, RecursionError):
-        text = f"a {type(value).__name__}"
+        text = "another value"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -135,12 +135,6 @@ def reused_idempotency_key(stack: RunningStack) -> httpx.Response:
     return response
 
 
-def strategy_without_features(stack: RunningStack) -> httpx.Response:
-    with stack.client("publisher") as client:
-        client.post("/signals", json=AN_EXIT | {"strategy": "manual"}).raise_for_status()
-    return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
-
-
 def old_trade(stack: RunningStack) -> httpx.Response:
     """A withdrawal of a trade that was received two days ago, as its row says."""
     trade = a_trade()
@@ -157,6 +151,12 @@ def old_trade(stack: RunningStack) -> httpx.Response:
 def unknown_trade(stack: RunningStack) -> httpx.Response:
     with stack.client("bot") as client:
         return client.delete("/trades/never-reported")
+
+
+def strategy_without_features(stack: RunningStack) -> httpx.Response:
+    with stack.client("publisher") as client:
+        client.post("/signals", json=AN_EXIT | {"strategy": "manual"}).raise_for_status()
+    return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
 
 
 def anonymously(method: str, path: str, **headers: str) -> Cause:
@@ -184,8 +184,8 @@ CAUSES: dict[str, Cause] = {
     "license_revoked": with_key(then=("revoke", "{license_id}")),
     "not_found": anonymously("GET", "/nothing/here"),
     "method_not_allowed": anonymously("DELETE", "/trades"),
-    "no_confidence": strategy_without_features,
     "trade_not_found": unknown_trade,
+    "no_confidence": strategy_without_features,
     "conflict": reused_idempotency_key,
     "withdrawal_expired": old_trade,
     "rate_limited": rate_limited,

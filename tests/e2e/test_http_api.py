@@ -1,7 +1,10 @@
 """Every route of the running stack, as a bot meets it."""
 
 import asyncio
+import gzip
+import json
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -113,10 +116,28 @@ def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) ->
     mine = api.get("/trades", params={"limit": 500}).json()["trades"]
     stored = next(row for row in mine if row["trade_id"] == trade["trade_id"])
     assert (stored["pnl"], stored["entry_price"], stored["features"]) == (
-        "112.50",
+        "112.5",
         "6543.25",
         trade["features"],
     )
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_packed_report_is_recorded_and_a_bomb_is_not(api: httpx.Client, coding: str) -> None:
+    pack = gzip.compress if coding == "gzip" else zlib.compress
+    trade = a_trade(pnl=0.000_000_01)
+    headers = {"content-type": "application/json", "content-encoding": coding}
+    answered = api.post("/trades", content=pack(json.dumps(trade).encode()), headers=headers)
+    assert answered.json()["recorded"] == 1
+    mine = api.get("/trades", params={"limit": 500}).json()["trades"]
+    assert [row["pnl"] for row in mine if row["trade_id"] == trade["trade_id"]] == ["0.00000001"]
+    bomb = api.post("/trades", content=pack(bytes(20 * 1024 * 1024)), headers=headers)
+    assert (bomb.status_code, bomb.json()["code"]) == (413, "body_too_large")
+
+
+def test_another_coding_is_told_those_that_are_accepted(api: httpx.Client) -> None:
+    answered = api.post("/trades", json=a_trade(), headers={"content-encoding": "br"})
+    assert (answered.status_code, answered.headers["accept-encoding"]) == (415, "gzip, deflate")
 
 
 def test_pages_of_trades_meet_without_gap_or_overlap(stack: RunningStack) -> None:

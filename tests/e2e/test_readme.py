@@ -101,18 +101,14 @@ def listening(stack: RunningStack, command: Sequence[str], directory: Path) -> I
         source.close()
 
 
-def publish(stack: RunningStack, expires_at: datetime | None = None) -> str:
+def publish(stack: RunningStack, **changed: Any) -> str:
     """An entry on ES as the signal engine stores it; returns its sequence as text. The relay then sends it.
 
     Not through POST signals, which refuses an entry while the market is closed.
     """
-    now = datetime.now(UTC)
-    draft = a_draft(
-        price=Decimal("6543.25"),
-        event_at=now,
-        expires_at=expires_at or now + timedelta(minutes=5),
-        features={"vwap_distance": 2.1, "rsi": 35.0},
-    )
+    values: dict[str, Any] = {"price": Decimal("6543.25"), "event_at": datetime.now(UTC)}
+    values["features"] = {"vwap_distance": 2.1, "rsi": 35.0}
+    draft = a_draft(**values | changed)
 
     async def store() -> int:
         url = stack.document["functions_database_url"]
@@ -126,13 +122,14 @@ def publish(stack: RunningStack, expires_at: datetime | None = None) -> str:
     return str(asyncio.run(store()))
 
 
-def publish_exit(stack: RunningStack) -> str:
-    """An exit on ES, which is accepted and sent at every hour; returns its sequence as text."""
-    signal = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
+def publish_exit(stack: RunningStack) -> int:
+    """An exit on ES, which is accepted at every hour and sent at once; returns its sequence."""
+    draft: dict[str, Any] = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
+    draft |= {"strategy": "vwap_bounce", "features": {"vwap_distance": 2.1, "rsi": 35.0}}
     with stack.client("publisher") as publisher:
-        answer = publisher.post("/signals", json=signal, headers={"Idempotency-Key": uuid4().hex})
-    assert answer.status_code == 201
-    return str(answer.json()["sequence"])
+        answer = publisher.post("/signals", json=draft, headers={"Idempotency-Key": uuid4().hex})
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["sequence"])
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +198,7 @@ def publish_expired(stack: RunningStack, bot: Listener) -> None:
     """Publishes an entry that reaches a bot only after it has expired."""
     bot.process.send_signal(signal.SIGSTOP)
     expires_at = datetime.now(UTC) + timedelta(seconds=2)
-    publish(stack, expires_at)
+    publish(stack, expires_at=expires_at)
     time.sleep(max(0.0, (expires_at - datetime.now(UTC)).total_seconds()) + 0.1)
     bot.process.send_signal(signal.SIGCONT)
 
@@ -228,15 +225,18 @@ def test_the_javascript_bot_asks_no_confidence_for_an_expired_entry(
 
 
 def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tuple[list[str], Path]) -> None:
-    """The hub loses a signal: the next heartbeat tells of it, or the next signal."""
+    """Signals are sent while it has no connection: the next heartbeat tells of them, or the next signal."""
     with listening(stack, *sample) as wait_for:
         wait_for("subscribed to symbol.ES")
         hub = WebPubSubServiceClient.from_connection_string(
             stack.document["webpubsub_connection_string"], hub="signals"
         )
+        # A process that stands still cannot connect again before they are sent.
+        wait_for.process.send_signal(signal.SIGSTOP)
         with hub:
             hub.close_all_connections()
-        missed = [int(publish_exit(stack)) for _ in range(3)]
+        missed = [publish_exit(stack) for _ in range(3)]
+        wait_for.process.send_signal(signal.SIGCONT)
         wait_for("act on")
         while len(acted_on(wait_for.said)) < len(missed):
             wait_for("sequence")

@@ -13,6 +13,7 @@ from operations import license as license_command
 from operations.import_trades import main
 from operations.license import NAMES
 from shared.adapters.postgres import Database, SignalStore
+from tests.support.requests import TRADE
 from tests.support.samples import a_draft
 
 Run = Callable[..., tuple[int, str, str]]
@@ -135,6 +136,75 @@ def test_a_file_with_a_wrong_line_imports_nothing_and_names_it(
     assert stored(database_url, "select count(*) from trades") == [(0,)]
 
 
+NUMBERS = (
+    "trade_id,symbol,side,entry_at,exit_at,"
+    "entry_price,exit_price,pnl,quantity,signal_sequence,confidence,features"
+)
+FIRST = "n{n},ES,LONG,2020-03-04T13:30:00Z,2020-03-04T13:40:00Z"
+
+
+def file_of_numbers(directory: Path, *rows: str, mark: str = "") -> str:
+    file = directory / "numbers.csv"
+    lines = [f"{FIRST.format(n=n)},{row}" for n, row in enumerate(rows)]
+    file.write_text(mark + "\r\n".join((NUMBERS, *lines)), encoding="utf-8")
+    return str(file)
+
+
+def test_numbers_of_a_csv_file_count_by_their_value(run: Run, tmp_path: Path, database_url: str) -> None:
+    file = file_of_numbers(
+        tmp_path,
+        '6487.25,6490.00,112.500000000,1.0,7.0,0.60,"{""rsi"": 3.5e1, ""vwap_distance"": 2}"',
+        "6.48725E+03,6490,1.125e2,0001,0.7E1,6e-1,",
+        mark="\ufeff",
+    )
+    code, out, err = run(file)
+    assert (code, "imported 2 trades" in out) == (0, True), err
+    columns = "entry_price, exit_price, pnl, quantity, signal_sequence, confidence"
+    (row, other) = stored(database_url, f"select {columns} from trades")
+    assert row == other == (Decimal("6487.25"), 6490, Decimal("112.5"), 1, 7, 0.6)
+
+
+def test_cells_that_are_no_numbers_are_named(run: Run, tmp_path: Path, database_url: str) -> None:
+    file = file_of_numbers(
+        tmp_path,
+        "1_000.5,6490,1,1,7,0.6,",
+        "6487, 6490 ,1,1,7,0.6,",
+        "6487,6490,\uff11\uff12,1,7,0.6,",
+        "6487,6490,NaN,1,7,0.6,",
+        "6487,6490,1,+1,7,0.6,",
+        "6487,6490,1,1,7.5,0.6,",
+        "6487,6490,1,1,7,NaN,",
+        '6487,6490,1,1,7,0.6,"{""rsi"": NaN}"',
+        '6487,6490,1,1,7,0.6,"{""rsi"": 1, ""rsi"": 2}"',
+        '6487,6490,1,1,7,0.6,"{""rsi"": 1"',
+    )
+    code, _, err = run(file)
+    assert code == 1
+    named = [line.split(": ")[:2] for line in err.splitlines()[:-1]]
+    assert named == [
+        ["line 2", "entry_price"],
+        ["line 3", "exit_price"],
+        ["line 4", "pnl"],
+        ["line 5", "pnl"],
+        ["line 6", "quantity"],
+        ["line 7", "signal_sequence"],
+        ["line 8", "confidence"],
+        ["line 9", "features.rsi"],
+        ["line 10", "features.rsi"],
+        ["line 11", "features"],
+    ]
+    assert stored(database_url, "select count(*) from trades") == [(0,)]
+
+
+def test_a_name_given_twice_in_a_line_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "trades.jsonl"
+    line = json.dumps(TRADE | {"exit_at": "2020-03-04T13:30:00Z", "entry_at": "2020-03-04T13:30:00Z"})
+    file.write_text("\ufeff" + line[:-1] + ', "pn\\u006c": 2}\n', encoding="utf-8")
+    code, _, err = run(str(file))
+    assert code == 1
+    assert "line 1: pnl: " in err
+
+
 def test_trades_of_a_strategy_are_imported_once_it_has_published(
     run: Run, tmp_path: Path, database_url: str
 ) -> None:
@@ -193,8 +263,9 @@ def test_a_header_with_unknown_fields_is_a_misuse(run: Run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"\xff\xfet\x00r\x00", "cannot be read as .csv in UTF-8"),
-        (b'trade_id,symbol\n"old-1"x,ES\n', "cannot be read as .csv in UTF-8"),
+        (b"\xff\xfet\x00r\x00", "is not UTF-8; save it as UTF-8"),
+        (b'trade_id,symbol\n"old-1"x,ES\n', "cannot be read as CSV"),
+        (b"trade_id,pnl,symbol,pnl\nold-1,1,ES,2\n", "the header names pnl more than once"),
         (b"trade_id,symbol\nold-1,ES,more\n", "line 2 has more cells than the header"),
     ],
 )

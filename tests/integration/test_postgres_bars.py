@@ -33,7 +33,7 @@ async def test_bars_read_back_exactly(store: BarStore) -> None:
     async with store.engine_batch("ES", STRATEGY) as batch:
         assert [stored.bar for stored in batch.bars] == bars
         closes = [format(stored.bar.close, "f") for stored in batch.bars]
-        assert closes == ["6487.25", "-37.630000", "0.00000001"]
+        assert closes == ["6487.25", "-37.63", "0.00000001"]
         assert {(stored.source, stored.received_at) for stored in batch.bars} == {("replay", NOW)}
         assert batch.state is None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import subprocess
 from datetime import UTC, datetime
@@ -39,6 +40,25 @@ async def test_replayed_migrations_equal_schema_sql(database_url: str, empty_dat
     replayed, written = schema_of(database_url), schema_of(empty_database_url)
     assert replayed == written
     assert any("CREATE POLICY own_account ON public.trades" in line for line in replayed)
+
+
+async def test_no_pattern_of_the_schema_lets_more_than_the_text_through(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        found = await connection.execute(
+            "select pg_get_constraintdef(oid) from pg_constraint where contype = 'c'"
+        )
+        patterns = [
+            match[1] for (text,) in await found.fetchall() if (match := re.search(r"~\*? '([^']+)'", text))
+        ]
+        assert "^[A-Z][A-Z0-9]{0,11}$" in patterns
+        for pattern in patterns:
+            assert not re.search(r"\\[dws]|\(\?", pattern), "these take digits and letters of other scripts"
+            for good in ("ES", "NQ1"):
+                for more in ("\n", "\r", "\u2028", "\uff11", " "):
+                    asked = await connection.execute(
+                        "select %s ~ %s, %s ~ %s", (good, pattern, good + more, pattern)
+                    )
+                    assert await asked.fetchone() == (True, False)
 
 
 async def test_migrators_at_the_same_time_apply_each_migration_once(empty_database_url: str) -> None:

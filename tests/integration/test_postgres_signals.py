@@ -1,6 +1,7 @@
 """Signals and their outbox on a real server: gapless, once per key, sent in order, nothing lost."""
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import shared.adapters.postgres.outbox
 from shared.adapters.postgres import Database, Outbox, SignalStore
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signals import Latency
+from shared.domain.numbers import plain
 from shared.errors import InvalidInput
 from tests.support.samples import START, a_draft
 
@@ -40,8 +42,20 @@ async def test_a_signal_reads_back_as_it_was_drafted(store: SignalStore) -> None
     assert (signal.sequence, signal.id.version) == (1, 7)
     for name in ("symbol", "strategy", "side", "price", "stop_price", "target_price", "event_at", "features"):
         assert getattr(signal, name) == getattr(draft, name)
-    assert str(signal.target_price) == "6490.10"
+    assert str(signal.target_price) == "6490.1"
     assert await store.list("ES", after=0, limit=10) == [signal]
+
+
+@pytest.mark.parametrize("written", ["0E-8", "1E-8", "-37.6300", "1E+3", "6487.25"])
+async def test_messages_have_plain_prices_however_they_were_written(
+    store: SignalStore, outbox: Outbox, written: str
+) -> None:
+    value = Decimal(written)
+    await store.publish(a_draft(price=value, stop_price=value, target_price=value))
+    async with outbox.batch("ES") as batch:
+        (entry,) = batch.entries
+    signal = json.loads(entry.payload)["signal"]
+    assert signal["price"] == signal["stop_price"] == signal["target_price"] == plain(value)
 
 
 async def test_four_publishers_at_once_leave_no_gap(store: SignalStore, outbox: Outbox) -> None:

@@ -1,6 +1,7 @@
 """Trades on a real server: idempotent, isolated by account, exact and paged."""
 
 import asyncio
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +12,8 @@ import psycopg
 import pytest
 
 from shared.adapters.postgres import Database, TradeStore
+from shared.domain.numbers import plain
+from shared.domain.plain_json import encode
 from shared.domain.trading.trades import StoredTrade, Trade
 from shared.errors import InvalidInput, ValidationFailed
 from tests.support.samples import START, a_trade
@@ -57,9 +60,23 @@ async def test_a_trade_reads_back_exactly_as_it_was_reported(store: TradeStore) 
     assert await statuses(store, [trade]) == ["recorded"]
     (stored,) = await everything(store)
     assert as_reported(stored) == trade
-    # Equal decimals can differ in their digits; these must not.
-    assert str(stored.quantity) == "0.10"
-    assert str(stored.exit_price) == "999999999.00000001"
+    # An answer has the value, and not the digits of the report.
+    sent = json.loads(encode(stored))
+    assert (sent["quantity"], sent["exit_price"], sent["pnl"], sent["fees"]) == (
+        "0.1",
+        "999999999.00000001",
+        "-0.00000001",
+        "4.04",
+    )
+
+
+@pytest.mark.parametrize("written", ["0E-8", "0.00", "-0", "1E-8", "100", "1E+3", "12.500", "-37.630000"])
+async def test_amounts_come_back_plain_however_they_were_written(store: TradeStore, written: str) -> None:
+    value = Decimal(written)
+    await statuses(store, [a_trade(pnl=value, fees=value)])
+    (stored,) = await everything(store)
+    sent = json.loads(encode(stored))
+    assert sent["pnl"] == sent["fees"] == plain(value)
 
 
 async def test_what_a_trade_leaves_out_stays_out(store: TradeStore) -> None:

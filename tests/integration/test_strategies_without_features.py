@@ -109,6 +109,8 @@ async def test_a_strategy_that_never_published_is_refused(database: Database) ->
         await service(database).report(GRANT, Items("trades", report), strict=True)
     assert [error.field for error in refused.value.errors] == ["trades[1].strategy"]
     assert (await service(database).page(GRANT, TradeFilter(), None, 100)).trades == []
+    accepted = await service(database).report(GRANT, Items("trades", report))
+    assert (accepted.recorded, [each.index for each in accepted.refused]) == (1, [1])
 
 
 async def test_strategies_that_published_before_the_migration_are_known(empty_database_url: str) -> None:

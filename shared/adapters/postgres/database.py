@@ -6,12 +6,15 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from decimal import Decimal
 from typing import Any, Self
 
 import certifi
 import msgspec
 import psycopg
 from psycopg import AsyncClientCursor, AsyncConnection, AsyncCursor
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
@@ -269,7 +272,16 @@ class _Cursor(AsyncCursor[TupleRow]):
         return await traced(executing, NAMES.get(query, "unnamed"), "postgresql")
 
 
+class _PlainNumeric(Loader):
+    """Reads numeric values without the zeros at the end of their fractions, whoever wrote them, and how."""
+
+    def load(self, data: Buffer) -> Decimal:
+        text = bytes(data).decode()
+        return Decimal(text.rstrip("0").rstrip(".") if "." in text else text)
+
+
 async def _configure(connection: Connection) -> None:
     connection.cursor_factory = _Cursor
+    connection.adapters.register_loader("numeric", _PlainNumeric)
     set_json_dumps(msgspec.json.encode, connection)
     set_json_loads(msgspec.json.decode, connection)

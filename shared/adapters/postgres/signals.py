@@ -19,6 +19,7 @@ from shared.domain.market.repeats import (
 )
 from shared.domain.market.signal_checks import LastPrice
 from shared.domain.market.signals import Latency, Signal, SignalDraft
+from shared.domain.plain_json import encode
 from shared.sql import queries
 
 _SQL = queries("signals")
@@ -33,7 +34,7 @@ async def publish_in(connection: Connection, draft: SignalDraft) -> tuple[Signal
     await cursor.execute(_SQL["insert_signal"], _parameters(draft))
     signal = await cursor.fetchone()
     if signal is not None:
-        payload = msgspec.json.encode(message_of(signal))
+        payload = encode(message_of(signal))
         queued = {"symbol": signal.symbol, "sequence": signal.sequence, "payload": payload}
         await connection.execute(_SQL["queue_message"], queued)
         return signal, True

@@ -16,14 +16,14 @@ from shared.domain.confidence.state_checks import (
     RawState,
     check_features,
     check_state,
-    parse_json,
     refuse_excess,
     refuse_state,
 )
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
+from shared.domain.json_text import parsed, refuse_repeated_names, unreadable
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems, shown
-from shared.errors import BatchTooLarge, MalformedJson
+from shared.errors import BatchTooLarge, InvalidInput
 
 MAX_STATES_PER_REQUEST = 100
 # Bots with the same software send the same bytes for the same state, so the last bodies are kept with their
@@ -129,12 +129,10 @@ class StateReader:
         except _DECODE_ERRORS:
             pass
         refuse_excess(body)
-        fields, is_strict = parse_json(body)
         problems = Problems()
-        raw = check_state(fields, self._catalog, published, problems)
+        raw = check_state(parsed(body), self._catalog, published, problems)
         refuse_state(problems)
-        if not is_strict or raw is None:
-            raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
+        assert raw is not None
         return self._makers[raw.strategy.name].of_raw(raw)
 
     def read_batch(self, body: bytes, published: Collection[str] = ()) -> list[MarketState]:
@@ -147,20 +145,21 @@ class StateReader:
         items = self._batch_items(body, published)
         problems = Problems()
         if len(items) > MAX_STATES_PER_REQUEST:
-            raise BatchTooLarge(f"A batch holds at most {MAX_STATES_PER_REQUEST} states, got {len(items)}.")
+            raise _too_many(len(items))
         if not items:
             problems.add("states", "out_of_range", "states must hold at least one state")
         states: list[MarketState] = []
         for index, item in enumerate(items):
             try:
-                states.append(self._decode(memoryview(item)))
+                states.append(self._decode(bytes(item), f"states[{index}]"))
                 continue
             except _DECODE_ERRORS:
                 pass
             if problems.is_full:
                 break
-            fields, _ = parse_json(bytes(item))
-            raw = check_state(fields, self._catalog, published, problems.within(f"states[{index}]."))
+            place = f"states[{index}]"
+            of_state = problems.within(f"{place}.")
+            raw = check_state(parsed(bytes(item), place), self._catalog, published, of_state)
             if raw is not None:
                 states.append(self._makers[raw.strategy.name].of_raw(raw))
         refuse_state(problems)
@@ -171,44 +170,65 @@ class StateReader:
 
         `read` or `read_batch` has refused this body, so it is not too large.
         """
-        parsed, _ = parse_json(body)
-        states = parsed.get("states") if isinstance(parsed, dict) else None
-        items = states if isinstance(states, list) else [parsed]
+        sent = parsed(body)
+        states = sent.get("states") if isinstance(sent, dict) else None
+        items = states if isinstance(states, list) else [sent]
         names = (item.get("strategy") for item in items if isinstance(item, dict))
         return {name for name in names if isinstance(name, str) and name not in self._catalog}
 
-    def _decode(self, body: bytes | memoryview) -> MarketState:
-        """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks."""
-        raw = bytes(body)
-        request = (self._named if b'"strategy"' in raw else self._unnamed).decode(raw)
+    def _decode(self, body: bytes, within: str = "") -> MarketState:
+        """The state in `body`; raises one of _DECODE_ERRORS if `body` needs the slow path of state_checks.
+
+        Raises MalformedJson if `body`, which has the path `within` in the request, gives a name twice.
+        """
+        is_named = b'"strategy"' in body
+        request = (self._named if is_named else self._unnamed).decode(body)
         symbol, side, *values = msgspec.structs.astuple(request)
+        # Each name has a colon. So with as many colons as present fields, no name can stand twice.
+        if body.count(b":") != 2 + is_named + len(values) - values.count(None):
+            refuse_repeated_names(body, within)
         return self._maker_of[type(request)].rounded(symbol, side, values)
 
     def _batch_items(self, body: bytes, published: Collection[str]) -> list[msgspec.Raw]:
         try:
-            return _decode_batch(body).states
+            items = _decode_batch(body).states
         except _DECODE_ERRORS:
             refuse_excess(body, MAX_STATES_PER_REQUEST)
-            parsed, _ = parse_json(body)
+            raise self._batch_refusal(body, published) from None
+        if body.count(b'"states"') > 1 or b"\\" in body:
+            refuse_repeated_names(body)
+        return items
+
+    def _batch_refusal(self, body: bytes, published: Collection[str]) -> InvalidInput:
+        """The error for a body that is no batch, or in which a state has what is not JSON, such as NaN.
+
+        Raises NoConfidence.
+        """
+        batch = parsed(body)
         problems = Problems()
         accepted = f'{{"states": [...]}} with 1 to {MAX_STATES_PER_REQUEST} market states'
-        if not isinstance(parsed, dict):
-            problems.add("", "wrong_type", f"the body must be {accepted}, got {shown(parsed)}")
-            problems.refuse()
-        for name in parsed:
+        if not isinstance(batch, dict):
+            problems.add("", "wrong_type", f"the body must be {accepted}, got {shown(batch)}")
+            return problems.refusal()
+        for name in batch:
             if name != "states":
                 problems.unknown_field(name, ["states"])
-        if "states" not in parsed:
+        if "states" not in batch:
             problems.add("states", "missing", f"the body must be {accepted}")
-        elif not isinstance(parsed["states"], list):
-            message = f"states must be an array of market states, got {shown(parsed['states'])}"
+        elif not isinstance(batch["states"], list):
+            message = f"states must be an array of market states, got {shown(batch['states'])}"
             problems.add("states", "wrong_type", message)
+        elif len(batch["states"]) > MAX_STATES_PER_REQUEST:
+            return _too_many(len(batch["states"]))
         else:
-            # A state contains something that is not JSON, such as NaN. The check names it if it is a value.
-            for index, item in enumerate(parsed["states"][:MAX_STATES_PER_REQUEST]):
+            for index, item in enumerate(batch["states"]):
                 check_state(item, self._catalog, published, problems.within(f"states[{index}]."))
         refuse_state(problems)
-        raise MalformedJson("NaN, Infinity and numbers beyond a double are not JSON.")
+        return unreadable(body)
+
+
+def _too_many(states: int) -> BatchTooLarge:
+    return BatchTooLarge(f"A batch holds at most {MAX_STATES_PER_REQUEST} states, got {states}.")
 
 
 class _Batch(msgspec.Struct, forbid_unknown_fields=True):

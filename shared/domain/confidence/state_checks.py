@@ -4,14 +4,13 @@ This path runs only after the fast decoder has refused a body, so it may be slow
 does not look into a body with far more fields, items or levels than a valid one, see `refuse_excess`.
 """
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, StrategyCatalog
-from shared.domain.decoding import has_more_parts
+from shared.domain.json_text import has_more_parts
 from shared.domain.problems import Problems, shown
 from shared.errors import FieldCode, MalformedJson, NoConfidence
 
@@ -45,28 +44,6 @@ def refuse_excess(body: bytes, states: int = 1) -> None:
         problems = Problems()
         problems.add("", "out_of_range", f"expected at most {MAX_FIELDS} fields or items for each state")
         raise problems.refusal()
-
-
-def parse_json(body: bytes) -> tuple[Any, bool]:
-    """The value in `body`, and whether it is strict JSON.
-
-    Also reads NaN, Infinity and numbers beyond a double, so that the error can name their field; if the
-    caller finds nothing else to refuse in such a body, it raises MalformedJson. Raises MalformedJson.
-    """
-    try:
-        return msgspec.json.decode(body), True
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        problem = str(error)
-    if not body.strip():
-        raise MalformedJson("The body is empty; a JSON object is expected.")
-    try:
-        return json.loads(body.decode("utf-8")), False
-    except UnicodeDecodeError as error:
-        raise MalformedJson("The body is not UTF-8.") from error
-    except RecursionError as error:
-        raise MalformedJson("The body is nested too deeply.") from error
-    except ValueError as error:
-        raise MalformedJson(f"The body is not valid JSON: {problem[:200]}") from error
 
 
 def check_state(

@@ -19,7 +19,7 @@ MAX_PRICE = Decimal(10_000_000)
 MAX_VOLUME = 1_000_000_000
 
 Source = Literal["live", "replay", "simulated"]
-SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}$"
+SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}\Z"
 _SYMBOL = re.compile(SYMBOL_PATTERN)
 Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
 Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, exact")]

@@ -15,8 +15,8 @@ Kind = Literal["entry", "exit"]
 # The fields that we fill if a publisher leaves them out.
 DefaultTime = Literal["event_at", "expires_at"]
 
-FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}$")]
-FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}$")]
+FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}\Z")]
+FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}\Z")]
 
 
 class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     side: Side
     price: Decimal
     kind: Kind = "entry"
-    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "manual"
+    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")] = "manual"
     strategy_version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1
     stop_price: Decimal | None = None
     target_price: Decimal | None = None

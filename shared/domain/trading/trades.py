@@ -30,7 +30,7 @@ _NUMBERS = ("quantity", "entry_price", "exit_price", "pnl", "fees")
 # An account can withdraw a trade for this long after we received it. Later, others rely on what it told.
 WITHDRAWAL_PERIOD = timedelta(hours=24)
 
-TRADE_ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}$"
+TRADE_ID_PATTERN = r"^[A-Za-z0-9._:-]{1,64}\Z"
 TradeId = Annotated[str, msgspec.Meta(pattern=TRADE_ID_PATTERN)]
 Pnl = Annotated[
     Decimal,
@@ -54,7 +54,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     trade_id: TradeId
     symbol: Symbol
     side: Side
-    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}$")] = "vwap_bounce"
+    strategy: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")] = "vwap_bounce"
     quantity: Decimal = Decimal(1)
     entry_price: Decimal
     exit_price: Decimal
@@ -64,7 +64,7 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fees: Fees = Decimal(0)
     signal_sequence: Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQUENCE)] | None = None
     confidence: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*$")] | None = None
+    model_version: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[^\x00]*\Z")] | None = None
     features: dict[str, FeatureValue] | None = None
 
     @property

@@ -204,7 +204,8 @@ def test_every_body_has_a_limit_which_the_document_states() -> None:
     paths: dict[str, Any] = document(STRATEGIES)["paths"]
     for (method, path), limit in LIMITS.items():
         described = paths[f"/{path}"][method.lower()]["requestBody"]["description"]
-        assert described == f"At most {limit} bytes."
+        assert described.startswith(f"At most {limit} bytes, unpacked.")
+        assert "gzip or deflate" in described
 
 
 @pytest.mark.parametrize(("method", "path"), WITH_BODY)

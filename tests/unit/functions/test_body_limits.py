@@ -21,7 +21,7 @@ from local.stack.options import read_stack_options
 from local.stack.stack import stack_settings
 from shared.domain.access.licenses import MAX_SYMBOLS
 from shared.domain.confidence.state_checks import MAX_FIELDS
-from shared.domain.decoding import MAX_PARTS
+from shared.domain.json_text import MAX_PARTS
 from shared.errors import InvalidInput
 from shared.settings_reader import SettingsReader
 from tests.support.places import ROOT

@@ -10,6 +10,7 @@ from functions.openapi import document
 from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
+from shared.domain.patterns import published
 from shared.domain.trading.trades import TRADE_ID_PATTERN
 from shared.version import VERSION
 from tests.support.app import functions
@@ -73,7 +74,7 @@ def test_allowed_methods_of_a_path_with_a_parameter_are_those_of_its_route() -> 
 def test_the_parameter_of_a_path_is_described_as_one() -> None:
     (described,) = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
     assert (described["in"], described["required"], described["example"]) == ("path", True, "my-1")
-    assert described["schema"]["pattern"] == TRADE_ID_PATTERN
+    assert described["schema"]["pattern"] == published(TRADE_ID_PATTERN)
 
 
 def test_the_money_of_trades_and_performance_is_described() -> None:

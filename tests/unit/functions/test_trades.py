@@ -54,10 +54,7 @@ async def test_a_report_holds_from_1_to_500_trades(api: Api) -> None:
 @pytest.mark.parametrize(
     ("body", "fields"),
     [
-        (
-            {},
-            {f"trades[0].{name}" for name in TRADE},
-        ),
+        ({}, {f"trades[0].{name}" for name in TRADE}),
         (TRADE | {"side": "UP"}, {"trades[0].side"}),
         ({"trades": TRADE}, {"trades"}),
         ({"trades": None}, {"trades"}),

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.decoding import decode
+from shared.domain.faults import AMOUNT
 from shared.domain.problems import MAX_PROBLEMS
 from shared.domain.trading.trades import Trade
 from shared.errors import InvalidInput, MalformedJson, ValidationFailed
@@ -78,7 +79,7 @@ def test_the_number_of_errors_is_bounded() -> None:
     assert len(problems({"trades": [{}] * 500})) == MAX_PROBLEMS
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"trades": [1e999]}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_what_is_no_json_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedJson):
         decode(body, Report)
@@ -130,6 +131,12 @@ class Outer(msgspec.Struct):
     renamed: int = msgspec.field(default=0, name="re-named")
 
 
+def paths(body: bytes) -> list[str]:
+    with pytest.raises(ValidationFailed) as caught:
+        decode(body, Outer)
+    return [error.field for error in caught.value.errors]
+
+
 @pytest.mark.parametrize(
     ("value", "field", "code", "message"),
     [
@@ -157,8 +164,8 @@ class Outer(msgspec.Struct):
             'Expected a time such as 2025-10-13T13:30:00Z, got "noon".',
         ),
         ({"at": 7}, "at", "wrong_type", "Expected a time such as 2025-10-13T13:30:00Z, got 7."),
-        ({"price": "one"}, "price", "invalid_format", 'Expected a number, got "one".'),
-        ({"price": []}, "price", "wrong_type", "Expected a number, got []."),
+        ({"price": "one"}, "price", "invalid_format", f'Expected {AMOUNT}, got "one".'),
+        ({"price": []}, "price", "wrong_type", f"Expected {AMOUNT}, got []."),
         ({"names": "a"}, "names", "wrong_type", 'Expected an array, got "a".'),
         (
             {"names": ["a", "B"]},
@@ -169,14 +176,24 @@ class Outer(msgspec.Struct):
         ({"names": ["a", "b", "c"]}, "names", "out_of_range", "Expected at most 2 items, got 3."),
         ({"numbers": []}, "numbers", "out_of_range", "Expected at least 1 items, got 0."),
         ({"values": []}, "values", "wrong_type", "Expected an object, got []."),
-        ({"values": {"abc": 1}}, "values", "out_of_range", None),
+        (
+            {"values": {"abc": 1}},
+            "values.abc",
+            "out_of_range",
+            "For its name: Expected at most 2 characters, got 3.",
+        ),
         (
             {"values": {"a": 1, "b": 1, "c": 1}},
             "values",
             "out_of_range",
             "Expected at most 2 entries, got 3.",
         ),
-        ({"values": {"a": None}}, "values", "wrong_type", None),
+        (
+            {"values": {"a": None}},
+            "values.a",
+            "wrong_type",
+            "Expected a number or a string or true or false, got null.",
+        ),
         ({"re-named": "1"}, "re-named", "wrong_type", 'Expected a whole number, got "1".'),
     ],
 )
@@ -191,13 +208,9 @@ def test_each_fault_has_its_code_and_says_what_would_be_accepted(
         assert error.message == message
 
 
-def test_the_bad_entry_of_an_object_is_named_in_the_message() -> None:
-    with pytest.raises(ValidationFailed) as caught:
-        decode(b'{"values": {"ok": 1, "no": null}}', Outer)
-    (error,) = caught.value.errors
-    assert error.message.startswith('At "no": Expected ')
-    assert error.message.endswith(", got null.")
-    assert "a string" in error.message
+def test_the_bad_entries_of_an_object_are_named() -> None:
+    assert paths(b'{"values": {"ok": 1, "no": null}}') == ["values.no"]
+    assert paths(b'{"values": {"a": [], "b": {}, "c": 1}}') == ["values", "values.a", "values.b"]
 
 
 def test_a_field_that_nobody_forbids_is_passed_over() -> None:
@@ -226,11 +239,3 @@ def test_the_first_problems_of_many_are_named_in_order() -> None:
     with pytest.raises(ValidationFailed) as caught:
         decode(msgspec.json.encode([7] * 100), list[Inner])
     assert [error.field for error in caught.value.errors] == [f"[{n}]" for n in range(MAX_PROBLEMS)]
-
-
-def test_what_the_decoder_refuses_stays_refused_even_without_a_reason() -> None:
-    with pytest.raises(ValidationFailed) as caught:
-        decode(b'{"flag": 1, "flag": true}', Inner)
-    (error,) = caught.value.errors
-    assert (error.field, error.code) == ("", "wrong_type")
-    assert error.message == "This part does not have the expected form."

@@ -1,5 +1,7 @@
 """The good items of a body are accepted, whatever the others are, and each bad one is named by its place."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -216,3 +218,90 @@ def test_what_the_license_does_not_cover_keeps_its_own_refusal() -> None:
         judge(sent([BAR]), strange, most=MOST)
     with pytest.raises(ValidationFailed):
         judge(sent([BAR, {}]), strange, most=MOST)
+
+
+@pytest.mark.parametrize("bad", [{}, {"volume": -1}, {"colour": 1}])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize(
+    ("changed", "name", "value"),
+    [
+        ('"volume":1234.0', "volume", 1234),
+        ('"volume":1.03e6', "volume", 1_030_000),
+        ('"close":1.500000000', "close", Decimal("1.5")),
+        ('"close":"0000001.50"', "close", Decimal("1.5")),
+        ('"close":15E-1', "close", Decimal("1.5")),
+    ],
+)
+def test_an_unusual_number_is_accepted_beside_a_bad_item(
+    bad: dict[str, Any], place: int, changed: str, name: str, value: object
+) -> None:
+    usual = f'"{name}":{BAR[name]}'
+    unusual = msgspec.json.encode(BAR).decode().replace(usual, changed)
+    items = [unusual, unusual]
+    items[place] = msgspec.json.encode(bad and BAR | bad).decode()
+    found = decode_items(f'{{"bars":[{",".join(items)}]}}'.encode(), Request, "bars", Bar, MOST)[1]
+    accepted = found.decoded[1 - place]
+    assert accepted is not None
+    assert (getattr(accepted, name), found.decoded[place]) == (value, None)
+    assert [*found.refused] == [place]
+
+
+def test_a_number_that_is_none_refuses_its_item_only() -> None:
+    found = sent([BAR, BAR | {"close": "1_0"}, BAR | {"close": " 2"}, BAR | {"volume": 2.5}])
+    assert [(each.index, each.errors[0].field, each.errors[0].code) for each in found.refused.values()] == [
+        (1, "bars[1].close", "invalid_format"),
+        (2, "bars[2].close", "invalid_format"),
+        (3, "bars[3].volume", "wrong_type"),
+    ]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "Infinity", "1e400"])
+@pytest.mark.parametrize("name", ["close", "volume", "open_time"])
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_what_json_has_no_number_for_refuses_its_item_only(number: str, name: str, blank: str) -> None:
+    good = msgspec.json.encode(BAR).decode()
+    bad = re.sub(rf'"{name}":("[^"]*"|[0-9]+)', f'"{name}":{blank}{number}{blank}', good)
+    body = f'{{"bars":[{good},{bad},{good}]}}'.encode()
+    found = judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST)
+    assert [*found.accepted] == [0, 2]
+    ((refused,),) = [found.refused]
+    assert [error.field for error in refused.errors] == [f"bars[1].{name}"]
+    assert refused.errors[0].code == ("wrong_type" if name == "open_time" else "out_of_range")
+    assert "999" not in refused.message
+    with pytest.raises(ValidationFailed) as all_refused:
+        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST, strict=True)
+    assert [error.field for error in all_refused.value.errors] == [f"bars[1].{name}"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"bars":[%s],"symbol":NaN}', "symbol"),
+        ('{"bars":[%s,NaN]}', "bars[1]"),
+        ('{"bars":[%s],"colour":"\\u0061","symbol":NaN}', "symbol"),
+    ],
+)
+def test_nan_elsewhere_refuses_the_body_and_is_named(body: str, field: str) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        decode_items((body % msgspec.json.encode(BAR).decode()).encode(), Request, "bars", Bar, MOST)
+    assert [error.field for error in refused.value.errors] == [field]
+
+
+def test_items_after_the_bound_may_be_written_unusually() -> None:
+    found = sent([{}] * 60 + [BAR | {"volume": 3.0, "close": 20e-1}])
+    assert found.decoded[60] is not None
+    assert (len(found.refused), found.decoded[60].volume) == (60, 3)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"bars":[{},%s],"bars":[{}]}', "bars"),
+        ('{"bars":[{},%s],"symbol":"ES","symbol":"NQ"}', "symbol"),
+        ('{"bars":[{},{"volume":4,"low":1,"low":1},%s],"symbol":"ES","\\u0073ymbol":"NQ"}', "symbol"),
+    ],
+)
+def test_a_name_given_twice_beside_a_bad_item_refuses_the_body(body: str, field: str) -> None:
+    with pytest.raises(MalformedJson) as refused:
+        decode_items((body % msgspec.json.encode(BAR).decode()).encode(), Request, "bars", Bar, MOST)
+    assert [error.field for error in refused.value.errors] == [field]

@@ -1,7 +1,11 @@
 """One collector of all that is wrong with a request."""
 
+from datetime import UTC, datetime
+from decimal import Decimal
+
 import pytest
 
+from shared.domain.numbers import NoNumber
 from shared.domain.problems import MAX_HINTS, MAX_PROBLEMS, Problems, printable, shown
 from shared.errors import FieldError, ValidationFailed
 
@@ -82,7 +86,7 @@ def test_names_from_outside_become_short_ascii() -> None:
     assert printable("rsi") == "rsi"
     assert printable("x" * 64) == "x" * 64
     assert printable("x" * 65) == "x" * 64
-    assert printable("\u00e9\ud800") == "\\xe9\\ud800"
+    assert printable("\u00e9\ud800\n") == "\\u00e9\\ud800\\n"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +97,10 @@ def test_names_from_outside_become_short_ascii() -> None:
         (None, "null"),
         (True, "true"),
         (["\u00e9"], '["\\u00e9"]'),
-        ({1}, "a set"),
+        ({1}, "another value"),
+        (Decimal("1E-8"), '"0.00000001"'),
+        (datetime(2026, 3, 2, tzinfo=UTC), '"2026-03-02T00:00:00+00:00"'),
+        (NoNumber("1e400"), "1e400"),
         ("x" * 38, '"' + "x" * 38 + '"'),
         ("x" * 39, '"' + "x" * 39 + "..."),
     ],

@@ -148,7 +148,7 @@ def test_a_whole_number_may_be_written_with_a_point() -> None:
         (b'{"symbol": "ES",}', "not valid JSON"),
         (b'{"symbol": "\xff"}', "not UTF-8"),
         (b'{"rsi": ' + b"[" * 200_000, "nested too deeply"),
-        (body(**NOTES)[:-1] + b', "rsi": NaN, "rsi": 35}', "not JSON"),
+        (body(**NOTES)[:-1] + b', "rsi": NaN, "rsi": 35}', "gives rsi more than once"),
     ],
 )
 def test_what_is_no_json_is_malformed(raw: bytes, said: str) -> None:
@@ -292,7 +292,7 @@ def test_a_good_state_is_read_in_one_pass(monkeypatch: pytest.MonkeyPatch, state
     def careful(body: bytes) -> Any:
         raise AssertionError("the careful path is for what is refused")
 
-    monkeypatch.setattr(market_state_module, "parse_json", careful)
+    monkeypatch.setattr(market_state_module, "parsed", careful)
     encoded = json.dumps(state).encode()
     assert StateReader(STRATEGIES).read(encoded).symbol == "ES"
     assert len(StateReader(STRATEGIES).read_batch(b'{"states": [%s]}' % encoded)) == 1
@@ -308,8 +308,35 @@ def test_the_last_bodies_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert reader.read(exactly) is reader.read(exactly)
 
 
-def test_what_is_no_json_is_refused_even_where_no_field_is_to_blame() -> None:
-    twice = body(**NOTES).replace(b'"rsi": 35', b'"rsi": NaN, "rsi": 35')
-    for read, raw in ((STATES.read, twice), (STATES.read_batch, b'{"states": [%s]}' % twice)):
-        with pytest.raises(MalformedJson, match="NaN"):
+@pytest.mark.parametrize(
+    "second",
+    [
+        b'"rsi": 35',
+        b'"\\u0072si": 36',
+        b'"rsi" : 35',
+        b'"rsi": NaN',
+        b'"symbol": "NQ"',
+        b'"atr": null, "atr": 3',
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_and_named(second: bytes) -> None:
+    twice = body(**NOTES)[:-1] + b", " + second + b"}"
+    name = next(each for each in ("rsi", "symbol", "atr") if each[1:].encode() in second)
+    batch = b'{"states": [%s, %s]}' % (body(**NOTES), twice)
+    for read, raw, field in ((STATES.read, twice, name), (STATES.read_batch, batch, f"states[1].{name}")):
+        with pytest.raises(MalformedJson) as caught:
             read(raw)
+        assert [(error.field, error.code) for error in caught.value.errors] == [(field, "repeated_field")]
+        assert f"gives {field} more than once" in caught.value.detail
+
+
+@pytest.mark.parametrize("name", [b'"states"', b'"st\\u0061tes"'])
+def test_a_batch_gives_its_states_once(name: bytes) -> None:
+    with pytest.raises(MalformedJson, match="gives states more than once"):
+        STATES.read_batch(b'{"states": [%s], %s: [%s]}' % (body(**NOTES), name, body(**NOTES)))
+
+
+def test_a_number_that_no_double_holds_is_named_as_it_was_sent() -> None:
+    ((field, (code, message)),) = refusal(body(**NOTES).replace(b'"rsi": 35', b'"rsi": 1e400')).items()
+    assert (field, code) == ("rsi", "out_of_range")
+    assert message == "rsi must be between 0 and 100, got 1e400"
