@@ -50,6 +50,7 @@ class MetricName(StrEnum):
     CONFIDENCE_COMPUTED = "signal_cloud.confidence.computed"
     LIMITER_OPEN = "signal_cloud.limiter.open"
     CONNECTIONS_EXCEEDED = "signal_cloud.connections.exceeded"
+    CONNECTIONS_UNCOUNTED = "signal_cloud.connections.uncounted"
     LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
     SIGNALS_PUBLISHED = "signal_cloud.signals.published"
     TRADES_WRITTEN = "signal_cloud.trades.written"
@@ -98,6 +99,13 @@ METRICS = (
         "{connection}",
         "connections refused over the limit of their license",
         Count.CONNECTIONS_EXCEEDED,
+    ),
+    Metric(
+        _N.CONNECTIONS_UNCOUNTED,
+        "counter",
+        "{connection}",
+        "connections that no limit counted",
+        Count.CONNECTIONS_UNCOUNTED,
     ),
     Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),

@@ -133,6 +133,13 @@ LOG_ALERTS = (
         "limiter-open", 2, "Redis is unavailable, so requests pass without a rate limit.", "PT10M", "PT5M"
     ),
     LogAlert(
+        "connections-uncounted",
+        2,
+        "Postgres is unavailable, so clients connect without being counted against their license.",
+        "PT10M",
+        "PT5M",
+    ),
+    LogAlert(
         "connections-exceeded",
         3,
         "Clients are refused often, because their license has too many open connections.",

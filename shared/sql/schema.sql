@@ -53,6 +53,7 @@ comment on index trades_pkey is
     'Prevents two rows of one trade; its order is the order of an account''s pages.';
 
 create index trades_signal on trades (symbol, signal_sequence) where signal_sequence is not null;
+create index trades_symbol on trades (account_id, symbol, exit_at, trade_id);
 
 -- Row-level security: only a bot's own account can read and write its rows. Each transaction sets
 -- app.account_id; without it, no row matches. `force` applies the policies to the tables' owner as well.
@@ -451,6 +452,7 @@ create table suspicious_trades (
 comment on index suspicious_trades_pkey is 'Prevents one trade from being listed twice for one reason.';
 
 create index suspicious_trades_found_at on suspicious_trades (found_at);
+create index suspicious_trades_account on suspicious_trades (account_id, found_at);
 
 grant select on suspicious_trades to signal_functions;
 grant select, insert, delete on suspicious_trades to signal_jobs;

@@ -17,6 +17,8 @@ from shared.adapters.postgres import (
     TrainingStore,
     Upkeep,
 )
+from shared.adapters.postgres import suspicions as suspicions_module
+from shared.adapters.postgres import training as training_module
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.outcomes import HORIZON, SettledSignal
@@ -276,6 +278,43 @@ async def test_an_account_far_above_the_volume_of_others_is_listed_in_bounded_nu
     assert len(entries) == 20
 
 
+async def test_no_account_hides_another_in_the_list(database: Database) -> None:
+    """The list was the newest entries of all, so a few accounts with many of them filled it."""
+    (signal,) = await silent(database, 1)
+    await record(database, "early", trade_of(signal, "t", won=True, signal_sequence=99))
+    await SuspicionStore(database).find(since=FIRST, now=NOW)
+    for account in range(13):
+        misfits = [trade_of(signal, f"f-{n}", won=True, signal_sequence=1_000 + n) for n in range(25)]
+        await record(database, f"flood-{account}", *misfits)
+    await SuspicionStore(database).find(since=FIRST, now=NOW + timedelta(hours=1))
+    entries = await SuspicionStore(database).list(20)
+    assert [one.account_id for one in entries[:14]] == [*sorted(f"flood-{n}" for n in range(13)), "early"]
+    assert {one.account_id for one in entries[14:]} <= {f"flood-{n}" for n in range(13)}
+    assert len(entries) == 20
+    assert len(await SuspicionStore(database).list(500)) == 13 * 20 + 1
+
+
+async def test_a_flood_on_one_signal_is_looked_at_in_bounded_number(
+    database: Database, store: TrainingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = await silent(database, 2)
+    for account in ("a", "b"):
+        await record(
+            database, account, *(trade_of(one, f"t-{one.sequence}-{one.symbol}", won=True) for one in signals)
+        )
+    other_side = changed(signals[0], {"side": "other"})
+    flood = [trade_of(signals[0], f"f-{n}", won=False, **other_side) for n in range(200)]
+    await record(database, "flood", *flood)
+    await record(database, "late", trade_of(signals[0], "l", won=True))
+    for module in (training_module, suspicions_module):
+        monkeypatch.setattr(module, "MAX_FOLLOWERS", 50)
+    reported = await store.reported("vwap_bounce", before=NOW)
+    assert (reported.signals, reported.accounts) == (2, 2), "what was reported before the flood counts"
+    await SuspicionStore(database).find(since=FIRST, now=NOW)
+    entries = await SuspicionStore(database).list(500)
+    assert {one.trades for one in entries} == {48}
+
+
 async def test_reviews_add_nothing_twice_and_forget_after_a_month(database: Database) -> None:
     (signal,) = await silent(database, 1)
     await record(database, "a", trade_of(signal, "t", won=True, signal_sequence=99))
@@ -301,10 +340,17 @@ async def test_reviews_add_nothing_twice_and_forget_after_a_month(database: Data
         "select * from signal_outcomes",
         "insert into signal_outcomes (symbol) values ('ES')",
         "update signals set settled = true",
+        "update signals set features = '{}'",
+        "delete from signals",
+        "update bars set high = 0",
+        "delete from bars",
+        "update trades set pnl = 0",
         "delete from suspicious_trades",
     ],
 )
-async def test_functions_cannot_touch_what_training_reads(database: Database, statement: str) -> None:
+async def test_functions_cannot_decide_an_outcome_or_hide_a_suspicion(
+    database: Database, statement: str
+) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with database.transaction() as connection:
             await connection.execute(statement.encode())

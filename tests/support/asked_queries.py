@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from shared.adapters.postgres.training import fit_parameters
+from shared.adapters.postgres.training import MAX_FOLLOWERS, fit_parameters
 from shared.adapters.postgres.upkeep import BATCH
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
@@ -42,6 +42,8 @@ insert into trades (
 select 'deep', 'deep-' || n, 'key', 'ES', 'LONG', 'vwap_bounce', 1, 6500, 6501, at, at, 1, 2
 from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
+update trades set symbol = 'RARE'
+where account_id = 'deep' and trade_id in ('deep-1', 'deep-{DEEP // 2}', 'deep-{DEEP}');
 insert into trade_ids select account_id, trade_id, exit_at from trades;
 insert into trade_days
 select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false, count(*)
@@ -119,7 +121,7 @@ DRAFT: dict[str, Any] = {
     "publisher": "account-7",
     "default_times": ["expires_at"],
 }
-PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
+PAGE = {**ACCOUNT, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
 DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
 ROLLED_UP = {
     **ACCOUNT,
@@ -176,6 +178,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
     "trades.same_trades": SAME,
     "trades.usage": ACCOUNT,
+    "trades.unused_trade_ids": {**ACCOUNT, "trade_ids": ["trade-7", "trade-47", "new"]},
     "trades.exit_of_trade": NAMED,
     "trades.withdraw_trade": {**NAMED, "exit_at": EXIT_OF_7, "received_from": BASE},
     "trades.receipt_of_trade": {**NAMED, "exit_at": EXIT_OF_7},
@@ -190,6 +193,7 @@ ASKED: dict[str, dict[str, Any]] = {
     },
     "trades.days_of_page": {**ACCOUNT, "symbol": None, "before_day": UNTIL.date(), "limit": 101},
     "trades.page_of_trades": {**PAGE, "before_exit_at": BASE + timedelta(days=41)},
+    "trades.page_of_symbol": {**PAGE, "symbol": "RARE", "before_exit_at": BASE + timedelta(days=41)},
     "performance.stale_days": {**ACCOUNT, **ALL_DAYS, "limit": 50_000},
     "performance.mark_fresh": {**ACCOUNT, **DAYS},
     "performance.roll_up": ROLLED_UP,
@@ -221,6 +225,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "before": UNTIL,
         "share": MAX_ACCOUNT_TO_OTHERS,
         "limit": 200,
+        "followers": MAX_FOLLOWERS,
         **fit_parameters(FIT),
     },
     "suspicions.find": {
@@ -230,6 +235,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "times": 10,
         "shown": 20,
         "most": 10_000,
+        "followers": MAX_FOLLOWERS,
         **fit_parameters(FIT),
     },
     "suspicions.forget": {"before": BASE + timedelta(days=1), "limit": 1_000},
@@ -246,6 +252,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "connections.counted": {"license_id": "lic_7"},
     "connections.add": {"license_id": "lic_7", "added": ["connection-new"]},
     "connections.note_check": {"license_id": "lic_7"},
+    "connections.excess": {"license_id": "lic_7", "allowed": 3, "limit": 1_000},
     "connections.prune_used_urls": {"older_than_s": 15_000, "limit": 100},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},

@@ -16,6 +16,9 @@ from shared.sql import queries
 
 # Of each symbol without a feed, this many of the newest signals are voted on.
 MAX_REPORTED_SIGNALS = 200
+# Of each signal, this many trades are looked at, mostly the first reported: far more than accounts follow
+# one, and few enough that a flood of trades on many signals does not reach the time limit.
+MAX_FOLLOWERS = 2_000
 _SQL = queries("training")
 
 
@@ -91,6 +94,7 @@ class TrainingStore:
             "before": before,
             "share": MAX_ACCOUNT_TO_OTHERS,
             "limit": MAX_REPORTED_SIGNALS,
+            "followers": MAX_FOLLOWERS,
             **fit_parameters(FIT),
         }
         async with self._database.transaction(jobs=True) as connection:

@@ -9,7 +9,6 @@ from shared.domain.durations import shown_duration, shown_time
 from shared.domain.limits import (
     AWARE_TIME,
     EARLIEST,
-    PAST_TIME,
     ClockSkew,
     check_number,
     check_time,
@@ -79,14 +78,7 @@ def check_content(
 
     `event_at` is the present if none was sent.
     """
-    latest = market.now + ClockSkew.MARKET_DATA
-    expected = PAST_TIME
-    if event_at.tzinfo and event_at > latest:
-        expected = (
-            "Expected a time that is not in the future, got one that is "
-            f"{shown_duration(event_at - market.now)} ahead. The server's time is {shown_time(market.now)}."
-        )
-    is_aware = check_time(problems, "event_at", event_at, latest, expected=expected)
+    is_aware = check_time(problems, "event_at", event_at, market.now, skew=ClockSkew.MARKET_DATA)
     if request.expires_at is not None:
         _check_lifetime(request.kind, request.expires_at, event_at if is_aware else None, market, problems)
     before = len(problems)

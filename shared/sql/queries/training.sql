@@ -71,10 +71,15 @@ with votes as (
     -- Distinct within the lateral join, so that the planner looks up each signal's trades by the index.
     cross join lateral (
         select distinct on (account_id) account_id, pnl > fees as won
-        from trades
+        from (
+            select *
+            from trades as following
+            where following.symbol = told.symbol and following.signal_sequence = told.sequence
+                and following.withdrawn_at is null
+            limit %(followers)s
+        ) as trades
         where trades.symbol = told.symbol and trades.signal_sequence = told.sequence
             and trades.side = told.side and trades.strategy = told.strategy
-            and trades.withdrawn_at is null
             and trades.entry_at >= told.event_at - %(fit_before)s::interval
             and trades.entry_at
                 <= coalesce(told.expires_at, told.event_at + %(fit_default)s) + %(fit_after)s::interval

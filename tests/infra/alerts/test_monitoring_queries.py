@@ -47,6 +47,7 @@ FIRES: dict[str, list[Rows]] = {
     "license-store-errors": [[metric("license_store.errors", 3), metric("license_store.errors", 2)]],
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
     "connections-exceeded": [[metric("connections.exceeded", 20), metric("connections.exceeded", 30)]],
+    "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
@@ -100,6 +101,7 @@ SILENT: dict[str, list[Rows]] = {
     "license-store-errors": [[metric("license_store.errors", 4)], []],
     "limiter-open": [[metric("limiter.open", 9)], []],
     "connections-exceeded": [[metric("connections.exceeded", 49)], []],
+    "connections-uncounted": [[metric("connections.uncounted", 9), metric("connections.exceeded", 99)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
     "logs-capped": [
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],
@@ -146,6 +148,7 @@ REPORTED: dict[tuple[str, int], list[Row]] = {
     ("license-store-errors", 0): [{"Errors": 5}],
     ("limiter-open", 0): [{"Uncounted": 10}],
     ("connections-exceeded", 0): [{"Refused": 50}],
+    ("connections-uncounted", 0): [{"Uncounted": 10}],
 }
 
 

@@ -29,6 +29,7 @@ COUNTS = {
     "signal_cloud.requests.failed": "requests_failed",
     "signal_cloud.limiter.open": "limiter_open",
     "signal_cloud.connections.exceeded": "connections_exceeded",
+    "signal_cloud.connections.uncounted": "connections_uncounted",
     "signal_cloud.training.frozen": "training_frozen",
     "signal_cloud.confidence.asked": "confidence_asked",
     "signal_cloud.confidence.cached": "confidence_cached",

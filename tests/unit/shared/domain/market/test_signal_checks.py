@@ -119,7 +119,7 @@ def test_a_publisher_whose_clock_is_ahead_is_told_by_how_much(
 ) -> None:
     ((field, code, message),) = problems_of(a_request(kind=kind, event_at=NOW + ahead))
     assert (field, code) == ("event_at", "out_of_range")
-    assert f"got one that is {shown} ahead. The server's time is 2025-10-13T14:00:00Z." in message
+    assert f"This time is {shown} in the future: it is 2025-10-13T14:00:00Z here." in message
 
 
 def test_a_time_long_ago_is_named_once() -> None:
