@@ -177,6 +177,7 @@ class Container(Adapters):
         return BarService(
             bars=self.stores.bars,
             engine=self.engine,
+            calendars=self.calendars,
             push=self.realtime.push,
             now=self.now,
             count=self.counters.add,

@@ -117,6 +117,13 @@ LOG_ALERTS = (
     LogAlert(
         "no-signals", 2, "Fresh bars arrived for a day, and the engine published no signal.", "P1D", "PT1H"
     ),
+    LogAlert(
+        "bars-quarantined",
+        2,
+        "A feed sent prices too far from those before them; the engine does not use them yet.",
+        "PT15M",
+        "PT5M",
+    ),
     LogAlert("timers-stopped", 1, "No timer has measured the outbox for 15 minutes.", "PT15M", "PT5M"),
     LogAlert(
         "training-frozen",

@@ -28,8 +28,9 @@ class ClockSkew:
 
     # Feeds and publishers run on servers with synchronised clocks, and a signal's time decides its expiry.
     MARKET_DATA = timedelta(seconds=5)
-    # The engine judges a bar by its close, which is one minute after the start that MARKET_DATA bounds.
-    ENGINE = timedelta(minutes=1)
+    # A bar may come this long before its minute is over by our clock. More would let a feed send minutes that
+    # are still traded, and servers with synchronised clocks differ by less.
+    BAR = timedelta(seconds=2)
     # Bots report trades from desktop computers, and nothing depends on a trade's time to the minute.
     TRADE = timedelta(minutes=5)
     # Operators end licenses and keys from their own computers, and an ending must be seen at once. Kerberos

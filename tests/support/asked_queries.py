@@ -80,6 +80,9 @@ select symbol, sequence, '{{}}', case when sequence < {SIGNALS // 2 - 20} then r
 insert into bars
 select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
 from generate_series(1, {BARS}) as n;
+insert into bar_changes (symbol, open_time, open, high, low, close, volume, source, changed_at)
+select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
+from generate_series(1, 50000) as n;
 insert into models
 select
     'v' || n, 'strategy-' || n % 50, 'retired', 'base_rate', null, '{{}}',
@@ -88,7 +91,8 @@ from generate_series(1, 5000) as n;
 insert into published_strategies (strategy) select 'strategy-' || n from generate_series(1, 5000) as n;
 insert into signal_counters values ('ES', 100001), ('NQ', 100001);
 insert into feeds values ('ES', now(), now(), 'live');
-insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
+insert into engine_state (symbol, strategy, last_change) values ('ES', 'vwap_bounce', 49990);
+update bars set quarantined = true where extract(epoch from open_time)::bigint % 60000 = 0;
 insert into connections (connection_id, license_id)
 select 'connection-' || n, 'lic_' || n % 4000 from generate_series(1, 20000) as n;
 insert into used_urls (nonce, connection_id, used_at)
@@ -135,15 +139,48 @@ ROLLED_UP = {
 ALL_DAYS = {"first": BASE.date(), "last": (BASE + timedelta(days=90)).date()}
 ASKED: dict[str, dict[str, Any]] = {
     "audit.write": {"note": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
-    "bars.insert_bars": {
+    "bars.store_bars": {
         "symbol": "ES",
-        "bars": msgspec.json.encode([a_bar(n) for n in range(100)]).decode(),
+        "bars": msgspec.json.encode(
+            [msgspec.structs.asdict(a_bar(n)) | {"late": False} for n in range(100)]
+        ).decode(),
+        "replaced": msgspec.json.encode([msgspec.structs.asdict(a_bar(0)) | {"version": 1}]).decode(),
         "source": "live",
         "received_at": BASE,
     },
     "bars.lock_engine": {"symbol": "ES", "strategy": "vwap_bounce"},
     "bars.bars_after": {"symbol": "ES", "after": BASE + timedelta(days=30), "limit": 1_000},
-    "bars.save_engine": {"symbol": "ES", "strategy": "vwap_bounce", "state": b"s", "last_open_time": BASE},
+    "bars.arrivals": {
+        "symbol": "ES",
+        "first": BASE + timedelta(days=30),
+        "until": BASE + timedelta(days=30, hours=23),
+    },
+    "bars.is_unchanged": {"symbol": "ES", "last_change": 49_990},
+    "bars.checkpoints": {"symbol": "ES", "strategy": "vwap_bounce"},
+    "bars.published": {
+        "symbol": "ES",
+        "strategy": "vwap_bounce",
+        "first": BASE + timedelta(days=30),
+        "last": BASE + timedelta(days=30, hours=23),
+    },
+    "bars.mark_bars": {
+        "symbol": "ES",
+        "open_times": [BASE + timedelta(days=30, minutes=n) for n in range(3)],
+        "quarantined": [True, False, True],
+    },
+    "bars.save_engine": {
+        "symbol": "ES",
+        "strategy": "vwap_bounce",
+        "state": b"s",
+        "last_open_time": BASE,
+        "last_change": 7,
+        "checkpoints": None,
+    },
+    "bars.coverage": {
+        "symbols": ["ES"],
+        "firsts": [BASE + timedelta(days=30)],
+        "lasts": [BASE + timedelta(days=30, hours=23)],
+    },
     "bars.feeds": {},
     "bars.behind": {"strategy": "vwap_bounce"},
     "models.champion": {"strategy": "strategy-7"},
@@ -257,6 +294,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_bars": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
+    "upkeep.prune_bar_changes": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.symbols_with_bars": {},
 }
 NOT_EXPLAINED = {

@@ -32,6 +32,10 @@ def fit_parameters(fit: SignalFit) -> dict[str, object]:
     }
 
 
+def _decoded_bars(text: str) -> list[OutcomeBar]:
+    return msgspec.json.decode(text, type=list[OutcomeBar])
+
+
 class TrainingStore:
     """Every method takes the role of jobs, and raises Unavailable."""
 
@@ -68,7 +72,9 @@ class TrainingStore:
             await cursor.execute(_SQL["signals_to_settle"], parameters)
             rows = await cursor.fetchall()
         return [
-            SignalToSettle(**row | {"bars": msgspec.json.decode(row["bars"], type=list[OutcomeBar])})
+            SignalToSettle(
+                **row | {name: _decoded_bars(row[name]) for name in ("bars", "first_bars") if row[name]}
+            )
             for row in rows
         ]
 

@@ -41,6 +41,7 @@ FIRES: dict[str, list[Rows]] = {
         [metric("signals.published", 0, NOON + timedelta(hours=2)), bars("fresh", NOON)],
         [metric("signals.published", 0, SUMMER_CLOSE - MINUTE), bars("fresh", SUMMER_CLOSE - 90 * MINUTE)],
     ],
+    "bars-quarantined": [[metric("bars.quarantined", 0), metric("bars.quarantined", 1)]],
     "timers-stopped": [[], [metric("requests", 5)]],
     "model-retired": [[model("model", 50), model("model", 20), model("base_rate", 5, "v2")]],
     "training-frozen": [[metric("training.frozen", 0), metric("training.frozen", 1)]],
@@ -89,6 +90,7 @@ SILENT: dict[str, list[Rows]] = {
         [metric("signals.published", 0, SUMMER_CLOSE + MINUTE), bars("fresh", SUMMER_CLOSE)],
         [],
     ],
+    "bars-quarantined": [[metric("bars.quarantined", 0)], []],
     "timers-stopped": [[metric("outbox.age", 0)]],
     "model-retired": [
         [model("model", 50), model("model", 5, "v2")],
@@ -142,6 +144,7 @@ REPORTED: dict[tuple[str, int], list[Row]] = {
     ("outbox-age", 0): [{"OldestS": 121}],
     ("publish-slow", 0): [{"AverageS": 3, "WorstS": 3, "Signals": 10}],
     ("signals-not-flowing", 1): [{"Symbol": "CL", "AgeS": 400}],
+    ("bars-quarantined", 0): [{"Bars": 1}],
     ("timers-stopped", 1): [{"Readings": 0}],
     ("model-retired", 0): [{"Strategy": "vwap_bounce", "Version": "v2"}],
     ("training-frozen", 0): [{"Runs": 1}],

@@ -31,6 +31,7 @@ COUNTS = {
     "signal_cloud.connections.exceeded": "connections_exceeded",
     "signal_cloud.connections.uncounted": "connections_uncounted",
     "signal_cloud.training.frozen": "training_frozen",
+    "signal_cloud.bars.quarantined": "bars_quarantined",
     "signal_cloud.confidence.asked": "confidence_asked",
     "signal_cloud.confidence.cached": "confidence_cached",
     "signal_cloud.confidence.computed": "confidence_computed",
