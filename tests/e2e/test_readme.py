@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
@@ -121,6 +122,16 @@ def publish(stack: RunningStack, **changed: Any) -> str:
     return str(asyncio.run(store()))
 
 
+def publish_exit(stack: RunningStack) -> int:
+    """An exit on ES, which is accepted at every hour and sent at once; returns its sequence."""
+    draft: dict[str, Any] = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
+    draft |= {"strategy": "vwap_bounce", "features": {"vwap_distance": 2.1, "rsi": 35.0}}
+    with stack.client("publisher") as publisher:
+        answer = publisher.post("/signals", json=draft, headers={"Idempotency-Key": uuid4().hex})
+    assert answer.status_code == 201, answer.text
+    return int(answer.json()["sequence"])
+
+
 @pytest.fixture(scope="module")
 def javascript(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory in which the JavaScript client can be imported."""
@@ -214,15 +225,18 @@ def test_the_javascript_bot_asks_no_confidence_for_an_expired_entry(
 
 
 def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tuple[list[str], Path]) -> None:
-    """The hub loses a signal: the next heartbeat tells of it, or the next signal."""
+    """Signals are sent while it has no connection: the next heartbeat tells of them, or the next signal."""
     with listening(stack, *sample) as wait_for:
         wait_for("subscribed to symbol.ES")
         hub = WebPubSubServiceClient.from_connection_string(
             stack.document["webpubsub_connection_string"], hub="signals"
         )
+        # A process that stands still cannot connect again before they are sent.
+        wait_for.process.send_signal(signal.SIGSTOP)
         with hub:
             hub.close_all_connections()
-        missed = [int(publish(stack)) for _ in range(3)]
+        missed = [publish_exit(stack) for _ in range(3)]
+        wait_for.process.send_signal(signal.SIGCONT)
         wait_for("act on")
         while len(acted_on(wait_for.said)) < len(missed):
             wait_for("sequence")

@@ -210,7 +210,7 @@ def test_trades_of_a_strategy_are_imported_once_it_has_published(
 ) -> None:
     day = "2020-03-04"
     rows = [
-        f'm{n},ES,LONG,manual,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,137.5,"{{""news"": ""CPI""}}"'
+        f'm{n},ES,LONG,manual,6487.25,6490.00,{day}T13:30:00Z,{day}T13:40:00Z,137.50,"{{""news"": ""CPI""}}"'
         for n in range(3)
     ]
     file = tmp_path / "trades.csv"
