@@ -89,6 +89,8 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
+        # Of the key that was refused, if the refused request counts: limit, remaining, and seconds to reset.
+        self.quota: tuple[int, int, float] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -232,9 +234,7 @@ class RateLimited(SignalCloudError):
 
     def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
         super().__init__(detail, retry_after_s=reset_s)
-        self.limit = limit
-        self.remaining = remaining
-        self.reset_s = reset_s
+        self.quota = limit, remaining, reset_s
 
 
 class DailyQuotaExceeded(SignalCloudError):

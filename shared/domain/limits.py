@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from shared.domain.durations import shown_duration, shown_time
 from shared.domain.problems import Problems
 
 MAX_NUMBER = Decimal(10) ** 9
@@ -44,18 +45,39 @@ def check_time(
     problems: Problems,
     field: str,
     instant: datetime,
-    latest: datetime,
+    now: datetime,
     *,
+    skew: timedelta,
     earliest: datetime = EARLIEST,
     expected: str = PAST_TIME,
 ) -> bool:
-    """Whether `instant` is aware. Adds a problem if it is not, or is before `earliest` or after `latest`."""
+    """Whether `instant` is aware.
+
+    Adds a problem if it is not, is before `earliest`, or is more than `skew` (of ClockSkew) after `now`. A
+    problem of the future states our time and the difference, because the caller's clock may be wrong.
+    """
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
-    if not earliest <= instant <= latest:
+    check_not_future(problems, field, instant, now, skew=skew)
+    if instant < earliest:
         problems.add(field, "out_of_range", expected)
     return True
+
+
+def check_not_future(
+    problems: Problems, field: str, instant: datetime, now: datetime, *, skew: timedelta
+) -> None:
+    """Adds a problem if `instant`, which is aware, is more than `skew` after `now`."""
+    # A difference, because a sum would overflow at the end of the year 9999.
+    if instant - now > skew:
+        problems.add(
+            field,
+            "out_of_range",
+            f"This time is {shown_duration(instant - now)} in the future: it is {shown_time(now)} here. At "
+            f"most {shown_duration(skew)} are allowed; if it is not meant to be in the future, set the clock "
+            "of the machine that makes it.",
+        )
 
 
 def is_storable(number: Decimal) -> bool:

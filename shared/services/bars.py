@@ -114,4 +114,4 @@ def _check(now: datetime, bar: Bar, problems: Problems) -> None:
     """Adds every reason to refuse one bar."""
     check_bar(bar, problems)
     if not problems:
-        check_time(problems, "open_time", bar.open_time, now + ClockSkew.MARKET_DATA)
+        check_time(problems, "open_time", bar.open_time, now, skew=ClockSkew.MARKET_DATA)

@@ -57,6 +57,10 @@ class KeyStore(Protocol):
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
 
+class SymbolCheck(Protocol):
+    async def check(self, symbols: Sequence[str], problems: Problems) -> None: ...
+
+
 class LicenseView(msgspec.Struct, frozen=True):
     """A license with its keys."""
 
@@ -95,6 +99,7 @@ class LicenseService:
         *,
         store: KeyStore,
         enforcement: Enforcement,
+        served: SymbolCheck,
         audit: AuditLog,
         actor: str,
         pepper: bytes,
@@ -103,6 +108,7 @@ class LicenseService:
     ) -> None:
         self._store = store
         self._enforcement = enforcement
+        self._served = served
         self._audit = Auditor(audit, actor)
         self._pepper = pepper
         self._now = now
@@ -117,9 +123,14 @@ class LicenseService:
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
         expires_at: datetime | None = None,
         is_new_account: bool = False,
+        may_be_unserved: bool = False,
     ) -> License:
-        """Creates an active license without keys; raises ValidationFailed, and Conflict if `is_new_account`
-        and another license has this account, with which it would share its trades.
+        """Creates an active license without keys.
+
+        Raises ValidationFailed, also for a symbol that nothing serves, unless it `may_be_unserved`: a feeder
+        or a publisher that is the first of its symbol needs a license before it can serve it. Raises Conflict
+        if `is_new_account` and another license has this account, with which it would share its trades.
+        Raises DatabaseUnavailable if only Postgres could tell that a symbol is served.
         """
         now = self._now()
         license_ = License(
@@ -134,6 +145,9 @@ class LicenseService:
         problems = Problems()
         check_license(license_, now, problems)
         problems.refuse()
+        if not may_be_unserved:
+            await self._served.check(license_.symbols, problems)
+            problems.refuse("The license has symbols that nothing serves.")
         if is_new_account and await self._store.has_account(account_id):
             raise account_exists(account_id)
         if expires_at is not None:

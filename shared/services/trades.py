@@ -9,12 +9,13 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.licenses import Grant, check_symbol
+from shared.domain.access.licenses import Grant, check_symbol, refuse_misnamed
 from shared.domain.access.plans import Plan, plan_of
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.items import Items, RefusedItem, judge
+from shared.domain.limits import ClockSkew, check_not_future
 from shared.domain.problems import Problems
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
@@ -167,7 +168,8 @@ class TradeService:
         return WithdrawnTrade(trade_id, found.withdrawn_at)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
-        """One page of the account's own trades; raises ValidationFailed for an invalid cursor."""
+        """One page of the account's own trades; raises ValidationFailed for an invalid cursor or symbol."""
+        self._check_filter(grant, chosen)
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
             grant.license.account_id,
@@ -182,10 +184,20 @@ class TradeService:
         return TradePage(page, _make_cursor(page[-1]) if more else None)
 
     async def performance(self, grant: Grant, chosen: TradeFilter) -> Performance:
-        """Figures of the account's own trades; raises TooManyQueries and Unavailable."""
+        """Figures of the account's own trades; raises ValidationFailed, TooManyQueries and Unavailable."""
+        self._check_filter(grant, chosen)
         return await self._figures.performance(
             grant.license.account_id, symbol=chosen.symbol, since=chosen.since, until=chosen.until
         )
+
+    def _check_filter(self, grant: Grant, chosen: TradeFilter) -> None:
+        """Refuses a filter that can only find nothing: a contract instead of a root, a future `since`."""
+        if chosen.symbol is not None:
+            refuse_misnamed(grant, chosen.symbol, "symbol")
+        if chosen.since is not None:
+            problems = Problems()
+            check_not_future(problems, "since", chosen.since, self._now(), skew=ClockSkew.TRADE)
+            problems.refuse("The query has parameters that cannot be accepted.")
 
     async def usage(self, grant: Grant) -> Usage | None:
         """What the account has stored; None while Postgres is unavailable."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from shared.domain.limits import is_storable
+from shared.domain.market.symbols import symbol_fault
 from shared.domain.problems import Problems
 
 BAR_INTERVAL = timedelta(minutes=1)
@@ -21,7 +22,7 @@ MAX_VOLUME = 1_000_000_000
 Source = Literal["live", "replay", "simulated"]
 SYMBOL_PATTERN = r"^[A-Z][A-Z0-9]{0,11}\Z"
 _SYMBOL = re.compile(SYMBOL_PATTERN)
-Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN)]
+Symbol = Annotated[str, msgspec.Meta(pattern=SYMBOL_PATTERN, extra={"explain": symbol_fault})]
 Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, exact")]
 
 

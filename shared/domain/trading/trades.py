@@ -140,10 +140,9 @@ def check_trade(trade: Trade, now: datetime, problems: Problems, *, max_age: tim
     Its times may not be older than `max_age`; imports have no maximum.
     """
     _check_numbers(trade, problems)
-    latest = now + ClockSkew.TRADE
     earliest = EARLIEST if max_age is None else now - max_age
     expected = PAST_TIME if max_age is None else RECENT_TIME
-    check = partial(check_time, problems, latest=latest, earliest=earliest, expected=expected)
+    check = partial(check_time, problems, now=now, skew=ClockSkew.TRADE, earliest=earliest, expected=expected)
     entry_is_aware = check("entry_at", trade.entry_at)
     exit_is_aware = check("exit_at", trade.exit_at)
     if entry_is_aware and exit_is_aware and trade.exit_at < trade.entry_at:

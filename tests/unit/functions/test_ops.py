@@ -194,10 +194,10 @@ async def test_the_document_is_served_to_everybody_and_may_be_kept(api: Api) -> 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("DELETE", "trades", "POST, GET"),
-        ("PUT", "Signals/", "GET, POST"),
+        ("DELETE", "trades", "POST, GET, HEAD"),
+        ("PUT", "Signals/", "GET, HEAD, POST"),
         ("GET", "ws/events", "POST, OPTIONS"),
-        ("POST", "health", "GET"),
+        ("POST", "health", "GET, HEAD"),
     ],
 )
 async def test_another_method_is_told_which_would_do(api: Api, method: str, path: str, allow: str) -> None:
