@@ -10,7 +10,8 @@ type Schema = dict[str, Any]
 
 _PLACE = "#/components/schemas/"
 # Answers have amounts as strings, so that no client rounds them; requests may have numbers, too.
-_AMOUNT_SENT: Schema = {"type": ["number", "string"], "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
+_AMOUNT: Schema = {"type": "string", "format": "decimal", "pattern": r"^-?[0-9]+(\.[0-9]+)?$"}
+_AMOUNT_SENT: Schema = _AMOUNT | {"type": ["number", "string"]}
 
 
 def schemas_of(kinds: Sequence[Any], requests: Iterable[Any]) -> tuple[dict[Any, Schema], dict[str, Schema]]:
@@ -60,9 +61,8 @@ def _complete(schema: Schema, kind: inspect.Type, *, is_sent: bool) -> None:
     match kind:
         case inspect.DateTimeType():
             schema["format"] = "date-time"
-        case inspect.DecimalType() if is_sent:
-            del schema["format"]
-            schema |= _AMOUNT_SENT
+        case inspect.DecimalType():
+            schema |= _AMOUNT_SENT if is_sent else _AMOUNT
         case inspect.UnionType(types=types):
             for part, inner in zip(schema["anyOf"], types, strict=True):
                 _complete(part, inner, is_sent=is_sent)

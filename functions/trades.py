@@ -13,7 +13,7 @@ from functions.web.parameters import SymbolParameter
 from functions.web.preferences import applied
 from functions.web.routes import Routes
 from shared.domain.access.rate_limit import PERFORMANCE_UNITS, TRADES_PER_UNIT
-from shared.domain.items import Items, decode_item, decode_items
+from shared.domain.items import Items, counted, decode_item, decode_items
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import (
     MAX_TRADES_PER_REQUEST,
@@ -29,7 +29,7 @@ routes = Routes()
 class TradesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """1 to 500 trades; the body may also be a single trade."""
 
-    trades: list[Trade]
+    trades: Annotated[list[Trade], counted(MAX_TRADES_PER_REQUEST)]
 
 
 _Since = Annotated[datetime, msgspec.Meta(description="Trades with exit_at from this time on.")]

@@ -140,6 +140,11 @@ def judge[T](
     return Judged(accepted, refused)
 
 
+def counted(most: int) -> msgspec.Meta:
+    """Documents how many items an array may have; `require_count` checks it, and tells it better."""
+    return msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": most})
+
+
 def require_count(name: str, count: int, most: int) -> None:
     """Raises BatchTooLarge for more than `most` items, and ValidationFailed for none."""
     if count > most:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.items import Items, RefusedItem, judge
+from shared.domain.items import Items, RefusedItem, counted, judge
 from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import MAX_BARS_PER_REQUEST, Bar, Source, Symbol, check_bar
 from shared.domain.market.calendars import MarketCalendars
@@ -35,7 +35,7 @@ class BarsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Bars of one symbol, oldest first; `source` says whether they are live, replayed or simulated."""
 
     symbol: Symbol
-    bars: list[Bar]
+    bars: Annotated[list[Bar], counted(MAX_BARS_PER_REQUEST)]
     source: Source = "live"
 
 

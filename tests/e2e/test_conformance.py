@@ -17,7 +17,7 @@ from tests.support.places import ROOT
 from tests.support.running import RunningStack
 from tests.support.stacks import local_stack
 
-CASES_PER_ROUTE = 30
+CASES_PER_ROUTE = 20
 TIMEOUT_S = 240
 
 CONFIGURATION = f"""

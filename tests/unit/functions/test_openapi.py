@@ -34,6 +34,13 @@ def test_every_function_is_described_and_nothing_else() -> None:
     assert {(route.method.lower(), f"/{route.path}") for route in declared_routes()} == served()
 
 
+def test_bodies_of_items_say_how_many_they_may_have() -> None:
+    schemas: dict[str, Any] = document(STRATEGIES)["components"]["schemas"]
+    for name, field, most in (("BarsRequest", "bars", 5_000), ("TradesRequest", "trades", 500)):
+        array = schemas[name]["properties"][field]
+        assert (array["type"], array["minItems"], array["maxItems"]) == ("array", 1, most)
+
+
 def test_every_reference_leads_to_a_schema() -> None:
     text = msgspec.json.encode(document(STRATEGIES)).decode()
     schemas = json.loads(text)["components"]["schemas"]
