@@ -15,6 +15,27 @@ from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.domain.patterns import with_published_patterns
 from shared.version import VERSION
 
+_ABOUT = """\
+Trading signals, calibrated confidences and trade records for bots.
+
+Each GET also answers HEAD, at the same cost. Answers over 1 KiB are compressed with gzip for callers that
+accept it, except those that hold a secret. A query parameter that a route does not list, or that is given
+twice, is refused. Web pages may call the API from the origins that its operator lists: every path then
+answers a CORS preflight with 204, without a key and without counting against a limit.
+"""
+# What a request that counts against a limit is told, whatever the answer; absent while nothing counts.
+_HEADERS: dict[str, tuple[str, str]] = {
+    "X-Request-Id": ("string", "Names this request in our log; a valid one of the caller is kept."),
+    "RateLimit": ("string", '`"default";r=<requests left>;t=<seconds until the quota next grows>`'),
+    "RateLimit-Policy": ("string", '`"default";q=<requests>;w=<window in seconds>`'),
+    "X-RateLimit-Limit": ("integer", "Requests in a window of 60 seconds, as q of RateLimit-Policy."),
+    "X-RateLimit-Remaining": ("integer", "Requests left, as r of RateLimit."),
+    "X-RateLimit-Reset": ("integer", "Seconds from now until the quota next grows, as t of RateLimit."),
+    "Retry-After": ("integer", "Seconds to wait before the same request may succeed."),
+    "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
+}
+_QUOTA = [name for name in _HEADERS if "RateLimit" in name]
+
 
 @lru_cache(1)
 def document(strategies: StrategyCatalog) -> dict[str, Any]:
@@ -35,12 +56,16 @@ def document(strategies: StrategyCatalog) -> dict[str, Any]:
         "info": {
             "title": "Signal Cloud",
             "version": VERSION,
-            "description": "Trading signals, calibrated confidences and trade records for bots.",
+            "description": _ABOUT,
         },
         "servers": [{"url": "/api"}],
         "paths": paths,
         "components": {
             "schemas": components | states,
+            "headers": {
+                name: {"description": description, "schema": {"type": kind}}
+                for name, (kind, description) in _HEADERS.items()
+            },
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "bearerFormat": "sc_live_..."}
             },
@@ -107,10 +132,10 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         "operationId": route.operation_id,
         "summary": route.summary,
         "responses": {
-            str(status): _response(schemas.get(route.answer), description, route.media_type)
+            str(status): _response(route, status, description, schemas.get(route.answer))
             for status, description in route.statuses
         }
-        | _problems(route.problems),
+        | _problems(route),
         "security": [] if route.scope == PUBLIC else [{"apiKey": []}],
     }
     if route.scope != PUBLIC:
@@ -134,18 +159,35 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
     return described
 
 
-def _response(schema: Mapping[str, Any] | None, description: str, media_type: str) -> dict[str, Any]:
-    if schema is None:
-        return {"description": description}
-    return {"description": description, "content": {media_type: {"schema": schema}}}
+def _response(
+    route: Route, status: int, description: str, schema: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    described = {"description": description, "headers": _headers(route, status)}
+    return described if schema is None else described | {"content": {route.media_type: {"schema": schema}}}
 
 
-def _problems(codes: tuple[str, ...]) -> dict[str, Any]:
+def _problems(route: Route) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
-    for code in codes:
+    for code in route.problems:
         by_status.setdefault(STATUS_OF_CODE[code], []).append(code)
     content = {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
-        str(status): {"description": ", ".join(names), "content": content}
+        str(status): {
+            "description": ", ".join(names),
+            "headers": _headers(route, status),
+            "content": content,
+        }
         for status, names in sorted(by_status.items())
     }
+
+
+def _headers(route: Route, status: int) -> dict[str, Any]:
+    """The headers that an answer with this status may have, beside those of every HTTP answer."""
+    names = ["X-Request-Id"]
+    if route.scope != PUBLIC and status != 401:
+        names += _QUOTA
+    if status in (429, 503):
+        names.append("Retry-After")
+    if status == 401:
+        names.append("WWW-Authenticate")
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -8,6 +8,7 @@ from functions.openapi import document
 from functions.web.answers import HEALTH_TYPE, Answer
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION, PUBLIC, READ
+from functions.web.preflight import preflight_answer
 from functions.web.routes import Routes, allowed_methods, register_function
 from shared.errors import ConfigurationError, MethodNotAllowed, NotFound
 from shared.services.health import Readiness, misconfigured
@@ -33,7 +34,6 @@ def _misconfigured(error: ConfigurationError) -> Answer:
     summary="Liveness",
     answer=dict[str, str],
     media_type=HEALTH_TYPE,
-    also_head=True,
 )
 async def get_health(call: Call) -> dict[str, str]:
     """Shows that this process answers; does not check its dependencies."""
@@ -47,7 +47,6 @@ async def get_health(call: Call) -> dict[str, str]:
     answer=Readiness,
     statuses=((200, "Ready"), (503, "A required dependency fails")),
     media_type=HEALTH_TYPE,
-    also_head=True,
     if_misconfigured=_misconfigured,
 )
 async def get_readiness(call: Call) -> Answer:
@@ -76,7 +75,7 @@ class ListParameters(msgspec.Struct, frozen=True):
 @routes.get(
     "ops/trades/suspicious",
     scope="ops",
-    summary="Trades that do not fit the signals that they claim, newest first",
+    summary="Trades that do not fit the signals that they claim, the newest of each account first",
     parameters=ListParameters,
     answer=SuspiciousTrades,
     problems=READ,
@@ -94,8 +93,11 @@ async def get_openapi(call: Call) -> Answer:
 
 
 async def zz_unmatched(call: Call) -> Answer:
-    """Answers 404 if no route has this address, and 405 if none of them has this method."""
+    """Answers 404 if no route has this address, and 405 if none of them has this method; and preflights."""
     path = call.request.route_params.get("path") or ""
+    answer = preflight_answer(call, path)
+    if answer is not None:
+        return answer
     methods = allowed_methods(path)
     if methods:
         raise MethodNotAllowed(f"Use {', '.join(methods)} here.", allow=methods)

@@ -9,6 +9,7 @@ from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.cloud_events import hub_event
 from functions.web.declaration import ADMISSION, BODY, PUBLIC, Body, json_body
+from functions.web.preflight import preflight_answer
 from functions.web.routes import Routes
 from shared.domain.access.hub_events import ConnectRequest
 from shared.domain.access.licenses import MAX_SYMBOLS
@@ -21,13 +22,18 @@ routes = Routes()
 class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The symbols to receive; without them, all symbols that the license covers."""
 
-    symbols: Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS)] | None = None
+    # The service refuses an empty list, with the reason.
+    symbols: (
+        Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS, extra_json_schema={"minItems": 1})]
+        | None
+    ) = None
 
 
 @routes.post(
     "ws/negotiate",
     scope="bot",
     summary="A client access URL for the hub",
+    holds_secret=True,
     body=json_body(NegotiateRequest, body_limits.NEGOTIATE, required=False),
     answer=ClientAccess,
     problems=(*ADMISSION, *BODY, "symbol_not_licensed", "realtime_unavailable"),
@@ -46,7 +52,7 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     statuses=((204, "Connection accepted, or event recorded"),),
     problems=(
         *(code for code in ADMISSION if code not in ("key_missing", "key_malformed", "rate_limited")),
-        *("access_url_used", "connections_exceeded", "realtime_unavailable"),
+        *("access_url_used", "connections_exceeded", "database_unavailable", "realtime_unavailable"),
         *BODY,
     ),
 )
@@ -61,9 +67,13 @@ async def post_hub_events(call: Call) -> None:
     scope=PUBLIC,
     summary="For Web PubSub: whether it may send events here",
     answer=None,
+    statuses=((200, "Web PubSub may send events"), (204, "A preflight of a web page")),
     problems=("validation_failed",),
 )
 async def allow_hub_events(call: Call) -> Answer:
-    """Answers whether Web PubSub may send events here."""
+    """Answers whether Web PubSub may send events here; a preflight is a browser's, as on every route."""
+    answer = preflight_answer(call, "ws/events")
+    if answer is not None:
+        return answer
     asked = call.request.headers.get("webhook-request-origin", "")
     return Answer(b"", headers={"webhook-allowed-origin": call.services.hub_events.allowed_origin(asked)})

@@ -188,6 +188,7 @@ def _compute(
         log_level=settings.compute.log_level,
         telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
+        cors_origins=settings.compute.cors_origins,
     )
     return Compute(
         "compute",

@@ -24,7 +24,8 @@ from shared.container import Container
 from shared.domain.access.keys import KEY_LENGTH, PREFIX, public_id_in
 from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
 from shared.domain.access.plans import PLANS, STANDARD
-from shared.domain.market.bars import Symbol
+from shared.domain.market.bars import is_symbol
+from shared.domain.market.symbols import symbol_fault
 from shared.errors import ConfigurationError
 from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
 from shared.settings import Settings, read_settings
@@ -124,6 +125,7 @@ async def _create(service: LicenseService, options: argparse.Namespace) -> Outco
         requests_per_minute=options.requests_per_minute,
         expires_at=options.expires,
         is_new_account=not options.same_account,
+        may_be_unserved=options.new_symbols,
     )
     created = await service.create_key(license_.license_id, options.scopes)
     value = {"license": license_, "key": created.key, "plain_key": created.plain}
@@ -250,6 +252,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     create.add_argument("--plan", choices=PLANS, default=STANDARD)
     create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
+    create.add_argument(
+        "--new-symbols",
+        action="store_true",
+        help="the symbols may be new: this license's feeder or publisher is the first to serve them",
+    )
     create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
     show = command("show", _show, "show a license and its keys")
     command("list", _list, "list the first 1000 licenses")
@@ -282,10 +289,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _symbols(text: str) -> tuple[str, ...]:
-    try:
-        return msgspec.convert(tuple(part.strip() for part in text.split(",")), tuple[Symbol, ...])
-    except msgspec.ValidationError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of symbols such as ES,NQ") from None
+    symbols = tuple(part.strip() for part in text.split(","))
+    for symbol in symbols:
+        if not is_symbol(symbol):
+            raise argparse.ArgumentTypeError(f"{text!r} is not a list such as ES,NQ. {symbol_fault(symbol)}")
+    return symbols
 
 
 def _key(text: str) -> str:

@@ -1,27 +1,20 @@
-"""Composes the app: builds adapters and services lazily, once per event loop.
+"""Composes the app: builds services on their adapters lazily, once per event loop.
 
-The platform has no start-up or shut-down hook, and imports the app inside a running loop. So importing builds
-nothing, modules that a first request does not need are loaded later, and no adapter relies on being closed.
-Clients are bound to the loop that they first ran in; a test or a worker with another loop gets its own.
+shared/adapter_set.py builds the adapters. Clients are bound to the loop that they first ran in; a test or a
+worker with another loop gets its own.
 """
 
 import asyncio
 import logging
 import time
-from datetime import UTC, datetime
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from shared import telemetry
-from shared.adapters.calendars import market_calendars
-from shared.adapters.strategies import shipped_strategies
+from shared.adapter_set import Adapters
 from shared.adapters.telemetry_start import start_later
-from shared.credentials import Credentials
 from shared.domain.confidence.market_state import StateReader
-from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.limits import MAX_REPORT_AGE
-from shared.domain.market.calendars import MarketCalendars
 from shared.metrics import Count
 from shared.services.access import AccessService
 from shared.services.bars import BarService
@@ -38,6 +31,7 @@ from shared.services.measurements import Measurements
 from shared.services.models import ModelService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
+from shared.services.served_symbols import ServedSymbols
 from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
@@ -46,108 +40,12 @@ from shared.services.suspicions import SuspicionService
 from shared.services.trades import TradeService
 from shared.services.training import TrainingService
 from shared.services.upkeep import UpkeepService
-from shared.settings import Settings, current_settings
+from shared.settings import current_settings
 from shared.strategies.vwap_bounce.entry_rules import entry_rules
 
-if TYPE_CHECKING:
-    from shared.adapters.postgres import Database, Stores
-    from shared.adapters.redis import RedisStore
-    from shared.adapters.tables import LicenseTables
-    from shared.adapters.web_pubsub import WebPubSubHub
 
-
-class Container:
+class Container(Adapters):
     """One event loop's adapters and services, each built on first use."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-
-    @staticmethod
-    def now() -> datetime:
-        return datetime.now(UTC)
-
-    async def close(self) -> None:
-        """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
-        for name in ("database", "costly_database", "redis", "tables", "hub", "credentials"):
-            if self.__dict__.get(name) is not None:
-                await getattr(self, name).close()
-
-    # Adapters
-
-    @cached_property
-    def credentials(self) -> Credentials:
-        return Credentials(self.settings)
-
-    @cached_property
-    def strategies(self) -> StrategyCatalog:
-        return shipped_strategies()
-
-    @cached_property
-    def calendars(self) -> MarketCalendars:
-        return market_calendars()
-
-    @cached_property
-    def database(self) -> "Database":
-        from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
-
-        settings, jobs = self.settings, None
-        if url := settings.jobs_database_url:
-            password = self.credentials.jobs_database_password
-            jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
-        return Database(
-            settings.database_url,
-            role=settings.database_role,
-            pool_size=settings.database_pool_size,
-            password=self.credentials.database_password,
-            jobs=jobs,
-        )
-
-    @cached_property
-    def costly_database(self) -> "Database":
-        """A small pool for costly queries, so that they take no connection from other requests."""
-        from shared.adapters.postgres import Database
-        from shared.adapters.postgres.performance import COSTLY_POOL_SIZE
-
-        return Database(
-            self.settings.database_url,
-            role=self.settings.database_role,
-            pool_size=COSTLY_POOL_SIZE,
-            idle_size=0,
-            password=self.credentials.database_password,
-        )
-
-    @cached_property
-    def redis(self) -> "RedisStore":
-        tokens = self.credentials.tokens
-        if tokens is None:
-            from shared.adapters.redis import RedisStore
-
-            return RedisStore(self.settings.redis_url)
-        from shared.adapters.identity import REDIS_SCOPE
-        from shared.adapters.redis.entra import EntraRedisStore
-
-        return EntraRedisStore(self.settings.redis_url, tokens, REDIS_SCOPE)
-
-    @cached_property
-    def tables(self) -> "LicenseTables":
-        from shared.adapters.tables import LicenseTables
-
-        return LicenseTables(self.settings.tables_address, self.credentials.tokens)
-
-    @cached_property
-    def hub(self) -> "WebPubSubHub":
-        from shared.adapters.web_pubsub import WebPubSubHub
-
-        address, hub = self.settings.webpubsub_address, self.settings.webpubsub_hub
-        return WebPubSubHub(address, hub, self.credentials.tokens)
-
-    @cached_property
-    def stores(self) -> "Stores":
-        from shared.adapters.postgres import Stores
-
-        return Stores(self.database, self.costly_database)
-
-    # Services
 
     @cached_property
     def counters(self) -> Counters:
@@ -170,10 +68,12 @@ class Container:
 
     def license_service(self, actor: str) -> LicenseService:
         """A service whose changes are audited under `actor`."""
+        stores = self.stores
         return LicenseService(
             store=self.tables,
             enforcement=Enforcement(self.redis, self.realtime),
-            audit=self.stores.audit,
+            served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
+            audit=stores.audit,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
@@ -187,8 +87,13 @@ class Container:
 
     @cached_property
     def presence(self) -> Presence:
-        store, count = self.stores.connections, self.counters.add
-        return Presence(store=store, hub=self.hub, clock=time.monotonic, count=count)
+        return Presence(
+            store=self.stores.connections,
+            licenses=self.tables,
+            hub=self.hub,
+            clock=time.monotonic,
+            count=self.counters.add,
+        )
 
     @cached_property
     def confidence(self) -> ConfidenceService:
@@ -272,6 +177,7 @@ class Container:
         return BarService(
             bars=self.stores.bars,
             engine=self.engine,
+            calendars=self.calendars,
             push=self.realtime.push,
             now=self.now,
             count=self.counters.add,
@@ -317,7 +223,7 @@ class Container:
     @cached_property
     def readiness(self) -> ReadinessService:
         rules = DependencyChecks(
-            database=self.database,
+            database=self.pools.main,
             key_store=self.tables,
             cache=self.redis,
             hub=self.hub,

@@ -33,6 +33,7 @@
     |-- ConnectionsExceeded          connections_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
+    |   |   |-- DatabaseBusy         the server answers, but every connection of ours is in use
     |   |-- CacheUnavailable         cache_unavailable
     |   |-- KeyStoreUnavailable      key_store_unavailable
     |   |-- RealtimeUnavailable      realtime_unavailable
@@ -89,6 +90,8 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
+        # Of the key that was refused, if the refused request counts: limit, remaining, and seconds to reset.
+        self.quota: tuple[int, int, float] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -232,9 +235,7 @@ class RateLimited(SignalCloudError):
 
     def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
         super().__init__(detail, retry_after_s=reset_s)
-        self.limit = limit
-        self.remaining = remaining
-        self.reset_s = reset_s
+        self.quota = limit, remaining, reset_s
 
 
 class DailyQuotaExceeded(SignalCloudError):
@@ -259,6 +260,10 @@ class Unavailable(SignalCloudError):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """The server answers, but others have every connection of ours, or wait for one."""
 
 
 class CacheUnavailable(Unavailable):

@@ -66,6 +66,7 @@ class Settings:
     jobs_database_url: str = ""
     jobs_client_id: str = ""
     telemetry: TelemetrySettings = TelemetrySettings()
+    cors_origins: tuple[str, ...] = ()
 
     @property
     def tables_address(self) -> str:
@@ -106,6 +107,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         azure_tenant_id=reader.uuid("AZURE_TENANT_ID") if client_id else "",
         webpubsub_events_principal=reader.uuid("WEBPUBSUB_EVENTS_PRINCIPAL") if client_id else "",
         telemetry=_telemetry(reader),
+        # Not CORS_ALLOWED_ORIGINS: on some plans the Functions host reads that, and answers preflights.
+        cors_origins=reader.origins("CORS_ORIGINS"),
     )
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")

@@ -9,6 +9,12 @@ from shared.errors import ConfigurationError
 # An app setting may be a reference to a secret. The platform resolves it before the app starts.
 _KEY_VAULT_REFERENCE = "@microsoft.keyvault("
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+MAX_ORIGINS = 50
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN = re.compile(
+    rf"(?P<scheme>https?)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+)
+_USUAL_PORTS = {("http", "80"), ("https", "443")}
 _SHARE = re.compile(r"[01]|0?\.[0-9]{1,9}|1\.0{1,9}")
 
 
@@ -54,6 +60,18 @@ class SettingsReader:
             self.report(f"{name} must be {scheme}://<host>... without a user or a password")
         return value
 
+    def origins(self, name: str) -> tuple[str, ...]:
+        """Origins with commas between them, each as browsers write it; none if the setting is not set."""
+        parts = tuple(part.strip() for part in self.optional(name).split(",") if part.strip())
+        if len(parts) > MAX_ORIGINS or not all(map(is_origin, parts)):
+            self.report(
+                f"{name} must be at most {MAX_ORIGINS} origins with commas between them, each exactly as a "
+                "browser sends it: scheme, host in lower case, and the port unless it is the usual one, such "
+                "as https://app.example.com or http://localhost:3000; no path, no slash at the end, no *"
+            )
+            return ()
+        return tuple(dict.fromkeys(parts))
+
     def uuid(self, name: str) -> str:
         value = self.text(name)
         if value and not is_uuid(value):
@@ -93,6 +111,15 @@ class SettingsReader:
 
 def is_uuid(value: str) -> bool:
     return _UUID.fullmatch(value) is not None
+
+
+def is_origin(value: str) -> bool:
+    """Whether `value` is an origin as browsers serialise it (RFC 6454, 6.2), so that it can be compared."""
+    found = _ORIGIN.fullmatch(value) if len(value) <= 255 else None
+    if found is None:
+        return False
+    port = found["port"]
+    return port is None or (int(port) <= 65_535 and (found["scheme"], port) not in _USUAL_PORTS)
 
 
 def _is_address(value: str, scheme: str) -> bool:

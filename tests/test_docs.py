@@ -176,6 +176,7 @@ def test_the_readme_gives_the_default_of_every_setting() -> None:
     defaults = {
         field.name.upper(): getattr(settings, field.name) for field in dataclasses.fields(settings)
     } | {
+        "CORS_ORIGINS": ",".join(settings.cors_origins),
         "TELEMETRY_FILE": telemetry.file,
         "TELEMETRY_SAMPLE_RATIO": telemetry.sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,

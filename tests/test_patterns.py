@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
@@ -107,9 +108,13 @@ PARAMETERS = [
 @pytest.mark.parametrize(("struct", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", ""))
 @pytest.mark.parametrize("ending", ENDINGS + OTHER_DIGITS)
 def test_a_parameter_is_read_to_its_end(struct: Any, parameter: Any, ending: str) -> None:
-    assert read_parameters(struct, {parameter.name: "ES1"}, {}, {parameter.name: "ES1"})
+    def read(value: str) -> Any:
+        query = urlencode({parameter.name: value}) if parameter.place == "query" else ""
+        return read_parameters(struct, f"http://localhost/api/things?{query}", {}, {parameter.name: value})
+
+    assert read("ES1")
     with pytest.raises(ValidationFailed):
-        read_parameters(struct, {parameter.name: f"ES1{ending}"}, {}, {parameter.name: f"ES1{ending}"})
+        read(f"ES1{ending}")
 
 
 def test_openapi_publishes_patterns_that_every_client_reads() -> None:

@@ -14,7 +14,7 @@ JSON_TYPE = "application/json"
 HEALTH_TYPE = "application/health+json"
 
 _POLICY = '"default"'  # the name of the policy, as a structured field's string
-_RESETS = tuple(f";t={seconds}" for seconds in range(WINDOW_S + 1))
+_SECONDS = tuple(str(seconds) for seconds in range(WINDOW_S + 1))
 
 
 class Answer(msgspec.Struct, frozen=True, gc=False):
@@ -64,22 +64,36 @@ def response_of(answer: Answer, request_id: str, rate: RateState | None) -> Resp
     if answer.headers:
         headers |= answer.headers
     if rate is not None:
-        headers["ratelimit"], headers["ratelimit-policy"] = rate_fields(rate)
+        add_rate_fields(headers, rate)
     value = answer.value
     return Response(value if isinstance(value, bytes) else encode(value), answer.status, headers)
 
 
-def rate_fields(rate: RateState) -> tuple[str, str]:
-    """The values of `RateLimit` and `RateLimit-Policy`, as draft-ietf-httpapi-ratelimit-headers defines them.
+def without_body(response: Response) -> Response:
+    """The answer to a HEAD: the headers of the GET, with the length of its body, but not the body."""
+    response.headers["content-length"] = str(len(response.body))
+    response.body = b""
+    return response
+
+
+def add_rate_fields(headers: dict[str, str], rate: RateState) -> None:
+    """Adds the quota, under the names of draft-ietf-httpapi-ratelimit-headers and under the older ones.
 
     `RateLimit`: the client may send r requests now, and the quota next grows in t seconds, rounded up, so
     that a client that waits t seconds is admitted. `RateLimit-Policy`: q requests in any w seconds. A quota
     grows one microsecond after a whole window; that time passes on the way to the client, so t is at most w.
+
+    `X-RateLimit-Limit` is q, `X-RateLimit-Remaining` r, and `X-RateLimit-Reset` t: seconds from now, not a
+    time, because a bot's clock may be wrong. Some services send a time under this name; a client that takes
+    ours for one does not wait at all, and Retry-After of the refusal tells it.
     """
-    t = math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S
-    return f"{_POLICY};r={rate.remaining}{_RESETS[t]}", _policy(rate.limit)
+    t = _SECONDS[math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S]
+    headers["ratelimit"] = f"{_POLICY};r={rate.remaining};t={t}"
+    headers["ratelimit-policy"], headers["x-ratelimit-limit"] = _policy(rate.limit)
+    headers["x-ratelimit-remaining"] = str(rate.remaining)
+    headers["x-ratelimit-reset"] = t
 
 
 @lru_cache(1_024)
-def _policy(limit: int) -> str:
-    return f"{_POLICY};q={limit};w={WINDOW_S}"
+def _policy(limit: int) -> tuple[str, str]:
+    return f"{_POLICY};q={limit};w={WINDOW_S}", str(limit)

@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
 from functions.web.body_text import refuse_other_charset, unpacked, without_mark
+from functions.web.parameters import refuse_query
 from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
@@ -21,10 +22,21 @@ class Call:
     """One request and its services, for a handler; `scope` is None on a public route.
 
     The body may have `max_body_bytes`, the limit that the route declares. `handling` is what the caller
-    prefers on a route whose body may be accepted in part.
+    prefers on a route whose body may be accepted in part. If the service admits the caller, the query is
+    refused with the body (`refuses_query`): a caller that is not admitted learns of neither.
     """
 
-    __slots__ = ("_grant", "handling", "headers", "max_body_bytes", "rate", "request", "scope", "services")
+    __slots__ = (
+        "_grant",
+        "handling",
+        "headers",
+        "max_body_bytes",
+        "rate",
+        "refuses_query",
+        "request",
+        "scope",
+        "services",
+    )
 
     def __init__(
         self,
@@ -33,12 +45,15 @@ class Call:
         services: Container,
         scope: Scope | None,
         max_body_bytes: int,
+        *,
+        refuses_query: bool = False,
     ) -> None:
         self.request = request
         self.headers = headers
         self.services = services
         self.scope = scope
         self.max_body_bytes = max_body_bytes
+        self.refuses_query = refuses_query
         self.rate: RateState | None = None
         self.handling: Handling | None = None
         self._grant: Grant | None = None
@@ -84,17 +99,16 @@ class Call:
 
     def header(self, name: str) -> str | None:
         """The header `name` (in lower case), or None."""
-        # Not `get`, because the worker's takes two calls, and most of these headers are present.
-        try:
-            return self.headers[name]
-        except KeyError:
-            return None
+        return self.headers.get(name)
 
     def read_body(self) -> bytes:
         """The body, which should be JSON in UTF-8, unpacked and without a byte order mark.
 
-        Raises BodyTooLarge, UnsupportedMediaType, and MalformedJson for a body that cannot be unpacked.
+        Raises ValidationFailed for a query, BodyTooLarge, UnsupportedMediaType, and MalformedJson for a body
+        that cannot be unpacked.
         """
+        if self.refuses_query:
+            refuse_query(self.request.url)
         body = self.request.get_body()
         if len(body) > self.max_body_bytes:
             raise BodyTooLarge(

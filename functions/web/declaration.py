@@ -7,7 +7,7 @@ import msgspec
 
 from functions.web.answers import JSON_TYPE, Answer
 from functions.web.call import Call
-from functions.web.parameters import read_parameters
+from functions.web.parameters import read_parameters, refuse_query
 from functions.web.preferences import handling_of
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
@@ -29,6 +29,7 @@ ADMISSION = (
     "key_store_unavailable",
 )
 BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large", "unsupported_media_type")
+QUERY = ("unknown_field",)
 WRITE = (*ADMISSION, *BODY, "symbol_not_licensed", "database_unavailable")
 READ = (*ADMISSION, "validation_failed", "unknown_field", "database_unavailable")
 
@@ -99,8 +100,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     admits_in_service: bool = False
     # Answers instead of the handler if the deployment's settings are wrong.
     if_misconfigured: Callable[[ConfigurationError], Answer] | None = None
-    # Also answers HEAD, which the host turns into an answer without a body.
-    also_head: bool = False
+    # Never compressed: the size of a secret that is compressed beside a caller's text gives it away (BREACH).
+    holds_secret: bool = False
 
     @property
     def operation_id(self) -> str:
@@ -108,10 +109,9 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return first + "".join(part.capitalize() for part in others)
 
     @property
-    def needs_arguments(self) -> bool:
-        """Whether `arguments` must run before the handler is called."""
-        reads_body = self.body is not None and self.body.read is not None
-        return self.endpoint_admits or self.parameters is not None or reads_body
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the host routes here: each GET also answers HEAD."""
+        return (self.method, "HEAD") if self.method == "GET" else (self.method,)
 
     @property
     def endpoint_admits(self) -> bool:
@@ -126,11 +126,13 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         if self.endpoint_admits:
             await call.admit(cost=self.cost.units)
         arguments: list[Any] = [call]
+        url = call.request.url
         if self.parameters is not None:
-            request = call.request
-            arguments.append(
-                read_parameters(self.parameters, request.params, call.headers, request.route_params)
-            )
+            route_params = call.request.route_params
+            arguments.append(read_parameters(self.parameters, url, call.headers, route_params))
+        elif self.method != "OPTIONS":
+            # An OPTIONS asks about the address; the methods there say what parameters they take.
+            refuse_query(url)
         if self.body is not None and self.body.read is not None:
             if self.body.in_part:
                 call.handling = handling_of(call.header("prefer"))

@@ -9,13 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping
 import azure.functions as func
 from opentelemetry.trace import Span
 
-from functions.web.answers import response_of
+from functions.web.answers import response_of, without_body
 from functions.web.call import Call
+from functions.web.compression import ABOVE_BYTES, compress
+from functions.web.cors import allow_origin
 from functions.web.declaration import PUBLIC, Handler, Route
 from functions.web.problems import STATUS_OF_CODE, our_fault, problem_answer
 from shared.container import container
 from shared.domain.access.rate_limit import RateState
-from shared.errors import ConfigurationError, RateLimited, SignalCloudError
+from shared.errors import ConfigurationError, SignalCloudError
 from shared.metrics import REFUSED, Count
 from shared.telemetry import begin as begin_trace
 from shared.telemetry import end as end_trace
@@ -33,19 +35,21 @@ def endpoint(
 ) -> Callable[[func.HttpRequest], Awaitable[func.HttpResponse]]:
     """`handler` as Azure Functions requires it: a coroutine function from HttpRequest to HttpResponse."""
     scope = None if route is None or route.scope == PUBLIC else route.scope
-    arguments = route.arguments if route is not None and route.needs_arguments else None
+    arguments = None if route is None or route.admits_in_service else route.arguments
+    may_be_head = route is None or route.method == "GET"
+    holds_secret = route is not None and route.holds_secret
     # A route without a body never reads one.
     max_body_bytes = 0 if route is None or route.body is None else route.body.max_bytes
 
     async def run(req: func.HttpRequest) -> func.HttpResponse:
-        # Read once, because it is a property of the worker's type and costs a call.
-        headers = req.headers
+        # The dict behind the worker's mapping, which takes two calls for a look-up; names are in lower case.
+        headers = req.headers.__http_headers__
         request_id = _request_id(headers)
         call: Call | None = None
         trace: Span | None = None
         code = ""
         try:
-            call = Call(req, headers, container(), scope, max_body_bytes)
+            call = Call(req, headers, container(), scope, max_body_bytes, refuses_query=arguments is None)
             call.services.counters.add(Count.REQUESTS)
             trace = begin_trace(req)
             value = await (handler(call) if arguments is None else handler(*await arguments(call)))
@@ -57,8 +61,8 @@ def endpoint(
             else:
                 code, answer = "internal", problem_answer(our_fault(), request_id)
         except SignalCloudError as error:
-            if call is not None and isinstance(error, RateLimited):
-                call.rate = RateState(error.limit, error.remaining, error.reset_s)
+            if call is not None and error.quota is not None:
+                call.rate = RateState(*error.quota)
             code = error.code
             answer = problem_answer(error, request_id, call.handling if call is not None else None)
         except Exception as error:
@@ -71,7 +75,12 @@ def endpoint(
             _count_problem(call, code)
         if trace is not None:
             end_trace(trace, request_id, answer.status, code)
-        return response_of(answer, request_id, call.rate if call is not None else None)
+        response = response_of(answer, request_id, call.rate if call is not None else None)
+        if call is not None and call.services.settings.cors_origins:
+            allow_origin(response.headers, call.services.settings.cors_origins, headers)
+        if len(response.body) > ABOVE_BYTES and not holds_secret:
+            await compress(response, headers)
+        return without_body(response) if may_be_head and req.method == "HEAD" else response
 
     # Not functools.wraps, because the worker would follow __wrapped__ and expect the handler's parameters.
     run.__name__, run.__qualname__ = handler.__name__, handler.__qualname__
@@ -89,9 +98,7 @@ def _count_problem(call: Call, code: str) -> None:
 
 
 def _request_id(headers: Mapping[str, str]) -> str:
-    # Not `get`: the header is nearly always absent, and the mapping would raise and catch an exception.
-    if "x-request-id" in headers:
-        given = headers["x-request-id"]
-        if _REQUEST_ID.fullmatch(given):
-            return given
+    given = headers.get("x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
     return f"{_id_base}-{next(_id_count)}"

@@ -1,23 +1,33 @@
 """Declares query, header and path parameters as a struct, reads them, and describes them for OpenAPI.
 
 Each field of the struct is one parameter. `msgspec.Meta(extra=...)` adds to its type: `in` is "header" for a
-header and "path" for a part of the path, `expected` is the message for a value that does not fit.
+header and "path" for a part of the path, `expected` is the message for a value that does not fit, `explain` a
+function that makes it from the value.
+
+The query is read from the URL. The platform's own mapping of it joins the values of a parameter that is given
+twice, takes names that differ only in case for one, and leaves out empty values, so that it cannot show what
+a caller has sent. Each parameter of a request must be declared, whatever its route and method: a parameter
+that is not known, such as `dry_run`, may ask for what the route would not do. Nor is `code` known, in which
+Azure takes function keys: this app has none.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from typing import Annotated, Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import inspect
 
 from shared.domain.limits import AWARE_TIME, MAX_SEQUENCE
 from shared.domain.market.bars import SYMBOL_PATTERN
+from shared.domain.market.symbols import symbol_fault
 from shared.domain.patterns import published
-from shared.domain.problems import Problems
+from shared.domain.problems import Problems, printable
 
+_REFUSED = "The query has parameters that cannot be accepted."
 _MAX_DIGITS = 18
 _MAX_TEXT = 200
 
@@ -27,7 +37,7 @@ SymbolParameter = Annotated[
         description="One symbol.",
         pattern=SYMBOL_PATTERN,
         examples=["ES"],
-        extra={"expected": "Expected a symbol such as ES."},
+        extra={"explain": symbol_fault},
     ),
 ]
 AfterParameter = Annotated[
@@ -49,6 +59,7 @@ class Parameter(msgspec.Struct, frozen=True):
     default: Any
     description: str
     expected: str
+    explain: Callable[[str], str] | None
     example: str | None
 
 
@@ -61,32 +72,48 @@ def parameters_of(struct: Any) -> tuple[Parameter, ...]:
 
 
 def read_parameters(
-    struct: Any,
-    query: Mapping[str, str],
-    headers: Mapping[str, str],
-    path: Mapping[str, str] | None = None,
+    struct: Any, url: str, headers: Mapping[str, str], path: Mapping[str, str] | None = None
 ) -> Any:
     """The parameters of a request as `struct`; raises ValidationFailed with every bad parameter."""
-    places = {"query": query, "header": headers, "path": path or {}}
     declared = parameters_of(struct)
-    known = [each.name for each in declared if each.place == "query"]
     problems = Problems()
-    if known:
-        for name in query:
-            if name not in known:
-                problems.add(name[:64], "unknown_field", f"Known parameters: {', '.join(known)}.")
+    query = _query(url, tuple(each.name for each in declared if each.place == "query"), problems)
+    places = {"query": query, "header": headers, "path": path or {}}
     values = {}
     for each in declared:
         sent = places[each.place].get(each.name)
-        # An empty text counts as absent, except for a header and a number.
-        if sent is None or (not sent and each.place == "query" and not _is_number(each.kind)):
+        if sent is None or (not sent and _is_absent_if_empty(each)):
             if each.required:
                 hint = f", such as {each.example}" if each.example else ""
                 problems.add(each.name, "missing", f"This parameter is required{hint}.")
         else:
             values[each.attribute] = _read(each, sent, problems)
-    problems.refuse("The query has parameters that cannot be accepted." if known else "")
+    problems.refuse(_REFUSED if any(each.place == "query" for each in declared) else "")
     return struct(**values)
+
+
+def refuse_query(url: str) -> None:
+    """Raises ValidationFailed if there is a query, for a route that declares no parameters."""
+    if "?" in url:
+        problems = Problems()
+        _query(url, (), problems)
+        problems.refuse(_REFUSED)
+
+
+def _query(url: str, known: tuple[str, ...], problems: Problems) -> dict[str, str]:
+    """The first value of each known parameter; adds each name that is unknown, or is given twice."""
+    found: dict[str, str] = {}
+    takes = f"It takes {', '.join(known)}." if known else "It takes none."
+    for name, value in parse_qsl(url.partition("?")[2], keep_blank_values=True):
+        if name not in known:
+            problems.add(
+                printable(name) or "?", "unknown_field", f"This route has no such parameter. {takes}"
+            )
+        elif name in found:
+            problems.add(name, "invalid_format", "This parameter is given more than once; send it once.")
+        else:
+            found[name] = value
+    return found
 
 
 def _parameter(field: inspect.Field) -> Parameter:
@@ -107,12 +134,22 @@ def _parameter(field: inspect.Field) -> Parameter:
         default=None if field.required else field.default,
         description=description,
         expected=extra.get("expected", ""),
+        explain=extra.get("explain"),
         example=examples[0] if examples else None,
     )
 
 
-def _is_number(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.IntType)
+def _is_absent_if_empty(parameter: Parameter) -> bool:
+    """Whether an empty value in the query counts as none: for a text that its schema lets be empty.
+
+    A first page may be asked for by an empty cursor. An empty time or symbol is a mistake, and to leave it
+    out would return more than was asked for.
+    """
+    if parameter.place != "query":
+        return False
+    kind = parameter.kind
+    is_any_text = isinstance(kind, inspect.StrType) and kind.pattern is None and not kind.min_length
+    return is_any_text or (parameter.required and isinstance(kind, inspect.StrType))
 
 
 def _read(parameter: Parameter, sent: str, problems: Problems) -> Any:
@@ -130,7 +167,8 @@ def _read(parameter: Parameter, sent: str, problems: Problems) -> Any:
                 message = parameter.expected or f"At most {most} characters."
                 problems.add(parameter.name, "out_of_range", message)
             elif pattern is not None and not re.fullmatch(pattern, sent):
-                problems.add(parameter.name, "invalid_format", parameter.expected)
+                message = parameter.expected if parameter.explain is None else parameter.explain(sent)
+                problems.add(parameter.name, "invalid_format", message)
             return sent
     raise TypeError(f"{parameter.name}: a parameter is a text, a whole number or a time")
 

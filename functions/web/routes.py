@@ -5,7 +5,8 @@
     @routes.get("license", scope="bot", summary="...", answer=OwnLicense, problems=ADMISSION)
     async def get_license(call: Call) -> OwnLicense: ...
 
-The handler gets the call, then the parameters and the body, if the route declares them. It returns an
+The handler gets the call, then the parameters and the body, if the route declares them. Each GET also answers
+HEAD, and a query parameter that a route does not declare is refused. The handler returns an
 Answer, or a value that is encoded with the first of the declared statuses. Its errors become problem JSON.
 A route must declare a scope or PUBLIC.
 """
@@ -18,7 +19,7 @@ from typing import Any, Literal, NotRequired, TypedDict, Unpack, get_args
 import azure.functions as func
 
 from functions.web.answers import Answer
-from functions.web.declaration import PUBLIC, Body, Cost, Handler, Route
+from functions.web.declaration import PUBLIC, QUERY, Body, Cost, Handler, Route
 from functions.web.endpoint import endpoint
 from functions.web.problems import STATUS_OF_CODE
 from shared.domain.access.licenses import Scope
@@ -39,7 +40,7 @@ class Declaration(TypedDict):
     cost: NotRequired[Cost]
     admits_in_service: NotRequired[bool]
     if_misconfigured: NotRequired[Callable[[ConfigurationError], Answer]]
-    also_head: NotRequired[bool]
+    holds_secret: NotRequired[bool]
 
 
 class Routes:
@@ -69,10 +70,12 @@ class Routes:
             raise TypeError(f"{method} {path} declares unknown problem codes: {', '.join(sorted(unknown))}")
 
         def register(handler: Handler) -> Any:
-            route = Route(method=method, path=path, function=handler.__name__, **declared)
+            # Every route refuses query parameters that it does not declare.
+            problems = dict.fromkeys((*declared.get("problems", ()), *(() if method == "OPTIONS" else QUERY)))
+            given = declared | {"problems": tuple(problems)}
+            route = Route(method=method, path=path, function=handler.__name__, **given)
             _declared.append(route)
-            methods = [method, "HEAD"] if route.also_head else [method]
-            return register_function(self.blueprint, path, methods, handler, route)
+            return register_function(self.blueprint, path, route.methods, handler, route)
 
         return register
 
@@ -88,7 +91,8 @@ def declared_routes() -> Sequence[Route]:
 def allowed_methods(path: str) -> tuple[str, ...]:
     """The methods of the routes at `path` (below /api); empty if there is none."""
     wanted = path.strip("/")
-    return tuple(route.method for route in _declared if _path_pattern(route.path).fullmatch(wanted))
+    found = (route for route in _declared if _path_pattern(route.path).fullmatch(wanted))
+    return tuple(method for route in found for method in route.methods)
 
 
 @cache

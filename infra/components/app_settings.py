@@ -23,7 +23,8 @@ Values = dict[str, pulumi.Input[str]]
 class AppValues:
     """Values of the app's settings; each field becomes the setting of its name, in capitals.
 
-    `api_key_pepper_previous` is None unless a rotation is under way; without it there is no such setting.
+    `api_key_pepper_previous` is None unless a rotation is under way; without it there is no such setting. Nor
+    is there one of `cors_origins` without origins.
     """
 
     azure_client_id: pulumi.Input[str]
@@ -43,6 +44,7 @@ class AppValues:
     log_level: str
     telemetry_sample_ratio: str
     applicationinsights_connection_string: pulumi.Input[str]
+    cors_origins: tuple[str, ...]
 
 
 def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
@@ -50,6 +52,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
     previous = values.api_key_pepper_previous
     return {
         **({} if previous is None else {"API_KEY_PEPPER_PREVIOUS": previous}),
+        **({"CORS_ORIGINS": ",".join(values.cors_origins)} if values.cors_origins else {}),
         "AZURE_CLIENT_ID": values.azure_client_id,
         "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,

@@ -1,4 +1,8 @@
-"""Configures the app's site, for the slots of a dedicated plan and for Flex Consumption."""
+"""Configures the app's site, for the slots of a dedicated plan and for Flex Consumption.
+
+Neither site has `cors`: if it names an origin, the platform answers preflights in place of the app, and knows
+neither its methods nor its headers. The app's setting CORS_ORIGINS decides.
+"""
 
 import pulumi
 from pulumi_azure_native import web

@@ -33,6 +33,11 @@ MIN_PEPPER_BYTES = 32
 FLEX_MEMORY_MB = ("512", "2048", "4096")
 # Azure sells single units of Web PubSub up to this number, and then tens.
 MAX_UNITS = 10
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ORIGIN = re.compile(
+    rf"(?P<scheme>https?)://(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-f:.]{{2,45}}\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+)
+_USUAL_PORTS = {("http", "80"), ("https", "443")}
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
@@ -135,11 +140,26 @@ def _compute(reader: SettingsReader) -> ComputeSettings:
         database_pool_size=reader.integer("database_pool_size", 1, 100, default=8),
         log_level=reader.choice("log_level", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
         telemetry_sample_ratio=reader.share("telemetry_sample_ratio", default=Decimal("0.05")),
+        cors_origins=reader.listed(
+            "cors_origins",
+            _is_origin,
+            "origins as browsers send them, such as https://app.example.com: in lower case, no path, no *",
+            default="",
+        ),
         schedules={
             timer.setting: reader.schedule(timer.setting.lower(), default=timer.schedule)
             for timer in timers()
         },
     )
+
+
+def _is_origin(text: str) -> bool:
+    """As shared/settings_reader.py has it, which refuses other origins when the app starts."""
+    found = _ORIGIN.fullmatch(text)
+    if found is None or len(text) > 255:
+        return False
+    port = found["port"]
+    return port is None or (int(port) <= 65_535 and (found["scheme"], port) not in _USUAL_PORTS)
 
 
 def _postgres(reader: SettingsReader) -> PostgresSettings:

@@ -77,6 +77,7 @@ class ComputeSettings:
     database_pool_size: int
     log_level: str
     telemetry_sample_ratio: Decimal
+    cors_origins: tuple[str, ...]
     schedules: Mapping[str, str]
 
 

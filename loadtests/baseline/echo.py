@@ -20,6 +20,9 @@ HEADERS = {
     "cache-control": "no-store",
     "RateLimit": '"default";r=9999;t=60',
     "RateLimit-Policy": '"default";q=10000;w=60',
+    "X-RateLimit-Limit": "10000",
+    "X-RateLimit-Remaining": "9999",
+    "X-RateLimit-Reset": "60",
 }
 
 

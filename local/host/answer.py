@@ -10,7 +10,7 @@ from typing import Any
 
 import azure.functions as func
 
-# Status, headers without content-length, body.
+# Status, headers without content-length (but see to_head), body.
 type Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 
 # The server frames the answer; a function's own framing headers could only contradict it.
@@ -19,8 +19,10 @@ BODILESS = frozenset({HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED})
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
-def encode_answer(result: Any) -> Answer:
+def encode_answer(result: Any, *, to_head: bool = False) -> Answer:
     """The answer that a function's result stands for.
+
+    An answer to a HEAD that has no body may state the length of the body that a GET would get.
 
     Raises TypeError for a result of another type, ValueError for a status or a header that HTTP has no
     place for: a line break in a header's value would let that value add headers of its own.
@@ -33,13 +35,14 @@ def encode_answer(result: Any) -> Answer:
         raise ValueError(
             f"an HTTP function must answer with a status from 200 to 599, not {result.status_code}"
         )
+    body: bytes = b"" if result.status_code in BODILESS else result.get_body()
     headers: dict[str, str] = {}
     cookies: list[tuple[str, str]] = []
     for name, value in result.headers.items():
         key = name.lower()
         if key == "set-cookie":
             cookies.append((key, value))
-        elif key not in _FRAMING_HEADERS:
+        elif key not in _FRAMING_HEADERS or (key == "content-length" and to_head and not body):
             headers[key] = value
     if "content-type" not in headers:
         mimetype: str = result.mimetype
@@ -54,7 +57,6 @@ def encode_answer(result: Any) -> Answer:
     encoded = [
         (name.encode("latin-1", "replace"), value.encode("latin-1", "replace")) for name, value in fields
     ]
-    body: bytes = b"" if result.status_code in BODILESS else result.get_body()
     return result.status_code, encoded, body
 
 

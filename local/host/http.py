@@ -111,7 +111,8 @@ class HttpApp:
             trace = InvocationTrace(headers.get("traceparent", ""), headers.get("tracestate", ""))
             context = InvocationContext(function.name, function.directory, trace)
         try:
-            return encode_answer(await invoke(function, request, context, self._pool))
+            result = await invoke(function, request, context, self._pool)
+            return encode_answer(result, to_head=method == "HEAD")
         # The platform answers an empty 500 for whatever a function raises, its own cancellation included.
         except (Exception, asyncio.CancelledError):
             logger.exception("Function %s failed: %s %s", function.name, method, encoded_path(path))
@@ -138,7 +139,10 @@ async def _whole_body(headers: Mapping[str, str], receive: Receive, limit: int) 
 
 async def _send(method: str, answer: Answer, send: Send) -> None:
     status, headers, body = answer
-    if status not in BODILESS:
+    # A function that answers a HEAD without a body may state the length itself.
+    if status not in BODILESS and not (
+        method == "HEAD" and any(name == b"content-length" for name, _ in headers)
+    ):
         headers = [*headers, (b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})

@@ -145,7 +145,10 @@ class LicenseTables:
         await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
-        """Applies `change` to the stored license and returns the result. `change` may run more than once.
+        """Applies `change` to the stored license and returns the result.
+
+        If others change the license meanwhile, `change` runs again, on what they stored; its last run made
+        the result. If that is what is stored already, nothing is written.
 
         Raises NotFound, and Conflict if others changed the license during all of MAX_UPDATE_ATTEMPTS.
         """

@@ -18,6 +18,7 @@ from msgspec import inspect
 
 from shared.domain.faults import (
     AMOUNT,
+    Explanation,
     Json,
     fault,
     got,
@@ -54,13 +55,16 @@ class Reader:
     def __init__(self, hint: Any, kind: inspect.Type) -> None:
         self.kind = kind
         self.decoder = msgspec.json.Decoder(hint)
+        described = inspect.type_info(hint)
+        extra = described.extra if isinstance(described, inspect.Metadata) else None
+        self._explain: Explanation | None = (extra or {}).get("explain")
 
     def read(self, raw: Json, problems: Problems, field: str) -> Any:
         """Returns the value in `raw`; if it is bad, adds why under the name `field`, and returns None."""
         try:
             return self.decoder.decode(raw)
         except msgspec.ValidationError:
-            problems.add(field, *fault(raw, self.kind))
+            problems.add(field, *fault(raw, self.kind, self._explain))
             return None
 
     def read_quickly(self, raw: Json, *, may_be_unusual: bool) -> Any:

@@ -1,7 +1,7 @@
 """Says why a JSON value does not fit a type, and what would be accepted."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from itertools import chain
 from typing import Any
@@ -16,6 +16,8 @@ from shared.errors import FieldCode
 
 type Fault = tuple[FieldCode, str]
 type Json = bytes | msgspec.Raw
+# Says what is wrong with a text; a type declares it as msgspec.Meta(extra={"explain": ...}).
+type Explanation = Callable[[str], str]
 
 AMOUNT = 'a number, or a string with a plain decimal such as "112.5"'
 _EXPECTED: dict[type[inspect.Type], str] = {
@@ -51,7 +53,7 @@ def got(raw: Json) -> str:
     return number if len(number) <= _MAX_SHOWN else f"{number[:_MAX_SHOWN]}..."
 
 
-def fault(raw: Json, kind: inspect.Type) -> Fault:
+def fault(raw: Json, kind: inspect.Type, explain: Explanation | None = None) -> Fault:
     """Why the value in `raw`, which msgspec refuses, does not fit `kind`."""
     found: Iterator[Fault] = iter(())
     is_number = number_in(raw) is not None
@@ -63,7 +65,7 @@ def fault(raw: Json, kind: inspect.Type) -> Fault:
         case inspect.DateTimeType() if is_text:
             return "invalid_format", f"Expected {_EXPECTED[type(kind)]}, got {got(raw)}."
         case inspect.StrType() if is_text:
-            found = text_faults(msgspec.json.decode(raw, type=str), kind)
+            found = text_faults(msgspec.json.decode(raw, type=str), kind, explain)
         case inspect.FloatType() if is_number:
             found = _float_faults(raw, kind)
         case inspect.UnionType(types=types) if is_number:
@@ -80,11 +82,12 @@ def wrong_type(raw: Json, kind: inspect.Type) -> Fault:
     return "wrong_type", f"Expected {' or '.join(names) or 'another value'}, got {got(raw)}."
 
 
-def text_faults(value: str, kind: inspect.StrType) -> Iterator[Fault]:
+def text_faults(value: str, kind: inspect.StrType, explain: Explanation | None = None) -> Iterator[Fault]:
     """The reasons why a text is too short, too long, or of another form."""
     yield from length_faults(len(value), kind, "characters")
     if kind.pattern is not None and not re.search(kind.pattern, value):
-        yield "invalid_format", f"Expected text that matches {published(kind.pattern)}, got {shown(value)}."
+        expected = f"Expected text that matches {published(kind.pattern)}, got {shown(value)}."
+        yield "invalid_format", expected if explain is None else explain(value)
 
 
 def length_faults(

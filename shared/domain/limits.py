@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from shared.domain.durations import shown_duration, shown_time
 from shared.domain.problems import Problems
 
 MAX_NUMBER = Decimal(10) ** 9
@@ -23,14 +24,18 @@ RECENT_TIME = (
 
 
 class ClockSkew:
-    """How far another machine's clock may be ahead of ours; lists every such tolerance of the app."""
+    """How far another machine's clock may differ from ours; lists every such tolerance of the app."""
 
     # Feeds and publishers run on servers with synchronised clocks, and a signal's time decides its expiry.
     MARKET_DATA = timedelta(seconds=5)
-    # The engine judges a bar by its close, which is one minute after the start that MARKET_DATA bounds.
-    ENGINE = timedelta(minutes=1)
+    # A bar may come this long before its minute is over by our clock. More would let a feed send minutes that
+    # are still traded, and servers with synchronised clocks differ by less.
+    BAR = timedelta(seconds=2)
     # Bots report trades from desktop computers, and nothing depends on a trade's time to the minute.
     TRADE = timedelta(minutes=5)
+    # Operators end licenses and keys from their own computers, and an ending must be seen at once. Kerberos
+    # refuses a clock that is further off than this, so the computers of a domain are not.
+    OPERATOR = timedelta(minutes=5)
     # Microsoft's guidance for checking Entra ID tokens allows five minutes; its servers need less than one.
     ENTRA_TOKEN = timedelta(minutes=1)
 
@@ -44,18 +49,39 @@ def check_time(
     problems: Problems,
     field: str,
     instant: datetime,
-    latest: datetime,
+    now: datetime,
     *,
+    skew: timedelta,
     earliest: datetime = EARLIEST,
     expected: str = PAST_TIME,
 ) -> bool:
-    """Whether `instant` is aware. Adds a problem if it is not, or is before `earliest` or after `latest`."""
+    """Whether `instant` is aware.
+
+    Adds a problem if it is not, is before `earliest`, or is more than `skew` (of ClockSkew) after `now`. A
+    problem of the future states our time and the difference, because the caller's clock may be wrong.
+    """
     if instant.tzinfo is None:
         problems.add(field, "invalid_format", AWARE_TIME)
         return False
-    if not earliest <= instant <= latest:
+    check_not_future(problems, field, instant, now, skew=skew)
+    if instant < earliest:
         problems.add(field, "out_of_range", expected)
     return True
+
+
+def check_not_future(
+    problems: Problems, field: str, instant: datetime, now: datetime, *, skew: timedelta
+) -> None:
+    """Adds a problem if `instant`, which is aware, is more than `skew` after `now`."""
+    # A difference, because a sum would overflow at the end of the year 9999.
+    if instant - now > skew:
+        problems.add(
+            field,
+            "out_of_range",
+            f"This time is {shown_duration(instant - now)} in the future: it is {shown_time(now)} here. At "
+            f"most {shown_duration(skew)} are allowed; if it is not meant to be in the future, set the clock "
+            "of the machine that makes it.",
+        )
 
 
 def is_storable(number: Decimal) -> bool:

@@ -164,9 +164,11 @@ class AccessService:
             try:
                 grant = await self._grants.doubted(known, key, key_hash, now)
                 _raise_refusal(grant, scope, now)
-            except SignalCloudError:
+            except SignalCloudError as error:
                 self._presented.pop(authorization or "", None)
                 await self.release(admitted)
+                if (rate := admission.rate) is not None:
+                    error.quota = rate.limit, rate.remaining, rate.reset_s
                 raise
             admitted = Admitted(grant, admission.rate, admission.cache_result)
         if presented is None and authorization:
@@ -241,9 +243,10 @@ def _bearer(authorization: str | None) -> str:
     """The credential in a Bearer header (RFC 6750); raises Unauthenticated."""
     if not authorization:
         raise KeyMissing("An API key is required: send `Authorization: Bearer sc_live_...`.")
-    scheme, _, credential = authorization.partition(" ")
     if len(authorization) > _MAX_AUTHORIZATION:
         raise KeyMalformed("The Authorization header is too long for a key.")
+    # Blanks and tabs are the whitespace of header values (RFC 9110, 5.6.3).
+    scheme, _, credential = authorization.strip(" \t").replace("\t", " ").partition(" ")
     if scheme.lower() != "bearer":
         raise KeyMalformed("The Authorization header must begin with Bearer.")
     return credential.strip(" ")

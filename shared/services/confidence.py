@@ -8,7 +8,7 @@ import msgspec
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState, StateReader
-from shared.errors import SignalCloudError, SymbolNotLicensed, ValidationFailed
+from shared.errors import SignalCloudError, ValidationFailed
 from shared.metrics import Count, Counter
 from shared.services.access import Admitted
 from shared.services.evaluator import ConfidenceQuery
@@ -83,7 +83,7 @@ class ConfidenceService:
             raise await self._explained(state, caller.read_body, self._states.read)
         try:
             require_symbols(admitted.grant, {state.symbol: "symbol"})
-        except SymbolNotLicensed:
+        except SignalCloudError:
             await self._release(admitted)
             raise
         found = admitted.cache_result

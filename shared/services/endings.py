@@ -20,6 +20,7 @@ from shared.domain.access.licenses import (
     key_refusal,
     license_refusal,
 )
+from shared.domain.limits import ClockSkew
 from shared.errors import SignalCloudError
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.concurrency import run_for_each
@@ -54,7 +55,8 @@ class EndingService:
         An ending whose connections could not be closed stays recorded, and the next run tries again. Raises
         Unavailable.
         """
-        due = await self._store.endings(_EARLIEST, now, MAX_ENDINGS)
+        # What ends later by its time may have ended already, by an operator's clock that is ahead of ours.
+        due = await self._store.endings(_EARLIEST, now + ClockSkew.OPERATOR, MAX_ENDINGS)
         return sum(await run_for_each(partial(self._enforce, now=now), due, at_once=AT_ONCE))
 
     async def _enforce(self, ending: Ending, now: datetime) -> bool:
@@ -75,10 +77,24 @@ class EndingService:
             return None, False
         closed = await self._enforcement.close_connections(license_id, _reason(refused))
         if closed and license_.status == "active":
-            license_ = await self._store.update_license(license_id, partial(expired, now=now))
-            await self._audit.note("license expired", license_id)
+            license_ = await self._expire(license_id, now)
         await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         return refused, closed
+
+    async def _expire(self, license_id: str, now: datetime) -> License:
+        """Marks the license as expired. Of several processes, the one whose change is stored audits it."""
+        is_ours = False
+
+        def expire(before: License) -> License:
+            nonlocal is_ours
+            after = expired(before, now)
+            is_ours = after != before
+            return after
+
+        license_ = await self._store.update_license(license_id, expire)
+        if is_ours:
+            await self._audit.note("license expired", license_id)
+        return license_
 
     async def _enforce_key(self, public_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:
         key = await self._store.get_key(public_id)

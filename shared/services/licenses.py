@@ -30,6 +30,7 @@ from shared.domain.access.licenses import (
     shard_of_license_id,
     suspended,
 )
+from shared.domain.limits import ClockSkew
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.auditing import AuditLog, Auditor
@@ -55,6 +56,10 @@ class KeyStore(Protocol):
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
+
+
+class SymbolCheck(Protocol):
+    async def check(self, symbols: Sequence[str], problems: Problems) -> None: ...
 
 
 class LicenseView(msgspec.Struct, frozen=True):
@@ -95,6 +100,7 @@ class LicenseService:
         *,
         store: KeyStore,
         enforcement: Enforcement,
+        served: SymbolCheck,
         audit: AuditLog,
         actor: str,
         pepper: bytes,
@@ -103,6 +109,7 @@ class LicenseService:
     ) -> None:
         self._store = store
         self._enforcement = enforcement
+        self._served = served
         self._audit = Auditor(audit, actor)
         self._pepper = pepper
         self._now = now
@@ -117,9 +124,14 @@ class LicenseService:
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
         expires_at: datetime | None = None,
         is_new_account: bool = False,
+        may_be_unserved: bool = False,
     ) -> License:
-        """Creates an active license without keys; raises ValidationFailed, and Conflict if `is_new_account`
-        and another license has this account, with which it would share its trades.
+        """Creates an active license without keys.
+
+        Raises ValidationFailed, also for a symbol that nothing serves, unless it `may_be_unserved`: a feeder
+        or a publisher that is the first of its symbol needs a license before it can serve it. Raises Conflict
+        if `is_new_account` and another license has this account, with which it would share its trades.
+        Raises DatabaseUnavailable if only Postgres could tell that a symbol is served.
         """
         now = self._now()
         license_ = License(
@@ -134,6 +146,9 @@ class LicenseService:
         problems = Problems()
         check_license(license_, now, problems)
         problems.refuse()
+        if not may_be_unserved:
+            await self._served.check(license_.symbols, problems)
+            problems.refuse("The license has symbols that nothing serves.")
         if is_new_account and await self._store.has_account(account_id):
             raise account_exists(account_id)
         if expires_at is not None:
@@ -186,11 +201,13 @@ class LicenseService:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."
             raise ValidationFailed((FieldError("overlap", "out_of_range", message),))
         old = await self._key(public_id)
-        end = self._now() + overlap
+        now = self._now()
+        # Without an overlap, the old key is over by the clock of every server, which may be behind ours.
+        end = now + overlap if overlap else now - ClockSkew.OPERATOR
         ending_key(old, end)
         # Creates the new key first, so that a failure in between leaves one key too many and never none.
         (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
-        await self._store.add_endings([Ending(end, old.public_id)])
+        await self._store.add_endings([Ending(now + overlap, old.public_id)])
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
         # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)

@@ -14,7 +14,7 @@ import msgspec
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
-from shared.errors import SignalCloudError, Unavailable
+from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
 SUBPROTOCOL = "json.reliable.webpubsub.azure.v1"
@@ -173,8 +173,11 @@ class RealtimeService:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone. Raises SymbolNotLicensed and Unavailable.
+        each can be closed alone. Raises ValidationFailed, SymbolNotLicensed and Unavailable.
         """
+        if wanted is not None and not wanted:
+            message = "Without symbols a connection hears nothing: name some, or leave this out for all."
+            raise ValidationFailed((FieldError("symbols", "out_of_range", message),))
         symbols = grant.license.symbols if wanted is None else tuple(dict.fromkeys(wanted))
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)

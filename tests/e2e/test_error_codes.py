@@ -216,7 +216,7 @@ def test_a_callers_mistake_is_told_clearly(stack: RunningStack, code: str) -> No
     if code == "rate_limited":
         assert response.headers["ratelimit"].startswith('"default";r=0')
     if response.status_code == 405:
-        assert response.headers["allow"] == "POST, GET"
+        assert response.headers["allow"] == "POST, GET, HEAD"
 
 
 def test_every_bad_field_is_named_at_once(stack: RunningStack) -> None:

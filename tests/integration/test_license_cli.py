@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 import redis
 
@@ -211,6 +212,33 @@ def test_a_second_license_of_an_account_is_asked_for(run: Run) -> None:
     assert [each["account_id"] for each in json.loads(out)] == ["acct-1", "acct-1"]
     code, _, _ = run("create", "--account", "acct-2")
     assert code == 0
+
+
+def test_a_symbol_that_nothing_serves_is_refused(run: Run, database_url: str) -> None:
+    code, out, err = run("create", "--account", "acct-1", "--symbols", "ES,GC")
+    assert (code, out) == (1, "")
+    assert "symbols: Nothing serves GC: it has neither bars nor signals. Served are CL, ES, NQ" in err
+    code, _, err = run("create", "--account", "acct-1", "--symbols", "MES")
+    assert code == 1
+    assert "send ES. Served are CL, ES" in err
+    code, out, _ = run("list", "--json")
+    assert json.loads(out) == []
+    assert created(run, "--symbols", "GC", "--new-symbols")["license"]["symbols"] == ["GC"]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("insert into signal_counters (symbol, last_sequence) values ('GC', 1)")
+    assert created(run, "--same-account", "--symbols", "GC")["license"]["symbols"] == ["GC"]
+    code, _, err = run("create", "--account", "acct-2", "--symbols", "SI")
+    assert code == 1
+    assert "Served are CL, ES, GC, NQ" in err
+
+
+def test_a_contract_in_place_of_a_symbol_is_told_its_root(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        run("create", "--account", "a", "--symbols", "NQ,/ES")
+    assert left.value.code == 2
+    assert "send ES." in capsys.readouterr().err
 
 
 def test_an_unreachable_key_store_is_told(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

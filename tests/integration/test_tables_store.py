@@ -23,10 +23,13 @@ from shared.domain.access.licenses import (
     suspended,
 )
 from shared.errors import Conflict, NotFound, Unavailable
+from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
+from tests.support.memory_stores import MemoryStores
 from tests.support.ports import free_port
+from tests.support.served import served_symbols
 
 NOW = datetime(2026, 3, 2, 14, 30, 0, 123456, tzinfo=UTC)
 PEPPER = b"p" * 32
@@ -200,10 +203,43 @@ async def test_endings_are_listed_in_order_of_time_until_they_are_removed(tables
     assert await tables.endings(moments[0], moments[3], 10) == [endings[0], *endings[2:]]
 
 
+async def test_of_two_processes_that_expire_a_license_one_audits_it(
+    tables: LicenseTables, tables_connection_string: str
+) -> None:
+    """Both have read the license before either changes it; Table Storage lets one of them."""
+    others = LicenseTables(tables_connection_string)
+    audit, both_are_here = FakeAudit(), asyncio.Barrier(2)
+
+    class Hub(FakeHub):
+        async def close_group(self, group: str, reason: str) -> None:
+            await both_are_here.wait()
+
+    try:
+        for _ in range(5):
+            license_ = license_of(NOW)
+            await tables.add_license(license_)
+            await tables.add_endings([Ending(NOW, license_.license_id)])
+            timers = [
+                EndingService(
+                    store=store, enforcement=Enforcement(NoCache(), Hub()), audit=audit, actor="timer"
+                )
+                for store in (tables, others)
+            ]
+            later = NOW + timedelta(minutes=5)
+            assert await asyncio.gather(*(timer.run(later) for timer in timers)) == [1, 1]
+            assert audit.entries.count(("timer", "license expired", license_.license_id)) == 1
+            stored = await tables.get_license(license_.license_id)
+            assert stored is not None
+            assert (stored.status, stored.revision) == ("expired", 2)
+    finally:
+        await others.close()
+
+
 async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
         store=tables,
         enforcement=Enforcement(NoCache(), FakeHub()),
+        served=served_symbols(MemoryStores(NOW)),
         audit=FakeAudit(),
         actor="tester",
         pepper=PEPPER,
@@ -229,6 +265,21 @@ async def test_a_damaged_row_is_told_as_unavailable(
     with pytest.raises(Unavailable) as refused:
         await tables.get_license(license_.license_id)
     assert "status" in refused.value.internal
+
+
+@pytest.mark.parametrize(
+    "name", ["20260302T143000.123456x_key", "20261332T143000.0_key", "20260302_key", "3"]
+)
+async def test_a_damaged_ending_is_told_as_unavailable(
+    tables: LicenseTables, tables_connection_string: str, name: str
+) -> None:
+    await tables.add_endings([Ending(NOW, "Ab12Cd")])
+    with TableServiceClient.from_connection_string(tables_connection_string) as service:
+        damaged = {"PartitionKey": "endings", "RowKey": name}
+        service.get_table_client("endings").create_entity(damaged)
+    with pytest.raises(Unavailable) as refused:
+        await tables.endings(datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC), 10)
+    assert "endings is damaged" in refused.value.internal
 
 
 async def test_a_store_that_is_away_is_told_within_the_bound(tables_connection_string: str) -> None:

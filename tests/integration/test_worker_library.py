@@ -11,23 +11,14 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from functions.timer_table import TIMERS
 from local.host.configuration import read_host_configuration
 from local.host.indexing import Index, index_app
 from tests.support.hosting import host_environment, running_host, write_app
 from tests.support.places import ROOT
+from tests.support.unreachable import UNREACHABLE
 
-# Reserved for documentation (RFC 5737) or closed: liveness must not need any of them.
-_SETTINGS = {
-    "DATABASE_URL": "postgresql://nobody@127.0.0.1:9/nothing",
-    "REDIS_URL": "redis://127.0.0.1:9/0",
-    "TABLES_CONNECTION_STRING": (
-        "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint=http://127.0.0.1:9/a;"
-    ),
-    "WEBPUBSUB_CONNECTION_STRING": "Endpoint=http://127.0.0.1:9;AccessKey=a2V5;Version=1.0;",
-    "API_KEY_PEPPER": "p" * 32,
-    **{timer.setting: timer.schedule for timer in TIMERS},
-}
+# Liveness must not need any server.
+_SETTINGS = UNREACHABLE | {"CORS_ORIGINS": "https://app.example.com"}
 
 SAMPLE = """
 import asyncio
@@ -117,7 +108,20 @@ def test_the_library_refuses_an_app_that_cannot_be_imported(tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def own_report() -> dict[str, Any]:
-    return drive(ROOT, {"health": http("GET", "http://localhost/api/health")})
+    page = {"origin": "https://app.example.com", "access-control-request-method": "POST"}
+    return drive(
+        ROOT,
+        {
+            "health": http("GET", "http://localhost/api/health"),
+            "health/ready": http("HEAD", "http://localhost/api/health/ready?x=1&x=2"),
+            "openapi.json": http(
+                "HEAD", "http://localhost/api/openapi.json", headers={"accept-encoding": "gzip"}
+            ),
+            "{*path}": http(
+                "OPTIONS", "http://localhost/api/trades", headers=page, params={"path": "trades"}
+            ),
+        },
+    )
 
 
 @pytest.fixture(scope="module")
@@ -145,6 +149,23 @@ def test_the_library_finds_every_function_of_our_app_with_its_route(
     assert {"api/health", "api/trades", "api/ml/get_confidence", "api/ws/negotiate"} <= {
         template for template, _ in routes.values()
     }
+
+
+def test_the_library_sends_a_head_without_a_body(own_report: dict[str, Any]) -> None:
+    answer = own_report["answers"]["openapi.json"]
+    assert (answer["status"], answer["body"]) == ("200", "")
+    assert answer["headers"]["content-encoding"] == "gzip"
+    assert int(answer["headers"]["content-length"]) > 1_024
+    refused = own_report["answers"]["health/ready"]
+    assert (refused["status"], refused["body"]) == ("422", "")
+    assert refused["headers"]["content-type"] == "application/problem+json"
+
+
+def test_the_library_lets_the_app_answer_a_preflight(own_report: dict[str, Any]) -> None:
+    answer = own_report["answers"]["{*path}"]
+    assert (answer["status"], answer["body"]) == ("204", "")
+    assert answer["headers"]["access-control-allow-origin"] == "https://app.example.com"
+    assert "POST" in answer["headers"]["access-control-allow-methods"]
 
 
 def test_the_library_calls_our_health_function(own_report: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from shared.services.access import AccessService, Admitted
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.memory_stores import MemoryStores
+from tests.support.served import served_symbols
 
 PEPPER = b"p" * 32
 
@@ -27,6 +29,7 @@ class World:
         self.licenses = LicenseService(
             store=self.store,
             enforcement=Enforcement(self.cache, FakeHub()),
+            served=served_symbols(MemoryStores(self.clock())),
             audit=self.audit,
             actor="tester",
             pepper=PEPPER,

@@ -9,6 +9,8 @@ from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.memory_stores import MemoryStores
+from tests.support.served import served_symbols
 
 PEPPER = b"p" * 32
 
@@ -20,6 +22,7 @@ class World:
         self.store = FakeKeyStore()
         self.audit = FakeAudit()
         self.hub = FakeHub()
+        self.stores = MemoryStores(self.clock())
         self.enforcement = Enforcement(self.cache, self.hub)
         self.endings = EndingService(
             store=self.store, enforcement=self.enforcement, audit=self.audit, actor="timer"
@@ -27,6 +30,7 @@ class World:
         self.service = LicenseService(
             store=self.store,
             enforcement=self.enforcement,
+            served=served_symbols(self.stores),
             audit=self.audit,
             actor="tester",
             pepper=PEPPER,

@@ -7,9 +7,11 @@ from datetime import datetime
 from shared.domain.access.licenses import ALL_SCOPES, MAX_REQUESTS_PER_MINUTE, MAX_SYMBOLS, License, Scope
 from shared.domain.access.plans import PLANS
 from shared.domain.market.bars import is_symbol
+from shared.domain.market.symbols import symbol_fault
 from shared.domain.problems import Problems
 from shared.errors import Conflict
 
+_MAX_NAMED = 5
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -24,7 +26,7 @@ def check_license(license_: License, now: datetime, problems: Problems) -> None:
         problems.add("symbols", "out_of_range", f"Expected from 1 to {MAX_SYMBOLS} symbols.")
     bad = [symbol for symbol in license_.symbols if not is_symbol(symbol)]
     if bad:
-        problems.add("symbols", "invalid_format", f"Not a symbol: {', '.join(bad)[:200]}.")
+        problems.add("symbols", "invalid_format", " ".join(map(symbol_fault, bad[:_MAX_NAMED])))
     if not 1 <= license_.requests_per_minute <= MAX_REQUESTS_PER_MINUTE:
         message = f"Expected from 1 to {MAX_REQUESTS_PER_MINUTE}."
         problems.add("requests_per_minute", "out_of_range", message)

@@ -8,9 +8,11 @@ from typing import Literal
 import msgspec
 
 from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
+from shared.domain.market.symbols import root_hint
 from shared.domain.problems import Problems
 from shared.errors import (
     Conflict,
+    FieldCode,
     FieldError,
     Forbidden,
     KeyExpired,
@@ -21,6 +23,7 @@ from shared.errors import (
     ScopeMissing,
     SignalCloudError,
     SymbolNotLicensed,
+    ValidationFailed,
 )
 
 Scope = Literal["bot", "publisher", "feeder", "ops"]
@@ -148,28 +151,40 @@ def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
 def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
     """Raises SymbolNotLicensed for the symbols that the license does not cover.
 
-    `fields` maps each requested symbol to the name of its field in the request.
+    `fields` maps each requested symbol to the name of its field in the request. If all of them are contracts
+    or series of roots, the license is not to blame: raises ValidationFailed, which says what to send.
     """
     licensed = grant.license.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
-    if refused:
-        raise SymbolNotLicensed(
-            f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.",
-            errors=tuple(
-                FieldError(field, "symbol_not_licensed", _not_licensed(symbol))
-                for symbol, field in refused.items()
-            ),
-        )
+    if not refused:
+        return
+    errors = tuple(FieldError(field, *_symbol_fault(symbol)) for symbol, field in refused.items())
+    if all(error.code == "unknown_value" for error in errors):
+        raise ValidationFailed(errors)
+    raise SymbolNotLicensed(
+        f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.", errors=errors
+    )
+
+
+def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:
+    """Raises ValidationFailed if `symbol` is a contract or a series of a root, and is not licensed itself."""
+    hint = root_hint(symbol)
+    if hint is not None and symbol not in grant.license.symbols:
+        raise ValidationFailed((FieldError(field, "unknown_value", hint),))
 
 
 def check_symbol(grant: Grant, symbol: str, problems: Problems) -> None:
     """Adds the field `symbol` of one item if the license does not cover it."""
     if symbol not in grant.license.symbols:
-        problems.add("symbol", "symbol_not_licensed", _not_licensed(symbol))
+        problems.add("symbol", *_symbol_fault(symbol))
 
 
-def _not_licensed(symbol: str) -> str:
-    return f"{symbol} is not in the license. GET license lists its symbols."
+def _symbol_fault(symbol: str) -> tuple[FieldCode, str]:
+    """Why a symbol that the license does not cover is refused; a misnamed root is no matter of licenses."""
+    hint = root_hint(symbol)
+    if hint is not None:
+        return "unknown_value", hint
+    return "symbol_not_licensed", f"{symbol} is not in the license. GET license lists its symbols."
 
 
 def valid_until(grant: Grant) -> datetime | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from shared.domain.confidence.strategy import STATE_FIELDS, Feature, Strategy, StrategyCatalog
 from shared.domain.json_text import has_more_parts
+from shared.domain.market.symbols import root_hint
 from shared.domain.problems import Problems, shown
 from shared.errors import FieldCode, MalformedJson, NoConfidence
 
@@ -204,5 +205,6 @@ def _check_choice(
     if isinstance(value, str) and value in allowed:
         return value
     code: FieldCode = "unknown_value" if isinstance(value, str) else "wrong_type"
-    problems.add(name, code, f"{name} must be {choices}, got {shown(value)}")
+    hint = root_hint(value) if name == "symbol" and isinstance(value, str) else None
+    problems.add(name, code, hint or f"{name} must be {choices}, got {shown(value)}")
     return ""

@@ -77,7 +77,7 @@ def check_content(
 
     `event_at` is the present if none was sent.
     """
-    is_aware = check_time(problems, "event_at", event_at, market.now + ClockSkew.MARKET_DATA)
+    is_aware = check_time(problems, "event_at", event_at, market.now, skew=ClockSkew.MARKET_DATA)
     if request.expires_at is not None:
         _check_lifetime(request.kind, request.expires_at, event_at if is_aware else None, market, problems)
     before = len(problems)

@@ -164,3 +164,6 @@ def own_plans(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_each_documented_problem_can_happen(api: Api, route: Route, code: str) -> None:
     answered = await Caller(api, route).cause(code)
     assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
+    # A key that counts is told its quota with every problem; other requests count against no limit.
+    counts = code == "scope_missing" or not code.startswith(("key_", "license_"))
+    assert ("ratelimit" in answered.headers) == ("x-ratelimit-limit" in answered.headers) == counts

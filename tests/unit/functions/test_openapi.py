@@ -13,7 +13,9 @@ from shared.domain.confidence.strategy import Feature, StrategyCatalog
 from shared.domain.patterns import published
 from shared.domain.trading.trades import TRADE_ID_PATTERN
 from shared.version import VERSION
+from tests.support.api import Api
 from tests.support.app import functions
+from tests.support.requests import ADMITTING
 from tests.support.strategies import STRATEGIES
 
 
@@ -62,7 +64,7 @@ def test_limits_and_answers_are_those_of_the_routes() -> None:
 
 
 def test_allowed_methods_ignore_case_and_slashes() -> None:
-    assert set(allowed_methods("Trades/")) == {"GET", "POST"}
+    assert set(allowed_methods("Trades/")) == {"GET", "HEAD", "POST"}
     assert allowed_methods("nothing/here") == ()
 
 
@@ -162,7 +164,27 @@ def test_problems_stand_under_their_status() -> None:
     content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     assert all(told["content"] == content for status, told in responses.items() if int(status) >= 400)
     empty = document(STRATEGIES)["paths"]["/ws/events"]["post"]["responses"]["204"]
-    assert empty == {"description": "Connection accepted, or event recorded"}
+    assert empty == {
+        "description": "Connection accepted, or event recorded",
+        "headers": {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}},
+    }
+
+
+async def test_every_header_that_an_answer_has_is_described(api: Api) -> None:
+    """Beside those that HTTP gives to every answer, and those of CORS."""
+    of_http = {"content-type", "cache-control", "x-content-type-options", "vary"}
+    described: dict[str, Any] = document(STRATEGIES)
+    for route in declared_routes():
+        if (route.method, route.path) not in ADMITTING:
+            continue
+        scope, given = ADMITTING[route.method, route.path]
+        key = await api.key(scope, limit=route.cost.units)
+        for used in (key, key, None):
+            answered = await api.call(route.method, route.path, key=used, **given)
+            operation = described["paths"][f"/{route.path}"][route.method.lower()]
+            told = operation["responses"][str(answered.status)]["headers"]
+            assert set(told) <= set(described["components"]["headers"])
+            assert set(answered.headers) - of_http == {name.lower() for name in told}
 
 
 def test_the_document_names_what_it_is() -> None:

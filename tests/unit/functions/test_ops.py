@@ -161,6 +161,9 @@ async def test_the_status_says_what_was_done_and_how_it_stands(api: Api) -> None
             "age_s": 0.0,
             "last_open_time": "2026-03-02T14:29:00Z",
             "source": "live",
+            "missing_minutes": 929,
+            "first_missing": "2026-03-01T23:00:00Z",
+            "quarantined": 0,
         }
     ]
     assert told["models"][0] == {
@@ -194,10 +197,10 @@ async def test_the_document_is_served_to_everybody_and_may_be_kept(api: Api) -> 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("DELETE", "trades", "POST, GET"),
-        ("PUT", "Signals/", "GET, POST"),
+        ("DELETE", "trades", "POST, GET, HEAD"),
+        ("PUT", "Signals/", "GET, HEAD, POST"),
         ("GET", "ws/events", "POST, OPTIONS"),
-        ("POST", "health", "GET"),
+        ("POST", "health", "GET, HEAD"),
     ],
 )
 async def test_another_method_is_told_which_would_do(api: Api, method: str, path: str, allow: str) -> None:

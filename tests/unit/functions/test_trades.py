@@ -300,4 +300,6 @@ async def test_other_methods_of_a_trade_are_refused_with_the_one_that_it_has(api
     for method in ("GET", "PUT", "PATCH", "POST"):
         answered = await api.call(method, "trades/t-1", key=await api.key("bot"))
         assert (answered.status, answered.headers["allow"]) == (405, "DELETE")
-    assert (await api.call("DELETE", "trades", key=await api.key("bot"))).headers["allow"] == "POST, GET"
+    assert (await api.call("DELETE", "trades", key=await api.key("bot"))).headers[
+        "allow"
+    ] == "POST, GET, HEAD"

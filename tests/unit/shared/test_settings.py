@@ -49,7 +49,37 @@ BAD_VALUES = {
     "APPLICATIONINSIGHTS_CONNECTION_STRING": ("sekrit",),
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": ("Authorization=AAD", "sekrit"),
     "AZURE_CLIENT_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
+    "CORS_ORIGINS": (
+        "*",
+        "null",
+        "app.example.com",
+        "https://app.example.com/",
+        "https://app.example.com/sekrit",
+        "https://App.example.com",
+        "HTTPS://app.example.com",
+        "https://app.example.com:443",
+        "http://app.example.com:80",
+        "https://app.example.com:0443",
+        "https://app.example.com:65536",
+        "https://*.example.com",
+        "https://user:sekrit@app.example.com",
+        "https://app.example.com?a=1",
+        "https://app.example.com\n.evil.com",
+        "https://app..example.com",
+        "https://-app.example.com",
+        "ftp://app.example.com",
+        "file://",
+        "https://",
+        "https://app.example.com;https://b.example.com",
+        "https://app.example.com https://b.example.com",
+        "https://b\u00fccher.example.com",
+        "https://app.example.com,*",
+        ",".join(f"https://a{number}.example.com" for number in range(51)),
+    ),
 }
+
+
+GOOD_ORIGINS = "https://app.example.com, http://localhost:3000,https://app.example.com ,http://[::1]:8080"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +95,16 @@ def test_bars_may_set_the_clock_on_one_machine_only() -> None:
     assert read_settings({**GOOD, "MARKET_CLOCK": "bars"}).market_clock == "bars"
     with pytest.raises(ConfigurationError, match="MARKET_CLOCK=bars"):
         read_settings({**GOOD, "MARKET_CLOCK": "bars", "WEBSITE_INSTANCE_ID": "7"})
+
+
+def test_origins_are_those_that_browsers_send() -> None:
+    assert read_settings(GOOD).cors_origins == ()
+    assert read_settings({**GOOD, "CORS_ORIGINS": " , "}).cors_origins == ()
+    assert read_settings({**GOOD, "CORS_ORIGINS": GOOD_ORIGINS}).cors_origins == (
+        "https://app.example.com",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+    )
 
 
 def test_telemetry_is_off_until_it_has_somewhere_to_go() -> None:

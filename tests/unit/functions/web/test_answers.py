@@ -6,26 +6,45 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.web.answers import Answer, rate_fields, response_of
+from functions.web.answers import Answer, add_rate_fields, response_of, without_body
 from shared.domain.access.rate_limit import RateState, whole_seconds
 
 
-def test_the_headers_follow_the_draft() -> None:
-    fields = rate_fields(RateState(limit=100, remaining=37, reset_s=12.01))
-    assert fields == ('"default";r=37;t=13', '"default";q=100;w=60')
+def fields_of(rate: RateState) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    add_rate_fields(headers, rate)
+    return headers
+
+
+def test_the_headers_follow_the_draft_and_the_older_names_say_the_same() -> None:
+    assert fields_of(RateState(limit=100, remaining=37, reset_s=12.01)) == {
+        "ratelimit": '"default";r=37;t=13',
+        "ratelimit-policy": '"default";q=100;w=60',
+        "x-ratelimit-limit": "100",
+        "x-ratelimit-remaining": "37",
+        "x-ratelimit-reset": "13",
+    }
 
 
 def test_quota_comes_back_within_the_window() -> None:
     """The first request of a window: take_requests.lua says 60.000001 s."""
-    limit, _ = rate_fields(RateState(limit=100, remaining=99, reset_s=60.000001))
-    assert limit == '"default";r=99;t=60'
+    fields = fields_of(RateState(limit=100, remaining=99, reset_s=60.000001))
+    assert (fields["ratelimit"], fields["x-ratelimit-reset"]) == ('"default";r=99;t=60', "60")
+
+
+def test_a_head_keeps_the_headers_and_states_the_length() -> None:
+    response = without_body(response_of(Answer({"a": 1}), "id-1", None))
+    assert (response.get_body(), response.headers["content-length"]) == (b"", "7")
+    assert response.headers["content-type"] == "application/json"
 
 
 @given(st.integers(1, 100_000), st.floats(0, 60))
 def test_who_waits_as_told_has_waited_long_enough(limit: int, reset_s: float) -> None:
     state = RateState(limit=limit, remaining=0, reset_s=reset_s)
-    told = re.fullmatch(r'"default";r=0;t=(\d+)', rate_fields(state)[0])
+    fields = fields_of(state)
+    told = re.fullmatch(r'"default";r=0;t=(\d+)', fields["ratelimit"])
     assert told is not None
+    assert told[1] == fields["x-ratelimit-reset"]
     assert reset_s <= int(told[1]) <= reset_s + 1
     assert max(1, int(told[1])) == whole_seconds(reset_s)
 

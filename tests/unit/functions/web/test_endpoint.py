@@ -43,7 +43,7 @@ async def no_services() -> AsyncIterator[None]:
 
 
 def request(**headers: str) -> func.HttpRequest:
-    return func.HttpRequest(method="GET", url="/api/x", headers=headers, params={}, body=b"")
+    return func.HttpRequest(method="GET", url="/api/x", headers=headers, body=b"")
 
 
 async def answered(error: Exception, **headers: str) -> tuple[func.HttpResponse, dict[str, object]]:
@@ -136,9 +136,10 @@ async def test_a_handler_gets_its_parameters_then_its_body() -> None:
     async def show(call: Call, *given: Any) -> list[Any]:
         return list(given)
 
-    req = func.HttpRequest(method="POST", url="", headers={}, params={"limit": "7"}, body=b"[1]")
+    req = func.HttpRequest(method="POST", url="/api/x?limit=7", headers={}, body=b"[1]")
     both = await served(show, req, parameters=Parameters, body=json_body(list[int], 100))
     assert json.loads(both.get_body()) == [{"limit": 7}, [1]]
+    req = func.HttpRequest(method="POST", url="/api/x", headers={}, body=b"[1]")
     alone = await served(show, req, body=json_body(list[int], 100))
     assert json.loads(alone.get_body()) == [[1]]
     by_itself = await served(show, req, body=Body(kinds=(int,), max_bytes=100))
@@ -200,7 +201,11 @@ async def test_a_caller_over_its_limit_is_told_its_quota() -> None:
     assert response.headers["retry-after"] == "8"
 
 
-async def test_another_problem_says_nothing_of_a_quota() -> None:
+async def test_a_refusal_that_counts_tells_the_quota_and_another_does_not() -> None:
+    refused = ScopeMissing("x")
+    refused.quota = 3, 1, 7.2
+    response, _ = await answered(refused)
+    assert response.headers["ratelimit"] == '"default";r=1;t=8'
     response, _ = await answered(NotFound("x"))
     assert "ratelimit" not in response.headers
 

@@ -1,10 +1,14 @@
 """How query and header parameters are declared, read and described."""
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from functions.web.parameters import (
     AfterParameter,
@@ -12,6 +16,7 @@ from functions.web.parameters import (
     parameter_schema,
     parameters_of,
     read_parameters,
+    refuse_query,
 )
 from shared.errors import ValidationFailed
 
@@ -53,14 +58,18 @@ class After(msgspec.Struct, frozen=True):
     after: AfterParameter = 0
 
 
+def url_of(query: dict[str, str]) -> str:
+    return f"http://localhost/api/things?{urlencode(query)}"
+
+
 def read(**query: str) -> Parameters:
-    found: Parameters = read_parameters(Parameters, query, {})
+    found: Parameters = read_parameters(Parameters, url_of(query), {})
     return found
 
 
 def refused(kind: Any, query: dict[str, str], headers: dict[str, str] | None = None) -> ValidationFailed:
     with pytest.raises(ValidationFailed) as caught:
-        read_parameters(kind, query, headers or {})
+        read_parameters(kind, url_of(query), headers or {})
     return caught.value
 
 
@@ -77,11 +86,11 @@ def test_a_query_reports_every_bad_parameter_together() -> None:
     assert error.detail == "The query has parameters that cannot be accepted."
     messages = {each.field: each.message for each in error.errors}
     assert messages == {
-        "symbol": "Expected a symbol such as ES.",
+        "symbol": "Symbols are in capitals and without blanks, got es: send ES.",
         "limit": "Expected a whole number from 1 to 500.",
         "since": "Expected a time with its offset, such as 2025-10-13T13:30:00Z.",
         "cursor": "At most 200 characters.",
-        "colour": "Known parameters: symbol, limit, since, cursor.",
+        "colour": "This route has no such parameter. It takes symbol, limit, since, cursor.",
     }
 
 
@@ -93,7 +102,18 @@ def test_a_plus_that_was_not_escaped_is_read_as_meant() -> None:
 
 def test_defaults_stand_for_what_is_not_sent() -> None:
     assert read(symbol="ES") == Parameters(symbol="ES", limit=100, since=None, cursor=None)
-    assert read(symbol="ES", since="", cursor="") == read(symbol="ES"), "an empty text is none"
+    assert read(symbol="ES", cursor="") == read(symbol="ES"), "an empty text is none, if it may be empty"
+
+
+def test_an_empty_value_is_not_left_out_silently() -> None:
+    error = refused(Parameters, {"symbol": "ES", "since": ""})
+    assert [(each.field, each.code) for each in error.errors] == [("since", "invalid_format")]
+
+    class Filter(msgspec.Struct, frozen=True):
+        symbol: SymbolParameter | None = None
+
+    error = refused(Filter, {"symbol": ""})
+    assert [(each.field, each.code) for each in error.errors] == [("symbol", "invalid_format")]
 
 
 def test_what_is_sent_is_read() -> None:
@@ -122,7 +142,7 @@ def test_the_ends_of_a_range_are_accepted(sent: str, read_as: int) -> None:
 
 
 def test_the_largest_sequence_is_accepted() -> None:
-    assert read_parameters(After, {"after": str(10**15)}, {}).after == 10**15
+    assert read_parameters(After, url_of({"after": str(10**15)}), {}).after == 10**15
     assert refused(After, {"after": str(10**15 + 1)}).errors[0].field == "after"
 
 
@@ -141,9 +161,12 @@ def test_the_name_of_a_strange_parameter_is_cut() -> None:
     assert error.field == "x" * 64
 
 
-def test_a_header_is_read_by_its_name_and_no_query_is_judged() -> None:
-    assert read_parameters(Headers, {"colour": "red"}, {"request-name": "abcd"}).request_name == "abcd"
-    assert read_parameters(Headers, {"request-name": "abcdefgh"}, {}).request_name is None
+def test_a_header_is_read_by_its_name_and_not_from_the_query() -> None:
+    assert (
+        read_parameters(Headers, "http://localhost/api/things", {"request-name": "abcd"}).request_name
+        == "abcd"
+    )
+    assert [each.field for each in refused(Headers, {"request-name": "abcd"}).errors] == ["request-name"]
     for bad in ("", "abcde", "a\n"):
         error = refused(Headers, {}, {"request-name": bad})
         assert error.detail == "The request has fields that cannot be accepted; see errors."
@@ -192,11 +215,78 @@ def test_no_other_kind_of_parameter_can_be_declared() -> None:
     with pytest.raises(TypeError, match="flag"):
         parameter_schema(flag)
     with pytest.raises(TypeError, match="flag"):
-        read_parameters(Flags, {"flag": "true"}, {})
+        read_parameters(Flags, url_of({"flag": "true"}), {})
+
+
+NAMES = [
+    "limit",
+    "Limit",
+    "LIMIT",
+    "symbol",
+    "cursor",
+    "dry_run",
+    "code",
+    "",
+    "\N{FULLWIDTH LATIN SMALL LETTER L}imit",
+]
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(["7", "", "a b", "\u0661"])), max_size=6))
+@example([("limit", "7"), ("limit", "7")])
+@example([("limit", ""), ("limit", "7")])
+def test_each_parameter_is_known_and_given_once(sent: list[tuple[str, str]]) -> None:
+    """The independent rule: a name is bad if it is not declared as written, or stands there twice."""
+
+    class Paged(msgspec.Struct, frozen=True):
+        limit: Annotated[int, msgspec.Meta(ge=1, le=9)] = 5
+        cursor: str = ""
+
+    url = f"http://localhost/api/things?{urlencode(sent)}"
+    unknown = {name or "?" for name, _ in sent if name not in ("limit", "cursor")}
+    repeated = {name for name, times in Counter(name for name, _ in sent).items() if times > 1}
+    named: dict[str, set[str]] = {"unknown_field": set(), "invalid_format": set(), "out_of_range": set()}
+    try:
+        read_parameters(Paged, url, {})
+    except ValidationFailed as error:
+        for each in error.errors:
+            named[each.code].add(each.field.encode("ascii").decode("unicode_escape"))
+    assert named["unknown_field"] == unknown
+    assert named["invalid_format"] == repeated & {"limit", "cursor"}
+
+
+def test_a_route_without_parameters_takes_no_query() -> None:
+    for url in (
+        "http://localhost/api/things",
+        "http://localhost/api/things?",
+        "http://localhost/api/things?&",
+    ):
+        refuse_query(url)
+    for query in ("dry_run=true", "dry_run", "dry_run=", "?", "=1", "%64ry_run=1", "code=abc"):
+        with pytest.raises(ValidationFailed) as caught:
+            refuse_query(f"http://localhost/api/things?{query}")
+        (error,) = caught.value.errors
+        assert error.message == "This route has no such parameter. It takes none."
+    assert caught.value.code == "unknown_field"
+
+
+def test_a_long_query_gets_a_short_answer() -> None:
+    error = refused(Parameters, {f"x{number}" * 30: "1" for number in range(2_000)})
+    assert len(error.errors) == 50
+    assert all(len(each.field) <= 64 for each in error.errors)
+
+
+@pytest.mark.parametrize("sent", ["ESZ5", "MES", "/ES", "ES1!", "es"])
+def test_a_contract_instead_of_a_root_is_told_the_root(sent: str) -> None:
+    try:
+        read(symbol=sent)
+    except ValidationFailed as error:
+        assert error.errors[0].message.endswith("send ES.")
+    else:
+        assert sent in ("ESZ5", "MES"), "these have the form of a symbol; the service refuses them"
 
 
 def test_a_part_of_the_path_is_read_from_there_alone() -> None:
-    assert read_parameters(Named, {"name": "query"}, {"name": "header"}, {"name": "path"}).name == "path"
+    assert read_parameters(Named, "/api/things/path", {"name": "header"}, {"name": "path"}).name == "path"
     (declared,) = parameters_of(Named)
     assert parameter_schema(declared) == {
         "name": "name",
@@ -210,7 +300,7 @@ def test_a_part_of_the_path_is_read_from_there_alone() -> None:
 @pytest.mark.parametrize("sent", ["A", "abcde", "a\n", "\uff41", "a b", " a"])
 def test_a_part_of_the_path_that_does_not_fit_is_named(sent: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        read_parameters(Named, {}, {}, {"name": sent})
+        read_parameters(Named, "/api/things/x", {}, {"name": sent})
     assert [(each.field, each.code, each.message) for each in refused.value.errors] == [
         ("name", "invalid_format", "Expected 1 to 4 small letters.")
     ]

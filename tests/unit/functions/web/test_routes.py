@@ -51,7 +51,7 @@ def test_a_problem_that_has_no_status_cannot_be_declared() -> None:
 
 def test_a_route_is_registered_under_the_name_of_its_handler() -> None:
     routes = Routes()
-    routes.get("things", scope=PUBLIC, summary="", answer=None, also_head=True)(show_things)
+    routes.get("things", scope=PUBLIC, summary="", answer=None)(show_things)
     routes.post("things", scope=PUBLIC, summary="", answer=None)(show_things)
     first, second = routes.blueprint._function_builders
     for builder, methods in ((first, ["GET", "HEAD"]), (second, ["POST"])):
@@ -66,9 +66,9 @@ def test_what_a_declaration_leaves_out() -> None:
     declare()
     route = declared_routes()[-1]
     assert (route.statuses, route.media_type) == (((200, "Done"),), "application/json")
-    assert (route.problems, route.parameters, route.body) == ((), None, None)
+    assert (route.problems, route.parameters, route.body) == (("unknown_field",), None, None)
     assert not route.admits_in_service
-    assert not route.also_head
+    assert not route.holds_secret
     assert route.if_misconfigured is None
     assert (route.function, route.operation_id) == ("show_things", "showThings")
 
@@ -77,7 +77,7 @@ def test_allowed_methods_are_in_the_order_of_declaration() -> None:
     routes = Routes()
     for declared in (routes.options, routes.get, routes.post):
         declared("Some/Things", scope=PUBLIC, summary="", answer=None)(show_things)
-    assert allowed_methods("/some/things/") == ("OPTIONS", "GET", "POST")
+    assert allowed_methods("/some/things/") == ("OPTIONS", "GET", "HEAD", "POST")
     assert allowed_methods("some") == ()
 
 

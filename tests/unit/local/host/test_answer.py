@@ -51,3 +51,11 @@ def test_an_answer_without_content_has_no_body(status: int) -> None:
 def test_another_type_is_refused(result: object) -> None:
     with pytest.raises(TypeError, match="must return HttpResponse or str"):
         encode_answer(result)
+
+
+def test_the_length_of_a_body_that_a_head_leaves_out_is_the_functions() -> None:
+    result = func.HttpResponse(b"", headers={"content-length": "512", "x-a": "b"})
+    assert (b"content-length", b"512") in encode_answer(result, to_head=True)[1]
+    assert not any(name == b"content-length" for name, _ in encode_answer(result)[1])
+    untrue = func.HttpResponse(b"body", headers={"content-length": "512"})
+    assert not any(name == b"content-length" for name, _ in encode_answer(untrue, to_head=True)[1])

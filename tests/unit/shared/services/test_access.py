@@ -69,8 +69,9 @@ async def test_the_limit_refuses_and_says_when_to_come_again(world: World) -> No
         world.clock.forward(10)
     error = await world.refusal(bot.plain)
     assert isinstance(error, RateLimited)
-    assert error.limit == 3
-    assert error.reset_s == pytest.approx(30)
+    assert error.quota is not None
+    assert error.quota[:2] == (3, 0)
+    assert error.quota[2] == pytest.approx(30)
     assert error.retry_after_s == pytest.approx(30)
     world.clock.forward(30.001)
     await world.admit(bot.plain)

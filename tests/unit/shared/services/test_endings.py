@@ -1,5 +1,6 @@
 """The timer closes what has ended, again for a while, and completes what a command has begun."""
 
+import asyncio
 from datetime import timedelta
 from unittest.mock import AsyncMock, patch
 
@@ -7,7 +8,11 @@ import pytest
 
 from shared.domain.access.admission import decode_record
 from shared.domain.access.endings import ENFORCED_FOR, Ending
+from shared.domain.access.licenses import suspended
 from shared.errors import KeyStoreUnavailable
+from shared.services.endings import EndingService
+from shared.services.enforcement import Enforcement
+from tests.support.access_fakes import FakeHub
 from tests.support.license_world import World
 
 
@@ -32,6 +37,53 @@ async def test_a_license_that_expires_is_closed_and_marked_once(world: World) ->
     assert world.hub.closed == [(f"license.{due}", "license expired")] * 2
     assert world.store.licenses[due].status == "expired"
     assert world.audit.entries.count(("timer", "license expired", due)) == 1
+
+
+class MeetingHub(FakeHub):
+    """Lets its callers go on once all have come, so that each has read the license before any changes it."""
+
+    def __init__(self, callers: int) -> None:
+        super().__init__()
+        self.barrier = asyncio.Barrier(callers)
+
+    async def close_group(self, group: str, reason: str) -> None:
+        await super().close_group(group, reason)
+        await self.barrier.wait()
+
+
+@pytest.mark.parametrize("processes", [2, 5])
+async def test_of_processes_that_expire_one_license_exactly_one_audits_it(
+    world: World, processes: int
+) -> None:
+    license_id = await world.license(world.clock() + timedelta(seconds=10))
+    world.clock.forward(10)
+    enforcement = Enforcement(world.cache, MeetingHub(processes))
+    racing = [
+        EndingService(store=world.store, enforcement=enforcement, audit=world.audit, actor=f"timer {number}")
+        for number in range(processes)
+    ]
+    assert await asyncio.gather(*(each.run(world.clock()) for each in racing)) == [1] * processes
+    assert world.store.licenses[license_id].status == "expired"
+    assert [action for _, action, subject in world.audit.entries if subject == license_id] == [
+        "license created",
+        "license expired",
+    ]
+
+
+async def test_a_license_that_is_suspended_meanwhile_is_not_audited_as_expired(world: World) -> None:
+    license_id = await world.license(world.clock() + timedelta(seconds=10))
+    world.clock.forward(10)
+    read = world.store.get_license
+
+    async def before_the_suspension(wanted: str) -> object:
+        found = await read(wanted)
+        world.store.licenses[wanted] = suspended(world.store.licenses[wanted])
+        return found
+
+    with patch.object(world.store, "get_license", before_the_suspension):
+        await world.endings.run(world.clock())
+    assert world.store.licenses[license_id].status == "suspended"
+    assert ("timer", "license expired", license_id) not in world.audit.entries
 
 
 async def test_a_key_that_expires_is_closed_alone(world: World) -> None:
@@ -75,6 +127,19 @@ async def test_closing_is_repeated_for_a_stated_while_and_then_forgotten(world: 
     assert await world.endings.run(world.clock()) == 1
     assert world.store.recorded_endings == set()
     assert await world.endings.run(world.clock()) == 0
+
+
+@pytest.mark.parametrize("off_by_s", [-299, -121, 60, 299])
+async def test_an_ending_is_enforced_for_two_minutes_however_the_operators_clock_differs(
+    world: World, off_by_s: int
+) -> None:
+    license_id = await world.license()
+    world.clock.forward(off_by_s)
+    await world.service.revoke_license(license_id)
+    world.clock.forward(-off_by_s)
+    for _ in range(24):
+        assert await world.endings.run(world.clock()) == 1
+        world.clock.forward(5)
 
 
 async def test_what_cannot_be_closed_is_tried_again_however_long_it_takes(world: World) -> None:

@@ -219,7 +219,7 @@ async def test_a_license_out_of_bounds_is_refused(
         {"account_id": "a"},
         {"account_id": "A9._-" + "a" * 59},
         {"plan": "load"},
-        {"symbols": [f"S{n}" for n in range(100)]},
+        {"symbols": [f"S{n}" for n in range(100)], "may_be_unserved": True},
         {"requests_per_minute": 1},
         {"requests_per_minute": 100_000},
         {"expires_at": Clock().time + timedelta(microseconds=1)},
@@ -230,7 +230,8 @@ async def test_the_ends_of_every_bound_are_accepted(world: World, changed: dict[
     made = await world.service.create_license(given.pop("account_id"), **given)
     assert world.store.licenses == {made.license_id: made}
     for name, value in changed.items():
-        assert getattr(made, name) == (tuple(value) if name == "symbols" else value)
+        if name != "may_be_unserved":
+            assert getattr(made, name) == (tuple(value) if name == "symbols" else value)
 
 
 async def test_a_symbol_is_licensed_once(world: World) -> None:
@@ -242,7 +243,10 @@ async def test_a_symbol_is_licensed_once(world: World) -> None:
 async def test_symbols_that_are_none_are_named(world: World) -> None:
     with pytest.raises(ValidationFailed) as refused:
         await world.service.create_license("acct-1", symbols=["es", "ES", "nq"])
-    assert refused.value.errors[0].message == "Not a symbol: es, nq."
+    assert refused.value.errors[0].message == (
+        "Symbols are in capitals and without blanks, got es: send ES. "
+        "Symbols are in capitals and without blanks, got nq: send NQ."
+    )
 
 
 async def test_what_ends_is_told_to_the_caches_under_every_hash(world: World) -> None:

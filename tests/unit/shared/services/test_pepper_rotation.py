@@ -10,6 +10,8 @@ from shared.services.access import AccessService
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import CreatedKey, LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.memory_stores import MemoryStores
+from tests.support.served import served_symbols
 
 OLD, NEW = b"o" * 32, b"n" * 32
 
@@ -38,6 +40,7 @@ class Fleet:
         return LicenseService(
             store=self.store,
             enforcement=Enforcement(self.cache, FakeHub()),
+            served=served_symbols(MemoryStores(self.clock())),
             audit=FakeAudit(),
             actor="tester",
             pepper=pepper,

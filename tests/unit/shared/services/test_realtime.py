@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from shared.domain.access.client_access import token_in
-from shared.errors import DatabaseUnavailable, RealtimeUnavailable, SymbolNotLicensed
+from shared.errors import DatabaseUnavailable, RealtimeUnavailable, SymbolNotLicensed, ValidationFailed
 from shared.services import realtime as realtime_module
 from shared.services.realtime import BATCH, RealtimeService
 from tests.support.counting import Counted
@@ -249,7 +249,14 @@ async def test_client_access_covers_the_whole_license_unless_symbols_are_named()
     realtime = service(FakeHub(), FakeOutbox())
     grant = grant_of("k1", "NQ", "ES")
     assert (await realtime.negotiate(grant, None)).groups == ["symbol.NQ", "symbol.ES"]
-    assert (await realtime.negotiate(grant, [])).groups == []
+
+
+async def test_a_connection_that_would_hear_nothing_is_refused() -> None:
+    counted = Counted()
+    with pytest.raises(ValidationFailed) as refused:
+        await service(FakeHub(), FakeOutbox(), counted).negotiate(grant_of("k1", "NQ", "ES"), [])
+    assert [(error.field, error.code) for error in refused.value.errors] == [("symbols", "out_of_range")]
+    assert counted == {}
 
 
 async def test_no_client_access_for_a_symbol_outside_of_the_license() -> None:

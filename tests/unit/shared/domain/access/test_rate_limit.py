@@ -11,7 +11,7 @@ def test_retry_after_is_rounded_up(reset_s: float, told: int) -> None:
 def test_the_refusal_carries_the_state() -> None:
     error = rate_limited(RateState(limit=100, remaining=0, reset_s=7.2))
     assert error.code == "rate_limited"
-    assert (error.limit, error.reset_s) == (100, 7.2)
+    assert error.quota == (100, 0, 7.2)
     assert error.retry_after_s == 7.2
     assert "100 requests in 60 s" in error.detail
     assert "8 s" in error.detail
