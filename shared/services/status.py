@@ -115,7 +115,7 @@ class StatusService:
 
     async def _feeds(self, market_now: datetime) -> list[FeedHealth]:
         feeds = await self._bars.feeds()
-        spans = spans_to_cover(feeds, self._calendars, market_now)
+        spans = spans_to_cover(feeds, self._calendars)
         found = {coverage.symbol: coverage for coverage in await self._bars.coverage(spans)}
         healths = feed_states(feeds, self._calendars, market_now)
         return [

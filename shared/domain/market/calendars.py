@@ -19,9 +19,6 @@ NEW_YORK = ZoneInfo("America/New_York")
 OPENS = time(18, 0)
 CLOSES = time(17, 0)
 
-# Longer than any weekend with holidays on both sides.
-LONGEST_BREAK = timedelta(days=8)
-
 _SATURDAY = 5
 # Longer than any closure of a market, and short enough that a calendar's end is found at once.
 _SEARCHED_DAYS = 14
@@ -77,9 +74,9 @@ class MarketCalendars:
         return self._session(symbol, trading_day)
 
     def session_before(self, symbol: str, instant: datetime) -> TradingSession | None:
-        """The last session that opened before `instant`; None if there was none in LONGEST_BREAK."""
+        """The last session that opened before `instant`; None if none did within two weeks before."""
         day = trading_day_of(instant)
-        for days in range(LONGEST_BREAK.days):
+        for days in range(_SEARCHED_DAYS):
             session = self.session_of(symbol, day - timedelta(days=days))
             if session is not None and session.opens_at < instant:
                 return session

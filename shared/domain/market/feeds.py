@@ -17,8 +17,9 @@ STALE_AFTER = timedelta(minutes=5)
 class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0.
 
-    `missing_minutes` is the number of minutes of the present session, up to the newest bar, that have no bar,
-    and `first_missing` the first of them. A quiet minute has no bar either, and cannot be told from a hole.
+    `missing_minutes` is the number of minutes without a bar, from the opening of the newest bar's session to
+    that bar, and `first_missing` the first of them. A quiet minute has no bar either, and cannot be told from
+    a hole.
     `quarantined` is the number of bars of the last day that the engine does not use.
     """
 
@@ -68,11 +69,11 @@ def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: dat
     return [_health(feed, calendars, now) for feed in feeds]
 
 
-def spans_to_cover(feeds: Sequence[FeedState], calendars: MarketCalendars, now: datetime) -> list[Span]:
-    """Of each feed, the minutes from the opening of the session at `now` to the newest bar."""
+def spans_to_cover(feeds: Sequence[FeedState], calendars: MarketCalendars) -> list[Span]:
+    """Of each feed, the minutes from the opening of the newest bar's session to that bar."""
     spans = []
     for feed in feeds:
-        session = calendars.session_at(feed.symbol, now)
+        session = calendars.session_at(feed.symbol, feed.last_open_time)
         first = feed.last_open_time + BAR_INTERVAL if session is None else session.opens_at
         spans.append(Span(feed.symbol, first, feed.last_open_time))
     return spans

@@ -69,13 +69,17 @@ async def test_a_feed_shows_the_holes_of_its_session_and_its_quarantined_bars() 
     missing = {300, 301, 700}
     bars = [bar(opens_at + n * BAR_INTERVAL, 6500) for n in range(minutes) if n not in missing]
     await world.stores.bars.insert("ES", bars, "live", NOW)
-    await world.stores.bars.insert("CL", [bar(NOW - timedelta(days=3), 60)], "live", NOW)
+    # Two of Friday's last minutes; and a bar outside every session.
+    friday = datetime(2025, 10, 10, 20, 57, tzinfo=UTC)
+    await world.stores.bars.insert("CL", [bar(friday, 60), bar(friday + 2 * BAR_INTERVAL, 60)], "live", NOW)
+    await world.stores.bars.insert("NQ", [bar(friday + timedelta(days=1), 60)], "live", NOW)
     stored = world.stores.bars.bars["ES"]
     stored[bars[-1].open_time] = msgspec.structs.replace(stored[bars[-1].open_time], quarantined=True)
-    crude, equity = (await world.service.status()).feeds
+    crude, equity, closed = (await world.service.status()).feeds
     assert (equity.missing_minutes, equity.first_missing) == (3, opens_at + 300 * BAR_INTERVAL)
     assert (equity.state, equity.quarantined) == ("fresh", 1)
-    assert (crude.state, crude.missing_minutes, crude.first_missing) == ("stale", 0, None)
+    assert (crude.missing_minutes, crude.first_missing) == (1_378, datetime(2025, 10, 9, 22, tzinfo=UTC))
+    assert (closed.missing_minutes, closed.first_missing) == (0, None)
 
 
 async def test_a_trained_model_is_told_from_the_prior() -> None:

@@ -165,3 +165,19 @@ def test_the_next_opening_is_the_first_one_after_an_instant(symbol: str, instant
 def test_no_opening_is_known_of_an_unknown_symbol_or_after_the_calendar() -> None:
     assert CALENDARS.next_open("UNKNOWN", utc("2025-10-13T14:00:00")) is None
     assert CALENDARS.next_open("ES", utc("2060-01-05T15:00:00")) is None
+
+
+def test_the_session_before_an_instant_is_the_last_that_opened_before_it() -> None:
+    calendars = market_calendars()
+
+    def before(instant: datetime) -> datetime | None:
+        session = calendars.session_before("ES", instant)
+        return None if session is None else session.opens_at
+
+    opens_at = utc("2025-10-13T22:00")
+    assert before(opens_at + timedelta(minutes=1)) == opens_at
+    assert before(opens_at) == opens_at - timedelta(days=1)
+    assert before(opens_at - timedelta(days=1)) == utc("2025-10-09T22:00"), "over a weekend"
+    assert before(utc("2025-10-11T12:00")) == utc("2025-10-09T22:00")
+    assert before(utc("1990-01-01T00:00")) is None
+    assert calendars.session_before("ZZ", opens_at) is None
