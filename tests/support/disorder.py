@@ -22,7 +22,7 @@ def dense(bars: Sequence[Bar]) -> list[Bar]:
 def deliveries(day: Sequence[Bar], seed: int, most_bodies: int = 14) -> list[list[Bar]]:
     """The day in the random order of `seed`, cut into bodies, with repeats and corrections."""
     rng = random.Random(seed)
-    bodies = _cut(_ordered(day, rng), rng, most_bodies)
+    bodies = cut(_ordered(day, rng), rng, most_bodies)
     if rng.random() < 0.5:
         # Pieces of the day change places; each stays in order.
         rng.shuffle(bodies)
@@ -50,7 +50,8 @@ def _ordered(day: Sequence[Bar], rng: random.Random) -> list[Bar]:
     return bars
 
 
-def _cut(bars: list[Bar], rng: random.Random, most: int) -> list[list[Bar]]:
+def cut(bars: list[Bar], rng: random.Random, most: int) -> list[list[Bar]]:
+    """`bars` in their order, in fewer than `most` + 1 bodies of random sizes."""
     edges = sorted({0, len(bars), *(rng.randrange(len(bars)) for _ in range(rng.randrange(1, most)))})
     return [bars[first:last] for first, last in pairwise(edges)]
 
