@@ -72,8 +72,8 @@ async def ordered(bars: Sequence[Bar]) -> tuple[bytes | None, set[Content]]:
 
 async def check(
     store: Store, day: Sequence[Bar], seed: int, expected: tuple[bytes | None, set[Content]]
-) -> int:
-    """Feeds `day` in the order of `seed`, and returns the number of its signals."""
+) -> None:
+    """Feeds `day` in the order of `seed`, and holds state and signals against those of the ordered feed."""
     bodies = deliveries(day, seed)
     made = await fed(store, bodies)
     state, honest = expected
