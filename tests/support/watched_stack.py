@@ -18,7 +18,9 @@ import jwt
 import psycopg
 
 from loadtests.bench.ingestion import Ingestion, ingestion
+from shared.adapters.calendars import market_calendars
 from shared.domain.access.keys import new_key
+from shared.domain.market.bars import BAR_INTERVAL
 from shared.metrics import METRICS
 from tests.support.running import RunningStack
 from tests.support.stacks import LocalStack, local_stack
@@ -116,6 +118,9 @@ def _drive(stack: RunningStack, started: LocalStack) -> None:
         # An exit, because it is accepted at every hour.
         body = {"symbol": "ES", "side": "LONG", "kind": "exit", "price": "6543.25"}
         _expect(publisher.post("/signals", json=body), 201)
+        answer = feeder.post("/bars", json={"symbol": "ES", "bars": _spiked(now)})
+        _expect(answer, 200)
+        assert answer.json()["quarantined"] == 1
         _expect(feeder.post("/bars", json={"symbol": "ES", "bars": [_bar(now - timedelta(minutes=3))]}), 200)
         _expect(bot.get("/signals", params={"symbol": "ES"}), 200)
         _expect(bot.post("/signals", json={}), 403)
@@ -176,6 +181,15 @@ def _trade(now: datetime) -> dict[str, Any]:
         "exit_at": (now - timedelta(minutes=5)).isoformat(),
         "pnl": "112.50",
     }
+
+
+def _spiked(now: datetime) -> list[dict[str, Any]]:
+    """Quiet bars of a session of the last days, and one at a price that nothing explains."""
+    hours = (now.replace(hour=15, minute=0) - timedelta(days=days) for days in range(1, 8))
+    start = next(hour for hour in hours if market_calendars().is_open("ES", hour))
+    quiet = [_bar(start + n * BAR_INTERVAL) for n in range(20)]
+    spike = dict.fromkeys(("open", "high", "low", "close"), "6743.25")
+    return [*quiet, _bar(start + 20 * BAR_INTERVAL) | spike]
 
 
 def _bar(open_time: datetime) -> dict[str, Any]:
