@@ -232,4 +232,4 @@ def test_panels_show_what_happened(watched: Watched) -> None:
     # All was well but for the jump, and for one failure, too few for anybody to be called.
     fired = {name for name, rows in answers.items() if name.startswith("alerts/") and rows}
     # The one bar is old, and New York may be trading.
-    assert fired - {"alerts/signals-not-flowing"} == {"alerts/training-frozen"}
+    assert fired - {"alerts/signals-not-flowing"} == {"alerts/training-frozen", "alerts/bars-quarantined"}
