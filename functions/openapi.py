@@ -33,7 +33,8 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "X-RateLimit-Reset": ("integer", "Seconds from now until the quota next grows, as t of RateLimit."),
     "Retry-After": ("integer", "Seconds to wait before the same request may succeed."),
     "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
-    "Preference-Applied": ("string", "What was applied of the header Prefer, such as handling=strict."),
+    "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
+    "Preference-Applied": ("string", "The handling of bad items, if the header Prefer asks for one."),
 }
 _QUOTA = [name for name in _HEADERS if "RateLimit" in name]
 
@@ -191,6 +192,8 @@ def _headers(route: Route, status: int) -> dict[str, Any]:
         names.append("Retry-After")
     if status == 401:
         names.append("WWW-Authenticate")
-    elif route.body is not None and route.body.in_part:
+    if status == 415:
+        names.append("Accept-Encoding")
+    if route.body is not None and route.body.in_part:
         names.append("Preference-Applied")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -75,7 +75,7 @@ class ListParameters(msgspec.Struct, frozen=True):
 @routes.get(
     "ops/trades/suspicious",
     scope="ops",
-    summary="Trades that do not fit the signals that they claim, newest first",
+    summary="Trades that do not fit the signals that they claim, the newest of each account first",
     parameters=ListParameters,
     answer=SuspiciousTrades,
     problems=READ,

@@ -86,7 +86,13 @@ def _is_single(body: bytes) -> bool:
     body=Body(kinds=(TradesRequest, Trade), max_bytes=body_limits.TRADES, read=read_trades, in_part=True),
     cost=Cost(per_unit=TRADES_PER_UNIT, items="trades"),
     answer=TradeReport,
-    problems=(*WRITE, "batch_too_large", "daily_quota_exceeded", "storage_quota_exceeded"),
+    problems=(
+        *WRITE,
+        "batch_too_large",
+        "daily_quota_exceeded",
+        "storage_quota_exceeded",
+        "too_many_queries",
+    ),
 )
 async def post_trades(call: Call, trades: Items[Trade]) -> Answer:
     """Records 1 to 500 trades; a trade that was reported before is a duplicate and changes nothing."""
@@ -100,7 +106,7 @@ async def post_trades(call: Call, trades: Items[Trade]) -> Answer:
     summary="Own trades, latest exit first",
     parameters=TradePageParameters,
     answer=TradePage,
-    problems=READ,
+    problems=(*READ, "too_many_queries"),
 )
 async def get_trades(call: Call, chosen: TradePageParameters) -> TradePage:
     """Lists the account's own trades in pages, latest exit first."""
@@ -133,6 +139,7 @@ class WithdrawParameters(msgspec.Struct, frozen=True):
         "validation_failed",
         "trade_not_found",
         "withdrawal_expired",
+        "too_many_queries",
         "database_unavailable",
     ),
 )

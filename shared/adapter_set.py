@@ -16,7 +16,7 @@ from shared.domain.market.calendars import MarketCalendars
 from shared.settings import Settings
 
 if TYPE_CHECKING:
-    from shared.adapters.postgres import Database, Stores
+    from shared.adapters.postgres import Pools, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
@@ -34,7 +34,7 @@ class Adapters:
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
-        for name in ("database", "costly_database", "redis", "tables", "hub", "credentials"):
+        for name in ("pools", "redis", "tables", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
@@ -51,34 +51,17 @@ class Adapters:
         return market_calendars()
 
     @cached_property
-    def database(self) -> "Database":
-        from shared.adapters.postgres.database import JOBS_POOL_SIZE, JOBS_ROLE, Database
+    def pools(self) -> "Pools":
+        from shared.adapters.postgres import Pools
 
-        settings, jobs = self.settings, None
-        if settings.jobs_database_url:
-            password = self.credentials.jobs_database_password
-            url = settings.jobs_database_url
-            jobs = Database(url, role=JOBS_ROLE, pool_size=JOBS_POOL_SIZE, password=password)
-        return Database(
+        settings, credentials = self.settings, self.credentials
+        return Pools(
             settings.database_url,
             role=settings.database_role,
-            pool_size=settings.database_pool_size,
-            password=self.credentials.database_password,
-            jobs=jobs,
-        )
-
-    @cached_property
-    def costly_database(self) -> "Database":
-        """A small pool for costly queries, so that they take no connection from other requests."""
-        from shared.adapters.postgres import Database
-        from shared.adapters.postgres.performance import COSTLY_POOL_SIZE
-
-        return Database(
-            self.settings.database_url,
-            role=self.settings.database_role,
-            pool_size=COSTLY_POOL_SIZE,
-            idle_size=0,
-            password=self.credentials.database_password,
+            main_size=settings.database_pool_size,
+            password=credentials.database_password,
+            jobs_url=settings.jobs_database_url,
+            jobs_password=credentials.jobs_database_password,
         )
 
     @cached_property
@@ -110,4 +93,4 @@ class Adapters:
     def stores(self) -> "Stores":
         from shared.adapters.postgres import Stores
 
-        return Stores(self.database, self.costly_database)
+        return Stores(self.pools)

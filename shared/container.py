@@ -87,8 +87,13 @@ class Container(Adapters):
 
     @cached_property
     def presence(self) -> Presence:
-        store, count = self.stores.connections, self.counters.add
-        return Presence(store=store, hub=self.hub, clock=time.monotonic, count=count)
+        return Presence(
+            store=self.stores.connections,
+            licenses=self.tables,
+            hub=self.hub,
+            clock=time.monotonic,
+            count=self.counters.add,
+        )
 
     @cached_property
     def confidence(self) -> ConfidenceService:
@@ -172,6 +177,7 @@ class Container(Adapters):
         return BarService(
             bars=self.stores.bars,
             engine=self.engine,
+            calendars=self.calendars,
             push=self.realtime.push,
             now=self.now,
             count=self.counters.add,
@@ -217,7 +223,7 @@ class Container(Adapters):
     @cached_property
     def readiness(self) -> ReadinessService:
         rules = DependencyChecks(
-            database=self.database,
+            database=self.pools.main,
             key_store=self.tables,
             cache=self.redis,
             hub=self.hub,

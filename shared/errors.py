@@ -33,6 +33,7 @@
     |-- ConnectionsExceeded          connections_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
+    |   |   |-- DatabaseBusy         the server answers, but every connection of ours is in use
     |   |-- CacheUnavailable         cache_unavailable
     |   |-- KeyStoreUnavailable      key_store_unavailable
     |   |-- RealtimeUnavailable      realtime_unavailable
@@ -259,6 +260,10 @@ class Unavailable(SignalCloudError):
 
 class DatabaseUnavailable(Unavailable):
     code = "database_unavailable"
+
+
+class DatabaseBusy(DatabaseUnavailable):
+    """The server answers, but others have every connection of ours, or wait for one."""
 
 
 class CacheUnavailable(Unavailable):

@@ -17,6 +17,7 @@ class Count(StrEnum):
     NEGOTIATED = "negotiated"
     SIGNALS_PUBLISHED = "signals_published"
     BARS_RECEIVED = "bars_received"
+    BARS_QUARANTINED = "bars_quarantined"
     BARS_REFUSED = "bars_refused"
     TRADES_RECORDED = "trades_recorded"
     TRADES_REFUSED = "trades_refused"
@@ -50,6 +51,7 @@ class MetricName(StrEnum):
     CONFIDENCE_COMPUTED = "signal_cloud.confidence.computed"
     LIMITER_OPEN = "signal_cloud.limiter.open"
     CONNECTIONS_EXCEEDED = "signal_cloud.connections.exceeded"
+    CONNECTIONS_UNCOUNTED = "signal_cloud.connections.uncounted"
     LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
     SIGNALS_PUBLISHED = "signal_cloud.signals.published"
     TRADES_WRITTEN = "signal_cloud.trades.written"
@@ -58,6 +60,7 @@ class MetricName(StrEnum):
     OUTBOX_DEPTH = "signal_cloud.outbox.depth"
     OUTBOX_AGE = "signal_cloud.outbox.age"
     BARS_AGE = "signal_cloud.bars.age"
+    BARS_QUARANTINED = "signal_cloud.bars.quarantined"
     MODEL_IN_USE = "signal_cloud.model.in_use"
 
 
@@ -99,6 +102,13 @@ METRICS = (
         "connections refused over the limit of their license",
         Count.CONNECTIONS_EXCEEDED,
     ),
+    Metric(
+        _N.CONNECTIONS_UNCOUNTED,
+        "counter",
+        "{connection}",
+        "connections that no limit counted",
+        Count.CONNECTIONS_UNCOUNTED,
+    ),
     Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),
     Metric(
@@ -115,5 +125,12 @@ METRICS = (
     Metric(_N.OUTBOX_DEPTH, "gauge", "{message}", "unsent messages"),
     Metric(_N.OUTBOX_AGE, "gauge", "s", "age of the oldest unsent message"),
     Metric(_N.BARS_AGE, "gauge", "s", "time since a symbol's newest bar closed, with its state"),
+    Metric(
+        _N.BARS_QUARANTINED,
+        "counter",
+        "{bar}",
+        "bars whose prices are too far from those around them",
+        Count.BARS_QUARANTINED,
+    ),
     Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
 )

@@ -117,6 +117,13 @@ LOG_ALERTS = (
     LogAlert(
         "no-signals", 2, "Fresh bars arrived for a day, and the engine published no signal.", "P1D", "PT1H"
     ),
+    LogAlert(
+        "bars-quarantined",
+        2,
+        "A feed sent prices too far from those before them; the engine does not use them yet.",
+        "PT15M",
+        "PT5M",
+    ),
     LogAlert("timers-stopped", 1, "No timer has measured the outbox for 15 minutes.", "PT15M", "PT5M"),
     LogAlert(
         "training-frozen",
@@ -131,6 +138,13 @@ LOG_ALERTS = (
     ),
     LogAlert(
         "limiter-open", 2, "Redis is unavailable, so requests pass without a rate limit.", "PT10M", "PT5M"
+    ),
+    LogAlert(
+        "connections-uncounted",
+        2,
+        "Postgres is unavailable, so clients connect without being counted against their license.",
+        "PT10M",
+        "PT5M",
     ),
     LogAlert(
         "connections-exceeded",

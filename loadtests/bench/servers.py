@@ -141,7 +141,7 @@ async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
         assert champion is not None
         return champion
     finally:
-        await container.database.close()
+        await container.pools.close()
 
 
 def serve_model(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:

@@ -78,6 +78,10 @@ def ending_row(ending: Ending) -> dict[str, Any]:
 
 
 def ending_of(entity: Mapping[str, Any]) -> Ending:
+    """The ending that a row describes; raises KeyStoreUnavailable if its name is none of ours."""
     moment, _, subject = str(entity["RowKey"]).partition("_")
-    at = datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+    try:
+        at = datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise unavailable(f"a row of {ENDINGS} is damaged: {error}") from error
     return Ending(at, subject)

@@ -72,6 +72,10 @@ class WebPubSubHub:
         closing = self._client.close_group_connections(group, reason=reason)
         await self._call("close_group", closing)
 
+    async def close_connection(self, connection_id: str, reason: str) -> None:
+        """Closes one connection, which may have ended already."""
+        await self._call("close_connection", self._client.close_connection(connection_id, reason=reason))
+
     async def connections_in(self, group: str) -> list[str]:
         """The ids of all connections in `group`, as the service knows them."""
 

@@ -24,14 +24,18 @@ RECENT_TIME = (
 
 
 class ClockSkew:
-    """How far another machine's clock may be ahead of ours; lists every such tolerance of the app."""
+    """How far another machine's clock may differ from ours; lists every such tolerance of the app."""
 
     # Feeds and publishers run on servers with synchronised clocks, and a signal's time decides its expiry.
     MARKET_DATA = timedelta(seconds=5)
-    # The engine judges a bar by its close, which is one minute after the start that MARKET_DATA bounds.
-    ENGINE = timedelta(minutes=1)
+    # A bar may come this long before its minute is over by our clock. More would let a feed send minutes that
+    # are still traded, and servers with synchronised clocks differ by less.
+    BAR = timedelta(seconds=2)
     # Bots report trades from desktop computers, and nothing depends on a trade's time to the minute.
     TRADE = timedelta(minutes=5)
+    # Operators end licenses and keys from their own computers, and an ending must be seen at once. Kerberos
+    # refuses a clock that is further off than this, so the computers of a domain are not.
+    OPERATOR = timedelta(minutes=5)
     # Microsoft's guidance for checking Entra ID tokens allows five minutes; its servers need less than one.
     ENTRA_TOKEN = timedelta(minutes=1)
 

@@ -7,7 +7,7 @@ idle. Until ENFORCED_FOR after an ending, it trusts its own reads of that licens
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -40,7 +40,7 @@ class EndingWatch:
         reader: EndingReader,
         *,
         now: Callable[[], datetime],
-        noticed: Callable[[Sequence[str]], None],
+        noticed: Callable[[Collection[str]], None],
         start: datetime,
     ) -> None:
         """`start` is earlier than any read."""
@@ -52,6 +52,7 @@ class EndingWatch:
         self._reading: asyncio.Task[None] | None = None
         self._failing = False
         self._ended: dict[str, datetime] = {}
+        self._known: frozenset[Ending] = frozenset()
 
     def has_ended(self, subject: str, now: datetime) -> bool:
         """Whether a license or key has an ending so recent that records in Redis may be out of date."""
@@ -61,7 +62,7 @@ class EndingWatch:
     async def catch_up(self, now: datetime) -> None:
         """Starts a read of the list; waits for it if the last one is too old.
 
-        If Table Storage is unavailable, requests go on: the records in Redis decide, as far as there are any.
+        If the list cannot be read, requests go on: the records in Redis decide, as far as there are any.
         """
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read(now))
@@ -72,17 +73,23 @@ class EndingWatch:
 
     async def _read(self, now: datetime) -> None:
         try:
-            found = await self._reader.endings(now - ENFORCED_FOR, now + ClockSkew.MARKET_DATA, MAX_ENDINGS)
+            found = await self._reader.endings(now - ENFORCED_FOR, now + ClockSkew.OPERATOR, MAX_ENDINGS)
         except Unavailable as error:
             if not self._failing:
                 log.warning("recent endings cannot be read, Redis alone tells them: %s", error.internal)
             self._failing = True
+        except Exception:
+            # A defect in the reading must not refuse every request of every bot.
+            if not self._failing:
+                log.exception("recent endings cannot be read, Redis alone tells them")
+            self._failing = True
         else:
             self._failing = False
             self._read_at = now
-            latest = {ending.subject: ending.at for ending in found}
-            new = [subject for subject in latest if subject not in self._ended]
-            self._ended = latest
+            # With its time, because a license that was suspended and resumed can end a second time.
+            new = {ending.subject for ending in found if ending not in self._known}
+            self._known = frozenset(found)
+            self._ended = {ending.subject: ending.at for ending in found}
             if new:
                 self._noticed(new)
         self.due_at = self._now() + READ_EVERY

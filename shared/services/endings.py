@@ -20,6 +20,7 @@ from shared.domain.access.licenses import (
     key_refusal,
     license_refusal,
 )
+from shared.domain.limits import ClockSkew
 from shared.errors import SignalCloudError
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.concurrency import run_for_each
@@ -54,7 +55,8 @@ class EndingService:
         An ending whose connections could not be closed stays recorded, and the next run tries again. Raises
         Unavailable.
         """
-        due = await self._store.endings(_EARLIEST, now, MAX_ENDINGS)
+        # What ends later by its time may have ended already, by an operator's clock that is ahead of ours.
+        due = await self._store.endings(_EARLIEST, now + ClockSkew.OPERATOR, MAX_ENDINGS)
         return sum(await run_for_each(partial(self._enforce, now=now), due, at_once=AT_ONCE))
 
     async def _enforce(self, ending: Ending, now: datetime) -> bool:

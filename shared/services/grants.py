@@ -4,7 +4,7 @@ How long a revocation takes is decided here, see shared/services/access.py.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -137,11 +137,10 @@ class Grants:
         has_ended = self.watch.has_ended
         return has_ended(grant.license.license_id, now) or has_ended(grant.key.public_id, now)
 
-    def _doubt(self, subjects: Sequence[str]) -> None:
+    def _doubt(self, subjects: Collection[str]) -> None:
         """Lets the grants of these licenses and keys be judged in full from their next request on."""
-        ended = frozenset(subjects)
         for known in self._known.values():
-            if known.grant.license.license_id in ended or known.grant.key.public_id in ended:
+            if known.grant.license.license_id in subjects or known.grant.key.public_id in subjects:
                 known.good_until = NEVER
 
     async def doubted(self, known: Known, key: ParsedKey, key_hash: str, now: datetime) -> Grant:

@@ -2,24 +2,37 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.domain.access.client_access import ClientAccessToken, token_in
+import msgspec
+
+from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken, token_in
 from shared.domain.access.connections import Opening
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
 from shared.domain.access.licenses import ApiKey, Grant, License, refusal, scope_refusal
 from shared.domain.access.plans import plan_of
 from shared.domain.decoding import decode
+from shared.domain.limits import ClockSkew
 from shared.errors import (
     AccessUrlUsed,
     FieldError,
+    Forbidden,
     KeyUnknown,
     SignalCloudError,
+    Unauthenticated,
     Unavailable,
     ValidationFailed,
 )
 from shared.metrics import Count, Counter
+from shared.services.bounded import make_room
+
+# A URL that has connected is remembered until its token has expired by the hub's clock.
+URL_LIFE = ACCESS_URL_LIFETIME + ClockSkew.MARKET_DATA
+# A license or key that has ended may be resumed, so its refusal is remembered for a moment only.
+REFUSED_FOR = timedelta(seconds=2)
+MAX_REMEMBERED = 10_000
+_USED = "A client access URL connects once: negotiate for each connection."
 
 
 class Proof(Protocol):
@@ -34,8 +47,17 @@ class KeyReader(Protocol):
 
 
 class Presence(Protocol):
+    def refuse_if_full(self, license_id: str, account_id: str) -> None: ...
     async def open(self, opening: Opening, account_id: str) -> None: ...
-    async def close(self, connection_id: str) -> None: ...
+    async def close(self, connection_id: str, account_id: str) -> None: ...
+
+
+class _Judged(msgspec.Struct, frozen=True):
+    """The judgement of a client access URL until a time: the connection that it opened, or its refusal."""
+
+    connection_id: str
+    until: datetime
+    refused: SignalCloudError | None = None
 
 
 class HubEventService:
@@ -56,6 +78,7 @@ class HubEventService:
         self._now = now
         self._count = count
         self._judging: set[str] = set()  # nonces
+        self._judged: dict[str, _Judged] = {}  # by nonce, the oldest first
 
     def allowed_origin(self, asked: str) -> str:
         """The origin that may send events here; raises ValidationFailed if another one asks."""
@@ -77,14 +100,15 @@ class HubEventService:
             self._count(Count.CONNECTIONS_OPENED)
         else:
             self._count(Count.CONNECTIONS_CLOSED)
-            await self._presence.close(event.connection_id)
+            await self._presence.close(event.connection_id, event.user_id)
 
     async def _judge_connect(self, event: HubEvent, request: ConnectRequest) -> None:
         """Refuses a client whose license or key allows nothing now, whose URL was used, or that is too many.
 
         A client access URL outlives the judgement of `negotiate`, and closing connections is no ban. So this
         asks the source of truth again, and not Redis, which may hang, be empty or be out of date. While it
-        cannot be asked, clients are refused with 503; they try again.
+        cannot be asked, clients are refused with 503; they try again. What this process knows already costs
+        no look-up, because no limit counts attempts to connect.
         """
         try:
             token = token_in(request.groups)
@@ -92,10 +116,19 @@ class HubEventService:
                 raise KeyUnknown("This client access URL names no license and no key; negotiate again.")
             if token.nonce in self._judging:
                 # So one URL that opens a thousand sockets costs one look-up.
-                raise AccessUrlUsed("This client access URL connects already; negotiate for each connection.")
+                raise AccessUrlUsed(_USED)
+            self._refuse_if_judged(event, token.nonce)
+            self._presence.refuse_if_full(token.license_id, event.user_id)
             self._judging.add(token.nonce)
             try:
                 await self._open(event, token)
+                self._remember(token.nonce, _Judged(event.connection_id, self._now() + URL_LIFE))
+            except AccessUrlUsed as refused:
+                self._remember(token.nonce, _Judged("", self._now() + URL_LIFE, refused))
+                raise
+            except (Forbidden, Unauthenticated) as refused:
+                self._remember(token.nonce, _Judged("", self._now() + REFUSED_FOR, refused))
+                raise
             finally:
                 self._judging.discard(token.nonce)
         except Unavailable:
@@ -103,6 +136,23 @@ class HubEventService:
         except SignalCloudError:
             self._count(Count.CONNECTIONS_REFUSED)
             raise
+
+    def _refuse_if_judged(self, event: HubEvent, nonce: str) -> None:
+        """Raises the refusal of a URL that this process has judged lately; the same event may come twice."""
+        judged = self._judged.get(nonce)
+        if judged is None or judged.connection_id == event.connection_id:
+            return
+        if self._now() >= judged.until:
+            del self._judged[nonce]
+        elif judged.refused is None:
+            raise AccessUrlUsed(_USED)
+        else:
+            # Without the traceback of the first time, to which each raising would add.
+            raise judged.refused.with_traceback(None)
+
+    def _remember(self, nonce: str, judged: "_Judged") -> None:
+        make_room(self._judged, MAX_REMEMBERED)
+        self._judged[nonce] = judged
 
     async def _open(self, event: HubEvent, token: ClientAccessToken) -> None:
         key, license_ = await asyncio.gather(

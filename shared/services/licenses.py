@@ -30,6 +30,7 @@ from shared.domain.access.licenses import (
     shard_of_license_id,
     suspended,
 )
+from shared.domain.limits import ClockSkew
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.auditing import AuditLog, Auditor
@@ -200,11 +201,13 @@ class LicenseService:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."
             raise ValidationFailed((FieldError("overlap", "out_of_range", message),))
         old = await self._key(public_id)
-        end = self._now() + overlap
+        now = self._now()
+        # Without an overlap, the old key is over by the clock of every server, which may be behind ours.
+        end = now + overlap if overlap else now - ClockSkew.OPERATOR
         ending_key(old, end)
         # Creates the new key first, so that a failure in between leaves one key too many and never none.
         (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
-        await self._store.add_endings([Ending(end, old.public_id)])
+        await self._store.add_endings([Ending(now + overlap, old.public_id)])
         old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
         # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)

@@ -15,7 +15,7 @@ class OwnLicense(msgspec.Struct, frozen=True, kw_only=True):
 
     `requests_remaining` is null while no limit counts requests. `quotas` are the plan's: connections of the
     license, trades of the account (a UTC day, and stored). `usage` is what counts against the trades; it is
-    null while the database is unavailable.
+    null while the database is unavailable, or busy with other requests of the account.
     """
 
     license_id: str

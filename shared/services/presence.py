@@ -7,27 +7,33 @@ Reports of ended connections can get lost. So a timer compares the counts with t
 license that seems to be full is compared at once, before a client is refused.
 
 If Postgres is unavailable, the limit opens: clients connect uncounted, and their URLs may connect twice. That
-is counted and logged. The next comparison counts the connections that opened without being counted.
+is counted, logged and alarmed. When Postgres answers again, each process compares the licenses that it let
+in uncounted, and closes the youngest connections above their limits. If Postgres answers and only a queue of
+ours is full, clients are refused with 503: otherwise a flood would open the limit.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_subject
 from shared.domain.access.connections import Opening, Verdict
-from shared.errors import AccessUrlUsed, ConnectionsExceeded, DatabaseUnavailable, Unavailable
+from shared.domain.access.licenses import License
+from shared.domain.access.plans import plan_of
+from shared.errors import AccessUrlUsed, DatabaseBusy, Unavailable
 from shared.metrics import Count, Counter
 from shared.services.bounded import make_room
 from shared.services.concurrency import run_for_each
+from shared.services.full_licenses import FullLicenses
 
 # Bounds the time of one transaction; each opening adds about 20 us to it.
 MAX_EVENTS_PER_TRANSACTION = 256
-# More events than this many wait only if Postgres is too slow; they pass uncounted.
+# More events than this many wait only if Postgres is too slow; they are refused.
 MAX_WAITING = 4_096
 # A connection this young may be missing from the service's list, because its client is still connecting.
 LISTED_AFTER_S = 10.0
@@ -39,8 +45,8 @@ MAX_COMPARED = 50
 COMPARED_AT_ONCE = 8
 # A used URL is forgotten when its token has expired for certain, the clocks' differences included.
 USED_URL_LIFE_S = 2 * ACCESS_URL_LIFETIME.total_seconds()
-RETRY_AFTER_S = 10
-LOG_EVERY_S = 60.0
+CLOSED_AT_ONCE = 8
+BUSY_RETRY_AFTER_S = 1.0
 MAX_REMEMBERED = 10_000
 
 log = logging.getLogger(__name__)
@@ -53,11 +59,17 @@ class ConnectionStore(Protocol):
     async def compare(
         self, license_id: str, listed: Collection[str], added: Collection[str], older_than_s: float
     ) -> int: ...
+    async def excess(self, license_id: str, limit: int) -> list[str]: ...
     async def prune_used_urls(self, older_than_s: float) -> int: ...
 
 
-class ConnectionLister(Protocol):
+class LicenseReader(Protocol):
+    async def get_license(self, license_id: str) -> License | None: ...
+
+
+class Hub(Protocol):
     async def connections_in(self, group: str) -> list[str]: ...
+    async def close_connection(self, connection_id: str, reason: str) -> None: ...
 
 
 class _Event(msgspec.Struct):
@@ -68,13 +80,6 @@ class _Event(msgspec.Struct):
     done: asyncio.Future[Verdict | None]
 
 
-class _Refusals(msgspec.Struct):
-    """What was logged of a license's refused connections: when, and how many since."""
-
-    logged_at: float
-    count: int = 0
-
-
 class Presence:
     """The connections of one event loop's process; `clock` returns seconds, monotonic."""
 
@@ -82,11 +87,13 @@ class Presence:
         self,
         *,
         store: ConnectionStore,
-        hub: ConnectionLister,
+        licenses: LicenseReader,
+        hub: Hub,
         clock: Callable[[], float],
         count: Counter,
     ) -> None:
         self._store = store
+        self._licenses = licenses
         self._hub = hub
         self._clock = clock
         self._count = count
@@ -95,12 +102,19 @@ class Presence:
         self._opening: defaultdict[str, int] = defaultdict(int)
         self._compared_at: dict[str, float] = {}
         self._comparing: dict[str, asyncio.Task[int]] = {}
-        self._refusals: dict[str, _Refusals] = {}
         self._failing = False
+        self._full = FullLicenses(clock, count)
+        self._uncounted: dict[str, None] = {}  # license ids, the oldest first
+        self._counting: asyncio.Task[None] | None = None
+        self._count_again_at = float("-inf")
 
     async def open(self, opening: Opening, account_id: str) -> None:
-        """Counts a connection before it opens. Raises AccessUrlUsed and ConnectionsExceeded."""
+        """Counts a connection before it opens.
+
+        Raises AccessUrlUsed, ConnectionsExceeded, and DatabaseBusy if too many others open at once.
+        """
         license_id = opening.license_id
+        self._full.refuse(license_id, account_id)
         verdict: Verdict | None = "exceeded"
         # More than the limit at once cannot all open, and would make the other licenses wait.
         if self._opening.get(license_id, 0) < opening.limit:
@@ -109,9 +123,10 @@ class Presence:
                 verdict = await self._record(opening=opening)
                 if verdict == "exceeded" and await self._has_room(license_id):
                     verdict = await self._record(opening=opening)
+            except DatabaseBusy:
+                raise
             except Unavailable as error:
-                self._count(Count.CONNECTIONS_UNCOUNTED)
-                self._note_failure(error)
+                self._note_uncounted(license_id, error)
                 return
             finally:
                 self._opening[license_id] -= 1
@@ -120,14 +135,16 @@ class Presence:
         if verdict == "used":
             raise AccessUrlUsed("This client access URL has connected before; negotiate for each connection.")
         if verdict == "exceeded":
-            self._note_refusal(opening, account_id)
-            raise ConnectionsExceeded(
-                f"The license has {opening.limit} open connections, as many as its plan allows: close one.",
-                retry_after_s=RETRY_AFTER_S,
-            )
+            self._full.remember(license_id, opening.limit, account_id)
+            self._full.refuse(license_id, account_id)
 
-    async def close(self, connection_id: str) -> None:
+    def refuse_if_full(self, license_id: str, account_id: str) -> None:
+        """Raises ConnectionsExceeded if the license had no room a moment ago; asks nobody."""
+        self._full.refuse(license_id, account_id)
+
+    async def close(self, connection_id: str, account_id: str) -> None:
         """Counts a connection no longer. If that fails, a comparison finds out that it has ended."""
+        self._full.forget(account_id)
         try:
             await self._record(closed=connection_id)
         except Unavailable as error:
@@ -143,12 +160,45 @@ class Presence:
         return sum(await run_for_each(self._compare, due, at_once=COMPARED_AT_ONCE))
 
     async def _compare(self, license_id: str) -> int:
+        """Makes the counts those of the service, and closes what is too many; returns how many had ended."""
         began = self._clock()
         counted = set(await self._store.counted(license_id))
         listed = await self._hub.connections_in(group_of_subject(license_id))
         # One that was counted before may have closed while the service listed it, so it is not added again.
         added = [each for each in listed if each not in counted]
-        return await self._store.compare(license_id, listed, added, self._clock() - began + LISTED_AFTER_S)
+        older_than_s = self._clock() - began + LISTED_AFTER_S
+        forgotten = await self._store.compare(license_id, listed, added, older_than_s)
+        try:
+            await self._close_excess(license_id)
+        except Unavailable as error:
+            log.warning("connections above the limit of %s stay open for now: %s", license_id, error.internal)
+        return forgotten
+
+    async def _close_excess(self, license_id: str) -> None:
+        """Closes the youngest connections above the plan's limit, which opened while nobody counted."""
+        license_ = await self._licenses.get_license(license_id)
+        if license_ is None:
+            return
+        limit = plan_of(license_.plan).connections
+        excess = await self._store.excess(license_id, limit)
+        if excess:
+            log.warning(
+                "license %s has more than %d open connections: closing %d", license_id, limit, len(excess)
+            )
+            close = partial(self._hub.close_connection, reason="connections exceeded")
+            await run_for_each(close, excess, at_once=CLOSED_AT_ONCE)
+
+    async def _count_uncounted(self) -> None:
+        """Compares the licenses that were let in uncounted; those that fail wait for the next time."""
+        due = list(self._uncounted)[:MAX_COMPARED]
+        for license_id in due:
+            try:
+                await self._compare(license_id)
+            except Unavailable as error:
+                log.warning("uncounted connections stay uncounted for now: %s", error.internal)
+                self._count_again_at = self._clock() + COMPARE_EVERY_S
+                return
+            self._uncounted.pop(license_id, None)
 
     async def _has_room(self, license_id: str) -> bool:
         """Whether a comparison has found that connections of a full license have ended."""
@@ -174,7 +224,11 @@ class Presence:
 
     async def _record(self, *, opening: Opening | None = None, closed: str | None = None) -> Verdict | None:
         if len(self._waiting) >= MAX_WAITING:
-            raise DatabaseUnavailable("Too many connections open at once.", internal="too many events wait")
+            raise DatabaseBusy(
+                "Too many clients connect at once. Try again.",
+                internal="too many events wait",
+                retry_after_s=BUSY_RETRY_AFTER_S,
+            )
         loop = asyncio.get_running_loop()
         event = _Event(opening, closed, loop.create_future())
         self._waiting.append(event)
@@ -197,32 +251,31 @@ class Presence:
                     _fail(event, error)
             else:
                 self._failing = False
+                if self._uncounted and self._counting is None and self._clock() >= self._count_again_at:
+                    self._counting = asyncio.get_running_loop().create_task(self._count_uncounted())
+                    self._counting.add_done_callback(self._end_counting)
                 for event, verdict in zip(asked, verdicts, strict=True):
                     _answer(event, verdict)
                 for event in batch:
                     _answer(event, None)
         self._recording = None
 
+    def _end_counting(self, done: asyncio.Task[None]) -> None:
+        self._counting = None
+        if not done.cancelled():
+            done.exception()  # retrieved, because nobody waits for it
+
+    def _note_uncounted(self, license_id: str, error: Unavailable) -> None:
+        self._count(Count.CONNECTIONS_UNCOUNTED)
+        if license_id not in self._uncounted:
+            make_room(self._uncounted, MAX_REMEMBERED)
+            self._uncounted[license_id] = None
+        self._note_failure(error)
+
     def _note_failure(self, error: Unavailable) -> None:
         if not self._failing:
             self._failing = True
             log.warning("connections open and close uncounted: %s", error.internal)
-
-    def _note_refusal(self, opening: Opening, account_id: str) -> None:
-        """Counts the refusal, and logs those of a license at most once a minute."""
-        self._count(Count.CONNECTIONS_EXCEEDED)
-        now = self._clock()
-        known = self._refusals.get(opening.license_id)
-        if known is not None and now - known.logged_at < LOG_EVERY_S:
-            known.count += 1
-            return
-        log.warning(
-            "a connection of account %s is refused: license %s has %d open; %d more were refused since the "
-            "last such line",
-            *(account_id, opening.license_id, opening.limit, known.count if known is not None else 0),
-        )
-        make_room(self._refusals, MAX_REMEMBERED)
-        self._refusals[opening.license_id] = _Refusals(now)
 
 
 def _answer(event: _Event, verdict: Verdict | None) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.domain.market.outcomes import HORIZON, SettledSignal, SignalToSettle, has_won
+from shared.domain.market.outcomes import HORIZON, SettledSignal, SignalToSettle, outcome
 
 # Missing bars may still arrive within this time; then nobody will know the result any more. A feed that stays
 # behind the end of a signal's horizon for so long is not waited for.
@@ -58,7 +58,7 @@ class SettlementService:
             )
             decided = [
                 SettledSignal(signal.symbol, signal.sequence, won)
-                for signal, won in ((signal, has_won(signal)) for signal in batch)
+                for signal, won in ((signal, outcome(signal)) for signal in batch)
                 if won is not None or signal.event_at < overdue
             ]
             if decided:

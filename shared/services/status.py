@@ -9,7 +9,7 @@ import msgspec
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
 from shared.domain.market.calendars import MarketCalendars
-from shared.domain.market.feeds import FeedHealth, feed_states
+from shared.domain.market.feeds import Coverage, FeedHealth, Span, covered, feed_states, spans_to_cover
 from shared.domain.market.signals import Latency
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
@@ -29,6 +29,7 @@ class Signals(Protocol):
 
 class Bars(Protocol):
     async def feeds(self) -> list[FeedState]: ...
+    async def coverage(self, spans: Sequence[Span]) -> list[Coverage]: ...
 
 
 class Models(Protocol):
@@ -108,9 +109,18 @@ class StatusService:
             outbox=OutboxStatus(depth, round(oldest_s, 3)),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
             last_sequences=await self._signals.last_sequences(None),
-            feeds=feed_states(await self._bars.feeds(), self._calendars, market_now),
+            feeds=await self._feeds(market_now),
             models=[await self._in_use(strategy) for strategy in self._strategies],
         )
+
+    async def _feeds(self, market_now: datetime) -> list[FeedHealth]:
+        feeds = await self._bars.feeds()
+        spans = spans_to_cover(feeds, self._calendars, market_now)
+        found = {coverage.symbol: coverage for coverage in await self._bars.coverage(spans)}
+        healths = feed_states(feeds, self._calendars, market_now)
+        return [
+            covered(health, span, found[span.symbol]) for health, span in zip(healths, spans, strict=True)
+        ]
 
     async def _counts(self) -> dict[str, int] | None:
         try:

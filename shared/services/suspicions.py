@@ -21,7 +21,10 @@ class SuspicionStore(Protocol):
 
 
 class SuspiciousTrades(msgspec.Struct, frozen=True):
-    """The newest suspicious trades. They train nothing; docs/operations.md says what to do about them."""
+    """Suspicious trades, the newest of each account first.
+
+    They train nothing; docs/operations.md says what to do about them.
+    """
 
     trades: list[SuspiciousTrade]
 
@@ -42,5 +45,8 @@ class SuspicionService:
         return await self._store.find(since=now - REVIEWED, now=now)
 
     async def newest(self, limit: int) -> SuspiciousTrades:
-        """The `limit` newest entries; raises Unavailable."""
+        """At most `limit` entries: the newest of each account, then the second newest of each, and so on.
+
+        So no account hides another. Raises Unavailable.
+        """
         return SuspiciousTrades(await self._store.list(limit))

@@ -29,7 +29,14 @@ from shared.domain.trading.trades import (
     WithdrawnTrade,
     check_trade,
 )
-from shared.errors import FieldError, TradeNotFound, Unavailable, ValidationFailed, WithdrawalExpired
+from shared.errors import (
+    FieldError,
+    TooManyQueries,
+    TradeNotFound,
+    Unavailable,
+    ValidationFailed,
+    WithdrawalExpired,
+)
 from shared.metrics import Count, Counter
 
 MAX_PAGE = 500
@@ -121,7 +128,8 @@ class TradeService:
         """Records the good trades, all or none; one that was reported before is a duplicate.
 
         A duplicate changes nothing. If `strict`, a bad trade refuses all. Raises BatchTooLarge,
-        ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded and Unavailable.
+        ValidationFailed, SymbolNotLicensed, DailyQuotaExceeded, StorageQuotaExceeded, TooManyQueries and
+        Unavailable.
         """
         check = partial(self._check, grant, self._now(), await self._others_published(trades))
         judged = judge(trades, check, most=MAX_TRADES_PER_REQUEST, strict=strict)
@@ -150,7 +158,7 @@ class TradeService:
     async def withdraw(self, grant: Grant, trade_id: str) -> WithdrawnTrade:
         """Withdraws one of the account's trades; the same answer if it was withdrawn before.
 
-        Raises TradeNotFound, WithdrawalExpired and Unavailable.
+        Raises TradeNotFound, WithdrawalExpired, TooManyQueries and Unavailable.
         """
         received_from = self._now() - WITHDRAWAL_PERIOD
         found = await self._store.withdraw(grant.license.account_id, trade_id, received_from)
@@ -168,7 +176,10 @@ class TradeService:
         return WithdrawnTrade(trade_id, found.withdrawn_at)
 
     async def page(self, grant: Grant, chosen: TradeFilter, cursor: str | None, limit: int) -> TradePage:
-        """One page of the account's own trades; raises ValidationFailed for an invalid cursor or symbol."""
+        """One page of the account's own trades.
+
+        Raises ValidationFailed for an invalid cursor or symbol, TooManyQueries and Unavailable.
+        """
         self._check_filter(grant, chosen)
         before = _open_cursor(cursor) if cursor else None
         rows = await self._store.page(
@@ -200,10 +211,10 @@ class TradeService:
             problems.refuse("The query has parameters that cannot be accepted.")
 
     async def usage(self, grant: Grant) -> Usage | None:
-        """What the account has stored; None while Postgres is unavailable."""
+        """What the account has stored; None while Postgres is unavailable, or busy with the account."""
         try:
             return await self._store.usage(grant.license.account_id)
-        except Unavailable:
+        except (TooManyQueries, Unavailable):
             return None
 
     async def _others_published(self, trades: Items[Trade]) -> Collection[str]:

@@ -100,7 +100,7 @@ class TrainingService:
         outcomes = await self._outcomes.outcomes(name, before=now, limit=MAX_OUTCOMES)
         if not outcomes:
             return TrainingReport(strategy=name, outcome="no_outcomes")
-        reported = await self._outcomes.reported(name, before=now)
+        reported = await self._reported(name, now)
         data_hash = _hash(strategy, outcomes, reported)
         former = await self._former_run(name, data_hash)
         if former is not None:
@@ -127,6 +127,17 @@ class TrainingService:
         if chosen is None:
             return TrainingReport(strategy=name, outcome="keep", reason=result.base_rate.reason)
         return await self._promoted(chosen, msgspec.convert(chosen.document, ModelDocument))
+
+    async def _reported(self, strategy: str, now: datetime) -> Reported:
+        """What trades tell about signals without bars; nothing if that cannot be read.
+
+        It moves a base rate by less than 0.02, so a flood of trades must not be able to stop training.
+        """
+        try:
+            return await self._outcomes.reported(strategy, before=now)
+        except Unavailable as error:
+            log.warning("training of %s goes on without reported trades: %s", strategy, error.internal)
+            return Reported()
 
     async def _promoted(self, stored: StoredModel, document: ModelDocument) -> TrainingReport:
         """Promotes the version that a run chose, unless it is frozen; every run on its data reports that."""

@@ -53,6 +53,7 @@ comment on index trades_pkey is
     'Prevents two rows of one trade; its order is the order of an account''s pages.';
 
 create index trades_signal on trades (symbol, signal_sequence) where signal_sequence is not null;
+create index trades_symbol on trades (account_id, symbol, exit_at, trade_id);
 
 -- Row-level security: only a bot's own account can read and write its rows. Each transaction sets
 -- app.account_id; without it, no row matches. `force` applies the policies to the tables' owner as well.
@@ -193,6 +194,9 @@ create index signals_key on signals (idempotency_key) where idempotency_key is n
 
 create index signals_received_at on signals (received_at);
 
+-- The engine asks for the signals that it published in the time of late and corrected bars.
+create index signals_event_at on signals (symbol, strategy, event_at);
+
 -- Every strategy that ever had a signal, also after upkeep has deleted its signals.
 create table published_strategies (
     strategy text primary key check (length(strategy) between 1 and 64),
@@ -234,10 +238,36 @@ create table bars (
     volume bigint not null check (volume between 0 and 1000000000),
     source text not null check (source in ('live', 'replay', 'simulated')),
     received_at timestamptz not null,
+    late boolean not null default false,
+    quarantined boolean not null default false,
     check (low <= least(open, close) and high >= greatest(open, close)),
     primary key (symbol, open_time)
 );
 comment on index bars_pkey is 'Prevents one minute of a symbol from being counted twice into its VWAP.';
+
+-- `late` bars came after a bar of a later minute. The engine does not use `quarantined` bars, because their prices are
+-- too far from those around them.
+create index bars_quarantined on bars (symbol, open_time) where quarantined;
+
+-- Changes to the past of a symbol's bars, in the order in which they were committed. A correction has the
+-- content that it replaced. A row without content says that bars came late, from `open_time` on.
+create table bar_changes (
+    symbol symbol not null,
+    change bigint not null generated always as identity,
+    open_time timestamptz not null,
+    open price,
+    high price,
+    low price,
+    close price,
+    volume bigint,
+    source text,
+    changed_at timestamptz not null,
+    check (num_nonnulls(open, high, low, close, volume, source) in (0, 6)),
+    primary key (symbol, change)
+);
+comment on index bar_changes_pkey is 'Prevents an engine from taking two changes for one.';
+
+create index bar_changes_open_time on bar_changes (symbol, open_time);
 
 -- The newest bar of each symbol, so that health checks and the engine's timer need not search the bars.
 create table feeds (
@@ -248,20 +278,27 @@ create table feeds (
 );
 comment on index feeds_pkey is 'Prevents a symbol from being both fresh and stale.';
 
--- Each strategy's progress with each symbol; an engine locks the row while it processes a batch of bars.
+-- Each strategy's progress with each symbol; an engine locks the row while it processes a batch of bars. `last_change`
+-- is the last change of bars that it has taken in, `checkpoints` are its states at the start of the recent sessions.
 create table engine_state (
     symbol symbol not null,
     strategy text not null check (length(strategy) between 1 and 64),
     last_open_time timestamptz,
     state bytea check (length(state) <= 1048576),
     updated_at timestamptz not null default now(),
+    last_change bigint not null default 0,
+    checkpoints bytea check (length(checkpoints) <= 1048576),
     primary key (symbol, strategy)
 );
 comment on index engine_state_pkey is 'Prevents two engines from signalling on the same bars.';
 
+-- A correction changes what was traded, but never when we first received the minute: that time keeps signals
+-- from training whose publisher knew their result.
 grant select, insert on bars to signal_functions;
+grant update (open, high, low, close, volume, source, quarantined) on bars to signal_functions;
+grant select, insert on bar_changes to signal_functions;
 grant select, insert, update on feeds, engine_state to signal_functions;
-grant select, delete on bars to signal_jobs;
+grant select, delete on bars, bar_changes to signal_jobs;
 grant select on feeds to signal_jobs;
 
 create table models (
@@ -451,6 +488,7 @@ create table suspicious_trades (
 comment on index suspicious_trades_pkey is 'Prevents one trade from being listed twice for one reason.';
 
 create index suspicious_trades_found_at on suspicious_trades (found_at);
+create index suspicious_trades_account on suspicious_trades (account_id, found_at);
 
 grant select on suspicious_trades to signal_functions;
 grant select, insert, delete on suspicious_trades to signal_jobs;

@@ -125,12 +125,12 @@ def test_a_trade_is_recorded_once_however_often_it_is_sent(api: httpx.Client) ->
 @pytest.mark.parametrize("coding", ["gzip", "deflate"])
 def test_a_packed_report_is_recorded_and_a_bomb_is_not(api: httpx.Client, coding: str) -> None:
     pack = gzip.compress if coding == "gzip" else zlib.compress
-    trade = a_trade(pnl=0.000_000_01)
+    trade = a_trade(fees=0.000_000_01)
     headers = {"content-type": "application/json", "content-encoding": coding}
     answered = api.post("/trades", content=pack(json.dumps(trade).encode()), headers=headers)
     assert answered.json()["recorded"] == 1
     mine = api.get("/trades", params={"limit": 500}).json()["trades"]
-    assert [row["pnl"] for row in mine if row["trade_id"] == trade["trade_id"]] == ["0.00000001"]
+    assert [row["fees"] for row in mine if row["trade_id"] == trade["trade_id"]] == ["0.00000001"]
     bomb = api.post("/trades", content=pack(bytes(20 * 1024 * 1024)), headers=headers)
     assert (bomb.status_code, bomb.json()["code"]) == (413, "body_too_large")
 

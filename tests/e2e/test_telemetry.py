@@ -66,6 +66,7 @@ def test_every_metric_was_sent_to_both_with_what_happened(watched: Watched) -> N
     refused = {attributes["code"] for _, attributes in sent["signal_cloud.requests.refused"]}
     assert refused == {"scope_missing", "key_missing", "connections_exceeded"}
     assert totals["signal_cloud.connections.exceeded"] == 1
+    assert totals["signal_cloud.connections.uncounted"] == 1
     assert {attributes["symbol"] for _, attributes in sent["signal_cloud.bars.age"]} == {"ES"}
     assert {tuple(sorted(attributes)) for _, attributes in sent["signal_cloud.model.in_use"]} == {
         ("basis", "strategy", "version")

@@ -11,8 +11,10 @@ import psycopg
 import pytest
 
 from shared.adapters.postgres import Database, PerformanceStore, TradeStore
+from shared.adapters.postgres import trades as trades_module
 from shared.adapters.postgres.performance import COSTLY_POOL_SIZE, QUERIES_PER_ACCOUNT
 from shared.domain.trading.performance import Performance
+from shared.domain.trading.trades import StoredTrade
 from shared.errors import DatabaseUnavailable, SignalCloudError, TooManyQueries
 from tests.support.samples import a_trade
 from tests.support.trades import ALICE, BOB
@@ -97,6 +99,79 @@ async def test_callers_of_one_process_are_refused_without_waiting_for_a_connecti
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
+
+
+async def test_an_account_has_one_costly_connection_of_a_process(
+    database_url: str, database: Database
+) -> None:
+    """Two accounts of one owner took all three connections, and every other account waited."""
+    for account in (ALICE, BOB, "account-carol"):
+        await TradeStore(database).record(account, "abc123", [a_trade()])
+    async with processes(database_url, 1) as ((_, figures),):
+        async with slow_queries(database_url, ALICE), slow_queries(database_url, BOB):
+            running = [
+                asyncio.create_task(tried(figures.performance(account, **EVERYTHING)))
+                for account in (ALICE, BOB) * 12
+            ]
+            await _until(lambda: _waiting(database_url, 2))
+            began = time.monotonic()
+            for _ in range(5):
+                assert (await figures.performance("account-carol", **EVERYTHING)).trades == 1
+            assert time.monotonic() - began < 2
+            assert await _waiting(database_url, 2)
+        found = await asyncio.gather(*running)
+    # The second of each account has waited for the first, without a connection.
+    assert found.count("answered") in (2, 3, 4)
+    assert set(found) == {"answered", "too_many_queries"}
+
+
+async def test_reports_of_one_account_that_wait_leave_another_its_trades_and_pages(
+    database_url: str, database: Database
+) -> None:
+    """A roll-up locks its account's days; the reports that waited for it took every connection."""
+    await TradeStore(database).record(ALICE, "abc123", [a_trade()])
+    async with processes(database_url, 1) as ((store, _),):
+        async with slow_queries(database_url, ALICE):
+            waiting = [
+                asyncio.create_task(store.record(ALICE, "abc123", [a_trade(f"w-{n}")])) for n in range(40)
+            ]
+            await _until(lambda: _waiting(database_url, 2))
+            began = time.monotonic()
+            for n in range(10):
+                await store.record(BOB, "abc123", [a_trade(f"b-{n}")])
+                assert len(await everything(store, BOB)) == n + 1
+            assert time.monotonic() - began < 2
+            assert await _waiting(database_url, 2), "no more than two of eight connections wait"
+        # The others had their turn after these, and none is lost.
+        assert [result.status for (result,) in await asyncio.gather(*waiting)] == ["recorded"] * 40
+        assert len(await everything(store, ALICE)) == 41
+
+
+async def test_more_requests_of_an_account_than_may_wait_are_refused_with_the_reason(
+    database_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await TradeStore(database).record(ALICE, "abc123", [a_trade()])
+    monkeypatch.setattr(trades_module, "WAITING_PER_TURN", 3)
+    async with processes(database_url, 1) as ((store, _),):
+        async with slow_queries(database_url, ALICE):
+            running = [
+                asyncio.create_task(store.record(ALICE, "abc123", [a_trade(f"w-{n}")])) for n in range(2)
+            ]
+            await _until(lambda: _waiting(database_url, 2))
+            running += [
+                asyncio.create_task(store.record(ALICE, "abc123", [a_trade(f"w-{n}")])) for n in range(2, 8)
+            ]
+            await asyncio.sleep(0)
+            withdrawing = store.withdraw(ALICE, "t-1", datetime.now(UTC))
+            for asking in (store.usage(ALICE), everything(store, ALICE), withdrawing):
+                with pytest.raises(TooManyQueries, match="trades of your account") as refused:
+                    await asking
+                assert refused.value.retry_after_s == 1.0
+        assert len(await asyncio.gather(*running)) == 8
+
+
+async def everything(store: TradeStore, account: str) -> list[StoredTrade]:
+    return await store.page(account, symbol=None, since=None, until=None, before=None, limit=500)
 
 
 async def test_a_cancelled_caller_cancels_its_statement(database_url: str, database: Database) -> None:

@@ -153,15 +153,15 @@ def file_of_numbers(directory: Path, *rows: str, mark: str = "") -> str:
 def test_numbers_of_a_csv_file_count_by_their_value(run: Run, tmp_path: Path, database_url: str) -> None:
     file = file_of_numbers(
         tmp_path,
-        '6487.25,6490.00,112.500000000,1.0,7.0,0.60,"{""rsi"": 3.5e1, ""vwap_distance"": 2}"',
-        "6.48725E+03,6490,1.125e2,0001,0.7E1,6e-1,",
+        '6487.25,6490.00,137.500000000,1.0,7.0,0.60,"{""rsi"": 3.5e1, ""vwap_distance"": 2}"',
+        "6.48725E+03,6490,1.375e2,0001,0.7E1,6e-1,",
         mark="\ufeff",
     )
     code, out, err = run(file)
     assert (code, "imported 2 trades" in out) == (0, True), err
     columns = "entry_price, exit_price, pnl, quantity, signal_sequence, confidence"
     (row, other) = stored(database_url, f"select {columns} from trades")
-    assert row == other == (Decimal("6487.25"), 6490, Decimal("112.5"), 1, 7, 0.6)
+    assert row == other == (Decimal("6487.25"), 6490, Decimal("137.5"), 1, 7, 0.6)
 
 
 def test_cells_that_are_no_numbers_are_named(run: Run, tmp_path: Path, database_url: str) -> None:

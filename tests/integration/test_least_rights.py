@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from local.stack.logins import FUNCTIONS_LOGIN, JOBS_LOGIN, separate_logins
 from local.stack.state import StateDirectory
-from shared.adapters.postgres import Audit, Database, ModelStore, Stores, Upkeep
+from shared.adapters.postgres import Audit, Database, ModelStore, Pools, Stores, Upkeep
 from shared.adapters.postgres.database import JOBS_ROLE
 from shared.adapters.postgres.logins import login_state
 from tests.support.evaluator import stored_model
@@ -104,11 +104,11 @@ async def test_an_audit_entry_has_the_login_that_wrote_it_whatever_it_says(
     await Audit(database).write("", "license revoked", "lic_2", {})
     await Audit(database).write("x" * 500, "license revoked", "lic_3", {})
     await database.close()
-    timers = Database(
-        urls[0], role="signal_functions", jobs=Database(urls[1], role=JOBS_ROLE, pool_size=1), pool_size=1
+    pools = Pools(
+        urls[0], role="signal_functions", main_size=1, password=None, jobs_url=urls[1], jobs_password=None
     )
-    await Stores(timers, timers).jobs_audit.write("timer", "license expired", "lic_4", {})
-    await timers.close()
+    await Stores(pools).jobs_audit.write("timer", "license expired", "lic_4", {})
+    await pools.close()
     async with await AsyncConnection.connect(database_url) as admin:
         cursor = await admin.execute("select actor, detail from audit order by id")
         first, second, third, fourth = await cursor.fetchall()

@@ -238,6 +238,35 @@ async def test_a_publisher_cannot_sell_hindsight(database: Database, late: timed
     assert [one.won for one in outcomes] == [one.won for one in known]
 
 
+async def test_a_feeder_cannot_correct_bars_until_a_signal_has_won(database: Database) -> None:
+    """A correction makes results unknown; it turns none, and makes no late signal look like an early one."""
+    known = made_outcomes(30, seed=5, signal=0, start=FIRST)
+    losers = [one for one in known if not one.won]
+    assert losers
+    bars = BarStore(database)
+    for one in known:
+        (signal,) = await publish(database, [one], with_bars=False)
+        first = result_bar(one)
+        course = [
+            msgspec.structs.replace(first, open_time=first.open_time + timedelta(minutes=minute))
+            for minute in range(6)
+        ]
+        for bar in course:
+            await bars.insert(signal.symbol, [bar], "live", bar.close_time)
+        # A publisher who has seen the result sells it again, then corrects every bar of it.
+        seen_at = course[-1].close_time
+        await SignalStore(database).publish(msgspec.structs.replace(draft_of(one), received_at=seen_at))
+        changed = [msgspec.structs.replace(bar, volume=bar.volume + 1) for bar in course]
+        stored = await bars.insert(signal.symbol, changed, "live", seen_at + timedelta(minutes=1))
+        assert stored.corrected == len(course)
+    for one in losers:
+        await bars.insert(one.symbol, [result_bar(msgspec.structs.replace(one, won=True))], "live", NOW)
+    store = TrainingStore(database)
+    await SettlementService(store, STRATEGIES).run(NOW)
+    outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)
+    assert [(one.entry_at, one.won) for one in outcomes] == [(one.entry_at, True) for one in known if one.won]
+
+
 async def test_a_promotion_holds_with_any_account_left_out_and_with_all_of_them(
     honest: tuple[str, World, tuple[Basis, list[float]]], postgres_url: str
 ) -> None:

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from shared.adapters.postgres import ConnectionStore, Database
+from shared.adapters.postgres import ConnectionStore, Database, Pools, Stores
+from shared.adapters.postgres.connections import CONNECTIONS_POOL_SIZE
 from shared.services.presence import Presence
 from tests.support.counting import Counted
 from tests.support.presence import LICENSE, opening, outcome
@@ -17,6 +18,14 @@ OTHER = "lic_Zz0000000000"
 class NoHub:
     async def connections_in(self, group: str) -> list[str]:
         return []
+
+    async def close_connection(self, connection_id: str, reason: str) -> None:
+        raise AssertionError("nothing here is above its limit")
+
+
+class NoLicenses:
+    async def get_license(self, license_id: str) -> None:
+        return None
 
 
 @pytest.fixture
@@ -32,6 +41,7 @@ def processes(databases: list[Database]) -> list[Presence]:
     return [
         Presence(
             store=ConnectionStore(each),
+            licenses=NoLicenses(),
             hub=NoHub(),
             clock=asyncio.get_running_loop().time,
             count=Counted(),
@@ -75,7 +85,7 @@ async def test_one_url_opens_one_of_1500_sockets_over_four_processes(databases: 
 async def test_a_used_url_stays_used_after_its_connection_has_ended(databases: list[Database]) -> None:
     first, second, *_ = processes(databases)
     await first.open(opening("c", nonce="one"), "acct-1")
-    await second.close("c")
+    await second.close("c", "acct-1")
     assert await outcome(second, opening("d", nonce="one")) == "access_url_used"
     assert await outcome(second, opening("d")) == "opened"
 
@@ -95,6 +105,60 @@ async def test_a_comparison_makes_the_rows_those_of_the_service(
         cursor = await connection.execute("select connection_id from connections order by 1")
         assert [name for (name,) in await cursor.fetchall()] == ["here", "new", "x", "young"]
     assert await store.unchecked(20, 10) == [OTHER]
+
+
+async def test_the_excess_of_a_license_is_its_youngest(databases: list[Database], database_url: str) -> None:
+    store = ConnectionStore(databases[0])
+    for name in ("b", "a", "c"):
+        await store.record([opening(name)], [])
+        await aged(database_url, 60)
+    await store.record([opening("x", license_id=OTHER)], [])
+    assert await store.excess(LICENSE, 1) == ["a", "c"]
+    assert await store.excess(LICENSE, 3) == []
+    assert await store.excess("lic_Ab9999999999", 0) == []
+
+
+async def test_a_busy_main_pool_does_not_open_the_limit(database_url: str) -> None:
+    """One pool served everything, so requests that held its connections let sockets in uncounted."""
+    pools = Pools(
+        database_url,
+        role="signal_functions",
+        main_size=1,
+        password=None,
+        jobs_url=None,
+        jobs_password=None,
+    )
+    counted = Counted()
+    process = Presence(
+        store=Stores(pools).connections,
+        licenses=NoLicenses(),
+        hub=NoHub(),
+        clock=asyncio.get_running_loop().time,
+        count=counted,
+    )
+    async with pools.main.transaction():
+        asked = [opening(f"c{n}", limit=5) for n in range(9)]
+        async with asyncio.timeout(2):
+            found = await asyncio.gather(*(outcome(process, each) for each in asked))
+    assert sorted(set(found)) == ["connections_exceeded", "opened"]
+    assert found.count("opened") == 5
+    assert "connections_uncounted" not in counted
+    await pools.close()
+
+
+async def test_comparisons_leave_the_counts_their_connection(database_url: str) -> None:
+    database = Database(database_url, role="signal_functions", pool_size=CONNECTIONS_POOL_SIZE)
+    store = ConnectionStore(database)
+    locked = "select pg_advisory_xact_lock(hashtextextended('connections.' || %s, 0))"
+    async with await psycopg.AsyncConnection.connect(database_url) as another:
+        await another.execute(locked, [OTHER])
+        comparing = [asyncio.create_task(store.compare(OTHER, [], [], 60)) for _ in range(8)]
+        await asyncio.sleep(0.1)
+        async with asyncio.timeout(2):
+            assert await store.record([opening("c")], []) == ["opened"]
+        await another.rollback()
+    assert await asyncio.gather(*comparing) == [0] * 8
+    await database.close()
 
 
 async def test_used_urls_are_forgotten_after_their_time(databases: list[Database], database_url: str) -> None:

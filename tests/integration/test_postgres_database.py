@@ -16,7 +16,7 @@ from local.stack.embedded_postgres import EmbeddedPostgres
 from shared.adapters.postgres import Database
 from shared.adapters.postgres import database as database_module
 from shared.adapters.postgres.migrations import migrate
-from shared.errors import InvalidInput, Unavailable
+from shared.errors import DatabaseBusy, InvalidInput, Unavailable
 from tests.support.ports import free_port
 
 
@@ -93,9 +93,10 @@ async def test_a_server_that_went_away_is_unavailable_and_may_come_back(own_serv
     own_server.stop()
     for _ in range(3):
         began = time.monotonic()
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable) as refused:
             await database.ping()
         assert time.monotonic() - began < 1.5
+        assert not isinstance(refused.value, DatabaseBusy), "an outage"
     own_server.start()
     await database.ping()
     await database.close()
@@ -126,9 +127,10 @@ async def test_a_server_that_hangs_is_unavailable_in_time(own_server: EmbeddedPo
     try:
         for _ in range(3):
             began = time.monotonic()
-            with pytest.raises(Unavailable):
+            with pytest.raises(Unavailable) as refused:
                 await database.ping()
             assert time.monotonic() - began < 1
+            assert not isinstance(refused.value, DatabaseBusy), "an outage"
     finally:
         for pid in hanging:
             os.kill(pid, signal.SIGCONT)
@@ -149,14 +151,33 @@ async def test_a_statement_that_takes_too_long_is_unavailable(database_url: str)
     await database.close()
 
 
-async def test_a_pool_without_a_free_connection_is_unavailable_in_time(database_url: str) -> None:
+async def test_a_pool_without_a_free_connection_is_busy_in_time(database_url: str) -> None:
     database = Database(database_url, role="signal_functions", pool_size=1, connect_timeout_s=0.3)
     async with database.transaction():
         began = time.monotonic()
-        with pytest.raises(Unavailable):
+        with pytest.raises(DatabaseBusy) as refused:
             await database.ping()
         assert time.monotonic() - began < 1
+        assert (refused.value.code, refused.value.retry_after_s) == ("database_unavailable", 1.0)
     await database.ping()
+    await database.close()
+
+
+async def test_a_pool_that_serves_others_for_too_long_is_busy(database_url: str) -> None:
+    database = Database(database_url, role="signal_functions", pool_size=1, connect_timeout_s=0.3)
+    await database.ping()
+
+    async def use() -> str:
+        try:
+            async with database.transaction() as connection:
+                await connection.execute("select pg_sleep(0.05)")
+        except DatabaseBusy:
+            return "busy"
+        return "served"
+
+    # More than 64 callers for each connection may not even wait.
+    found = await asyncio.gather(*(use() for _ in range(80)))
+    assert set(found) == {"busy", "served"}
     await database.close()
 
 

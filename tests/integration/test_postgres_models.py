@@ -164,7 +164,8 @@ async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Databas
         await batch.sent(3)  # the newest waits, and stays however old it gets
     await signals.publish(a_draft("NQ", received_at=now - timedelta(days=200)))  # never sent, so kept
     await bars.insert("ES", [a_bar(0), a_bar(1)], "live", now)
-    await bars.insert("NQ", [a_bar(-60 * 24 * 800, volume=1)], "live", now)
+    await bars.insert("NQ", [a_bar(-60 * 24 * 800, volume=volume) for volume in (1, 2)], "live", now)
+    await bars.insert("ES", [a_bar(1, volume=2)], "live", now)
     await Upkeep(database).ensure_partitions(datetime(2001, 1, 1, tzinfo=UTC))
     await trades.record("account", "key", [a_trade(exit_at=datetime(2001, 1, 1, tzinfo=UTC))])
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
@@ -175,6 +176,9 @@ async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Databas
     upkeep = upkeep_of(database)
     report = await upkeep.run(START + timedelta(days=30))
     assert (report.bars, report.signals) == (1, 0)
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        kept = await (await connection.execute("select symbol from bar_changes")).fetchall()
+    assert kept == [("ES",)], "the changes of a bar go with it"
     report = await upkeep.run(now)
     assert (report.outbox, report.signals) == (2, 2)
     assert [signal.sequence for signal in await signals.list("ES", after=0, limit=9)] == [3, 4]

@@ -98,7 +98,7 @@ def test_every_query_is_explained_or_says_why_not() -> None:
 @pytest.mark.parametrize(
     ("without", "name"),
     [
-        ("alter table trades drop constraint trades_pkey", "performance.roll_up"),
+        ("alter table trades drop constraint trades_pkey; drop index trades_symbol", "performance.roll_up"),
         ("drop index signal_outcomes_training", "training.outcomes"),
         ("drop index trades_signal", "suspicions.find"),
         ("alter table trade_ids drop constraint trade_ids_pkey", "trades.same_trades"),
@@ -124,7 +124,8 @@ async def test_a_page_with_bounds_reads_only_the_months_within_them(
 ) -> None:
     october = datetime(2025, 10, 15, tzinfo=UTC)
     asked = PAGE | {"symbol": symbol, "since": october - timedelta(days=5), "before_exit_at": october}
-    read = {node.get("Relation Name") for node in await explain(filled, "trades.page_of_trades", asked)}
+    name = "trades.page_of_symbol" if symbol else "trades.page_of_trades"
+    read = {node.get("Relation Name") for node in await explain(filled, name, asked)}
     assert read - {None} == {"trades_2025_10"}
 
 
@@ -150,13 +151,41 @@ async def test_a_deep_page_touches_no_more_than_the_first(filled: Database) -> N
             "before_exit_at": BASE + timedelta(minutes=at) if at else None,
             "before_trade_id": f"deep-{at}" if at else "",
         }
-        async with filled.transaction(account_id="deep") as connection:
-            cursor = AsyncClientCursor(connection)
-            page = queries("trades")["page_of_trades"]
-            await cursor.execute(b"explain (analyze, buffers, format json) " + page, asked)
-            row = await cursor.fetchone()
-        assert row is not None
-        plan = row[0][0]["Plan"]
-        assert plan["Actual Rows"] == 100
-        touched.append(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+        rows, blocks = await touched_by(filled, "page_of_trades", asked)
+        assert rows == 100
+        touched.append(blocks)
     assert max(touched) <= 1.5 * touched[0]
+
+
+async def touched_by(filled: Database, name: str, asked: dict[str, Any]) -> tuple[int, int]:
+    """The rows that a query of the deep account returns, and the blocks that it touches."""
+    async with filled.transaction(account_id="deep") as connection:
+        cursor = AsyncClientCursor(connection)
+        query = b"explain (analyze, buffers, format json) " + queries("trades")[name]
+        await cursor.execute(query, {"account_id": "deep"} | asked)
+        row = await cursor.fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    return plan["Actual Rows"], plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+async def test_a_page_of_a_rare_symbol_does_not_read_the_trades_between(filled: Database) -> None:
+    """It read all 80,000 trades of the account between the first and the last one of the symbol."""
+    asked = {
+        "symbol": "RARE",
+        "since": BASE,
+        "before_exit_at": None,
+        "before_trade_id": "",
+        "limit": 101,
+        "before_day": (BASE + timedelta(days=90)).date(),
+    }
+    rows, blocks = await touched_by(filled, "page_of_symbol", asked)
+    assert rows == 3
+    assert blocks <= 30
+    rows, blocks = await touched_by(filled, "days_of_page", asked)
+    assert rows == 1
+    assert blocks <= 30
+    page = await TradeStore(filled).page(
+        "deep", symbol="RARE", since=None, until=None, before=None, limit=101
+    )
+    assert [trade.trade_id for trade in page] == [f"deep-{n}" for n in (DEEP, DEEP // 2, 1)]

@@ -178,7 +178,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "signals"): "INSERT SELECT",
         ("signal_functions", "published_strategies"): "INSERT SELECT",
         ("signal_functions", "outbox"): "INSERT SELECT",  # and UPDATE of sent_at, a column's
-        ("signal_functions", "bars"): "INSERT SELECT",
+        ("signal_functions", "bars"): "INSERT SELECT",  # and UPDATE of columns that a correction changes
+        ("signal_functions", "bar_changes"): "INSERT SELECT",
         ("signal_functions", "feeds"): "INSERT SELECT UPDATE",
         ("signal_functions", "engine_state"): "INSERT SELECT UPDATE",
         ("signal_functions", "models"): "SELECT",
@@ -193,6 +194,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "suspicious_trades"): "DELETE INSERT SELECT",
         ("signal_jobs", "outbox"): "DELETE SELECT",
         ("signal_jobs", "bars"): "DELETE SELECT",
+        ("signal_jobs", "bar_changes"): "DELETE SELECT",
         ("signal_jobs", "feeds"): "SELECT",
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
         ("signal_jobs", "connections"): "SELECT",

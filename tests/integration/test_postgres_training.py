@@ -17,9 +17,10 @@ from shared.adapters.postgres import (
     TrainingStore,
     Upkeep,
 )
+from shared.adapters.postgres import suspicions as suspicions_module
+from shared.adapters.postgres import training as training_module
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
-from shared.domain.market.bars import BAR_INTERVAL, Bar
-from shared.domain.market.outcomes import HORIZON, SettledSignal
+from shared.domain.market.outcomes import SettledSignal
 from shared.domain.market.signals import Signal
 from shared.domain.trading.trades import Trade
 from shared.services.settlement import SettlementService
@@ -43,48 +44,6 @@ def store(database: Database) -> TrainingStore:
 async def record(database: Database, account: str, *trades: Trade) -> None:
     for start in range(0, len(trades), 500):
         await TradeStore(database).record(account, "abcdef", trades[start : start + 500])
-
-
-async def test_signals_are_settled_once_from_their_bars_and_keep_their_features(
-    database: Database, store: TrainingStore
-) -> None:
-    made = made_outcomes(250, seed=1, signal=0, start=FIRST)
-    await publish(database, made)
-    service = SettlementService(store, STRATEGIES)
-    assert (await service.run(NOW), await service.run(NOW)) == (250, 0)
-    outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=1_000)
-    assert [(one.symbol, one.side, one.entry_at, one.features, one.won) for one in outcomes] == [
-        (one.symbol, one.side, one.entry_at, one.features, one.won) for one in made
-    ]
-    assert await store.outcomes("capitulation_reversal", before=NOW, limit=9) == []
-
-
-async def test_a_signal_waits_for_the_last_bar_of_its_horizon(
-    database: Database, store: TrainingStore
-) -> None:
-    """The feed is a minute late, and this last minute touches the stop."""
-    outcome = msgspec.structs.replace(made_outcomes(1, seed=1, signal=0, start=FIRST)[0], entry_at=FIRST)
-    (signal,) = await publish(database, [outcome], with_bars=False)
-    away = Decimal(-4 if signal.side == "LONG" else 4)
-    minutes = [
-        Bar(open_time=FIRST + n * BAR_INTERVAL, open=PRICE, high=PRICE, low=PRICE, close=PRICE, volume=1)
-        for n in range(29)
-    ]
-    last = Bar(
-        open_time=FIRST + 29 * BAR_INTERVAL,
-        open=PRICE,
-        high=max(PRICE, PRICE + away),
-        low=min(PRICE, PRICE + away),
-        close=PRICE,
-        volume=1,
-    )
-    bars, service = BarStore(database), SettlementService(store, STRATEGIES)
-    await bars.insert(signal.symbol, minutes, "live", FIRST + HORIZON)
-    assert await service.run(FIRST + HORIZON) == 0
-    await bars.insert(signal.symbol, [last], "live", FIRST + HORIZON)
-    assert await service.run(FIRST + HORIZON) == 1
-    (settled,) = await store.outcomes("vwap_bounce", before=NOW, limit=9)
-    assert not settled.won
 
 
 async def test_outcomes_are_the_newest_that_were_known_by_a_time(
@@ -276,6 +235,43 @@ async def test_an_account_far_above_the_volume_of_others_is_listed_in_bounded_nu
     assert len(entries) == 20
 
 
+async def test_no_account_hides_another_in_the_list(database: Database) -> None:
+    """The list was the newest entries of all, so a few accounts with many of them filled it."""
+    (signal,) = await silent(database, 1)
+    await record(database, "early", trade_of(signal, "t", won=True, signal_sequence=99))
+    await SuspicionStore(database).find(since=FIRST, now=NOW)
+    for account in range(13):
+        misfits = [trade_of(signal, f"f-{n}", won=True, signal_sequence=1_000 + n) for n in range(25)]
+        await record(database, f"flood-{account}", *misfits)
+    await SuspicionStore(database).find(since=FIRST, now=NOW + timedelta(hours=1))
+    entries = await SuspicionStore(database).list(20)
+    assert [one.account_id for one in entries[:14]] == [*sorted(f"flood-{n}" for n in range(13)), "early"]
+    assert {one.account_id for one in entries[14:]} <= {f"flood-{n}" for n in range(13)}
+    assert len(entries) == 20
+    assert len(await SuspicionStore(database).list(500)) == 13 * 20 + 1
+
+
+async def test_a_flood_on_one_signal_is_looked_at_in_bounded_number(
+    database: Database, store: TrainingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = await silent(database, 2)
+    for account in ("a", "b"):
+        await record(
+            database, account, *(trade_of(one, f"t-{one.sequence}-{one.symbol}", won=True) for one in signals)
+        )
+    other_side = changed(signals[0], {"side": "other"})
+    flood = [trade_of(signals[0], f"f-{n}", won=False, **other_side) for n in range(200)]
+    await record(database, "flood", *flood)
+    await record(database, "late", trade_of(signals[0], "l", won=True))
+    for module in (training_module, suspicions_module):
+        monkeypatch.setattr(module, "MAX_FOLLOWERS", 50)
+    reported = await store.reported("vwap_bounce", before=NOW)
+    assert (reported.signals, reported.accounts) == (2, 2), "what was reported before the flood counts"
+    await SuspicionStore(database).find(since=FIRST, now=NOW)
+    entries = await SuspicionStore(database).list(500)
+    assert {one.trades for one in entries} == {48}
+
+
 async def test_reviews_add_nothing_twice_and_forget_after_a_month(database: Database) -> None:
     (signal,) = await silent(database, 1)
     await record(database, "a", trade_of(signal, "t", won=True, signal_sequence=99))
@@ -301,10 +297,17 @@ async def test_reviews_add_nothing_twice_and_forget_after_a_month(database: Data
         "select * from signal_outcomes",
         "insert into signal_outcomes (symbol) values ('ES')",
         "update signals set settled = true",
+        "update signals set features = '{}'",
+        "delete from signals",
+        "update bars set high = 0",
+        "delete from bars",
+        "update trades set pnl = 0",
         "delete from suspicious_trades",
     ],
 )
-async def test_functions_cannot_touch_what_training_reads(database: Database, statement: str) -> None:
+async def test_functions_cannot_decide_an_outcome_or_hide_a_suspicion(
+    database: Database, statement: str
+) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         async with database.transaction() as connection:
             await connection.execute(statement.encode())

@@ -267,6 +267,21 @@ async def test_a_damaged_row_is_told_as_unavailable(
     assert "status" in refused.value.internal
 
 
+@pytest.mark.parametrize(
+    "name", ["20260302T143000.123456x_key", "20261332T143000.0_key", "20260302_key", "3"]
+)
+async def test_a_damaged_ending_is_told_as_unavailable(
+    tables: LicenseTables, tables_connection_string: str, name: str
+) -> None:
+    await tables.add_endings([Ending(NOW, "Ab12Cd")])
+    with TableServiceClient.from_connection_string(tables_connection_string) as service:
+        damaged = {"PartitionKey": "endings", "RowKey": name}
+        service.get_table_client("endings").create_entity(damaged)
+    with pytest.raises(Unavailable) as refused:
+        await tables.endings(datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC), 10)
+    assert "endings is damaged" in refused.value.internal
+
+
 async def test_a_store_that_is_away_is_told_within_the_bound(tables_connection_string: str) -> None:
     port = tables_connection_string.rsplit(":", 1)[1].split("/", maxsplit=1)[0]
     tables = LicenseTables(tables_connection_string.replace(port, str(free_port())))

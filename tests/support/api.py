@@ -158,8 +158,7 @@ class Api:
             redis=self.redis,
             tables=self.key_store,
             hub=self.hub,
-            database=self.stores.server,
-            costly_database=self.stores.server,
+            pools=SimpleNamespace(main=self.stores.server, close=self.stores.server.close),
             stores=SimpleNamespace(**vars(self.stores), audit=self.audit, jobs_audit=self.audit),
         )
         composition._containers[asyncio.get_running_loop()] = self.services

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from psycopg.types.json import Jsonb
 
-from shared.adapters.postgres.training import fit_parameters
+from shared.adapters.postgres.training import MAX_FOLLOWERS, fit_parameters
 from shared.adapters.postgres.upkeep import BATCH
 from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
@@ -42,6 +42,8 @@ insert into trades (
 select 'deep', 'deep-' || n, 'key', 'ES', 'LONG', 'vwap_bounce', 1, 6500, 6501, at, at, 1, 2
 from generate_series(1, {DEEP}) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
+update trades set symbol = 'RARE'
+where account_id = 'deep' and trade_id in ('deep-1', 'deep-{DEEP // 2}', 'deep-{DEEP}');
 insert into trade_ids select account_id, trade_id, exit_at from trades;
 insert into trade_days
 select account_id, (exit_at at time zone 'UTC')::date, symbol, count(*), false, count(*)
@@ -78,6 +80,9 @@ select symbol, sequence, '{{}}', case when sequence < {SIGNALS // 2 - 20} then r
 insert into bars
 select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
 from generate_series(1, {BARS}) as n;
+insert into bar_changes (symbol, open_time, open, high, low, close, volume, source, changed_at)
+select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
+from generate_series(1, 50000) as n;
 insert into models
 select
     'v' || n, 'strategy-' || n % 50, 'retired', 'base_rate', null, '{{}}',
@@ -86,7 +91,8 @@ from generate_series(1, 5000) as n;
 insert into published_strategies (strategy) select 'strategy-' || n from generate_series(1, 5000) as n;
 insert into signal_counters values ('ES', 100001), ('NQ', 100001);
 insert into feeds values ('ES', now(), now(), 'live');
-insert into engine_state (symbol, strategy) values ('ES', 'vwap_bounce');
+insert into engine_state (symbol, strategy, last_change) values ('ES', 'vwap_bounce', 49990);
+update bars set quarantined = true where extract(epoch from open_time)::bigint % 60000 = 0;
 insert into connections (connection_id, license_id)
 select 'connection-' || n, 'lic_' || n % 4000 from generate_series(1, 20000) as n;
 insert into used_urls (nonce, connection_id, used_at)
@@ -119,7 +125,7 @@ DRAFT: dict[str, Any] = {
     "publisher": "account-7",
     "default_times": ["expires_at"],
 }
-PAGE = {**ACCOUNT, "symbol": None, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
+PAGE = {**ACCOUNT, "since": SINCE, "before_trade_id": "trade-60000", "limit": 100}
 DAYS = {"days": [(BASE + timedelta(days=n)).date() for n in (81, 82)]}
 ROLLED_UP = {
     **ACCOUNT,
@@ -133,15 +139,48 @@ ROLLED_UP = {
 ALL_DAYS = {"first": BASE.date(), "last": (BASE + timedelta(days=90)).date()}
 ASKED: dict[str, dict[str, Any]] = {
     "audit.write": {"note": "a", "action": "b", "subject": "c", "detail": Jsonb({})},
-    "bars.insert_bars": {
+    "bars.store_bars": {
         "symbol": "ES",
-        "bars": msgspec.json.encode([a_bar(n) for n in range(100)]).decode(),
+        "bars": msgspec.json.encode(
+            [msgspec.structs.asdict(a_bar(n)) | {"late": False} for n in range(100)]
+        ).decode(),
+        "replaced": msgspec.json.encode([msgspec.structs.asdict(a_bar(0)) | {"version": 1}]).decode(),
         "source": "live",
         "received_at": BASE,
     },
     "bars.lock_engine": {"symbol": "ES", "strategy": "vwap_bounce"},
     "bars.bars_after": {"symbol": "ES", "after": BASE + timedelta(days=30), "limit": 1_000},
-    "bars.save_engine": {"symbol": "ES", "strategy": "vwap_bounce", "state": b"s", "last_open_time": BASE},
+    "bars.arrivals": {
+        "symbol": "ES",
+        "first": BASE + timedelta(days=30),
+        "until": BASE + timedelta(days=30, hours=23),
+    },
+    "bars.is_unchanged": {"symbol": "ES", "last_change": 49_990},
+    "bars.checkpoints": {"symbol": "ES", "strategy": "vwap_bounce"},
+    "bars.published": {
+        "symbol": "ES",
+        "strategy": "vwap_bounce",
+        "first": BASE + timedelta(days=30),
+        "last": BASE + timedelta(days=30, hours=23),
+    },
+    "bars.mark_bars": {
+        "symbol": "ES",
+        "open_times": [BASE + timedelta(days=30, minutes=n) for n in range(3)],
+        "quarantined": [True, False, True],
+    },
+    "bars.save_engine": {
+        "symbol": "ES",
+        "strategy": "vwap_bounce",
+        "state": b"s",
+        "last_open_time": BASE,
+        "last_change": 7,
+        "checkpoints": None,
+    },
+    "bars.coverage": {
+        "symbols": ["ES"],
+        "firsts": [BASE + timedelta(days=30)],
+        "lasts": [BASE + timedelta(days=30, hours=23)],
+    },
     "bars.feeds": {},
     "bars.behind": {"strategy": "vwap_bounce"},
     "models.champion": {"strategy": "strategy-7"},
@@ -176,6 +215,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "trades.record_trades": {**ACCOUNT, "key_public_id": "key", "trades": REPORTED},
     "trades.same_trades": SAME,
     "trades.usage": ACCOUNT,
+    "trades.unused_trade_ids": {**ACCOUNT, "trade_ids": ["trade-7", "trade-47", "new"]},
     "trades.exit_of_trade": NAMED,
     "trades.withdraw_trade": {**NAMED, "exit_at": EXIT_OF_7, "received_from": BASE},
     "trades.receipt_of_trade": {**NAMED, "exit_at": EXIT_OF_7},
@@ -190,6 +230,7 @@ ASKED: dict[str, dict[str, Any]] = {
     },
     "trades.days_of_page": {**ACCOUNT, "symbol": None, "before_day": UNTIL.date(), "limit": 101},
     "trades.page_of_trades": {**PAGE, "before_exit_at": BASE + timedelta(days=41)},
+    "trades.page_of_symbol": {**PAGE, "symbol": "RARE", "before_exit_at": BASE + timedelta(days=41)},
     "performance.stale_days": {**ACCOUNT, **ALL_DAYS, "limit": 50_000},
     "performance.mark_fresh": {**ACCOUNT, **DAYS},
     "performance.roll_up": ROLLED_UP,
@@ -221,6 +262,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "before": UNTIL,
         "share": MAX_ACCOUNT_TO_OTHERS,
         "limit": 200,
+        "followers": MAX_FOLLOWERS,
         **fit_parameters(FIT),
     },
     "suspicions.find": {
@@ -230,6 +272,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "times": 10,
         "shown": 20,
         "most": 10_000,
+        "followers": MAX_FOLLOWERS,
         **fit_parameters(FIT),
     },
     "suspicions.forget": {"before": BASE + timedelta(days=1), "limit": 1_000},
@@ -246,10 +289,12 @@ ASKED: dict[str, dict[str, Any]] = {
     "connections.counted": {"license_id": "lic_7"},
     "connections.add": {"license_id": "lic_7", "added": ["connection-new"]},
     "connections.note_check": {"license_id": "lic_7"},
+    "connections.excess": {"license_id": "lic_7", "allowed": 3, "limit": 1_000},
     "connections.prune_used_urls": {"older_than_s": 15_000, "limit": 100},
     "upkeep.prune_outbox": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_signals": {"before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.prune_bars": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
+    "upkeep.prune_bar_changes": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.symbols_with_bars": {},
 }
 NOT_EXPLAINED = {

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from shared.domain.access.connections import Opening, Verdict, judge_openings
-from shared.errors import DatabaseUnavailable
+from shared.errors import DatabaseBusy, DatabaseUnavailable
 
 
 @dataclass
@@ -17,10 +17,14 @@ class Row:
 
 @dataclass
 class MemoryConnections:
-    """`is_away` makes it fail; `batches` are the numbers of openings and closings of each transaction."""
+    """`is_away` makes it fail; `is_busy` means that every connection is in use.
+
+    `batches` are the numbers of openings and closings of each transaction.
+    """
 
     clock: Callable[[], float] = lambda: 0.0
     is_away: Callable[[], bool] = lambda: False
+    is_busy: bool = False
     rows: dict[str, Row] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
     batches: list[tuple[int, int]] = field(default_factory=list)
@@ -29,6 +33,8 @@ class MemoryConnections:
     def _answer(self) -> None:
         if self.is_away():
             raise DatabaseUnavailable("The database cannot be reached.", internal="refused")
+        if self.is_busy:
+            raise DatabaseBusy("Too many requests wait for the database.", retry_after_s=1.0)
 
     def of(self, license_id: str) -> list[str]:
         return sorted(name for name, row in self.rows.items() if row.license_id == license_id)
@@ -76,6 +82,10 @@ class MemoryConnections:
         for name in self.of(license_id):
             self.rows[name].checked_at = now
         return len(missing)
+
+    async def excess(self, license_id: str, limit: int) -> list[str]:
+        self._answer()
+        return sorted(self.of(license_id), key=lambda name: (self.rows[name].opened_at, name))[limit:]
 
     async def prune_used_urls(self, older_than_s: float) -> int:
         self._answer()

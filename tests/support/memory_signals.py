@@ -137,8 +137,8 @@ class MemorySignals:
 
     async def last_price(self, symbol: str) -> LastPrice | None:
         self._server.answer()
-        bars = self.bars.get(symbol)
-        newest = bars[max(bars)].bar if bars else None
+        bars = {at: one.bar for at, one in self.bars.get(symbol, {}).items() if not one.quarantined}
+        newest = bars[max(bars)] if bars else None
         return None if newest is None else LastPrice(newest.close, newest.close_time)
 
     async def published_among(self, names: Collection[str]) -> set[str]:

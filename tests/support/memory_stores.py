@@ -1,6 +1,6 @@
 """Postgres in memory, as far as services use it: what one store writes, the others read."""
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,8 +8,10 @@ from datetime import datetime
 import msgspec
 
 from shared.domain.confidence.models import StoredModel
+from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
-from tests.support.market import MemoryBarStore, MemoryTurn
+from shared.domain.market.feeds import Coverage, Span
+from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
@@ -24,24 +26,24 @@ class MemoryBars(MemoryBarStore):
         self._server = server
         self._signals = signals
 
-    async def insert(  # type: ignore[override]  # as the real store has it
-        self, symbol: str, bars: Iterable[Bar], source: Source = "live", received_at: datetime | None = None
-    ) -> int:
+    async def insert(
+        self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
+    ) -> StoredCounts:
         self._server.answer()
-        before = len(self.bars.get(symbol, {}))
-        super().insert(symbol, bars, source, received_at)
-        return len(self.bars[symbol]) - before
+        return self.put(symbol, bars, source, received_at)
 
     @asynccontextmanager
-    async def engine_batch(
-        self, symbol: str, strategy: str, *, limit: int = 5_000
-    ) -> AsyncIterator[MemoryTurn]:
+    async def engine_turn(self, symbol: str, strategy: str) -> AsyncIterator[MemoryTurn]:
         self._server.answer()
         drafts = len(self.drafts)
-        async with super().engine_batch(symbol, strategy, limit=limit) as batch:
-            yield batch
+        async with super().engine_turn(symbol, strategy) as turn:
+            yield turn
         for draft in self.drafts[drafts:]:
             self._signals.add(draft)
+
+    async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
+        self._server.answer()
+        return await super().coverage(spans)
 
     async def behind(self, strategy: str) -> list[str]:
         self._server.answer()

@@ -10,7 +10,7 @@ import msgspec
 from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage, require_room
 from shared.domain.trading.performance import Performance, SymbolPerformance
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal, least_bytes
 from shared.errors import TooManyQueries
 
 if TYPE_CHECKING:
@@ -25,13 +25,24 @@ class MemoryTrades:
         self.withdrawn_at: dict[tuple[str, str], datetime] = {}
         self.is_busy = False
 
+    def _answer(self) -> None:
+        self._server.answer()
+        if self.is_busy:
+            raise TooManyQueries("Too many queries are under way.", retry_after_s=1.0)
+
     async def record(
         self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
     ) -> list[RecordedTrade]:
-        self._server.answer()
+        self._answer()
         if plan is not None:
-            new = {trade.trade_id for trade in trades if (account_id, trade.trade_id) not in self.recorded}
-            require_room(await self.usage(account_id), plan, 3_600.0, more=len(new))
+            new = {
+                trade.trade_id: least_bytes(trade)
+                for trade in trades
+                if (account_id, trade.trade_id) not in self.recorded
+            }
+            if new:
+                usage = (await self.usage(account_id)).plus(len(new), sum(new.values()))
+                require_room(usage, plan, 3_600.0)
         results = []
         for trade in trades:
             name = account_id, trade.trade_id
@@ -45,7 +56,7 @@ class MemoryTrades:
         return results
 
     async def withdraw(self, account_id: str, trade_id: str, received_from: datetime) -> Withdrawal | None:
-        self._server.answer()
+        self._answer()
         name = account_id, trade_id
         if name not in self.recorded:
             return None
@@ -56,7 +67,7 @@ class MemoryTrades:
 
     async def usage(self, account_id: str) -> Usage:
         """All trades count for the present day."""
-        self._server.answer()
+        self._answer()
         sizes = [
             len(msgspec.json.encode(trade))
             for (account, _), (_, trade) in self.recorded.items()
@@ -87,7 +98,7 @@ class MemoryTrades:
         before: tuple[datetime, str] | None,
         limit: int,
     ) -> list[StoredTrade]:
-        self._server.answer()
+        self._answer()
         return [
             StoredTrade(
                 **msgspec.structs.asdict(trade),
@@ -101,9 +112,7 @@ class MemoryTrades:
     async def performance(
         self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
     ) -> Performance:
-        self._server.answer()
-        if self.is_busy:
-            raise TooManyQueries("Two queries are under way.", retry_after_s=1.0)
+        self._answer()
         trades = [
             trade
             for trade in self._chosen(account_id, symbol, since, until)

@@ -1,5 +1,6 @@
 """Keeps the outcomes of signals and suspicious trades in memory, as services use them."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -78,4 +79,10 @@ class MemorySuspicions:
 
     async def list(self, limit: int) -> list[SuspiciousTrade]:
         self._server.answer()
-        return sorted(self.entries, key=lambda entry: entry.found_at, reverse=True)[:limit]
+        newest = sorted(self.entries, key=lambda entry: entry.found_at, reverse=True)
+        places = Counter[str]()
+        placed = []
+        for entry in newest:
+            placed.append((places[entry.account_id], entry))
+            places[entry.account_id] += 1
+        return [entry for _, entry in sorted(placed, key=lambda each: each[0])][:limit]

@@ -120,6 +120,10 @@ def _drive(stack: RunningStack, started: LocalStack) -> None:
         _expect(bot.get("/signals", params={"symbol": "ES"}), 200)
         _expect(bot.post("/signals", json={}), 403)
         _expect(bot.get("/status", headers={"authorization": ""}), 401)
+        with psycopg.connect(stack.document["database_url"]) as connection:
+            # Postgres takes too long to count a connection of any license.
+            connection.execute("lock table connections in access exclusive mode")
+            _expect(_connect(stack, bot, "c-uncounted"), 204)
         for number in range(10):
             _expect(_connect(stack, bot, f"c-{number}"), 204)
         _expect(_connect(stack, bot, "c-10"), 429)

@@ -7,6 +7,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.performance import PerformanceStore
+from shared.adapters.postgres.pools import Pools
 from shared.adapters.postgres.signals import SignalStore
 from shared.adapters.postgres.suspicions import SuspicionStore
 from shared.adapters.postgres.trades import TradeStore
@@ -21,6 +22,7 @@ __all__ = [
     "ModelStore",
     "Outbox",
     "PerformanceStore",
+    "Pools",
     "SignalStore",
     "Stores",
     "SuspicionStore",
@@ -31,16 +33,17 @@ __all__ = [
 
 
 class Stores:
-    """Every store over one pool, but costly queries over a pool of their own; a pool opens on first use."""
+    """Every store over the pool of its kind of work."""
 
-    def __init__(self, database: Database, costly: Database) -> None:
+    def __init__(self, pools: Pools) -> None:
+        database = pools.main
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
-        self.connections = ConnectionStore(database)
+        self.connections = ConnectionStore(pools.connections)
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
-        self.performance = PerformanceStore(costly)
+        self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
         self.suspicions = SuspicionStore(database)
         self.trades = TradeStore(database)

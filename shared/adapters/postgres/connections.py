@@ -1,5 +1,6 @@
 """Counts the open connections of each license, and remembers which client access URLs have connected."""
 
+import asyncio
 from collections.abc import Collection, Sequence
 
 from psycopg.rows import scalar_row
@@ -8,7 +9,10 @@ from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.connections import Opening, Verdict, judge_openings
 from shared.sql import queries
 
+# One connection is for `record`, of which a process makes one at a time, and one for all other methods.
+CONNECTIONS_POOL_SIZE = 2
 MAX_PRUNED = 5_000
+MAX_EXCESS = 1_000
 _SQL = queries("connections")
 
 
@@ -17,6 +21,7 @@ class ConnectionStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._beside = asyncio.Semaphore(CONNECTIONS_POOL_SIZE - 1)
 
     async def record(self, openings: Sequence[Opening], closed: Sequence[str]) -> list[Verdict]:
         """Removes the `closed` connections, then judges the openings and adds those that may open.
@@ -51,14 +56,14 @@ class ConnectionStore:
 
     async def unchecked(self, older_than_s: float, limit: int) -> list[str]:
         """At most `limit` licenses whose connections were not compared for so long, the oldest first."""
-        async with self._database.transaction(jobs=True) as connection:
+        async with self._beside, self._database.transaction(jobs=True) as connection:
             cursor = connection.cursor(row_factory=scalar_row)
             await cursor.execute(_SQL["unchecked"], {"older_than_s": older_than_s, "limit": limit})
             return await cursor.fetchall()
 
     async def counted(self, license_id: str) -> list[str]:
         """The license's connections that are counted now."""
-        async with self._database.transaction() as connection:
+        async with self._beside, self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=scalar_row)
             await cursor.execute(_SQL["counted"], {"license_id": license_id})
             return await cursor.fetchall()
@@ -76,15 +81,22 @@ class ConnectionStore:
             "added": list(added),
             "older_than_s": older_than_s,
         }
-        async with self._database.transaction() as connection:
+        async with self._beside, self._database.transaction() as connection:
             await connection.execute(_SQL["lock_licenses"], {"license_ids": [license_id]})
             forgotten = await connection.execute(_SQL["forget_missing"], given)
             await connection.execute(_SQL["add"], given)
             await connection.execute(_SQL["note_check"], given)
             return forgotten.rowcount
 
+    async def excess(self, license_id: str, limit: int) -> list[str]:
+        """A license's youngest connections above `limit`, at most MAX_EXCESS."""
+        async with self._beside, self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            given = {"license_id": license_id, "allowed": limit, "limit": MAX_EXCESS}
+            return await (await cursor.execute(_SQL["excess"], given)).fetchall()
+
     async def prune_used_urls(self, older_than_s: float) -> int:
         """Deletes at most MAX_PRUNED marks of client access URLs that were used so long ago."""
-        async with self._database.transaction(jobs=True) as connection:
+        async with self._beside, self._database.transaction(jobs=True) as connection:
             given = {"older_than_s": older_than_s, "limit": MAX_PRUNED}
             return (await connection.execute(_SQL["prune_used_urls"], given)).rowcount

@@ -18,9 +18,9 @@ from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 from psycopg.types.json import set_json_dumps, set_json_loads
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout, TooManyRequests
 
-from shared.errors import DatabaseUnavailable, Unavailable, ValidationFailed
+from shared.errors import DatabaseBusy, DatabaseUnavailable, Unavailable, ValidationFailed
 from shared.sql import NAMES, queries
 from shared.telemetry import traced
 
@@ -92,6 +92,14 @@ def _unavailable(detail: str, error: Exception) -> Unavailable:
     )
 
 
+def _busy(error: Exception) -> DatabaseBusy:
+    return DatabaseBusy(
+        "Too many requests wait for the database. Try again.",
+        internal=f"{type(error).__name__}: {error}",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
 class Database:
     """A pool that opens on first use; its only use is to open transactions.
 
@@ -123,7 +131,10 @@ class Database:
         self._conninfo = conninfo
         self._password = password
         self._role = role
-        self._pool_size = pool_size
+        self.pool_size = pool_size
+        # Transactions under way, and all that ever began, tell a busy pool from an unavailable server.
+        self._under_way = 0
+        self._begun = 0
         self._idle_size = idle_size
         self._statement_timeout_ms = statement_timeout_ms
         self._connect_timeout_s = connect_timeout_s
@@ -157,8 +168,8 @@ class Database:
         """Runs the block in a transaction, which is committed unless the block raises.
 
         Row-level security shows the rows of `account_id` only. `jobs` takes the role of the timers, which
-        read across accounts. A broken connection is replaced before the block. Raises Unavailable and
-        ValidationFailed.
+        read across accounts. A broken connection is replaced before the block. Raises ValidationFailed, and
+        Unavailable, which is DatabaseBusy if other callers have every connection of the pool.
         """
         if jobs and self._jobs is not None:
             async with self._jobs.transaction(account_id=account_id) as connection:
@@ -167,12 +178,15 @@ class Database:
         with translated():
             pool = await self._opened()
             connection = await self._entered(pool, account_id or "", JOBS_ROLE if jobs else self._role)
+            self._begun += 1
+            self._under_way += 1
             try:
                 # The server ends the transaction first, unless the server itself hangs.
                 with _severed_after(TRANSACTION_TIMEOUT_MS / 1000 + 1, connection):
                     yield connection
                     await traced(connection.commit(), "commit", "postgresql")
             finally:
+                self._under_way -= 1
                 await _left(pool, connection)
 
     async def ping(self) -> None:
@@ -187,9 +201,9 @@ class Database:
                     kwargs=self._parameters,
                     connection_class=AsyncConnection[TupleRow],
                     min_size=self._idle_size,
-                    max_size=self._pool_size,
+                    max_size=self.pool_size,
                     timeout=self._connect_timeout_s,
-                    max_waiting=self._pool_size * _WAITING_PER_CONNECTION,
+                    max_waiting=self.pool_size * _WAITING_PER_CONNECTION,
                     reconnect_timeout=self._connect_timeout_s,
                     configure=_configure,
                     open=False,
@@ -220,7 +234,7 @@ class Database:
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._connect_timeout_s
         while True:
-            connection = await pool.getconn(deadline - clock())
+            connection = await self._taken(pool, deadline - clock())
             try:
                 with _severed_after(deadline - clock(), connection):
                     entering = AsyncClientCursor(connection).execute(_SQL["enter"], settings)
@@ -233,6 +247,18 @@ class Database:
                     raise
             else:
                 return connection
+
+    async def _taken(self, pool: AsyncConnectionPool[Connection], limit_s: float) -> Connection:
+        """Takes a connection; raises DatabaseBusy if the pool has none, although the server answers."""
+        begun = self._begun
+        try:
+            return await pool.getconn(limit_s)
+        except TooManyRequests as error:
+            raise _busy(error) from error
+        except PoolTimeout as error:
+            if self._under_way < self.pool_size and self._begun == begun:
+                raise
+            raise _busy(error) from error
 
 
 async def _left(pool: AsyncConnectionPool[Connection], connection: Connection) -> None:

@@ -5,9 +5,8 @@ of these days again and stores them, so its cost depends on the days and not on 
 a day, the figures of that part are computed from its trades.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -16,15 +15,22 @@ import msgspec
 from psycopg.rows import dict_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.adapters.postgres.turns import AccountTurns
 from shared.domain.trading.days import Days, Span, days_of, whole
 from shared.domain.trading.performance import Performance, SymbolPerformance
 from shared.errors import DatabaseUnavailable, TooManyQueries
 from shared.sql import queries
 
-# The queries of one account that run at once. The pool is larger, so that other accounts are served too.
+# The queries of one account under way at once, over all processes. In one process, the second waits without a
+# connection for the first, so that an account has one connection of the pool at most.
 QUERIES_PER_ACCOUNT = 2
-COSTLY_POOL_SIZE = 3
+TURN_WAIT_S = 1.5
+COSTLY_POOL_SIZE = 4
 RETRY_AFTER_S = 1.0
+_REFUSAL = (
+    f"An account may have {QUERIES_PER_ACCOUNT} queries of this kind under way at a time, and yours has. "
+    "Wait for their answers, then try again."
+)
 # The trades that one transaction rolls up: few enough for its time limit.
 TRADES_PER_STEP = 50_000
 # Bounds a call on an account whose trades were imported: 10 million of them.
@@ -53,7 +59,9 @@ class PerformanceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._running: Counter[str] = Counter()
+        self._turns = AccountTurns(
+            at_once=1, waiting=QUERIES_PER_ACCOUNT - 1, wait_s=TURN_WAIT_S, refusal=_REFUSAL
+        )
 
     async def performance(
         self, account_id: str, *, symbol: str | None, since: datetime | None, until: datetime | None
@@ -63,37 +71,26 @@ class PerformanceStore:
         Raises Unavailable, and TooManyQueries if the account has QUERIES_PER_ACCOUNT under way.
         """
         days = days_of(since, until)
-        with self._counted(account_id):
-            for _ in range(_MAX_STEPS):
-                async with self._turn(account_id) as connection:
-                    if await self._roll_up_next(connection, account_id, days):
-                        rows = await self._figures(connection, account_id, days, symbol)
-                        return _performance(rows, symbol)
+        for _ in range(_MAX_STEPS):
+            async with self._turn(account_id) as connection:
+                if await self._roll_up_next(connection, account_id, days):
+                    rows = await self._figures(connection, account_id, days, symbol)
+                    return _performance(rows, symbol)
         raise DatabaseUnavailable(
             "There are too many new trades to count at once. Try again.", retry_after_s=RETRY_AFTER_S
         )
 
-    @contextmanager
-    def _counted(self, account_id: str) -> Iterator[None]:
-        """Refuses at once, without waiting for a connection, what this process alone can see."""
-        if self._running[account_id] >= QUERIES_PER_ACCOUNT:
-            raise _too_many()
-        self._running[account_id] += 1
-        try:
-            yield
-        finally:
-            self._running[account_id] -= 1
-            if not self._running[account_id]:
-                del self._running[account_id]
-
     @asynccontextmanager
     async def _turn(self, account_id: str) -> AsyncIterator[Connection]:
         """A transaction that counts among the account's queries of all processes."""
-        async with self._database.transaction(account_id=account_id) as connection:
+        async with (
+            self._turns.turn(account_id),
+            self._database.transaction(account_id=account_id) as connection,
+        ):
             cursor = connection.cursor(row_factory=scalar_row)
             await cursor.execute(_SQL["take_turn"], {"account_id": account_id})
             if not await cursor.fetchone():
-                raise _too_many()
+                raise TooManyQueries(_REFUSAL, retry_after_s=RETRY_AFTER_S)
             yield connection
 
     async def _roll_up_next(self, connection: Connection, account_id: str, days: Days) -> bool:
@@ -151,14 +148,6 @@ class PerformanceStore:
         }
         cursor = connection.cursor(row_factory=dict_row)
         return await (await cursor.execute(_SQL["performance"], parameters)).fetchall()
-
-
-def _too_many() -> TooManyQueries:
-    return TooManyQueries(
-        f"An account may have {QUERIES_PER_ACCOUNT} queries of this kind under way at a time, and yours has. "
-        "Wait for their answers, then try again.",
-        retry_after_s=RETRY_AFTER_S,
-    )
 
 
 def _performance(rows: list[dict[str, Any]], symbol: str | None) -> Performance:

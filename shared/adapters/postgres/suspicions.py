@@ -5,7 +5,7 @@ from datetime import datetime
 from psycopg.rows import class_row
 
 from shared.adapters.postgres.database import Database
-from shared.adapters.postgres.training import fit_parameters
+from shared.adapters.postgres.training import MAX_FOLLOWERS, fit_parameters
 from shared.domain.trading.signal_fit import FIT, SuspiciousTrade
 from shared.sql import queries
 
@@ -36,6 +36,7 @@ class SuspicionStore:
             "times": VOLUME_TIMES,
             "shown": SHOWN,
             "most": MAX_UNKNOWN,
+            "followers": MAX_FOLLOWERS,
             **fit_parameters(FIT),
         }
         async with self._database.transaction(jobs=True) as connection:
@@ -49,6 +50,7 @@ class SuspicionStore:
             return cursor.rowcount
 
     async def list(self, limit: int) -> list[SuspiciousTrade]:
+        """At most `limit` entries: the newest of each account, then the second newest of each, and so on."""
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(SuspiciousTrade))
             await cursor.execute(_SQL["list"], {"limit": limit})

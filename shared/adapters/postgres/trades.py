@@ -1,29 +1,48 @@
 """Records trades, one statement per batch, and reads one account's trades."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.adapters.postgres.turns import AccountTurns
 from shared.domain.access.plans import Plan
-from shared.domain.access.quotas import Usage, require_room
+from shared.domain.access.quotas import Usage, quota_refusal, require_room
 from shared.domain.limits import RECENT_TIME
 from shared.domain.trading.days import days_of, midnight, whole
-from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal
+from shared.domain.trading.trades import RecordedTrade, StoredTrade, Trade, Withdrawal, least_bytes
 from shared.errors import FieldError, InvalidInput, ValidationFailed
 from shared.sql import queries
 
 _SQL = queries("trades")
 
 
+# An account has a quarter of a process's connections at most, because its reports wait for each other, and
+# for the figures of its days. More of its callers wait without a connection, as long as the pool lets wait.
+SHARE_OF_ACCOUNT = 4
+WAITING_PER_TURN = 64
+TURN_WAIT_S = 3.0
+
+
 class TradeStore:
+    """Every method of an account raises TooManyQueries if too many of its callers wait, or wait too long."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
+        at_once = max(1, database.pool_size // SHARE_OF_ACCOUNT)
+        self._turns = AccountTurns(
+            at_once=at_once,
+            waiting=at_once * WAITING_PER_TURN,
+            wait_s=TURN_WAIT_S,
+            refusal="Too many requests for the trades of your account are under way. Wait for their answers, "
+            "then try again.",
+        )
 
     async def record(
         self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None = None
@@ -36,6 +55,12 @@ class TradeStore:
         import, which has none, do not count for the day. Raises Unavailable, InvalidInput for values that the
         schema refuses, DailyQuotaExceeded and StorageQuotaExceeded.
         """
+        async with self._turns.turn(account_id):
+            return await self._record_with_partitions(account_id, key_public_id, trades, plan)
+
+    async def _record_with_partitions(
+        self, account_id: str, key_public_id: str, trades: Sequence[Trade], plan: Plan | None
+    ) -> list[RecordedTrade]:
         try:
             return await self._record(account_id, key_public_id, trades, plan)
         except InvalidInput as refused:
@@ -65,9 +90,7 @@ class TradeStore:
         }
         async with self._database.transaction(account_id=account_id) as connection:
             if plan is not None:
-                usage, until_midnight_s = await self._usage(connection, account_id)
-                # Refuses a full account before it costs a write.
-                require_room(usage, plan, until_midnight_s, more=1)
+                await self._require_room(connection, account_id, {t.trade_id: t for t in trades}, plan)
             cursor = await connection.execute(_SQL["record_trades"], parameters)
             sizes = {first_at[trade_id]: size for trade_id, size in await cursor.fetchall()}
             known = [trade for place, trade in enumerate(trades) if place not in sizes]
@@ -85,6 +108,25 @@ class TradeStore:
                 status: Literal["duplicate", "conflict"] = "duplicate" if is_same else "conflict"
                 results.append(RecordedTrade(trade.trade_id, status, is_withdrawn))
         return results
+
+    async def _require_room(
+        self, connection: Connection, account_id: str, trades: Mapping[str, Trade], plan: Plan
+    ) -> None:
+        """Refuses a report without room before it costs a write, because the write would be rolled back.
+
+        A report that was recorded needs no room when it is sent again. `count_trades` is exact; this is a
+        lower bound.
+        """
+        usage, until_midnight_s = await self._usage(connection, account_id)
+        sizes = {trade_id: least_bytes(trade) for trade_id, trade in trades.items()}
+        if quota_refusal(usage.plus(len(sizes), sum(sizes.values())), plan, until_midnight_s) is None:
+            return
+        cursor = connection.cursor(row_factory=scalar_row)
+        asked = {"account_id": account_id, "trade_ids": list(sizes)}
+        unused = await (await cursor.execute(_SQL["unused_trade_ids"], asked)).fetchall()
+        if unused:
+            more = usage.plus(len(unused), sum(sizes[trade_id] for trade_id in unused))
+            require_room(more, plan, until_midnight_s)
 
     @staticmethod
     async def _count(
@@ -108,9 +150,18 @@ class TradeStore:
 
     async def usage(self, account_id: str) -> Usage:
         """What the account has stored; raises Unavailable."""
-        async with self._database.transaction(account_id=account_id) as connection:
+        async with self._account(account_id) as connection:
             usage, _ = await self._usage(connection, account_id)
             return usage
+
+    @asynccontextmanager
+    async def _account(self, account_id: str) -> AsyncIterator[Connection]:
+        """A transaction in a turn of the account."""
+        async with (
+            self._turns.turn(account_id),
+            self._database.transaction(account_id=account_id) as connection,
+        ):
+            yield connection
 
     @staticmethod
     async def _usage(connection: Connection, account_id: str) -> tuple[Usage, float]:
@@ -144,7 +195,7 @@ class TradeStore:
         changes. Raises Unavailable.
         """
         named = {"account_id": account_id, "trade_id": trade_id}
-        async with self._database.transaction(account_id=account_id) as connection:
+        async with self._account(account_id) as connection:
             found = await (await connection.execute(_SQL["exit_of_trade"], named)).fetchone()
             if found is None:
                 return None
@@ -182,7 +233,7 @@ class TradeStore:
         """
         # No trade_id is empty: all trades at `until` come after (until, ""), all earlier ones before it.
         ends = [end for end in (before, (until, "") if until else None) if end]
-        async with self._database.transaction(account_id=account_id) as connection:
+        async with self._account(account_id) as connection:
             end_day = days_of(None, min(ends)[0] if ends else None).last
             asked = {"account_id": account_id, "symbol": symbol, "before_day": end_day, "limit": limit}
             ((first, last),) = await (await connection.execute(_SQL["days_of_page"], asked)).fetchall()
@@ -202,7 +253,8 @@ class TradeStore:
                 "limit": limit,
             }
             cursor = connection.cursor(row_factory=class_row(StoredTrade))
-            await cursor.execute(_SQL["page_of_trades"], parameters)
+            query = "page_of_trades" if symbol is None else "page_of_symbol"
+            await cursor.execute(_SQL[query], parameters)
             return await cursor.fetchall()
 
 

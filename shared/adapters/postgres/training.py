@@ -16,6 +16,9 @@ from shared.sql import queries
 
 # Of each symbol without a feed, this many of the newest signals are voted on.
 MAX_REPORTED_SIGNALS = 200
+# Of each signal, this many trades are looked at, mostly the first reported: far more than accounts follow
+# one, and few enough that a flood of trades on many signals does not reach the time limit.
+MAX_FOLLOWERS = 2_000
 _SQL = queries("training")
 
 
@@ -27,6 +30,10 @@ def fit_parameters(fit: SignalFit) -> dict[str, object]:
         "fit_share": fit.price_share,
         "fit_points": fit.price_points,
     }
+
+
+def _decoded_bars(text: str) -> list[OutcomeBar]:
+    return msgspec.json.decode(text, type=list[OutcomeBar])
 
 
 class TrainingStore:
@@ -65,7 +72,9 @@ class TrainingStore:
             await cursor.execute(_SQL["signals_to_settle"], parameters)
             rows = await cursor.fetchall()
         return [
-            SignalToSettle(**row | {"bars": msgspec.json.decode(row["bars"], type=list[OutcomeBar])})
+            SignalToSettle(
+                **row | {name: _decoded_bars(row[name]) for name in ("bars", "first_bars") if row[name]}
+            )
             for row in rows
         ]
 
@@ -91,6 +100,7 @@ class TrainingStore:
             "before": before,
             "share": MAX_ACCOUNT_TO_OTHERS,
             "limit": MAX_REPORTED_SIGNALS,
+            "followers": MAX_FOLLOWERS,
             **fit_parameters(FIT),
         }
         async with self._database.transaction(jobs=True) as connection:

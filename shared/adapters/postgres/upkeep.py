@@ -38,8 +38,10 @@ class Upkeep:
         return await self._prune("prune_signals", before)
 
     async def prune_bars(self, before: datetime) -> int:
-        """Deletes bars that began before a time; returns their number."""
+        """Deletes bars that began before a time, and their changes; returns the number of bars."""
         symbols = await self._symbols()
+        for symbol in symbols:
+            await self._prune("prune_bar_changes", before, symbol=symbol)
         return sum([await self._prune("prune_bars", before, symbol=symbol) for symbol in symbols])
 
     async def _symbols(self) -> list[str]:

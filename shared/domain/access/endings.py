@@ -8,18 +8,24 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-# The timer closes connections for this long after an ending, because a connection may begin just then: it was
-# judged before the ending and opens after the closing. Processes doubt their cached records of it as long:
-# longer than a record in Redis can be out of date, see GRANT_TTL_S and MAX_LOAD.
-ENFORCED_FOR = timedelta(minutes=2)
+from shared.domain.limits import ClockSkew
+
+# The timer closes connections for at least two minutes after an ending, because a connection may begin just
+# then: it was judged before the ending and opens after the closing. Processes doubt their cached records of
+# it as long: longer than a record in Redis can be out of date, see GRANT_TTL_S and MAX_LOAD. The time of an
+# ending is the operator's, whose clock may be behind.
+ENFORCED_FOR = timedelta(minutes=2) + ClockSkew.OPERATOR
 
 
 class Ending(msgspec.Struct, frozen=True):
-    """A license (its id) or a key (its public id) that ends, or may have ended, at `at`."""
+    """A license (its id) or a key (its public id) that ends, or may have ended, at `at`.
+
+    `at` is of the clock of the machine that ends it, and at most ClockSkew.OPERATOR from ours.
+    """
 
     at: datetime
     subject: str
 
     def is_enforced(self, now: datetime) -> bool:
-        """Whether the ending was long enough ago that nothing can slip in any more."""
+        """Whether the ending was so long ago, by any clock, that nothing can slip in any more."""
         return now - self.at >= ENFORCED_FOR

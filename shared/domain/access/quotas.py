@@ -3,7 +3,7 @@
 import msgspec
 
 from shared.domain.access.plans import Plan
-from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
+from shared.errors import DailyQuotaExceeded, SignalCloudError, StorageQuotaExceeded
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -13,25 +13,37 @@ class Usage(msgspec.Struct, frozen=True):
     stored_trades: int = 0
     stored_bytes: int = 0
 
+    def plus(self, trades: int, size: int) -> "Usage":
+        """The usage after a report of so many new trades, of `size` bytes together."""
+        return Usage(self.trades_today + trades, self.stored_trades + trades, self.stored_bytes + size)
 
-def require_room(usage: Usage, plan: Plan, until_midnight_s: float, *, more: int = 0) -> None:
-    """Raises the refusal if `usage` with `more` trades is above the plan's quotas.
+
+def quota_refusal(usage: Usage, plan: Plan, until_midnight_s: float) -> SignalCloudError | None:
+    """The refusal of a report after which the account would have `usage`; None if the plan allows it.
 
     `until_midnight_s` are the seconds to the next UTC day, when the count of the day starts again.
     """
     for name, used, limit in (
-        ("trades", usage.stored_trades + more, plan.stored_trades),
-        ("bytes of trades", usage.stored_bytes + more, plan.stored_bytes),
+        ("trades", usage.stored_trades, plan.stored_trades),
+        ("bytes of trades", usage.stored_bytes, plan.stored_bytes),
     ):
         if used > limit:
-            raise StorageQuotaExceeded(
+            return StorageQuotaExceeded(
                 f"The plan allows {limit} stored {name}, and this report would exceed them. Nothing of it "
                 "was recorded. GET license shows the usage; another plan allows more."
             )
-    if usage.trades_today + more > plan.trades_per_day:
-        raise DailyQuotaExceeded(
+    if usage.trades_today > plan.trades_per_day:
+        return DailyQuotaExceeded(
             f"The plan allows {plan.trades_per_day} new trades a day (UTC), and this report would exceed "
             "them. Nothing of it was recorded. GET license shows the usage; send the trades again after "
             "midnight UTC.",
             retry_after_s=until_midnight_s,
         )
+    return None
+
+
+def require_room(usage: Usage, plan: Plan, until_midnight_s: float) -> None:
+    """Raises what `quota_refusal` returns."""
+    refused = quota_refusal(usage, plan, until_midnight_s)
+    if refused is not None:
+        raise refused

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from shared.domain.limits import is_storable
+from shared.domain.durations import shown_duration, shown_time
+from shared.domain.limits import EARLIEST, ClockSkew, is_storable
+from shared.domain.market.instruments import Instrument
 from shared.domain.market.symbols import symbol_fault
 from shared.domain.problems import Problems
 
@@ -42,11 +44,16 @@ class Bar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StoredBar(msgspec.Struct, frozen=True):
-    """A bar as it is stored, with its source and the time when we received it."""
+    """A bar as it is stored, with its source and the time when we first received its minute.
+
+    `late` says that a bar of a later minute came before it. The engine does not use a `quarantined` bar.
+    """
 
     bar: Bar
     source: Source
     received_at: datetime
+    late: bool = False
+    quarantined: bool = False
 
 
 class FeedState(msgspec.Struct, frozen=True):
@@ -62,24 +69,68 @@ def is_symbol(text: str) -> bool:
     return _SYMBOL.fullmatch(text) is not None
 
 
-def check_bar(bar: Bar, problems: Problems) -> None:
+def check_bar(
+    bar: Bar, problems: Problems, instrument: Instrument | None = None, now: datetime | None = None
+) -> None:
     """Adds every reason why `bar` is impossible, under the bar's own field names.
 
-    Prices may be negative (crude oil's was in April 2020), but must be finite, at most MAX_PRICE from zero
-    and have at most MAX_PRICE_DECIMALS; low <= open, close <= high; `open_time` is an aware whole minute.
+    Prices must be finite, at most MAX_PRICE from zero and have at most MAX_PRICE_DECIMALS; low <= open,
+    close <= high; `open_time` is an aware whole minute. With an `instrument`, each price must be one at which
+    it can trade: on the tick, within its `max_price`, and above zero unless it can be negative. With `now`,
+    the minute must be over, and not before EARLIEST.
     """
     before = len(problems)
     _check_open_time(bar.open_time, problems)
-    for field, price in (("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close)):
+    prices = (("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close))
+    for field, price in prices:
         _check_price(field, price, problems)
     if len(problems) > before:
         return
+    if instrument is not None:
+        for field, price in prices:
+            _check_tradable(field, price, instrument, problems)
     if bar.high < max(bar.open, bar.close, bar.low):
         problems.add("high", "out_of_range", "Must not be below open, low or close.")
     if bar.low > min(bar.open, bar.close):
         problems.add("low", "out_of_range", "Must not be above open or close.")
     if not 0 <= bar.volume <= MAX_VOLUME:
         problems.add("volume", "out_of_range", f"Must be from 0 to {MAX_VOLUME}.")
+    if now is not None:
+        _check_is_past(bar.open_time, now, problems)
+
+
+def _check_is_past(open_time: datetime, now: datetime, problems: Problems) -> None:
+    # Compares starts, because the end of a minute in the year 9999 would overflow.
+    if open_time > now + ClockSkew.BAR - BAR_INTERVAL:
+        problems.add("open_time", "out_of_range", _not_over(open_time, now))
+    elif open_time < EARLIEST:
+        problems.add("open_time", "out_of_range", f"Must not be before {EARLIEST:%Y-%m-%d}.")
+
+
+def _not_over(open_time: datetime, now: datetime) -> str:
+    """Why a bar that begins at `open_time` is refused at `now`, and what a feed can do about it."""
+    try:
+        over_at = shown_time(open_time + BAR_INTERVAL)
+    except OverflowError:
+        over_at = "the end of the year 9999"
+    # A difference of starts, because the end of a minute in the year 9999 would overflow.
+    wait = shown_duration(open_time - now + BAR_INTERVAL)
+    return (
+        f"This minute is over at {over_at}, {wait} in the future: it is {shown_time(now)} here. Send a bar "
+        "when its minute is over. open_time is the start of the minute. If your feed stamps bars with their "
+        "end, as NinjaTrader and others do, subtract one minute; otherwise compare its clock with ours."
+    )
+
+
+def _check_tradable(field: str, price: Decimal, instrument: Instrument, problems: Problems) -> None:
+    if price <= 0 and not instrument.can_be_negative:
+        problems.add(field, "out_of_range", f"Must be above 0: {instrument.symbol} has no other prices.")
+    elif abs(price) > instrument.max_price:
+        far = f"Must be at most {instrument.max_price} from 0: {instrument.symbol} was never that far."
+        problems.add(field, "out_of_range", far)
+    elif price % instrument.tick_size:
+        tick = f"{instrument.tick_size:f}"
+        problems.add(field, "out_of_range", f"Must be a multiple of {tick}, the tick of {instrument.symbol}.")
 
 
 def _check_price(field: str, price: Decimal, problems: Problems) -> None:

@@ -19,6 +19,9 @@ NEW_YORK = ZoneInfo("America/New_York")
 OPENS = time(18, 0)
 CLOSES = time(17, 0)
 
+# Longer than any weekend with holidays on both sides.
+LONGEST_BREAK = timedelta(days=8)
+
 _SATURDAY = 5
 # Longer than any closure of a market, and short enough that a calendar's end is found at once.
 _SEARCHED_DAYS = 14
@@ -72,6 +75,15 @@ class MarketCalendars:
     def session_of(self, symbol: str, trading_day: date) -> TradingSession | None:
         """The session of a trading day; None on a weekend or holiday, and for an unknown symbol."""
         return self._session(symbol, trading_day)
+
+    def session_before(self, symbol: str, instant: datetime) -> TradingSession | None:
+        """The last session that opened before `instant`; None if there was none in LONGEST_BREAK."""
+        day = trading_day_of(instant)
+        for days in range(LONGEST_BREAK.days):
+            session = self.session_of(symbol, day - timedelta(days=days))
+            if session is not None and session.opens_at < instant:
+                return session
+        return None
 
     def is_open(self, symbol: str, instant: datetime) -> bool:
         return self.session_at(symbol, instant) is not None

@@ -15,13 +15,41 @@ STALE_AFTER = timedelta(minutes=5)
 
 
 class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0."""
+    """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0.
+
+    `missing_minutes` is the number of minutes of the present session, up to the newest bar, that have no bar,
+    and `first_missing` the first of them. A quiet minute has no bar either, and cannot be told from a hole.
+    `quarantined` is the number of bars of the last day that the engine does not use.
+    """
 
     symbol: str
     state: Literal["fresh", "stale", "closed"]
     age_s: float
     last_open_time: datetime
     source: Source
+    missing_minutes: int = 0
+    first_missing: datetime | None = None
+    quarantined: int = 0
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The minutes of one symbol from `first` to `last`, both inclusive; none if `first` is the later one."""
+
+    symbol: str
+    first: datetime
+    last: datetime
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What is stored of a span: the number of its bars, and its first minute without one.
+
+    `quarantined` is the number of quarantined bars in the day before the end of the span.
+    """
+
+    symbol: str
+    bars: int
+    first_missing: datetime | None
+    quarantined: int
 
 
 def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -> datetime:
@@ -38,6 +66,27 @@ def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: dat
     bar closed, and the session opened, more than STALE_AFTER ago. `now` comes from `market_now`.
     """
     return [_health(feed, calendars, now) for feed in feeds]
+
+
+def spans_to_cover(feeds: Sequence[FeedState], calendars: MarketCalendars, now: datetime) -> list[Span]:
+    """Of each feed, the minutes from the opening of the session at `now` to the newest bar."""
+    spans = []
+    for feed in feeds:
+        session = calendars.session_at(feed.symbol, now)
+        first = feed.last_open_time + BAR_INTERVAL if session is None else session.opens_at
+        spans.append(Span(feed.symbol, first, feed.last_open_time))
+    return spans
+
+
+def covered(health: FeedHealth, span: Span, coverage: Coverage) -> FeedHealth:
+    """`health` with what `coverage` says of its `span`."""
+    expected = max((span.last - span.first) // BAR_INTERVAL + 1, 0)
+    return msgspec.structs.replace(
+        health,
+        missing_minutes=expected - coverage.bars,
+        first_missing=coverage.first_missing,
+        quarantined=coverage.quarantined,
+    )
 
 
 def _health(feed: FeedState, calendars: MarketCalendars, now: datetime) -> FeedHealth:

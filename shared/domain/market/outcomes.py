@@ -29,7 +29,10 @@ class OutcomeBar(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SignalToSettle(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry signal whose horizon has passed, with the bars from its time to the horizon, oldest first."""
+    """An entry signal whose horizon has passed, with the bars from its time to the horizon, oldest first.
+
+    `first_bars` are the same minutes as we first received them, if any of them was corrected.
+    """
 
     symbol: str
     sequence: int
@@ -39,6 +42,7 @@ class SignalToSettle(msgspec.Struct, frozen=True, kw_only=True):
     target_price: Decimal | None
     event_at: datetime
     bars: Sequence[OutcomeBar]
+    first_bars: Sequence[OutcomeBar] | None = None
 
 
 class SettledSignal(msgspec.Struct, frozen=True):
@@ -49,8 +53,22 @@ class SettledSignal(msgspec.Struct, frozen=True):
     won: bool | None
 
 
+def outcome(signal: SignalToSettle) -> bool | None:
+    """Whether the signal made money; None if nobody knows.
+
+    A correction can make a result unknown, but never turn it. Otherwise a feeder could correct bars once it
+    knows what has become of a signal.
+    """
+    won = has_won(signal)
+    if signal.first_bars is not None:
+        first = msgspec.structs.replace(signal, bars=signal.first_bars, first_bars=None)
+        if has_won(first) != won:
+            return None
+    return won
+
+
 def has_won(signal: SignalToSettle) -> bool | None:
-    """Whether the signal made money; None if the bars do not tell.
+    """Whether the signal made money by its `bars`; None if they do not tell.
 
     - The first touch decides: a bar that reaches the target wins, one that reaches the stop loses. If one bar
       reaches both, the order is unknown, and the signal loses.

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.domain.confidence.strategy import FeatureValue
 from shared.domain.market.signals import DefaultTime, Signal, SignalDraft
+from shared.domain.numbers import plain
 from shared.domain.problems import shown
 from shared.errors import Conflict, FieldError
 
@@ -95,7 +96,7 @@ def _shown(value: object) -> str:
         case None:
             return "none"
         case Decimal():
-            return f"{value.normalize():f}"
+            return plain(value)
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case _:

@@ -18,6 +18,7 @@ from shared.domain.market.bars import MAX_PRICE
 from shared.domain.market.calendars import MarketCalendars
 from shared.domain.market.instruments import INSTRUMENTS, Instrument
 from shared.domain.market.signals import SignalRequest
+from shared.domain.numbers import plain
 from shared.domain.problems import Problems
 
 DEFAULT_LIFETIME = timedelta(minutes=5)
@@ -110,8 +111,8 @@ def check_moment(
             reach = _reach(market.last.price, market.instrument)
             if abs(price - market.last.price) > reach:
                 message = (
-                    f"Expected a price within {_shown(reach)} of {_shown(market.last.price)}, the last price "
-                    f"of {request.symbol} ({shown_time(market.last.closed_at)}), got {_shown(price)}."
+                    f"Expected a price within {plain(reach)} of {plain(market.last.price)}, the last price "
+                    f"of {request.symbol} ({shown_time(market.last.closed_at)}), got {plain(price)}."
                 )
                 problems.add(field, "out_of_range", message)
     if request.kind == "entry" and not market.is_open:
@@ -178,14 +179,14 @@ def _check_price(
     if not _is_possible(price, instrument):
         most = _most(instrument)
         if abs(price) > most:
-            message = f"No price of {symbol} can be further than {_shown(most)} from zero"
+            message = f"No price of {symbol} can be further than {plain(most)} from zero"
         else:
             message = f"{symbol} cannot trade at zero or below"
-        problems.add(field, "out_of_range", f"{message}, got {_shown(price)}.")
+        problems.add(field, "out_of_range", f"{message}, got {plain(price)}.")
     if instrument is not None and price % instrument.tick_size:
         message = (
-            f"{symbol} trades in steps of {_shown(instrument.tick_size)}; the nearest price to "
-            f"{_shown(price)} is {_shown(instrument.to_tick(price))}."
+            f"{symbol} trades in steps of {plain(instrument.tick_size)}; the nearest price to "
+            f"{plain(price)} is {plain(instrument.to_tick(price))}."
         )
         problems.add(field, "out_of_range", message)
 
@@ -207,11 +208,6 @@ def _check_order(request: SignalRequest, problems: Problems) -> None:
         if price is not None and not (price < request.price if is_below else price > request.price):
             message = (
                 f"A {request.side} has its {field} {'below' if is_below else 'above'} its price "
-                f"{_shown(request.price)}, got {_shown(price)}."
+                f"{plain(request.price)}, got {plain(price)}."
             )
             problems.add(field, "out_of_range", message)
-
-
-def _shown(number: Decimal) -> str:
-    """`number` in plain digits without trailing zeros."""
-    return f"{number.normalize():f}"

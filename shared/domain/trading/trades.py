@@ -26,6 +26,11 @@ from shared.domain.trading.pnl import check_pnl
 
 MAX_TRADES_PER_REQUEST = 500
 MAX_FEATURES = 32
+# The row of a trade without any text, in bytes: its header of 24, three times, five decimals of at least 3,
+# and the lengths of six texts. A feature has two words of 4 in its jsonb object, for its name and its value.
+# https://www.postgresql.org/docs/18/storage-page-layout.html
+_ROW_BYTES = 24 + 3 * 8 + 5 * 3 + 6
+_FEATURE_BYTES = 8
 _NUMBERS = ("quantity", "entry_price", "exit_price", "pnl", "fees")
 # An account can withdraw a trade for this long after we received it. Later, others rely on what it told.
 WITHDRAWAL_PERIOD = timedelta(hours=24)
@@ -71,6 +76,15 @@ class Trade(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def net_pnl(self) -> Decimal:
         """USD after fees. The trade is a win if this is above 0, a loss if below."""
         return self.pnl - self.fees
+
+
+def least_bytes(trade: Trade) -> int:
+    """A lower bound of what the row of `trade` counts for the stored bytes of its account, in bytes."""
+    texts = [trade.trade_id, trade.symbol, trade.side, trade.strategy, trade.model_version or ""]
+    features = trade.features or {}
+    for name, value in features.items():
+        texts += [name, value] if isinstance(value, str) else [name]
+    return _ROW_BYTES + _FEATURE_BYTES * len(features) + sum(len(text.encode()) for text in texts)
 
 
 class RecordedTrade(msgspec.Struct, frozen=True, omit_defaults=True):

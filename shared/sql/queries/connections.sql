@@ -57,6 +57,15 @@ on conflict (connection_id) do nothing;
 -- Notes that a license's connections were compared with the service's list.
 update connections set checked_at = now() where license_id = %(license_id)s;
 
+-- name: excess
+-- The connections of a license beyond the oldest ones, which its plan allows.
+select connection_id
+from connections
+where license_id = %(license_id)s
+order by opened_at, connection_id
+offset %(allowed)s
+limit %(limit)s;
+
 -- name: prune_used_urls
 -- Deletes a bounded number of marks of client access URLs that have expired since.
 delete from used_urls

@@ -71,8 +71,12 @@ where symbol = %(symbol)s and idempotency_key = %(idempotency_key)s;
 select strategy from published_strategies where strategy = any(%(strategies)s::text[]);
 
 -- name: last_price
--- The close of a symbol's newest bar, and the start of its minute.
-select close, open_time from bars where symbol = %(symbol)s order by open_time desc limit 1;
+-- The close of a symbol's newest bar that is not in quarantine, and the start of its minute.
+select close, open_time
+from bars
+where symbol = %(symbol)s and not quarantined
+order by open_time desc
+limit 1;
 
 -- name: list_signals
 -- A symbol's signals after a sequence, in order.

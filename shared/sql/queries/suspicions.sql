@@ -43,13 +43,13 @@ with recursive traded as (
                 or exit_price > around.highest + %(fit_points)s) then 'exit_price'
         end as reason
     from signals
-    -- The offset changes no result; with it the planner looks up each signal's trades by the index.
+    -- With the limit, the planner looks up each signal's trades by the index, and a flood on one signal costs no more.
     cross join lateral (
         select *
         from trades as following
         where following.symbol = signals.symbol and following.signal_sequence = signals.sequence
             and following.withdrawn_at is null
-        offset 0
+        limit %(followers)s
     ) as trades
     left join lateral (
         select min(low) as lowest, max(high) as highest
@@ -95,8 +95,30 @@ where ctid = any (array(
 ));
 
 -- name: list
--- The newest entries.
+-- The newest entry of each account, then the second newest of each, and so on: no account hides another.
+with recursive accounts as (
+    (select account_id from suspicious_trades order by account_id limit 1)
+    union all
+    select (
+        select suspicious_trades.account_id
+        from suspicious_trades
+        where suspicious_trades.account_id > accounts.account_id
+        order by suspicious_trades.account_id
+        limit 1
+    )
+    from accounts
+    where accounts.account_id is not null
+)
 select account_id, trade_id, symbol, signal_sequence, reason, trades, exit_at, found_at
-from suspicious_trades
-order by found_at desc, account_id, trade_id, reason
+from accounts
+cross join lateral (
+    select
+        trade_id, symbol, signal_sequence, reason, trades, exit_at, found_at,
+        row_number() over (order by found_at desc, trade_id, reason) as place
+    from suspicious_trades
+    where suspicious_trades.account_id = accounts.account_id
+    order by found_at desc, trade_id, reason
+    limit %(limit)s
+) as newest
+order by place, found_at desc, account_id
 limit %(limit)s;

@@ -36,6 +36,19 @@ select
 from account_usage
 where account_id = %(account_id)s;
 
+-- name: unused_trade_ids
+-- Those of the reported trade_ids that the account has not used before.
+select reported.trade_id
+from unnest(%(trade_ids)s::text[]) as reported (trade_id)
+-- The key is unique, so the limit changes no result. It makes the planner look up each trade_id by the index.
+left join lateral (
+    select true as is_used
+    from trade_ids
+    where account_id = %(account_id)s and trade_id = reported.trade_id
+    limit 1
+) as known on true
+where known.is_used is null;
+
 -- name: count_trades
 -- Adds new trades to the account's days, whose figures then lack them, and to its usage, and returns what `usage` does. Ordered, so that two reports cannot deadlock.
 with counted as (
@@ -133,7 +146,20 @@ where account_id = %(account_id)s
     and exit_at >= coalesce(%(since)s::timestamptz, '-infinity')
     and exit_at <= coalesce(%(before_exit_at)s::timestamptz, 'infinity')
     and (exit_at, trade_id) < (coalesce(%(before_exit_at)s::timestamptz, 'infinity'), %(before_trade_id)s::text)
-    and (%(symbol)s::text is null or symbol = %(symbol)s::text)
+order by exit_at desc, trade_id desc
+limit %(limit)s;
+
+-- name: page_of_symbol
+-- The same of one symbol. A query of its own, because a plan for every symbol and for none cannot use the symbol's index.
+select
+    trade_id, symbol, side, strategy, quantity, entry_price, exit_price, entry_at, exit_at, pnl, fees,
+    signal_sequence, confidence, model_version, features, received_at, withdrawn_at
+from trades
+where account_id = %(account_id)s
+    and symbol = %(symbol)s::text
+    and exit_at >= coalesce(%(since)s::timestamptz, '-infinity')
+    and exit_at <= coalesce(%(before_exit_at)s::timestamptz, 'infinity')
+    and (exit_at, trade_id) < (coalesce(%(before_exit_at)s::timestamptz, 'infinity'), %(before_trade_id)s::text)
 order by exit_at desc, trade_id desc
 limit %(limit)s;
 

@@ -1,19 +1,38 @@
 -- name: signals_to_settle
--- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, which the feed has reached the end of unless it is overdue; none if we had any of them before the signal, whose publisher then knew a part of the result.
+-- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, which the feed has reached the end of unless it is overdue, as they are and, if any was corrected, as they first were; none if we had any of them before the signal, whose publisher then knew a part of the result. Quarantined bars decide nothing.
 select
     signals.symbol, sequence, side, price, stop_price, target_price, event_at,
-    coalesce(following.bars, '[]')::text as bars
+    coalesce(following.bars, '[]')::text as bars, following.first_bars::text as first_bars
 from signals
 join feeds using (symbol)
 cross join lateral (
     select
         case when bool_and(bars.received_at >= signals.received_at) then
-            json_agg(json_build_array(open_time, high::text, low::text, close::text) order by open_time)
-        end as bars
+            json_agg(
+                json_build_array(bars.open_time, bars.high::text, bars.low::text, bars.close::text)
+                order by bars.open_time
+            ) filter (where not quarantined)
+        end as bars,
+        case when count(first.close) > 0 then
+            json_agg(
+                json_build_array(
+                    bars.open_time, coalesce(first.high, bars.high)::text, coalesce(first.low, bars.low)::text,
+                    coalesce(first.close, bars.close)::text
+                )
+                order by bars.open_time
+            ) filter (where not quarantined)
+        end as first_bars
     from bars
+    left join lateral (
+        select high, low, close
+        from bar_changes
+        where bar_changes.symbol = bars.symbol and bar_changes.open_time = bars.open_time and close is not null
+        order by change
+        limit 1
+    ) as first on true
     where bars.symbol = signals.symbol
-        and open_time >= signals.event_at
-        and open_time < signals.event_at + %(horizon)s
+        and bars.open_time >= signals.event_at
+        and bars.open_time < signals.event_at + %(horizon)s
 ) as following
 where strategy = %(strategy)s and kind = 'entry' and not settled
     and event_at <= %(before)s
@@ -71,10 +90,15 @@ with votes as (
     -- Distinct within the lateral join, so that the planner looks up each signal's trades by the index.
     cross join lateral (
         select distinct on (account_id) account_id, pnl > fees as won
-        from trades
+        from (
+            select *
+            from trades as following
+            where following.symbol = told.symbol and following.signal_sequence = told.sequence
+                and following.withdrawn_at is null
+            limit %(followers)s
+        ) as trades
         where trades.symbol = told.symbol and trades.signal_sequence = told.sequence
             and trades.side = told.side and trades.strategy = told.strategy
-            and trades.withdrawn_at is null
             and trades.entry_at >= told.event_at - %(fit_before)s::interval
             and trades.entry_at
                 <= coalesce(told.expires_at, told.event_at + %(fit_default)s) + %(fit_after)s::interval

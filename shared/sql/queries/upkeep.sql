@@ -33,6 +33,16 @@ where symbol = %(symbol)s and open_time in (
     limit %(limit)s
 );
 
+-- name: prune_bar_changes
+-- Deletes a bounded number of the changes of a symbol's bars that began before a time.
+delete from bar_changes
+where symbol = %(symbol)s and change in (
+    select change from bar_changes
+    where symbol = %(symbol)s and open_time < %(before)s
+    order by open_time
+    limit %(limit)s
+);
+
 -- name: symbols_with_bars
 -- The symbols that ever had a bar.
 select symbol from feeds order by symbol;

@@ -13,7 +13,8 @@ Bands are used after `min_bars` bars of the session, and if the deviation is at 
 There are no entries in the last `quiet_minutes` of a session, because they would last beyond it. Only
 contiguous bars confirm: after a gap of more than `max_gap_minutes` in a session, and at each session's start,
 an unfinished excursion is discarded and RSI must turn again. After a gap, an excursion that gave an entry
-still gives no other. Bars outside sessions change nothing.
+still gives no other. Bars outside sessions change nothing, and neither do bars without volume: a quiet minute
+is the same whether it is absent or sent with volume 0.
 
 The VWAP begins with the first received bar of a session. If a feed starts during a session, its VWAP covers
 only the rest of that session.
@@ -133,7 +134,7 @@ def advance(
     `session` is the one that is open at the bar's `open_time`, or None. A draft's `event_at` is the close of
     the bar; the caller sets `received_at`, because it knows when the bar was received.
     """
-    if session is None:
+    if session is None or bar.volume == 0:
         return state, None
     contiguous = _contiguous(state, bar, session, rules)
     earlier_rsi = state.rsi.value if contiguous else None
@@ -150,6 +151,18 @@ def advance(
         return state, None
     reading, excursion = entering
     return state, _draft(state, bar, reading, excursion, rules=rules, instrument=instrument, source=source)
+
+
+def after_jump(state: EntryState, price: float) -> EntryState:
+    """The state after the market has jumped to `price`, for example by a roll to another contract.
+
+    Excursions, VWAP, RSI and volumes begin again there, because against a VWAP of the old level the jump
+    itself would be traded as an excursion. The average true range goes on without the jump.
+    """
+    if state.atr.value is None:
+        # So early, the bars before the jump may as well be the wrong ones.
+        return EntryState()
+    return EntryState(atr=msgspec.structs.replace(state.atr, last_close=price))
 
 
 def _contiguous(state: EntryState, bar: Bar, session: TradingSession, rules: EntryRules) -> bool:

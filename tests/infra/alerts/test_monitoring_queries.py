@@ -41,12 +41,14 @@ FIRES: dict[str, list[Rows]] = {
         [metric("signals.published", 0, NOON + timedelta(hours=2)), bars("fresh", NOON)],
         [metric("signals.published", 0, SUMMER_CLOSE - MINUTE), bars("fresh", SUMMER_CLOSE - 90 * MINUTE)],
     ],
+    "bars-quarantined": [[metric("bars.quarantined", 0), metric("bars.quarantined", 1)]],
     "timers-stopped": [[], [metric("requests", 5)]],
     "model-retired": [[model("model", 50), model("model", 20), model("base_rate", 5, "v2")]],
     "training-frozen": [[metric("training.frozen", 0), metric("training.frozen", 1)]],
     "license-store-errors": [[metric("license_store.errors", 3), metric("license_store.errors", 2)]],
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
     "connections-exceeded": [[metric("connections.exceeded", 20), metric("connections.exceeded", 30)]],
+    "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
@@ -88,6 +90,7 @@ SILENT: dict[str, list[Rows]] = {
         [metric("signals.published", 0, SUMMER_CLOSE + MINUTE), bars("fresh", SUMMER_CLOSE)],
         [],
     ],
+    "bars-quarantined": [[metric("bars.quarantined", 0)], []],
     "timers-stopped": [[metric("outbox.age", 0)]],
     "model-retired": [
         [model("model", 50), model("model", 5, "v2")],
@@ -100,6 +103,7 @@ SILENT: dict[str, list[Rows]] = {
     "license-store-errors": [[metric("license_store.errors", 4)], []],
     "limiter-open": [[metric("limiter.open", 9)], []],
     "connections-exceeded": [[metric("connections.exceeded", 49)], []],
+    "connections-uncounted": [[metric("connections.uncounted", 9), metric("connections.exceeded", 99)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
     "logs-capped": [
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],
@@ -140,12 +144,14 @@ REPORTED: dict[tuple[str, int], list[Row]] = {
     ("outbox-age", 0): [{"OldestS": 121}],
     ("publish-slow", 0): [{"AverageS": 3, "WorstS": 3, "Signals": 10}],
     ("signals-not-flowing", 1): [{"Symbol": "CL", "AgeS": 400}],
+    ("bars-quarantined", 0): [{"Bars": 1}],
     ("timers-stopped", 1): [{"Readings": 0}],
     ("model-retired", 0): [{"Strategy": "vwap_bounce", "Version": "v2"}],
     ("training-frozen", 0): [{"Runs": 1}],
     ("license-store-errors", 0): [{"Errors": 5}],
     ("limiter-open", 0): [{"Uncounted": 10}],
     ("connections-exceeded", 0): [{"Refused": 50}],
+    ("connections-uncounted", 0): [{"Uncounted": 10}],
 }
 
 

@@ -161,6 +161,9 @@ async def test_the_status_says_what_was_done_and_how_it_stands(api: Api) -> None
             "age_s": 0.0,
             "last_open_time": "2026-03-02T14:29:00Z",
             "source": "live",
+            "missing_minutes": 929,
+            "first_missing": "2026-03-01T23:00:00Z",
+            "quarantined": 0,
         }
     ]
     assert told["models"][0] == {

@@ -265,7 +265,7 @@ async def test_an_entry_in_a_closed_market_is_refused_and_an_exit_is_not(api: Ap
 
 
 async def test_a_price_far_from_the_newest_bar_is_refused_while_the_bar_is_recent(api: Api) -> None:
-    await api.stores.bars.insert("ES", [bar(api.clock() - timedelta(minutes=3), 6500)])
+    api.stores.bars.put("ES", [bar(api.clock() - timedelta(minutes=3), 6500)])
     answered = await publish(api, price="654.25")
     assert (answered.status, answered.fields) == (422, ["price"])
     assert (await publish(api, symbol="NQ", price="654.25")).status == 201

@@ -56,7 +56,7 @@ async def test_only_what_was_used_is_closed() -> None:
     made = Container(SETTINGS)
     await made.close()
     assert closed == []
-    names = ("database", "redis", "tables", "hub", "credentials")
+    names = ("pools", "redis", "tables", "hub", "credentials")
     vars(made).update({name: Closing(name) for name in names})
     await made.close()
     assert closed == list(names)

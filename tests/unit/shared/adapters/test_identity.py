@@ -232,7 +232,7 @@ def test_nothing_of_identity_is_loaded_where_keys_open_the_services(client_id: s
         "from shared.settings import read_settings\n"
         "async def main():\n"
         "    made = Container(read_settings(os.environ))\n"
-        "    made.database, made.redis, made.tables, made.hub, made.access, made.license_service('x')\n"
+        "    made.pools, made.redis, made.tables, made.hub, made.access, made.license_service('x')\n"
         "    await made.close()\n"
         "asyncio.run(main())\n"
         "print({'azure.identity', 'msal', 'azure.keyvault'} & set(sys.modules))\n"

@@ -119,7 +119,8 @@ def test_each_clock_may_be_ahead_as_far_as_its_reason_goes() -> None:
     skews = {name: value for name, value in vars(ClockSkew).items() if isinstance(value, timedelta)}
     assert skews == {
         "MARKET_DATA": timedelta(seconds=5),
-        "ENGINE": timedelta(minutes=1),
+        "BAR": timedelta(seconds=2),
         "TRADE": timedelta(minutes=5),
+        "OPERATOR": timedelta(minutes=5),
         "ENTRA_TOKEN": timedelta(minutes=1),
     }

@@ -6,11 +6,14 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from shared.adapters.calendars import market_calendars
 from shared.domain.items import Items
 from shared.domain.market.bars import Bar
+from shared.domain.market.hindsight import Hindsight
 from shared.domain.market.signals import Signal
 from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
 from shared.services.bars import BarService, SentBars
+from shared.services.signal_engine import EngineReport
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
 from tests.support.market import bar
@@ -30,20 +33,22 @@ class FakeEngine:
     """Gives what it was told to, or fails."""
 
     signals: list[Signal] = field(default_factory=list)
+    quarantined: frozenset[datetime] = frozenset()
+    hindsight: Hindsight | None = None
     away: bool = False
     ran: list[tuple[str | None, datetime]] = field(default_factory=list)
 
-    async def run(self, symbol: str, now: datetime) -> list[Signal]:
+    async def run(self, symbol: str, now: datetime) -> EngineReport:
         return await self._answered(symbol, now)
 
-    async def catch_up(self, now: datetime) -> list[Signal]:
-        return await self._answered(None, now)
+    async def catch_up(self, now: datetime) -> list[EngineReport]:
+        return [await self._answered(None, now)]
 
-    async def _answered(self, symbol: str | None, now: datetime) -> list[Signal]:
+    async def _answered(self, symbol: str | None, now: datetime) -> EngineReport:
         if self.away:
             raise DatabaseUnavailable("The database cannot be reached.")
         self.ran.append((symbol, now))
-        return self.signals
+        return EngineReport(self.signals, self.quarantined, self.hindsight)
 
 
 class World:
@@ -55,7 +60,12 @@ class World:
         self.counted = Counted()
         self.pushed: list[str] = []
         self.service = BarService(
-            bars=self.stores.bars, engine=engine, push=self._push, now=lambda: NOW, count=self.counted
+            bars=self.stores.bars,
+            engine=engine,
+            calendars=market_calendars(),
+            push=self._push,
+            now=lambda: NOW,
+            count=self.counted,
         )
 
     async def _push(self, symbol: str) -> None:
@@ -70,7 +80,8 @@ def sent(*bars: Bar, symbol: str = "ES") -> SentBars:
 
 
 GOOD = [bar(NOW - 2 * MINUTE, 6500), bar(NOW - MINUTE, 6501)]
-FUTURE = bar(NOW + MINUTE, 6500)
+# Its minute is over 58 seconds from now.
+FUTURE = bar(NOW, 6500)
 
 
 async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> None:
@@ -81,8 +92,32 @@ async def test_bars_are_stored_then_run_then_pushed_and_all_are_counted() -> Non
     assert world.engine.ran == [("ES", NOW)]
     assert world.pushed == ["ES"]
     assert world.counted == {"bars_received": 2, "signals_published": 2}
+    assert (report.quarantined, report.hindsight) == (0, None)
     again = await world.service.take(GRANT, sent(*GOOD))
-    assert (again.received, again.inserted, again.duplicates) == (2, 0, 2)
+    assert (again.received, again.inserted, again.duplicates, again.corrected) == (2, 0, 2, 0)
+
+
+async def test_the_report_counts_what_became_of_each_bar() -> None:
+    world = World(FakeEngine())
+    late, first, second = (bar(NOW - n * MINUTE, 6500) for n in (9, 2, 1))
+    # The maintenance hour of the day before has no session.
+    closed = bar(datetime(2025, 10, 12, 21, 30, tzinfo=UTC), 6500)
+    await world.service.take(GRANT, sent(first))
+    corrected = bar(first.open_time, 6501)
+    report = await world.service.take(GRANT, sent(closed, FUTURE, second, first, corrected, late))
+    assert (report.received, report.accepted, report.inserted, report.duplicates) == (6, 5, 3, 1)
+    assert (report.corrected, report.late, report.out_of_session) == (1, 2, 1)
+
+
+async def test_the_report_names_quarantined_bars_of_the_body_only_and_hindsight() -> None:
+    hindsight = Hindsight([1], [2], [NOW])
+    quarantined = frozenset({NOW - MINUTE, NOW - 90 * MINUTE})
+    world = World(FakeEngine(quarantined=quarantined, hindsight=hindsight))
+    report = await world.service.take(GRANT, sent(*GOOD))
+    assert (report.quarantined, report.hindsight) == (1, hindsight)
+    assert world.counted == {"bars_received": 2, "bars_quarantined": 2}
+    assert await world.service.catch_up() == 0
+    assert world.counted["bars_quarantined"] == 4
 
 
 async def test_bars_that_make_no_signal_push_nothing() -> None:
@@ -114,7 +149,7 @@ async def test_a_bad_bar_leaves_the_others_stored_and_is_named_by_its_place() ->
     assert [error.field for error in refused.errors] == ["bars[1].open_time"]
     assert [*world.stores.bars.bars["ES"]] == [each.open_time for each in GOOD]
     assert world.engine.ran == [("ES", NOW)]
-    assert world.counted == {"bars_received": 2, "bars_refused": 1, "signals_published": 0}
+    assert world.counted == {"bars_received": 2, "bars_refused": 1}
 
 
 async def test_a_strict_request_with_a_bad_bar_stores_nothing() -> None:

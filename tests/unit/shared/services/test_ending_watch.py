@@ -2,18 +2,20 @@
 
 import asyncio
 import itertools
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from unittest.mock import patch
 
 import pytest
 
-from shared.domain.access.endings import ENFORCED_FOR
+from shared.domain.access.endings import ENFORCED_FOR, Ending
 from shared.errors import SignalCloudError
 from shared.services import ending_watch
 from shared.services.access import AccessService
 from tests.support.access_world import World
 
 FIVE_S = 5.0
+NEVER_ENDS = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -70,6 +72,106 @@ async def test_a_record_from_before_the_outage_serves_five_seconds_at_most(world
     world.clock.forward(30)
     for process in (busy, idle, fresh):
         assert await code(process, bot.plain) != "admitted", "the record in Redis lives on"
+
+
+async def asked_for_a_confidence(process: AccessService, key: str) -> str:
+    """As the route of confidences judges its caller: first the header, then the key, then all of it."""
+    authorization = f"Bearer {key}"
+    try:
+        if not process.trusts(authorization):
+            await process.meet(authorization, "bot")
+        await process.admit(authorization, "bot", confidence_key="confidence:ES")
+    except SignalCloudError as error:
+        return error.code
+    return "admitted"
+
+
+@pytest.mark.parametrize("asks", [code, asked_for_a_confidence])
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest.mark.parametrize("idle_s", [1.0, 60.0, 125.0, ENFORCED_FOR.total_seconds() + 5, 3_600.0])
+@pytest.mark.parametrize("second", ["revoke license", "suspend", "revoke key"])
+async def test_a_second_ending_is_noticed_as_the_first_was(
+    world: World,
+    second: str,
+    idle_s: float,
+    is_known: bool,
+    asks: Callable[[AccessService, str], Awaitable[str]],
+) -> None:
+    """A process that knew the first ending of a license took the second for the same."""
+    bot, other = await world.bot(limit=1_000), await world.bot(limit=1_000)
+    license_id, public_id, process = bot.key.license_id, bot.key.public_id, world.process()
+    if is_known:
+        assert await asks(process, bot.plain) == "admitted"
+    if second == "revoke key":
+        # A key ends twice if its first record is of a command that died before it changed the key.
+        await world.store.add_endings([Ending(world.clock(), public_id)])
+    else:
+        await world.licenses.suspend_license(license_id)
+    world.clock.forward(FIVE_S)
+    assert await asks(process, other.plain) == "admitted", "which reads the first ending"
+    if second != "revoke key":
+        await world.licenses.resume_license(license_id)
+    world.clock.forward(idle_s)
+    assert await asks(world.process(), bot.plain) == "admitted", "which makes a new record in Redis"
+    records = dict(world.cache.records)
+    world.cache.away = True
+    if second == "revoke license":
+        await world.licenses.revoke_license(license_id)
+    elif second == "suspend":
+        await world.licenses.suspend_license(license_id)
+    else:
+        await world.licenses.revoke_key(public_id)
+    world.cache.away, world.cache.records = False, records
+    world.clock.forward(FIVE_S)
+    for _ in range(3):
+        assert await asks(process, bot.plain) in {"license_revoked", "license_suspended", "key_revoked"}
+
+
+@pytest.mark.parametrize("off_by_s", [-299, -180, -121, -60, -6, 6, 60, 121, 299])
+async def test_an_ending_is_noticed_however_the_operators_clock_differs(world: World, off_by_s: int) -> None:
+    bot = await world.bot(limit=1_000)
+    process = world.process()
+    assert await code(process, bot.plain) == "admitted"
+    records = dict(world.cache.records)
+    world.clock.forward(off_by_s)
+    world.cache.away = True
+    await world.licenses.revoke_key(bot.key.public_id)
+    world.clock.forward(-off_by_s)
+    world.cache.away, world.cache.records = False, records
+    # As long as Redis can keep a record from before.
+    for _ in range(16):
+        world.clock.forward(FIVE_S)
+        for each in (process, world.process()):
+            assert await code(each, bot.plain) == "key_revoked"
+        world.cache.records, world.cache.ends_at = records, dict.fromkeys(records, NEVER_ENDS)
+
+
+async def test_a_list_that_breaks_the_reader_refuses_nobody_and_is_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    bot = await world.bot(limit=1_000)
+    process = world.process()
+    await code(process, bot.plain)
+    asked = []
+
+    async def broken(*_: object) -> None:
+        asked.append(world.clock())
+        raise ValueError("a name that nobody expected")
+
+    with patch.object(world.store, "endings", broken):
+        for _ in range(100):
+            world.clock.forward(0.5)
+            assert await code(process, bot.plain) == "admitted"
+            await settle()
+    assert len(asked) <= 50 / ending_watch.READ_EVERY.total_seconds() + 1, "not with every request"
+    told = [record for record in caplog.records if "recent endings" in record.getMessage()]
+    assert len(told) == 1
+    assert told[0].exc_info is not None
+    await missed(world, bot.plain, bot.key.public_id)
+    world.clock.forward(FIVE_S)
+    await code(process, bot.plain)
+    await settle()
+    assert await code(process, bot.plain) == "key_revoked", "it reads again"
 
 
 async def test_an_ending_that_is_announced_and_made_later_is_noticed_too(world: World) -> None:

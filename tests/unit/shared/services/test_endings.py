@@ -129,6 +129,19 @@ async def test_closing_is_repeated_for_a_stated_while_and_then_forgotten(world: 
     assert await world.endings.run(world.clock()) == 0
 
 
+@pytest.mark.parametrize("off_by_s", [-299, -121, 60, 299])
+async def test_an_ending_is_enforced_for_two_minutes_however_the_operators_clock_differs(
+    world: World, off_by_s: int
+) -> None:
+    license_id = await world.license()
+    world.clock.forward(off_by_s)
+    await world.service.revoke_license(license_id)
+    world.clock.forward(-off_by_s)
+    for _ in range(24):
+        assert await world.endings.run(world.clock()) == 1
+        world.clock.forward(5)
+
+
 async def test_what_cannot_be_closed_is_tried_again_however_long_it_takes(world: World) -> None:
     license_id = await world.license()
     world.hub.away = True

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from shared.domain.access.client_access import ClientAccessToken
+from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.hub_events import GROUP_CLAIM, ConnectRequest, EventKind, HubEvent
 from shared.errors import (
     KeyStoreUnavailable,
@@ -17,6 +17,8 @@ from shared.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from shared.services import hub_events
+from shared.services.full_licenses import FULL_FOR_S
 from shared.services.hub_events import HubEventService
 from shared.services.licenses import CreatedKey
 from shared.services.presence import Presence
@@ -39,6 +41,9 @@ class Hub:
     async def connections_in(self, group: str) -> list[str]:
         return []
 
+    async def close_connection(self, connection_id: str, reason: str) -> None:
+        raise AssertionError("nothing here is above its limit")
+
 
 class Hubs(World):
     """A license world, and two processes that get the hub's events."""
@@ -51,7 +56,9 @@ class Hubs(World):
         self.serial = 0
 
     def process(self) -> HubEventService:
-        presence = Presence(store=self.table, hub=Hub(), clock=self.clock.timestamp, count=self.counted)
+        presence = Presence(
+            store=self.table, licenses=self.store, hub=Hub(), clock=self.clock.timestamp, count=self.counted
+        )
         return HubEventService(
             proof=Proof(), keys=self.store, presence=presence, now=self.clock, count=self.counted
         )
@@ -147,7 +154,71 @@ async def test_a_license_opens_as_many_connections_as_its_plan_allows(hubs: Hubs
     assert hubs.counted["connections_exceeded"] == 90
     event = HubEvent("disconnected", hubs.table.of(key.key.license_id)[0], "acct-1")
     await hubs.second.take(event, HEADERS, lambda: b"{}")
+    hubs.clock.forward(FULL_FOR_S)
     assert await hubs.connect(key) == "in"
+
+
+@pytest.mark.parametrize("process", ["first", "second"])
+async def test_attempts_with_a_used_url_cost_no_look_up(hubs: Hubs, process: str) -> None:
+    """Each cost two reads of Table Storage and a transaction, and no limit counts attempts."""
+    key = await hubs.key()
+    assert await hubs.connect(key, "n") == "in"
+    # Another process learns it from its first attempt.
+    assert await hubs.connect(key, "n", process=getattr(hubs, process)) == "access_url_used"
+    cost = (hubs.store.reads, len(hubs.table.batches))
+    for _ in range(60):
+        for _ in range(20):
+            assert await hubs.connect(key, "n", process=getattr(hubs, process)) == "access_url_used"
+        hubs.clock.forward(ACCESS_URL_LIFETIME.total_seconds() / 60 - 0.001)
+    assert (hubs.store.reads, len(hubs.table.batches)) == cost
+    assert await hubs.connect(key) == "in", "another URL of the same key"
+    hubs.clock.forward(60)
+    assert await hubs.connect(key, "n", process=getattr(hubs, process)) == "access_url_used"
+
+
+async def test_attempts_on_a_full_license_cost_no_look_up_for_a_moment(hubs: Hubs) -> None:
+    key, other = await hubs.key(), await hubs.key()
+    for _ in range(10):
+        assert await hubs.connect(key) == "in"
+    assert await hubs.connect(key) == "connections_exceeded"
+    cost = (hubs.store.reads, len(hubs.table.batches))
+    for _ in range(500):
+        assert await hubs.connect(key) == "connections_exceeded"
+    assert (hubs.store.reads, len(hubs.table.batches)) == cost
+    assert hubs.counted == {"connections_refused": 501, "connections_exceeded": 501}
+    assert await hubs.connect(other) == "in"
+
+
+async def test_attempts_of_an_ended_license_cost_no_look_up_for_a_moment(hubs: Hubs) -> None:
+    key = await hubs.key()
+    await hubs.service.suspend_license(key.key.license_id)
+    assert await hubs.connect(key, "n") == "license_suspended"
+    reads = hubs.store.reads
+    for _ in range(500):
+        assert await hubs.connect(key, "n") == "license_suspended"
+    assert hubs.store.reads == reads
+    await hubs.service.resume_license(key.key.license_id)
+    hubs.clock.forward(hub_events.REFUSED_FOR.total_seconds())
+    assert await hubs.connect(key, "n") == "in"
+
+
+async def test_the_same_event_twice_is_answered_twice(hubs: Hubs) -> None:
+    key = await hubs.key()
+    assert await hubs.connect(key, "n") == "in"
+    hubs.serial -= 1  # the service asks again about the same connection
+    assert await hubs.connect(key, "n") == "in"
+    assert hubs.table.of(key.key.license_id) == ["c-1"]
+
+
+async def test_a_process_remembers_a_bounded_number_of_urls(
+    hubs: Hubs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_events, "MAX_REMEMBERED", 4)
+    key = await hubs.key()
+    for n in range(9):
+        assert await hubs.connect(key, f"n{n}") == "in"
+    assert len(hubs.first._judged) == 4
+    assert await hubs.connect(key, "n0") == "access_url_used", "Postgres knows it longer"
 
 
 @pytest.mark.parametrize("user", ["acct-2", ""])

@@ -6,11 +6,10 @@ from unittest.mock import AsyncMock, patch
 import pytest
 
 from shared.domain.access.admission import decode_record
+from shared.domain.access.endings import Ending
 from shared.domain.access.keys import hash_key, parse_key
-from shared.domain.access.licenses import (
-    ALL_SCOPES,
-    shard_of_license_id,
-)
+from shared.domain.access.licenses import ALL_SCOPES, key_refusal, shard_of_license_id
+from shared.domain.limits import ClockSkew
 from shared.errors import Conflict, KeyStoreUnavailable, NotFound, ValidationFailed
 from tests.support.license_world import PEPPER, World, errors
 
@@ -133,11 +132,20 @@ async def test_bad_scopes_and_expiries_are_named_together(world: World) -> None:
     assert "bot, publisher, feeder, ops" in refused.value.errors[0].message
 
 
-@pytest.mark.parametrize("overlap", [timedelta(0), timedelta(days=30)])
-async def test_a_rotation_overlaps_up_to_thirty_days(world: World, overlap: timedelta) -> None:
+async def test_a_rotation_overlaps_up_to_thirty_days(world: World) -> None:
     old = await world.service.create_key(await world.license())
-    await world.service.rotate_key(old.plain, overlap)
-    assert world.store.keys[old.key.public_id].expires_at == world.clock() + overlap
+    await world.service.rotate_key(old.plain, timedelta(days=30))
+    assert world.store.keys[old.key.public_id].expires_at == world.clock() + timedelta(days=30)
+
+
+async def test_a_rotation_without_overlap_is_over_by_the_clock_of_every_server(world: World) -> None:
+    old = await world.service.create_key(await world.license())
+    await world.service.rotate_key(old.plain, timedelta(0))
+    by_a_server_behind = world.clock() - ClockSkew.OPERATOR
+    refused = key_refusal(world.store.keys[old.key.public_id], by_a_server_behind)
+    assert refused is not None
+    assert refused.code == "key_expired"
+    assert world.store.recorded_endings == {Ending(world.clock(), old.key.public_id)}
 
 
 @pytest.mark.parametrize("overlap", [timedelta(microseconds=-1), timedelta(days=30, microseconds=1)])

@@ -1,48 +1,16 @@
 """Connections are counted exactly, over processes and simultaneous clients, and the counts heal."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
 import pytest
 
-from shared.domain.access.client_access import group_of_subject
 from shared.errors import AccessUrlUsed, ConnectionsExceeded, RealtimeUnavailable
-from shared.services import presence
-from shared.services.presence import Presence
-from tests.support.counting import Counted
-from tests.support.memory_connections import MemoryConnections
-from tests.support.presence import LICENSE, outcome
+from shared.services import full_licenses, presence
+from tests.support.presence import LICENSE, World, background, outcome
 from tests.support.presence import opening as an_opening
 
 LIMIT = 3
-
-
-class World:
-    """Processes over one table of connections and one hub."""
-
-    def __init__(self) -> None:
-        self.time = 100.0
-        self.away = self.hub_away = False
-        self.table = MemoryConnections(clock=lambda: self.time, is_away=lambda: self.away)
-        self.listed: dict[str, list[str]] = {}
-        self.lists = 0
-        self.while_listing: Callable[[], Awaitable[None]] = partial(asyncio.sleep, 0)
-        self.counted = Counted()
-        self.first, self.second = self.process(), self.process()
-
-    def process(self) -> Presence:
-        return Presence(store=self.table, hub=self, clock=lambda: self.time, count=self.counted)
-
-    async def connections_in(self, group: str) -> list[str]:
-        self.lists += 1
-        await self.while_listing()
-        if self.hub_away:
-            raise RealtimeUnavailable("away", internal="refused")
-        return self.listed.get(group, [])
-
-    def list_all(self, names: Iterable[str]) -> None:
-        self.listed[group_of_subject(LICENSE)] = list(names)
 
 
 @pytest.fixture
@@ -79,7 +47,7 @@ async def test_a_closed_connection_makes_room_and_its_url_stays_used(world: Worl
     world.list_all(world.table.rows)
     with pytest.raises(ConnectionsExceeded, match="3 open connections"):
         await world.second.open(opening("more"), "acct-1")
-    await world.second.close("c0")
+    await world.second.close("c0", "acct-1")
     assert await outcome(world.first, opening("again", nonce="n-c0")) == "access_url_used"
     assert await outcome(world.first, opening("more")) == "opened"
 
@@ -87,7 +55,7 @@ async def test_a_closed_connection_makes_room_and_its_url_stays_used(world: Worl
 async def test_many_events_share_few_transactions(world: World) -> None:
     asked = [opening(f"c{n}", license_id=f"lic_Ab{n:010}") for n in range(1_000)]
     await asyncio.gather(*(world.first.open(each, "acct-1") for each in asked))
-    await asyncio.gather(*(world.first.close(each.connection_id) for each in asked))
+    await asyncio.gather(*(world.first.close(each.connection_id, "acct-1") for each in asked))
     assert world.table.rows == {}
     assert len(world.table.batches) <= 2 + 2_000 / presence.MAX_EVENTS_PER_TRANSACTION + 2
 
@@ -113,7 +81,7 @@ async def test_a_connection_that_closes_while_the_service_lists_it_is_not_counte
     for n in range(LIMIT):
         await world.first.open(opening(f"c{n}"), "acct-1")
     world.list_all(world.table.rows)
-    world.while_listing = partial(world.second.close, "c0")
+    world.while_listing = partial(world.second.close, "c0", "acct-1")
     await outcome(world.first, opening("more"))
     assert "c0" not in world.table.of(LICENSE)
 
@@ -160,13 +128,14 @@ async def test_without_postgres_the_limit_opens_is_counted_and_logged_once(
     world.away = True
     for n in range(10):
         assert await outcome(world.first, opening(f"c{n}")) == "opened"
-    await world.first.close("c0")
+    await world.first.close("c0", "acct-1")
     assert world.counted == {"connections_uncounted": 10}
     assert [record.getMessage() for record in caplog.records] == [
         "connections open and close uncounted: refused"
     ]
     world.away = False
     await world.first.open(opening("d"), "acct-1")
+    await background()
     world.away = True
     await world.first.open(opening("e"), "acct-1")
     assert len(caplog.records) == 2
@@ -179,7 +148,7 @@ async def test_refusals_of_a_license_are_logged_once_a_minute_with_its_account(
     world.list_all(["c"])
     for _ in range(5):
         await outcome(world.first, opening("d", limit=1))
-    world.time += presence.LOG_EVERY_S
+    world.time += full_licenses.LOG_EVERY_S
     await outcome(world.first, opening("d", limit=1))
     first, second = [record.getMessage() for record in caplog.records]
     assert "account acct-1" in first

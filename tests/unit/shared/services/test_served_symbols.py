@@ -48,7 +48,7 @@ async def test_a_contract_is_refused_with_its_root(world: World, symbol: str, ro
 
 
 async def test_a_symbol_with_bars_or_signals_is_served(world: World) -> None:
-    await world.stores.bars.insert("GC", [a_bar(0)])
+    await world.stores.bars.insert("GC", [a_bar(0)], "live", world.clock())
     assert await create(world, "GC") == ("GC",)
     with pytest.raises(ValidationFailed) as refused:
         await create(world, "SI")

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from shared.domain.market.outcomes import HORIZON, OutcomeBar, SettledSignal, SignalToSettle
@@ -51,6 +52,20 @@ async def test_bars_may_be_late_for_a_day_and_then_nobody_knows(store: MemoryTra
     store.undecided[1] = signal(2, HORIZON + PATIENCE)
     assert await service.run(NOW) == 1
     assert store.settled[-1] == SettledSignal("ES", 2, won=True)
+
+
+async def test_a_correction_makes_a_result_unknown_and_turns_none(store: MemoryTraining) -> None:
+    def bars(price: int) -> list[OutcomeBar]:
+        return [OutcomeBar(NOW - HORIZON - PATIENCE, Decimal(price), Decimal(100), Decimal(100))]
+
+    old = signal(1, HORIZON + PATIENCE)
+    store.undecided = [
+        msgspec.structs.replace(old, sequence=n, bars=bars(now), first_bars=first and bars(first))
+        for n, now, first in ((1, 101, None), (2, 101, 102), (3, 101, 100), (4, 100, 101), (5, 100, 100))
+    ]
+    service = SettlementService(store, ["vwap_bounce"])
+    assert await service.run(NOW + timedelta(seconds=1)) == 5
+    assert [one.won for one in store.settled] == [True, True, None, None, None]
 
 
 async def test_signals_that_wait_for_bars_do_not_hold_up_later_ones(store: MemoryTraining) -> None:

@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from shared.adapters.calendars import market_calendars
 from shared.domain.confidence.models import StoredModel
+from shared.domain.market.bars import BAR_INTERVAL
 from shared.domain.market.feeds import ClockSource
 from shared.errors import CacheUnavailable, DatabaseUnavailable
 from shared.services.market_clock import MarketClock
@@ -58,6 +60,22 @@ async def test_it_says_what_was_done_and_how_it_stands() -> None:
     assert [(feed.symbol, feed.state, feed.age_s, feed.source) for feed in status.feeds] == [
         ("ES", "stale", 480.0, "simulated")
     ]
+
+
+async def test_a_feed_shows_the_holes_of_its_session_and_its_quarantined_bars() -> None:
+    world = World()
+    opens_at = datetime(2025, 10, 13, 22, tzinfo=UTC)
+    minutes = (NOW - opens_at) // BAR_INTERVAL
+    missing = {300, 301, 700}
+    bars = [bar(opens_at + n * BAR_INTERVAL, 6500) for n in range(minutes) if n not in missing]
+    await world.stores.bars.insert("ES", bars, "live", NOW)
+    await world.stores.bars.insert("CL", [bar(NOW - timedelta(days=3), 60)], "live", NOW)
+    stored = world.stores.bars.bars["ES"]
+    stored[bars[-1].open_time] = msgspec.structs.replace(stored[bars[-1].open_time], quarantined=True)
+    crude, equity = (await world.service.status()).feeds
+    assert (equity.missing_minutes, equity.first_missing) == (3, opens_at + 300 * BAR_INTERVAL)
+    assert (equity.state, equity.quarantined) == ("fresh", 1)
+    assert (crude.state, crude.missing_minutes, crude.first_missing) == ("stale", 0, None)
 
 
 async def test_a_trained_model_is_told_from_the_prior() -> None:

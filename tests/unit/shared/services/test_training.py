@@ -45,12 +45,15 @@ class Outcomes:
     outcomes_: list[Outcome]
     strategy: str = "vwap_bounce"
     reported_: Reported = NOTHING_REPORTED
+    reports_away: bool = False
 
     async def outcomes(self, strategy: str, *, before: datetime, limit: int) -> list[Outcome]:
         ended = [one for one in self.outcomes_ if one.exit_at <= before] if strategy == self.strategy else []
         return ended[-limit:]
 
     async def reported(self, strategy: str, *, before: datetime) -> Reported:
+        if self.reports_away:
+            raise DatabaseUnavailable("The database took too long.", internal="QueryCanceled")
         return self.reported_
 
 
@@ -317,4 +320,18 @@ async def test_new_reports_of_signals_without_bars_train_again() -> None:
     await service.run(DEFAULT, NOW)
     outcomes.reported_ = Reported(signals=1, accounts=2, weight=0.5, wins=0.5)
     assert (await service.run(DEFAULT, NOW)).outcome == "base_rate"
+    assert trainer.requests[1].reported == outcomes.reported_
+
+
+async def test_reports_that_cannot_be_read_do_not_stop_training(caplog: pytest.LogCaptureFixture) -> None:
+    """A flood of trades made that one query too slow, and no strategy was trained any more."""
+    models, trainer = Models(), Trainer()
+    outcomes = Outcomes([outcome(0)], reported_=Reported(signals=1, accounts=2, weight=1.0, wins=1.0))
+    outcomes.reports_away = True
+    report = await service_of(outcomes, models, trainer).run(DEFAULT, NOW)
+    assert report.outcome == "base_rate"
+    assert trainer.requests[0].reported == NOTHING_REPORTED
+    assert ["goes on without reported trades" in one.getMessage() for one in caplog.records] == [True]
+    outcomes.reports_away = False
+    assert (await service_of(outcomes, models, trainer).run(DEFAULT, NOW)).outcome == "base_rate"
     assert trainer.requests[1].reported == outcomes.reported_

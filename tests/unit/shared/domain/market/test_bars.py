@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from shared.domain.market.bars import Bar, check_bar, is_symbol
+from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.problems import Problems
 
 OPEN_TIME = datetime(2025, 10, 14, 14, tzinfo=UTC)
@@ -20,7 +21,7 @@ def found(**changed: Any) -> list[tuple[str, str]]:
     return [(error.field.removeprefix("bars[1]."), error.code) for error in problems]
 
 
-def prices(text: str) -> dict[str, Decimal]:
+def prices(text: str) -> dict[str, Any]:
     return dict.fromkeys(("open", "high", "low", "close"), Decimal(text))
 
 
@@ -94,6 +95,65 @@ def test_the_messages_say_what_would_be_accepted() -> None:
     assert message(close=Decimal("NaN")) == "Must be a number from -10000000 to 10000000."
     assert message(close=Decimal("2.0000001")) == "Must have at most 6 decimals."
     assert message(volume=-1) == "Must be from 0 to 1000000000."
+
+
+def problems_of(symbol: str, *, now: datetime | None = None, **changed: Any) -> list[tuple[str, str]]:
+    problems = Problems()
+    check_bar(msgspec.structs.replace(GOOD, **changed), problems, INSTRUMENTS[symbol], now)
+    return [(error.field, error.message) for error in problems]
+
+
+@pytest.mark.parametrize("symbol", INSTRUMENTS)
+def test_every_tick_of_an_instrument_is_a_price_and_nothing_between(symbol: str) -> None:
+    tick = INSTRUMENTS[symbol].tick_size
+    for ticks in (1, 7, 9_000):
+        assert problems_of(symbol, **prices(str(ticks * tick))) == []
+        off = problems_of(symbol, **prices(str(ticks * tick + tick / 2)))
+        assert [field for field, _ in off] == ["open", "high", "low", "close"]
+        assert off[0][1] == f"Must be a multiple of {tick}, the tick of {symbol}."
+
+
+@pytest.mark.parametrize("symbol", INSTRUMENTS)
+def test_only_crude_may_be_zero_or_negative(symbol: str) -> None:
+    for price in ("0", "-1"):
+        found = problems_of(symbol, **prices(price))
+        if symbol == "CL":
+            assert found == []
+        else:
+            assert {message for _, message in found} == {f"Must be above 0: {symbol} has no other prices."}
+    assert len(problems_of("ES", low=Decimal(0))) == 1
+
+
+@pytest.mark.parametrize("symbol", INSTRUMENTS)
+def test_a_price_that_no_market_ever_came_near_is_refused(symbol: str) -> None:
+    instrument = INSTRUMENTS[symbol]
+    assert problems_of(symbol, **prices(str(instrument.max_price))) == []
+    for sign in (1, -1) if instrument.can_be_negative else (1,):
+        beyond = sign * (instrument.max_price + instrument.tick_size)
+        assert {message for _, message in problems_of(symbol, **prices(str(beyond)))} == {
+            f"Must be at most {instrument.max_price} from 0: {symbol} was never that far."
+        }
+
+
+@pytest.mark.parametrize(
+    ("after_end", "refused"),
+    [(timedelta(0), False), (timedelta(seconds=-2), False), (timedelta(seconds=-2, microseconds=-1), True)],
+)
+def test_a_minute_must_be_over(after_end: timedelta, refused: bool) -> None:
+    now = OPEN_TIME + timedelta(minutes=1) + after_end
+    found = problems_of("ES", now=now)
+    assert [field for field, _ in found] == ["open_time"] * refused
+    for _, message in found:
+        assert "is over at 2025-10-14T14:01:00Z, and it is 2025-10-14T14:00:57Z here" in message
+        assert "open_time is the start of the minute" in message
+        assert "NinjaTrader" in message
+
+
+@pytest.mark.parametrize("offset", [timedelta(hours=-12), timedelta(0), timedelta(hours=14)])
+def test_the_last_and_the_first_minutes_of_time_are_refused_in_every_zone(offset: timedelta) -> None:
+    for year in (1, 1998, 9999):
+        edge = datetime(year, 12, 31, 23, 59, tzinfo=timezone(offset))
+        assert [field for field, _ in problems_of("ES", now=OPEN_TIME, open_time=edge)] == ["open_time"]
 
 
 def test_a_bar_closes_a_minute_after_it_opens_in_utc() -> None:

@@ -110,6 +110,24 @@ def test_a_lifetime_that_no_signal_has_is_named(changes: dict[str, Any]) -> None
     assert fields_of(a_request(**changes)) == [("expires_at", "out_of_range")]
 
 
+@pytest.mark.parametrize("kind", ["entry", "exit"])
+@pytest.mark.parametrize(
+    ("ahead", "shown"), [(6 * SECOND, "6 s"), (90 * MINUTE, "1 h 30 min"), (3 * DAY, "3 days")]
+)
+def test_a_publisher_whose_clock_is_ahead_is_told_by_how_much(
+    kind: str, ahead: timedelta, shown: str
+) -> None:
+    ((field, code, message),) = problems_of(a_request(kind=kind, event_at=NOW + ahead))
+    assert (field, code) == ("event_at", "out_of_range")
+    assert f"This time is {shown} in the future: it is 2025-10-13T14:00:00Z here." in message
+
+
+def test_a_time_long_ago_is_named_once() -> None:
+    long_ago = datetime(1999, 12, 31, tzinfo=UTC)
+    for kind in ("entry", "exit"):
+        assert fields_of(a_request(kind=kind, event_at=long_ago)) == [("event_at", "out_of_range")]
+
+
 def test_an_exit_may_not_be_older_than_a_week() -> None:
     ((field, code, message),) = problems_of(a_request(kind="exit", event_at=NOW - MAX_EXIT_AGE - HOUR))
     assert (field, code) == ("event_at", "out_of_range")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.indicators import SessionVwap, VolumeRatio
-from shared.strategies.vwap_bounce.entry_rules import EntryState
+from shared.strategies.vwap_bounce.entry_rules import EntryState, after_jump
 from tests.support.market import TICK, bar, bar_runs, utc
 from tests.support.strategies import market_state
 from tests.support.vwap_bounce import ES, RULES, play
@@ -182,6 +182,25 @@ def test_bars_out_of_session_change_nothing() -> None:
     friday_after_close = bar(utc("2025-10-17T21:00"), 5993)
     labor_day_afternoon = bar(utc("2025-09-01T18:00"), 5993)
     assert play([friday_after_close, labor_day_afternoon], state=state) == (state, [])
+
+
+def test_a_bar_without_volume_changes_nothing() -> None:
+    bars = range_then(*BOUNCE)
+    state, drafts = play(bars)
+    silent = msgspec.structs.replace(bar(bars[-1].close_time, 5900, high=6100), volume=0)
+    assert play([silent], state=state) == (state, [])
+    quiet = [*bars[:42], msgspec.structs.replace(bars[42], volume=0), *bars[43:]]
+    assert play(quiet) == play([*bars[:42], *bars[43:]])
+    assert len(drafts) == 1
+
+
+def test_after_a_jump_the_rules_begin_again_and_the_range_goes_on() -> None:
+    state, _ = play(range_then(*FALL))
+    assert state.long.phase == "stretched"
+    after = after_jump(state, 6060.0)
+    assert after == EntryState(atr=msgspec.structs.replace(state.atr, last_close=6060.0))
+    early, _ = play(range_then()[:10])
+    assert after_jump(early, 6060.0) == EntryState()
 
 
 def test_the_vwap_restarts_with_the_session_and_rsi_runs_on() -> None:

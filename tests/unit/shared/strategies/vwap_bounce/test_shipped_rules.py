@@ -1,7 +1,7 @@
 """The shipped rules signal some times a session, and rules that make no sense are refused."""
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import date, datetime
 
 import msgspec
 import pytest
@@ -10,10 +10,11 @@ from shared.domain.confidence.strategy import Strategy
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.signals import SignalDraft
 from shared.errors import ConfigurationError
+from shared.strategies.vwap_bounce.engine_state import EngineState, Player
 from shared.strategies.vwap_bounce.entry_rules import EntryRules, entry_rules
 from tests.support.market import real_es, simulated_es
 from tests.support.strategies import STRATEGIES, VWAP_BOUNCE_RULES, market_state
-from tests.support.vwap_bounce import CALENDARS, RULES, play
+from tests.support.vwap_bounce import CALENDARS, ES, RULES, play
 
 
 def per_session(bars: Sequence[Bar], drafts: Sequence[SignalDraft]) -> dict[date, int]:
@@ -45,6 +46,24 @@ def test_the_shipped_rules_signal_some_times_a_session_on_real_bars() -> None:
     assert all(4 <= count <= 20 for count in counts.values())
     for draft in drafts:
         market_state("vwap_bounce", draft.symbol, draft.side, draft.features)
+
+
+def screened(bars: Sequence[Bar]) -> tuple[list[SignalDraft], set[datetime]]:
+    """The entries behind screening, and the bars that were in quarantine at any time."""
+    player = Player(VWAP_BOUNCE_RULES, ES, CALENDARS)
+    state, drafts, quarantined = EngineState(), list[SignalDraft](), set[datetime]()
+    for one in bars:
+        step = player.processed(state, one, "simulated")
+        state = step.state
+        drafts += step.drafts
+        quarantined |= {*step.quarantined}
+    return drafts, quarantined
+
+
+@pytest.mark.parametrize("bars", [simulated_es, real_es], ids=["simulated", "real"])
+def test_no_bar_of_a_market_that_traded_is_suspicious(bars: Callable[[], Sequence[Bar]]) -> None:
+    """48,307 minutes of ES, with weekends and news among them, and the bundled ones."""
+    assert screened(bars()) == (play(bars(), VWAP_BOUNCE_RULES)[1], set())
 
 
 def strategy_with(**entry: object) -> Strategy:
