@@ -34,7 +34,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "Retry-After": ("integer", "Seconds to wait before the same request may succeed."),
     "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
     "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
-    "Preference-Applied": ("string", "The handling of bad items, if the header Prefer asks for one."),
+    "Preference-Applied": ("string", "What was applied of the header Prefer, such as handling=strict."),
 }
 _QUOTA = [name for name in _HEADERS if "RateLimit" in name]
 
@@ -194,6 +194,6 @@ def _headers(route: Route, status: int) -> dict[str, Any]:
         names.append("WWW-Authenticate")
     if status == 415:
         names.append("Accept-Encoding")
-    if route.body is not None and route.body.in_part:
+    if status != 401 and route.body is not None and route.body.in_part:
         names.append("Preference-Applied")
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -64,3 +64,21 @@ async def test_a_signal_waits_for_the_last_bar_of_its_horizon(
     assert await service.run(FIRST + HORIZON) == 1
     (settled,) = await store.outcomes("vwap_bounce", before=NOW, limit=9)
     assert not settled.won
+
+
+@pytest.mark.parametrize(
+    ("volume", "quarantined", "won"), [(1, False, True), (0, False, False), (1, True, False)]
+)
+async def test_bars_without_volume_and_quarantined_bars_decide_nothing(
+    database: Database, store: TrainingStore, volume: int, quarantined: bool, won: bool
+) -> None:
+    made = next(one for one in made_outcomes(9, seed=1, signal=0, start=FIRST) if one.side == "LONG")
+    (signal,) = await publish(database, [made], with_bars=False)
+    bars = [Bar(made.entry_at + n * BAR_INTERVAL, PRICE, PRICE, PRICE, PRICE, volume=1) for n in range(30)]
+    bars[3] = msgspec.structs.replace(bars[3], high=PRICE + 100, volume=volume)
+    await BarStore(database).insert(signal.symbol, bars, "live", NOW)
+    async with BarStore(database).engine_turn(signal.symbol, "vwap_bounce") as turn:
+        await turn.save(b"state", bars[-1].open_time, [], marks={bars[3].open_time: quarantined})
+    await SettlementService(store, STRATEGIES).run(NOW)
+    (settled,) = await store.outcomes("vwap_bounce", before=NOW, limit=9)
+    assert settled.won is won

@@ -29,9 +29,12 @@ Price = Annotated[Decimal, msgspec.Meta(description="index points or currency, e
 
 
 class Bar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One minute of trading; `open_time` is its start, aware, UTC; prices in points, volume in contracts."""
+    """One minute of trading; prices in points, volume in contracts."""
 
-    open_time: datetime
+    open_time: Annotated[
+        datetime,
+        msgspec.Meta(description="start of the minute; a feed that stamps its end subtracts one minute"),
+    ]
     open: Price
     high: Price
     low: Price

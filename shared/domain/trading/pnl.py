@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from shared.domain.market.instruments import Instrument
 from shared.domain.market.signals import Side
+from shared.domain.numbers import plain
 from shared.domain.problems import Problems
 
 _CENT = Decimal("0.01")
@@ -52,13 +53,7 @@ def check_pnl(
     problems.add(
         "pnl",
         "out_of_range",
-        f"Expected {_plain(expected)} USD within {_plain(tolerance)}, by the prices, side and quantity at "
-        f"{_plain(instrument.point_value)} USD a point of {instrument.symbol}; got {_plain(pnl)}.{hint} "
+        f"Expected {plain(expected)} USD within {plain(tolerance)}, by the prices, side and quantity at "
+        f"{plain(instrument.point_value)} USD a point of {instrument.symbol}; got {plain(pnl)}.{hint} "
         "Send pnl before fees, and the costs of the round trip as fees. Average prices need their decimals.",
     )
-
-
-def _plain(amount: Decimal) -> str:
-    """`amount` with up to eight decimals, and no exponent."""
-    text = f"{amount:.8f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text

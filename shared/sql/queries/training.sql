@@ -1,5 +1,5 @@
 -- name: signals_to_settle
--- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, which the feed has reached the end of unless it is overdue, as they are and, if any was corrected, as they first were; none if we had any of them before the signal, whose publisher then knew a part of the result. Quarantined bars decide nothing.
+-- Undecided entry signals of a strategy in order of time, after a keyset, each with the bars of its horizon, which the feed has reached the end of unless it is overdue, as they are and, if any was corrected, as they first were; none if we had any of them before the signal, whose publisher then knew a part of the result. Quarantined bars, and bars without volume, decide nothing.
 select
     signals.symbol, sequence, side, price, stop_price, target_price, event_at,
     coalesce(following.bars, '[]')::text as bars, following.first_bars::text as first_bars
@@ -11,7 +11,7 @@ cross join lateral (
             json_agg(
                 json_build_array(bars.open_time, bars.high::text, bars.low::text, bars.close::text)
                 order by bars.open_time
-            ) filter (where not quarantined)
+            ) filter (where not quarantined and bars.volume > 0)
         end as bars,
         case when count(first.close) > 0 then
             json_agg(
@@ -20,7 +20,7 @@ cross join lateral (
                     coalesce(first.close, bars.close)::text
                 )
                 order by bars.open_time
-            ) filter (where not quarantined)
+            ) filter (where not quarantined and bars.volume > 0)
         end as first_bars
     from bars
     left join lateral (

@@ -219,9 +219,10 @@ async def test_a_bar_is_taken_when_its_minute_is_over_by_our_clock_and_two_secon
     assert (answered.status, answered.fields) == (422, ["bars[0].open_time"])
     (error,) = answered.json["errors"]
     assert error["message"] == (
-        "This minute is over at 2026-03-02T14:31:00Z, and it is 2026-03-02T14:30:00Z here: send a bar when "
-        "its minute is over. open_time is the start of the minute. If your feed stamps bars with their end, "
-        "as NinjaTrader and others do, subtract one minute."
+        "This minute is over at 2026-03-02T14:31:00Z, 1 min in the future: it is 2026-03-02T14:30:00Z here. "
+        "Send a bar when its minute is over. open_time is the start of the minute. If your feed stamps bars "
+        "with their end, as NinjaTrader and others do, subtract one minute; otherwise compare its clock with "
+        "ours."
     )
     api.clock.forward(58)
     assert (await send(api, [present])).status == 200

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support.api import Answered, Api
-from tests.support.requests import ADMITTING, BAR, SIGNAL, TRADE
+from tests.support.requests import ADMITTING, SIGNAL, TRADE
 
 
 class Field(NamedTuple):
@@ -35,20 +35,11 @@ FIELDS = [
         TRADES,
         lambda time: {"body": TRADE | {"entry_at": time, "exit_at": time}},
     ),
-    Field("POST", "bars", "open_time", MARKET, lambda time: {"body": bars_at(time)}),
     Field("POST", "signals", "event_at", MARKET, lambda time: {"body": SIGNAL | {"event_at": time}}),
     Field("GET", "trades", "since", TRADES, lambda time: {"since": time}),
     Field("GET", "performance", "since", TRADES, lambda time: {"since": time}),
 ]
 CASES = [pytest.param(each, id=f"{each.method} {each.path} {each.name}") for each in FIELDS]
-
-
-def trade_at(time: str) -> dict[str, Any]:
-    return TRADE | {"entry_at": time, "exit_at": time}
-
-
-def bars_at(time: str) -> dict[str, Any]:
-    return {"symbol": "ES", "bars": [BAR | {"open_time": time}]}
 
 
 @pytest.mark.parametrize("field", CASES)
@@ -71,7 +62,7 @@ async def test_a_clock_that_is_ahead_is_told_the_servers_time_and_the_difference
     assert f"At most {allowed} are allowed" in named[field.name]
 
 
-@pytest.mark.parametrize("field", [case for case in CASES if "open_time" not in str(case.id)])
+@pytest.mark.parametrize("field", CASES)
 async def test_the_tolerance_is_accepted_to_its_end(api: Api, field: Field) -> None:
     accepted = await field.send(api, field.skew)
     assert accepted.status in (200, 201), accepted.body
