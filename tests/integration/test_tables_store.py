@@ -10,7 +10,7 @@ import pytest
 from azure.data.tables import TableServiceClient
 
 from shared.adapters.tables import MAX_UPDATE_ATTEMPTS, LicenseTables
-from shared.domain.access.endings import Ending
+from shared.domain.access.endings import ENFORCED_FOR, Ending
 from shared.domain.access.keys import new_public_id
 from shared.domain.access.licenses import (
     ApiKey,
@@ -225,7 +225,7 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
                 )
                 for store in (tables, others)
             ]
-            later = NOW + timedelta(minutes=5)
+            later = NOW + ENFORCED_FOR
             assert await asyncio.gather(*(timer.run(later) for timer in timers)) == [1, 1]
             assert audit.entries.count(("timer", "license expired", license_.license_id)) == 1
             stored = await tables.get_license(license_.license_id)

@@ -170,11 +170,15 @@ def test_bad_bars_cost_about_as_much_as_good_ones(hostile: bytes) -> None:
     assert cost_s(read_bars, hostile) < 3 * cost_s(read_bars, BARS)
 
 
+# Two to three on an idle machine. To name every bad field of such a body would cost twenty times as much.
+ONE_BY_ONE = 5
+
+
 @pytest.mark.parametrize("bad", [{}, 7, FULL_TRADE | {"colour": 1}, FULL_TRADE | {"side": "UP"}])
 def test_bad_trades_that_are_refused_one_by_one_cost_about_as_much_as_good_ones(bad: object) -> None:
     hostile = msgspec.json.encode({"trades": [bad] * 500})
     assert len(read_trades(hostile).refused) == 500
-    assert cost_s(read_trades, hostile) < 3 * cost_s(read_trades, TRADES)
+    assert cost_s(read_trades, hostile) < ONE_BY_ONE * cost_s(read_trades, TRADES)
 
 
 @pytest.mark.parametrize("bad", [{}, 7, FULL_BARS[0] | {"colour": 1}, FULL_BARS[0] | {"volume": -1}])
@@ -182,7 +186,7 @@ def test_bad_bars_that_are_refused_one_by_one_cost_about_as_much_as_good_ones(ba
     for bars in ([bad] * 5_000, [*FULL_BARS[1:], bad]):
         hostile = msgspec.json.encode({"symbol": "ES", "bars": bars})
         assert len(read_bars(hostile).bars.refused) == bars.count(bad)
-        assert cost_s(read_bars, hostile) < 3 * cost_s(read_bars, BARS)
+        assert cost_s(read_bars, hostile) < ONE_BY_ONE * cost_s(read_bars, BARS)
 
 
 @pytest.mark.parametrize(
