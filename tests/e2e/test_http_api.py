@@ -229,8 +229,19 @@ def test_bars_are_taken_once(stack: RunningStack) -> None:
     with stack.client("feeder") as feeder:
         first = feeder.post("/bars", json={"symbol": "CL", "bars": bars}).json()
         second = feeder.post("/bars", json={"symbol": "CL", "bars": bars}).json()
+        third = feeder.post("/bars", json={"symbol": "CL", "bars": [bars[1] | {"volume": 11}]}).json()
+        earlier = bars[0] | {"open_time": (minute - timedelta(minutes=1)).isoformat()}
+        fourth = feeder.post("/bars", json={"symbol": "CL", "bars": [earlier]}).json()
+        # The next minute, because the present one may be over when it arrives.
+        next_minute = (datetime.now(UTC) + timedelta(minutes=1)).replace(second=0, microsecond=0)
+        ahead = bars[0] | {"open_time": next_minute.isoformat()}
+        refused = feeder.post("/bars", json={"symbol": "CL", "bars": [ahead]})
     assert (first["received"], first["inserted"], first["duplicates"]) == (3, 3, 0)
     assert (second["inserted"], second["duplicates"], second["signals"]) == (0, 3, [])
+    assert (third["inserted"], third["duplicates"], third["corrected"]) == (0, 0, 1)
+    assert (fourth["inserted"], fourth["late"]) == (1, 1)
+    assert refused.status_code == 422
+    assert "open_time is the start of the minute" in refused.json()["errors"][0]["message"]
 
 
 def test_the_license_tells_plan_limits_and_usage(api: httpx.Client) -> None:
