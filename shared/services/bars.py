@@ -59,7 +59,7 @@ class BarsReport(msgspec.Struct, frozen=True, kw_only=True):
     from those around them; the engine uses these bars once the next ones confirm them.
 
     `hindsight` says which published signals would be others, had the late and corrected bars come in time; it
-    is null if no bar of the past has changed.
+    is null if no bar that the engine had played has changed.
     """
 
     symbol: str
