@@ -13,7 +13,7 @@ from shared.domain.market.bars import BAR_INTERVAL, StoredBar
 from shared.domain.market.calendars import MarketCalendars, TradingSession
 from shared.domain.market.feeds import ClockSource
 from shared.domain.market.hindsight import Hindsight, PublishedEntry, in_hindsight
-from shared.domain.market.holes import Arrival, absent_share, is_settled
+from shared.domain.market.holes import Arrival, Habit, habit_of, is_settled
 from shared.domain.market.instruments import INSTRUMENTS, Instrument
 from shared.domain.market.signals import Signal, SignalDraft
 from shared.errors import Unavailable
@@ -289,7 +289,7 @@ class _Settled:
         self._calendars = calendars
         self._symbol = symbol
         self._now = now
-        self._read: dict[datetime, tuple[Sequence[Arrival], float]] = {}
+        self._read: dict[datetime, tuple[Sequence[Arrival], Habit]] = {}
         self._is_unchanged = True
 
     async def includes(self, draft: SignalDraft) -> bool:
@@ -300,19 +300,17 @@ class _Settled:
             self._read[session.opens_at] = await self._arrivals(session)
             # Asked after the bars are read: a bar that came during this turn is among them, but not played.
             self._is_unchanged &= await self._turn.is_unchanged()
-        arrivals, usual_share = self._read[session.opens_at]
+        arrivals, habit = self._read[session.opens_at]
         # Bars that follow later than the entry is timely must not matter, or batches would differ.
         until = draft.event_at + SIGNAL_MAX_AGE
         known = [one for one in arrivals if one.open_time < until]
-        return self._is_unchanged and is_settled(
-            known, session.opens_at, last_open_time, self._now, usual_share=usual_share
-        )
+        return self._is_unchanged and is_settled(known, session.opens_at, last_open_time, self._now, habit)
 
-    async def _arrivals(self, session: TradingSession) -> tuple[Sequence[Arrival], float]:
-        """The bars of the session, and the share of absent minutes in the one before."""
+    async def _arrivals(self, session: TradingSession) -> tuple[Sequence[Arrival], Habit]:
+        """The bars of the session, and the habit that the one before shows."""
         arrivals = await self._turn.arrivals(session.opens_at, session.closes_at)
         former = self._calendars.session_before(self._symbol, session.opens_at)
         if former is None:
-            return arrivals, 0.0
+            return arrivals, Habit(opening=None)
         earlier = await self._turn.arrivals(former.opens_at, former.closes_at)
-        return arrivals, absent_share(earlier, former.closes_at)
+        return arrivals, habit_of(earlier, former.opens_at, former.closes_at)

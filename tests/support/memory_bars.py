@@ -68,7 +68,7 @@ class MemoryTurn:
     async def arrivals(self, first: datetime, until: datetime) -> list[Arrival]:
         of_symbol = self._store.bars[self._symbol]
         return [
-            Arrival(at, of_symbol[at].late, of_symbol[at].received_at)
+            Arrival(at, of_symbol[at].late, of_symbol[at].received_at, of_symbol[at].source)
             for at in sorted(of_symbol)
             if first <= at < until
         ]

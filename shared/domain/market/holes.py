@@ -10,6 +10,8 @@ is published only after every absent minute of its session is settled:
   or LONGEST_QUIET in a thin market, that is if other minutes of this session or of the one before it are
   absent too. Of the first minutes of a session, one counts as quiet in a thin market, or LONGEST_QUIET if the
   session before was thin, because a feed that begins during a session misses them;
+- a feed of regular hours alone leaves out the same first minutes each day: they count as quiet if the session
+  before began about as late, or if there is none and the bars are replayed from a file;
 - nothing counts as quiet if a bar came late that is within DISORDER of it or of the entry.
 """
 
@@ -18,7 +20,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from shared.domain.market.bars import BAR_INTERVAL
+from shared.domain.market.bars import BAR_INTERVAL, Source
 
 PATIENCE = timedelta(minutes=30)
 LONGEST_QUIET = timedelta(minutes=5)
@@ -34,14 +36,24 @@ class Arrival(msgspec.Struct, frozen=True):
     open_time: datetime
     late: bool
     received_at: datetime
+    source: Source
 
 
-def absent_share(arrivals: Sequence[Arrival], closes_at: datetime) -> float:
-    """The share of minutes without a bar from the first of `arrivals` to the close of their session."""
+class Habit(msgspec.Struct, frozen=True):
+    """What a feed's session before tells about absent minutes: their share after its first bar, and how long
+    after the opening that bar began; None if it had no bars.
+    """
+
+    absent_share: float = 0.0
+    opening: timedelta | None = timedelta(0)
+
+
+def habit_of(arrivals: Sequence[Arrival], opens_at: datetime, closes_at: datetime) -> Habit:
+    """The habit that `arrivals` show, all the stored bars of one session."""
     if not arrivals:
-        return 0.0
+        return Habit(opening=None)
     minutes = (closes_at - arrivals[0].open_time) // BAR_INTERVAL
-    return 1 - len(arrivals) / minutes
+    return Habit(1 - len(arrivals) / minutes, arrivals[0].open_time - opens_at)
 
 
 def is_settled(
@@ -49,13 +61,12 @@ def is_settled(
     opens_at: datetime,
     last_open_time: datetime,
     now: datetime,
-    *,
-    usual_share: float = 0.0,
+    habit: Habit,
 ) -> bool:
     """Whether no bar from `opens_at` to the bar at `last_open_time` is expected any more at `now`.
 
     `arrivals` are the stored bars from `opens_at` on, oldest first. Those after `last_open_time` show that
-    the feed went on. `usual_share` is the share of absent minutes in the session before.
+    the feed went on. `habit` is that of the session before.
     """
     before = sum(arrival.open_time <= last_open_time for arrival in arrivals)
     if before == _minutes(opens_at, last_open_time):
@@ -70,7 +81,10 @@ def is_settled(
         if not length or now - min(one.received_at for one in arrivals[index:]) >= PATIENCE:
             continue
         others = (absent - length // BAR_INTERVAL) / minutes
-        quiet = _longest_quiet(others, usual_share, is_opening=not index)
+        is_opening = not index
+        quiet = _longest_quiet(others, habit.absent_share, is_opening=is_opening)
+        if is_opening and _is_usual_opening(arrival, length, habit):
+            quiet = length
         is_orderly = not any(
             abs(at - each) <= DISORDER for at in late for each in (arrival.open_time, last_open_time)
         )
@@ -78,6 +92,13 @@ def is_settled(
         if not (is_orderly and length <= quiet and has_gone_on):
             return False
     return True
+
+
+def _is_usual_opening(first: Arrival, absent: timedelta, habit: Habit) -> bool:
+    """Whether the feed's day usually begins with the bar `first`, `absent` after the opening."""
+    if habit.opening is None:
+        return first.source != "live"
+    return habit.opening > LONGEST_QUIET and abs(absent - habit.opening) <= LONGEST_QUIET
 
 
 def _longest_quiet(others: float, usual_share: float, *, is_opening: bool) -> timedelta:

@@ -95,7 +95,7 @@ limit %(limit)s;
 
 -- name: arrivals
 -- The bars of a span of time, as far as their arrival matters, oldest first.
-select open_time, late, received_at
+select open_time, late, received_at, source
 from bars
 where symbol = %(symbol)s and open_time >= %(first)s and open_time < %(until)s
 order by open_time;
