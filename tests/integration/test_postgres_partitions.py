@@ -36,6 +36,7 @@ class _Plans:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.pool_size = database.pool_size
         self.read: list[set[str]] = []
         self.planning_ms: list[float] = []
 
@@ -67,7 +68,7 @@ async def test_a_page_reads_the_months_of_its_trades_alone_among_hundreds(many_m
     old = [a_trade(f"old{n}", exit_at=datetime(2003, 4, 1, tzinfo=UTC), symbol="NQ") for n in range(3)]
     await TradeStore(database).record("account-7", "key", [*trades, *old])
     plans = _Plans(database)
-    store = TradeStore(plans)  # type: ignore[arg-type] # has the one method of a Database that stores use
+    store = TradeStore(plans)  # type: ignore[arg-type] # has what stores use of a Database
     chosen: dict[str, Any] = {"symbol": None, "since": None, "until": None, "before": None, "limit": 100}
     first = await store.page("account-7", **chosen)
     assert [trade.trade_id for trade in first] == [f"t{n:03}" for n in range(199, 99, -1)]

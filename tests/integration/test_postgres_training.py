@@ -299,7 +299,7 @@ async def test_reviews_add_nothing_twice_and_forget_after_a_month(database: Data
         "update signals set settled = true",
         "update signals set features = '{}'",
         "delete from signals",
-        "update bars set high = 0",
+        "update bars set received_at = now()",
         "delete from bars",
         "update trades set pnl = 0",
         "delete from suspicious_trades",
