@@ -14,7 +14,7 @@ import csv
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import batched
 from pathlib import Path
@@ -28,6 +28,7 @@ from shared.domain.access.licenses import License, is_license_id
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.decoding import decode
 from shared.domain.json_text import parsed
+from shared.domain.market.symbols import root_hint
 from shared.domain.numbers import JSON_NUMBER
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import MAX_TRADES_PER_REQUEST, Trade, check_trade
@@ -53,7 +54,7 @@ async def _run(options: argparse.Namespace) -> int:
     container = Container(command_settings(os.environ))
     try:
         license_ = await _license(container, options.license)
-        count, months, problems = await _checked(options.file, container)
+        count, months, problems = await _checked(options.file, container, license_.symbols)
         if problems:
             print("\n".join(problems[:MAX_SHOWN]), file=sys.stderr)
             print("Nothing was imported. Correct these lines, then run the command again.", file=sys.stderr)
@@ -75,8 +76,13 @@ async def _license(container: Container, license_id: str) -> License:
     return found
 
 
-async def _checked(file: Path, container: Container) -> tuple[int, set[datetime], list[str]]:
-    """The number of trades, the first moments of their months, and what is wrong, by line."""
+async def _checked(
+    file: Path, container: Container, symbols: Collection[str]
+) -> tuple[int, set[datetime], list[str]]:
+    """The number of trades, the first moments of their months, and what is wrong, by line.
+
+    Trades of symbols that are not in the license's `symbols` are right: it may have covered them before.
+    """
     strategies, now = container.strategies, container.now()
     count, months, found = 0, set[datetime](), list[str]()
     for number, line in _lines(file):
@@ -85,6 +91,8 @@ async def _checked(file: Path, container: Container) -> tuple[int, set[datetime]
         try:
             trade = decode(line, Trade)
             check_trade(trade, now, problems, max_age=None)
+            if (hint := root_hint(trade.symbol)) is not None and trade.symbol not in symbols:
+                problems.add("symbol", "unknown_value", hint)
             others = {trade.strategy} - strategies.keys()
             published = await container.stores.signals.published_among(others) if others else ()
             check_trade_state(trade.strategy, trade.features, strategies, published, problems)

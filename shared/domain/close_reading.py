@@ -22,7 +22,9 @@ from shared.domain.faults import (
     Json,
     fault,
     got,
+    is_no_number,
     length_faults,
+    not_finite,
     number_in,
     text_faults,
     whole_faults,
@@ -103,6 +105,9 @@ class _Amounts(Reader):
             if not PLAIN_DECIMAL.fullmatch(text):
                 problems.add(field, "invalid_format", f"Expected {AMOUNT}, got {got(raw)}.")
                 return None
+        elif is_no_number(raw):
+            problems.add(field, *not_finite(raw))
+            return None
         return exact(text)
 
 

@@ -40,14 +40,24 @@ def number_in(raw: Json) -> str | None:
     return text.decode() if text[:1] in _NUMBER_STARTS else None
 
 
+def is_no_number(raw: Json) -> bool:
+    """Whether `raw` stands for NaN or Infinity."""
+    return bytes(raw) == NOT_A_NUMBER
+
+
+def not_finite(raw: Json) -> Fault:
+    """The fault of a number that has no value, or that no double can hold."""
+    return "out_of_range", f"Expected a finite number, got {got(raw)}."
+
+
 _NUMBER_STARTS = frozenset((b"-", *(b"%d" % digit for digit in range(10))))
 
 
 def got(raw: Json) -> str:
     """The value in `raw` as short text for a message; a number stays as it was sent."""
-    number = number_in(raw)
-    if number == NOT_A_NUMBER.decode():
+    if is_no_number(raw):
         return "NaN or Infinity"
+    number = number_in(raw)
     if number is None:
         return shown(msgspec.json.decode(raw))
     return number if len(number) <= _MAX_SHOWN else f"{number[:_MAX_SHOWN]}..."
@@ -68,6 +78,9 @@ def fault(raw: Json, kind: inspect.Type, explain: Explanation | None = None) -> 
             found = text_faults(msgspec.json.decode(raw, type=str), kind, explain)
         case inspect.FloatType() if is_number:
             found = _float_faults(raw, kind)
+        case inspect.UnionType(types=types) if is_text:
+            text = msgspec.json.decode(raw, type=str)
+            found = chain(*(text_faults(text, each) for each in types if isinstance(each, inspect.StrType)))
         case inspect.UnionType(types=types) if is_number:
             found = chain(
                 *(_float_faults(raw, each) for each in types if isinstance(each, inspect.FloatType))
@@ -103,7 +116,9 @@ def length_faults(
 def whole_faults(raw: Json, value: Decimal, kind: inspect.IntType) -> Iterator[Fault]:
     """The reasons why `value`, the number in `raw`, is no whole number within the bounds of `kind`."""
     exponent = value.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < 0:
+    if is_no_number(raw):
+        yield not_finite(raw)
+    elif not isinstance(exponent, int) or exponent < 0:
         yield wrong_type(raw, kind)
     elif _is_outside(value, kind.ge, kind.le):
         yield "out_of_range", f"Expected {_bounds(kind.ge, kind.le)}, got {got(raw)}."
@@ -115,8 +130,7 @@ def _float_faults(raw: Json, kind: inspect.FloatType) -> Iterator[Fault]:
     if _is_outside(float(bytes(raw)), kind.ge, kind.le):
         yield "out_of_range", f"Expected {_bounds(kind.ge, kind.le)}, got {got(raw)}."
     else:
-        # A double cannot hold the number.
-        yield "out_of_range", f"Expected a finite number, got {got(raw)}."
+        yield not_finite(raw)
 
 
 def _is_outside(value: Decimal | float, low: float | None, high: float | None) -> bool:

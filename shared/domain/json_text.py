@@ -20,6 +20,7 @@ MAX_PARTS = 40_000
 # A double holds every whole number with fewer digits, if not exactly.
 _MAX_INT_DIGITS = 300
 _BLANKS = " \t\r\n"
+_GZIP = b"\x1f\x8b"  # RFC 1952, section 2.3.1
 _TOO_DEEP = "The body is not valid JSON: it is nested too deeply."
 
 
@@ -116,6 +117,11 @@ def _text(body: bytes) -> str:
     try:
         return body.decode()
     except UnicodeDecodeError as error:
+        if body.startswith(_GZIP):
+            raise MalformedJson(
+                "The body is not UTF-8 and looks like gzip: add the header Content-Encoding: gzip, or send "
+                "plain JSON."
+            ) from None
         raise MalformedJson(
             f"The body is not UTF-8: the byte at position {error.start} begins no character. Send UTF-8."
         ) from None

@@ -128,11 +128,13 @@ def test_a_file_with_a_wrong_line_imports_nothing_and_names_it(
     rows[590] = row("bad", "2020-03-04", pnl="much")
     rows[593] = row("net", "2020-03-04", pnl="133.00")
     rows[595] = row("early", "1999-03-04")
+    rows[596] = row("micro", "2020-03-04").replace(",ES,", ",MES,")
     code, _, err = run(csv_of(tmp_path, *rows))
     assert code == 1
     assert "line 592: pnl: " in err
     assert "line 595: pnl: Expected 137.5 USD" in err
     assert "line 597: exit_at: " in err
+    assert "line 598: symbol: MES is a smaller contract than ES." in err
     assert stored(database_url, "select count(*) from trades") == [(0,)]
 
 

@@ -22,6 +22,10 @@ class Instrument(msgspec.Struct, frozen=True):
     max_price: Decimal
     can_be_negative: bool = False
 
+    def is_possible(self, price: Decimal) -> bool:
+        """Whether a price can have the sign and size of `price`, which is finite and may lie off the tick."""
+        return abs(price) <= self.max_price and (self.can_be_negative or price > 0)
+
     def to_tick(self, price: Decimal | float) -> Decimal:
         """The nearest tradable price; if two are equally near, the one with the even number of ticks."""
         steps = (Decimal(price) / self.tick_size).quantize(Decimal(1), ROUND_HALF_EVEN)

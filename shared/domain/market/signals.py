@@ -16,7 +16,7 @@ Kind = Literal["entry", "exit"]
 DefaultTime = Literal["event_at", "expires_at"]
 
 FeatureName = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{1,64}\Z")]
-FeatureText = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]{0,64}\Z")]
+FeatureText = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^[^\x00]*\Z")]
 
 
 class SignalRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,6 +15,9 @@ from shared.domain.problems import shown
 # and its volume are not those of the root. https://www.cmegroup.com/markets/microsuite.html
 SMALLER_CONTRACTS: Final = {"MES": "ES", "MNQ": "NQ", "MYM": "YM", "M2K": "RTY", "MCL": "CL", "QM": "CL"}
 
+# The size of a smaller contract that is not a tenth of its root's: E-mini crude has 500 of 1,000 barrels.
+_SHARES: Final = {"QM": "0.5"}
+
 # No vendor's name of a contract is longer; a longer text is not looked at.
 _MAX_LENGTH: Final = 40
 _NAMES: Final = sorted((*INSTRUMENTS, *SMALLER_CONTRACTS), key=len, reverse=True)
@@ -44,8 +47,9 @@ def root_hint(text: str) -> str | None:
     if name in SMALLER_CONTRACTS:
         root = SMALLER_CONTRACTS[name]
         return (
-            f"{quoted} is a smaller contract than {root}, and another instrument; signals are by root: to "
-            f"get those of {root}, send {root}."
+            f"{quoted} is a smaller contract than {root}. Report its trades as {root}, with the share of a "
+            f"contract of {root} as quantity, such as {_SHARES.get(name, '0.1')}; send no bars of it, but "
+            f"those of {root} itself. For all else, symbols are roots: send {root}."
         )
     if text.strip().upper() == name:
         return f"Symbols are in capitals and without blanks, got {quoted}: send {name}."

@@ -175,7 +175,14 @@ def _check_numbers(trade: Trade, problems: Problems) -> None:
         message = "Expected 0 or more: fees are costs, and a trade earns pnl - fees."
         problems.add("fees", "out_of_range", message)
     instrument = INSTRUMENTS.get(trade.symbol)
-    if instrument is not None and not unstorable and trade.quantity > 0:
+    if instrument is None or unstorable:
+        return
+    for name in ("entry_price", "exit_price"):
+        if not instrument.is_possible(getattr(trade, name)):
+            low = -instrument.max_price if instrument.can_be_negative else 0
+            message = f"Expected a price of {instrument.symbol}: above {low}, at most {instrument.max_price}."
+            problems.add(name, "out_of_range", message)
+    if trade.quantity > 0:
         check_pnl(
             problems,
             instrument,

@@ -212,3 +212,30 @@ def test_no_message_speaks_python(read: Callable[[bytes], object], text: str) ->
             assert shown is None or not re.match(
                 r"(?:None|True|False|nan|inf|-inf|b?'|Decimal|\()", shown[1]
             ), said
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+@pytest.mark.parametrize("field", ["open", "high", "low", "close", "volume"])
+async def test_a_bar_with_a_number_that_is_none_says_so(api: Api, field: str, number: str) -> None:
+    bar = json.dumps(BAR | {field: "here"}).replace('"here"', number)
+    answered = await send(api, "bars", f'{{"symbol":"ES","bars":[{bar}]}}'.encode())
+    (error,) = answered.json["errors"]
+    assert (error["field"], error["code"]) == (f"bars[0].{field}", "out_of_range")
+    assert error["message"] == "Expected a finite number, got NaN or Infinity."
+
+
+async def test_a_text_feature_that_is_too_long_is_told_its_limit(api: Api) -> None:
+    body = SIGNAL | {"features": {"a": "x" * 65, "b": "x" * 64}}
+    answered = await send(api, "signals", json.dumps(body).encode())
+    (error,) = answered.json["errors"]
+    assert (error["field"], error["code"]) == ("features.a", "out_of_range")
+    assert error["message"] == "Expected at most 64 characters, got 65."
+
+
+@ROUTES
+async def test_a_packed_body_without_its_header_is_told_the_header(
+    api: Api, path: str, body: tuple[Any, str, str]
+) -> None:
+    answered = await send(api, path, gzip.compress(text_of(body)))
+    assert (answered.status, answered.code) == (400, "malformed_json")
+    assert "add the header Content-Encoding: gzip" in answered.json["detail"]

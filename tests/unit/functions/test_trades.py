@@ -232,7 +232,7 @@ async def test_a_bad_page_is_named(api: Api, params: dict[str, str], field: str)
 
 
 async def test_only_symbols_of_the_license_are_recorded(api: Api) -> None:
-    for body in (trade(2, symbol="CL"), {"trades": [trade(2, symbol="CL")]}):
+    for body in (trade(2, symbol="YM"), {"trades": [trade(2, symbol="YM")]}):
         answered = await report(api, body)
         assert (answered.status, answered.code) == (403, "symbol_not_licensed")
         assert answered.fields == ["trades[0].symbol"]

@@ -76,11 +76,15 @@ def test_a_root_is_its_own_and_needs_no_hint(root: str) -> None:
 
 
 @pytest.mark.parametrize(("smaller", "root"), SMALLER_CONTRACTS.items())
-def test_a_smaller_contract_is_another_instrument_and_signals_are_by_root(smaller: str, root: str) -> None:
+def test_a_smaller_contract_is_a_part_of_its_root_for_trades_and_not_for_bars(
+    smaller: str, root: str
+) -> None:
     for text in (smaller, f"{smaller}Z5", f"/{smaller}", smaller.lower()):
         hint = str(root_hint(text))
-        assert "another instrument" in hint
-        assert f"signals are by root: to get those of {root}, send {root}." in hint
+        assert f"is a smaller contract than {root}." in hint
+        assert f"as quantity, such as {'0.5' if smaller == 'QM' else '0.1'};" in hint
+        assert f"no bars of it, but those of {root} itself" in hint
+        assert hint.endswith(f"send {root}.")
 
 
 @pytest.mark.parametrize(

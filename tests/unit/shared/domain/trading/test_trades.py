@@ -158,3 +158,24 @@ def test_each_reason_has_its_code() -> None:
         ("quantity", "out_of_range"),
         ("entry_at", "invalid_format"),
     }
+
+
+@pytest.mark.parametrize(
+    ("symbol", "price", "refused"),
+    [
+        ("ES", "0", True),
+        ("ES", "-6500", True),
+        ("ES", "100000.01", True),
+        ("ES", "100000", False),
+        ("CL", "0", False),
+        ("CL", "-1000", False),
+        ("CL", "-1000.01", True),
+        ("XYZ", "-5", False),
+    ],
+)
+def test_a_price_that_the_symbol_cannot_have_is_refused(symbol: str, price: str, refused: bool) -> None:
+    at = Decimal(price)
+    problems = problems_of(symbol=symbol, entry_price=at, exit_price=at, pnl=Decimal(0))
+    assert {problem.field for problem in problems} == (
+        {"trades[1].entry_price", "trades[1].exit_price"} if refused else set()
+    )
