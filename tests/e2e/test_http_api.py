@@ -156,7 +156,7 @@ def test_pages_of_trades_meet_without_gap_or_overlap(stack: RunningStack) -> Non
 
 
 def test_one_account_sees_nothing_of_another(stack: RunningStack) -> None:
-    secret = a_trade(symbol="CL")
+    secret = a_trade(symbol="NQ")
     with stack.client("bot") as one, stack.client("bot2") as other:
         assert one.post("/trades", json=secret).json()["recorded"] == 1
         before = other.get("/performance").json()

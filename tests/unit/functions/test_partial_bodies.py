@@ -23,8 +23,8 @@ def items(path: str, *bad: int, count: int = 4) -> list[dict[str, Any]]:
         wrong: list[dict[str, Any]] = [{"low": 9, "high": 9}, {"volume": "many"}, {"colour": "red"}]
     else:
         good = [TRADE | {"trade_id": f"t-{n}"} for n in range(count)]
-        # A point of CL is worth 1,000 USD: 20 times that of ES.
-        unlicensed = {"symbol": "CL", "pnl": "2250"}
+        # A point of YM is worth 5 USD: a tenth of that of ES.
+        unlicensed = {"symbol": "YM", "pnl": "11.25"}
         wrong = [{"quantity": 0}, {"side": "UP"}, {"colour": "red"}, unlicensed]
     return [
         each | (wrong[bad.index(place) % len(wrong)] if place in bad else {})
