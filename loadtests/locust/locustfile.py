@@ -38,7 +38,8 @@ REQUESTS_A_BOT = 100
 BELL_AFTER_S = float(os.environ.get("BELL_AFTER_S", "10"))
 ASKS_AT_THE_BELL = 5
 MAX_AGE_MS = 2_000
-ENTRY_PRICE, EXIT_PRICE = Decimal("6543.25"), Decimal("6545.50")
+# Each of the symbols can have these prices.
+ENTRY_PRICE, EXIT_PRICE = Decimal("543.25"), Decimal("545.50")
 FEES_USD = Decimal("4.50")
 
 
