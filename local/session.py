@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 from local.demo.bar_files.reading import BarFile
 from local.demo.bar_files.tables import BarFileError
@@ -44,7 +45,7 @@ def serve(options: StackOptions, replay: ReplayOptions | None) -> int:
     state = StateDirectory(options.state, options.mode)
     try:
         # Before anything starts, because a file that cannot be used, or is misread, costs a person minutes.
-        file = replay_bars(replay, market_calendars()) if replay is not None else None
+        file = replay_bars(replay, market_calendars(), datetime.now(UTC)) if replay is not None else None
         with state.held():
             ensure_azurite()  # before the event loop, because npm can take a minute
             return asyncio.run(_Session(options, state, replay, file).run())

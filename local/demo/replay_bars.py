@@ -1,12 +1,15 @@
 """Chooses the bars that `make run` replays from a file, before the stack starts."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from local.demo.bar_files.reading import BarFile, read_bar_file
 from local.demo.bar_files.skipped import counted
 from local.demo.bar_files.tables import BarFileError
 from local.demo.options import ReplayOptions
+from shared.domain.market.bars import is_over
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.instruments import INSTRUMENTS
 
 SYMBOL = "ES"
 # A few bars lie out of session in good files: tests of the exchange, hours that changed. More means that
@@ -16,12 +19,13 @@ _MANY = 0.01
 _ZONES = ("America/New_York", "America/Chicago", "UTC")
 
 
-def replay_bars(options: ReplayOptions, calendars: MarketCalendars) -> BarFile:
+def replay_bars(options: ReplayOptions, calendars: MarketCalendars, now: datetime) -> BarFile:
     """The bars of the file from `options.start` to `options.end`, and what a person should know about them.
 
-    Raises BarFileError if the file cannot be used, or none of these bars is in a session.
+    Raises BarFileError if the file cannot be used, is of another symbol, or none of these bars is in a
+    session. Rows that the API would refuse at `now` are skipped.
     """
-    file = read_bar_file(options.bars, zone=options.zone, stamp=options.stamp)
+    file = _read(options, options.zone, now)
     chosen = tuple(
         bar
         for bar in file.bars
@@ -46,15 +50,24 @@ def replay_bars(options: ReplayOptions, calendars: MarketCalendars) -> BarFile:
             f"the first opens at {outside[0].open_time:%Y-%m-%d %H:%M} UTC"
         )
     if file.zone_is_assumed and len(outside) > _MANY * len(chosen):
-        told.append(_zone_doubted(options, calendars, len(outside)))
+        told.append(_zone_doubted(options, calendars, now, len(outside)))
     return replace(file, bars=chosen, told=tuple(told))
 
 
-def _zone_doubted(options: ReplayOptions, calendars: MarketCalendars, outside: int) -> str:
+def _read(options: ReplayOptions, zone: str | None, now: datetime | None) -> BarFile:
+    return read_bar_file(
+        options.bars, zone=zone, stamp=options.stamp, instrument=INSTRUMENTS[SYMBOL], now=now
+    )
+
+
+def _zone_doubted(options: ReplayOptions, calendars: MarketCalendars, now: datetime, outside: int) -> str:
     """A text that names the zone in which the fewest bars of the whole file would be out of session."""
     fewest, best = outside, ""
     for zone in _ZONES:
-        bars = read_bar_file(options.bars, zone=zone, stamp=options.stamp).bars
+        # Without `now`, because a zone that puts bars into the future is wrong, and must not get rid of them.
+        bars = _read(options, zone, None).bars
+        if not is_over(bars[-1].open_time, now):
+            continue
         count = sum(not calendars.is_open(SYMBOL, bar.open_time) for bar in bars)
         if count < fewest:
             fewest, best = count, zone

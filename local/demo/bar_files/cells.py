@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 # Plain decimals as people write them, and the exponents with which programs write long ones.
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,2})?")
+_WITH_COMMA = re.compile(r"-?[0-9][0-9.]*,[0-9.,]*")
 _UNIX_TIME = re.compile(r"[0-9]{9,19}(\.0+)?")
 _DATE = re.compile(r"[0-9]{4}([-./]?)[0-9]{2}\1[0-9]{2}")
 _DOTTED_DATE = re.compile(r"([0-9]{4})[./]([0-9]{2})[./]([0-9]{2})")
@@ -31,6 +32,8 @@ def number(text: str) -> Decimal:
     """A number; its value counts, not how it is written."""
     if not text:
         raise BadCell("is empty")
+    if _WITH_COMMA.fullmatch(text):
+        raise BadCell("has a comma: write a point before the decimals, and nothing between thousands")
     if not _NUMBER.fullmatch(text):
         raise BadCell("is not a plain decimal number")
     return plain(Decimal(text))

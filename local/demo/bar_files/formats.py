@@ -98,6 +98,7 @@ FORMATS = (
 _TICKS = re.compile(r"[0-9]{8} [0-9]{6} [0-9]{7}")
 # The first cell of a header that stands on two or three lines, as yfinance writes it.
 _STACKED = {"", "price", "ticker"}
+_NO_ROWS = "has no rows after its header"
 KNOWN = (
     "NinjaTrader (no header, yyyyMMdd HHmmss;open;high;low;close;volume), TradingView (time,open,...), "
     "Yahoo (Datetime,Open,...), Databento (ts_event,...), MetaTrader (<DATE>,<TIME>,...) "
@@ -128,7 +129,12 @@ def recognise(path: Path, rows: Sequence[Row]) -> Layout:
     for each in FORMATS:
         names, bars = (header, rows[count:]) if each.header else (list(each.columns), rows)
         if set(each.header) <= set(names) and _has_form(each, names, bars):
-            return _layout(path, each, names, bars, tickers if each.header else frozenset())
+            layout = _layout(path, each, names, bars, tickers if each.header else frozenset())
+            if not bars:
+                raise BarFileError(path, _NO_ROWS)
+            return layout
+    if len(rows) == count and set(PRICES) <= set(header):
+        raise BarFileError(path, _NO_ROWS)
     if _TICKS.fullmatch(rows[0].cells[0]):
         raise BarFileError(path, "holds ticks of NinjaTrader; export one-minute bars")
     begin = ",".join(rows[0].cells)[:80]

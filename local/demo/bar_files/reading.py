@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from math import gcd
 from pathlib import Path
@@ -12,6 +13,8 @@ from local.demo.bar_files.rows import RowReader
 from local.demo.bar_files.skipped import SkippedRows, counted
 from local.demo.bar_files.tables import BarFileError, read_table
 from shared.domain.market.bars import BAR_INTERVAL, Bar
+from shared.domain.market.instruments import Instrument
+from shared.domain.market.symbols import contract_of, root_of
 
 # One gap says nothing, because a minute without a trade has no bar.
 _ENOUGH_BARS = 3
@@ -30,18 +33,27 @@ class BarFile:
     zone_is_assumed: bool
 
 
-def read_bar_file(path: Path, *, zone: str | None = None, stamp: Stamp | None = None) -> BarFile:
+def read_bar_file(
+    path: Path,
+    *,
+    zone: str | None = None,
+    stamp: Stamp | None = None,
+    instrument: Instrument | None = None,
+    now: datetime | None = None,
+) -> BarFile:
     """Reads a file of one-minute bars of one symbol.
 
     `zone` (IANA) is the zone of times without an offset, `stamp` says whether a time is the start or the end
-    of its minute; without them, the format's own rules hold. Rows that are no bars are skipped, and told.
-    Raises BarFileError if the file is of no known format, mixes symbols, is not of one-minute bars, or has
-    no bar.
+    of its minute; without them, the format's own rules hold. Rows that are no bars are skipped, and told;
+    with `instrument` and `now`, so are those that the API would refuse as bars of this instrument.
+    Raises BarFileError if the file is of no known format, mixes symbols, is of another instrument, is not of
+    one-minute bars, or has no bar.
     """
     layout = recognise(path, read_table(path))
     symbol = _symbol(path, layout)
+    doubt = _check_symbol(path, symbol, instrument) if symbol and instrument else ""
     _check_interval(path, layout)
-    reader = RowReader(path, layout, zone, stamp)
+    reader = RowReader(path, layout, zone, stamp, instrument=instrument, now=now)
     read = list(reader.bars())
     bars = _by_time(read, reader.skipped)
     if reader.seconds > len(read):
@@ -55,17 +67,19 @@ def read_bar_file(path: Path, *, zone: str | None = None, stamp: Stamp | None = 
     _check_minutes(path, bars)
     first, last = bars[0].open_time, bars[-1].open_time
     told = [
-        f"{layout.format.name}, {counted(len(layout.rows), 'row')}{symbol}",
+        f"{layout.format.name}, {counted(len(layout.rows), 'row')}{f' of {symbol}' if symbol else ''}",
         reader.told(),
         f"{counted(len(bars), 'bar')} of {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC",
     ]
+    if doubt:
+        told.append(doubt)
     if reader.skipped.count:
         told.append(f"skipped {counted(reader.skipped.count, 'row')}: {reader.skipped}")
     return BarFile(tuple(bars), tuple(told), reader.zone_is_assumed)
 
 
 def _symbol(path: Path, layout: Layout) -> str:
-    """The symbol as a text to tell, if the file has one."""
+    """The symbol as the file writes it; empty if it has none."""
     found = layout.tickers
     index = layout.symbol_column
     if index is not None:
@@ -73,7 +87,20 @@ def _symbol(path: Path, layout: Layout) -> str:
         found = frozenset(cells - {""})
     if len(found) > 1:
         raise mixed_symbols(path, found)
-    return "".join(f" of {symbol}" for symbol in found)
+    return "".join(found)
+
+
+def _check_symbol(path: Path, symbol: str, instrument: Instrument) -> str:
+    """What to tell about a symbol that names no known root; raises BarFileError if it names another one."""
+    name = contract_of(symbol)
+    if name is None:
+        return f"the symbol {symbol} is of no known root: the bars are replayed as {instrument.symbol}"
+    if name == instrument.symbol:
+        return ""
+    of = "" if symbol == name else f", which is {name}"
+    # Its prices are the same, so that only the volume would be wrong, and nobody would see it.
+    because = ", and the volume is another" if root_of(symbol) == instrument.symbol else ""
+    raise BarFileError(path, f"holds bars of {symbol}{of}; this command replays {instrument.symbol}{because}")
 
 
 def _check_interval(path: Path, layout: Layout) -> None:

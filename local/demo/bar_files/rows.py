@@ -10,7 +10,8 @@ from local.demo.bar_files.cells import BadCell, DateOnly, in_utc, moment, number
 from local.demo.bar_files.formats import PRICES, Layout, Stamp
 from local.demo.bar_files.skipped import SkippedRows
 from local.demo.bar_files.tables import BarFileError, Row
-from shared.domain.market.bars import BAR_INTERVAL, MAX_PRICE, Bar, check_bar
+from shared.domain.market.bars import BAR_INTERVAL, MAX_PRICE, Bar, check_bar, is_over
+from shared.domain.market.instruments import Instrument
 from shared.domain.problems import Problems
 
 _NANO = Decimal("1e-9")
@@ -21,11 +22,22 @@ _NO_PRICE = "9223372036854775807"
 class RowReader:
     """Reads the rows of one file; afterwards it says what the times turned out to be."""
 
-    def __init__(self, path: Path, layout: Layout, zone: str | None, stamp: Stamp | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        zone: str | None,
+        stamp: Stamp | None,
+        *,
+        instrument: Instrument | None,
+        now: datetime | None,
+    ) -> None:
         self.skipped = SkippedRows()
         self.seconds = 0
         self._path = path
         self._layout = layout
+        self._instrument = instrument
+        self._now = now
         self._zone_given = zone is not None
         name = zone or layout.format.zone
         self._zone = ZoneInfo(name) if name else None
@@ -85,8 +97,12 @@ class RowReader:
         except BadCell as bad:
             self.skipped.add(row.line, f"whose {field} {bad}", texts[field])
             return None
+        # The problem of check_bar names the time, so that it would be another reason for each row.
+        if self._now is not None and not is_over(bar.open_time, self._now):
+            self.skipped.add(row.line, "whose minute is not over yet", texts["open_time"])
+            return None
         problems = Problems()
-        check_bar(bar, problems)
+        check_bar(bar, problems, self._instrument, self._now)
         for problem in problems:
             reason = f"whose {problem.field} is refused: {problem.message.rstrip('.')}"
             self.skipped.add(row.line, reason, texts[problem.field])

@@ -41,7 +41,7 @@ class SkippedRows:
         by_count = sorted(self._reasons.items(), key=lambda item: -item[1].count)
         texts = [_text(reason, found) for reason, found in by_count[:_SHOWN_REASONS]]
         rest = sum(found.count for _, found in by_count[_SHOWN_REASONS:])
-        return "; ".join([*texts, f"{rest} for other reasons"] if rest else texts) or "none is skipped"
+        return "; ".join([*texts, f"{rest} for other reasons"] if rest else texts)
 
 
 def _text(reason: str, found: _Reason) -> str:

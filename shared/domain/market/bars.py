@@ -102,9 +102,14 @@ def check_bar(
         _check_is_past(bar.open_time, now, problems)
 
 
-def _check_is_past(open_time: datetime, now: datetime, problems: Problems) -> None:
+def is_over(open_time: datetime, now: datetime) -> bool:
+    """Whether the minute that begins at `open_time` may be sent at `now`."""
     # Compares starts, because the end of a minute in the year 9999 would overflow.
-    if open_time > now + ClockSkew.BAR - BAR_INTERVAL:
+    return open_time <= now + ClockSkew.BAR - BAR_INTERVAL
+
+
+def _check_is_past(open_time: datetime, now: datetime, problems: Problems) -> None:
+    if not is_over(open_time, now):
         problems.add("open_time", "out_of_range", _not_over(open_time, now))
     elif open_time < EARLIEST:
         problems.add("open_time", "out_of_range", f"Must not be before {EARLIEST:%Y-%m-%d}.")

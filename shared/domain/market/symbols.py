@@ -32,15 +32,23 @@ _WRITTEN: Final = re.compile(
 )
 
 
+def contract_of(text: str) -> str | None:
+    """The root, or the smaller contract such as MES, that `text` names; None if we know none."""
+    if len(text) > _MAX_LENGTH:
+        return None
+    found = _WRITTEN.fullmatch(text.strip().upper())
+    return None if found is None else found["name"]
+
+
 def root_of(text: str) -> str | None:
     """The root that `text` is a contract, a series or another spelling of; None if we know none."""
-    name = _name_in(text)
+    name = contract_of(text)
     return None if name is None else SMALLER_CONTRACTS.get(name, name)
 
 
 def root_hint(text: str) -> str | None:
     """The sentence that says which root to send instead of `text`; None if it is a root, or of none."""
-    name = _name_in(text)
+    name = contract_of(text)
     if name is None or text in INSTRUMENTS:
         return None
     quoted = text if text.isalnum() and text.isascii() else shown(text)
@@ -59,11 +67,3 @@ def root_hint(text: str) -> str | None:
 def symbol_fault(text: str) -> str:
     """What is wrong with a text that is no symbol, and what to send."""
     return root_hint(text) or f"Expected a root symbol in capitals, such as ES, got {shown(text)}."
-
-
-def _name_in(text: str) -> str | None:
-    """The root, or the smaller contract, that `text` names."""
-    if len(text) > _MAX_LENGTH:
-        return None
-    found = _WRITTEN.fullmatch(text.strip().upper())
-    return None if found is None else found["name"]

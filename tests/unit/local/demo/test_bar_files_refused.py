@@ -36,6 +36,8 @@ LOW = "2025-10-14T14:02:00Z,1,1,1,low,5"
         (LOW.replace("low", "NaN"), "whose close is not a plain decimal number"),
         (LOW.replace("low", "1_000.5"), "whose close is not a plain decimal number"),
         (LOW.replace("low", "\uff11\uff12"), "whose close is not a plain decimal number"),
+        (LOW.replace("low", '"6543,25"'), "whose close has a comma: write a point before the decimals, and"),
+        (LOW.replace("low", '"6,543.25"'), "whose close has a comma: write a point before the decimals, and"),
         (LOW.replace("low", "+1"), "whose close is not a plain decimal number"),
         (LOW.replace("low", "0x1"), "whose close is not a plain decimal number"),
         (LOW.replace("low", "1e9"), "whose close is refused: Must be a number from"),
@@ -121,7 +123,17 @@ def test_whole_prices_of_databento_are_prices_unless_no_market_has_them(tmp_path
     [
         ("", "is empty"),
         ("\ufeff\n \n;;;\n", "is empty"),
-        ("open_time,open,high,low,close,volume\n", "not one of 0 rows is a bar: none is skipped"),
+        ("open_time,open,high,low,close,volume\n", "has no rows after its header$"),
+        ("Date,Time,Open,High,Low,Close,Volume\n", "has no rows after its header$"),
+        (
+            "Price,Close,High,Low,Open,Volume\nTicker,ES=F,ES=F,ES=F,ES=F,ES=F\nDatetime,,,,,\n",
+            "has no rows after its header$",
+        ),
+        (
+            SAMPLES["NinjaTrader"].replace(".", ","),
+            r"not one of 3 rows is a bar: 2 whose open has a comma: write a point before the decimals, and "
+            r"nothing between thousands \('6543,25', lines 1, 3\); 1 whose high has a comma",
+        ),
         (
             "when,o,h,l,c,v\n1,2,3,4,5,6\n",
             r"line 1 \(when,o,h,l,c,v\) is of no known format. Known are NinjaTrader",
