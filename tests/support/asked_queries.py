@@ -208,7 +208,11 @@ ASKED: dict[str, dict[str, Any]] = {
     "signals.queue_message": {"symbol": "ES", "sequence": 7, "payload": b"{}"},
     "signals.signal_of_key": {"symbol": "ES", "idempotency_key": "key-77"},
     "signals.published_strategies": {"strategies": ["strategy-7", "strategy-8"]},
-    "signals.last_price": {"symbol": "ES"},
+    "signals.last_price": {
+        "symbols": ["ES", "ES"],
+        "firsts": [BASE + timedelta(days=30), BASE + timedelta(days=29)],
+        "lasts": [BASE + timedelta(days=30, hours=23), BASE + timedelta(days=29, hours=23)],
+    },
     "signals.list_signals": {"symbol": "ES", "after": 50_000, "limit": 1_000},
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.domain.market.bars import BAR_INTERVAL, FeedState, Source
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.instruments import INSTRUMENTS
 
 ClockSource = Literal["wall", "bars"]
 # A minute without a trade has no bar, which happens overnight; several in a row are rare in these markets.
@@ -51,6 +52,21 @@ class Coverage(msgspec.Struct, frozen=True):
     bars: int
     first_missing: datetime | None
     quarantined: int
+
+
+def session_spans(symbol: str, calendars: MarketCalendars, *, since: datetime, until: datetime) -> list[Span]:
+    """The minutes in which a bar of `symbol` counts: of the sessions from `since` to `until`, newest first.
+
+    A symbol that we do not know has no hours, so all its minutes count.
+    """
+    if symbol not in INSTRUMENTS:
+        return [Span(symbol, since, until)]
+    spans = []
+    session = calendars.session_before(symbol, until + BAR_INTERVAL)
+    while session is not None and session.closes_at > since:
+        spans.append(Span(symbol, session.opens_at, session.closes_at - BAR_INTERVAL))
+        session = calendars.session_before(symbol, session.opens_at)
+    return spans
 
 
 def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -> datetime:
