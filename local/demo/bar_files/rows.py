@@ -10,7 +10,7 @@ from local.demo.bar_files.cells import BadCell, DateOnly, in_utc, moment, number
 from local.demo.bar_files.formats import PRICES, Layout, Stamp
 from local.demo.bar_files.skipped import SkippedRows
 from local.demo.bar_files.tables import BarFileError, Row
-from shared.domain.market.bars import BAR_INTERVAL, MAX_PRICE, Bar, check_bar
+from shared.domain.market.bars import BAR_INTERVAL, MAX_PRICE, Bar, check_form
 from shared.domain.problems import Problems
 
 _NANO = Decimal("1e-9")
@@ -86,7 +86,7 @@ class RowReader:
             self.skipped.add(row.line, f"whose {field} {bad}", texts[field])
             return None
         problems = Problems()
-        check_bar(bar, problems)
+        check_form(bar, problems)
         for problem in problems:
             reason = f"whose {problem.field} is refused: {problem.message.rstrip('.')}"
             self.skipped.add(row.line, reason, texts[problem.field])

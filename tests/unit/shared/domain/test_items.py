@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.items import Items, Judged, decode_item, decode_items, judge
-from shared.domain.market.bars import Bar, check_bar
+from shared.domain.market.bars import Bar, check_form
 from shared.domain.problems import MAX_PROBLEMS, Problems
 from shared.errors import BatchTooLarge, InvalidInput, MalformedJson, SymbolNotLicensed, ValidationFailed
 
@@ -41,7 +41,7 @@ def sent(bars: object, **more: Any) -> Items[Bar]:
 
 
 def judged(bars: object, *, strict: bool = False) -> Judged[Bar]:
-    return judge(sent(bars), check_bar, most=MOST, strict=strict)
+    return judge(sent(bars), check_form, most=MOST, strict=strict)
 
 
 def good(place: int) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def test_a_strict_body_is_accepted_whole_or_refused_whole(bad: list[tuple[Any, s
 def test_any_bytes_between_items_are_accepted_or_refused(parts: list[bytes]) -> None:
     body = b'{"bars":[' + b",".join(parts) + b"]}"
     try:
-        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST)
+        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_form, most=MOST)
     except InvalidInput as error:
         assert error.detail
 
@@ -262,14 +262,14 @@ def test_what_json_has_no_number_for_refuses_its_item_only(number: str, name: st
     good = msgspec.json.encode(BAR).decode()
     bad = re.sub(rf'"{name}":("[^"]*"|[0-9]+)', f'"{name}":{blank}{number}{blank}', good)
     body = f'{{"bars":[{good},{bad},{good}]}}'.encode()
-    found = judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST)
+    found = judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_form, most=MOST)
     assert [*found.accepted] == [0, 2]
     ((refused,),) = [found.refused]
     assert [error.field for error in refused.errors] == [f"bars[1].{name}"]
     assert refused.errors[0].code == ("wrong_type" if name == "open_time" else "out_of_range")
     assert "999" not in refused.message
     with pytest.raises(ValidationFailed) as all_refused:
-        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_bar, most=MOST, strict=True)
+        judge(decode_items(body, Request, "bars", Bar, MOST)[1], check_form, most=MOST, strict=True)
     assert [error.field for error in all_refused.value.errors] == [f"bars[1].{name}"]
 
 
