@@ -181,6 +181,15 @@ ASKED: dict[str, dict[str, Any]] = {
         "firsts": [BASE + timedelta(days=30)],
         "lasts": [BASE + timedelta(days=30, hours=23)],
     },
+    "bars.newest_bars": {
+        "symbols": ["ES", "ES"],
+        "firsts": [BASE + timedelta(days=30), BASE + timedelta(days=29)],
+        "lasts": [BASE + timedelta(days=30, hours=23), BASE + timedelta(days=29, hours=23)],
+    },
+    "bars.count_quarantined": {
+        "symbol": "ES",
+        "open_times": [BASE + timedelta(days=30, minutes=n) for n in range(1_000)],
+    },
     "bars.feeds": {},
     "bars.behind": {"strategy": "vwap_bounce"},
     "models.champion": {"strategy": "strategy-7"},

@@ -158,6 +158,20 @@ class BarStore:
             cursor = connection.cursor(row_factory=class_row(FeedState))
             return await (await cursor.execute(_SQL["feeds"])).fetchall()
 
+    async def newest_bars(self, spans: Sequence[Span]) -> list[FeedState]:
+        """The newest bar of each symbol that has one in its spans, by symbol; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(FeedState))
+            return await (await cursor.execute(_SQL["newest_bars"], span_parameters(spans))).fetchall()
+
+    async def count_quarantined(self, symbol: str, open_times: Sequence[datetime]) -> int:
+        """How many of these bars are in quarantine; raises Unavailable."""
+        asked = {"symbol": symbol, "open_times": [*open_times]}
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            (count,) = await (await cursor.execute(_SQL["count_quarantined"], asked)).fetchall()
+            return int(count)
+
     async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
         """What is stored of each symbol and span of time, by symbol; raises Unavailable."""
         async with self._database.transaction() as connection:
