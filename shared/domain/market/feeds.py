@@ -13,10 +13,14 @@ from shared.domain.market.instruments import INSTRUMENTS
 ClockSource = Literal["wall", "bars"]
 # A minute without a trade has no bar, which happens overnight; several in a row are rare in these markets.
 STALE_AFTER = timedelta(minutes=5)
+# Longer than any closure of a market.
+_SEARCHED = timedelta(days=14)
 
 
 class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0.
+
+    The newest bar of a known instrument is the newest in session, if the last two weeks have one.
 
     `missing_minutes` is the number of minutes without a bar, from the opening of the newest bar's session to
     that bar, and `first_missing` the first of them. A quiet minute has no bar either, and cannot be told from
@@ -83,6 +87,18 @@ def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: dat
     bar closed, and the session opened, more than STALE_AFTER ago. `now` comes from `market_now`.
     """
     return [_health(feed, calendars, now) for feed in feeds]
+
+
+def spans_of_strays(feeds: Sequence[FeedState], calendars: MarketCalendars) -> list[Span]:
+    """The minutes to look for the newest bar in session of each feed whose newest bar lies outside of it."""
+    return [
+        span
+        for feed in feeds
+        if feed.symbol in INSTRUMENTS and not calendars.is_open(feed.symbol, feed.last_open_time)
+        for span in session_spans(
+            feed.symbol, calendars, since=feed.last_open_time - _SEARCHED, until=feed.last_open_time
+        )
+    ]
 
 
 def spans_to_cover(feeds: Sequence[FeedState], calendars: MarketCalendars) -> list[Span]:
