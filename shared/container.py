@@ -134,7 +134,7 @@ class Container(Adapters):
 
     @cached_property
     def settlement(self) -> SettlementService:
-        return SettlementService(self.stores.training, self.strategies)
+        return SettlementService(self.stores.training, self.strategies, self.calendars)
 
     @cached_property
     def suspicions(self) -> SuspicionService:

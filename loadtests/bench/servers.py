@@ -14,7 +14,7 @@ import httpx
 
 from loadtests.bench import market
 from loadtests.bench.market import PATH
-from loadtests.bench.past_signals import outcome_of, publish
+from loadtests.bench.past_signals import AlwaysOpen, outcome_of, publish
 from loadtests.bench.processes import place, processors, server
 from loadtests.bench.side import Side
 from local.stack.ports import free_ports
@@ -26,6 +26,7 @@ from shared.container import Container
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.confidence.models import ServedModel, StoredModel, served
 from shared.domain.trading.trades import Trade
+from shared.services.settlement import SettlementService
 from shared.settings import read_settings
 
 STRATEGY = "vwap_bounce"
@@ -133,7 +134,8 @@ async def _teach(stack: RunningStack, trades: Sequence[Trade]) -> StoredModel:
     try:
         await publish(container.stores.signals, container.stores.bars, [*map(outcome_of, trades)])
         now = datetime.now(UTC)
-        await container.settlement.run(now)
+        settlement = SettlementService(container.stores.training, container.strategies, AlwaysOpen())
+        await settlement.run(now)
         report = await container.training.run(container.strategies[STRATEGY], now)
         if report.outcome != "model":
             raise RuntimeError(f"training on {len(trades)} signals gave no model: {report}")

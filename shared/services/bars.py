@@ -24,6 +24,7 @@ class BarWriter(Protocol):
     async def insert(
         self, symbol: str, bars: Sequence[Bar], source: Source, received_at: datetime
     ) -> StoredCounts: ...
+    async def count_quarantined(self, symbol: str, open_times: Sequence[datetime]) -> int: ...
 
 
 class Engine(Protocol):
@@ -56,7 +57,8 @@ class BarsReport(msgspec.Struct, frozen=True, kw_only=True):
 
     `late` are those of the new minutes that came after a bar of a later minute. Bars `out_of_session` lie
     outside trading hours; they are stored and never used. The prices of bars in `quarantined` are too far
-    from those around them; the engine uses these bars once the next ones confirm them.
+    from those around them; the engine uses these bars once the next ones confirm them. A bar that was in
+    quarantine already and stays there is counted again.
 
     `hindsight` says which published signals would be others, had the late and corrected bars come in time; it
     is null if no bar that the engine had played has changed.
@@ -128,11 +130,17 @@ class BarService:
             corrected=stored.corrected,
             late=stored.late,
             out_of_session=self._out_of_session(symbol, bars),
-            quarantined=len(engine.quarantined & {bar.open_time for bar in bars}),
+            quarantined=await self._quarantined(symbol, bars),
             refused=judged.refused,
             signals=[message_of(signal) for signal in engine.signals],
             hindsight=engine.hindsight,
         )
+
+    async def _quarantined(self, symbol: str, bars: Sequence[Bar]) -> int:
+        """How many minutes of `bars` are in quarantine now; only those that the engine plays can be."""
+        if not bars or symbol not in INSTRUMENTS:
+            return 0
+        return await self._bars.count_quarantined(symbol, [bar.open_time for bar in bars])
 
     def _out_of_session(self, symbol: str, bars: Sequence[Bar]) -> int:
         """How many bars lie outside trading hours; those of a symbol without a calendar are not counted."""

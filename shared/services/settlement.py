@@ -5,7 +5,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.domain.market.outcomes import HORIZON, SettledSignal, SignalToSettle, outcome
+import msgspec
+
+from shared.domain.market.instruments import INSTRUMENTS
+from shared.domain.market.outcomes import HORIZON, OutcomeBar, SettledSignal, SignalToSettle, outcome
 
 # Missing bars may still arrive within this time; then nobody will know the result any more. A feed that stays
 # behind the end of a signal's horizon for so long is not waited for.
@@ -30,14 +33,20 @@ class SettlementStore(Protocol):
     async def settle(self, decided: Sequence[SettledSignal]) -> None: ...
 
 
+class Hours(Protocol):
+    def is_open(self, symbol: str, instant: datetime) -> bool: ...
+
+
 class SettlementService:
     """Settles every signal, traded or not: an account that chose which signals train would choose the result.
 
-    Upkeep deletes signals after 90 days. Their outcomes stay, so that training needs no signal that old.
+    Bars of a known instrument outside its trading hours decide nothing. Upkeep deletes signals after 90 days.
+    Their outcomes stay, so that training needs no signal that old.
     """
 
-    def __init__(self, store: SettlementStore, strategies: Iterable[str]) -> None:
+    def __init__(self, store: SettlementStore, strategies: Iterable[str], calendars: Hours) -> None:
         self._store = store
+        self._calendars = calendars
         self._strategies = tuple(strategies)
 
     async def run(self, now: datetime) -> int:
@@ -58,7 +67,7 @@ class SettlementService:
             )
             decided = [
                 SettledSignal(signal.symbol, signal.sequence, won)
-                for signal, won in ((signal, outcome(signal)) for signal in batch)
+                for signal, won in ((signal, outcome(self._in_session(signal))) for signal in batch)
                 if won is not None or signal.event_at < overdue
             ]
             if decided:
@@ -69,3 +78,16 @@ class SettlementService:
             last = batch[-1]
         log.warning("signals of %s wait for the next run to be settled", strategy)
         return settled
+
+    def _in_session(self, signal: SignalToSettle) -> SignalToSettle:
+        """The signal with only those of its bars that count; a symbol that we do not know has no hours."""
+        if signal.symbol not in INSTRUMENTS:
+            return signal
+
+        def those_of(bars: Sequence[OutcomeBar]) -> list[OutcomeBar]:
+            return [bar for bar in bars if self._calendars.is_open(signal.symbol, bar.open_time)]
+
+        first = signal.first_bars
+        return msgspec.structs.replace(
+            signal, bars=those_of(signal.bars), first_bars=None if first is None else those_of(first)
+        )

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.feeds import Span
 from shared.domain.market.messages import SignalMessage, message_of
 from shared.domain.market.signal_checks import (
     DEFAULT_LIFETIME,
@@ -15,6 +16,7 @@ from shared.domain.market.signal_checks import (
     check_content,
     check_moment,
     market_conditions,
+    spans_of_last_price,
 )
 from shared.domain.market.signals import Signal, SignalDraft, SignalRequest
 from shared.domain.problems import Problems
@@ -28,7 +30,7 @@ MAX_PAGE = 1_000
 class SignalStore(Protocol):
     async def publish(self, draft: SignalDraft) -> tuple[Signal, bool]: ...
     async def repeated(self, draft: SignalDraft) -> Signal | None: ...
-    async def last_price(self, symbol: str) -> LastPrice | None: ...
+    async def last_price(self, spans: Sequence[Span]) -> LastPrice | None: ...
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]: ...
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
@@ -77,7 +79,8 @@ class SignalService:
         require_symbols(grant, {request.symbol: "symbol"})
         market_now = await self._market_clock.now()
         event_at = request.event_at or market_now
-        last = await self._store.last_price(request.symbol)
+        spans = spans_of_last_price(request.symbol, market_now, self._calendars)
+        last = await self._store.last_price(spans)
         market = market_conditions(request.symbol, market_now, self._calendars, last)
         problems = Problems()
         check_content(request, event_at, market, problems)

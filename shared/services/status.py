@@ -9,7 +9,15 @@ import msgspec
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
 from shared.domain.market.calendars import MarketCalendars
-from shared.domain.market.feeds import Coverage, FeedHealth, Span, covered, feed_states, spans_to_cover
+from shared.domain.market.feeds import (
+    Coverage,
+    FeedHealth,
+    Span,
+    covered,
+    feed_states,
+    spans_of_strays,
+    spans_to_cover,
+)
 from shared.domain.market.signals import Latency
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
@@ -29,6 +37,7 @@ class Signals(Protocol):
 
 class Bars(Protocol):
     async def feeds(self) -> list[FeedState]: ...
+    async def newest_bars(self, spans: Sequence[Span]) -> list[FeedState]: ...
     async def coverage(self, spans: Sequence[Span]) -> list[Coverage]: ...
 
 
@@ -114,13 +123,19 @@ class StatusService:
         )
 
     async def _feeds(self, market_now: datetime) -> list[FeedHealth]:
-        feeds = await self._bars.feeds()
+        feeds = await self._in_session(await self._bars.feeds())
         spans = spans_to_cover(feeds, self._calendars)
         found = {coverage.symbol: coverage for coverage in await self._bars.coverage(spans)}
         healths = feed_states(feeds, self._calendars, market_now)
         return [
             covered(health, span, found[span.symbol]) for health, span in zip(healths, spans, strict=True)
         ]
+
+    async def _in_session(self, feeds: Sequence[FeedState]) -> list[FeedState]:
+        """The feeds, judged by their newest bar in session: one outside of it would hide holes."""
+        spans = spans_of_strays(feeds, self._calendars)
+        found = {feed.symbol: feed for feed in await self._bars.newest_bars(spans)} if spans else {}
+        return [found.get(feed.symbol, feed) for feed in feeds]
 
     async def _counts(self) -> dict[str, int] | None:
         try:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from loadtests.bench.past_signals import AlwaysOpen
 from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import Database, ModelStore, TrainingStore
 from shared.adapters.redis import RedisStore
@@ -74,7 +75,7 @@ async def test_published_signals_become_a_served_confidence(
     store, models = TrainingStore(database), ModelStore(database)
     outcomes = made_outcomes(600, seed=11, signal=signal, start=FIRST)
     await publish(database, outcomes)
-    assert await SettlementService(store, STRATEGIES).run(NOW) == len(outcomes)
+    assert await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW) == len(outcomes)
     training = TrainingService(
         strategies=STRATEGIES,
         outcomes=store,

@@ -74,7 +74,7 @@ async def test_the_demo_trains_on_its_signals(database: Database, database_url: 
 
     now = replayed[-1].close_time + timedelta(hours=1)
     store = TrainingStore(database)
-    settled = await SettlementService(store, STRATEGIES).run(now)
+    settled = await SettlementService(store, STRATEGIES, market_calendars()).run(now)
     outcomes = await store.outcomes(DEFAULT.name, before=now, limit=1_000)
     assert len(outcomes) == settled >= 0.9 * len(signals), "few signals are near the end of a session"
     report = await TrainingService(

@@ -9,6 +9,7 @@ import msgspec
 import psycopg
 import pytest
 
+from loadtests.bench.past_signals import AlwaysOpen
 from operations.license import NAMES
 from operations.models import main
 from shared.adapters.postgres import Database, ModelStore, TrainingStore
@@ -51,7 +52,7 @@ def run(
 
 async def trained(database: Database) -> TrainingReport:
     store = TrainingStore(database)
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     service = TrainingService(
         strategies=STRATEGIES,
         outcomes=store,

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from loadtests.bench.past_signals import draft_of, result_bar
+from loadtests.bench.past_signals import AlwaysOpen, draft_of, result_bar
 from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import (
     BarStore,
@@ -70,7 +70,7 @@ class World:
             trainer=TrainingProcess(),
             count=lambda name, count=1: None,
         )
-        await SettlementService(TrainingStore(self.database), STRATEGIES).run(NOW)
+        await SettlementService(TrainingStore(self.database), STRATEGIES, AlwaysOpen()).run(NOW)
         report = await training.run(DEFAULT, NOW)
         champion = await models.champion(DEFAULT.name)
         assert champion is not None, report
@@ -233,7 +233,7 @@ async def test_a_publisher_cannot_sell_hindsight(database: Database, late: timed
         draft = msgspec.structs.replace(draft_of(one), received_at=one.entry_at + late)
         await SignalStore(database).publish(draft)
     store = TrainingStore(database)
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)
     assert [one.won for one in outcomes] == [one.won for one in known]
 
@@ -262,7 +262,7 @@ async def test_a_feeder_cannot_correct_bars_until_a_signal_has_won(database: Dat
     for one in losers:
         await bars.insert(one.symbol, [result_bar(msgspec.structs.replace(one, won=True))], "live", NOW)
     store = TrainingStore(database)
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)
     assert [(one.entry_at, one.won) for one in outcomes] == [(one.entry_at, True) for one in known if one.won]
 

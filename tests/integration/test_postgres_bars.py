@@ -15,6 +15,7 @@ from shared.domain.market.bars import Bar, FeedState, StoredBar
 from shared.domain.market.feeds import Coverage, Span
 from shared.domain.market.hindsight import PublishedEntry
 from shared.errors import InvalidInput
+from tests.support.market import bar
 from tests.support.samples import START, a_bar, a_draft
 
 NOW = datetime(2025, 9, 2, 20, 0, tzinfo=UTC)
@@ -206,6 +207,28 @@ async def test_an_impossible_bar_is_refused_with_its_whole_batch(
         await store.insert("ES", [a_bar(0), a_bar(1, **changed)], "live", NOW)
     assert await batch_bars(store) == []
     assert await store.feeds() == []
+
+
+async def test_the_newest_bar_of_some_spans(store: BarStore) -> None:
+    minute = timedelta(minutes=1)
+    for symbol in ("ES", "NQ"):
+        await store.insert(symbol, [bar(START + n * minute, 6500) for n in (0, 1, 5)], "live", START)
+    spans = [
+        Span("NQ", START + 9 * minute, START + 20 * minute),
+        Span("ES", START, START),
+        Span("ES", START + 1 * minute, START + 4 * minute),
+    ]
+    assert await store.newest_bars(spans) == [FeedState("ES", START + minute, START, "live")]
+
+
+async def test_quarantined_bars_are_counted_among_some(store: BarStore) -> None:
+    times = [START + n * timedelta(minutes=1) for n in range(4)]
+    await store.insert("ES", [bar(at, 6500) for at in times], "live", START)
+    async with store.engine_turn("ES", "vwap_bounce") as turn:
+        await turn.save(b"state", times[-1], [], marks={times[1]: True, times[2]: True})
+    assert await store.count_quarantined("ES", [times[0], times[1], times[1]]) == 1
+    assert await store.count_quarantined("ES", times) == 2
+    assert await store.count_quarantined("NQ", times) == await store.count_quarantined("ES", []) == 0
 
 
 async def test_feeds_tell_the_newest_bar_of_each_symbol(store: BarStore) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from loadtests.bench.past_signals import PRICE
+from loadtests.bench.past_signals import PRICE, AlwaysOpen
 from shared.adapters.postgres import BarStore, Database, TrainingStore
 from shared.domain.market.bars import BAR_INTERVAL, Bar
 from shared.domain.market.outcomes import HORIZON
@@ -29,7 +29,7 @@ async def test_signals_are_settled_once_from_their_bars_and_keep_their_features(
 ) -> None:
     made = made_outcomes(250, seed=1, signal=0, start=FIRST)
     await publish(database, made)
-    service = SettlementService(store, STRATEGIES)
+    service = SettlementService(store, STRATEGIES, AlwaysOpen())
     assert (await service.run(NOW), await service.run(NOW)) == (250, 0)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=1_000)
     assert [(one.symbol, one.side, one.entry_at, one.features, one.won) for one in outcomes] == [
@@ -57,7 +57,7 @@ async def test_a_signal_waits_for_the_last_bar_of_its_horizon(
         close=PRICE,
         volume=1,
     )
-    bars, service = BarStore(database), SettlementService(store, STRATEGIES)
+    bars, service = BarStore(database), SettlementService(store, STRATEGIES, AlwaysOpen())
     await bars.insert(signal.symbol, minutes, "live", FIRST + HORIZON)
     assert await service.run(FIRST + HORIZON) == 0
     await bars.insert(signal.symbol, [last], "live", FIRST + HORIZON)
@@ -79,6 +79,6 @@ async def test_bars_without_volume_and_quarantined_bars_decide_nothing(
     await BarStore(database).insert(signal.symbol, bars, "live", NOW)
     async with BarStore(database).engine_turn(signal.symbol, "vwap_bounce") as turn:
         await turn.save(b"state", bars[-1].open_time, [], marks={bars[3].open_time: quarantined})
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     (settled,) = await store.outcomes("vwap_bounce", before=NOW, limit=9)
     assert settled.won is won

@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
-from loadtests.bench.past_signals import PRICE
+from loadtests.bench.past_signals import PRICE, AlwaysOpen
 from shared.adapters.postgres import (
     BarStore,
     Database,
@@ -51,7 +51,7 @@ async def test_outcomes_are_the_newest_that_were_known_by_a_time(
 ) -> None:
     made = made_outcomes(40, seed=1, signal=0, start=FIRST)
     await publish(database, made)
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     before = made[20].entry_at + timedelta(minutes=30)
     outcomes = await store.outcomes("vwap_bounce", before=before, limit=3)
     assert [one.entry_at for one in outcomes] == [one.entry_at for one in made[18:21]]
@@ -70,7 +70,7 @@ async def test_signals_of_a_strategy_with_text_and_true_or_false_features_train(
         for one in made_outcomes(20, seed=1, signal=0, start=FIRST)
     ]
     await publish(database, made, strategy=strategy.name)
-    await SettlementService(store, CATALOG).run(NOW)
+    await SettlementService(store, CATALOG, AlwaysOpen()).run(NOW)
     outcomes = await store.outcomes(strategy.name, before=NOW, limit=100)
     assert {one.features["flush_direction"] for one in outcomes} == {"DOWN"}
     assert make_dataset(strategy, outcomes).n == 20
@@ -80,7 +80,7 @@ async def test_outcomes_outlive_their_signals(
     database: Database, store: TrainingStore, database_url: str
 ) -> None:
     await publish(database, made_outcomes(5, seed=1, signal=0, start=FIRST))
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute("delete from outbox")
     assert await Upkeep(database).prune_signals(NOW) == 5
@@ -91,7 +91,7 @@ async def test_trades_change_no_outcome_and_add_none(database: Database, store: 
     made = made_outcomes(50, seed=1, signal=0, start=FIRST)
     signals = await publish(database, made)
     await record(database, "liar", *(trade_of(one, f"t-{n}", won=True) for n, one in enumerate(signals)))
-    await SettlementService(store, STRATEGIES).run(NOW)
+    await SettlementService(store, STRATEGIES, AlwaysOpen()).run(NOW)
     outcomes = await store.outcomes("vwap_bounce", before=NOW, limit=100)
     assert [one.won for one in outcomes] == [one.won for one in made]
     assert (await store.reported("vwap_bounce", before=NOW)).signals == 0, "bars decide, nobody votes"
@@ -101,7 +101,7 @@ async def test_a_signal_without_a_feed_is_not_settled_and_one_that_nobody_knows_
     database: Database, store: TrainingStore
 ) -> None:
     signals = await publish(database, made_outcomes(3, seed=1, signal=0, start=FIRST), with_bars=False)
-    service = SettlementService(store, STRATEGIES)
+    service = SettlementService(store, STRATEGIES, AlwaysOpen())
     assert await service.run(NOW) == 0
     await store.settle([SettledSignal(one.symbol, one.sequence, None) for one in signals])
     for symbol in {one.symbol for one in signals}:

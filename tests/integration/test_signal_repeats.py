@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 
 from shared.adapters.calendars import market_calendars
 from shared.adapters.postgres import BarStore, Database, SignalStore
-from shared.domain.market.signal_checks import LastPrice
+from shared.domain.market.feeds import Span
+from shared.domain.market.signal_checks import LastPrice, spans_of_last_price
 from shared.domain.market.signals import SignalRequest
 from shared.errors import Conflict
 from shared.services.market_clock import MarketClock
 from shared.services.signals import SignalService
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
+from tests.support.market import bar, utc
 from tests.support.samples import START, a_bar, a_draft
 
 # A Monday, nine hours before the market closes.
@@ -250,8 +252,28 @@ async def test_a_strategy_that_was_published_is_looked_up_once(
 async def test_the_last_price_is_that_of_the_newest_bar(
     stores: list[SignalStore], database: Database
 ) -> None:
-    assert await stores[0].last_price("ES") is None
+    def spans(symbol: str) -> list[Span]:
+        return [Span(symbol, START - timedelta(days=1), START + timedelta(days=1))]
+
+    assert await stores[0].last_price(spans("ES")) is None
     bars = [a_bar(minute, close) for minute, close in ((2, "6510.25"), (1, "6500.00"))]
     await BarStore(database).insert("ES", bars, "live", START)
-    assert await stores[0].last_price("ES") == LastPrice(Decimal("6510.25"), START + timedelta(minutes=3))
-    assert await stores[0].last_price("NQ") is None
+    assert await stores[0].last_price(spans("ES")) == LastPrice(
+        Decimal("6510.25"), START + timedelta(minutes=3)
+    )
+    assert await stores[0].last_price(spans("NQ")) is None
+    assert await stores[0].last_price([]) is None
+
+
+async def test_a_bar_out_of_session_is_no_last_price(stores: list[SignalStore], database: Database) -> None:
+    """The stray bar of a Saturday silenced the symbol."""
+    now, saturday = utc("2025-10-12T22:00"), bar(utc("2025-10-11T12:00"), 100)
+    await BarStore(database).insert("ES", [bar(utc("2025-10-10T20:59"), 6500), saturday], "live", now)
+    await BarStore(database).insert("BTC", [bar(utc("2025-10-10T20:59"), 6500), saturday], "live", now)
+    calendars = market_calendars()
+    assert [
+        await stores[0].last_price(spans_of_last_price(symbol, now, calendars)) for symbol in ("ES", "BTC")
+    ] == [
+        LastPrice(Decimal(6500), utc("2025-10-10T21:00")),
+        LastPrice(Decimal(100), utc("2025-10-11T12:01")),
+    ]

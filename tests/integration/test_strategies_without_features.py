@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 import pytest
 
+from loadtests.bench.past_signals import AlwaysOpen
 from shared import sql
 from shared.adapters.postgres import (
     Database,
@@ -81,7 +82,7 @@ async def test_no_model_learns_from_them(database: Database) -> None:
         signals = await manual_signals(database, with_bars=with_bars)
         await TradeStore(database).record("acct-1", "abcdef", trades_of(signals))
     training = TrainingStore(database)
-    assert await SettlementService(training, STRATEGIES).run(NOW) == 0
+    assert await SettlementService(training, STRATEGIES, AlwaysOpen()).run(NOW) == 0
     for strategy in (*STRATEGIES, "manual"):
         assert await training.outcomes(strategy, before=NOW, limit=100) == []
     for strategy in STRATEGIES:

@@ -181,6 +181,15 @@ ASKED: dict[str, dict[str, Any]] = {
         "firsts": [BASE + timedelta(days=30)],
         "lasts": [BASE + timedelta(days=30, hours=23)],
     },
+    "bars.newest_bars": {
+        "symbols": ["ES", "ES"],
+        "firsts": [BASE + timedelta(days=30), BASE + timedelta(days=29)],
+        "lasts": [BASE + timedelta(days=30, hours=23), BASE + timedelta(days=29, hours=23)],
+    },
+    "bars.count_quarantined": {
+        "symbol": "ES",
+        "open_times": [BASE + timedelta(days=30, minutes=n) for n in range(1_000)],
+    },
     "bars.feeds": {},
     "bars.behind": {"strategy": "vwap_bounce"},
     "models.champion": {"strategy": "strategy-7"},
@@ -208,7 +217,11 @@ ASKED: dict[str, dict[str, Any]] = {
     "signals.queue_message": {"symbol": "ES", "sequence": 7, "payload": b"{}"},
     "signals.signal_of_key": {"symbol": "ES", "idempotency_key": "key-77"},
     "signals.published_strategies": {"strategies": ["strategy-7", "strategy-8"]},
-    "signals.last_price": {"symbol": "ES"},
+    "signals.last_price": {
+        "symbols": ["ES", "ES"],
+        "firsts": [BASE + timedelta(days=30), BASE + timedelta(days=29)],
+        "lasts": [BASE + timedelta(days=30, hours=23), BASE + timedelta(days=29, hours=23)],
+    },
     "signals.list_signals": {"symbol": "ES", "after": 50_000, "limit": 1_000},
     "signals.last_sequences": {"symbols": ["ES"]},
     "signals.latency": {"since": BASE + timedelta(seconds=30 * SIGNALS) - timedelta(minutes=15)},

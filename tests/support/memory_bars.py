@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.market.arrivals import StoredCounts, arranged
-from shared.domain.market.bars import BAR_INTERVAL, Bar, Source, StoredBar
+from shared.domain.market.bars import BAR_INTERVAL, Bar, FeedState, Source, StoredBar
 from shared.domain.market.feeds import Coverage, Span
 from shared.domain.market.hindsight import PublishedEntry
 from shared.domain.market.holes import Arrival
@@ -174,6 +174,22 @@ class MemoryBarStore:
             yield turn
             # Only reached when the block raised nothing.
             turn.commit()
+
+    async def newest_bars(self, spans: Sequence[Span]) -> list[FeedState]:
+        newest: dict[str, StoredBar] = {}
+        for span in spans:
+            for at, stored in self.bars.get(span.symbol, {}).items():
+                known = newest.get(span.symbol)
+                if span.first <= at <= span.last and (known is None or known.bar.open_time < at):
+                    newest[span.symbol] = stored
+        return [
+            FeedState(symbol, stored.bar.open_time, stored.received_at, stored.source)
+            for symbol, stored in sorted(newest.items())
+        ]
+
+    async def count_quarantined(self, symbol: str, open_times: Sequence[datetime]) -> int:
+        of_symbol = self.bars.get(symbol, {})
+        return sum(of_symbol[at].quarantined for at in {*open_times} if at in of_symbol)
 
     async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
         return [self._covered(span) for span in spans]

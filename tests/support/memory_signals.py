@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.market.bars import StoredBar
+from shared.domain.market.feeds import Span
 from shared.domain.market.messages import message_of
 from shared.domain.market.repeats import (
     REPEAT_WINDOW,
@@ -135,9 +136,14 @@ class MemorySignals:
         earlier = self._earlier(draft)
         return None if earlier is None else signal_of_retry(earlier, draft)
 
-    async def last_price(self, symbol: str) -> LastPrice | None:
+    async def last_price(self, spans: Sequence[Span]) -> LastPrice | None:
         self._server.answer()
-        bars = {at: one.bar for at, one in self.bars.get(symbol, {}).items() if not one.quarantined}
+        bars = {
+            at: one.bar
+            for span in spans
+            for at, one in self.bars.get(span.symbol, {}).items()
+            if span.first <= at <= span.last and not one.quarantined
+        }
         newest = bars[max(bars)] if bars else None
         return None if newest is None else LastPrice(newest.close, newest.close_time)
 

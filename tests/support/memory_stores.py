@@ -41,6 +41,14 @@ class MemoryBars(MemoryBarStore):
         for draft in self.drafts[drafts:]:
             self._signals.add(draft)
 
+    async def newest_bars(self, spans: Sequence[Span]) -> list[FeedState]:
+        self._server.answer()
+        return await super().newest_bars(spans)
+
+    async def count_quarantined(self, symbol: str, open_times: Sequence[datetime]) -> int:
+        self._server.answer()
+        return await super().count_quarantined(symbol, open_times)
+
     async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
         self._server.answer()
         return await super().coverage(spans)

@@ -9,6 +9,7 @@ from psycopg.rows import class_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.signals import publish_in
+from shared.adapters.postgres.spans import span_parameters
 from shared.domain.market.arrivals import StoredCounts, arranged
 from shared.domain.market.bars import Bar, FeedState, Source, StoredBar
 from shared.domain.market.feeds import Coverage, Span
@@ -157,16 +158,25 @@ class BarStore:
             cursor = connection.cursor(row_factory=class_row(FeedState))
             return await (await cursor.execute(_SQL["feeds"])).fetchall()
 
+    async def newest_bars(self, spans: Sequence[Span]) -> list[FeedState]:
+        """The newest bar of each symbol that has one in its spans, by symbol; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(FeedState))
+            return await (await cursor.execute(_SQL["newest_bars"], span_parameters(spans))).fetchall()
+
+    async def count_quarantined(self, symbol: str, open_times: Sequence[datetime]) -> int:
+        """How many of these bars are in quarantine; raises Unavailable."""
+        asked = {"symbol": symbol, "open_times": [*open_times]}
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            (count,) = await (await cursor.execute(_SQL["count_quarantined"], asked)).fetchall()
+            return int(count)
+
     async def coverage(self, spans: Sequence[Span]) -> list[Coverage]:
         """What is stored of each symbol and span of time, by symbol; raises Unavailable."""
-        asked = {
-            "symbols": [span.symbol for span in spans],
-            "firsts": [span.first for span in spans],
-            "lasts": [span.last for span in spans],
-        }
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(Coverage))
-            return await (await cursor.execute(_SQL["coverage"], asked)).fetchall()
+            return await (await cursor.execute(_SQL["coverage"], span_parameters(spans))).fetchall()
 
     async def behind(self, strategy: str) -> list[str]:
         """The symbols that have bars which the strategy's engine has not processed; raises Unavailable."""

@@ -8,8 +8,10 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.adapters.postgres.spans import span_parameters
 from shared.domain.confidence.strategy import is_strategy_name
 from shared.domain.market.bars import BAR_INTERVAL
+from shared.domain.market.feeds import Span
 from shared.domain.market.messages import message_of
 from shared.domain.market.repeats import (
     REPEAT_WINDOW,
@@ -99,10 +101,10 @@ class SignalStore:
             earlier = await _earlier(connection, draft)
             return None if earlier is None else signal_of_retry(earlier, draft)
 
-    async def last_price(self, symbol: str) -> LastPrice | None:
-        """The close of the symbol's newest bar, None if it has none; raises Unavailable."""
+    async def last_price(self, spans: Sequence[Span]) -> LastPrice | None:
+        """The close of the newest bar in `spans`, None if they have none; raises Unavailable."""
         async with self._database.transaction() as connection:
-            cursor = await connection.execute(_SQL["last_price"], {"symbol": symbol})
+            cursor = await connection.execute(_SQL["last_price"], span_parameters(spans))
             row = await cursor.fetchone()
             return None if row is None else LastPrice(row[0], row[1] + BAR_INTERVAL)
 

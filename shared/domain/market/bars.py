@@ -78,28 +78,34 @@ def check_bar(
     """Adds every reason why `bar` is impossible, under the bar's own field names.
 
     Prices must be finite, at most MAX_PRICE from zero and have at most MAX_PRICE_DECIMALS; low <= open,
-    close <= high; `open_time` is an aware whole minute. With an `instrument`, each price must be one at which
-    it can trade: on the tick, within its `max_price`, and above zero unless it can be negative. With `now`,
-    the minute must be over, and not before EARLIEST.
+    close <= high; `open_time` is an aware whole minute. Each price must be one at which the symbol can trade:
+    above zero unless its `instrument` can be negative, on the tick, and within its `max_price`; a symbol that
+    we do not know has no instrument. With `now`, the minute must be over, and not before EARLIEST.
     """
     before = len(problems)
     _check_open_time(bar.open_time, problems)
-    prices = (("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close))
-    for field, price in prices:
+    for field, price in _prices(bar):
         _check_price(field, price, problems)
     if len(problems) > before:
         return
-    if instrument is not None:
-        for field, price in prices:
-            _check_tradable(field, price, instrument, problems)
+    for field, price in _prices(bar):
+        _check_tradable(field, price, instrument, problems)
+    _check_ranges(bar, problems)
+    if now is not None:
+        _check_is_past(bar.open_time, now, problems)
+
+
+def _prices(bar: Bar) -> tuple[tuple[str, Decimal], ...]:
+    return ("open", bar.open), ("high", bar.high), ("low", bar.low), ("close", bar.close)
+
+
+def _check_ranges(bar: Bar, problems: Problems) -> None:
     if bar.high < max(bar.open, bar.close, bar.low):
         problems.add("high", "out_of_range", "Must not be below open, low or close.")
     if bar.low > min(bar.open, bar.close):
         problems.add("low", "out_of_range", "Must not be above open or close.")
     if not 0 <= bar.volume <= MAX_VOLUME:
         problems.add("volume", "out_of_range", f"Must be from 0 to {MAX_VOLUME}.")
-    if now is not None:
-        _check_is_past(bar.open_time, now, problems)
 
 
 def is_over(open_time: datetime, now: datetime) -> bool:
@@ -130,8 +136,12 @@ def _not_over(open_time: datetime, now: datetime) -> str:
     )
 
 
-def _check_tradable(field: str, price: Decimal, instrument: Instrument, problems: Problems) -> None:
-    if price <= 0 and not instrument.can_be_negative:
+def _check_tradable(field: str, price: Decimal, instrument: Instrument | None, problems: Problems) -> None:
+    if instrument is None:
+        if price <= 0:
+            message = "Must be above 0: of a symbol that we do not know, no other prices are accepted."
+            problems.add(field, "out_of_range", message)
+    elif price <= 0 and not instrument.can_be_negative:
         problems.add(field, "out_of_range", f"Must be above 0: {instrument.symbol} has no other prices.")
     elif abs(price) > instrument.max_price:
         far = f"Must be at most {instrument.max_price} from 0: {instrument.symbol} was never that far."

@@ -8,14 +8,19 @@ import msgspec
 
 from shared.domain.market.bars import BAR_INTERVAL, FeedState, Source
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.instruments import INSTRUMENTS
 
 ClockSource = Literal["wall", "bars"]
 # A minute without a trade has no bar, which happens overnight; several in a row are rare in these markets.
 STALE_AFTER = timedelta(minutes=5)
+# Longer than any closure of a market.
+_SEARCHED = timedelta(days=14)
 
 
 class FeedHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One symbol's feed; `age_s` is the time since the close of its newest bar, never below 0.
+
+    The newest bar of a known instrument is the newest in session, if the last two weeks have one.
 
     `missing_minutes` is the number of minutes without a bar, from the opening of the newest bar's session to
     that bar, and `first_missing` the first of them. A quiet minute has no bar either, and cannot be told from
@@ -53,6 +58,21 @@ class Coverage(msgspec.Struct, frozen=True):
     quarantined: int
 
 
+def session_spans(symbol: str, calendars: MarketCalendars, *, since: datetime, until: datetime) -> list[Span]:
+    """The minutes in which a bar of `symbol` counts: of the sessions from `since` to `until`, newest first.
+
+    A symbol that we do not know has no hours, so all its minutes count.
+    """
+    if symbol not in INSTRUMENTS:
+        return [Span(symbol, since, until)]
+    spans = []
+    session = calendars.session_before(symbol, until + BAR_INTERVAL)
+    while session is not None and session.closes_at > since:
+        spans.append(Span(symbol, session.opens_at, session.closes_at - BAR_INTERVAL))
+        session = calendars.session_before(symbol, session.opens_at)
+    return spans
+
+
 def market_now(feeds: Sequence[FeedState], now: datetime, source: ClockSource) -> datetime:
     """The time by which feeds are judged: `now`, or in a replay the close of the newest of all bars."""
     if source == "wall" or not feeds:
@@ -67,6 +87,18 @@ def feed_states(feeds: Sequence[FeedState], calendars: MarketCalendars, now: dat
     bar closed, and the session opened, more than STALE_AFTER ago. `now` comes from `market_now`.
     """
     return [_health(feed, calendars, now) for feed in feeds]
+
+
+def spans_of_strays(feeds: Sequence[FeedState], calendars: MarketCalendars) -> list[Span]:
+    """The minutes to look for the newest bar in session of each feed whose newest bar lies outside of it."""
+    return [
+        span
+        for feed in feeds
+        if feed.symbol in INSTRUMENTS and not calendars.is_open(feed.symbol, feed.last_open_time)
+        for span in session_spans(
+            feed.symbol, calendars, since=feed.last_open_time - _SEARCHED, until=feed.last_open_time
+        )
+    ]
 
 
 def spans_to_cover(feeds: Sequence[FeedState], calendars: MarketCalendars) -> list[Span]:

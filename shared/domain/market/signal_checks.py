@@ -14,8 +14,9 @@ from shared.domain.limits import (
     check_time,
     is_storable,
 )
-from shared.domain.market.bars import MAX_PRICE
+from shared.domain.market.bars import BAR_INTERVAL, MAX_PRICE
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.market.feeds import Span, session_spans
 from shared.domain.market.instruments import INSTRUMENTS, Instrument
 from shared.domain.market.signals import SignalRequest
 from shared.domain.numbers import plain
@@ -36,7 +37,7 @@ REACH_NEAR_ZERO = Decimal(60)
 
 
 class LastPrice(msgspec.Struct, frozen=True):
-    """The close of a symbol's newest bar in points, and the time when that bar closed."""
+    """The close of a symbol's newest bar in session, in points, and the time when that bar closed."""
 
     price: Decimal
     closed_at: datetime
@@ -54,6 +55,12 @@ class MarketConditions(msgspec.Struct, frozen=True, kw_only=True):
     is_open: bool
     opens_at: datetime | None
     last: LastPrice | None
+
+
+def spans_of_last_price(symbol: str, now: datetime, calendars: MarketCalendars) -> list[Span]:
+    """The minutes whose newest bar has the symbol's last price at `now`, see `session_spans`."""
+    since, until = now - LAST_PRICE_MAX_AGE - BAR_INTERVAL, now + LAST_PRICE_MAX_AGE
+    return session_spans(symbol, calendars, since=since, until=until)
 
 
 def market_conditions(

@@ -123,6 +123,12 @@ set quarantined = marked.quarantined
 from unnest(%(open_times)s::timestamptz[], %(quarantined)s::boolean[]) as marked (open_time, quarantined)
 where bars.symbol = %(symbol)s and bars.open_time = marked.open_time;
 
+-- name: count_quarantined
+-- How many of some bars are in quarantine.
+select count(*)
+from bars
+where symbol = %(symbol)s and quarantined and open_time = any(%(open_times)s::timestamptz[]);
+
 -- name: save_engine
 -- Saves the engine's progress; lock_engine has locked the row. Checkpoints stay if there are no new ones.
 update engine_state
@@ -133,6 +139,21 @@ where symbol = %(symbol)s and strategy = %(strategy)s;
 -- name: feeds
 -- The newest bar of every symbol.
 select symbol, last_open_time, last_received_at, source from feeds order by symbol;
+
+-- name: newest_bars
+-- For each symbol, its newest bar in some spans of time; no row without one.
+select distinct on (asked.symbol)
+    asked.symbol, newest.open_time as last_open_time, newest.received_at as last_received_at, newest.source
+from unnest(%(symbols)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
+    as asked (symbol, first, last)
+cross join lateral (
+    select open_time, received_at, source
+    from bars
+    where bars.symbol = asked.symbol and open_time >= asked.first and open_time <= asked.last
+    order by open_time desc
+    limit 1
+) as newest
+order by asked.symbol, newest.open_time desc;
 
 -- name: coverage
 -- For each symbol and span of time: its bars, the first minute after a bar that has none, and its quarantined bars of the last day.

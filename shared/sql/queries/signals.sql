@@ -71,11 +71,19 @@ where symbol = %(symbol)s and idempotency_key = %(idempotency_key)s;
 select strategy from published_strategies where strategy = any(%(strategies)s::text[]);
 
 -- name: last_price
--- The close of a symbol's newest bar that is not in quarantine, and the start of its minute.
-select close, open_time
-from bars
-where symbol = %(symbol)s and not quarantined
-order by open_time desc
+-- The close of the newest bar in some spans of time that is not in quarantine, and the start of its minute.
+select newest.close, newest.open_time
+from unnest(%(symbols)s::text[], %(firsts)s::timestamptz[], %(lasts)s::timestamptz[])
+    as asked (symbol, first, last)
+cross join lateral (
+    select close, open_time
+    from bars
+    where bars.symbol = asked.symbol and open_time >= asked.first and open_time <= asked.last
+        and not quarantined
+    order by open_time desc
+    limit 1
+) as newest
+order by newest.open_time desc
 limit 1;
 
 -- name: list_signals

@@ -259,6 +259,15 @@ async def test_crude_may_be_negative(api: Api) -> None:
     assert (answered.status, answered.json["inserted"]) == (200, 1)
 
 
+@pytest.mark.parametrize("price", ["0", "-1"])
+async def test_a_symbol_that_is_not_known_trades_above_zero(api: Api, price: str) -> None:
+    """Such a bar silenced the symbol: no signal's price is near it."""
+    key = await api.key("feeder", symbols=("BTC",))
+    bars = [BAR | dict.fromkeys(("open", "high", "low", "close"), price)]
+    answered = await api.call("POST", "bars", key=key, body={"symbol": "BTC", "bars": bars})
+    assert (answered.status, len(answered.fields)) == (422, 4)
+
+
 async def test_the_number_of_errors_is_bounded(api: Api) -> None:
     answered = await send(api, [BAR | {"high": 0, "low": 3}] * 100)
     assert len(answered.fields) == 50

@@ -273,6 +273,15 @@ async def test_a_price_far_from_the_newest_bar_is_refused_while_the_bar_is_recen
     assert (await publish(api, price="654.25", kind="exit")).status == 201
 
 
+async def test_a_bar_out_of_session_makes_no_good_price_refused(api: Api) -> None:
+    """A stray bar of Saturday silenced ES."""
+    stray = api.clock().replace(minute=0, second=0, microsecond=0) - timedelta(hours=40)
+    assert stray.weekday() >= 5
+    for symbol, status in (("ES", 201), ("COINS", 422)):
+        api.stores.bars.put(symbol, [bar(stray, 100)])
+        assert (await publish(api, symbol=symbol)).status == status
+
+
 async def test_only_symbols_of_the_license_are_published_and_read(api: Api) -> None:
     for answered in (await publish(api, symbol="CL"), await read(api, symbol="CL")):
         assert (answered.status, answered.code, answered.fields) == (403, "symbol_not_licensed", ["symbol"])

@@ -17,6 +17,7 @@ from local.demo.bar_files.reading import read_bar_file
 from local.demo.bar_files.tables import BarFileError
 from local.demo.bar_files.writing import write_bars
 from shared.domain.market.bars import BAR_INTERVAL, Bar, check_bar
+from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.problems import Problems
 from shared.errors import FieldError
 from tests.support import vendor_files as vendors
@@ -211,7 +212,7 @@ def test_reads_the_real_file() -> None:
 
 def bar_problems(checked: Bar) -> list[FieldError]:
     problems = Problems()
-    check_bar(checked, problems)
+    check_bar(checked, problems, INSTRUMENTS["CL"])
     return list(problems.refusal().errors)
 
 

@@ -107,7 +107,7 @@ def test_any_bytes_between_items_are_accepted_or_refused(parts: list[bytes]) -> 
 
 
 def test_an_item_is_told_with_its_bad_fields_under_their_full_names() -> None:
-    found = judged([BAR, BAR | {"high": 0, "low": 3}, BAR | {"colour": 1}, {}])
+    found = judged([BAR, BAR | {"high": 1, "low": 3}, BAR | {"colour": 1}, {}])
     high, colour, empty = found.refused
     assert (high.index, high.code, high.message) == (
         1,
@@ -131,7 +131,7 @@ def test_an_item_that_is_no_object_is_told_without_a_field() -> None:
 
 
 def test_items_after_the_bound_keep_place_code_and_message() -> None:
-    found = judged([BAR, *[{}] * 60, *[BAR | {"high": 0}] * 60])
+    found = judged([BAR, *[{}] * 60, *[BAR | {"high": 1}] * 60])
     errors = [error for each in found.refused for error in each.errors]
     assert len(errors) == MAX_PROBLEMS
     assert [each.index for each in found.refused] == list(range(1, 121))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -13,12 +14,14 @@ from shared.domain.market.hindsight import Hindsight
 from shared.domain.market.signals import Signal
 from shared.errors import BatchTooLarge, DatabaseUnavailable, SymbolNotLicensed, ValidationFailed
 from shared.services.bars import BarService, SentBars
-from shared.services.signal_engine import EngineReport
+from shared.services.signal_engine import EngineReport, SignalEngine
 from tests.support.counting import Counted
+from tests.support.engine_feed import DAY
 from tests.support.grants import grant_of
 from tests.support.market import bar
 from tests.support.memory_stores import MemoryStores
 from tests.support.samples import a_signal
+from tests.support.strategies import VWAP_BOUNCE_RULES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("feeder",))
@@ -109,10 +112,33 @@ async def test_the_report_counts_what_became_of_each_bar() -> None:
     assert (report.corrected, report.late, report.out_of_session) == (1, 2, 1)
 
 
+async def test_a_bar_that_stays_in_quarantine_is_reported_again() -> None:
+    world = World(FakeEngine())
+    world.service._engine = SignalEngine(world.stores.bars, market_calendars(), VWAP_BOUNCE_RULES, "bars")
+    bad = [spiked(DAY[200], price) for price in ("62000.00", "61000.00")]
+    now = DAY[-1].close_time
+    world.service._now = lambda: now
+    reports = [
+        await world.service.take(GRANT, sent(*bars))
+        for bars in (DAY[:200], bad[:1], bad[:1], bad[1:], DAY[201:210], [DAY[200]])
+    ]
+    assert [report.quarantined for report in reports] == [0, 1, 1, 1, 0, 0]
+    assert [report.corrected for report in reports] == [0, 0, 0, 1, 0, 1]
+    assert world.counted["bars_quarantined"] == 1
+
+
+def spiked(one: Bar, price: str) -> Bar:
+    return msgspec.structs.replace(one, **dict.fromkeys(("open", "high", "low", "close"), Decimal(price)))
+
+
 async def test_the_report_names_quarantined_bars_of_the_body_only_and_hindsight() -> None:
     hindsight = Hindsight([1], [2], [NOW])
     quarantined = frozenset({NOW - MINUTE, NOW - 90 * MINUTE})
     world = World(FakeEngine(quarantined=quarantined, hindsight=hindsight))
+    await world.service.take(GRANT, sent(*GOOD))
+    stored = world.stores.bars.bars["ES"]
+    stored[NOW - MINUTE] = msgspec.structs.replace(stored[NOW - MINUTE], quarantined=True)
+    world.counted.clear()
     report = await world.service.take(GRANT, sent(*GOOD))
     assert (report.quarantined, report.hindsight) == (1, hindsight)
     assert world.counted == {"bars_received": 2, "bars_quarantined": 2}

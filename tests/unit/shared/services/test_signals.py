@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from shared.adapters.calendars import market_calendars
+from shared.domain.market.feeds import Span
 from shared.domain.market.signal_checks import LastPrice
 from shared.domain.market.signals import Signal, SignalDraft, SignalRequest
 from shared.errors import ValidationFailed
@@ -43,7 +44,7 @@ class FakeStore:
     async def repeated(self, draft: SignalDraft) -> Signal | None:
         return None
 
-    async def last_price(self, symbol: str) -> LastPrice | None:
+    async def last_price(self, spans: Sequence[Span]) -> LastPrice | None:
         return None
 
     async def list(self, symbol: str, *, after: int, limit: int) -> list[Signal]:

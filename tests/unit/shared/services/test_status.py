@@ -82,6 +82,18 @@ async def test_a_feed_shows_the_holes_of_its_session_and_its_quarantined_bars() 
     assert (closed.missing_minutes, closed.first_missing) == (0, None)
 
 
+async def test_a_bar_out_of_session_hides_no_hole() -> None:
+    world = World()
+    friday = datetime(2025, 10, 10, 20, 57, tzinfo=UTC)
+    stray = bar(friday + timedelta(days=1), 60)
+    for symbol in ("CL", "BTC"):
+        bars = [bar(friday, 60), bar(friday + 2 * BAR_INTERVAL, 60), stray]
+        await world.stores.bars.insert(symbol, bars, "live", NOW)
+    unknown, crude = (await world.service.status()).feeds
+    assert (crude.last_open_time, crude.missing_minutes) == (friday + 2 * BAR_INTERVAL, 1_378)
+    assert (unknown.last_open_time, unknown.missing_minutes) == (stray.open_time, 0)
+
+
 async def test_a_trained_model_is_told_from_the_prior() -> None:
     world = World()
     await world.stores.models.add(

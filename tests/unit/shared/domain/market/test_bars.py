@@ -33,9 +33,7 @@ def test_a_good_bar_has_no_problem() -> None:
     "changed",
     [
         prices("10000000"),
-        prices("-10000000"),
         prices("0.000001"),
-        prices("0"),
         {"high": Decimal(3)},
         {"low": Decimal(2)},
         {"close": Decimal(1)},
@@ -122,6 +120,11 @@ def test_only_crude_may_be_zero_or_negative(symbol: str) -> None:
         else:
             assert {message for _, message in found} == {f"Must be above 0: {symbol} has no other prices."}
     assert len(problems_of("ES", {"low": Decimal(0)})) == 1
+
+
+@pytest.mark.parametrize("price", ["0", "-0.25", "-10000000"])
+def test_a_symbol_that_is_not_known_trades_above_zero(price: str) -> None:
+    assert found(**prices(price)) == [(field, "out_of_range") for field in ("open", "high", "low", "close")]
 
 
 @pytest.mark.parametrize("symbol", INSTRUMENTS)

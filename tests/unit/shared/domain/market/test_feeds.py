@@ -4,7 +4,7 @@ import pytest
 
 from shared.adapters.calendars import market_calendars
 from shared.domain.market.bars import FeedState
-from shared.domain.market.feeds import STALE_AFTER, feed_states, market_now
+from shared.domain.market.feeds import STALE_AFTER, Span, feed_states, market_now, session_spans
 from tests.support.market import utc
 
 CALENDARS = market_calendars()
@@ -59,3 +59,13 @@ def test_a_replay_is_judged_by_its_newest_bar() -> None:
     assert market_now(feeds, wall, "wall") == wall
     assert market_now([], wall, "bars") == wall
     assert timedelta(minutes=3) <= STALE_AFTER <= timedelta(minutes=15)
+
+
+def test_bars_count_in_the_sessions_of_a_known_symbol_and_always_of_an_unknown_one() -> None:
+    since, until = utc("2025-10-09T12:00"), utc("2025-10-12T22:00")
+    assert session_spans("ES", CALENDARS, since=since, until=until) == [
+        Span("ES", utc("2025-10-12T22:00"), utc("2025-10-13T20:59")),
+        Span("ES", utc("2025-10-09T22:00"), utc("2025-10-10T20:59")),
+        Span("ES", utc("2025-10-08T22:00"), utc("2025-10-09T20:59")),
+    ]
+    assert session_spans("BTC", CALENDARS, since=since, until=until) == [Span("BTC", since, until)]
