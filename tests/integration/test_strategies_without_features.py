@@ -52,7 +52,11 @@ async def manual_signals(database: Database, *, with_bars: bool) -> list[Signal]
     outcomes = made_outcomes(40, seed=1, signal=0, start=FIRST)
     return await publish(
         database,
-        [msgspec.structs.replace(one, features={}) for one in outcomes],
+        # At these prices, crude oil cannot trade.
+        [
+            msgspec.structs.replace(one, symbol=one.symbol.replace("CL", "NQ"), features={})
+            for one in outcomes
+        ],
         with_bars=with_bars,
         strategy="manual",
     )

@@ -32,7 +32,7 @@ from tests.support.samples import priced
 from tests.support.strategies import STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
-GRANT = grant_of("acct-1", "ES", "CL")
+GRANT = grant_of("acct-1", "ES", "CL", "YM")
 GOOD = Trade(
     trade_id="t-1",
     symbol="ES",
@@ -293,7 +293,7 @@ async def test_a_filter_chooses_by_symbol_and_by_time(world: World) -> None:
     minute = timedelta(minutes=1)
     await world.report(
         [changed(f"t-{n}", exit_at=GOOD.exit_at - n * minute) for n in range(3)]
-        + [changed("crude", symbol="CL")],
+        + [changed("dow", symbol="YM")],
     )
 
     async def found(**chosen: Any) -> list[str]:
@@ -302,8 +302,8 @@ async def test_a_filter_chooses_by_symbol_and_by_time(world: World) -> None:
         assert performance.trades == len(page.trades)
         return [trade.trade_id for trade in page.trades]
 
-    assert await found() == ["t-0", "crude", "t-1", "t-2"]
-    assert await found(symbol="CL") == ["crude"]
+    assert await found() == ["t-0", "dow", "t-1", "t-2"]
+    assert await found(symbol="YM") == ["dow"]
     assert await found(symbol="ES", since=GOOD.exit_at - minute) == ["t-0", "t-1"]
     assert await found(symbol="ES", until=GOOD.exit_at) == ["t-1", "t-2"]
 
