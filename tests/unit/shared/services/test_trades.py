@@ -32,7 +32,7 @@ from tests.support.samples import priced
 from tests.support.strategies import STRATEGIES
 
 NOW = datetime(2025, 10, 13, 14, tzinfo=UTC)
-GRANT = grant_of("acct-1", "ES", "CL", "YM")
+GRANT = grant_of("acct-1", "ES", "CL")
 GOOD = Trade(
     trade_id="t-1",
     symbol="ES",
@@ -294,6 +294,7 @@ async def test_a_filter_chooses_by_symbol_and_by_time(world: World) -> None:
     await world.report(
         [changed(f"t-{n}", exit_at=GOOD.exit_at - n * minute) for n in range(3)]
         + [changed("dow", symbol="YM")],
+        grant=grant_of("acct-1", "ES", "YM"),
     )
 
     async def found(**chosen: Any) -> list[str]:
