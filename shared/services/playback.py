@@ -20,7 +20,7 @@ class DecidedEntry(NamedTuple):
 class Playback:
     """`state` follows from the bars taken so far.
 
-    `entered` are the states before the first bar of each session that began meanwhile. `marks` says which
+    `entered` are the states before the first bar of each session that these bars began. `marks` says which
     bars have to be put into quarantine in the store (True), or released (False).
     """
 

@@ -90,7 +90,7 @@ class SignalService:
             raise problems.refusal()
         draft = self._draft(request, event_at, grant.license.account_id, idempotency_key)
         if problems:
-            # A retry is answered as its signal was, also if that has expired meanwhile.
+            # A retry gets the answer of its signal, even if the signal has expired since.
             earlier = await self._store.repeated(draft)
             if earlier is None:
                 raise problems.refusal()

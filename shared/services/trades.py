@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
@@ -14,6 +14,7 @@ from shared.domain.access.plans import Plan, plan_of
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.durations import shown_time
 from shared.domain.items import Items, RefusedItem, judge
 from shared.domain.limits import ClockSkew, check_not_future
 from shared.domain.problems import Problems
@@ -165,11 +166,11 @@ class TradeService:
         if found is None:
             raise TradeNotFound(f"Your account has reported no trade {trade_id}.")
         if found.withdrawn_at is None:
-            ended_at = (found.received_at + WITHDRAWAL_PERIOD).astimezone(UTC)
+            ended_at = found.received_at + WITHDRAWAL_PERIOD
             hours = WITHDRAWAL_PERIOD // timedelta(hours=1)
             raise WithdrawalExpired(
                 f"A trade can be withdrawn for {hours} hours after we received it. For this one they ended "
-                f"at {ended_at:%Y-%m-%dT%H:%M:%SZ}, so it stays as it is."
+                f"at {shown_time(ended_at)}, so it stays as it is."
             )
         if found.is_new:
             self._count(Count.TRADES_WITHDRAWN)

@@ -225,7 +225,7 @@ def test_the_javascript_bot_asks_no_confidence_for_an_expired_entry(
 
 
 def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tuple[list[str], Path]) -> None:
-    """Signals are sent while it has no connection: the next heartbeat tells of them, or the next signal."""
+    """It learns of signals that were sent while it had no connection by the next heartbeat or signal."""
     with listening(stack, *sample) as wait_for:
         wait_for("subscribed to symbol.ES")
         hub = WebPubSubServiceClient.from_connection_string(

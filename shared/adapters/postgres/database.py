@@ -299,7 +299,7 @@ class _Cursor(AsyncCursor[TupleRow]):
 
 
 class _PlainNumeric(Loader):
-    """Reads numeric values without the zeros at the end of their fractions, whoever wrote them, and how."""
+    """Reads numeric values without the zeros at the end of their fractions, however they were stored."""
 
     def load(self, data: Buffer) -> Decimal:
         text = bytes(data).decode()

@@ -171,8 +171,9 @@ def _prices(request: SignalRequest) -> list[tuple[str, Decimal]]:
 
 
 def _is_possible(price: Decimal, instrument: Instrument | None) -> bool:
-    can_be_negative = instrument is not None and instrument.can_be_negative
-    return is_storable(price) and (price > 0 or can_be_negative) and abs(price) <= _most(instrument)
+    if not is_storable(price):
+        return False
+    return 0 < price <= MAX_PRICE if instrument is None else instrument.is_possible(price)
 
 
 def _most(instrument: Instrument | None) -> Decimal:

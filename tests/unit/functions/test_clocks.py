@@ -1,4 +1,4 @@
-"""Whoever's clock is ahead is told our time and the difference, on every route that takes a time."""
+"""A caller with a clock that is ahead gets our time and the difference, on every route that takes a time."""
 
 from collections.abc import Callable
 from datetime import timedelta

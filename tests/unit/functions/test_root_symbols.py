@@ -1,4 +1,4 @@
-"""Whoever sends a contract or another spelling is told the root, on every route that takes a symbol."""
+"""A caller that sends a contract in place of a root gets the root, on every route that takes a symbol."""
 
 import json
 from typing import Any

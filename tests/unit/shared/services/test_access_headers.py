@@ -1,4 +1,4 @@
-"""How a key may stand in its header, and what a refused key is told of its quota."""
+"""The header of a key may have blanks and tabs; a refused key that counts gets its quota."""
 
 import pytest
 
