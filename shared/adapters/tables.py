@@ -147,8 +147,8 @@ class LicenseTables:
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         """Applies `change` to the stored license and returns the result.
 
-        If others change the license meanwhile, `change` runs again, on what they stored; its last run made
-        the result. If that is what is stored already, nothing is written.
+        If others change the license at the same time, `change` runs again on what they have stored. If its
+        result is stored already, nothing is written.
 
         Raises NotFound, and Conflict if others changed the license during all of MAX_UPDATE_ATTEMPTS.
         """

@@ -179,9 +179,9 @@ def _check_numbers(trade: Trade, problems: Problems) -> None:
         return
     for name in ("entry_price", "exit_price"):
         if not instrument.is_possible(getattr(trade, name)):
-            low = -instrument.max_price if instrument.can_be_negative else 0
-            message = f"Expected a price of {instrument.symbol}: above {low}, at most {instrument.max_price}."
-            problems.add(name, "out_of_range", message)
+            most = instrument.max_price
+            bounds = f"from -{most} to {most}" if instrument.can_be_negative else f"above 0, at most {most}"
+            problems.add(name, "out_of_range", f"Expected a price of {instrument.symbol}: {bounds}.")
     if trade.quantity > 0:
         check_pnl(
             problems,
