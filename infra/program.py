@@ -1,134 +1,39 @@
 """Makes the whole system of one stack, in the order in which its parts depend on each other."""
 
-from dataclasses import dataclass
-
 import pulumi
-from pulumi_azure_native import authorization, resources
 
-from infra.alerts import Watched
 from infra.components.app_settings import AppValues
 from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAutoscale, UnitAutoscaleArgs
 from infra.components.compute import Compute, ComputeArgs, app_host
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
-from infra.components.identity import Identity, IdentityArgs
-from infra.components.monitoring import Monitoring, MonitoringArgs, Targets
-from infra.components.network import Network, NetworkArgs
-from infra.components.placement import Placement
-from infra.components.postgres import DATABASE, Postgres, PostgresArgs
-from infra.components.realtime import HUB, Realtime, RealtimeArgs
-from infra.components.redis import Redis, RedisArgs
-from infra.components.storage import Storage, StorageArgs
-from infra.components.vault import Vault, VaultArgs
-from infra.naming import PROJECT, Names
+from infra.components.network import Network
+from infra.components.postgres import DATABASE
+from infra.components.realtime import HUB
+from infra.foundation import Foundation, Services, make_foundation, make_services
 from infra.roles import assign
 from infra.settings.model import Settings
+from infra.watching import watch
 
 # The database role of every request's transaction; the migrations make it.
 DATABASE_ROLE = "signal_functions"
 
 
-@dataclass(frozen=True, slots=True)
-class _Foundation:
-    """Resources that all others depend on."""
-
-    placement: Placement
-    resource_group_id: pulumi.Output[str]
-    identity: Identity
-    network: Network | None
-    monitoring: Monitoring
-    tenant_id: pulumi.Output[str]
-    subscription_id: pulumi.Output[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Services:
-    """Services that the app uses."""
-
-    postgres: Postgres
-    redis: Redis
-    storage: Storage
-    vault: Vault
-    realtime: Realtime
-
-
 def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
     """Makes every resource; returns the stack's outputs, none of them secret."""
-    base = _foundation(settings)
-    services = _services(settings, base)
+    base = make_foundation(settings)
+    services = make_services(settings, base)
     needed = [services.postgres.ready, services.redis.ready, *_names_of(base.network, services)]
     needed += _roles(settings, base, services)
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, tuple(needed))
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
     scaling = _autoscale(settings, base, services, compute)
-    _watch(settings, base, services, compute, edge=edge, scaling=scaling)
+    watch(settings, base, services, compute, edge=edge, scaling=scaling)
     return _outputs(base, services, compute, edge)
 
 
-def _foundation(settings: Settings) -> _Foundation:
-    names = Names(settings.stack, settings.name_suffix)
-    tags = {
-        "project": PROJECT,
-        "stack": settings.stack,
-        "owner": settings.owner,
-        "cost-centre": settings.cost_centre,
-    }
-    group = resources.ResourceGroup(
-        "resource-group",
-        resources.ResourceGroupArgs(
-            resource_group_name=names.local("rg"), location=settings.location, tags=tags
-        ),
-        opts=pulumi.ResourceOptions(protect=True, retain_on_delete=True),
-    )
-    placement = Placement(group.name, settings.location, tags, names)
-    client = authorization.get_client_config_output()
-    network = (
-        Network("network", NetworkArgs(placement, settings.network.address_space, settings.compute.plan))
-        if settings.network.private
-        else None
-    )
-    return _Foundation(
-        placement=placement,
-        resource_group_id=group.id,
-        identity=Identity("identity", IdentityArgs(placement)),
-        network=network,
-        monitoring=Monitoring("monitoring", MonitoringArgs(placement, settings.monitoring)),
-        tenant_id=client.tenant_id,
-        subscription_id=client.subscription_id,
-    )
-
-
-def _services(settings: Settings, base: _Foundation) -> _Services:
-    place, private = base.placement, settings.network.private
-    return _Services(
-        postgres=Postgres("postgres", PostgresArgs(place, settings.postgres, private, base.tenant_id)),
-        redis=Redis("redis", RedisArgs(place, settings.redis, private, base.identity.principal_id)),
-        storage=Storage(
-            "storage",
-            StorageArgs(
-                place, settings.storage_replication, private, deployments=settings.compute.plan == "flex"
-            ),
-        ),
-        vault=Vault(
-            "vault",
-            VaultArgs(
-                place,
-                private,
-                base.tenant_id,
-                pulumi.Output.secret(settings.api_key_pepper),
-                pulumi.Output.secret(settings.api_key_pepper_previous)
-                if settings.api_key_pepper_previous
-                else None,
-            ),
-        ),
-        realtime=Realtime(
-            "realtime", RealtimeArgs(place, settings.webpubsub, private, base.identity.events_id)
-        ),
-    )
-
-
-def _names_of(network: Network | None, services: _Services) -> list[pulumi.Resource]:
+def _names_of(network: Network | None, services: Services) -> list[pulumi.Resource]:
     """Makes private endpoints for every service, if there is a private network."""
     if network is None:
         return []
@@ -136,7 +41,7 @@ def _names_of(network: Network | None, services: _Services) -> list[pulumi.Resou
     return [network.connect(target) for part in parts for target in part.private_targets()]
 
 
-def _roles(settings: Settings, base: _Foundation, services: _Services) -> list[pulumi.Resource]:
+def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
     return [
         *assign(
             {
@@ -157,7 +62,7 @@ def _roles(settings: Settings, base: _Foundation, services: _Services) -> list[p
     ]
 
 
-def _edge(settings: Settings, base: _Foundation) -> Edge | None:
+def _edge(settings: Settings, base: Foundation) -> Edge | None:
     if settings.edge.tier == "none":
         return None
     return Edge("edge", EdgeArgs(base.placement, settings.edge, app_host(base.placement)))
@@ -165,8 +70,8 @@ def _edge(settings: Settings, base: _Foundation) -> Edge | None:
 
 def _compute(
     settings: Settings,
-    base: _Foundation,
-    services: _Services,
+    base: Foundation,
+    services: Services,
     edge: Edge | None,
     needed: tuple[pulumi.Resource, ...],
 ) -> Compute:
@@ -209,9 +114,7 @@ def _compute(
     )
 
 
-def _autoscale(
-    settings: Settings, base: _Foundation, services: _Services, compute: Compute
-) -> list[Diagnosed]:
+def _autoscale(settings: Settings, base: Foundation, services: Services, compute: Compute) -> list[Diagnosed]:
     """Makes autoscale settings; Flex Consumption scales by itself, Web PubSub only in its Premium tier."""
     webpubsub_id = services.realtime.service_id
     made: list[Diagnosed] = []
@@ -229,60 +132,8 @@ def _autoscale(
     return made
 
 
-def _watch(
-    settings: Settings,
-    base: _Foundation,
-    services: _Services,
-    compute: Compute,
-    *,
-    edge: Edge | None,
-    scaling: list[Diagnosed],
-) -> None:
-    """Makes alerts, diagnostic settings and everything else that watches the other resources."""
-    storage = services.storage
-    watched: dict[Watched, pulumi.Output[str]] = {
-        "app": compute.app_id,
-        "plan": compute.plan_id,
-        "postgres": services.postgres.server_id,
-        "redis": services.redis.cluster_id,
-        "webpubsub": services.realtime.service_id,
-    }
-    diagnosed = [
-        *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
-        Diagnosed("redis-database", services.redis.database_id),
-        Diagnosed("data-storage", storage.data_account_id),
-        Diagnosed("host-storage", storage.host_account_id),
-        Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
-        Diagnosed("data-blobs", storage.data_blobs_id),
-        Diagnosed("host-blobs", storage.host_blobs_id),
-        Diagnosed("host-queues", pulumi.Output.concat(storage.host_account_id, "/queueServices/default")),
-        Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
-        Diagnosed("workspace", base.monitoring.workspace_id),
-        Diagnosed("vault", services.vault.vault_id),
-        *scaling,
-    ]
-    if compute.slot_id is not None:
-        diagnosed.append(Diagnosed("staging-slot", compute.slot_id))
-    if edge is not None:
-        watched["front_door"] = edge.profile_id
-        diagnosed.append(Diagnosed("front-door", edge.profile_id))
-    if base.network is not None:
-        diagnosed.append(Diagnosed("network", base.network.network_id))
-        rules = base.network.rules_ids.items()
-        diagnosed += [Diagnosed("network-rules", resource_id, subnet) for subnet, resource_id in rules]
-    base.monitoring.watch(
-        Targets(
-            url=pulumi.Output.concat("https://", edge.host if edge else compute.host),
-            resource_group_id=base.resource_group_id,
-            watched=watched,
-            diagnosed=tuple(diagnosed),
-        ),
-        settings,
-    )
-
-
 def _outputs(
-    base: _Foundation, services: _Services, compute: Compute, edge: Edge | None
+    base: Foundation, services: Services, compute: Compute, edge: Edge | None
 ) -> dict[str, pulumi.Input[object]]:
     app_url = f"https://{compute.host}"
     outputs: dict[str, pulumi.Input[object]] = {

@@ -319,7 +319,9 @@ def test_outputs_and_configuration_exist() -> None:
     outputs = (ROOT / "infra/program.py").read_text(encoding="utf-8")
     for name in set(re.findall(r"\$\(output (\w+)\)", OPERATIONS)):
         assert f'"{name}"' in outputs, name
-    settings = (ROOT / "infra/settings/keys.py").read_text(encoding="utf-8")
+    settings = "".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "infra/settings").glob("*keys.py")
+    )
     for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", OPERATIONS)):
         assert f'"{name}"' in settings, name
 

@@ -5,128 +5,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from infra.settings.model import PLAN_SIZES
-from infra.settings.regions import REGIONS
-
-# Developers reach the services of this stack from their own machines; only Entra ID opens them.
-OPEN_STACKS = frozenset({"dev"})
-REQUIRED_TAGS = ("project", "stack", "owner", "cost-centre")
-ALLOWED_REGIONS = frozenset({*REGIONS, "global"})
-# A larger size needs a decision, and so a change here.
-ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {
-        "cdn:Profile": frozenset({"Standard_AzureFrontDoor", "Premium_AzureFrontDoor"}),
-        "dbforpostgresql:Server": frozenset(
-            {
-                *("Standard_B1ms", "Standard_B2s", "Standard_B2ms"),
-                *(
-                    f"Standard_{family}{size}ds_{generation}"
-                    for family in "DE"
-                    for size in (2, 4, 8, 16)
-                    for generation in ("v4", "v5")
-                ),
-                *(f"Standard_D{size}ads_v5" for size in (2, 4, 8, 16)),
-            }
-        ),
-        "redisenterprise:RedisEnterprise": frozenset(
-            {f"Balanced_B{size}" for size in (0, 1, 3, 5, 10, 20)}
-            | {f"MemoryOptimized_M{size}" for size in (10, 20)}
-        ),
-        "storage:StorageAccount": frozenset(
-            {"Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS", "Standard_RAGZRS"}
-        ),
-        "web:AppServicePlan": frozenset({"FC1", *PLAN_SIZES}),
-        "webpubsub:WebPubSub": frozenset({"Free_F1", "Standard_S1", "Premium_P1"}),
-    }
-)
-TAGGED = frozenset(
-    {
-        "applicationinsights:Component",
-        "applicationinsights:WebTest",
-        "applicationinsights:Workbook",
-        "cdn:AFDEndpoint",
-        "cdn:Profile",
-        "dbforpostgresql:Server",
-        "frontdoor:Policy",
-        "keyvault:Secret",
-        "keyvault:Vault",
-        "managedidentity:UserAssignedIdentity",
-        "monitor:ActionGroup",
-        "monitor:ActivityLogAlert",
-        "monitor:AutoscaleSetting",
-        "monitor:MetricAlert",
-        "monitor:ScheduledQueryRule",
-        "network:NetworkSecurityGroup",
-        "network:PrivateEndpoint",
-        "network:VirtualNetwork",
-        "operationalinsights:Workspace",
-        "privatedns:PrivateZone",
-        "privatedns:VirtualNetworkLink",
-        "redisenterprise:RedisEnterprise",
-        "resources:ResourceGroup",
-        "storage:StorageAccount",
-        "web:AppServicePlan",
-        "web:WebApp",
-        "web:WebAppSlot",
-        "webpubsub:WebPubSub",
-    }
-)
-# A policy sees whether a resource is protected, but not `retain_on_delete`, which tests/infra/test_stacks.py
-# checks.
-HOLDS_DATA = frozenset(
-    {
-        "dbforpostgresql:Database",
-        "dbforpostgresql:Server",
-        "keyvault:Secret",
-        "keyvault:Vault",
-        "operationalinsights:Workspace",
-        "resources:ResourceGroup",
-        "storage:StorageAccount",
-        "storage:Table",
-    }
-)
-_PART = "the resource that it is part of has its logs and metrics"
-_NOTHING = "Azure has neither logs nor metrics of it"
-# Every other type sends its logs or metrics to the workspace.
-NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
-    {
-        "applicationinsights:Component": "its data is in the workspace already",
-        "applicationinsights:WebTest": "its results are in the workspace already",
-        "applicationinsights:Workbook": _NOTHING,
-        "authorization:RoleAssignment": "the activity log says who made and removed it",
-        "cdn:AFDEndpoint": _PART,
-        "cdn:AFDOrigin": _PART,
-        "cdn:AFDOriginGroup": _PART,
-        "cdn:Route": _PART,
-        "cdn:SecurityPolicy": _PART,
-        "consumption:Budget": _NOTHING,
-        "dbforpostgresql:AdministratorsMicrosoftEntra": _PART,
-        "dbforpostgresql:Configuration": _PART,
-        "dbforpostgresql:Database": _PART,
-        "dbforpostgresql:FirewallRule": _PART,
-        "frontdoor:Policy": "Front Door's log says what it blocks",
-        "keyvault:Secret": _PART,
-        "managedidentity:UserAssignedIdentity": "the directory logs its sign-ins",
-        "monitor:ActionGroup": _NOTHING,
-        "monitor:ActivityLogAlert": _NOTHING,
-        "monitor:DiagnosticSetting": _NOTHING,
-        "monitor:MetricAlert": _NOTHING,
-        "monitor:ScheduledQueryRule": _NOTHING,
-        "network:PrivateDnsZoneGroup": _PART,
-        "network:PrivateEndpoint": "it counts only bytes; each service logs its own requests",
-        "privatedns:PrivateZone": "it counts only queries",
-        "privatedns:VirtualNetworkLink": _PART,
-        "redisenterprise:AccessPolicyAssignment": _PART,
-        "resources:ResourceGroup": "the activity log says what changes in it",
-        "storage:BlobContainer": _PART,
-        "storage:Table": _PART,
-        "web:WebAppFtpAllowed": _PART,
-        "web:WebAppFtpAllowedSlot": _PART,
-        "web:WebAppScmAllowed": _PART,
-        "web:WebAppScmAllowedSlot": _PART,
-        "web:WebAppSlotConfigurationNames": _PART,
-        "webpubsub:WebPubSubHub": _PART,
-    }
+from infra.policies.tables import (
+    ALLOWED_REGIONS,
+    ALLOWED_SKUS,
+    HOLDS_DATA,
+    NOT_DIAGNOSED,
+    OPEN_STACKS,
+    REQUIRED_TAGS,
+    TAGGED,
 )
 
 

@@ -14,7 +14,7 @@ from infra.alerts import (
 )
 from infra.components.monitoring import FAILED_LOCATIONS
 from infra.offline.recording import Recording, Resource
-from infra.policies.rules import NOT_DIAGNOSED
+from infra.policies.tables import NOT_DIAGNOSED
 from tests.infra.alerts.azure_metrics import DOCUMENTED
 from tests.infra.alerts.kusto_queries import queries
 from tests.infra.alerts.stack_alerts import SEVERITIES, alerts_of

@@ -14,16 +14,14 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from infra.offline.arm import api_version, schema_name
 from infra.offline.azure_types import schema_of
 from infra.offline.recording import Resource
-from infra.policies.rules import (
+from infra.policies.rules import RULES, STACK_RULES, Subject
+from infra.policies.tables import (
     ALLOWED_REGIONS,
     ALLOWED_SKUS,
     HOLDS_DATA,
     NOT_DIAGNOSED,
     OPEN_STACKS,
-    RULES,
-    STACK_RULES,
     TAGGED,
-    Subject,
 )
 from infra.settings.model import PLAN_SIZES
 from infra.settings.regions import REGIONS

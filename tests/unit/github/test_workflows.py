@@ -180,7 +180,8 @@ def test_variables_that_scripts_use_are_given() -> None:
 
 
 def test_what_is_asked_of_pulumi_exists() -> None:
-    outputs, settings = text(ROOT / "infra/program.py"), text(ROOT / "infra/settings/keys.py")
+    outputs = text(ROOT / "infra/program.py")
+    settings = "".join(text(path) for path in (ROOT / "infra/settings").glob("*keys.py"))
     asked = " ".join(each.script for each in SCRIPTS)
     loops = re.findall(r"for name in ([a-z_ ]+); do\n\s*value=\$\((pulumi config|pulumi stack|python)", asked)
     assert len(loops) == 3

@@ -1,0 +1,63 @@
+"""Makes everything that watches a stack's resources: alerts, diagnostic settings, budget, workbook."""
+
+import pulumi
+
+from infra.alerts import Watched
+from infra.components.compute import Compute
+from infra.components.diagnostics import Diagnosed
+from infra.components.edge import Edge
+from infra.components.monitoring import Targets
+from infra.foundation import Foundation, Services
+from infra.settings.model import Settings
+
+
+def watch(
+    settings: Settings,
+    base: Foundation,
+    services: Services,
+    compute: Compute,
+    *,
+    edge: Edge | None,
+    scaling: list[Diagnosed],
+) -> None:
+    """Makes alerts, diagnostic settings and everything else that watches the other resources."""
+    storage = services.storage
+    watched: dict[Watched, pulumi.Output[str]] = {
+        "app": compute.app_id,
+        "plan": compute.plan_id,
+        "postgres": services.postgres.server_id,
+        "redis": services.redis.cluster_id,
+        "webpubsub": services.realtime.service_id,
+    }
+    diagnosed = [
+        *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
+        Diagnosed("redis-database", services.redis.database_id),
+        Diagnosed("data-storage", storage.data_account_id),
+        Diagnosed("host-storage", storage.host_account_id),
+        Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
+        Diagnosed("data-blobs", storage.data_blobs_id),
+        Diagnosed("host-blobs", storage.host_blobs_id),
+        Diagnosed("host-queues", pulumi.Output.concat(storage.host_account_id, "/queueServices/default")),
+        Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
+        Diagnosed("workspace", base.monitoring.workspace_id),
+        Diagnosed("vault", services.vault.vault_id),
+        *scaling,
+    ]
+    if compute.slot_id is not None:
+        diagnosed.append(Diagnosed("staging-slot", compute.slot_id))
+    if edge is not None:
+        watched["front_door"] = edge.profile_id
+        diagnosed.append(Diagnosed("front-door", edge.profile_id))
+    if base.network is not None:
+        diagnosed.append(Diagnosed("network", base.network.network_id))
+        rules = base.network.rules_ids.items()
+        diagnosed += [Diagnosed("network-rules", resource_id, subnet) for subnet, resource_id in rules]
+    base.monitoring.watch(
+        Targets(
+            url=pulumi.Output.concat("https://", edge.host if edge else compute.host),
+            resource_group_id=base.resource_group_id,
+            watched=watched,
+            diagnosed=tuple(diagnosed),
+        ),
+        settings,
+    )
