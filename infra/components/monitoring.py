@@ -92,7 +92,7 @@ class Monitoring(pulumi.ComponentResource):
         self.workspace_id = workspace.id
         self.application_insights_id = insights.id
         self.connection_string = insights.connection_string
-        self._rules = RuleMaker(place, self._action_group().id)
+        self._rules = RuleMaker(place, self._action_group().id, enabled=not settings.alerts_quiet)
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings, today: date) -> None:
@@ -218,7 +218,7 @@ class Monitoring(pulumi.ComponentResource):
                 ),
                 notifications={
                     alert.name: consumption.NotificationArgs(
-                        enabled=True,
+                        enabled=self._rules.enabled,
                         operator="GreaterThanOrEqualTo",
                         threshold=alert.percent,
                         threshold_type=alert.kind,

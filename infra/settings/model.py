@@ -130,8 +130,10 @@ class MonitoringSettings:
     """Who gets alerts, how long logs are kept, and what a month may cost.
 
     `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
+    `alerts_quiet` makes the rules of all alerts and leaves them off.
     """
 
+    alerts_quiet: bool
     alert_emails: tuple[str, ...]
     alert_sms: str
     alert_webhook_url: str = field(repr=False)
