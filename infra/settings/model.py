@@ -147,8 +147,7 @@ class MonitoringSettings:
 class Settings:
     """Everything that differs between stacks.
 
-    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
-    live again.
+    `protect` keeps resources with data when the stack is destroyed.
     """
 
     stack: str
@@ -157,7 +156,6 @@ class Settings:
     cost_centre: str
     name_suffix: str
     protect: bool
-    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
     storage_replication: str
