@@ -11,6 +11,7 @@ of it has happened; nothing later is ever looked at.
 Delivery is at least once and may be interrupted. The bot acts on each (symbol, sequence) once and in
 order, and asks `GET /api/signals?after=` for what it missed. Trades wait in memory until the server
 has acknowledged them; their ids follow from the signal, so that a report can be repeated safely.
+When another region takes over, the bot reports the trades of the last minutes again.
 """
 
 import argparse
@@ -67,7 +68,8 @@ class Bot:
             for symbol in self._symbols:
                 found = self._signals_after(symbol, 0, limit=1)
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
-            feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal)
+            again = self._reporter.report_again
+            feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
             next_status = 0.0
             while self._stopping is None:
                 self._turn()
@@ -95,16 +97,16 @@ class Bot:
 
     def _turn(self) -> None:
         with contextlib.suppress(queue.Empty):
-            self._take(self._inbox.get(timeout=0.05), pushed=True)
+            self._take(self._inbox.get(timeout=0.05))
             while True:
-                self._take(self._inbox.get_nowait(), pushed=True)
+                self._take(self._inbox.get_nowait())
         now = time.monotonic()
         for symbol, sequence in self._sequences.items():
             if sequence.is_missing(now):
                 self._catch_up(symbol, sequence)
         self._broker.tick()
 
-    def _take(self, message: dict[str, Any], *, pushed: bool) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "revoked":
             self._fatal(f"license revoked: {message['reason']}")
             return
@@ -112,7 +114,7 @@ class Bot:
         if sequence is None:
             return
         market = self._broker.market
-        if pushed and market is not None and market.symbol == message["symbol"]:
+        if market is not None and market.symbol == message["symbol"]:
             beat = message["type"] == "heartbeat"
             market.set_clock(datetime.fromisoformat(message["event_at"]), exact=beat)
         if message["type"] == "heartbeat":
@@ -120,7 +122,7 @@ class Bot:
         elif message["type"] == "signal":
             sequence.offer(message)
             for ready in sequence.ready():
-                self._act(ready["signal"], via="push" if pushed else "catch_up")
+                self._act(ready["signal"], via="push")
 
     def _catch_up(self, symbol: str, sequence: Sequence) -> None:
         try:
@@ -129,8 +131,13 @@ class Bot:
             return  # the gap stays, and so does the wish to fill it
         sequence.gap_since = None
         sequence.known = max(sequence.known, found["last_sequence"])
-        for message in found["signals"]:
-            self._take(message, pushed=False)
+        ready, void = sequence.fill(found["signals"], found["next_after"])
+        if void:
+            # A region was lost, and with it perhaps trades that it had acknowledged.
+            self._journal.tell("gap", symbol=symbol, until=found["next_after"], sequences=void)
+            self._reporter.report_again()
+        for message in ready:
+            self._act(message["signal"], via="catch_up")
 
     def _signals_after(self, symbol: str, after: int, limit: int) -> dict[str, Any]:
         query = {"symbol": symbol, "after": after, "limit": limit}
@@ -139,6 +146,9 @@ class Bot:
 
     def _act(self, found: dict[str, Any], via: str) -> None:
         symbol, number = found["symbol"], found["sequence"]
+        if self._sequences[symbol].is_repeat(found):
+            self._journal.tell("repeated", symbol=symbol, sequence=number, event_at=found["event_at"])
+            return
         self.counts["received"] += 1
         self._journal.tell(
             "received",
