@@ -103,8 +103,10 @@ class Endpoints:
         return [service for service in every if service is not None]
 
 
-def data_services(state: StateDirectory, settings: Mapping[str, str], host_port: int) -> Endpoints:
-    """A service for each address that `settings` does not give.
+def data_services(
+    state: StateDirectory, settings: Mapping[str, str], host_port: int, source: str | None
+) -> Endpoints:
+    """A service for each address that `settings` does not give; Postgres follows `source`, if there is one.
 
     The result's `settings` hold every address but that of a Postgres that we start: its URL is known only
     after it has started. Web PubSub sends its events to the function host at `host_port`.
@@ -113,7 +115,7 @@ def data_services(state: StateDirectory, settings: Mapping[str, str], host_port:
     wanted = dict(settings)
     postgres = valkey = azurite = webpubsub = None
     if not wanted.get("DATABASE_URL"):
-        postgres = _postgres(state, next(ports))
+        postgres = _postgres(state, next(ports), source)
     if not wanted.get("REDIS_URL"):
         valkey, wanted["REDIS_URL"] = _valkey(state, next(ports))
     if not wanted.get("TABLES_CONNECTION_STRING"):
@@ -123,8 +125,8 @@ def data_services(state: StateDirectory, settings: Mapping[str, str], host_port:
     return Endpoints(wanted, postgres, valkey, azurite, webpubsub)
 
 
-def _postgres(state: StateDirectory, port: int) -> Service:
-    process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port))
+def _postgres(state: StateDirectory, port: int, source: str | None) -> Service:
+    process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port, source))
     # start() returns only when the server answers; SIGINT is PostgreSQL's fast shutdown.
     return Service("postgres", process, _always, port, stop_signal=signal.SIGINT, stop_timeout_s=10)
 
