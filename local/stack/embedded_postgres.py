@@ -252,7 +252,7 @@ class EmbeddedPostgres:
         return password
 
     def _copy(self, source: str, cluster: Path, binaries: Path) -> str:
-        """Copies the cluster of `source`, to follow it from then on; returns the superuser's password there."""
+        """Copies the cluster of `source`, to follow it from then on; returns its superuser's password."""
         given = conninfo_to_dict(source)
         password = str(given["password"])
         self._run(

@@ -1,4 +1,4 @@
-"""Reads what a passive region takes from its active one: a copy of the database, and the same licenses and keys."""
+"""Reads what a passive region has from its active one: a copy of the database, the licenses and the keys."""
 
 import json
 from dataclasses import dataclass
