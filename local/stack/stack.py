@@ -133,6 +133,13 @@ class Stack:
             self._publish()
             self._say("timers started")
 
+    def stop_functions(self) -> None:
+        """Ends the function host and the timers, as `az functionapp stop` does; the data services stay."""
+        for service in self._services:
+            if service.name in ("host", "timers"):
+                service.restart = False
+                service.process.signal(service.stop_signal)
+
     async def supervise(self, *services: Service) -> None:
         """Starts more processes, which `stop` ends before the stack's own."""
         self._services.extend(services)
