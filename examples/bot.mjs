@@ -77,11 +77,21 @@ async function act({ signal }) {
 
 async function take(message) {
   if (message.type === "revoked") throw new Refused(`license revoked: ${message.reason}`);
-  const state = progress.get(message.symbol);
+  if (message.type === "heartbeat") {
+    // It has the last sequence of every symbol, not only of ours.
+    for (const [symbol, last] of Object.entries(message.sequences)) await reach(symbol, last);
+  } else if (message.type === "signal") {
+    const state = progress.get(message.symbol);
+    if (state && message.sequence > state.acted) state.waiting.set(message.sequence, message);
+    await reach(message.symbol, message.sequence);
+  }
+}
+
+/** Acts on the symbol's signals up to a sequence, in order, and fetches those that did not arrive. */
+async function reach(symbol, last) {
+  const state = progress.get(symbol);
   if (!state) return;
-  if (message.type === "signal" && message.sequence > state.acted) state.waiting.set(message.sequence, message);
-  // A sequence beyond the next one, or a heartbeat that knows more than we do: something was missed.
-  while (message.sequence > state.acted) {
+  while (last > state.acted) {
     const next = Math.min(...state.waiting.keys());
     if (next === state.acted + 1 || next <= state.listed) {
       const { signal, sequence } = state.waiting.get(next);
@@ -92,7 +102,7 @@ async function take(message) {
       // The sequences up to there do not exist: they were lost with a region, and are never given again.
       state.acted = state.listed;
     } else {
-      const page = await call("GET", `/api/signals?symbol=${message.symbol}&after=${state.acted}&limit=100`);
+      const page = await call("GET", `/api/signals?symbol=${symbol}&after=${state.acted}&limit=100`);
       for (const missed of page.signals) state.waiting.set(missed.sequence, missed);
       state.listed = page.next_after;
       if (state.listed <= state.acted) return;

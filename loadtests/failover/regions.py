@@ -187,7 +187,8 @@ class LocalAzure:
         region = self.old if stack == self.old.name else self.new
         if region.is_lost:
             return Answer(1, "", "the region does not answer")
-        return self._app(words, region) if words[1] == "functionapp" else self._server(words, region)
+        answer = {"functionapp": self._app, "postgres": self._server, "resource": self._cut_connections}
+        return answer[words[1]](words, region)
 
     def _pulumi(self, words: tuple[str, ...]) -> Answer:
         region = self.old if words[-1] == self.old.name else self.new
@@ -203,7 +204,7 @@ class LocalAzure:
     def _outputs(self, region: LocalRegion) -> dict[str, str]:
         names = ("app_name", "data_storage_account", "location", "postgres_server", "postgres_server_id")
         return {
-            **dict.fromkeys((*names, "resource_group"), region.name),
+            **dict.fromkeys((*names, "resource_group", "webpubsub_endpoint"), region.name),
             "app_url": region.url,
             "database": "signal_cloud",
             "postgres_host": region.document["database_url"],
@@ -226,6 +227,11 @@ class LocalAzure:
             case ("config", "appsettings", "set"):
                 region.send(signal.SIGUSR1)
                 self.timers_on = True
+        return Answer(0)
+
+    @staticmethod
+    def _cut_connections(words: tuple[str, ...], region: LocalRegion) -> Answer:
+        os.kill(region.pids["webpubsub"], signal.SIGTERM)  # its supervisor starts another
         return Answer(0)
 
     @property

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import psycopg
 
@@ -15,9 +16,9 @@ class Verdict:
     """The figures of one move; times in seconds.
 
     `lost_*`, `repeated_signals` and `reused_sequences` must be 0. `behind_*` was acknowledged, but the copy
-    did not have it when it was promoted; the publisher and the bots have sent it again. `rpo_s` is how far that
-    reaches back. `*_rto_s` is the time to the first trade or publication that is acknowledged after the loss,
-    and to the first signal that was pushed to the last bot.
+    did not have it when it was promoted; publisher and bots have sent it again. `rpo_s` is how far that
+    reaches back. `*_pause_s` is the
+    longest time around the move without an acknowledged trade or publication, and for any bot without a push.
     """
 
     mode: str
@@ -31,9 +32,9 @@ class Verdict:
     behind_signals: int
     behind_trades: int
     rpo_s: float
-    trades_rto_s: float
-    signals_rto_s: float
-    pushed_rto_s: float
+    trades_pause_s: float
+    signals_pause_s: float
+    push_pause_s: float
     command_s: float
 
     @property
@@ -106,9 +107,9 @@ def judge(
         behind_signals=len(gone),
         behind_trades=len(behind),
         rpo_s=round(lost_at - min(behind_since), 2) if behind_since else 0.0,
-        trades_rto_s=_first_after([at for _, _, at in acknowledged], lost_at),
-        signals_rto_s=_first_after([s.acknowledged for s in signals if s.acknowledged], lost_at),
-        pushed_rto_s=max(_first_after(_pushed(bot), lost_at) for bot in bots),
+        trades_pause_s=_pause([at for _, _, at in acknowledged], lost_at),
+        signals_pause_s=_pause([s.acknowledged for s in signals if s.acknowledged], lost_at),
+        push_pause_s=max(_pause(_pushed(bot), lost_at) for bot in bots),
         command_s=round(command_s, 1),
     )
 
@@ -128,6 +129,7 @@ def _pushed(bot: RunningBot) -> list[float]:
     return [moment(event) for event in bot.events("received") if event["via"] == "push"]
 
 
-def _first_after(times: Sequence[float], instant: float) -> float:
-    later = [at for at in times if at > instant + 0.05]
-    return round(min(later) - instant, 1) if later else float("inf")
+def _pause(times: Sequence[float], instant: float) -> float:
+    """The longest time between two neighbours, from a second before `instant` on; infinite without any."""
+    around = sorted(at for at in times if at > instant - 1)
+    return round(max((b - a for a, b in pairwise(around)), default=float("inf")), 1)

@@ -141,19 +141,31 @@ class Move:
 
     def stop_app(self) -> None:
         """Stops the old app; a region that is lost need not answer."""
+        if not self._tell_old("az", "functionapp", "stop", *_of_app(self.old)):
+            self.cloud.say("  stop its app as soon as it answers; its database comes back as a copy")
+
+    def release_bots(self) -> None:
+        """Cuts the connections to the old hub, where nobody sends any more; so bots negotiate again.
+
+        A bot without a watchdog would otherwise wait there for ever.
+        """
+        hub = self.old["webpubsub_endpoint"].removeprefix("https://").partition(".")[0]
+        self._tell_old(
+            *("az", "resource", "invoke-action", "--action", "restart", "--name", hub),
+            *("--resource-type", "Microsoft.SignalRService/webPubSub"),
+            *("--resource-group", self.old["resource_group"]),
+        )
+
+    def _tell_old(self, *words: str) -> bool:
+        """Changes the old region; returns whether it answered, which a lost region need not do."""
         try:
-            self.cloud.perform(
-                *("az", "functionapp", "stop"),
-                *_of_app(self.old),
-                timeout_s=LOST_TIMEOUT_S if self.is_forced else 300.0,
-            )
+            self.cloud.perform(*words, timeout_s=LOST_TIMEOUT_S if self.is_forced else 300.0)
         except ToolFailed as error:
             if not self.is_forced:
                 raise
             self.cloud.say(f"  {self.old.stack} does not answer: {error.detail}")
-            self.cloud.say(
-                "  stop its app as soon as it answers; its database becomes a copy, so it cannot write"
-            )
+            return False
+        return True
 
     def begin_licenses(self) -> None:
         if not self.licenses().get("failoverInProgress"):

@@ -28,6 +28,7 @@ _NEEDED = (
     "resource_group",
     "role",
     "url",
+    "webpubsub_endpoint",
 )
 
 

@@ -29,6 +29,7 @@ class Stack:
     fence: str = "off"
     timers: str = "0"
     backup_days: int = 7
+    connections: int = 3
 
     def outputs(self) -> dict[str, str]:
         return {
@@ -43,6 +44,7 @@ class Stack:
             "resource_group": f"rg-{self.name}",
             "role": self.role,
             "url": self.url,
+            "webpubsub_endpoint": f"wps-{self.name}.webpubsub.azure.com",
         }
 
 
@@ -123,7 +125,7 @@ class Regions:
             case ("az", "storage", "account", "failover", *_):
                 self.licenses = "eastus2"
                 return Answer(0)
-            case ("az", "functionapp" | "postgres", *_):
+            case ("az", "functionapp" | "postgres" | "resource", *_):
                 return self._of_stack(words, self.stacks[words[words.index("--resource-group") + 1][3:]])
             case (_, "-m", "operations.smoke", url):
                 return self._smoke(url)
@@ -172,6 +174,9 @@ class Regions:
                 return _json({"state": stack.app})
             case ("functionapp", "stop", *_):
                 stack.app = "Stopped"
+            case ("resource", "invoke-action", "--action", "restart"):
+                assert words[words.index("--name") + 1] == f"wps-{stack.name}"
+                stack.connections = 0
             case ("functionapp", "start", *_):
                 stack.app = "Running"
             case ("functionapp", "config", "appsettings", "list"):

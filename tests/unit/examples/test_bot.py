@@ -1,11 +1,9 @@
 """What examples/bot.py decides by itself: order, paper fills, and never looking into the future."""
 
-import importlib.util
-import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -17,24 +15,14 @@ from shared.domain.decoding import decode
 from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import Trade, check_trade
-from tests.support.places import ROOT
+from tests.support.example_modules import load
 
-EXAMPLES = ROOT / "examples"
 START = datetime(2025, 10, 13, 13, 30, tzinfo=UTC)
-
-
-def load(name: str) -> ModuleType:
-    """A module of the examples, which are no package of ours."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 broker = load("paper_broker")
 connection = load("connection")
+bot = load("bot")
 
 
 def bars(*rows: tuple[str, str, str, str]) -> list[Any]:
@@ -219,114 +207,31 @@ def test_gap_is_missed_only_after_threads_had_time_to_reorder() -> None:
     assert not sequence.is_missing(now + 3 * connection.REORDER_S)
 
 
-def test_heartbeat_reveals_what_nobody_pushed() -> None:
-    sequence = connection.Sequence(acted=4)
-    sequence.known = 6
+@pytest.fixture
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bot of ES and NQ without a market; nothing connects."""
+    monkeypatch.setenv("SIGNAL_CLOUD_KEY", "no-key")
+    made = bot.Bot(bot.parse_options(["--symbols", "ES", "NQ"]), connection.Journal(as_json=True))
+    made._sequences = {"ES": connection.Sequence(acted=4), "NQ": connection.Sequence(acted=9)}
+    yield made
+    made._reporter.flush()
+
+
+def test_one_heartbeat_reveals_what_nobody_pushed_of_any_symbol(watching: Any) -> None:
+    beat = {"type": "heartbeat", "version": 2, "event_at": START.isoformat()}
+    watching._take(beat | {"sequences": {"CL": 70, "ES": 6, "NQ": 9}})
     now = time.monotonic()
-    assert not sequence.is_missing(now)
-    assert sequence.is_missing(now + 2 * connection.REORDER_S)
+    assert not any(each.is_missing(now) for each in watching._sequences.values())
+    later = now + 2 * connection.REORDER_S
+    missing = [symbol for symbol, each in watching._sequences.items() if each.is_missing(later)]
+    assert missing == ["ES"], "NQ has all, and CL is not this bot's"
+    watching._take(beat | {"sequences": {"ES": 5}})  # one that arrives late
+    assert watching._sequences["ES"].known == 6
 
 
-def numbered(number: int, content: int | None = None) -> dict[str, Any]:
-    """A message with this sequence; equal `content` means that a publisher sent the same signal again."""
-    told = {"strategy": "s", "kind": "entry", "side": "LONG", "price": "1", "event_at": content or number}
-    return {"sequence": number, "signal": {"sequence": number, **told}}
-
-
-def test_a_gap_that_the_server_lists_does_not_stop_the_bot() -> None:
-    """A region was lost after 7; the next one continues far behind, and never gives 5 to 1,000 again."""
-    sequence = connection.Sequence(acted=4)
-    for number in (5, 7):
-        sequence.offer(numbered(number))
-    assert [message["sequence"] for message in sequence.ready()] == [5]
-    ready, void = sequence.fill([numbered(1001), numbered(1002)], 1002)
-    assert [message["sequence"] for message in ready] == [7, 1001, 1002]
-    assert void == 1002 - 5 - 3
-    sequence.offer(numbered(1003))
-    assert [message["sequence"] for message in sequence.ready()] == [1003]
-
-
-def test_a_heartbeat_after_a_gap_without_signals_moves_the_bot_forward() -> None:
-    sequence = connection.Sequence(acted=4)
-    assert sequence.fill([], 1000) == ([], 996)
-    assert sequence.fill([], 1000) == ([], 0)
-    assert not sequence.is_missing(time.monotonic())
-
-
-def test_a_server_that_lags_behind_never_moves_the_bot_back() -> None:
-    sequence = connection.Sequence(acted=9)
-    assert sequence.fill([], 6) == ([], 0)
-    assert sequence.acted == 9
-
-
-@given(st.integers(0, 5), st.integers(0, 5), st.data())
-def test_each_signal_is_acted_on_once_across_the_loss_of_a_region(
-    seen: int, lost: int, data: st.DataObject
-) -> None:
-    """The bot saw `seen` of the signals 1 to seen + lost; the publisher repeats any that the copy lacked."""
-    sequence = connection.Sequence(acted=0)
-    published = seen + lost
-    copied = data.draw(st.integers(0, published))
-    acted: list[int] = []
-
-    def act(messages: list[dict[str, Any]]) -> None:
-        acted.extend(
-            message["signal"]["event_at"] for message in messages if not sequence.is_repeat(message["signal"])
-        )
-
-    for number in range(1, seen + 1):
-        sequence.offer(numbered(number))
-        act(list(sequence.ready()))
-    kept = [numbered(number) for number in range(sequence.acted + 1, copied + 1)]
-    again = [numbered(1_000 + n, content) for n, content in enumerate(range(copied + 1, published + 1))]
-    listed = [*kept, *again]
-    ready, _ = sequence.fill(listed, listed[-1]["sequence"] if listed else 999)
-    act(ready)
-    assert acted == list(range(1, published + 1))
-
-
-def test_equal_signals_without_a_gap_are_different_signals() -> None:
-    sequence = connection.Sequence(acted=0)
-    assert not sequence.is_repeat(numbered(1, 1)["signal"])
-    assert not sequence.is_repeat(numbered(2, 1)["signal"])
-
-
-class Server:
-    """Keeps each reported trade, as the server does; `lose` forgets those that a copy did not have."""
-
-    def __init__(self) -> None:
-        self.trades: dict[str, dict[str, Any]] = {}
-
-    def call(self, method: str, path: str, patience_s: float, json: dict[str, Any]) -> dict[str, Any]:
-        assert (method, path) == ("POST", "/api/trades")
-        results = []
-        for trade in json["trades"]:
-            known = trade["trade_id"] in self.trades
-            self.trades[trade["trade_id"]] = trade
-            results.append({"trade_id": trade["trade_id"], "status": "duplicate" if known else "recorded"})
-        return {"accepted": len(results), "results": results, "refused": []}
-
-    def lose(self, trade_id: str) -> None:
-        del self.trades[trade_id]
-
-
-def test_trades_that_a_lost_region_had_acknowledged_are_reported_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(connection, "REPORT_EVERY_S", 0.01)
-    server = Server()
-    reporter = connection.Reporter(server, connection.Journal(True), lambda reason: None)
-    for n in range(3):
-        reporter.add({"trade_id": f"t{n}"})
-    deadline = time.monotonic() + 10
-    while reporter.acknowledged < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    server.lose("t1")
-    reporter.report_again()
-    while reporter.acknowledged < 6:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    assert reporter.flush() == 0
-    assert sorted(server.trades) == ["t0", "t1", "t2"]
-    assert '"event": "report_again"' in capsys.readouterr().out
+def test_a_heartbeat_sets_the_market_s_clock(watching: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, flat(100))
+    watching._broker = desk.broker
+    event_at = (START + timedelta(minutes=5)).isoformat()
+    watching._take({"type": "heartbeat", "event_at": event_at, "sequences": {"NQ": 9}})
+    assert desk.market.closed() == 5

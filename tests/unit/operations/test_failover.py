@@ -41,6 +41,7 @@ def assert_moved(regions: Regions, *, forced: bool) -> None:
     if not forced:
         prod = regions.stacks["prod"]
         assert (prod.role, prod.app, prod.server_role) == ("passive", "Running", "AsyncReplica")
+        assert prod.connections == 0, "a bot without a watchdog waits at the old hub for ever"
 
 
 @pytest.mark.parametrize("forced", [True, False])
@@ -96,7 +97,7 @@ def test_a_move_that_is_done_does_nothing_more() -> None:
     regions = Regions(lost=True)
     attempt(regions, forced=True)
     said = attempt(regions, forced=True)
-    assert said.count("  is done already") == len([line for line in said if line.startswith("[")]) - 4
+    assert said.count("  is done already") == len([line for line in said if line.startswith("[")]) - 5
     assert_moved(regions, forced=True)
 
 
