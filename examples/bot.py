@@ -27,8 +27,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connection import Api, Feed, GaveUp, Journal, Refused, Reporter, Sequence
+from connection import Api, Feed, GaveUp, Journal, Refused, Reporter
 from paper_broker import Broker, Market, features_of, read_bars
+from signal_order import Sequence
 
 CALL_PATIENCE_S = 5.0
 

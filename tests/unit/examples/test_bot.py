@@ -22,6 +22,7 @@ START = datetime(2025, 10, 13, 13, 30, tzinfo=UTC)
 
 broker = load("paper_broker")
 connection = load("connection")
+signal_order = load("signal_order")
 bot = load("bot")
 
 
@@ -186,7 +187,7 @@ def test_exit_signal_closes_at_the_next_open(monkeypatch: pytest.MonkeyPatch) ->
 
 @given(st.permutations(list(range(1, 12))), st.lists(st.integers(1, 11), max_size=20))
 def test_every_signal_is_given_out_once_and_in_order(order: list[int], again: list[int]) -> None:
-    sequence = connection.Sequence(acted=0)
+    sequence = signal_order.Sequence(acted=0)
     acted: list[int] = []
     for number in [*order, *again]:
         sequence.offer({"sequence": number})
@@ -195,16 +196,16 @@ def test_every_signal_is_given_out_once_and_in_order(order: list[int], again: li
 
 
 def test_gap_is_missed_only_after_threads_had_time_to_reorder() -> None:
-    sequence = connection.Sequence(acted=4)
+    sequence = signal_order.Sequence(acted=4)
     now = time.monotonic()
     assert not sequence.is_missing(now)
     sequence.offer({"sequence": 6})
     assert list(sequence.ready()) == []
     assert not sequence.is_missing(now)
-    assert sequence.is_missing(now + 2 * connection.REORDER_S)
+    assert sequence.is_missing(now + 2 * signal_order.REORDER_S)
     sequence.offer({"sequence": 5})
     assert [message["sequence"] for message in sequence.ready()] == [5, 6]
-    assert not sequence.is_missing(now + 3 * connection.REORDER_S)
+    assert not sequence.is_missing(now + 3 * signal_order.REORDER_S)
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bot of ES and NQ without a market; nothing connects."""
     monkeypatch.setenv("SIGNAL_CLOUD_KEY", "no-key")
     made = bot.Bot(bot.parse_options(["--symbols", "ES", "NQ"]), connection.Journal(as_json=True))
-    made._sequences = {"ES": connection.Sequence(acted=4), "NQ": connection.Sequence(acted=9)}
+    made._sequences = {"ES": signal_order.Sequence(acted=4), "NQ": signal_order.Sequence(acted=9)}
     yield made
     made._reporter.flush()
 
@@ -222,7 +223,7 @@ def test_one_heartbeat_reveals_what_nobody_pushed_of_any_symbol(watching: Any) -
     watching._take(beat | {"sequences": {"CL": 70, "ES": 6, "NQ": 9}})
     now = time.monotonic()
     assert not any(each.is_missing(now) for each in watching._sequences.values())
-    later = now + 2 * connection.REORDER_S
+    later = now + 2 * signal_order.REORDER_S
     missing = [symbol for symbol, each in watching._sequences.items() if each.is_missing(later)]
     assert missing == ["ES"], "NQ has all, and CL is not this bot's"
     watching._take(beat | {"sequences": {"ES": 5}})  # one that arrives late

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.support.example_modules import load
 
 connection = load("connection")
+signal_order = load("signal_order")
 
 
 def numbered(number: int, content: int | None = None) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def numbered(number: int, content: int | None = None) -> dict[str, Any]:
 
 def test_a_gap_that_the_server_lists_does_not_stop_the_bot() -> None:
     """A region was lost after 7; the next one continues far behind, and never gives 5 to 1,000 again."""
-    sequence = connection.Sequence(acted=4)
+    sequence = signal_order.Sequence(acted=4)
     for number in (5, 7):
         sequence.offer(numbered(number))
     assert [message["sequence"] for message in sequence.ready()] == [5]
@@ -32,14 +33,14 @@ def test_a_gap_that_the_server_lists_does_not_stop_the_bot() -> None:
 
 
 def test_a_heartbeat_after_a_gap_without_signals_moves_the_bot_forward() -> None:
-    sequence = connection.Sequence(acted=4)
+    sequence = signal_order.Sequence(acted=4)
     assert sequence.fill([], 1000) == ([], 996)
     assert sequence.fill([], 1000) == ([], 0)
     assert not sequence.is_missing(time.monotonic())
 
 
 def test_a_server_that_lags_behind_never_moves_the_bot_back() -> None:
-    sequence = connection.Sequence(acted=9)
+    sequence = signal_order.Sequence(acted=9)
     assert sequence.fill([], 6) == ([], 0)
     assert sequence.acted == 9
 
@@ -49,7 +50,7 @@ def test_each_signal_is_acted_on_once_across_the_loss_of_a_region(
     seen: int, lost: int, data: st.DataObject
 ) -> None:
     """The bot saw `seen` of the signals 1 to seen + lost; the publisher repeats any that the copy lacked."""
-    sequence = connection.Sequence(acted=0)
+    sequence = signal_order.Sequence(acted=0)
     published = seen + lost
     copied = data.draw(st.integers(0, published))
     acted: list[int] = []
@@ -71,7 +72,7 @@ def test_each_signal_is_acted_on_once_across_the_loss_of_a_region(
 
 
 def test_equal_signals_without_a_gap_are_different_signals() -> None:
-    sequence = connection.Sequence(acted=0)
+    sequence = signal_order.Sequence(acted=0)
     assert not sequence.is_repeat(numbered(1, 1)["signal"])
     assert not sequence.is_repeat(numbered(2, 1)["signal"])
 
