@@ -60,7 +60,7 @@ class Foundation:
         wanted = ".".join(map(str, VERSIONS[tool]))
         if not self._cloud.has_tool(tool):
             return f"{tool} is not installed: {wanted} or later is needed"
-        found = re.search(r"(\d+)\.(\d+)\.(\d+)", self._cloud.text(*_VERSION_COMMANDS[tool]))
+        found = re.search(r"([0-9]+)\.([0-9]+)\.([0-9]+)", self._cloud.text(*_VERSION_COMMANDS[tool]))
         if found is None or tuple(map(int, found.groups())) < VERSIONS[tool]:
             return f"{tool} is version {found[0] if found else 'unknown'}: {wanted} or later is needed"
         return ""
