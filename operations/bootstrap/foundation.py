@@ -145,22 +145,15 @@ class Foundation:
         """Makes the group, the storage account and the key vault of Pulumi's state."""
         cloud, site, tags = self._cloud, self._site, self._tenant.tags
         in_group = ("--resource-group", STATE_GROUP)
-        # Not in the stack's region only: GZRS keeps a copy in the paired region.
-        cloud.change(
-            "az",
-            "group",
-            "create",
-            "--name",
-            STATE_GROUP,
-            "--location",
-            self._tenant.location,
-            "--tags",
-            *tags,
-        )
+        if not cloud.find("az", "group", "show", "--name", STATE_GROUP):
+            cloud.change(
+                "az", "group", "create", "--name", STATE_GROUP, "--location", self._tenant.state_location,
+                "--tags", *tags,
+            )  # fmt: skip
         if not self._has_account():
             cloud.change(
                 "az", "storage", "account", "create", "--name", site.state_account, *in_group,
-                "--location", self._tenant.location, "--sku", "Standard_GZRS",
+                "--location", self._tenant.state_location, "--sku", "Standard_GZRS",
                 "--allow-shared-key-access", "false", "--min-tls-version", "TLS1_2",
                 "--allow-blob-public-access", "false", "--tags", *tags,
             )  # fmt: skip
@@ -178,7 +171,7 @@ class Foundation:
         else:
             cloud.change(
                 "az", "keyvault", "create", "--name", site.state_vault, *in_group, "--location",
-                self._tenant.location, "--enable-rbac-authorization", "true",
+                self._tenant.state_location, "--enable-rbac-authorization", "true",
                 "--enable-purge-protection", "true", "--tags", *tags,
             )  # fmt: skip
 

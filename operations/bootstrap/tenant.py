@@ -9,6 +9,7 @@ from typing import cast
 
 import yaml
 
+from infra.settings.regions import REGIONS
 from operations.cloud import placeholder
 from operations.command import UsageError
 
@@ -40,6 +41,7 @@ class Tenant:
 
     stack: str
     location: str
+    state_location: str
     is_private: bool
     has_slot: bool
     repository: str
@@ -116,6 +118,8 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     return Tenant(
         stack=options.stack,
         location=have["location"],
+        # The loss of the stack's region must not take the state away.
+        state_location=REGIONS[have["location"]].pair if have["location"] in REGIONS else have["location"],
         is_private=is_private,
         has_slot=have.get("plan") != "flex",
         repository=repository,

@@ -58,10 +58,12 @@ def _provider_register(world: World, words: Words, stdin: str) -> Any:
 
 
 def _group_create(world: World, words: Words, stdin: str) -> Any:
-    if words["--name"] not in world.groups:
-        world.groups.append(words["--name"])
-        world.make(f"group {words['--name']}")
-    return {"name": words["--name"]}
+    name, location = words["--name"], words["--location"]
+    if world.groups.setdefault(name, location) != location:
+        refuse("InvalidResourceGroupLocation", f"The group exists in {world.groups[name]}.")
+    if f"group {name}" not in world.made:
+        world.make(f"group {name}")
+    return {"name": name}
 
 
 def _group_show(world: World, words: Words, stdin: str) -> Any:

@@ -131,7 +131,7 @@ def _up(world: World, words: Words, file: Path) -> str:
     if group in world.groups and stack not in world.deployed and f"pulumi {group}" not in world.made:
         raise Refused(f"error: cannot create already existing resource {group}", 255)
     if f"pulumi {group}" not in world.made:
-        world.groups.append(group)
+        world.groups[group] = config[f"{_PREFIX}location"]
         world.make(f"pulumi {group}")
     if world.postgres_busy:
         world.postgres_busy -= 1

@@ -103,7 +103,8 @@ class World(msgspec.Struct):
     is_signed_in: bool = True
     roles: list[Role] = []
     providers: dict[str, float] = {}
-    groups: list[str] = []
+    # Resource groups, each with its location.
+    groups: dict[str, str] = {}
     accounts: dict[str, bool] = {}
     taken: list[str] = []
     containers: list[str] = []

@@ -155,6 +155,19 @@ def test_a_deleted_vault_is_recovered_because_its_key_still_decrypts_the_state(t
     assert "vault kv-sig-pulumi-abc12" not in machine.world.made
 
 
+def test_the_state_is_not_in_the_stacks_region_and_an_existing_one_is_taken(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    assert machine.world.groups["rg-signal-cloud-dev"] == "centralus"
+    assert machine.world.groups["rg-signal-cloud-pulumi"] == "eastus2"
+    made_by_hand = empty_world(
+        groups={"rg-signal-cloud-pulumi": "westeurope"}, accounts={"stsigpulumiother": True}
+    )
+    machine = Machine(tmp_path, world=made_by_hand)
+    assert machine.run() == 0
+    assert machine.world.pulumi_login.endswith("=stsigpulumiother")
+
+
 def test_a_member_that_the_directory_does_not_know_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
