@@ -10,8 +10,8 @@ export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate calendars test mutants bench flame migrate smoke drill package loadtest \
-	infra-preview lint check format lock clean
+.PHONY: help run up license simulate calendars test mutants bench flame bootstrap migrate smoke drill package \
+	loadtest infra-preview lint check format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: ## Measure the hot path: worker library, then baseline; writes docs/perfo
 flame: ## Draw a flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.bench.flame $(ARGS)
+
+bootstrap: ## Bring a version live in an empty subscription, e.g. ARGS="--stack prod --dry-run"
+	@$(PROJECT_PYTHON) -m operations.bootstrap $(ARGS)
 
 migrate: ## Migrate DATABASE_URL's schema, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
 	@$(PROJECT_PYTHON) -m operations.migrate $(ARGS)
