@@ -109,7 +109,7 @@ def data_services(state: StateDirectory, settings: Mapping[str, str], host_port:
     The result's `settings` hold every address but that of a Postgres that we start: its URL is known only
     after it has started. Web PubSub sends its events to the function host at `host_port`.
     """
-    ports = iter(free_ports(4))
+    ports = iter(free_ports(6))
     wanted = dict(settings)
     postgres = valkey = azurite = webpubsub = None
     if not wanted.get("DATABASE_URL"):
@@ -117,7 +117,7 @@ def data_services(state: StateDirectory, settings: Mapping[str, str], host_port:
     if not wanted.get("REDIS_URL"):
         valkey, wanted["REDIS_URL"] = _valkey(state, next(ports))
     if not wanted.get("TABLES_CONNECTION_STRING"):
-        azurite, wanted["TABLES_CONNECTION_STRING"] = _azurite(state, next(ports))
+        azurite, wanted["TABLES_CONNECTION_STRING"] = _azurite(state, next(ports), next(ports), next(ports))
     if not wanted.get("WEBPUBSUB_CONNECTION_STRING"):
         webpubsub, wanted["WEBPUBSUB_CONNECTION_STRING"] = _webpubsub(state, next(ports), host_port)
     return Endpoints(wanted, postgres, valkey, azurite, webpubsub)
@@ -159,7 +159,8 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
     return Service("valkey", command, ready, port), f"redis://:{password}@{HOST}:{port}/0"
 
 
-def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
+def _azurite(state: StateDirectory, port: int, blobs: int, queues: int) -> tuple[Service, str]:
+    """Licenses and keys in tables, their exports in blobs. Nothing uses the queues, which come with both."""
     node, script = ensure_azurite()
     # The key of Azurite's default account is public, so this stack has an account of its own.
     key = base64.b64encode(hashlib.sha512(state.secret("azurite_account_key").encode()).digest()).decode()
@@ -170,11 +171,13 @@ def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
         "azurite",
         *(str(node), str(script), "--silent", "--skipApiVersionCheck", "--disableTelemetry"),
         *("--location", str(directory), "--tableHost", HOST, "--tablePort", str(port)),
+        *("--blobHost", HOST, "--blobPort", str(blobs), "--queueHost", HOST, "--queuePort", str(queues)),
         env={**os.environ, "AZURITE_ACCOUNTS": f"{AZURITE_ACCOUNT}:{key}"},
     )
     connection = (
         f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={key};"
         f"TableEndpoint=http://{HOST}:{port}/{AZURITE_ACCOUNT};"
+        f"BlobEndpoint=http://{HOST}:{blobs}/{AZURITE_ACCOUNT};"
     )
     # SIGINT makes Azurite write its tables to disk.
     return Service("azurite", command, answers_http(port, "/"), port, stop_signal=signal.SIGINT), connection
