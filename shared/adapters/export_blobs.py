@@ -84,6 +84,9 @@ class ExportBlobs:
                 "connection_timeout": CONNECT_TIMEOUT_S,
                 "read_timeout": READ_TIMEOUT_S,
                 "retry_total": 3,
+                # In seconds; the SDK's own pauses would exceed the time of the call.
+                "initial_backoff": 1,
+                "increment_base": 2,
                 "max_single_put_size": MAX_BLOB_BYTES,
             }
             client = module.ContainerClient

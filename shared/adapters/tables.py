@@ -259,8 +259,8 @@ class LicenseTables:
         while True:
             # Each page has its time, because a large table has many.
             async with self._bounded(CALL_TIMEOUT_S):
-                page = await anext(pages, None)
                 try:
+                    page = await anext(pages, None)
                     rows = None if page is None else [entity async for entity in page]
                 except ResourceNotFoundError:
                     rows = None

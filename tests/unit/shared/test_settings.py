@@ -220,7 +220,7 @@ def test_exports_go_to_the_account_of_the_tables_or_under_entra_id_to_an_endpoin
     endpoint = "https://signal.blob.core.windows.net"
     assert read_settings(ENTRA | key | {"LICENSE_EXPORT_ENDPOINT": endpoint}).exports_address == endpoint
     for address in ({}, {"LICENSE_EXPORT_ENDPOINT": "http://signal.blob.core.windows.net"}):
-        with pytest.raises(ConfigurationError, match="^LICENSE_EXPORT_ENDPOINT "):
+        with pytest.raises(ConfigurationError, match=r"^LICENSE_EXPORT_ENDPOINT "):
             read_settings(ENTRA | key | address)
 
 
