@@ -11,6 +11,11 @@ from infra.components.placement import Placement, kept, under
 # The names that shared/adapters/table_rows.py uses.
 TABLES = ("licenses", "apikeys", "endings")
 DEPLOYMENTS = "deployments"
+# The names and places that shared/adapters/export_blobs.py and shared/services/license_export.py use.
+EXPORTS = "license-exports"
+EXPORT_DAYS = {"daily": 35, "monthly": 366}
+# Below the shorter life, because Azure's lifecycle deletes nothing before.
+IMMUTABLE_DAYS = 30
 SOFT_DELETE_DAYS = 14
 
 
@@ -69,16 +74,64 @@ class Storage(pulumi.ComponentResource):
                 ),
                 opts=pulumi.ResourceOptions(parent=self, depends_on=[host_blobs]),
             )
+        self.exports_id = self._exports(place, data, data_blobs)
         self.data_account_id = data.id
         self.host_account_id = host.id
         self.data_blobs_id, self.host_blobs_id = data_blobs.id, host_blobs.id
+        self.exports_endpoint = f"https://{self.data_account}.blob.core.windows.net"
         self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
         self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
         self.register_outputs({"data_account_id": self.data_account_id})
 
+    def _exports(
+        self,
+        place: Placement,
+        account: storage.StorageAccount,
+        blobs: storage.BlobServiceProperties,
+    ) -> pulumi.Output[str]:
+        """Makes the container of the exports of licenses, which nobody can change or delete for a while."""
+        container = storage.BlobContainer(
+            EXPORTS,
+            storage.BlobContainerArgs(
+                container_name=EXPORTS,
+                account_name=account.name,
+                resource_group_name=place.resource_group_name,
+                public_access=storage.PublicAccess.NONE,
+            ),
+            opts=pulumi.ResourceOptions.merge(kept(self), pulumi.ResourceOptions(depends_on=[blobs])),
+        )
+        # Unlocked: an owner can end it, so that a stack can be destroyed. docs/operations.md says how to lock
+        # it.
+        policy = storage.BlobContainerImmutabilityPolicy(
+            "exports-immutability",
+            storage.BlobContainerImmutabilityPolicyArgs(
+                account_name=account.name,
+                container_name=container.name,
+                resource_group_name=place.resource_group_name,
+                immutability_policy_name="default",
+                immutability_period_since_creation_in_days=IMMUTABLE_DAYS,
+                allow_protected_append_writes=False,
+            ),
+            opts=under(self),
+        )
+        storage.ManagementPolicy(
+            "data-lifecycle",
+            storage.ManagementPolicyArgs(
+                account_name=account.name,
+                resource_group_name=place.resource_group_name,
+                management_policy_name="default",
+                policy=storage.ManagementPolicySchemaArgs(
+                    rules=[_kept_for(kind, days) for kind, days in EXPORT_DAYS.items()]
+                ),
+            ),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[policy]),
+        )
+        return container.id
+
     def private_targets(self) -> tuple[PrivateTarget, ...]:
         return (
             PrivateTarget("licenses-table", self.data_account_id, "table"),
+            PrivateTarget("exports-blob", self.data_account_id, "blob"),
             PrivateTarget("host-blob", self.host_account_id, "blob"),
             PrivateTarget("host-queue", self.host_account_id, "queue"),
             PrivateTarget("host-table", self.host_account_id, "table"),
@@ -123,4 +176,26 @@ def _blobs(
         if keep_versions
         else storage.DeleteRetentionPolicyArgs(enabled=False),
         container_delete_retention_policy=kept_days,
+    )
+
+
+def _kept_for(kind: str, days: int) -> storage.ManagementPolicyRuleArgs:
+    """Deletes the exports of `kind` and their versions so many days after they were made."""
+    return storage.ManagementPolicyRuleArgs(
+        name=f"exports-{kind}",
+        enabled=True,
+        type=storage.RuleType.LIFECYCLE,
+        definition=storage.ManagementPolicyDefinitionArgs(
+            actions=storage.ManagementPolicyActionArgs(
+                base_blob=storage.ManagementPolicyBaseBlobArgs(
+                    delete=storage.DateAfterModificationArgs(days_after_creation_greater_than=days)
+                ),
+                version=storage.ManagementPolicyVersionArgs(
+                    delete=storage.DateAfterCreationArgs(days_after_creation_greater_than=days)
+                ),
+            ),
+            filters=storage.ManagementPolicyFilterArgs(
+                blob_types=["blockBlob"], prefix_match=[f"{EXPORTS}/{kind}/"]
+            ),
+        ),
     )

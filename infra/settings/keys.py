@@ -34,6 +34,7 @@ def read_settings(config: StackConfig) -> Settings:
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        license_export_key=_export_key(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
@@ -48,6 +49,16 @@ def read_settings(config: StackConfig) -> Settings:
     check_combinations(settings, reader)
     reader.finish()
     return settings
+
+
+def _export_key(reader: SettingsReader) -> str:
+    """The public key of exports of licenses; without it, the stack makes none."""
+    return reader.matching(
+        "license_export_key",
+        r"[A-Za-z0-9+/]{43}=",
+        "a public key that `python -m operations.restore_licenses new-key` prints",
+        default="",
+    )
 
 
 def _pepper(reader: SettingsReader, key: str, default: str | None = None) -> str:

@@ -153,6 +153,7 @@ class Settings:
     name_suffix: str
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    license_export_key: str
     storage_replication: str
     network: NetworkSettings
     compute: ComputeSettings

@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from shared.domain.access.exports import MAX_PACKED_BYTES
-from shared.errors import Conflict, InvalidInput, KeyStoreUnavailable, NotFound
+from shared.errors import Conflict, ExportDamaged, KeyStoreUnavailable, NotFound
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -51,23 +51,23 @@ class ExportBlobs:
                 await container.upload_blob(name, content, overwrite=False)
 
     async def names(self, prefix: str = "") -> list[str]:
-        """The names of the exports, in order, at most MAX_LISTED; raises InvalidInput if there are more."""
+        """The names of the exports, in order, at most MAX_LISTED; raises ExportDamaged if there are more."""
         container = await self._container()
         found: list[str] = []
         async with _translated():
             async for name in container.list_blob_names(name_starts_with=prefix):
                 found.append(name)
                 if len(found) > MAX_LISTED:
-                    raise InvalidInput(f"There are over {MAX_LISTED} exports: name one.")
+                    raise ExportDamaged(f"There are over {MAX_LISTED} exports: name one.")
         return sorted(found)
 
     async def read(self, name: str) -> bytes:
-        """The content of a blob; raises NotFound, and InvalidInput if it is too large to be an export."""
+        """The content of a blob; raises NotFound, and ExportDamaged if it is too large to be an export."""
         container = await self._container()
         async with _translated():
             download = await container.download_blob(name)
             if download.size > MAX_BLOB_BYTES:
-                raise InvalidInput(f"{name} is larger than an export may be.")
+                raise ExportDamaged(f"{name} is larger than an export may be.")
             content: bytes = await download.readall()
             return content
 

@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
-from shared.errors import ConfigurationError, InvalidInput
+from shared.errors import ConfigurationError, ExportDamaged
 
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _FORM = {"sealed": "hpke-x25519-hkdf-sha256-aes-256-gcm", "version": 1}
@@ -43,21 +43,21 @@ def seal(plain: bytes, public_key: str) -> bytes:
 
 
 def unseal(sealed: bytes, private_keys: Iterable[str]) -> bytes:
-    """What `seal` got, by whichever of the private keys fits; raises InvalidInput or ConfigurationError."""
+    """What `seal` got, by whichever of the private keys fits; raises ExportDamaged or ConfigurationError."""
     head, newline, _ = sealed[:_MAX_HEAD_BYTES].partition(b"\n")
     try:
         told = json.loads(head) if newline else None
     except ValueError:
         told = None
     if not isinstance(told, dict) or {name: told.get(name) for name in _FORM} != _FORM:
-        raise InvalidInput("This is no sealed export, or of a form that this code does not know.")
+        raise ExportDamaged("This is no sealed export, or of a form that this code does not know.")
     for private_key in private_keys:
         if key_name(public_key_of(private_key)) == told.get("key"):
             try:
                 return _SUITE.decrypt(sealed[len(head) + 1 :], _private(private_key), info=head + b"\n")
             except (InvalidTag, ValueError) as error:
-                raise InvalidInput("The sealed export was changed or is not complete.") from error
-    raise InvalidInput(
+                raise ExportDamaged("The sealed export was changed or is not complete.") from error
+    raise ExportDamaged(
         f"None of the given keys opens this export: it needs the private key {told.get('key')}."
     )
 

@@ -17,27 +17,10 @@ from shared.domain.access.exports import read_export
 from shared.domain.access.licenses import ApiKey, License
 from shared.errors import Conflict, KeyStoreUnavailable, NotFound
 from shared.services.license_export import LicenseExportService
+from tests.support.license_rows import numbered_key, numbered_license
 
 NOW = datetime(2026, 11, 28, 2, 17, tzinfo=UTC)
 PRIVATE = new_private_key()
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-
-def a_license(number: int) -> License:
-    shard = ALPHABET[number % 50] + ALPHABET[number // 50 % 50]
-    return License(
-        license_id=f"lic_{shard}{number:010}", account_id=f"acct-{number}", symbols=("ES", "NQ"),
-        created_at=NOW,
-        expires_at=NOW + timedelta(days=30) if number % 2 else None,
-    )  # fmt: skip
-
-
-def a_key(number: int) -> ApiKey:
-    owner = a_license(number).license_id
-    return ApiKey(
-        public_id=f"{owner[4:6]}{number:04}"[:6], key_hash=f"{number:064x}", license_id=owner,
-        scopes=("bot", "publisher"), created_at=NOW, previous_hash="1" * 64, hashed_at=NOW, revision=2,
-    )  # fmt: skip
 
 
 @pytest.fixture
@@ -65,9 +48,9 @@ def service(tables: LicenseTables, blobs: ExportBlobs) -> LicenseExportService:
 
 async def test_everything_comes_back_from_the_newest_blob(tables: LicenseTables, blobs: ExportBlobs) -> None:
     for number in range(5):
-        await tables.add_license(a_license(number))
-        await tables.add_keys([a_key(number)])
-    ending = Ending(NOW + timedelta(days=30), a_license(1).license_id)
+        await tables.add_license(numbered_license(number))
+        await tables.add_keys([numbered_key(number)])
+    ending = Ending(NOW + timedelta(days=30), numbered_license(1).license_id)
     await tables.add_endings([ending])
     await service(tables, blobs).run(NOW - timedelta(days=1))
     (name,) = await service(tables, blobs).run(NOW)
@@ -76,8 +59,8 @@ async def test_everything_comes_back_from_the_newest_blob(tables: LicenseTables,
     sealed = await blobs.read(name)
     assert b"acct-1" not in sealed
     found = read_export(unseal(sealed, [PRIVATE]))
-    assert sorted(found.licenses, key=str) == sorted(map(a_license, range(5)), key=str)
-    assert sorted(found.apikeys, key=str) == sorted(map(a_key, range(5)), key=str)
+    assert sorted(found.licenses, key=str) == sorted(map(numbered_license, range(5)), key=str)
+    assert sorted(found.apikeys, key=str) == sorted(map(numbered_key, range(5)), key=str)
     assert found.endings == (ending,)
 
 
@@ -116,11 +99,11 @@ async def test_ten_thousand_licenses_take_bounded_memory_and_time(
 
         async def license_pages(self) -> AsyncIterator[list[License]]:
             for first in range(0, 10_000, 1_000):
-                yield [a_license(number) for number in range(first, first + 1_000)]
+                yield [numbered_license(number) for number in range(first, first + 1_000)]
 
         async def key_pages(self) -> AsyncIterator[list[ApiKey]]:
             for first in range(0, 20_000, 1_000):
-                yield [a_key(number) for number in range(first, first + 1_000)]
+                yield [numbered_key(number) for number in range(first, first + 1_000)]
 
         async def ending_pages(self) -> AsyncIterator[list[Ending]]:
             yield []

@@ -14,7 +14,7 @@ import msgspec
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import ApiKey, License
-from shared.errors import InternalError, InvalidInput
+from shared.errors import ExportDamaged, InternalError
 
 FORMAT = "signal-cloud-licenses"
 VERSION = 1
@@ -109,16 +109,16 @@ class ExportWriter:
 
 
 def read_export(packed: bytes) -> Export:
-    """The export in `packed`; raises InvalidInput if it is damaged, incomplete or of another format."""
+    """The export in `packed`; raises ExportDamaged if it is damaged, incomplete or of another format."""
     lines = _lines(_unpacked(packed))
     digest = hashlib.sha256()
     try:
         first = next(lines, b"")
         header = msgspec.json.decode(first, type=Header)
     except msgspec.MsgspecError as error:
-        raise InvalidInput(f"This is no export of licenses: {error}") from error
+        raise ExportDamaged(f"This is no export of licenses: {error}") from error
     if (header.format, header.version) != (FORMAT, VERSION):
-        raise InvalidInput(
+        raise ExportDamaged(
             f"This code reads {FORMAT} {VERSION}, and this is {header.format} {header.version}."
         )
     digest.update(first + b"\n")
@@ -127,19 +127,19 @@ def read_export(packed: bytes) -> Export:
     decoder = msgspec.json.Decoder(_Line)
     for number, text in enumerate(lines, start=2):
         if end is not None:
-            raise InvalidInput("The export goes on after its last line.")
+            raise ExportDamaged("The export goes on after its last line.")
         try:
             line = decoder.decode(text)
         except msgspec.MsgspecError as error:
-            raise InvalidInput(f"Line {number} of the export is damaged: {error}") from error
+            raise ExportDamaged(f"Line {number} of the export is damaged: {error}") from error
         end = _take(line, number, rows)
         if end is None:
             digest.update(text + b"\n")
     if end is None:
-        raise InvalidInput("The export is not complete: its last line is missing.")
+        raise ExportDamaged("The export is not complete: its last line is missing.")
     keys, licenses, endings = (len(each) for each in rows)
     if end != End(keys, licenses, endings, digest.hexdigest()):
-        raise InvalidInput("The export is not complete: its counts or its checksum are others than it says.")
+        raise ExportDamaged("The export is not complete: its counts or its checksum are others than it says.")
     return Export(header.made_at, end, tuple(rows[0]), tuple(rows[1]), tuple(rows[2]))
 
 
@@ -152,20 +152,20 @@ def _take(line: _Line, number: int, rows: tuple[list[ApiKey], list[License], lis
     elif line.ending is not None:
         rows[2].append(line.ending)
     elif line.end is None:
-        raise InvalidInput(f"Line {number} of the export holds no row.")
+        raise ExportDamaged(f"Line {number} of the export holds no row.")
     return line.end
 
 
 def _unpacked(packed: bytes) -> bytes:
     if len(packed) > MAX_PACKED_BYTES:
-        raise InvalidInput(f"An export has at most {MAX_PACKED_BYTES} bytes.")
+        raise ExportDamaged(f"An export has at most {MAX_PACKED_BYTES} bytes.")
     unpacker = zlib.decompressobj(wbits=_GZIP)
     try:
         text = unpacker.decompress(packed, MAX_UNPACKED_BYTES)
     except zlib.error as error:
-        raise InvalidInput(f"This is no export of licenses: {error}") from error
+        raise ExportDamaged(f"This is no export of licenses: {error}") from error
     if not unpacker.eof or unpacker.unused_data:
-        raise InvalidInput("The export is not complete, or too large.")
+        raise ExportDamaged("The export is not complete, or too large.")
     return text
 
 
@@ -174,6 +174,6 @@ def _lines(text: bytes) -> Iterator[bytes]:
     while start < len(text):
         end = text.find(b"\n", start)
         if end < 0:
-            raise InvalidInput("The export is not complete: its last line has no end.")
+            raise ExportDamaged("The export is not complete: its last line has no end.")
         yield text[start:end]
         start = end + 1

@@ -3,7 +3,7 @@
 import pytest
 
 from shared.adapters.sealing import key_name, new_private_key, public_key_of, seal, unseal
-from shared.errors import ConfigurationError, InvalidInput
+from shared.errors import ConfigurationError, ExportDamaged
 
 PRIVATE, OTHER = new_private_key(), new_private_key()
 PUBLIC = public_key_of(PRIVATE)
@@ -13,9 +13,9 @@ def test_its_owner_reads_it_and_nobody_else() -> None:
     sealed = seal(b"licenses", PUBLIC)
     assert b"licenses" not in sealed
     assert unseal(sealed, [OTHER, PRIVATE]) == b"licenses"
-    with pytest.raises(InvalidInput, match=key_name(PUBLIC)):
+    with pytest.raises(ExportDamaged, match=key_name(PUBLIC)):
         unseal(sealed, [OTHER])
-    with pytest.raises(InvalidInput):
+    with pytest.raises(ExportDamaged):
         unseal(sealed, [])
 
 
@@ -44,7 +44,7 @@ def test_what_was_changed_is_refused() -> None:
         head.replace(b", ", b",") + b"\n" + body,
         b"[]\n" + body,
     ):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(ExportDamaged):
             unseal(bad, [PRIVATE])
 
 

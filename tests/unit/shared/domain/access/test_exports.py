@@ -10,7 +10,7 @@ from shared.domain.access import exports
 from shared.domain.access.endings import Ending
 from shared.domain.access.exports import ExportWriter, read_export
 from shared.domain.access.licenses import ApiKey, License
-from shared.errors import InternalError, InvalidInput
+from shared.errors import ExportDamaged, InternalError
 
 NOW = datetime(2026, 11, 28, 2, 17, tzinfo=UTC)
 LICENSE = License(license_id="lic_Ab0000000000", account_id="a", symbols=("ES", "NQ"), created_at=NOW)
@@ -82,17 +82,17 @@ def test_what_is_damaged_is_refused() -> None:
         changed(text, b'"scopes":["bot"]', b'"scopes":["root"]'),
         gzip.compress(b"".join([*lines[:-1], b"{}\n", lines[-1]])),
     ):
-        with pytest.raises(InvalidInput):
+        with pytest.raises(ExportDamaged):
             read_export(bad)
 
 
 def test_an_export_is_bounded_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = packed()
     monkeypatch.setattr(exports, "MAX_UNPACKED_BYTES", 100)
-    with pytest.raises(InvalidInput, match="too large"):
+    with pytest.raises(ExportDamaged, match="too large"):
         read_export(whole)
     monkeypatch.setattr(exports, "MAX_PACKED_BYTES", 100)
-    with pytest.raises(InvalidInput, match="at most"):
+    with pytest.raises(ExportDamaged, match="at most"):
         read_export(whole)
     with pytest.raises(InternalError):
         packed()
