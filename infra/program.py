@@ -42,6 +42,7 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
                 "table-licenses": services.storage.table_ids["licenses"],
                 "table-apikeys": services.storage.table_ids["apikeys"],
                 "table-endings": services.storage.table_ids["endings"],
+                "license-exports": services.storage.exports_id,
                 "pepper": services.vault.pepper_id,
                 "pepper-previous": services.vault.previous_pepper_id,
                 "webpubsub": services.realtime.service_id,
@@ -87,6 +88,8 @@ def _compute(
         telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
         cors_origins=settings.compute.cors_origins,
+        license_export_key=settings.license_export_key,
+        license_export_endpoint=services.storage.exports_endpoint,
     )
     return Compute(
         "compute",

@@ -153,6 +153,13 @@ LOG_ALERTS = (
         "PT15M",
         "PT5M",
     ),
+    LogAlert(
+        "license-export-overdue",
+        2,
+        "The newest export of licenses and keys is older than 26 hours.",
+        "P2D",
+        "PT1H",
+    ),
     LogAlert("defects", 3, "The app raised unexpected errors.", "PT15M", "PT15M"),
     LogAlert(
         "logs-capped",
@@ -186,6 +193,12 @@ BUDGET_ALERTS = (
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
+
+
+def log_alerts(settings: Settings) -> tuple[LogAlert, ...]:
+    """Alerts on logs and telemetry that the stack has: one without a key of exports makes none."""
+    has_exports = bool(settings.license_export_key)
+    return tuple(alert for alert in LOG_ALERTS if has_exports or alert.name != "license-export-overdue")
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:

@@ -12,9 +12,9 @@ from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
     HEALTH_ALERTS,
-    LOG_ALERTS,
     RuleAlert,
     Watched,
+    log_alerts,
     metric_alerts,
 )
 from infra.components.alert_rules import Criteria, RuleMaker, threshold
@@ -99,7 +99,7 @@ class Monitoring(pulumi.ComponentResource):
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
-        for log_alert in LOG_ALERTS:
+        for log_alert in log_alerts(settings):
             monitor.ScheduledQueryRule(
                 f"alert-{log_alert.name}",
                 self._rules.log_rule(log_alert, self.workspace_id),

@@ -172,6 +172,8 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "redisenterprise:AccessPolicyAssignment": _PART,
         "resources:ResourceGroup": "the activity log says what changes in it",
         "storage:BlobContainer": _PART,
+        "storage:BlobContainerImmutabilityPolicy": _PART,
+        "storage:ManagementPolicy": _PART,
         "storage:Table": _PART,
         "web:WebAppFtpAllowed": _PART,
         "web:WebAppFtpAllowedSlot": _PART,

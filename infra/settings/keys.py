@@ -36,6 +36,7 @@ def read_settings(config: StackConfig) -> Settings:
         vault_recover=reader.boolean("vault_recover", default=False),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        license_export_key=_export_key(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
@@ -50,6 +51,16 @@ def read_settings(config: StackConfig) -> Settings:
     check_combinations(settings, reader)
     reader.finish()
     return settings
+
+
+def _export_key(reader: SettingsReader) -> str:
+    """The public key of exports of licenses; without it, the stack makes none."""
+    return reader.matching(
+        "license_export_key",
+        r"[A-Za-z0-9+/]{43}=",
+        "a public key that `python -m operations.restore_licenses new-key` prints",
+        default="",
+    )
 
 
 def _pepper(reader: SettingsReader, key: str, default: str | None = None) -> str:

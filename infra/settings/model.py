@@ -160,6 +160,7 @@ class Settings:
     vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    license_export_key: str
     storage_replication: str
     network: NetworkSettings
     compute: ComputeSettings
