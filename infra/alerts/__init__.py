@@ -5,7 +5,7 @@ beside this module. It reads one window of the workspace, and returns rows only 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -162,6 +162,22 @@ LOG_ALERTS = (
         "PT15M",
     ),
 )
+
+# Shorter windows and frequencies than an hour, in minutes.
+_MINUTES = {"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15}
+
+
+def log_alerts(minutes: int) -> Iterator[LogAlert]:
+    """The log alerts, none of which runs more often than every `minutes` (5, 10 or 15).
+
+    A window is never shorter than the time between two runs, so that no row is missed.
+    """
+    slowest = f"PT{minutes}M"
+    for alert in LOG_ALERTS:
+        frequency = slowest if _MINUTES.get(alert.frequency, minutes) < minutes else alert.frequency
+        window = slowest if _MINUTES.get(alert.window, minutes) < minutes else alert.window
+        yield replace(alert, window=window, frequency=frequency)
+
 
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (

@@ -40,6 +40,7 @@ def test_postgres_is_18_and_opened_by_entra_id_alone(stack: Recording) -> None:
     ("variant", "tier", "standby", "geo", "days"),
     [
         ("dev", "Burstable", "Disabled", "Disabled", 7),
+        ("lean", "GeneralPurpose", "Disabled", "Enabled", 30),
         ("prod", "GeneralPurpose", "ZoneRedundant", "Enabled", 30),
         ("premium", "GeneralPurpose", "ZoneRedundant", "Enabled", 35),
     ],
@@ -121,6 +122,7 @@ def test_pgbouncer_is_enabled_before_its_parameters_are_set() -> None:
     ("variant", "sku", "standby"),
     [
         ("dev", "Balanced_B0", "Disabled"),
+        ("lean", "Balanced_B0", "Enabled"),
         ("prod", "Balanced_B1", "Enabled"),
         ("premium", "Balanced_B3", "Enabled"),
     ],
@@ -159,6 +161,7 @@ def test_storage_takes_no_keys_and_old_tls(stack: Recording) -> None:
     ("variant", "data", "host"),
     [
         ("dev", "Standard_LRS", "Standard_LRS"),
+        ("lean", "Standard_GZRS", "Standard_ZRS"),
         ("prod", "Standard_GZRS", "Standard_ZRS"),
         ("premium", "Standard_GZRS", "Standard_ZRS"),
     ],
