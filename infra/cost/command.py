@@ -93,6 +93,7 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     at_the_limit = estimate(prod.usage.recording, prod.usage.users, busy, prices).usd - prod.usd
     parts = [
         report.comparison(each, load.purposes),
+        report.runs(each, load.purposes),
         report.too_small(each),
         f"Settings that would make `prod` with {prod.usage.users:,} bots cheaper, each alone:",
         report.savings_table(savings("prod", prod, load, prices)),

@@ -133,6 +133,7 @@ class MonitoringSettings:
 
     `alerts_quiet` makes the rules of all alerts and leaves them off. `availability_test` is whether Azure
     asks the app from five places, and `log_alert_minutes` the shortest time between runs of a log alert.
+    `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
     """
 
     alerts_quiet: bool
@@ -153,6 +154,8 @@ class Settings:
 
     `zones`: the stack lives in `one` zone and pays for no other, survives the loss of a zone (`several`), or
     only `some` of its services do.
+    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
+    live again.
     """
 
     stack: str
@@ -161,6 +164,8 @@ class Settings:
     owner: str
     cost_centre: str
     name_suffix: str
+    protect: bool
+    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
     storage_replication: str

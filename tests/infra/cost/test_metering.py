@@ -127,7 +127,8 @@ def test_what_a_standby_costs() -> None:
 def test_lean_serves_a_thousand_users_for_the_customers_price() -> None:
     lean = reckoned("lean", LOAD.purposes["lean"].users)
     assert LOAD.purposes["lean"].users == 1000
-    assert lean.usd <= LOAD.purposes["lean"].customer_usd == 365
+    assert LOAD.purposes["lean"].customer_usd == 365
+    assert lean.usd <= 365
     assert not list(lean.usage.warnings()), "no limit of it is too small"
 
 
