@@ -119,7 +119,13 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
     if settings.compute.plan == "dedicated":
         plan = PlanAutoscale(
             "plan-autoscale",
-            PlanAutoscaleArgs(base.placement, settings.compute.scaling, compute.plan_id, webpubsub_id),
+            PlanAutoscaleArgs(
+                base.placement,
+                settings.compute.scaling,
+                settings.compute.plan_size,
+                compute.plan_id,
+                webpubsub_id,
+            ),
         )
         made.append(Diagnosed("plan-autoscale", plan.setting_id))
     if settings.webpubsub.maximum_units > settings.webpubsub.units:

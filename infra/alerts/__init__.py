@@ -5,7 +5,7 @@ beside this module. It reads one window of the workspace, and returns rows only 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -170,6 +170,10 @@ LOG_ALERTS = (
     ),
 )
 
+# Shorter windows and frequencies than an hour, in minutes.
+_MINUTES = {"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15}
+
+
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
     HealthAlert(
@@ -195,10 +199,20 @@ _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
 
 
-def log_alerts(settings: Settings) -> tuple[LogAlert, ...]:
-    """Alerts on logs and telemetry that the stack has: one without a key of exports makes none."""
-    has_exports = bool(settings.license_export_key)
-    return tuple(alert for alert in LOG_ALERTS if has_exports or alert.name != "license-export-overdue")
+def log_alerts(settings: Settings) -> Iterator[LogAlert]:
+    """Alerts on logs and telemetry that the stack has, none run more often than `log_alert_minutes` says.
+
+    A stack without a key of exports has no alert about them. A window is never shorter than the time between
+    two runs, so that no row is missed.
+    """
+    minutes = settings.monitoring.log_alert_minutes
+    slowest = f"PT{minutes}M"
+    for alert in LOG_ALERTS:
+        if alert.name == "license-export-overdue" and not settings.license_export_key:
+            continue
+        frequency = slowest if _MINUTES.get(alert.frequency, minutes) < minutes else alert.frequency
+        window = slowest if _MINUTES.get(alert.window, minutes) < minutes else alert.window
+        yield replace(alert, window=window, frequency=frequency)
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:

@@ -113,7 +113,8 @@ class Monitoring(pulumi.ComponentResource):
                 self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
-        self._availability_test(targets.url)
+        if self._settings.availability_test:
+            self._availability_test(targets.url)
         self._budget(targets.resource_group_id, today)
         self._workbook(targets.watched)
 

@@ -4,10 +4,11 @@ README.md of infra describes each key; a test holds the two together.
 """
 
 import re
+from typing import cast
 
 from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
-from infra.settings.model import Settings
+from infra.settings.model import Settings, Zones
 from infra.settings.monitoring_keys import read_monitoring
 from infra.settings.reader import SettingsReader, StackConfig
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
@@ -29,6 +30,7 @@ def read_settings(config: StackConfig) -> Settings:
         location=reader.matching(
             "location", r"[a-z]+[0-9]?", "a region as Azure writes it, such as centralus"
         ),
+        zones=cast("Zones", reader.choice("zones", ("one", "several", "some"), default="one")),
         owner=reader.matching("owner", r"\S.{0,255}", "a team or an address"),
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
