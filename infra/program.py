@@ -25,7 +25,7 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     """Makes every resource; returns the stack's outputs, none of them secret. `today` is in UTC."""
     base = make_foundation(settings)
     services = make_services(settings, base)
-    needed = (*services.ready, *_roles(settings, base, services))
+    needed = (*services.ready, *_roles(base, services))
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
@@ -34,7 +34,7 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     return _outputs(base, services, compute, edge)
 
 
-def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
+def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
     return [
         *assign(
             {
@@ -50,8 +50,6 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
             },
             principal_id=base.identity.principal_id,
             subscription_id=base.subscription_id,
-            stack=settings.stack,
-            suffix=settings.name_suffix,
         )
     ]
 

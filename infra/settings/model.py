@@ -153,9 +153,7 @@ class Settings:
     """Everything that differs between stacks.
 
     `zones`: the stack lives in `one` zone and pays for no other, survives the loss of a zone (`several`), or
-    only `some` of its services do.
-    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
-    live again.
+    only `some` of its services do. `protect` keeps resources with data when the stack is destroyed.
     """
 
     stack: str
@@ -165,7 +163,6 @@ class Settings:
     cost_centre: str
     name_suffix: str
     protect: bool
-    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
     license_export_key: str
