@@ -61,6 +61,8 @@ BICEP_TYPES = (
 ADDED_VALUES = (
     # Two enumerations of one name in the REST description; the Python package kept the other one.
     ("postgresqlflexibleservers@2025-08-01.HighAvailability", "mode", ("Disabled",)),
+    # The list of sizes ends in 2017, as its description says; Azure takes every size that the region has.
+    ("Microsoft.Compute@2024-11-01.HardwareProfile#416", "vmSize", ("Standard_B2als_v2",)),
 )
 
 
