@@ -1,5 +1,7 @@
 """Makes everything that watches a stack's resources: alerts, diagnostic settings, budget, workbook."""
 
+from datetime import date
+
 import pulumi
 
 from infra.alerts import Watched
@@ -19,10 +21,11 @@ def watch(
     *,
     edge: Edge | None,
     others: list[Diagnosed],
+    today: date,
 ) -> None:
     """Makes alerts, diagnostic settings and everything else that watches the other resources.
 
-    `others` are resources with logs beyond the services and the network.
+    `others` are resources with logs beyond the services and the network. `today` is in UTC.
     """
     storage = services.storage
     watched: dict[Watched, pulumi.Output[str]] = {
@@ -63,4 +66,5 @@ def watch(
             diagnosed=tuple(diagnosed),
         ),
         settings,
+        today,
     )

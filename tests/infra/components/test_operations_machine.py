@@ -90,7 +90,7 @@ def test_nothing_enters_without_a_bastion_and_only_ssh_with_one() -> None:
         each for each in rules(recorded("prod"), "operations").values() if each["direction"] == "Inbound"
     ]
     assert [(each["access"], each["sourceAddressPrefix"]) for each in entering] == [("Deny", "*")]
-    stack = recorded("prod-bastion")
+    stack = recorded("rehearse")
     ssh = rules(stack, "operations")["ssh"]
     assert (ssh["access"], ssh["destinationPortRange"]) == ("Allow", "22")
     assert ssh["sourceAddressPrefix"] == subnet(stack, "AzureBastionSubnet")["addressPrefix"]
@@ -113,7 +113,7 @@ def test_the_machine_reaches_the_services_and_the_web_and_nothing_else() -> None
 
 def test_the_bastion_has_a_tunnel_and_every_rule_that_azure_demands() -> None:
     """As listed in Microsoft's "Configure NSG rules for Azure Bastion"."""
-    stack = recorded("prod-bastion")
+    stack = recorded("rehearse")
     bastion = stack.only("Microsoft.Network/bastionHosts")
     assert bastion.inputs["sku"] == {"name": "Standard"}
     assert bastion.inputs["enableTunneling"] is True
@@ -141,7 +141,7 @@ def test_the_bastion_has_a_tunnel_and_every_rule_that_azure_demands() -> None:
 
 
 def test_priorities_of_a_direction_differ() -> None:
-    for group in recorded("prod-bastion").of_type(GROUPS):
+    for group in recorded("rehearse").of_type(GROUPS):
         used = [(each["direction"], each["priority"]) for each in group.inputs["securityRules"]]
         assert len(set(used)) == len(used), group.name
 
