@@ -40,6 +40,10 @@ PLAN_SIZES = {
 }
 
 
+# Burstable sizes: 2 processors with 4 GB, 2 with 8 GB, 4 with 8 GB. `pulumi up` needs more than 1 GB.
+MACHINE_SIZES = ("Standard_B2als_v2", "Standard_B2as_v2", "Standard_B4als_v2")
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """`deployers` are the addresses of machines that deploy, in CIDR form."""
@@ -47,6 +51,15 @@ class NetworkSettings:
     private: bool
     address_space: str
     deployers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsSettings:
+    """The machine within a private network, and the Bastion that leads to it."""
+
+    machine: bool
+    machine_size: str
+    bastion: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +181,7 @@ class Settings:
     license_export_key: str
     storage_replication: str
     network: NetworkSettings
+    operations: OperationsSettings
     compute: ComputeSettings
     redis: RedisSettings
     postgres: PostgresSettings
