@@ -1,5 +1,7 @@
 """Roles cover the resources that the app needs, and no others."""
 
+import re
+
 import pytest
 
 from infra.offline.azure_answers import guid
@@ -29,6 +31,11 @@ EXPECTED = {
         "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
         "Microsoft.Storage/storageAccounts/tableServices/tables",
         "table-endings",
+    ),
+    (
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        "Microsoft.Storage/storageAccounts/blobServices/containers",
+        "license-exports",
     ),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper"),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper-previous"),
@@ -108,3 +115,14 @@ def test_redis_knows_the_app_by_an_access_policy(stack: Recording) -> None:
 def test_web_pubsub_s_identity_may_do_nothing(stack: Recording) -> None:
     principals = {each.inputs["principalId"] for each in stack.of_type(ASSIGNMENT)}
     assert stack.outputs["events_principal_id"] not in principals
+
+
+def test_the_app_only_adds_exports(stack: Recording) -> None:
+    """Its role could read, replace and delete blobs, but its condition denies all of that."""
+    (adding,) = (each for each in stack.of_type(ASSIGNMENT) if "condition" in each.inputs)
+    assert adding.inputs["conditionVersion"] == "2.0"
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+    denied = re.findall(rf"!\(ActionMatches\{{'{blobs}/([a-z/]+)'\}}\)", adding.inputs["condition"])
+    assert denied == ["read", "write", "delete", "move/action"]
+    container = stack.by_id(adding.inputs["scope"]).inputs["containerName"]
+    assert f"StringEquals '{container}'" not in adding.inputs["condition"]

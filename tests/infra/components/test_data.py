@@ -17,6 +17,7 @@ def stack(request: pytest.FixtureRequest) -> Recording:
     ("variant", "sku", "standby"),
     [
         ("dev", "Balanced_B0", "Disabled"),
+        ("lean", "Balanced_B0", "Enabled"),
         ("prod", "Balanced_B1", "Enabled"),
         ("premium", "Balanced_B3", "Enabled"),
     ],
@@ -55,6 +56,7 @@ def test_storage_takes_no_keys_and_old_tls(stack: Recording) -> None:
     ("variant", "data", "host"),
     [
         ("dev", "Standard_LRS", "Standard_LRS"),
+        ("lean", "Standard_GZRS", "Standard_ZRS"),
         ("prod", "Standard_GZRS", "Standard_ZRS"),
         ("premium", "Standard_GZRS", "Standard_ZRS"),
     ],
