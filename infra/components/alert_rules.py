@@ -16,10 +16,16 @@ type Criteria = (
 
 @dataclass(frozen=True, slots=True)
 class RuleMaker:
-    """Makes the arguments of rules in one place, for one action group."""
+    """Makes the arguments of rules in one place, for one action group.
+
+    `enabled` is False until the first smoke test passed. Then it is the rules that are off and not the action
+    group, because Azure notifies only when a rule's state changes: an alert that fired before the group was on
+    would never be sent.
+    """
 
     placement: Placement
     action_group_id: pulumi.Output[str]
+    enabled: bool
 
     def log_rule(self, alert: LogAlert, workspace_id: pulumi.Output[str]) -> monitor.ScheduledQueryRuleArgs:
         return monitor.ScheduledQueryRuleArgs(
@@ -30,7 +36,7 @@ class RuleMaker:
             location=self.placement.location,
             kind="LogAlert",
             severity=alert.severity,
-            enabled=True,
+            enabled=self.enabled,
             scopes=[workspace_id],
             window_size=alert.window,
             evaluation_frequency=alert.frequency,
@@ -67,7 +73,7 @@ class RuleMaker:
             resource_group_name=self.placement.resource_group_name,
             location="Global",
             severity=alert.severity,
-            enabled=True,
+            enabled=self.enabled,
             auto_mitigate=True,
             scopes=scopes,
             window_size=alert.window,
@@ -95,7 +101,7 @@ class RuleMaker:
             description=alert.description,
             resource_group_name=self.placement.resource_group_name,
             location="Global",
-            enabled=True,
+            enabled=self.enabled,
             scopes=[resource_id],
             condition=monitor.AlertRuleAllOfConditionArgs(
                 all_of=[

@@ -91,7 +91,7 @@ class Monitoring(pulumi.ComponentResource):
         self.workspace_id = workspace.id
         self.application_insights_id = insights.id
         self.connection_string = insights.connection_string
-        self._rules = RuleMaker(place, self._action_group().id)
+        self._rules = RuleMaker(place, self._action_group().id, enabled=not settings.alerts_quiet)
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings) -> None:
@@ -215,7 +215,7 @@ class Monitoring(pulumi.ComponentResource):
                 time_period=consumption.BudgetTimePeriodArgs(start_date=f"{settings.budget_start}T00:00:00Z"),
                 notifications={
                     alert.name: consumption.NotificationArgs(
-                        enabled=True,
+                        enabled=self._rules.enabled,
                         operator="GreaterThanOrEqualTo",
                         threshold=alert.percent,
                         threshold_type=alert.kind,

@@ -127,8 +127,12 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """Who gets alerts, how long logs are kept, and what a month may cost."""
+    """Who gets alerts, how long logs are kept, and what a month may cost.
 
+    `alerts_quiet` makes the rules of all alerts and leaves them off.
+    """
+
+    alerts_quiet: bool
     alert_emails: tuple[str, ...]
     alert_sms: str
     alert_webhook_url: str = field(repr=False)

@@ -13,6 +13,7 @@ def read_monitoring(reader: SettingsReader) -> MonitoringSettings:
     if webhook and not re.fullmatch(r"https://[^\s/]+(/\S*)?", webhook):
         reader.problem("alert_webhook_url must be an https:// address, because alerts name weak points")
     return MonitoringSettings(
+        alerts_quiet=reader.boolean("alerts_quiet", default=False),
         alert_emails=reader.listed("alert_emails", _EMAIL.fullmatch, "mail addresses"),
         alert_sms=reader.matching(
             "alert_sms",

@@ -110,6 +110,17 @@ def test_every_alert_reaches_who_is_on_call_and_says_what_to_do(stack: Recording
             ]
 
 
+def test_a_quiet_stack_has_every_alert_and_none_of_them_is_on() -> None:
+    """Azure notifies when a rule's state changes, so a rule that is on would use up its only message."""
+    quiet, usual = recorded_with("prod", alerts_quiet="true"), recorded("prod")
+    assert {each.urn for each in quiet.resources} == {each.urn for each in usual.resources}
+    for stack, on in ((quiet, False), (usual, True)):
+        assert {rule.inputs["enabled"] for rule in (*rules(stack), *stack.of_type(HEALTH_RULE))} == {on}
+        notifications = stack.only("Microsoft.Consumption/budgets").inputs["notifications"].values()
+        assert {each["enabled"] for each in notifications} == {on}
+        assert stack.only(GROUP).inputs["enabled"] is True
+
+
 def test_azures_judgement_of_postgres_and_its_standby_reaches_who_is_on_call(stack: Recording) -> None:
     rule = stack.only(HEALTH_RULE).inputs
     (alert,) = HEALTH_ALERTS
