@@ -155,6 +155,7 @@ def _outputs(
         "host_storage_account": services.storage.host_account,
         "webpubsub_endpoint": services.realtime.endpoint,
         "key_vault": services.vault.name,
+        **(edge.outputs if edge else {}),
     }
     if compute.staging_host:
         outputs["staging_url"] = f"https://{compute.staging_host}"

@@ -199,6 +199,8 @@ def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
 
 def _always(settings: Settings) -> Iterator[MetricAlert]:
     connections = round(0.8 * usable_connections(settings.postgres.sku))
+    # The probe of a passive region always fails, so half of all probes do.
+    healthy_percent = 25 if settings.edge.second_origin_host else 50
     for row in (
         ("app-errors", 1, "App Service counted more than 20 answers with 5xx in five minutes.",
          "PT5M", "PT1M", "app", "Http5xx", "Total", "GreaterThan", 20),
@@ -225,7 +227,7 @@ def _always(settings: Settings) -> Iterator[MetricAlert]:
         ("edge-errors", 1, "Front Door answers over 5% of requests with 5xx.",
          "PT5M", "PT1M", "front_door", "Percentage5XX", "Average", "GreaterThan", 5),
         ("edge-origin", 1, "Front Door's health probe of the app fails.",
-         "PT5M", "PT1M", "front_door", "OriginHealthPercentage", "Average", "LessThan", 50),
+         "PT5M", "PT1M", "front_door", "OriginHealthPercentage", "Average", "LessThan", healthy_percent),
     ):  # fmt: skip
         yield MetricAlert(*row)
 

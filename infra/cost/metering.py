@@ -18,6 +18,9 @@ FREE: Mapping[str, str] = {
     "Microsoft.Cache/redisEnterprise/databases": _PART,
     "Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments": "permissions",
     "Microsoft.Cdn/profiles/afdEndpoints": _PART,
+    "Microsoft.Cdn/profiles/customDomains": "included in Front Door, with the certificate",
+    "Microsoft.Cdn/profiles/ruleSets": _PART,
+    "Microsoft.Cdn/profiles/ruleSets/rules": _PART,
     "Microsoft.Cdn/profiles/afdEndpoints/routes": _PART,
     "Microsoft.Cdn/profiles/originGroups": _PART,
     "Microsoft.Cdn/profiles/originGroups/origins": _PART,
@@ -37,6 +40,8 @@ FREE: Mapping[str, str] = {
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": (
         "included in Front Door Standard and Premium"
     ),
+    "Microsoft.Network/dnsZones/CNAME": "charged for as queries of the zone, which is not the stack's",
+    "Microsoft.Network/dnsZones/TXT": "charged for as queries of the zone, which is not the stack's",
     "Microsoft.Network/networkSecurityGroups": "rules are free",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "links are free",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": _PART,

@@ -62,6 +62,7 @@ _SECURE_SITE = {
     "siteConfig.ftpsState": ("Disabled",),
 }
 _TLS: Demands = {
+    "cdn:AFDCustomDomain": {"tlsSettings.minimumTlsVersion": ("TLS12", "TLS13")},
     "cdn:Route": {"forwardingProtocol": ("HttpsOnly",), "supportedProtocols": (["Https"],)},
     "redisenterprise:Database": {"clientProtocol": ("Encrypted",)},
     "redisenterprise:RedisEnterprise": {"minimumTlsVersion": ("1.2", "1.3")},

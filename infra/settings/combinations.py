@@ -9,6 +9,7 @@ def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_instances(settings.compute, reader)
     _check_postgres(settings, reader)
     _check_units(settings, reader)
+    _check_edge(settings, reader)
     if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
         reader.conflict(
             "api_key_pepper_previous must differ from api_key_pepper: remove it when no key needs it",
@@ -85,4 +86,27 @@ def _check_units(settings: Settings, reader: SettingsReader) -> None:
             "private_network needs webpubsub_sku Standard_S1 or Premium_P1",
             "private_network",
             "webpubsub_sku",
+        )
+
+
+def _check_edge(settings: Settings, reader: SettingsReader) -> None:
+    edge = settings.edge
+    for key, value in (("domain", edge.domain), ("second_origin_host", edge.second_origin_host)):
+        if value and edge.tier == "none":
+            reader.conflict(f"{key} needs edge standard or premium: it is of Front Door", key, "edge")
+    zone = edge.dns_zone_id.rsplit("/", 1)[-1]
+    keys = ("domain", "dns_zone_id")
+    if zone and not edge.domain:
+        reader.conflict("dns_zone_id needs domain, whose records it gets", *keys)
+    elif zone and edge.domain == zone:
+        text = f"domain must be a name below {zone}: Azure does not renew the certificate of {zone} itself"
+        reader.conflict(text, *keys)
+    elif zone and not edge.domain.endswith(f".{zone}"):
+        reader.conflict(f"domain {edge.domain} does not belong to the zone {zone}", *keys)
+    if edge.second_origin_host and not settings.storage_replication.startswith("Standard_G"):
+        reader.conflict(
+            "second_origin_host needs storage_replication Standard_GRS or Standard_GZRS: with another one, "
+            "licenses and keys are lost with the region",
+            "second_origin_host",
+            "storage_replication",
         )

@@ -121,8 +121,16 @@ class WebPubSubSettings:
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
+    """`domain` is the name that bots use; `dns_zone_id` is the zone in Azure DNS that gets its records.
+
+    `second_origin_host` is the app's host in the second region. All three are empty if the stack has none.
+    """
+
     tier: EdgeTier
     requests_per_minute: int
+    domain: str
+    dns_zone_id: str
+    second_origin_host: str
 
 
 @dataclass(frozen=True, slots=True)

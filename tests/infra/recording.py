@@ -9,10 +9,19 @@ from infra.settings.model import Settings
 from infra.settings.reader import StackConfig
 from infra.settings.stacks import STACKS, stack_from_files
 
-# The three stacks, and prod on the other kind of plan.
+DNS_ZONE = (
+    "/subscriptions/00000000-0000-4000-8000-0000000000ff/resourceGroups/rg-names"
+    "/providers/Microsoft.Network/dnsZones/example.com"
+)
+TWO_REGIONS = {
+    "domain": "api.signals.example.com",
+    "second_origin_host": "func-signal-cloud-standby-demo1.azurewebsites.net",
+}
+# The stacks, prod on the other kind of plan with a name of its own, and prod with that and a second region.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
-    "prod-flex": ("prod", {"plan": "flex"}),
+    "prod-flex": ("prod", {"plan": "flex", "domain": TWO_REGIONS["domain"]}),
+    "prod-two": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE}),
 }
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []

@@ -28,8 +28,11 @@ BICEP_TYPES = (
     "Microsoft.Cdn/profiles@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints/routes@2025-06-01",
+    "Microsoft.Cdn/profiles/customDomains@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups/origins@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets/rules@2025-06-01",
     "Microsoft.Cdn/profiles/securityPolicies@2025-06-01",
     "Microsoft.Consumption/budgets@2024-08-01",
     "Microsoft.Insights/components@2020-02-02",
@@ -124,6 +127,15 @@ MODEL_PACKAGES = (
         {
             "Microsoft.Network/privateDnsZones": "PrivateZone",
             "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "VirtualNetworkLink",
+        },
+    ),
+    ModelPackage(
+        "azure-mgmt-dns==9.0.0",
+        "azure.mgmt.dns.models",
+        "2023-07-01-preview",
+        {
+            "Microsoft.Network/dnsZones/CNAME": "RecordSet",
+            "Microsoft.Network/dnsZones/TXT": "RecordSet",
         },
     ),
     ModelPackage(
