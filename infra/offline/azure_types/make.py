@@ -109,6 +109,7 @@ MODEL_PACKAGES = (
             "Microsoft.DBforPostgreSQL/flexibleServers/configurations": "Configuration",
             "Microsoft.DBforPostgreSQL/flexibleServers/databases": "Database",
             "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": "FirewallRule",
+            "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": "VirtualEndpoint",
         },
     ),
     ModelPackage(
@@ -130,7 +131,7 @@ MODEL_PACKAGES = (
         },
     ),
     ModelPackage(
-        "azure-mgmt-dns==9.0.0",
+        "azure-mgmt-dns==10.0.0b1",
         "azure.mgmt.dns.models",
         "2023-07-01-preview",
         {
