@@ -18,7 +18,7 @@ type Criteria = (
 class RuleMaker:
     """Makes the arguments of rules in one place, for one action group.
 
-    `enabled` is False until the first smoke test passed. Then it is the rules that are off and not the action
+    `enabled` is False until the first smoke test passed. Until then the rules are off, and not the action
     group, because Azure notifies only when a rule's state changes: an alert that fired before the group was
     on would never be sent.
     """

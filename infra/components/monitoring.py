@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 import pulumi
 from pulumi_azure_native import applicationinsights, consumption, monitor, operationalinsights
@@ -18,7 +19,7 @@ from infra.alerts import (
 )
 from infra.components.alert_rules import Criteria, RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
-from infra.components.placement import Placement, kept, under
+from infra.components.placement import Placement, under
 from infra.settings.model import MonitoringSettings, Settings
 from infra.workbook import workbook
 
@@ -73,7 +74,7 @@ class Monitoring(pulumi.ComponentResource):
                 features=operationalinsights.WorkspaceFeaturesArgs(disable_local_auth=True),
                 tags=place.tags,
             ),
-            opts=kept(self),
+            opts=place.kept(self),
         )
         insights = applicationinsights.Component(
             "application-insights",
@@ -94,7 +95,7 @@ class Monitoring(pulumi.ComponentResource):
         self._rules = RuleMaker(place, self._action_group().id, enabled=not settings.alerts_quiet)
         self.register_outputs({"workspace_id": self.workspace_id})
 
-    def watch(self, targets: Targets, settings: Settings) -> None:
+    def watch(self, targets: Targets, settings: Settings, today: date) -> None:
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
@@ -113,7 +114,7 @@ class Monitoring(pulumi.ComponentResource):
                 opts=under(self),
             )
         self._availability_test(targets.url)
-        self._budget(targets.resource_group_id)
+        self._budget(targets.resource_group_id, today)
         self._workbook(targets.watched)
 
     def _action_group(self) -> monitor.ActionGroup:
@@ -202,7 +203,7 @@ class Monitoring(pulumi.ComponentResource):
             f"alert-{alert.name}", self._rules.rule(alert, scopes, criteria), opts=under(self)
         )
 
-    def _budget(self, resource_group_id: pulumi.Input[str]) -> None:
+    def _budget(self, resource_group_id: pulumi.Input[str], today: date) -> None:
         settings = self._settings
         consumption.Budget(
             "budget",
@@ -212,7 +213,9 @@ class Monitoring(pulumi.ComponentResource):
                 category="Cost",
                 amount=settings.budget_usd,
                 time_grain="Monthly",
-                time_period=consumption.BudgetTimePeriodArgs(start_date=f"{settings.budget_start}T00:00:00Z"),
+                time_period=consumption.BudgetTimePeriodArgs(
+                    start_date=first_month(settings.budget_start, today)
+                ),
                 notifications={
                     alert.name: consumption.NotificationArgs(
                         enabled=self._rules.enabled,
@@ -225,7 +228,8 @@ class Monitoring(pulumi.ComponentResource):
                     for alert in BUDGET_ALERTS
                 },
             ),
-            opts=under(self),
+            # Azure refuses another start of a budget that exists.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["timePeriod.startDate"]),
         )
 
     def _workbook(self, watched: Mapping[Watched, pulumi.Output[str]]) -> None:
@@ -249,3 +253,13 @@ class Monitoring(pulumi.ComponentResource):
             tags=place.tags,
             opts=under(self),
         )
+
+
+def first_month(wanted: str, today: date) -> str:
+    """Start of a new budget: the first day of the `wanted` month, at the earliest of this month.
+
+    Azure refuses a month that is over, and a stack's file may be older than its budget.
+    """
+    this_month = today.replace(day=1)
+    start = max(date.fromisoformat(wanted), this_month) if wanted else this_month
+    return f"{start}T00:00:00Z"

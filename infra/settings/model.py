@@ -137,6 +137,7 @@ class EdgeSettings:
 class MonitoringSettings:
     """Who gets alerts, how long logs are kept, and what a month may cost.
 
+    `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
     `alerts_quiet` makes the rules of all alerts and leaves them off.
     """
 
@@ -152,13 +153,19 @@ class MonitoringSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that differs between stacks."""
+    """Everything that differs between stacks.
+
+    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
+    live again.
+    """
 
     stack: str
     location: str
     owner: str
     cost_centre: str
     name_suffix: str
+    protect: bool
+    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
     storage_replication: str

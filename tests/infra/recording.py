@@ -17,10 +17,12 @@ TWO_REGIONS = {
     "domain": "api.signals.example.com",
     "second_origin_host": "func-signal-cloud-standby-demo1.azurewebsites.net",
 }
-# The stacks, prod on the other kind of plan with a name of its own, and prod with that and a second region.
+# All stacks, prod on the other kind of plan with a name of its own, prod whose only machine that deploys is in
+# its own network, and prod with a name of its own and a second region.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
     "prod-flex": ("prod", {"plan": "flex", "domain": TWO_REGIONS["domain"]}),
+    "prod-subnet": ("prod", {"deployer_addresses": ""}),
     "prod-two": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE}),
 }
 # A recording takes a second, and many tests want the same.
