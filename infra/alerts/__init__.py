@@ -163,6 +163,9 @@ LOG_ALERTS = (
     ),
 )
 
+# They would fire all the time in a passive region, whose timers are off.
+NEED_TIMERS = frozenset({"no-signals", "signals-not-flowing", "timers-stopped"})
+
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
     HealthAlert(
@@ -182,6 +185,7 @@ BUDGET_ALERTS = (
     ),
 )
 
+REPLICATION_DELAY = "physical_replication_delay_in_seconds"
 # Azure's default of max_connections, by the server's memory in GiB.
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
@@ -245,6 +249,12 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
         yield MetricAlert(
             "plan-memory", 2, "Instances use over 90% of their memory.",
             "PT15M", "PT5M", "plan", "MemoryPercentage", "Average", "GreaterThan", 90,
+        )  # fmt: skip
+    if settings.primary is not None or settings.edge.second_origin_host:
+        # Azure measures it on the server that is the replica, whichever of the two that is.
+        yield MetricAlert(
+            "postgres-lag", 1, "The second region's database is over five minutes behind.",
+            "PT5M", "PT1M", "postgres", REPLICATION_DELAY, "Maximum", "GreaterThan", 300,
         )  # fmt: skip
     if settings.postgres.has_pgbouncer:
         yield MetricAlert(

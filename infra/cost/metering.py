@@ -30,6 +30,7 @@ FREE: Mapping[str, str] = {
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": _PART,
+    "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": _PART,
     "Microsoft.Insights/activityLogAlerts": "alerts of the activity log are free",
     "Microsoft.Insights/autoscaleSettings": "the instances or units that it adds are charged for",
     "Microsoft.Insights/components": "charged for as data of the workspace",
@@ -130,10 +131,13 @@ def _plan(plan: Resource, usage: Usage) -> Iterator[Quantity]:
 def _postgres(server: Resource, usage: Usage) -> Iterator[Quantity]:
     storage_gb = int(server.inputs["storage"]["storageSizeGB"])
     # The standby costs as much as the primary: a server and a disk.
-    servers = 1 if server.inputs["highAvailability"]["mode"] == "Disabled" else 2
+    has_standby = server.inputs.get("highAvailability", {}).get("mode") == "ZoneRedundant"
+    servers = 2 if has_standby else 1
     yield f"postgres.{server.inputs['sku']['name']}", servers * HOURS
     yield "postgres.storage", servers * storage_gb
-    backup = server.inputs["backup"]
+    backup = server.inputs.get("backup")
+    if backup is None:  # a read replica
+        return
     changes = backup["backupRetentionDays"] * usage.load["database_changed_share_per_day"]
     kept_gb = storage_gb * usage.load["database_filled_share"] * (1 + changes)
     copies = 2 if backup["geoRedundantBackup"] == "Enabled" else 1

@@ -95,6 +95,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "dbforpostgresql:Database": _postgres("/databases", "databaseName"),
     "dbforpostgresql:FirewallRule": _postgres("/firewallRules", "firewallRuleName"),
     "dbforpostgresql:Server": _postgres(""),
+    "dbforpostgresql:VirtualEndpoint": _postgres("/virtualendpoints", "virtualEndpointName"),
     "dns:RecordSet": ArmType(
         "Microsoft.Network/dnsZones/{recordType}",
         ("zoneName", "relativeRecordSetName"),

@@ -160,6 +160,7 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "dbforpostgresql:Configuration": _PART,
         "dbforpostgresql:Database": _PART,
         "dbforpostgresql:FirewallRule": _PART,
+        "dbforpostgresql:VirtualEndpoint": _PART,
         "dns:RecordSet": "the zone counts its queries",
         "frontdoor:Policy": "Front Door's log says what it blocks",
         "keyvault:Secret": _PART,

@@ -10,6 +10,7 @@ def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_postgres(settings, reader)
     _check_units(settings, reader)
     _check_edge(settings, reader)
+    _check_primary(settings, reader)
     _check_deployers(settings, reader)
     if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
         reader.conflict(
@@ -125,3 +126,18 @@ def _check_edge(settings: Settings, reader: SettingsReader) -> None:
             "second_origin_host",
             "storage_replication",
         )
+
+
+def _check_primary(settings: Settings, reader: SettingsReader) -> None:
+    """Refuses what a stack cannot have if its database is made as a replica of another stack's."""
+    if settings.primary is None:
+        return
+    postgres, key = settings.postgres, "primary_postgres_id"
+    for setting, refused, why in (
+        ("postgres_sku", postgres.tier == "Burstable", "Azure makes no replica of that size"),
+        ("postgres_high_availability", postgres.high_availability, "a replica has no standby"),
+        ("postgres_geo_backup", postgres.geo_backup, "a server that was a replica never has such backups"),
+        ("edge", settings.edge.tier != "none", "the Front Door of the first region leads here"),
+    ):
+        if refused:
+            reader.conflict(f"{setting} does not fit primary_postgres_id: {why}", setting, key)

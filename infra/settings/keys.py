@@ -9,7 +9,9 @@ from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.passive import in_role
 from infra.settings.reader import SettingsReader, StackConfig
+from infra.settings.region_keys import read_primary, read_role
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
 # The app refuses a shorter one too: shared/settings.py.
@@ -36,6 +38,8 @@ def read_settings(config: StackConfig) -> Settings:
         vault_recover=reader.boolean("vault_recover", default=False),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        role=read_role(reader),
+        primary=read_primary(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
@@ -49,7 +53,7 @@ def read_settings(config: StackConfig) -> Settings:
     )
     check_combinations(settings, reader)
     reader.finish()
-    return settings
+    return in_role(settings)
 
 
 def _pepper(reader: SettingsReader, key: str, default: str | None = None) -> str:

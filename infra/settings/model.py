@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Literal
 
 PlanKind = Literal["dedicated", "flex"]
+# An active stack serves and runs its timers; a passive one waits in the second region.
+Role = Literal["active", "passive"]
 EdgeTier = Literal["none", "standard", "premium"]
 
 
@@ -152,6 +154,17 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrimarySettings:
+    """What a stack in the second region shares with that of the first: the ids of its database server, of its
+    storage account with licenses and keys, and of its Front Door.
+    """
+
+    postgres_id: str
+    storage_id: str
+    front_door_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs between stacks.
 
@@ -168,6 +181,8 @@ class Settings:
     vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    role: Role
+    primary: PrimarySettings | None
     storage_replication: str
     network: NetworkSettings
     compute: ComputeSettings

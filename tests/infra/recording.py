@@ -17,13 +17,15 @@ TWO_REGIONS = {
     "domain": "api.signals.example.com",
     "second_origin_host": "func-signal-cloud-standby-demo1.azurewebsites.net",
 }
-# All stacks, prod on the other kind of plan with a name of its own, prod whose only machine that deploys is in
-# its own network, and prod with a name of its own and a second region.
+# All stacks, prod on the other kind of plan with a name of its own, prod whose only machine that deploys is
+# in its network, prod with a name of its own and a second region, and each of the two in the other role.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
     "prod-flex": ("prod", {"plan": "flex", "domain": TWO_REGIONS["domain"]}),
     "prod-subnet": ("prod", {"deployer_addresses": ""}),
     "prod-two": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE}),
+    "prod-passive": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE, "role": "passive"}),
+    "standby-active": ("standby", {"role": "active"}),
 }
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []
