@@ -253,7 +253,7 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
     if settings.primary is not None or settings.edge.second_origin_host:
         # Azure measures it on the server that is the replica, whichever of the two that is.
         yield MetricAlert(
-            "postgres-lag", 1, "The second region's database is over five minutes behind.",
+            "postgres-lag", 1, "The second region's database is over 300 seconds behind.",
             "PT5M", "PT1M", "postgres", REPLICATION_DELAY, "Maximum", "GreaterThan", 300,
         )  # fmt: skip
     if settings.postgres.has_pgbouncer:

@@ -27,6 +27,8 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     "prod-passive": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE, "role": "passive"}),
     "standby-active": ("standby", {"role": "active"}),
 }
+# Those that have a database and licenses of their own; test_regions.py has rules for the others.
+SELF_CONTAINED = [name for name, (stack, _) in VARIANTS.items() if stack != "standby"]
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []
 

@@ -160,6 +160,14 @@ def test_a_passive_region_is_small_and_an_active_one_is_not() -> None:
     assert sizes(recorded("standby-active")) == (2, 2, ["1", "4"])
 
 
+def test_nobody_tests_an_app_that_answers_only_front_door() -> None:
+    for variant in ("standby", "standby-active"):
+        assert not recorded(variant).of_type("Microsoft.Insights/webtests")
+        alerts = {each.name for each in recorded(variant).of_type("Microsoft.Insights/metricAlerts")}
+        assert "alert-unavailable" not in alerts
+    assert recorded("prod-passive").of_type("Microsoft.Insights/webtests")
+
+
 # What a change of roles may update, by type. Never a database server, a storage account or Front Door.
 CHANGES_WITH_THE_ROLE = {
     SITE,

@@ -4,7 +4,7 @@ import pytest
 
 from infra.offline.recording import Recording
 from infra.roles import ASSIGNMENTS, ROLE_IDS
-from tests.infra.recording import VARIANTS, recorded
+from tests.infra.recording import SELF_CONTAINED, recorded
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 
@@ -36,7 +36,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SELF_CONTAINED)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 

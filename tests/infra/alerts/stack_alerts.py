@@ -9,4 +9,5 @@ SEVERITIES = {0: "critical", 1: "error", 2: "warning", 3: "informational"}
 
 def alerts_of(settings: Settings) -> tuple[Alert, ...]:
     """Every alert of a stack, except the budget's."""
-    return (AVAILABILITY, *LOG_ALERTS, *metric_alerts(settings), *HEALTH_ALERTS)
+    tested = (AVAILABILITY,) if settings.primary is None else ()
+    return (*tested, *LOG_ALERTS, *metric_alerts(settings), *HEALTH_ALERTS)

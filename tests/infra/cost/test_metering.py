@@ -50,7 +50,7 @@ def test_a_type_without_a_price_is_an_error_and_never_nothing(monkeypatch: pytes
         ("plan_sku", "P3v3", r"plan\.P3v3"),
         ("redis_sku", "MemoryOptimized_M10", r"redis\.MemoryOptimized_M10"),
         ("postgres_sku", "Standard_E2ds_v4", r"postgres\.Standard_E2ds_v4"),
-        ("location", "westeurope", "prices are those of eastus and centralus, not of westeurope"),
+        ("location", "westeurope", "prices are those of eastus and centralus and eastus2, not of westeurope"),
     ],
 )
 def test_a_size_or_a_region_without_a_price_is_an_error(key: str, value: str, missing: str) -> None:
