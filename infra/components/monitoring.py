@@ -12,10 +12,10 @@ from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
     HEALTH_ALERTS,
-    LOG_ALERTS,
     NEED_TIMERS,
     RuleAlert,
     Watched,
+    log_alerts,
     metric_alerts,
 )
 from infra.components.alert_rules import Criteria, RuleMaker, threshold
@@ -100,7 +100,7 @@ class Monitoring(pulumi.ComponentResource):
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
-        for log_alert in LOG_ALERTS:
+        for log_alert in log_alerts(settings):
             rule = self._rules.log_rule(log_alert, self.workspace_id)
             if settings.role == "passive" and log_alert.name in NEED_TIMERS:
                 rule.enabled = False
@@ -113,8 +113,7 @@ class Monitoring(pulumi.ComponentResource):
                 self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
-        if settings.primary is None:
-            # The app of a second region answers only the first region's Front Door, whose stack tests that.
+        if self._settings.availability_test:
             self._availability_test(targets.url)
         self._budget(targets.resource_group_id, today)
         self._workbook(targets.watched)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import storage
 
+from infra.components.exports import EXPORTS, make_exports
 from infra.components.network import Network, PrivateService, PrivateTarget
 from infra.components.placement import Placement, Turns, under
 
@@ -81,6 +82,7 @@ class Storage(pulumi.ComponentResource):
             self.ready: tuple[pulumi.Resource, ...] = (turns.latest,)
         else:
             self.ready = (self._own_data(), turns.latest)
+        self.exports_endpoint = f"https://{self.data_account}.blob.core.windows.net"
         self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
         self.register_outputs({"data_account_id": self.data_account_id})
 
@@ -100,6 +102,7 @@ class Storage(pulumi.ComponentResource):
         )
         turns = Turns(data)
         self._connect("licenses-table", data.id, "table", turns)
+        self._connect("exports-blob", data.id, "blob", turns)
         blobs = turns.take(
             storage.BlobServiceProperties(
                 "data-blobs",
@@ -107,6 +110,7 @@ class Storage(pulumi.ComponentResource):
                 opts=turns.options(under(self)),
             )
         )
+        self.exports_id = make_exports(self, place, data.name, turns)
         self.table_ids = {table: self._table(table, place, data, turns).id for table in TABLES}
         self.data_account_id = data.id
         self.data_blobs_ids = (blobs.id,)
@@ -117,6 +121,8 @@ class Storage(pulumi.ComponentResource):
         self.data_account = primary_id.rsplit("/", 1)[-1]
         self.data_account_id = pulumi.Output.from_input(primary_id)
         self._connect("licenses-table", primary_id, "table", turns)
+        self._connect("exports-blob", primary_id, "blob", turns)
+        self.exports_id = pulumi.Output.from_input(f"{primary_id}/blobServices/default/containers/{EXPORTS}")
         self.table_ids = {
             table: pulumi.Output.from_input(f"{primary_id}/tableServices/default/tables/{table}")
             for table in TABLES

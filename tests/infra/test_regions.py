@@ -86,14 +86,12 @@ def test_licenses_are_prod_s_and_only_the_host_s_account_is_the_standby_s_own(st
     }
     tables = ("licenses", "apikeys", "endings")
     assert scopes == {f"{STORAGE_ID}/tableServices/default/tables/{table}" for table in tables}
-    (endpoint,) = (
-        each
-        for each in standby.of_type("Microsoft.Network/privateEndpoints")
-        if each.name == "endpoint-licenses-table"
-    )
-    (connection,) = endpoint.inputs["privateLinkServiceConnections"]
-    assert (connection["privateLinkServiceId"], connection["groupIds"]) == (STORAGE_ID, ["table"])
-    assert endpoint.inputs["subnet"]["id"].startswith(standby.only("Microsoft.Network/virtualNetworks").id)
+    reached = {}
+    for endpoint in standby.of_type("Microsoft.Network/privateEndpoints"):
+        (connection,) = endpoint.inputs["privateLinkServiceConnections"]
+        reached[endpoint.name] = (connection["privateLinkServiceId"], connection["groupIds"])
+    assert reached["endpoint-licenses-table"] == (STORAGE_ID, ["table"])
+    assert reached["endpoint-exports-blob"] == (STORAGE_ID, ["blob"])
     # The settings of prod's stack would be overwritten.
     watched = {
         each.inputs["resourceUri"] for each in standby.of_type("Microsoft.Insights/diagnosticSettings")

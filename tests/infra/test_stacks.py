@@ -161,8 +161,8 @@ def test_what_holds_data_is_protected_and_stays_in_azure_unless_it_is_a_rehearsa
         "Microsoft.DBforPostgreSQL/flexibleServers/databases",
         "Microsoft.Storage/storageAccounts/tableServices/tables",
     }
-    wanted = HOLDS_DATA if stack.settings.primary is None else HOLDS_DATA - of_primary
-    assert {each.type for each in stack.resources} >= wanted
+    expected = HOLDS_DATA if stack.settings.primary is None else HOLDS_DATA - of_primary
+    assert {each.type for each in stack.resources} >= expected
 
 
 def test_the_pepper_is_a_secret_and_nowhere_else(stack: Recording) -> None:
