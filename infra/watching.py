@@ -7,6 +7,7 @@ from infra.components.compute import Compute
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge
 from infra.components.monitoring import Targets
+from infra.components.notifications import Notifications, NotificationsArgs
 from infra.foundation import Foundation, Services
 from infra.settings.model import Settings
 
@@ -22,12 +23,14 @@ def watch(
 ) -> None:
     """Makes alerts, diagnostic settings and everything else that watches the other resources."""
     storage = services.storage
+    notifications = Notifications("notifications", NotificationsArgs(base.placement, settings.notifications))
     watched: dict[Watched, pulumi.Output[str]] = {
         "app": compute.app_id,
         "plan": compute.plan_id,
         "postgres": services.postgres.server_id,
         "redis": services.redis.cluster_id,
         "webpubsub": services.realtime.service_id,
+        **notifications.workflow_ids,
     }
     diagnosed = [
         *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
@@ -57,6 +60,7 @@ def watch(
             url=pulumi.Output.concat("https://", edge.host if edge else compute.host),
             resource_group_id=base.resource_group_id,
             watched=watched,
+            group_ids=notifications.group_ids,
             diagnosed=tuple(diagnosed),
         ),
         settings,

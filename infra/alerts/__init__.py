@@ -18,7 +18,13 @@ _HERE = Path(__file__).parent
 # Informational: no action at night.
 Severity = Literal[0, 1, 2, 3]
 
-Watched = Literal["app", "plan", "postgres", "redis", "webpubsub", "front_door"]
+# How urgent a message is. Wake: a person, now. Day: today. Note: in the team's chat.
+Level = Literal["wake", "day", "note"]
+_LEVELS: dict[Severity, Level] = {0: "wake", 1: "wake", 2: "day", 3: "note"}
+# Money is no reason to wake anybody.
+BUDGET_LEVEL: Level = "day"
+
+Watched = Literal["app", "plan", "postgres", "redis", "webpubsub", "front_door", "slack", "pager"]
 NAMESPACES: dict[Watched, str] = {
     "app": "Microsoft.Web/sites",
     "plan": "Microsoft.Web/serverfarms",
@@ -26,6 +32,8 @@ NAMESPACES: dict[Watched, str] = {
     "redis": "Microsoft.Cache/redisEnterprise",
     "webpubsub": "Microsoft.SignalRService/WebPubSub",
     "front_door": "Microsoft.Cdn/profiles",
+    "slack": "Microsoft.Logic/workflows",
+    "pager": "Microsoft.Logic/workflows",
 }
 
 
@@ -38,6 +46,10 @@ class Alert:
     @property
     def runbook(self) -> str:
         return f"{RUNBOOKS}#{self.name}"
+
+    @property
+    def level(self) -> Level:
+        return _LEVELS[self.severity]
 
     @property
     def properties(self) -> dict[str, str]:
@@ -243,6 +255,16 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
         yield MetricAlert(
             "plan-memory", 2, "Instances use over 90% of their memory.",
             "PT15M", "PT5M", "plan", "MemoryPercentage", "Average", "GreaterThan", 90,
+        )  # fmt: skip
+    if settings.notifications.pagerduty_keys:
+        yield MetricAlert(
+            "pager-failing", 1, "An alert did not reach PagerDuty.",
+            "PT15M", "PT5M", "pager", "RunsFailed", "Total", "GreaterThan", 0,
+        )  # fmt: skip
+    if settings.notifications.slack_urls:
+        yield MetricAlert(
+            "slack-failing", 2, "An alert did not reach Slack.",
+            "PT15M", "PT5M", "slack", "RunsFailed", "Total", "GreaterThan", 0,
         )  # fmt: skip
     if settings.postgres.has_pgbouncer:
         yield MetricAlert(

@@ -29,6 +29,9 @@ LOGS: dict[str, tuple[str, ...]] = {
     "webpubsub": ("ConnectivityLogs",),
     "front-door": ("FrontDoorWebApplicationFirewallLog", "FrontDoorHealthProbeLog"),
     "network-rules": ("NetworkSecurityGroupEvent",),
+    # A few lines for each alert that is sent, without its text.
+    "slack": ("WorkflowRuntime",),
+    "pager": ("WorkflowRuntime",),
     "plan-autoscale": ("AutoscaleScaleActions",),
     "webpubsub-autoscale": ("AutoscaleScaleActions",),
 }

@@ -9,6 +9,7 @@ from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.notification_keys import read_notifications
 from infra.settings.reader import SettingsReader, StackConfig
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
@@ -44,6 +45,7 @@ def read_settings(config: StackConfig) -> Settings:
         webpubsub=read_webpubsub(reader),
         edge=read_edge(reader),
         monitoring=read_monitoring(reader),
+        notifications=read_notifications(reader),
     )
     check_combinations(settings, reader)
     reader.finish()
