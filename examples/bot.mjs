@@ -77,18 +77,28 @@ async function act({ signal }) {
 
 async function take(message) {
   if (message.type === "revoked") throw new Refused(`license revoked: ${message.reason}`);
-  const state = progress.get(message.symbol);
+  if (message.type === "heartbeat") {
+    // It has the last sequence of every symbol, not only of ours.
+    for (const [symbol, last] of Object.entries(message.sequences)) await reach(symbol, last);
+  } else if (message.type === "signal") {
+    const state = progress.get(message.symbol);
+    if (state && message.sequence > state.acted) state.waiting.set(message.sequence, message);
+    await reach(message.symbol, message.sequence);
+  }
+}
+
+/** Acts on the symbol's signals up to a sequence, in order, and fetches those that did not arrive. */
+async function reach(symbol, last) {
+  const state = progress.get(symbol);
   if (!state) return;
-  if (message.type === "signal" && message.sequence > state.acted) state.waiting.set(message.sequence, message);
-  // A sequence beyond the next one, or a heartbeat that knows more than we do: something was missed.
-  while (message.sequence > state.acted) {
+  while (last > state.acted) {
     const next = state.waiting.get(state.acted + 1);
     if (next) {
       state.waiting.delete(next.sequence);
       state.acted = next.sequence;
       await act(next).catch((error) => console.error(`#${next.sequence}: ${error.message}`));
     } else {
-      const page = await call("GET", `/api/signals?symbol=${message.symbol}&after=${state.acted}&limit=100`);
+      const page = await call("GET", `/api/signals?symbol=${symbol}&after=${state.acted}&limit=100`);
       if (page.signals.length === 0) return;
       for (const missed of page.signals) state.waiting.set(missed.sequence, missed);
     }

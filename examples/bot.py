@@ -108,16 +108,17 @@ class Bot:
         if message["type"] == "revoked":
             self._fatal(f"license revoked: {message['reason']}")
             return
-        sequence = self._sequences.get(message.get("symbol", ""))
-        if sequence is None:
-            return
         market = self._broker.market
-        if pushed and market is not None and market.symbol == message["symbol"]:
-            beat = message["type"] == "heartbeat"
+        beat = message["type"] == "heartbeat"
+        if pushed and market is not None and (beat or market.symbol == message.get("symbol")):
             market.set_clock(datetime.fromisoformat(message["event_at"]), exact=beat)
-        if message["type"] == "heartbeat":
-            sequence.known = max(sequence.known, message["sequence"])
-        elif message["type"] == "signal":
+        if beat:
+            for symbol, last in message["sequences"].items():
+                if symbol in self._sequences:  # a heartbeat has all symbols, not only this bot's
+                    self._sequences[symbol].known = max(self._sequences[symbol].known, last)
+            return
+        sequence = self._sequences.get(message.get("symbol", ""))
+        if sequence is not None and message["type"] == "signal":
             sequence.offer(message)
             for ready in sequence.ready():
                 self._act(ready["signal"], via="push" if pushed else "catch_up")

@@ -102,16 +102,20 @@ class Usage:
 
     @property
     def pushed_bytes(self) -> float:
-        """Bytes that Web PubSub sends to bots: signals, and heartbeats per symbol during connections."""
+        """Bytes that Web PubSub sends to bots: signals of each symbol, and heartbeats to each connection."""
         connected = self.load["connected_hours_per_session"] / 24
         beats = runs_a_day(self.schedules["HEARTBEAT_SCHEDULE"]) * connected
         signals = self.load["confidences_per_session"]
-        a_symbol = beats * self.load["heartbeat_bytes"] + signals * self.load["signal_bytes"]
-        return self.sessions * self.load["symbols_per_bot"] * a_symbol
+        a_session = beats * self.load["heartbeat_bytes"] + (
+            self.load["symbols_per_bot"] * signals * self.load["signal_bytes"]
+        )
+        return self.sessions * a_session
 
     @property
     def billed_messages(self) -> float:
-        return self.pushed_bytes / BILLED_MESSAGE_BYTES
+        """Azure divides the bytes of all outbound traffic by 2 KB; it does not round up each message."""
+        events = self.sessions * self.load["hub_event_bytes_per_session"]
+        return (self.pushed_bytes + events) / BILLED_MESSAGE_BYTES
 
     @property
     def connected_share(self) -> float:

@@ -92,7 +92,7 @@ async def _confidences(port: int, key: str, count: int) -> Tally:
 
 
 async def _messages(base_url: str, keys: dict[str, str]) -> dict[str, list[int]]:
-    """Returns the bytes of each message that arrives in one symbol's group, by the message's type."""
+    """Returns the bytes of each message that a bot of one symbol gets, by the message's type."""
     sizes: dict[str, list[int]] = defaultdict(list)
     async with httpx.AsyncClient(base_url=base_url) as client, aiohttp.ClientSession() as session:
         access = await client.post(

@@ -13,7 +13,7 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.market.messages import HeartbeatMessage, RevokedMessage, group_of
+from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeats
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
@@ -152,7 +152,7 @@ class RealtimeService:
             async with self._outbox.batch(symbol, limit=BATCH) as batch:
                 claimed_at = clock()
                 for entry in batch.entries:
-                    if not await self._send(symbol, entry.payload):
+                    if not await self._send(group_of(symbol), entry.payload):
                         break
                     self._published(entry.age_s + clock() - claimed_at)
                     await batch.sent(entry.sequence)
@@ -162,18 +162,18 @@ class RealtimeService:
             return sent
 
     async def heartbeat(self, event_at: datetime) -> None:
-        """Sends every symbol's group its last sequence, 0 if it never had a signal."""
-        last = await self._sequences.last_sequences(None)
-        for symbol in sorted(set(self._universe) | set(last)):
-            beat = HeartbeatMessage(symbol=symbol, sequence=last.get(symbol, 0), event_at=event_at)
-            if not await self._send(symbol, msgspec.json.encode(beat)):
+        """Sends every connection the last sequence of each symbol, 0 if it never had a signal."""
+        last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
+        for message in heartbeats(last, event_at):
+            if not await self._send(HEARTBEATS, message):
                 return
 
     async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone. Raises ValidationFailed, SymbolNotLicensed and Unavailable.
+        each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
+        and Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."
@@ -184,7 +184,7 @@ class RealtimeService:
         groups = [group_of(symbol) for symbol in symbols]
         token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
         url = await self._hub.client_access_url(
-            grant.license.account_id, groups, token.groups, ACCESS_URL_LIFETIME
+            grant.license.account_id, groups, (*token.groups, HEARTBEATS), ACCESS_URL_LIFETIME
         )
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + ACCESS_URL_LIFETIME)
 
@@ -201,9 +201,9 @@ class RealtimeService:
             log.warning("the connections of %s are closed without a message: %s", group, error.internal)
         await self._hub.close_group(group, reason)
 
-    async def _send(self, symbol: str, payload: bytes) -> bool:
+    async def _send(self, group: str, payload: bytes) -> bool:
         try:
-            await self._hub.send_to_group(group_of(symbol), payload)
+            await self._hub.send_to_group(group, payload)
         except Unavailable as error:
             self._paused_until = asyncio.get_running_loop().time() + PAUSE_S
             if not self._failing:

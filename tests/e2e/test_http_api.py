@@ -258,6 +258,21 @@ def test_negotiate_gives_groups_for_what_was_asked(api: httpx.Client) -> None:
     assert len(api.post("/ws/negotiate").json()["groups"]) == 5
 
 
+async def test_a_plain_websocket_hears_heartbeats_of_all_symbols_without_joining_a_group(
+    stack: RunningStack,
+) -> None:
+    made = await asyncio.to_thread(stack.new_key, "--symbols", "NQ")
+    headers = {"Authorization": f"Bearer {made['key']}"}
+    async with httpx.AsyncClient(base_url=f"{stack.base_url}/api", headers=headers) as api:
+        access = (await api.post("/ws/negotiate")).json()
+    assert access["groups"] == ["symbol.NQ"]
+    async with aiohttp.ClientSession() as session, session.ws_connect(access["url"]) as socket:
+        assert socket.protocol is None
+        beat = await socket.receive_json(timeout=25)
+    assert (beat["type"], beat["version"]) == ("heartbeat", 2)
+    assert {"ES", "NQ"} < beat["sequences"].keys(), "one message for all, also for a license of one symbol"
+
+
 def test_status_counts_what_was_asked(stack: RunningStack) -> None:
     with stack.client("ops") as ops, stack.client("bot") as bot:
         before = ops.get("/status").json()["counts"].get("confidence_asked", 0)
@@ -302,10 +317,10 @@ async def test_a_revocation_closes_open_connections_and_refuses_new_ones(
         async with session.ws_connect(access["url"], protocols=("json.webpubsub.azure.v1",)) as ws:
             client = BareClient(ws)
             assert (await client.next())["event"] == "connected"
-            await client.join(access["groups"][0])
+            await client.send(type="joinGroup", group=access["groups"][0])
             await asyncio.to_thread(stack.license, "revoke", made[subject])
             while (frame := await client.next(20))["type"] != "system":
-                if frame["data"]["type"] == "revoked":
+                if frame["data"]["type"] == "revoked":  # and not a heartbeat
                     told = frame["data"]["reason"]
             assert (frame["event"], told.split()[-1]) == ("disconnected", "revoked")
             await client.closed()

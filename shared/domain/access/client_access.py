@@ -3,7 +3,8 @@
 A client access URL puts its connection into three groups: its license's, its key's, and one that no other URL
 has. So closing a group closes exactly the connections of a license or a key, and `connect` learns from the
 token whom to judge and whether the URL was used before. The token's roles cover only groups of symbols, so
-no client can join these groups, leave them or send to them.
+no client can join these groups, leave them or send to them. `RealtimeService.negotiate` adds the group of
+heartbeats, which every connection is in.
 """
 
 from collections.abc import Iterable

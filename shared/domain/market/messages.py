@@ -1,5 +1,6 @@
-"""Describes the messages on the hub `signals`, and names the group of each symbol."""
+"""Describes the messages on the hub `signals`, and names the groups that they go to."""
 
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import msgspec
@@ -8,6 +9,10 @@ from shared.domain.market.signals import Signal
 
 HUB = "signals"
 MESSAGE_VERSION = 1
+# Every connection is in this group from the start, see RealtimeService.negotiate.
+HEARTBEATS = "heartbeats"
+# Web PubSub charges for each 2 KB that it sends, and the frame around a message takes up to 150 bytes more.
+HEARTBEAT_BYTES = 1_800
 
 
 def group_of(symbol: str) -> str:
@@ -26,13 +31,14 @@ class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
 
 
 class HeartbeatMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="heartbeat"):
-    """Shows a bot the symbol's last sequence, so that it knows on a quiet feed that it missed nothing."""
+    """Shows bots the last sequence of each symbol, so that a bot on a quiet feed knows what it missed.
 
-    version: int = MESSAGE_VERSION
-    symbol: str
-    sequence: int
+    A symbol without signals has the sequence 0. Version 1 had one symbol a message.
+    """
+
+    version: int = 2
     event_at: datetime
-    expires_at: datetime | None = None
+    sequences: dict[str, int]
 
 
 class RevokedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="revoked"):
@@ -41,6 +47,25 @@ class RevokedMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"
     version: int = MESSAGE_VERSION
     reason: str
     event_at: datetime
+
+
+def heartbeats(sequences: Mapping[str, int], event_at: datetime) -> Iterator[bytes]:
+    """Encodes the last sequences of all symbols as heartbeats, none of them longer than HEARTBEAT_BYTES.
+
+    One message holds at least 47 symbols, and 140 with names of two letters and sequences of five digits.
+    """
+    size_of_empty = len(msgspec.json.encode(HeartbeatMessage(event_at=event_at, sequences={})))
+    part: dict[str, int] = {}
+    size = size_of_empty
+    for symbol in sorted(sequences):
+        added = len(msgspec.json.encode({symbol: sequences[symbol]}))  # braces stand for the comma
+        if part and size + added > HEARTBEAT_BYTES:
+            yield msgspec.json.encode(HeartbeatMessage(event_at=event_at, sequences=part))
+            part, size = {}, size_of_empty
+        part[symbol] = sequences[symbol]
+        size += added
+    if part:
+        yield msgspec.json.encode(HeartbeatMessage(event_at=event_at, sequences=part))
 
 
 def message_of(signal: Signal) -> SignalMessage:

@@ -89,12 +89,14 @@ def test_prod_by_hand() -> None:
 
 
 def test_messages_by_hand() -> None:
-    """A thousand bots, five symbols: heartbeats of 212 bytes every 10 s for 23 h of 21 days, and signals."""
+    """A thousand bots: heartbeats every 10 s for 23 h of 21 days, signals of five symbols, hub events."""
     load = LOAD.changed(symbols_per_bot=5, sessions_per_month=21, connected_hours_per_session=23)
-    load = load.changed(heartbeat_bytes=212, signal_bytes=556, confidences_per_session=11)
+    load = load.changed(heartbeat_bytes=1000, signal_bytes=556, confidences_per_session=11)
+    load = load.changed(hub_event_bytes_per_session=6000)
     found = estimate(recorded("prod"), 1000, load, PRICES)
-    pushed = 1000 * 5 * 21 * (8280 * 212 + 11 * 556)
-    assert usd(found, "webpubsub.messages") == pytest.approx((pushed / 2000 - 2_000_000 * 21) / 1e6)
+    pushed = 1000 * 21 * (8280 * 1000 + 5 * 11 * 556)
+    billed = (pushed + 1000 * 21 * 6000) / 2000
+    assert usd(found, "webpubsub.messages") == pytest.approx((billed - 2_000_000 * 21) / 1e6)
     assert usd(found, "network.egress") == pytest.approx((pushed / 1e9 - 100) * 0.087)
 
 

@@ -18,9 +18,9 @@ def test_a_budget_that_would_alert_is_told() -> None:
 
 def test_a_stack_that_is_too_small_is_told_beside_the_comparison() -> None:
     assert report.too_small({"prod": reckoned("prod", 1000)}) == ""
-    told = report.too_small({"dev": reckoned("dev", 10), "prod": reckoned("prod", 2001)})
+    told = report.too_small({"dev": reckoned("dev", 21), "prod": reckoned("prod", 2001)})
     assert [line.split(":")[0] for line in told.splitlines()] == [
-        "`dev` is too small for 10 bots",
+        "`dev` is too small for 21 bots",
         "`prod` is too small for 2,001 bots",
     ]
 

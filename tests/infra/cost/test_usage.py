@@ -58,9 +58,10 @@ def test_a_stack_that_is_too_small_is_told() -> None:
     assert Usage(recorded("prod"), 1000, LOAD).warnings() == []
     (told,) = Usage(recorded("prod"), 2001, LOAD).warnings()
     assert told == "Web PubSub accepts 2,000 connections, and there are 2,001 bots: raise webpubsub_units"
-    assert Usage(recorded("dev"), 9, LOAD).warnings() == [], "as Pulumi.dev.yaml says"
-    (quota,) = Usage(recorded("dev"), 10, LOAD).warnings()
-    assert "sends 20,000 messages a day, and these bots need 22,095: change webpubsub_sku" in quota
+    assert Usage(recorded("dev"), 20, LOAD).warnings() == [], "as Pulumi.dev.yaml says"
+    talkative = LOAD.changed(heartbeat_bytes=1_000)
+    (quota,) = Usage(recorded("dev"), 10, talkative).warnings()
+    assert "sends 20,000 messages a day, and these bots need 20,869: change webpubsub_sku" in quota
     assert "20 connections, and there are 21 bots" in Usage(recorded("dev"), 21, LOAD).warnings()[0]
     flooded = LOAD.changed(platform_log_mb_per_resource_day=1000)
     assert "cap of 2 GB a day" in Usage(recorded("prod"), 1, flooded).warnings()[0]

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import ModuleType
@@ -35,6 +36,7 @@ def load(name: str) -> ModuleType:
 
 broker = load("paper_broker")
 connection = load("connection")
+bot = load("bot")
 
 
 def bars(*rows: tuple[str, str, str, str]) -> list[Any]:
@@ -219,9 +221,31 @@ def test_gap_is_missed_only_after_threads_had_time_to_reorder() -> None:
     assert not sequence.is_missing(now + 3 * connection.REORDER_S)
 
 
-def test_heartbeat_reveals_what_nobody_pushed() -> None:
-    sequence = connection.Sequence(acted=4)
-    sequence.known = 6
+@pytest.fixture
+def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bot of ES and NQ without a market; nothing connects."""
+    monkeypatch.setenv("SIGNAL_CLOUD_KEY", "no-key")
+    made = bot.Bot(bot.parse_options(["--symbols", "ES", "NQ"]), connection.Journal(as_json=True))
+    made._sequences = {"ES": connection.Sequence(acted=4), "NQ": connection.Sequence(acted=9)}
+    yield made
+    made._reporter.flush()
+
+
+def test_one_heartbeat_reveals_what_nobody_pushed_of_any_symbol(watching: Any) -> None:
+    beat = {"type": "heartbeat", "version": 2, "event_at": START.isoformat()}
+    watching._take(beat | {"sequences": {"CL": 70, "ES": 6, "NQ": 9}}, pushed=True)
     now = time.monotonic()
-    assert not sequence.is_missing(now)
-    assert sequence.is_missing(now + 2 * connection.REORDER_S)
+    assert not any(each.is_missing(now) for each in watching._sequences.values())
+    later = now + 2 * connection.REORDER_S
+    missing = [symbol for symbol, each in watching._sequences.items() if each.is_missing(later)]
+    assert missing == ["ES"], "NQ has all, and CL is not this bot's"
+    watching._take(beat | {"sequences": {"ES": 5}}, pushed=True)  # one that arrives late
+    assert watching._sequences["ES"].known == 6
+
+
+def test_a_heartbeat_sets_the_market_s_clock(watching: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = Desk(monkeypatch, flat(100))
+    watching._broker = desk.broker
+    event_at = (START + timedelta(minutes=5)).isoformat()
+    watching._take({"type": "heartbeat", "event_at": event_at, "sequences": {"NQ": 9}}, pushed=True)
+    assert desk.market.closed() == 5

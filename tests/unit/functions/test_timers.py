@@ -87,18 +87,15 @@ async def test_the_relay_reads_measurements_again_if_telemetry_is_on(api: Api, t
     assert [point.value for point in depth] == ([0] if telemetry else [])
 
 
-async def test_the_heartbeat_tells_every_group_its_last_sequence(api: Api) -> None:
+async def test_the_heartbeat_tells_every_connection_the_last_sequence_of_each_symbol(api: Api) -> None:
     await fire("timer_heartbeat")
-    assert {group for group, _ in api.hub.sent} == {
-        f"symbol.{symbol}" for symbol in api.services.strategies.symbols
-    }
-    assert api.hub.sent[0][1] == {
+    ((group, message),) = api.hub.sent
+    assert group == "heartbeats"
+    assert message == {
         "type": "heartbeat",
-        "version": 1,
-        "symbol": api.hub.sent[0][0].removeprefix("symbol."),
-        "sequence": 0,
+        "version": 2,
         "event_at": "2026-03-02T14:30:00Z",
-        "expires_at": None,
+        "sequences": dict.fromkeys(api.services.strategies.symbols, 0),
     }
 
 
