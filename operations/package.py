@@ -1,9 +1,10 @@
 """Packs the app into one zip that the platform mounts and runs as it is: `python -m operations.package`.
 
-The zip holds the files that .funcignore does not name, the packages of requirements.txt for Linux on x86-64,
-and the bytecode of both. The mount is read-only, so without the bytecode each start of a process would
-compile everything again. Python does not check the bytecode against its source, because a zip rounds the
-times that the check compares. The same input makes the same bytes.
+The zip holds the files that .funcignore does not name, the packages of requirements.txt for Linux on x86-64
+without what no program imports (operations/slimming.py), and the bytecode of both. The mount is read-only, so
+without the bytecode each start of a process would compile everything again. Python does not check the
+bytecode against its source, because a zip rounds the times that the check compares. The same input makes the
+same bytes.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from operations.command import run_command
+from operations.slimming import slim
 from shared.errors import ConfigurationError
 from shared.version import VERSION
 
@@ -120,17 +122,25 @@ def pack(tree: Path, output: Path) -> str:
     return hashlib.sha256(output.read_bytes()).hexdigest()
 
 
+def size_of(tree: Path) -> int:
+    """The bytes of all files below `tree`."""
+    return sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
+
+
 async def _run(options: argparse.Namespace) -> int:
     version = f"{VERSION}+{options.build}" if options.build else VERSION
     with tempfile.TemporaryDirectory(prefix="signal-cloud-package-") as made:
         tree = Path(made)
         stage(ROOT, tree, version)
         install(ROOT / "requirements.txt", tree / PACKAGES)
+        left_out = slim(tree / PACKAGES)
         compile_all(tree)
         digest = pack(tree, options.output)
+        unpacked = size_of(tree)
     print(f"version {version}")
     print(f"sha256  {digest}")
-    print(f"size    {options.output.stat().st_size / 1e6:.1f} MB")
+    print(f"size    {options.output.stat().st_size / 1e6:.1f} MB, {unpacked / 1e6:.1f} MB unpacked")
+    print(f"without {left_out.files} files of {left_out.size / 1e6:.1f} MB that no program imports")
     return 0
 
 

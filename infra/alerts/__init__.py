@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.settings.model import Settings
+from infra.slo import alert_name, alert_text, read_levels
 
 RUNBOOKS = "docs/operations.md"
 _HERE = Path(__file__).parent
@@ -175,6 +176,23 @@ LOG_ALERTS = (
     ),
 )
 
+
+def _slo_alerts() -> Iterator[LogAlert]:
+    """The alerts of the service levels, whose queries `python -m infra.slo` writes."""
+    levels = read_levels()
+    for level in levels.levels:
+        for alert in levels.alerts:
+            yield LogAlert(
+                alert_name(level, alert),
+                alert.severity,
+                alert_text(levels, level, alert),
+                alert.window,
+                alert.frequency,
+            )
+
+
+SLO_ALERTS = tuple(_slo_alerts())
+
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
     HealthAlert(
@@ -198,6 +216,11 @@ BUDGET_ALERTS = (
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
+
+
+def log_alerts(settings: Settings) -> tuple[LogAlert, ...]:
+    """Alerts on queries of the workspace."""
+    return (*LOG_ALERTS, *SLO_ALERTS) if settings.monitoring.slo_alerts else LOG_ALERTS
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:

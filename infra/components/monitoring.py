@@ -12,9 +12,9 @@ from infra.alerts import (
     BUDGET_ALERTS,
     BUDGET_LEVEL,
     HEALTH_ALERTS,
-    LOG_ALERTS,
     Level,
     Watched,
+    log_alerts,
     metric_alerts,
 )
 from infra.components.alert_rules import RuleMaker, threshold
@@ -103,7 +103,7 @@ class Monitoring(pulumi.ComponentResource):
         rules = RuleMaker(self._place, targets.group_ids, enabled=not settings.notifications.quiet)
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
-        for log_alert in LOG_ALERTS:
+        for log_alert in log_alerts(settings):
             monitor.ScheduledQueryRule(
                 f"alert-{log_alert.name}",
                 rules.log_rule(log_alert, self.workspace_id),

@@ -127,8 +127,9 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """How long logs are kept, and what a month may cost."""
+    """How long logs are kept, what a month may cost, and whether service levels have alerts."""
 
+    slo_alerts: bool
     log_retention_days: int
     log_daily_cap_gb: int
     budget_usd: int

@@ -6,6 +6,7 @@ from infra.settings.reader import SettingsReader
 
 def read_monitoring(reader: SettingsReader) -> MonitoringSettings:
     return MonitoringSettings(
+        slo_alerts=reader.boolean("slo_alerts", default=True),
         log_retention_days=reader.integer("log_retention_days", 30, 730, default=30),
         log_daily_cap_gb=reader.integer("log_daily_cap_gb", 1, 1000, default=1),
         budget_usd=reader.integer("budget_usd", 1, 1_000_000),

@@ -189,7 +189,8 @@ def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> No
     for rule in rules(stack):
         if rule.inputs["severity"] in (0, 1):
             assert MINUTES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
-            assert MINUTES[rule.inputs["windowSize"]] <= 15, rule.name
+            # An alert of a service level has a short window beside its long one.
+            assert MINUTES[rule.inputs["windowSize"]] <= 15 or rule.inputs["ruleName"].startswith("slo-")
 
 
 def test_alerts_fit_what_a_stack_has() -> None:
