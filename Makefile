@@ -4,14 +4,14 @@ PYTHON ?= python3
 PROJECT_PYTHON = $(PYTHON) local/setup/bootstrap.py
 
 # Read by `python -m local`; unset or empty means the default that `make help` names.
-export BARS STAMP ZONE SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK EXIT
+export BARS STAMP ZONE SPEED FROM TO PORT WORKERS STATE LOAD_KEYS MARKET_CLOCK STANDBY_OF EXIT
 export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 # Read by `python -m tests.support.mutants`.
 export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate calendars test mutants bench flame migrate smoke drill package loadtest \
-	infra-preview lint check format lock clean
+.PHONY: help run up license simulate calendars test mutants bench flame bootstrap migrate smoke drill package \
+	loadtest infra-preview lint check format lock clean
 
 help: ## List the targets and their variables
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/\1|\2/p' Makefile | awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -22,6 +22,7 @@ help: ## List the targets and their variables
 	@echo '  FROM=2025-10-13 TO=2025-10-17         for run: UTC, from inclusive, to exclusive'
 	@echo '  EXIT=1                                for run: leave after the summary; status 1 if it differs'
 	@echo '  LOAD_KEYS=1000 MARKET_CLOCK=wall      for up: keys for load in load_keys.txt; wall or bars'
+	@echo '  STANDBY_OF=.local                     for up: a passive region of the stack that runs on that STATE'
 
 run: ## Run the main job: the whole stack, a replay of bars, three demo bots, a live view
 	@SUPERVISED_BY_MAKE=1 exec $(PROJECT_PYTHON) -m local run
@@ -51,6 +52,9 @@ bench: ## Measure the hot path: worker library, then baseline; writes docs/perfo
 flame: ## Draw a flame graph of the hot path, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m pip install --quiet -r requirements-bench.txt
 	@$(PROJECT_PYTHON) -m loadtests.bench.flame $(ARGS)
+
+bootstrap: ## Bring a version live in an empty subscription, e.g. ARGS="--stack prod --dry-run"
+	@$(PROJECT_PYTHON) -m operations.bootstrap $(ARGS)
 
 migrate: ## Migrate DATABASE_URL's schema, e.g. ARGS="plan" or ARGS="apply --entra --login NAME"
 	@$(PROJECT_PYTHON) -m operations.migrate $(ARGS)

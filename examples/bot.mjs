@@ -50,7 +50,7 @@ async function call(method, path, body) {
   }
 }
 
-/** Per symbol: the last sequence acted on, and what arrived ahead of its turn. */
+/** Per symbol: the last sequence acted on, what arrived ahead of its turn, and up to where all is listed. */
 const progress = new Map();
 let heardAt = Date.now();
 // Messages are handled one after the other, so that a slow answer cannot let a later signal overtake.
@@ -92,15 +92,20 @@ async function reach(symbol, last) {
   const state = progress.get(symbol);
   if (!state) return;
   while (last > state.acted) {
-    const next = state.waiting.get(state.acted + 1);
-    if (next) {
-      state.waiting.delete(next.sequence);
-      state.acted = next.sequence;
-      await act(next).catch((error) => console.error(`#${next.sequence}: ${error.message}`));
+    const next = Math.min(...state.waiting.keys());
+    if (next === state.acted + 1 || next <= state.listed) {
+      const { signal, sequence } = state.waiting.get(next);
+      state.waiting.delete(next);
+      state.acted = next;
+      await act({ signal }).catch((error) => console.error(`#${sequence}: ${error.message}`));
+    } else if (state.listed > state.acted) {
+      // The sequences up to there do not exist: they were lost with a region, and are never given again.
+      state.acted = state.listed;
     } else {
       const page = await call("GET", `/api/signals?symbol=${symbol}&after=${state.acted}&limit=100`);
-      if (page.signals.length === 0) return;
       for (const missed of page.signals) state.waiting.set(missed.sequence, missed);
+      state.listed = page.next_after;
+      if (state.listed <= state.acted) return;
     }
   }
 }
@@ -133,7 +138,7 @@ async function connect() {
 
 for (const symbol of symbols) {
   const page = await call("GET", `/api/signals?symbol=${symbol}&limit=1`);
-  progress.set(symbol, { acted: page.last_sequence, waiting: new Map() });
+  progress.set(symbol, { acted: page.last_sequence, listed: 0, waiting: new Map() });
 }
 for (;;) {
   let client;

@@ -11,6 +11,7 @@ of it has happened; nothing later is ever looked at.
 Delivery is at least once and may be interrupted. The bot acts on each (symbol, sequence) once and in
 order, and asks `GET /api/signals?after=` for what it missed. Trades wait in memory until the server
 has acknowledged them; their ids follow from the signal, so that a report can be repeated safely.
+When another region takes over, the bot reports the trades of the last minutes again.
 """
 
 import argparse
@@ -26,8 +27,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connection import Api, Feed, GaveUp, Journal, Refused, Reporter, Sequence
+from connection import Api, Feed, GaveUp, Journal, Refused, Reporter
 from paper_broker import Broker, Market, features_of, read_bars
+from signal_order import Sequence
 
 CALL_PATIENCE_S = 5.0
 
@@ -67,7 +69,8 @@ class Bot:
             for symbol in self._symbols:
                 found = self._signals_after(symbol, 0, limit=1)
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
-            feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal)
+            again = self._reporter.report_again
+            feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
             next_status = 0.0
             while self._stopping is None:
                 self._turn()
@@ -95,22 +98,22 @@ class Bot:
 
     def _turn(self) -> None:
         with contextlib.suppress(queue.Empty):
-            self._take(self._inbox.get(timeout=0.05), pushed=True)
+            self._take(self._inbox.get(timeout=0.05))
             while True:
-                self._take(self._inbox.get_nowait(), pushed=True)
+                self._take(self._inbox.get_nowait())
         now = time.monotonic()
         for symbol, sequence in self._sequences.items():
             if sequence.is_missing(now):
                 self._catch_up(symbol, sequence)
         self._broker.tick()
 
-    def _take(self, message: dict[str, Any], *, pushed: bool) -> None:
+    def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "revoked":
             self._fatal(f"license revoked: {message['reason']}")
             return
         market = self._broker.market
         beat = message["type"] == "heartbeat"
-        if pushed and market is not None and (beat or market.symbol == message.get("symbol")):
+        if market is not None and (beat or market.symbol == message.get("symbol")):
             market.set_clock(datetime.fromisoformat(message["event_at"]), exact=beat)
         if beat:
             for symbol, last in message["sequences"].items():
@@ -121,7 +124,7 @@ class Bot:
         if sequence is not None and message["type"] == "signal":
             sequence.offer(message)
             for ready in sequence.ready():
-                self._act(ready["signal"], via="push" if pushed else "catch_up")
+                self._act(ready["signal"], via="push")
 
     def _catch_up(self, symbol: str, sequence: Sequence) -> None:
         try:
@@ -130,8 +133,13 @@ class Bot:
             return  # the gap stays, and so does the wish to fill it
         sequence.gap_since = None
         sequence.known = max(sequence.known, found["last_sequence"])
-        for message in found["signals"]:
-            self._take(message, pushed=False)
+        ready, void = sequence.fill(found["signals"], found["next_after"])
+        if void:
+            # A region was lost, and with it perhaps trades that it had acknowledged.
+            self._journal.tell("gap", symbol=symbol, until=found["next_after"], sequences=void)
+            self._reporter.report_again()
+        for message in ready:
+            self._act(message["signal"], via="catch_up")
 
     def _signals_after(self, symbol: str, after: int, limit: int) -> dict[str, Any]:
         query = {"symbol": symbol, "after": after, "limit": limit}
@@ -140,6 +148,9 @@ class Bot:
 
     def _act(self, found: dict[str, Any], via: str) -> None:
         symbol, number = found["symbol"], found["sequence"]
+        if self._sequences[symbol].is_repeat(found):
+            self._journal.tell("repeated", symbol=symbol, sequence=number, event_at=found["event_at"])
+            return
         self.counts["received"] += 1
         self._journal.tell(
             "received",

@@ -1,4 +1,4 @@
-"""Signal Cloud's contract for bot.py: HTTP with retries, the Web PubSub feed, order, and trade reports."""
+"""Signal Cloud's contract for bot.py: HTTP with retries, the Web PubSub feed, and trade reports."""
 
 import contextlib
 import itertools
@@ -8,10 +8,11 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections import deque
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from azure.messaging.webpubsubclient import WebPubSubClient, WebPubSubClientCredential
@@ -21,8 +22,8 @@ HTTP_TIMEOUT_S = 10.0
 FLUSH_PATIENCE_S = 15.0
 TRADES_PER_REPORT = 500
 REPORT_EVERY_S = 0.5
-# Callbacks run on threads of their own: a sequence that looks missing may be a moment late.
-REORDER_S = 0.25
+# If a region is lost, so are the last trades that it acknowledged: far less than this, see README.md.
+KEEP_REPORTED_S = 15 * 60.0
 # Heartbeats come every 10 s: after two and a half the connection is taken for dead.
 SILENCE_S = 25.0
 # The client can stay in its recovering state for ever, so a fresh one is made after this long.
@@ -113,7 +114,10 @@ def _refusal(answer: httpx.Response) -> Refused:
 
 
 class Reporter:
-    """Sends finished trades in batches, on a thread of its own; keeps each until it is acknowledged."""
+    """Sends finished trades in batches, on a thread of its own; keeps each until it is acknowledged.
+
+    It remembers acknowledged trades for 15 minutes more, and `report_again` sends those once more.
+    """
 
     def __init__(self, api: Api, journal: Journal, fatal: Callable[[str], None]) -> None:
         self._api = api
@@ -122,6 +126,8 @@ class Reporter:
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue()
         self._batch: list[dict[str, Any]] = []
         self._stopping = threading.Event()
+        self._again = threading.Event()
+        self._reported: deque[tuple[float, dict[str, Any]]] = deque()
         self._deadline = float("inf")
         self.acknowledged = 0
         self._thread = threading.Thread(target=self._run, name="reporter")
@@ -135,6 +141,10 @@ class Reporter:
         self._journal.tell("trade", trade=trade)
         self._waiting.put(trade)
 
+    def report_again(self) -> None:
+        """Send the acknowledged trades of the last minutes again; for the server they are duplicates."""
+        self._again.set()
+
     def flush(self) -> int:
         """Send what waits, for a bounded time; returns how many could not be sent."""
         self._deadline = time.monotonic() + FLUSH_PATIENCE_S
@@ -144,6 +154,11 @@ class Reporter:
 
     def _run(self) -> None:
         while not (self._stopping.wait(REPORT_EVERY_S) and self.waiting == 0):
+            if self._again.is_set():
+                self._again.clear()
+                self._journal.tell("report_again", trades=len(self._reported))
+                while self._reported:
+                    self._waiting.put(self._reported.popleft()[1])
             with contextlib.suppress(queue.Empty):
                 while len(self._batch) < TRADES_PER_REPORT:
                     self._batch.append(self._waiting.get_nowait())
@@ -169,6 +184,7 @@ class Reporter:
                 self._journal.tell("trade_refused", trade_id=trade["trade_id"], problem=str(error))
         else:
             self.acknowledged += answer["accepted"]
+            self._remember(batch, {result["trade_id"] for result in answer["results"]})
             for result in answer["results"]:
                 self._journal.tell("reported", trade_id=result["trade_id"], status=result["status"])
             for refused in answer["refused"]:
@@ -176,36 +192,18 @@ class Reporter:
                 self._journal.tell("trade_refused", trade_id=trade_id, problem=refused["message"])
         self._batch = []
 
-
-@dataclass
-class Sequence:
-    """One symbol's messages, given out once and in order whatever way they arrive."""
-
-    acted: int
-    known: int = 0
-    pending: dict[int, dict[str, Any]] = field(default_factory=dict)
-    gap_since: float | None = None
-
-    def offer(self, message: dict[str, Any]) -> None:
-        if message["sequence"] > self.acted:
-            self.pending.setdefault(message["sequence"], message)
-
-    def ready(self) -> Iterator[dict[str, Any]]:
-        while self.acted + 1 in self.pending:
-            self.acted += 1
-            yield self.pending.pop(self.acted)
-
-    def is_missing(self, now: float) -> bool:
-        """Whether something has been missing for longer than threads can reorder."""
-        if not self.pending and self.known <= self.acted:
-            self.gap_since = None
-            return False
-        self.gap_since = self.gap_since or now
-        return now - self.gap_since > REORDER_S
+    def _remember(self, batch: list[dict[str, Any]], recorded: set[str]) -> None:
+        now = time.monotonic()
+        self._reported.extend((now, trade) for trade in batch if trade["trade_id"] in recorded)
+        while self._reported and now - self._reported[0][0] > KEEP_REPORTED_S:
+            self._reported.popleft()
 
 
 class Feed:
-    """The Web PubSub side: a client, and a watchdog that makes a fresh one when it has gone quiet."""
+    """The Web PubSub side: a client, and a watchdog that makes a fresh one when it has gone quiet.
+
+    It calls `moved` if it is sent to another hub than before, because another region serves now.
+    """
 
     def __init__(
         self,
@@ -214,7 +212,11 @@ class Feed:
         inbox: "queue.Queue[Any]",
         journal: Journal,
         fatal: Callable[[str], None],
+        *,
+        moved: Callable[[], None],
     ) -> None:
+        self._moved = moved
+        self._host = ""
         self._api = api
         self._symbols = symbols
         self._inbox = inbox
@@ -270,6 +272,11 @@ class Feed:
     def _negotiate(self) -> str:
         access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json={"symbols": self._symbols})
         self._groups = access["groups"]
+        host = urlsplit(access["url"]).netloc
+        if self._host and host != self._host:
+            self._journal.tell("moved", hub=host)
+            self._moved()
+        self._host = host
         return str(access["url"])
 
     def _on_message(self, args: OnGroupDataMessageArgs) -> None:

@@ -1,6 +1,7 @@
 """Runs the program for `pulumi up`."""
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 # Pulumi runs this folder; the package `infra` is found from the folder above.
@@ -19,5 +20,5 @@ except ConfigurationError as problems:
     # For a RunError the CLI shows the text without a stack trace.
     raise pulumi.RunError(str(problems)) from None
 
-for name, value in build(settings).items():
+for name, value in build(settings, datetime.now(UTC).date()).items():
     pulumi.export(name, value)

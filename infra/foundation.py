@@ -41,6 +41,17 @@ class Services:
     vault: Vault
     realtime: Realtime
 
+    @property
+    def ready(self) -> tuple[pulumi.Resource, ...]:
+        """The last resource of each service, after which the app can use it by its name."""
+        return (
+            self.postgres.ready,
+            self.redis.ready,
+            *self.storage.ready,
+            self.vault.ready,
+            self.realtime.ready,
+        )
+
 
 def make_foundation(settings: Settings) -> Foundation:
     names = Names(settings.stack, settings.name_suffix)
@@ -55,9 +66,9 @@ def make_foundation(settings: Settings) -> Foundation:
         resources.ResourceGroupArgs(
             resource_group_name=names.local("rg"), location=settings.location, tags=tags
         ),
-        opts=pulumi.ResourceOptions(protect=True, retain_on_delete=True),
+        opts=pulumi.ResourceOptions(protect=settings.protect, retain_on_delete=settings.protect),
     )
-    placement = Placement(group.name, settings.location, tags, names)
+    placement = Placement(group.name, settings.location, tags, names, settings.protect)
     client = authorization.get_client_config_output()
     network = (
         Network("network", NetworkArgs(placement, settings.network.address_space, settings.compute.plan))
@@ -76,21 +87,25 @@ def make_foundation(settings: Settings) -> Foundation:
 
 
 def make_services(settings: Settings, base: Foundation) -> Services:
-    place, private = base.placement, settings.network.private
+    place, network = base.placement, base.network
+    deployers = settings.network.deployers
     return Services(
-        postgres=Postgres("postgres", PostgresArgs(place, settings.postgres, private, base.tenant_id)),
-        redis=Redis("redis", RedisArgs(place, settings.redis, private, base.identity.principal_id)),
+        postgres=Postgres(
+            "postgres", PostgresArgs(place, settings.postgres, network, deployers, base.tenant_id)
+        ),
+        redis=Redis("redis", RedisArgs(place, settings.redis, network, base.identity.principal_id)),
         storage=Storage(
             "storage",
             StorageArgs(
-                place, settings.storage_replication, private, deployments=settings.compute.plan == "flex"
+                place, settings.storage_replication, network, deployments=settings.compute.plan == "flex"
             ),
         ),
         vault=Vault(
             "vault",
             VaultArgs(
                 place,
-                private,
+                network,
+                settings.vault_recover,
                 base.tenant_id,
                 pulumi.Output.secret(settings.api_key_pepper),
                 pulumi.Output.secret(settings.api_key_pepper_previous)
@@ -99,6 +114,6 @@ def make_services(settings: Settings, base: Foundation) -> Services:
             ),
         ),
         realtime=Realtime(
-            "realtime", RealtimeArgs(place, settings.webpubsub, private, base.identity.events_id)
+            "realtime", RealtimeArgs(place, settings.webpubsub, network, base.identity.events_id)
         ),
     )

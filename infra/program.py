@@ -1,13 +1,15 @@
 """Makes the whole system of one stack, in the order in which its parts depend on each other."""
 
+from datetime import date
+
 import pulumi
 
+from infra.components.access import Deployers
 from infra.components.app_settings import AppValues
 from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAutoscale, UnitAutoscaleArgs
 from infra.components.compute import Compute, ComputeArgs, app_host
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
-from infra.components.network import Network
 from infra.components.postgres import DATABASE
 from infra.components.realtime import HUB
 from infra.foundation import Foundation, Services, make_foundation, make_services
@@ -19,26 +21,17 @@ from infra.watching import watch
 DATABASE_ROLE = "signal_functions"
 
 
-def build(settings: Settings) -> dict[str, pulumi.Input[object]]:
-    """Makes every resource; returns the stack's outputs, none of them secret."""
+def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
+    """Makes every resource; returns the stack's outputs, none of them secret. `today` is in UTC."""
     base = make_foundation(settings)
     services = make_services(settings, base)
-    needed = [services.postgres.ready, services.redis.ready, *_names_of(base.network, services)]
-    needed += _roles(settings, base, services)
+    needed = (*services.ready, *_roles(settings, base, services))
     edge = _edge(settings, base)
-    compute = _compute(settings, base, services, edge, tuple(needed))
+    compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
     scaling = _autoscale(settings, base, services, compute)
-    watch(settings, base, services, compute, edge=edge, scaling=scaling)
+    watch(settings, base, services, compute, edge=edge, scaling=scaling, today=today)
     return _outputs(base, services, compute, edge)
-
-
-def _names_of(network: Network | None, services: Services) -> list[pulumi.Resource]:
-    """Makes private endpoints for every service, if there is a private network."""
-    if network is None:
-        return []
-    parts = (services.postgres, services.redis, services.storage, services.vault, services.realtime)
-    return [network.connect(target) for part in parts for target in part.private_targets()]
 
 
 def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
@@ -108,7 +101,9 @@ def _compute(
             deployments_url=services.storage.deployments_url,
             subnet_id=base.network.app_subnet_id if base.network else None,
             front_door_id=edge.front_door_id if edge else None,
-            deployers=settings.network.deployers,
+            deployers=Deployers(
+                settings.network.deployers, base.network.operations_subnet_id if base.network else None
+            ),
             depends_on=needed,
         ),
     )

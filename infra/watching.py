@@ -1,5 +1,7 @@
 """Makes everything that watches a stack's resources: alerts, diagnostic settings, budget, workbook."""
 
+from datetime import date
+
 import pulumi
 
 from infra.alerts import Watched
@@ -20,8 +22,12 @@ def watch(
     *,
     edge: Edge | None,
     scaling: list[Diagnosed],
+    today: date,
 ) -> None:
-    """Makes alerts, diagnostic settings and everything else that watches the other resources."""
+    """Makes alerts, diagnostic settings and everything else that watches the other resources.
+
+    `today` is in UTC.
+    """
     storage = services.storage
     notifications = Notifications("notifications", NotificationsArgs(base.placement, settings.notifications))
     watched: dict[Watched, pulumi.Output[str]] = {
@@ -64,4 +70,5 @@ def watch(
             diagnosed=tuple(diagnosed),
         ),
         settings,
+        today,
     )

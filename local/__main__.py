@@ -17,7 +17,7 @@ type Arguments = list[str]
 
 
 def up(arguments: Arguments) -> int:
-    """run the stack until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK"""
+    """run the stack until Ctrl-C; reads PORT, WORKERS, STATE, LOAD_KEYS, MARKET_CLOCK, STANDBY_OF"""
     return _serve("up", arguments)
 
 

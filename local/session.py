@@ -90,6 +90,11 @@ class _Session:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup has SIGHUP ignored
                 loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGUSR2, self._stack.stop_functions)
+        # Only a passive region has timers that do not run yet.
+        loop.add_signal_handler(
+            signal.SIGUSR1, lambda: self._background.append(asyncio.create_task(self._stack.start_timers()))
+        )
         working = asyncio.create_task(self._work())
         stopping = asyncio.create_task(self._stop.wait())
         await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)

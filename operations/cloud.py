@@ -30,10 +30,11 @@ _BUSY = re.compile(
     r"|InUseByAnotherOperation|RetryableError|TooManyRequests|Too Many Requests|ServiceUnavailable"
     r"|secondary rate limit"
 )
-# The caller lacks a right, perhaps only because Azure has not spread a role assignment yet.
+# A right or a principal is missing, perhaps only because Azure has not spread what was just made.
 _DENIED = re.compile(
     r"AuthorizationFailed|AuthorizationFailure|AuthorizationPermissionMismatch|ForbiddenByRbac|ForbiddenByPolicy"
     r"|LinkedAuthorizationFailed|does not have (?:secrets|keys|the required)|\b403\b"
+    r"|NoBackingApplicationObject|PrincipalNotFound|Request_ResourceNotFound"
 )
 _MISSING = re.compile(
     r"NotFound|\bnot found\b|does not exist|could not be found|\b404\b|no stack named", re.IGNORECASE
@@ -47,7 +48,8 @@ class ToolFailed(ConfigurationError):
     """A command failed or took too long. `answer` holds its whole output; the text holds no input."""
 
     def __init__(self, call: Call, answer: Answer) -> None:
-        said = (answer.error or answer.output).strip()[-_ERROR_CHARACTERS:]
+        # Not the output, which may be a key.
+        said = answer.error.strip()[-_ERROR_CHARACTERS:]
         super().__init__(f"{shown(call.words)} ended with status {answer.status}", internal=said)
         self.answer = answer
 
@@ -58,7 +60,7 @@ class ToolFailed(ConfigurationError):
 
     @property
     def is_denied(self) -> bool:
-        """Whether the caller lacks a right, or does not have it yet."""
+        """Whether the caller lacks a right, or Azure has not spread a right or a new principal yet."""
         return _DENIED.search(self.answer.error) is not None
 
     @property
@@ -101,21 +103,35 @@ class Cloud:
         self.has_tool = has_tool
         self._run = run
 
-    def read(self, *words: str, timeout_s: float = READ_TIMEOUT_S, stdin: str = "") -> Any:
+    def read(
+        self,
+        *words: str,
+        timeout_s: float = READ_TIMEOUT_S,
+        until_allowed_s: float = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Any:
         """The JSON that a command prints, None if it prints nothing; raises ToolFailed."""
-        call = Call(self._as_json(words), stdin=stdin, timeout_s=timeout_s)
-        return self._decoded(call, self._patiently(call, 0))
+        call = Call(self._as_json(words), timeout_s=timeout_s, environment=environment or {})
+        return self._decoded(call, self._patiently(call, until_allowed_s))
 
     def text(self, *words: str, timeout_s: float = READ_TIMEOUT_S, cwd: Path | None = None) -> str:
         """What a command prints, without white space around it; raises ToolFailed."""
         return self._patiently(Call(words, timeout_s=timeout_s, cwd=cwd), 0).output.strip()
 
-    def find(self, *words: str, timeout_s: float = READ_TIMEOUT_S) -> Any:
+    def find(
+        self,
+        *words: str,
+        timeout_s: float = READ_TIMEOUT_S,
+        until_allowed_s: float = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> Any:
         """As `read`, but None if what the command names does not exist."""
         if self.dry_run and (any(map(_PLACEHOLDER.search, words)) or not self.has_tool(words[0])):
             return None
         try:
-            return self.read(*words, timeout_s=timeout_s)
+            return self.read(
+                *words, timeout_s=timeout_s, until_allowed_s=until_allowed_s, environment=environment
+            )
         except ToolFailed as error:
             if error.is_missing:
                 return None
@@ -144,16 +160,20 @@ class Cloud:
         *words: str,
         stdin: str = "",
         until_allowed_s: float = 0,
+        busy_for_s: float = BUSY_FOR_S,
         timeout_s: float = CHANGE_TIMEOUT_S,
         environment: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         is_shown: bool = False,
     ) -> str:
-        """As `change`, but the output is text, and goes to the terminal at once if `is_shown`."""
+        """As `change`, but the output is text, and goes to the terminal at once if `is_shown`.
+
+        After `busy_for_s` it no longer waits for a busy service.
+        """
         call = Call(words, stdin, timeout_s, environment or {}, cwd, is_shown)
         if self._would_run(words, stdin):
             return ""
-        return self._patiently(call, until_allowed_s).output.strip()
+        return self._patiently(call, until_allowed_s, busy_for_s).output.strip()
 
     def await_until(self, is_so: Callable[[], bool], what: str, *, at_most_s: float) -> None:
         """Asks until `is_so`; raises ConfigurationError if it is not so in time. A dry run does not wait."""
@@ -170,13 +190,13 @@ class Cloud:
 
     def _would_run(self, words: tuple[str, ...], stdin: str) -> bool:
         if self.dry_run:
-            self.say(f"  would run: {shown(words)}{'   (with a secret on standard input)' if stdin else ''}")
+            self.say(f"  would run: {shown(words)}{'   (and standard input)' if stdin else ''}")
         return self.dry_run
 
     def _as_json(self, words: tuple[str, ...]) -> tuple[str, ...]:
         return (*words, "--output", "json", "--only-show-errors") if words[0] == "az" else words
 
-    def _patiently(self, call: Call, until_allowed_s: float) -> Answer:
+    def _patiently(self, call: Call, until_allowed_s: float, busy_for_s: float = BUSY_FOR_S) -> Answer:
         """The answer of a call that succeeds; waits while the service is busy or a right has no effect."""
         began, pause = self.now(), FIRST_PAUSE_S
         while True:
@@ -185,9 +205,9 @@ class Cloud:
                 return answer
             failure = ToolFailed(call, answer)
             if failure.is_denied:
-                patience_s, why = until_allowed_s, "the role assignment has no effect yet"
+                patience_s, why = until_allowed_s, "Azure has not spread a new right or name yet"
             elif failure.is_busy:
-                patience_s, why = BUSY_FOR_S, "the service is busy"
+                patience_s, why = busy_for_s, "the service is busy"
             else:
                 raise failure
             if self.now() - began >= patience_s:

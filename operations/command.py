@@ -21,14 +21,19 @@ def run_command(command: Coroutine[object, object, int]) -> int:
     try:
         return asyncio.run(command)
     except SignalCloudError as error:
-        print(f"{error.code}: {error.detail}", file=sys.stderr)
-        for field in error.errors:
-            print(f"  {field.field}: {field.message}", file=sys.stderr)
-        if error.internal:
-            print(f"  {error.internal}", file=sys.stderr)
-        return MISUSED if isinstance(error, UsageError) else FAILED
+        return report(error)
     except psycopg.errors.InsufficientPrivilege as error:
         print(f"not allowed: {error.diag.message_primary}", file=sys.stderr)
         if error.diag.message_detail:
             print(f"  {error.diag.message_detail}", file=sys.stderr)
         return FAILED
+
+
+def report(error: SignalCloudError) -> int:
+    """Prints the reason on stderr; returns the status of a command that ends with `error`."""
+    print(f"{error.code}: {error.detail}", file=sys.stderr)
+    for field in error.errors:
+        print(f"  {field.field}: {field.message}", file=sys.stderr)
+    if error.internal:
+        print(f"  {error.internal}", file=sys.stderr)
+    return MISUSED if isinstance(error, UsageError) else FAILED

@@ -43,6 +43,7 @@ PLATFORM_SETTINGS = {
 FILES_WITH_DOTS = {"local.settings.json", "local.settings.sample.json"}
 # Where a make target's options are declared.
 COMMAND_MODULES = {
+    "bootstrap": "operations/bootstrap/__main__.py",
     "migrate": "operations/migrate.py",
     "drill": "operations/restore_drill.py",
     "license": "operations/license.py",

@@ -1,12 +1,24 @@
 """Says who may send requests to the app: Front Door, Web PubSub, and machines that deploy."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import web
 
 Rules = list[web.IpSecurityRestrictionArgs]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployers:
+    """Machines that deploy: addresses in CIDR form, and the subnet `operations` of a private network."""
+
+    addresses: tuple[str, ...]
+    subnet_id: pulumi.Output[str] | None
+
+    @property
+    def named(self) -> bool:
+        """Whether the stack says where its machines that deploy are."""
+        return bool(self.addresses) or self.subnet_id is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +65,18 @@ def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
     return Access(rules, everybody=False)
 
 
-def staging_access(behind_front_door: bool, deployers: Sequence[str]) -> Access:
+def staging_access(behind_front_door: bool, deployers: Deployers) -> Access:
     """Behind Front Door, only machines that deploy reach the staging slot, because it uses the live data."""
-    return Access(_from_addresses(deployers), everybody=not behind_front_door)
+    return Access(_of_deployers(deployers), everybody=not behind_front_door)
 
 
-def deployment_access(deployers: Sequence[str]) -> Access:
-    """The deployment site always asks for Entra ID, and also restricts addresses if the stack names any."""
-    return Access(_from_addresses(deployers), everybody=not deployers)
+def deployment_access(deployers: Deployers) -> Access:
+    """The deployment site always asks for Entra ID, and restricts senders if the stack names any."""
+    return Access(_of_deployers(deployers), everybody=not deployers.named)
 
 
-def _from_addresses(addresses: Sequence[str]) -> Rules:
-    return [
+def _of_deployers(deployers: Deployers) -> Rules:
+    rules = [
         web.IpSecurityRestrictionArgs(
             name=f"deployer-{index}",
             description="A machine that deploys",
@@ -72,5 +84,16 @@ def _from_addresses(addresses: Sequence[str]) -> Rules:
             action="Allow",
             ip_address=address,
         )
-        for index, address in enumerate(addresses)
+        for index, address in enumerate(deployers.addresses)
     ]
+    if deployers.subnet_id is not None:
+        rules.append(
+            web.IpSecurityRestrictionArgs(
+                name="operations",
+                description="Machines in the subnet for operations, through its service endpoint",
+                priority=200,
+                action="Allow",
+                vnet_subnet_resource_id=deployers.subnet_id,
+            )
+        )
+    return rules

@@ -6,7 +6,7 @@ from typing import Any
 import pulumi
 from pulumi_azure_native import web
 
-from infra.components.access import deployment_access, site_access, staging_access
+from infra.components.access import Deployers, deployment_access, site_access, staging_access
 from infra.components.app_settings import (
     AppValues,
     app_values,
@@ -15,8 +15,13 @@ from infra.components.app_settings import (
     slot_values,
     sticky_names,
 )
-from infra.components.placement import Placement, under
-from infra.components.site_config import dedicated_site, flex_function_app, flex_site
+from infra.components.placement import Placement, Turns, under
+from infra.components.site_config import (
+    dedicated_site,
+    flex_function_app,
+    flex_site,
+    without_sdk_defaults,
+)
 from infra.settings.model import ComputeSettings
 
 STAGING = "staging"
@@ -40,7 +45,7 @@ class ComputeArgs:
     deployments_url: str
     subnet_id: pulumi.Output[str] | None
     front_door_id: pulumi.Output[str] | None
-    deployers: tuple[str, ...]
+    deployers: Deployers
     depends_on: tuple[pulumi.Resource, ...]
 
 
@@ -68,12 +73,14 @@ class Compute(pulumi.ComponentResource):
             self._values |= dedicated_values(args.settings.plan_size.processors)
             self.plan = self._dedicated_plan()
             self.app = self._dedicated_app()
-            self._slot()
+            turns = Turns(self.app)
+            self._slot(turns)
             self.staging_host = f"{self.app_name}-{STAGING}.azurewebsites.net"
         else:
             self.plan = self._flex_plan()
             self.app = self._flex_app()
-        self._refuse_passwords()
+            turns = Turns(self.app)
+        self._refuse_passwords(turns)
         self.plan_id = self.plan.id
         self.app_id = self.app.id
         self.register_outputs({"host": self.host})
@@ -101,12 +108,11 @@ class Compute(pulumi.ComponentResource):
         )
 
     def _common(self) -> dict[str, Any]:
-        """Arguments that the app and its slot share, on either plan."""
+        """Arguments that every site has, on either plan."""
         return {
             "resource_group_name": self._place.resource_group_name,
             "location": self._place.location,
             "kind": "functionapp,linux",
-            "reserved": True,
             "server_farm_id": self.plan.id,
             "identity": self._identity,
             "key_vault_reference_identity": self._args.identity_id,
@@ -124,6 +130,7 @@ class Compute(pulumi.ComponentResource):
             web.WebAppArgs(
                 name=self.app_name,
                 **self._common(),
+                reserved=True,
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
                     self._values | slot_values("production", self._place.names.stack),
@@ -134,17 +141,20 @@ class Compute(pulumi.ComponentResource):
             opts=self._started_last(),
         )
 
-    def _slot(self) -> None:
-        """Makes the staging slot: the same app under the same identity, with its timers off."""
-        args = self._args
-        web.WebAppSlotConfigurationNames(
-            "sticky-settings",
-            web.WebAppSlotConfigurationNamesArgs(
-                name=self.app.name,
-                resource_group_name=self._place.resource_group_name,
-                app_setting_names=sticky_names(),
-            ),
-            opts=under(self),
+    def _slot(self, turns: Turns) -> None:
+        """Makes the staging slot: the same app under the same identity, with its timers off.
+
+        App Service accepts one change of a site at a time, and its slots count as parts of it.
+        """
+        args, group = self._args, self._place.resource_group_name
+        turns.take(
+            web.WebAppSlotConfigurationNames(
+                "sticky-settings",
+                web.WebAppSlotConfigurationNamesArgs(
+                    name=self.app.name, resource_group_name=group, app_setting_names=sticky_names()
+                ),
+                opts=turns.options(under(self)),
+            )
         )
         slot = web.WebAppSlot(
             "staging-slot",
@@ -152,6 +162,7 @@ class Compute(pulumi.ComponentResource):
                 name=self.app.name,
                 slot=STAGING,
                 **self._common(),
+                reserved=True,
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
                     self._values | slot_values("staging", self._place.names.stack),
@@ -159,24 +170,27 @@ class Compute(pulumi.ComponentResource):
                     deployment_access(args.deployers),
                 ),
             ),
-            opts=self._started_last(),
+            opts=turns.options(self._started_last()),
         )
+        turns.take(slot)
         self.slot_id = slot.id
-        after = pulumi.ResourceOptions(parent=self, depends_on=[slot])
-        group = self._place.resource_group_name
-        web.WebAppFtpAllowedSlot(
-            "staging-no-ftp",
-            web.WebAppFtpAllowedSlotArgs(
-                name=self.app.name, slot=STAGING, resource_group_name=group, allow=False
-            ),
-            opts=after,
+        turns.take(
+            web.WebAppFtpAllowedSlot(
+                "staging-no-ftp",
+                web.WebAppFtpAllowedSlotArgs(
+                    name=self.app.name, slot=STAGING, resource_group_name=group, allow=False
+                ),
+                opts=turns.options(under(self)),
+            )
         )
-        web.WebAppScmAllowedSlot(
-            "staging-no-passwords",
-            web.WebAppScmAllowedSlotArgs(
-                name=self.app.name, slot=STAGING, resource_group_name=group, allow=False
-            ),
-            opts=after,
+        turns.take(
+            web.WebAppScmAllowedSlot(
+                "staging-no-passwords",
+                web.WebAppScmAllowedSlotArgs(
+                    name=self.app.name, slot=STAGING, resource_group_name=group, allow=False
+                ),
+                opts=turns.options(under(self)),
+            )
         )
 
     def _flex_plan(self) -> web.AppServicePlan:
@@ -211,21 +225,27 @@ class Compute(pulumi.ComponentResource):
                     deployment_access(args.deployers),
                 ),
             ),
-            opts=self._started_last(),
+            opts=pulumi.ResourceOptions.merge(
+                self._started_last(), pulumi.ResourceOptions(transformations=[without_sdk_defaults])
+            ),
         )
 
-    def _refuse_passwords(self) -> None:
+    def _refuse_passwords(self, turns: Turns) -> None:
         """Refuses passwords for FTP and for the deployment site, so that publishing needs Entra ID."""
         group = self._place.resource_group_name
-        web.WebAppFtpAllowed(
-            "no-ftp",
-            web.WebAppFtpAllowedArgs(name=self.app.name, resource_group_name=group, allow=False),
-            opts=under(self),
+        turns.take(
+            web.WebAppFtpAllowed(
+                "no-ftp",
+                web.WebAppFtpAllowedArgs(name=self.app.name, resource_group_name=group, allow=False),
+                opts=turns.options(under(self)),
+            )
         )
-        web.WebAppScmAllowed(
-            "no-passwords",
-            web.WebAppScmAllowedArgs(name=self.app.name, resource_group_name=group, allow=False),
-            opts=under(self),
+        turns.take(
+            web.WebAppScmAllowed(
+                "no-passwords",
+                web.WebAppScmAllowedArgs(name=self.app.name, resource_group_name=group, allow=False),
+                opts=turns.options(under(self)),
+            )
         )
 
     def _started_last(self) -> pulumi.ResourceOptions:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 
 import pulumi
 from pulumi_azure_native import applicationinsights, consumption, monitor, operationalinsights
@@ -19,7 +20,7 @@ from infra.alerts import (
 )
 from infra.components.alert_rules import RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
-from infra.components.placement import Placement, kept, under
+from infra.components.placement import Placement, under
 from infra.settings.model import MonitoringSettings, NotificationSettings, Settings
 from infra.workbook import workbook
 
@@ -78,7 +79,7 @@ class Monitoring(pulumi.ComponentResource):
                 features=operationalinsights.WorkspaceFeaturesArgs(disable_local_auth=True),
                 tags=place.tags,
             ),
-            opts=kept(self),
+            opts=place.kept(self),
         )
         insights = applicationinsights.Component(
             "application-insights",
@@ -98,7 +99,7 @@ class Monitoring(pulumi.ComponentResource):
         self.connection_string = insights.connection_string
         self.register_outputs({"workspace_id": self.workspace_id})
 
-    def watch(self, targets: Targets, settings: Settings) -> None:
+    def watch(self, targets: Targets, settings: Settings, today: date) -> None:
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         rules = RuleMaker(self._place, targets.group_ids, enabled=not settings.notifications.quiet)
         for what in targets.diagnosed:
@@ -123,7 +124,7 @@ class Monitoring(pulumi.ComponentResource):
                 opts=under(self),
             )
         self._availability_test(targets.url, rules)
-        self._budget(targets, settings.notifications)
+        self._budget(targets, settings.notifications, today)
         self._workbook(targets.watched)
 
     def _availability_test(self, url: pulumi.Input[str], rules: RuleMaker) -> None:
@@ -172,7 +173,7 @@ class Monitoring(pulumi.ComponentResource):
             opts=under(self),
         )
 
-    def _budget(self, targets: Targets, notifications: NotificationSettings) -> None:
+    def _budget(self, targets: Targets, notifications: NotificationSettings, today: date) -> None:
         settings = self._settings
         consumption.Budget(
             "budget",
@@ -182,7 +183,9 @@ class Monitoring(pulumi.ComponentResource):
                 category="Cost",
                 amount=settings.budget_usd,
                 time_grain="Monthly",
-                time_period=consumption.BudgetTimePeriodArgs(start_date=f"{settings.budget_start}T00:00:00Z"),
+                time_period=consumption.BudgetTimePeriodArgs(
+                    start_date=first_month(settings.budget_start, today)
+                ),
                 notifications={
                     alert.name: consumption.NotificationArgs(
                         enabled=not notifications.quiet,
@@ -195,7 +198,8 @@ class Monitoring(pulumi.ComponentResource):
                     for alert in BUDGET_ALERTS
                 },
             ),
-            opts=under(self),
+            # Azure refuses another start of a budget that exists.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["timePeriod.startDate"]),
         )
 
     def _workbook(self, watched: Mapping[Watched, pulumi.Output[str]]) -> None:
@@ -219,3 +223,13 @@ class Monitoring(pulumi.ComponentResource):
             tags=place.tags,
             opts=under(self),
         )
+
+
+def first_month(wanted: str, today: date) -> str:
+    """Start of a new budget: the first day of the `wanted` month, at the earliest of this month.
+
+    Azure refuses a month that is over, and a stack's file may be older than its budget.
+    """
+    this_month = today.replace(day=1)
+    start = max(date.fromisoformat(wanted), this_month) if wanted else this_month
+    return f"{start}T00:00:00Z"

@@ -7,7 +7,7 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import network, privatedns
 
-from infra.components.placement import Placement, under
+from infra.components.placement import Placement, Turns, under
 
 PrivateService = Literal["blob", "queue", "table", "vault", "postgres", "redis", "webpubsub"]
 
@@ -53,7 +53,8 @@ class Network(pulumi.ComponentResource):
     def __init__(self, name: str, args: NetworkArgs) -> None:
         super().__init__("signal-cloud:infra:Network", name)
         self._place = args.placement
-        self._zones: dict[PrivateService, privatedns.PrivateZone] = {}
+        # Each zone with its link to the network, without which a name of the zone does not resolve there.
+        self._zones: dict[PrivateService, tuple[privatedns.PrivateZone, privatedns.VirtualNetworkLink]] = {}
         self.rules_ids: dict[str, pulumi.Output[str]] = {}
         app, endpoints, operations = (
             str(subnet)
@@ -90,6 +91,10 @@ class Network(pulumi.ComponentResource):
                     network.SubnetArgs(
                         name="operations",
                         address_prefix=operations,
+                        # Lets the app's access rules name this subnet.
+                        service_endpoints=[
+                            network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Web")
+                        ],
                         network_security_group=self._rules("operations", []),
                     ),
                 ],
@@ -99,11 +104,17 @@ class Network(pulumi.ComponentResource):
         )
         self.network_id = self._network.id
         self.app_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/app")
+        self.operations_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/operations")
         self.register_outputs({"app_subnet_id": self.app_subnet_id})
 
-    def connect(self, target: PrivateTarget) -> network.PrivateDnsZoneGroup:
-        """Makes a private endpoint for `target`; the returned resource exists when its name resolves."""
+    def connect(self, target: PrivateTarget, turns: Turns) -> None:
+        """Makes a private endpoint for `target`, and its names: when they exist, they resolve in the network.
+
+        Both take their turn among the changes of the target, because Azure makes an endpoint by a change of
+        its target.
+        """
         _, group_id = ZONES[target.service]
+        zone, link = self._zone(target.service)
         endpoint = network.PrivateEndpoint(
             f"endpoint-{target.name}",
             network.PrivateEndpointArgs(
@@ -121,25 +132,24 @@ class Network(pulumi.ComponentResource):
                 ],
                 tags=self._place.tags,
             ),
-            opts=under(self),
+            opts=turns.options(under(self)),
         )
-        return network.PrivateDnsZoneGroup(
+        names = network.PrivateDnsZoneGroup(
             f"endpoint-names-{target.name}",
             network.PrivateDnsZoneGroupArgs(
                 private_dns_zone_group_name="default",
                 private_endpoint_name=endpoint.name,
                 resource_group_name=self._place.resource_group_name,
                 private_dns_zone_configs=[
-                    network.PrivateDnsZoneConfigArgs(
-                        name=target.service, private_dns_zone_id=self._zone(target.service).id
-                    )
+                    network.PrivateDnsZoneConfigArgs(name=target.service, private_dns_zone_id=zone.id)
                 ],
             ),
-            opts=under(self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[endpoint, link]),
         )
+        turns.take(names)
 
-    def _zone(self, service: PrivateService) -> privatedns.PrivateZone:
-        """The service's zone; makes it and links it to the network on first use."""
+    def _zone(self, service: PrivateService) -> tuple[privatedns.PrivateZone, privatedns.VirtualNetworkLink]:
+        """The service's zone and its link to the network; makes both on first use."""
         if service not in self._zones:
             zone = privatedns.PrivateZone(
                 f"zone-{service}",
@@ -151,7 +161,7 @@ class Network(pulumi.ComponentResource):
                 ),
                 opts=under(self),
             )
-            privatedns.VirtualNetworkLink(
+            link = privatedns.VirtualNetworkLink(
                 f"zone-link-{service}",
                 privatedns.VirtualNetworkLinkArgs(
                     virtual_network_link_name=self._place.names.local("link", service),
@@ -164,7 +174,7 @@ class Network(pulumi.ComponentResource):
                 ),
                 opts=under(self),
             )
-            self._zones[service] = zone
+            self._zones[service] = zone, link
         return self._zones[service]
 
     def _rules(self, subnet: str, rules: list[network.SecurityRuleArgs]) -> network.NetworkSecurityGroupArgs:

@@ -1,12 +1,13 @@
 """Makes the Postgres server with its parameters, administrator and database; only Entra ID opens it."""
 
+import ipaddress
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import dbforpostgresql as postgres
 
-from infra.components.network import PrivateTarget
-from infra.components.placement import Placement, kept, under
+from infra.components.network import Network, PrivateTarget
+from infra.components.placement import Placement, Turns, under
 from infra.settings.model import PostgresSettings
 
 # The schema needs functions of this version, such as uuidv7().
@@ -19,32 +20,27 @@ PGBOUNCER_PORT = 6432
 MAINTENANCE_DAY = 6
 MAINTENANCE_HOUR_UTC = 8
 
+# Only what differs from Azure's defaults, because each change takes a minute and Azure refuses some of those
+# that change nothing. AZURE_DEFAULTS in tests/infra/components/test_postgres.py has these, with their source.
 PARAMETERS = {
     # Log slow statements and waits for locks.
     "log_min_duration_statement": "500",  # ms
     "log_lock_waits": "on",
-    "log_checkpoints": "on",
     "track_io_timing": "on",
-    # Statements are short, so compiling them does not pay; random reads are cheap on solid-state storage.
-    "jit": "off",
+    # Random reads are cheap on solid-state storage.
     "random_page_cost": "1.1",
     # Rows of the outbox and of bars change all day: vacuum earlier than at the default of 20% of a table.
     "autovacuum_vacuum_scale_factor": "0.05",
     "autovacuum_analyze_scale_factor": "0.02",
     # Bounds how long a lost client holds locks. The app's own transactions end after 30 s.
     "idle_in_transaction_session_timeout": "60000",  # ms
-    "require_secure_transport": "on",
-    "ssl_min_protocol_version": "TLSv1.2",
 }
 # Burstable servers do not have these. PgBouncer is first, because its parameters exist once it is enabled.
 LARGER_SERVER_PARAMETERS = {
     "pgbouncer.enabled": "true",
-    "pgbouncer.pool_mode": "transaction",
-    "pgbouncer.default_pool_size": "50",
-    # Prepared statements survive a change of server connection; Azure's default is 0.
+    # Prepared statements survive a change of server connection.
     "pgbouncer.max_prepared_statements": "500",
     "pgbouncer.query_wait_timeout": "10",  # s; the longest that a request waits for a connection
-    "pg_qs.query_capture_mode": "top",
     "metrics.collector_database_activity": "on",
     "metrics.autovacuum_diagnostics": "on",
     "metrics.pgbouncer_diagnostics": "on",
@@ -53,9 +49,12 @@ LARGER_SERVER_PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class PostgresArgs:
+    """`network` is None if the server has a public address; `deployers` reach that too, in CIDR form."""
+
     placement: Placement
     settings: PostgresSettings
-    private: bool
+    network: Network | None
+    deployers: tuple[str, ...]
     tenant_id: pulumi.Output[str]
 
 
@@ -71,59 +70,90 @@ class Postgres(pulumi.ComponentResource):
         server = postgres.Server(
             "postgres",
             _server_args(args, self.server_name),
-            opts=kept(self),
+            opts=place.kept(self),
         )
         self.server_id = server.id
-        # The server accepts one change at a time, so each change depends on the one before.
-        latest: pulumi.Resource = postgres.AdministratorsMicrosoftEntra(
-            "postgres-administrator",
-            postgres.AdministratorsMicrosoftEntraArgs(
-                server_name=server.name,
-                resource_group_name=place.resource_group_name,
-                object_id=settings.admin_object_id,
-                principal_name=settings.admin_name,
-                principal_type=settings.admin_type,
-                tenant_id=args.tenant_id,
-            ),
-            opts=under(self),
-        )
-        parameters = PARAMETERS | (LARGER_SERVER_PARAMETERS if settings.has_pgbouncer else {})
-        for parameter, value in parameters.items():
-            latest = postgres.Configuration(
-                f"postgres-{parameter}",
-                postgres.ConfigurationArgs(
+        # The server accepts one change at a time.
+        turns = Turns(server)
+        if args.network is not None:
+            args.network.connect(PrivateTarget("postgres", server.id, "postgres"), turns)
+        # Before the database, which otherwise belongs to Azure's own role.
+        turns.take(
+            postgres.AdministratorsMicrosoftEntra(
+                "postgres-administrator",
+                postgres.AdministratorsMicrosoftEntraArgs(
                     server_name=server.name,
                     resource_group_name=place.resource_group_name,
-                    configuration_name=parameter,
-                    value=value,
-                    source="user-override",
+                    object_id=settings.admin_object_id,
+                    principal_name=settings.admin_name,
+                    principal_type=settings.admin_type,
+                    tenant_id=args.tenant_id,
                 ),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[latest]),
+                opts=turns.options(under(self)),
             )
-        if not args.private:
-            latest = _open_to_azure(server, place, self, latest)
-        database = postgres.Database(
-            "database",
-            postgres.DatabaseArgs(
-                server_name=server.name,
-                resource_group_name=place.resource_group_name,
-                database_name=DATABASE,
-                charset="UTF8",
-                collation="en_US.utf8",
-            ),
-            opts=pulumi.ResourceOptions.merge(kept(self), pulumi.ResourceOptions(depends_on=[latest])),
         )
-        self.ready: pulumi.Resource = database
+        self._set_parameters(args, server, turns)
+        if args.network is None:
+            self._open(args, server, turns)
+        self.ready: pulumi.Resource = turns.take(
+            postgres.Database(
+                "database",
+                postgres.DatabaseArgs(
+                    server_name=server.name,
+                    resource_group_name=place.resource_group_name,
+                    database_name=DATABASE,
+                    charset="UTF8",
+                    collation="en_US.utf8",
+                ),
+                opts=turns.options(place.kept(self)),
+            )
+        )
         self.register_outputs({"server_id": self.server_id})
+
+    def _set_parameters(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> None:
+        parameters = PARAMETERS | (LARGER_SERVER_PARAMETERS if args.settings.has_pgbouncer else {})
+        for parameter, value in parameters.items():
+            turns.take(
+                postgres.Configuration(
+                    f"postgres-{parameter}",
+                    postgres.ConfigurationArgs(
+                        server_name=server.name,
+                        resource_group_name=args.placement.resource_group_name,
+                        configuration_name=parameter,
+                        value=value,
+                        source="user-override",
+                    ),
+                    opts=turns.options(under(self)),
+                )
+            )
+
+    def _open(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> None:
+        """Opens the server to Azure's addresses and to machines that deploy; only Entra ID protects it."""
+        # Azure reads this range as "any address within Azure".
+        ranges = {"azure-services": ("0.0.0.0", "0.0.0.0")}  # noqa: S104 - no socket is bound
+        for index, deployer in enumerate(args.deployers):
+            addresses = ipaddress.IPv4Network(deployer)
+            ranges[f"deployer-{index}"] = (str(addresses[0]), str(addresses[-1]))
+        for name, (first, last) in ranges.items():
+            turns.take(
+                postgres.FirewallRule(
+                    f"postgres-from-{name}",
+                    postgres.FirewallRuleArgs(
+                        firewall_rule_name=name,
+                        server_name=server.name,
+                        resource_group_name=args.placement.resource_group_name,
+                        start_ip_address=first,
+                        end_ip_address=last,
+                    ),
+                    opts=turns.options(under(self)),
+                )
+            )
 
     def url(self, login: str) -> str:
         """The address for `login`, without a password: the app sends a token of Entra ID as its password."""
         return (
             f"postgresql://{login}@{self.host}:{self.port}/{DATABASE}?sslmode=verify-full&sslrootcert=system"
         )
-
-    def private_targets(self) -> tuple[PrivateTarget, ...]:
-        return (PrivateTarget("postgres", self.server_id, "postgres"),)
 
 
 def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
@@ -141,7 +171,7 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             password_auth="Disabled",  # noqa: S106 - no password but the refusal of one
             tenant_id=args.tenant_id,
         ),
-        network=postgres.NetworkArgs(public_network_access="Disabled" if args.private else "Enabled"),
+        network=postgres.NetworkArgs(public_network_access="Disabled" if args.network else "Enabled"),
         # No fixed zones, because an update after a failover would move primary and standby back.
         high_availability=postgres.HighAvailabilityArgs(
             mode="ZoneRedundant" if settings.high_availability else "Disabled"
@@ -157,22 +187,4 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             start_minute=0,
         ),
         tags=place.tags,
-    )
-
-
-def _open_to_azure(
-    server: postgres.Server, place: Placement, parent: pulumi.Resource, latest: pulumi.Resource
-) -> pulumi.Resource:
-    """Opens the server to all addresses of Azure; without a private network, only Entra ID protects it."""
-    return postgres.FirewallRule(
-        "postgres-from-azure",
-        postgres.FirewallRuleArgs(
-            firewall_rule_name="azure-services",
-            server_name=server.name,
-            resource_group_name=place.resource_group_name,
-            # Azure reads this range as "any address within Azure".
-            start_ip_address="0.0.0.0",  # noqa: S104 - no socket is bound
-            end_ip_address="0.0.0.0",  # noqa: S104
-        ),
-        opts=pulumi.ResourceOptions(parent=parent, depends_on=[latest]),
     )

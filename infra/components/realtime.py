@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import webpubsub
 
-from infra.components.network import PrivateTarget
-from infra.components.placement import Placement
+from infra.components.network import Network, PrivateTarget
+from infra.components.placement import Placement, Turns
 from infra.settings.model import WebPubSubSettings
 
 HUB = "signals"
@@ -22,7 +22,7 @@ _TIERS = {"Free_F1": "Free", "Standard_S1": "Standard", "Premium_P1": "Premium"}
 class RealtimeArgs:
     placement: Placement
     settings: WebPubSubSettings
-    private: bool
+    network: Network | None
     events_identity_id: pulumi.Output[str]
 
 
@@ -50,7 +50,7 @@ class Realtime(pulumi.ComponentResource):
                 type="UserAssigned", user_assigned_identities=[args.events_identity_id]
             ),
             public_network_access="Enabled",
-            network_acls=_client_connections_only() if args.private else None,
+            network_acls=_client_connections_only() if args.network else None,
             tls=webpubsub.WebPubSubTlsSettingsArgs(client_cert_enabled=False),
             tags=place.tags,
             # Autoscale may set the units, and an update must not reset them.
@@ -59,6 +59,11 @@ class Realtime(pulumi.ComponentResource):
         self.service_id = service.id
         self.service_name = service_name
         self._service = service
+        # The service accepts one change at a time; its last one is the hub.
+        turns = self._turns = Turns(service)
+        if args.network is not None:
+            args.network.connect(PrivateTarget("webpubsub", service.id, "webpubsub"), turns)
+        self.ready = turns.latest
         self.endpoint = f"https://{service_name}.webpubsub.azure.com"
         self.register_outputs({"service_id": self.service_id})
 
@@ -86,11 +91,8 @@ class Realtime(pulumi.ComponentResource):
                     )
                 ],
             ),
-            opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on),
+            opts=self._turns.options(pulumi.ResourceOptions(parent=self, depends_on=depends_on)),
         )
-
-    def private_targets(self) -> tuple[PrivateTarget, ...]:
-        return (PrivateTarget("webpubsub", self.service_id, "webpubsub"),)
 
 
 def _client_connections_only() -> webpubsub.WebPubSubNetworkACLsArgs:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import redisenterprise
 
-from infra.components.network import PrivateTarget
-from infra.components.placement import Placement, under
+from infra.components.network import Network, PrivateTarget
+from infra.components.placement import Placement, Turns, under
 from infra.settings.model import RedisSettings
 
 PORT = 10000
@@ -16,7 +16,7 @@ PORT = 10000
 class RedisArgs:
     placement: Placement
     settings: RedisSettings
-    private: bool
+    network: Network | None
     app_principal_id: pulumi.Output[str]
 
 
@@ -35,11 +35,15 @@ class Redis(pulumi.ComponentResource):
                 sku=redisenterprise.SkuArgs(name=args.settings.sku),
                 high_availability="Enabled" if args.settings.high_availability else "Disabled",
                 minimum_tls_version="1.2",
-                public_network_access="Disabled" if args.private else "Enabled",
+                public_network_access="Disabled" if args.network else "Enabled",
                 tags=place.tags,
             ),
             opts=under(self),
         )
+        # The cluster accepts one change at a time.
+        turns = Turns(cluster)
+        if args.network is not None:
+            args.network.connect(PrivateTarget("redis", cluster.id, "redis"), turns)
         database = redisenterprise.Database(
             "redis-database",
             redisenterprise.DatabaseArgs(
@@ -56,8 +60,9 @@ class Redis(pulumi.ComponentResource):
                 eviction_policy="VolatileTTL",
                 defer_upgrade="NotDeferred",
             ),
-            opts=under(self),
+            opts=turns.options(under(self)),
         )
+        turns.take(database)
         # An access policy of Redis itself, and so not in the table of role assignments.
         access = redisenterprise.AccessPolicyAssignment(
             "redis-app-access",
@@ -71,7 +76,7 @@ class Redis(pulumi.ComponentResource):
                     object_id=args.app_principal_id
                 ),
             ),
-            opts=under(self),
+            opts=turns.options(under(self)),
         )
         self.cluster_id = cluster.id
         self.database_id = database.id
@@ -79,6 +84,3 @@ class Redis(pulumi.ComponentResource):
         self.url = pulumi.Output.concat("rediss://", cluster.host_name, f":{PORT}/0")
         self.ready: pulumi.Resource = access
         self.register_outputs({"cluster_id": self.cluster_id})
-
-    def private_targets(self) -> tuple[PrivateTarget, ...]:
-        return (PrivateTarget("redis", self.cluster_id, "redis"),)

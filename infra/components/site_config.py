@@ -15,6 +15,9 @@ PYTHON_VERSION = "3.13"
 # Liveness: replacing an instance does not help if Redis or Postgres is unavailable.
 HEALTH_PATH = "/api/health"
 MIN_TLS = "1.2"
+# Defaults for Windows, which azure-native's SDK adds to every site.
+_SDK_DEFAULTS_OF_A_SITE = frozenset({"hyper_v", "is_xenon"})
+_SDK_DEFAULTS_OF_A_CONFIG = ("local_my_sql_enabled", "net_framework_version")
 
 
 def dedicated_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
@@ -39,11 +42,10 @@ def dedicated_site(values: Values, access: Access, deployment: Access) -> web.Si
 
 
 def flex_site(values: Values, access: Access, deployment: Access) -> web.SiteConfigArgs:
-    """Flex Consumption has no runtime version here, no always-on and no health checks."""
+    """Only what Flex Consumption knows: FLEX_REFUSES in `policies/tables.py` lists the rest."""
     return web.SiteConfigArgs(
         min_tls_version=MIN_TLS,
         scm_min_tls_version=MIN_TLS,
-        ftps_state="Disabled",
         http20_enabled=True,
         app_settings=pairs(values),
         ip_security_restrictions=access.rules,
@@ -52,6 +54,18 @@ def flex_site(values: Values, access: Access, deployment: Access) -> web.SiteCon
         scm_ip_security_restrictions_default_action=deployment.default_action,
         scm_ip_security_restrictions_use_main=False,
     )
+
+
+def without_sdk_defaults(args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult:
+    """Takes out what the SDK adds to a site by itself and Flex Consumption refuses.
+
+    The arguments cannot leave these out, because the SDK replaces an absent value by its default.
+    """
+    site = args.props["site_config"]
+    for name in _SDK_DEFAULTS_OF_A_CONFIG:
+        setattr(site, name, None)
+    props = {name: value for name, value in args.props.items() if name not in _SDK_DEFAULTS_OF_A_SITE}
+    return pulumi.ResourceTransformationResult(props=props, opts=args.opts)
 
 
 def flex_function_app(

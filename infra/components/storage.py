@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import storage
 
-from infra.components.network import PrivateTarget
-from infra.components.placement import Placement, kept, under
+from infra.components.network import Network, PrivateTarget
+from infra.components.placement import Placement, Turns, under
 
 # The names that shared/adapters/table_rows.py uses.
 TABLES = ("licenses", "apikeys", "endings")
@@ -20,7 +20,7 @@ class StorageArgs:
 
     placement: Placement
     replication: str
-    private: bool
+    network: Network | None
     deployments: bool
 
 
@@ -33,42 +33,51 @@ class Storage(pulumi.ComponentResource):
         self.data_account = place.names.storage_account("data")
         self.host_account = place.names.storage_account("host")
         data = storage.StorageAccount(
-            "data-storage", _account(args, self.data_account, args.replication), opts=kept(self)
+            "data-storage", _account(args, self.data_account, args.replication), opts=place.kept(self)
         )
         # A deployment makes packages and timer states again, but no host runs without them, so they survive
         # the loss of a zone if the data does.
         zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
         host = storage.StorageAccount(
-            "host-storage", _account(args, self.host_account, zonal), opts=kept(self)
+            "host-storage", _account(args, self.host_account, zonal), opts=place.kept(self)
         )
-        data_blobs = storage.BlobServiceProperties(
-            "data-blobs", _blobs(place, data.name, keep_versions=True), opts=under(self)
+        # An account accepts one change at a time.
+        of_data, of_host = Turns(data), Turns(host)
+        if args.network is not None:
+            args.network.connect(PrivateTarget("licenses-table", data.id, "table"), of_data)
+            args.network.connect(PrivateTarget("host-blob", host.id, "blob"), of_host)
+            args.network.connect(PrivateTarget("host-queue", host.id, "queue"), of_host)
+            args.network.connect(PrivateTarget("host-table", host.id, "table"), of_host)
+        data_blobs = of_data.take(
+            storage.BlobServiceProperties(
+                "data-blobs",
+                _blobs(place, data.name, keep_versions=True),
+                opts=of_data.options(under(self)),
+            )
         )
         # No versions here, because the host rewrites the states of its timers every few seconds.
-        host_blobs = storage.BlobServiceProperties(
-            "host-blobs", _blobs(place, host.name, keep_versions=False), opts=under(self)
-        )
-        self.table_ids = {
-            table: storage.Table(
-                f"table-{table}",
-                storage.TableArgs(
-                    table_name=table, account_name=data.name, resource_group_name=place.resource_group_name
-                ),
-                opts=kept(self),
-            ).id
-            for table in TABLES
-        }
-        if args.deployments:
-            storage.BlobContainer(
-                DEPLOYMENTS,
-                storage.BlobContainerArgs(
-                    container_name=DEPLOYMENTS,
-                    account_name=host.name,
-                    resource_group_name=place.resource_group_name,
-                    public_access=storage.PublicAccess.NONE,
-                ),
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[host_blobs]),
+        host_blobs = of_host.take(
+            storage.BlobServiceProperties(
+                "host-blobs",
+                _blobs(place, host.name, keep_versions=False),
+                opts=of_host.options(under(self)),
             )
+        )
+        self.table_ids = {table: self._table(table, place, data, of_data).id for table in TABLES}
+        if args.deployments:
+            of_host.take(
+                storage.BlobContainer(
+                    DEPLOYMENTS,
+                    storage.BlobContainerArgs(
+                        container_name=DEPLOYMENTS,
+                        account_name=host.name,
+                        resource_group_name=place.resource_group_name,
+                        public_access=storage.PublicAccess.NONE,
+                    ),
+                    opts=of_host.options(under(self)),
+                )
+            )
+        self.ready = (of_data.latest, of_host.latest)
         self.data_account_id = data.id
         self.host_account_id = host.id
         self.data_blobs_id, self.host_blobs_id = data_blobs.id, host_blobs.id
@@ -76,12 +85,19 @@ class Storage(pulumi.ComponentResource):
         self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
         self.register_outputs({"data_account_id": self.data_account_id})
 
-    def private_targets(self) -> tuple[PrivateTarget, ...]:
-        return (
-            PrivateTarget("licenses-table", self.data_account_id, "table"),
-            PrivateTarget("host-blob", self.host_account_id, "blob"),
-            PrivateTarget("host-queue", self.host_account_id, "queue"),
-            PrivateTarget("host-table", self.host_account_id, "table"),
+    def _table(
+        self, table: str, place: Placement, account: storage.StorageAccount, turns: Turns
+    ) -> storage.Table:
+        return turns.take(
+            storage.Table(
+                f"table-{table}",
+                storage.TableArgs(
+                    table_name=table,
+                    account_name=account.name,
+                    resource_group_name=place.resource_group_name,
+                ),
+                opts=turns.options(place.kept(self)),
+            )
         )
 
 
@@ -101,9 +117,9 @@ def _account(args: StorageArgs, name: str, replication: str) -> storage.StorageA
         is_local_user_enabled=False,
         enable_https_traffic_only=True,
         minimum_tls_version="TLS1_2",
-        public_network_access="Disabled" if args.private else "Enabled",
+        public_network_access="Disabled" if args.network else "Enabled",
         network_rule_set=storage.NetworkRuleSetArgs(
-            default_action=storage.DefaultAction.DENY if args.private else storage.DefaultAction.ALLOW,
+            default_action=storage.DefaultAction.DENY if args.network else storage.DefaultAction.ALLOW,
             bypass="AzureServices",
         ),
         tags=place.tags,

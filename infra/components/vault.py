@@ -1,26 +1,29 @@
-"""Makes the Key Vault of the peppers. Losing a pepper would void its API keys, so purging is off."""
+"""Makes the Key Vault of the peppers. Losing a pepper would void its API keys, so nobody can purge it."""
 
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import keyvault
 
-from infra.components.network import PrivateTarget
-from infra.components.placement import Placement, kept
+from infra.components.network import Network, PrivateTarget
+from infra.components.placement import Placement, Turns
 
 PEPPER = "api-key-pepper"
 PREVIOUS_PEPPER = "api-key-pepper-previous"
 # Value of the previous pepper's secret while there is no previous pepper. The secret always exists, because
 # the vault keeps a deleted secret and would refuse to make it again at the next rotation.
 NO_PEPPER = "none"
-# The longest that Azure offers.
-SOFT_DELETE_DAYS = 90
+# The longest and the shortest that Azure offers.
+PROTECTED_SOFT_DELETE_DAYS, SOFT_DELETE_DAYS = 90, 7
 
 
 @dataclass(frozen=True, slots=True)
 class VaultArgs:
+    """`recover` makes the deleted vault of this name live again, with its secrets."""
+
     placement: Placement
-    private: bool
+    network: Network | None
+    recover: bool
     tenant_id: pulumi.Output[str]
     api_key_pepper: pulumi.Output[str]
     api_key_pepper_previous: pulumi.Output[str] | None
@@ -44,48 +47,58 @@ class Vault(pulumi.ComponentResource):
                     sku=keyvault.SkuArgs(family="A", name=keyvault.SkuName.STANDARD),
                     enable_rbac_authorization=True,
                     enable_soft_delete=True,
-                    soft_delete_retention_in_days=SOFT_DELETE_DAYS,
-                    enable_purge_protection=True,
-                    public_network_access="Disabled" if args.private else "Enabled",
+                    create_mode=keyvault.CreateMode.RECOVER if args.recover else None,
+                    soft_delete_retention_in_days=PROTECTED_SOFT_DELETE_DAYS
+                    if place.protect
+                    else SOFT_DELETE_DAYS,
+                    # Absent where it is off, because Azure refuses `false`.
+                    enable_purge_protection=True if place.protect else None,
+                    public_network_access="Disabled" if args.network else "Enabled",
                     network_acls=keyvault.NetworkRuleSetArgs(
-                        default_action="Deny" if args.private else "Allow", bypass="AzureServices"
+                        default_action="Deny" if args.network else "Allow", bypass="AzureServices"
                     ),
                 ),
                 tags=place.tags,
             ),
-            opts=kept(self),
+            opts=place.kept(self),
         )
         self.vault_id = vault.id
+        # The vault accepts one change at a time.
+        turns = Turns(vault)
+        if args.network is not None:
+            args.network.connect(PrivateTarget("vault", vault.id, "vault"), turns)
         previous = args.api_key_pepper_previous
-        self.pepper_id = self._secret(PEPPER, vault, args.api_key_pepper).id
+        self.pepper_id = self._secret(PEPPER, vault, args.api_key_pepper, turns).id
         self.previous_pepper_id = self._secret(
-            PREVIOUS_PEPPER, vault, pulumi.Output.secret(NO_PEPPER) if previous is None else previous
+            PREVIOUS_PEPPER, vault, pulumi.Output.secret(NO_PEPPER) if previous is None else previous, turns
         ).id
+        self.ready = turns.latest
         self.pepper_reference = self._reference(PEPPER)
         self.previous_pepper_reference = None if previous is None else self._reference(PREVIOUS_PEPPER)
         self.register_outputs({"vault_id": self.vault_id})
 
-    def _secret(self, name: str, vault: keyvault.Vault, value: pulumi.Output[str]) -> keyvault.Secret:
+    def _secret(
+        self, name: str, vault: keyvault.Vault, value: pulumi.Output[str], turns: Turns
+    ) -> keyvault.Secret:
         """Made through Azure Resource Manager, which works even if the vault's own address is closed."""
-        return keyvault.Secret(
-            name,
-            keyvault.SecretArgs(
-                secret_name=name,
-                vault_name=vault.name,
-                resource_group_name=self._place.resource_group_name,
-                properties=keyvault.SecretPropertiesArgs(
-                    value=value,
-                    content_type="text/plain; secret under which API keys are hashed",
-                    attributes=keyvault.SecretAttributesArgs(enabled=True),
+        return turns.take(
+            keyvault.Secret(
+                name,
+                keyvault.SecretArgs(
+                    secret_name=name,
+                    vault_name=vault.name,
+                    resource_group_name=self._place.resource_group_name,
+                    properties=keyvault.SecretPropertiesArgs(
+                        value=value,
+                        content_type="text/plain; secret under which API keys are hashed",
+                        attributes=keyvault.SecretAttributesArgs(enabled=True),
+                    ),
+                    tags=self._place.tags,
                 ),
-                tags=self._place.tags,
-            ),
-            opts=kept(self),
+                opts=turns.options(self._place.kept(self)),
+            )
         )
 
     def _reference(self, secret: str) -> str:
         """A reference without a version: the app gets a new version within a day, or at a restart."""
         return f"@Microsoft.KeyVault(SecretUri=https://{self.name}.vault.azure.net/secrets/{secret})"
-
-    def private_targets(self) -> tuple[PrivateTarget, ...]:
-        return (PrivateTarget("vault", self.vault_id, "vault"),)

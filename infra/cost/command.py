@@ -107,6 +107,7 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     named = ", ".join(f"`{key}: {value}`" for key, value in BARE.items())
     parts = [
         report.comparison(each, load.purposes),
+        report.runs(each, load.purposes),
         report.too_small(each),
         f"Settings that would make `prod` with {prod.usage.users:,} bots cheaper, each alone:",
         report.savings_table(savings("prod", prod, load, prices)),

@@ -71,10 +71,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """Number of bots that a stack is for, and the cost of a month in the customer's notes."""
+    """Number of bots that a stack is for, and the cost of a month in the customer's notes, if they have it.
+
+    `run_hours` is how long a stack exists that is made and destroyed again; 0 for all others.
+    """
 
     users: int
-    customer_usd: int
+    customer_usd: int | None = None
+    run_hours: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,7 @@ def read_load(path: Path = LOAD_FILE) -> Load:
         for name, entry in document[kind].items()
     }
     purposes = {
-        stack: Purpose(entry["users"], entry["customer_usd"]) for stack, entry in document["stacks"].items()
+        stack: Purpose(entry["users"], entry.get("customer_usd"), entry.get("run_hours", 0))
+        for stack, entry in document["stacks"].items()
     }
     return Load(figures, purposes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from infra.cost.metering import Charge, Estimate
 from infra.cost.prices import UNVERIFIED, Figure, PriceTable, Purpose
+from infra.cost.usage import HOURS
 from infra.offline.markdown import table
 
 _WIDTH = 110
@@ -104,6 +105,10 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     if estimate.usd > 0.8 * budget:
         share = estimate.usd / budget
         yield f"The estimate is {share:.0%} of the stack's budget_usd ({budget:,}), which alerts at 80%."
+    if purpose.run_hours:
+        yield run(estimate, purpose.run_hours)
+    if purpose.customer_usd is None:
+        return
     over = estimate.usd - purpose.customer_usd
     word = "above" if over > 0 else "below"
     expected = f"{purpose.customer_usd:,} USD"
@@ -116,12 +121,25 @@ def comparison(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose
     for stack, each in estimates.items():
         customer = purposes[stack].customer_usd
         largest = ", ".join(f"{name} {usd:,.0f}" for name, usd in list(by_component(each).items())[:4])
-        difference = f"{each.usd - customer:+,.0f}"
-        rows.append(
-            (stack, f"{each.usage.users:,}", f"{each.usd:,.0f}", f"{customer:,}", difference, largest)
-        )
+        expected, difference = "", ""
+        if customer is not None:
+            expected, difference = f"{customer:,}", f"{each.usd - customer:+,.0f}"
+        rows.append((stack, f"{each.usage.users:,}", f"{each.usd:,.0f}", expected, difference, largest))
     heads = ("stack", "bots", "USD a month", "customer's", "difference", "largest parts")
     return table(heads, rows, right=frozenset({1, 2, 3, 4}))
+
+
+def run(estimate: Estimate, hours: int) -> str:
+    """What a stack costs that exists for some hours, if each charge grows by the hour."""
+    stack = estimate.usage.recording.settings.stack
+    usd = estimate.usd * hours / HOURS
+    return f"A run of `{stack}` for {hours} hours costs about {usd:,.2f} USD."
+
+
+def runs(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose]) -> str:
+    """A line for each stack that is made and destroyed again; empty if there is none."""
+    hours = {stack: purposes[stack].run_hours for stack in estimates}
+    return "\n".join(run(each, hours[stack]) for stack, each in estimates.items() if hours[stack])
 
 
 def too_small(estimates: Mapping[str, Estimate]) -> str:

@@ -2,9 +2,12 @@
 
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 
 TENANT = "00000000-0000-4000-8000-0000000000fe"
+# The day of a recording, so that every run records the same.
+TODAY = date(2026, 12, 15)
 _NAMESPACE = uuid.UUID("b0c4ed4e-3f5a-4d0e-9a55-6f9f24b5a1d7")
 
 

@@ -21,7 +21,7 @@ from pulumi.runtime.stack import run_in_stack
 
 from infra.naming import PROJECT
 from infra.offline.arm_types import SUBSCRIPTION, arm_type
-from infra.offline.azure_answers import TENANT, callback_url, computed_outputs, guid
+from infra.offline.azure_answers import TENANT, TODAY, callback_url, computed_outputs, guid
 from infra.program import build
 from infra.settings.keys import read_settings
 from infra.settings.model import Settings
@@ -132,7 +132,7 @@ def _without_collector() -> Iterator[None]:
 
 async def _run(settings: Settings, worker_loop: asyncio.AbstractEventLoop) -> "_RecordingMonitor":
     def program() -> None:
-        for name, value in build(settings).items():
+        for name, value in build(settings, TODAY).items():
             pulumi.export(name, value)
 
     # The mock engine makes an event loop in each worker thread that has none, and leaves it open. A single

@@ -8,11 +8,14 @@ from typing import Any
 from infra.policies.tables import (
     ALLOWED_REGIONS,
     ALLOWED_SKUS,
+    FLEX_REFUSES,
+    FLEX_REFUSES_SETTINGS,
     HOLDS_DATA,
     NOT_DIAGNOSED,
     OPEN_STACKS,
     REQUIRED_TAGS,
     TAGGED,
+    UNPROTECTED_STACKS,
 )
 
 
@@ -54,13 +57,15 @@ def _unmet(subject: Subject, demands: Demands) -> Iterator[str]:
             yield f"{path} must be {listed}, got {value}"
 
 
+_SITES = frozenset({"web:WebApp", "web:WebAppSlot"})
 _OFF = ("Disabled",)
 _SECURE_SITE = {
     "httpsOnly": (True,),
     "siteConfig.minTlsVersion": ("1.2", "1.3"),
     "siteConfig.scmMinTlsVersion": ("1.2", "1.3"),
-    "siteConfig.ftpsState": ("Disabled",),
 }
+# Flex Consumption has no FTP, and refuses to be told.
+_NO_FTP = {"siteConfig.ftpsState": ("Disabled",)}
 _TLS: Demands = {
     "cdn:Route": {"forwardingProtocol": ("HttpsOnly",), "supportedProtocols": (["Https"],)},
     "redisenterprise:Database": {"clientProtocol": ("Encrypted",)},
@@ -137,6 +142,8 @@ def sku_is_allowed(subject: Subject) -> Iterator[str]:
 def transport_is_encrypted(subject: Subject) -> Iterator[str]:
     """Every connection needs TLS 1.2 or newer, and FTP is off."""
     yield from _unmet(subject, _TLS)
+    if subject.token in _SITES and not _is_flex(subject):
+        yield from _unmet(subject, {subject.token: _NO_FTP})
     if subject.token == "dbforpostgresql:Configuration":  # noqa: S105 - a type
         allowed = _SECURE_PARAMETERS.get(str(subject.at("configurationName")))
         if allowed and subject.at("value") not in allowed:
@@ -162,7 +169,7 @@ def no_public_data_plane(subject: Subject) -> Iterator[str]:
         open_to_all = _publicly_allowed(subject)
         if open_to_all - {"ClientConnection"}:
             yield f"public addresses may use {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
-    if subject.token in {"web:WebApp", "web:WebAppSlot"} and _answers_everyone(subject):
+    if subject.token in _SITES and _answers_everyone(subject):
         yield "the app accepts requests that did not pass its Front Door"
 
 
@@ -186,9 +193,30 @@ def _answers_everyone(subject: Subject) -> bool:
 
 
 def data_is_protected(subject: Subject) -> Iterator[str]:
-    """Every resource that holds data is protected from deletion by an update."""
+    """Every resource that holds data is protected from deletion, outside UNPROTECTED_STACKS."""
+    if subject.stack in UNPROTECTED_STACKS:
+        return
     if subject.token in HOLDS_DATA and not subject.protect:
         yield "the resource holds data and must be protected"
+    purgeable = subject.token == "keyvault:Vault" and not subject.at("properties.enablePurgeProtection")  # noqa: S105
+    if purgeable:
+        yield "properties.enablePurgeProtection must be True, because a purged pepper voids its API keys"
+
+
+def flex_accepts(subject: Subject) -> Iterator[str]:
+    """A site on Flex Consumption has no input and no setting that Azure refuses there."""
+    if subject.token not in _SITES or not _is_flex(subject):
+        return
+    for path in sorted(FLEX_REFUSES):
+        if subject.at(path) is not None:
+            yield f"Flex Consumption refuses {path}"
+    settings = {str(setting["name"]) for setting in subject.at("siteConfig.appSettings") or ()}
+    for name in sorted(settings & FLEX_REFUSES_SETTINGS):
+        yield f"Flex Consumption refuses the setting {name}"
+
+
+def _is_flex(subject: Subject) -> bool:
+    return subject.at("functionAppConfig") is not None
 
 
 def diagnostics_everywhere(subjects: Iterable[Subject]) -> Iterator[tuple[str, str]]:
@@ -215,6 +243,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "no-shared-keys": no_shared_keys,
         "no-public-data-plane": no_public_data_plane,
         "protected-data": data_is_protected,
+        "flex": flex_accepts,
     }
 )
 STACK_RULES: Mapping[str, StackRule] = MappingProxyType({"diagnostics": diagnostics_everywhere})

@@ -37,6 +37,61 @@ ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
         "webpubsub:WebPubSub": frozenset({"Free_F1", "Standard_S1", "Premium_P1"}),
     }
 )
+# Destroyed as a whole every week, so nothing in it is protected.
+UNPROTECTED_STACKS = frozenset({"rehearse"})
+# Inputs of a site for which Azure answers 400 (51021) on Flex Consumption, or which Microsoft's list of "Flex
+# Consumption plan deprecations" (functions-app-settings) says to leave out. Named in answers of Azure:
+# FtpsState, FunctionAppScaleLimit (azure-functions-host #10643), FunctionsRuntimeScaleMonitoringEnabled,
+# LinuxFxVersion (terraform-azurerm-avm-res-web-site #283), NetFrameworkVersion (pulumi-azure-native #4168),
+# PreWarmedInstanceCount, Use32BitWorkerProcess (azure-cli #31414), and the setting FUNCTIONS_WORKER_RUNTIME.
+# Some regions refuse them and others do not yet.
+FLEX_REFUSES = frozenset(
+    {
+        "containerSize",
+        "hyperV",
+        "isXenon",
+        "outboundVnetRouting",
+        "reserved",
+        "siteConfig.alwaysOn",
+        "siteConfig.ftpsState",
+        "siteConfig.functionAppScaleLimit",
+        "siteConfig.functionsRuntimeScaleMonitoringEnabled",
+        "siteConfig.javaVersion",
+        "siteConfig.limits",
+        "siteConfig.linuxFxVersion",
+        "siteConfig.localMySqlEnabled",
+        "siteConfig.minimumElasticInstanceCount",
+        "siteConfig.netFrameworkVersion",
+        "siteConfig.powerShellVersion",
+        "siteConfig.preWarmedInstanceCount",
+        "siteConfig.use32BitWorkerProcess",
+        "siteConfig.vnetRouteAllEnabled",
+        "siteConfig.windowsFxVersion",
+    }
+)
+FLEX_REFUSES_SETTINGS = frozenset(
+    {
+        "ENABLE_ORYX_BUILD",
+        "FUNCTIONS_EXTENSION_VERSION",
+        "FUNCTIONS_MAX_HTTP_CONCURRENCY",
+        "FUNCTIONS_WORKER_DYNAMIC_CONCURRENCY_ENABLED",
+        "FUNCTIONS_WORKER_PROCESS_COUNT",
+        "FUNCTIONS_WORKER_RUNTIME",
+        "FUNCTIONS_WORKER_RUNTIME_VERSION",
+        "SCM_DO_BUILD_DURING_DEPLOYMENT",
+        "TZ",
+        "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
+        "WEBSITE_CONTENTOVERVNET",
+        "WEBSITE_CONTENTSHARE",
+        "WEBSITE_DNS_SERVER",
+        "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
+        "WEBSITE_NODE_DEFAULT_VERSION",
+        "WEBSITE_RUN_FROM_PACKAGE",
+        "WEBSITE_SKIP_CONTENTSHARE_VALIDATION",
+        "WEBSITE_TIME_ZONE",
+        "WEBSITE_VNET_ROUTE_ALL",
+    }
+)
 TAGGED = frozenset(
     {
         "applicationinsights:Component",

@@ -9,6 +9,7 @@ def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_instances(settings.compute, reader)
     _check_postgres(settings, reader)
     _check_units(settings, reader)
+    _check_deployers(settings, reader)
     if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
         reader.conflict(
             "api_key_pepper_previous must differ from api_key_pepper: remove it when no key needs it",
@@ -65,6 +66,20 @@ def _check_postgres(settings: Settings, reader: SettingsReader) -> None:
     if lacks:
         keys = ("location", "postgres_sku", "postgres_high_availability", "postgres_geo_backup")
         reader.conflict(f"location {settings.location} does not fit Postgres: {lacks}", *keys)
+
+
+def _check_deployers(settings: Settings, reader: SettingsReader) -> None:
+    network = settings.network
+    closed_slot = settings.compute.plan == "dedicated" and settings.edge.tier != "none"
+    if closed_slot and not network.private and not network.deployers:
+        reader.conflict(
+            "deployer_addresses must name the machines that deploy: behind Front Door, the staging slot "
+            "refuses all others, and without private_network there is no subnet for operations",
+            "deployer_addresses",
+            "private_network",
+            "plan",
+            "edge",
+        )
 
 
 def _check_units(settings: Settings, reader: SettingsReader) -> None:

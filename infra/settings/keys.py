@@ -33,6 +33,8 @@ def read_settings(config: StackConfig) -> Settings:
         owner=reader.matching("owner", r"\S.{0,255}", "a team or an address"),
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
+        protect=reader.boolean("protect", default=True),
+        vault_recover=reader.boolean("vault_recover", default=False),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
         storage_replication=reader.choice(

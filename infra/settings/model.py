@@ -127,7 +127,10 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """How long logs are kept, what a month may cost, and whether service levels have alerts."""
+    """How long logs are kept, what a month may cost, and whether service levels have alerts.
+
+    `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
+    """
 
     slo_alerts: bool
     log_retention_days: int
@@ -154,13 +157,19 @@ class NotificationSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that differs between stacks."""
+    """Everything that differs between stacks.
+
+    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
+    live again.
+    """
 
     stack: str
     location: str
     owner: str
     cost_centre: str
     name_suffix: str
+    protect: bool
+    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
     storage_replication: str

@@ -11,6 +11,9 @@ def read_monitoring(reader: SettingsReader) -> MonitoringSettings:
         log_daily_cap_gb=reader.integer("log_daily_cap_gb", 1, 1000, default=1),
         budget_usd=reader.integer("budget_usd", 1, 1_000_000),
         budget_start=reader.matching(
-            "budget_start", r"20[0-9][0-9]-(0[1-9]|1[0-2])-01", "the first day of a month, such as 2026-12-01"
+            "budget_start",
+            r"(20[0-9][0-9]-(0[1-9]|1[0-2])-01)?",
+            "the first day of a month, such as 2026-12-01, or empty",
+            default="",
         ),
     )

@@ -2,7 +2,8 @@
 
 It has no unix socket, because a long path would break one, and it asks for a SCRAM password, so that no
 other user of the machine gets in. The server ends with our process (on Linux also if that is killed). Its
-data stays in `data_dir` for the next start; fsync is on.
+data stays in `data_dir` for the next start; fsync is on. With a `source`, it is a hot standby of another
+server, by streaming replication, until somebody promotes it.
 
 PostgreSQL refuses to run as root. If root starts it, it runs as `nobody`. If `nobody` cannot reach the data
 directory or the binaries, they are put into a directory of their own in the system's temporary directory.
@@ -25,6 +26,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from local.private import private_file
 
@@ -103,9 +105,11 @@ class EmbeddedPostgres:
     Call `start()` from a thread that lives as long as the server is needed.
     """
 
-    def __init__(self, data_dir: Path, port: int) -> None:
+    def __init__(self, data_dir: Path, port: int, source: str | None = None) -> None:
+        """`source` is the connection URL of the server to copy and follow, as its superuser."""
         self.data_dir = data_dir.resolve()
         self.port = port
+        self._source = source
         self.log_path = self.data_dir / "postgres.log"
         self._password_path = self.data_dir / "password"
         self._process: subprocess.Popen[bytes] | None = None
@@ -215,38 +219,71 @@ class EmbeddedPostgres:
         self._password_path.unlink(missing_ok=True)
         shutil.rmtree(cluster, ignore_errors=True)
         cluster.mkdir(mode=0o700)
+        if self._uid:
+            os.chown(cluster, self._uid, self._gid)
+        if self._source is not None:
+            password = self._copy(self._source, cluster, binaries)
+        else:
+            password = self._initialise(cluster, binaries)
+        self._password_path.touch(mode=0o600)
+        self._password_path.write_text(password, encoding="ascii")
+
+    def _initialise(self, cluster: Path, binaries: Path) -> str:
+        """Makes an empty cluster; returns the superuser's new password."""
         password = secrets.token_urlsafe(24)
         handed_over = cluster.parent / "initdb-password"
         handed_over.touch(mode=0o600)
         try:
             handed_over.write_text(password, encoding="ascii")
             if self._uid:
-                os.chown(cluster, self._uid, self._gid)
                 os.chown(handed_over, self._uid, self._gid)
-            made = subprocess.run(
-                self._tethered(
-                    str(binaries / "initdb"),
-                    f"--pgdata={cluster}",
-                    f"--pwfile={handed_over}",
-                    f"--username={SUPERUSER}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale-provider=builtin",
-                    "--locale=C.UTF-8",
-                ),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=self._environment(),
-                check=False,
-                timeout=120,
-                start_new_session=True,  # Ctrl-C must reach only our starter
+            self._run(
+                str(binaries / "initdb"),
+                f"--pgdata={cluster}",
+                f"--pwfile={handed_over}",
+                f"--username={SUPERUSER}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--locale=C.UTF-8",
             )
         finally:
             handed_over.unlink()
+        return password
+
+    def _copy(self, source: str, cluster: Path, binaries: Path) -> str:
+        """Copies the cluster of `source`, to follow it from then on; returns its superuser's password."""
+        given = conninfo_to_dict(source)
+        password = str(given["password"])
+        self._run(
+            str(binaries / "pg_basebackup"),
+            f"--pgdata={cluster}",
+            f"--host={given['host']}",
+            f"--port={given['port']}",
+            f"--username={given['user']}",
+            "--checkpoint=fast",
+            "--write-recovery-conf",
+            password=password,
+        )
+        return password
+
+    def _run(self, *command: str, password: str | None = None) -> None:
+        """Runs one of the server's programs as the server's user; raises PostgresFailed."""
+        environment = self._environment()
+        if password is not None:
+            environment["PGPASSWORD"] = password
+        made = subprocess.run(
+            self._tethered(*command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment,
+            check=False,
+            timeout=120,
+            start_new_session=True,  # Ctrl-C must reach only our starter
+        )
         if made.returncode:
-            raise PostgresFailed(f"initdb failed: {made.stderr.decode(errors='replace').strip()}")
-        self._password_path.touch(mode=0o600)
-        self._password_path.write_text(password, encoding="ascii")
+            program = Path(command[0]).name
+            raise PostgresFailed(f"{program} failed: {made.stderr.decode(errors='replace').strip()}")
 
     def _await_answer(self) -> None:
         assert self._process is not None

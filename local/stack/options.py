@@ -16,7 +16,10 @@ Mode = Literal["run", "up"]
 
 @dataclass(frozen=True)
 class StackOptions:
-    """`state` is the directory of the stack's files; `load_keys` bot keys are made beside the demo keys."""
+    """`state` is the directory of the stack's files; `load_keys` bot keys are made beside the demo keys.
+
+    `standby_of` is the directory of a running stack whose passive region this one is.
+    """
 
     mode: Mode
     state: Path
@@ -24,9 +27,11 @@ class StackOptions:
     workers: int
     load_keys: int
     market_clock: ClockSource
+    standby_of: Path | None = None
 
 
 def read_stack_options(mode: Mode, reader: SettingsReader) -> StackOptions:
+    followed = reader.optional("STANDBY_OF")
     return StackOptions(
         mode=mode,
         state=state_directory(reader),
@@ -34,6 +39,7 @@ def read_stack_options(mode: Mode, reader: SettingsReader) -> StackOptions:
         workers=reader.integer("WORKERS", 1, 1, 64),
         load_keys=reader.integer("LOAD_KEYS", 0, 0, MAX_KEYS_AT_ONCE),
         market_clock=reader.choice("MARKET_CLOCK", "bars" if mode == "run" else "wall", ("wall", "bars")),
+        standby_of=Path(followed).resolve() if followed else None,
     )
 
 

@@ -103,28 +103,30 @@ class Endpoints:
         return [service for service in every if service is not None]
 
 
-def data_services(state: StateDirectory, settings: Mapping[str, str], host_port: int) -> Endpoints:
-    """A service for each address that `settings` does not give.
+def data_services(
+    state: StateDirectory, settings: Mapping[str, str], host_port: int, source: str | None
+) -> Endpoints:
+    """A service for each address that `settings` does not give; Postgres follows `source`, if there is one.
 
     The result's `settings` hold every address but that of a Postgres that we start: its URL is known only
     after it has started. Web PubSub sends its events to the function host at `host_port`.
     """
     ports = iter(free_ports(4))
     wanted = dict(settings)
-    postgres = valkey = azurite = webpubsub = None
+    postgres = valkey = tables = webpubsub = None
     if not wanted.get("DATABASE_URL"):
-        postgres = _postgres(state, next(ports))
+        postgres = _postgres(state, next(ports), source)
     if not wanted.get("REDIS_URL"):
         valkey, wanted["REDIS_URL"] = _valkey(state, next(ports))
     if not wanted.get("TABLES_CONNECTION_STRING"):
-        azurite, wanted["TABLES_CONNECTION_STRING"] = _azurite(state, next(ports))
+        tables, wanted["TABLES_CONNECTION_STRING"] = azurite(state, next(ports))
     if not wanted.get("WEBPUBSUB_CONNECTION_STRING"):
         webpubsub, wanted["WEBPUBSUB_CONNECTION_STRING"] = _webpubsub(state, next(ports), host_port)
-    return Endpoints(wanted, postgres, valkey, azurite, webpubsub)
+    return Endpoints(wanted, postgres, valkey, tables, webpubsub)
 
 
-def _postgres(state: StateDirectory, port: int) -> Service:
-    process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port))
+def _postgres(state: StateDirectory, port: int, source: str | None) -> Service:
+    process = PostgresProcess(EmbeddedPostgres(state.data / "postgres", port, source))
     # start() returns only when the server answers; SIGINT is PostgreSQL's fast shutdown.
     return Service("postgres", process, _always, port, stop_signal=signal.SIGINT, stop_timeout_s=10)
 
@@ -159,7 +161,8 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
     return Service("valkey", command, ready, port), f"redis://:{password}@{HOST}:{port}/0"
 
 
-def _azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
+def azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
+    """Azurite with a table service of its own account, and the connection string that opens it."""
     node, script = ensure_azurite()
     # The key of Azurite's default account is public, so this stack has an account of its own.
     key = base64.b64encode(hashlib.sha512(state.secret("azurite_account_key").encode()).digest()).decode()

@@ -18,6 +18,7 @@ from local.stack.logins import separate_logins
 from local.stack.options import StackOptions
 from local.stack.ports import HOST, is_port_free
 from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
+from local.stack.standby import ActiveStack
 from local.stack.state import StateDirectory
 from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
 from shared.adapters.postgres import Database, Upkeep
@@ -54,7 +55,11 @@ def stack_settings(options: StackOptions) -> dict[str, str]:
 
 
 class Stack:
-    """One stack; `start` returns when it is ready, `stop` leaves no process behind."""
+    """One stack; `start` returns when it is ready, `stop` leaves no process behind.
+
+    A stack that follows another one is a passive region: its database is a hot standby, and its timers run
+    only after `start_timers`.
+    """
 
     def __init__(self, options: StackOptions, state: StateDirectory, say: Callable[[str], None]) -> None:
         self.options = options
@@ -66,6 +71,7 @@ class Stack:
         self._timer_settings: dict[str, str] = {}
         self._admin_url = ""
         self._services: list[Service] = []
+        self._timers: Service | None = None
         self._ready = False
         self._supervisor = Supervisor(Guardian([state.stack_file, state.load_keys_file]), say, self._publish)
 
@@ -80,23 +86,35 @@ class Stack:
         if not is_port_free(port):
             raise ServiceFailed(f"port {port} is in use; choose another with PORT={port + 1}")
         settings = await asyncio.to_thread(stack_settings, self.options)
+        followed = self.options.standby_of
+        active = None if followed is None else await asyncio.to_thread(ActiveStack.read, followed)
+        if active is not None:
+            settings["TABLES_CONNECTION_STRING"] = active.tables_connection_string
+            settings["API_KEY_PEPPER"] = active.secrets.get(
+                "api_key_pepper", settings.get("API_KEY_PEPPER", "")
+            )
         if settings.get("API_KEY_PEPPER"):
             self._state.forget_secret("api_key_pepper")
         else:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
-        endpoints = await asyncio.to_thread(data_services, self._state, settings, port)
+        source = None if active is None else active.database_url
+        endpoints = await asyncio.to_thread(data_services, self._state, settings, port, source)
         self._services.extend(endpoints.started())
         await self._supervisor.start(*endpoints.started())
         self._settings = self._complete(endpoints)
-        await self._prepare(owns_postgres=endpoints.postgres is not None)
+        if active is not None:
+            self._take_over(active)
+        else:
+            await self._prepare(owns_postgres=endpoints.postgres is not None)
         host = function_host(self._state, self._settings, port, self.options.workers)
-        timers = timer_host(self._state, self._timer_settings)
-        self._services.extend((host, timers))
+        self._timers = timer_host(self._state, self._timer_settings)
+        started_now = [host] if active is not None else [host, self._timers]
+        self._services.extend(started_now)
         async with asyncio.TaskGroup() as group:
             # `run` wipes its data at the next start, so its keys need not be on disk.
             if self.options.mode == "up" and endpoints.azurite is not None and self.keys is not None:
                 group.create_task(await_durable(self.keys, self._state))
-            await self._supervisor.start(host, timers)
+            await self._supervisor.start(*started_now)
             await self._await_ready(host)
         self._ready = True
         self._publish()
@@ -107,6 +125,20 @@ class Stack:
         self._ready = False
         self._state.stack_file.unlink(missing_ok=True)
         await self._supervisor.stop(hurry)
+
+    async def start_timers(self) -> None:
+        """Starts the timers of a passive region that takes over; does nothing if they run."""
+        if self._timers is not None and self._timers not in self._services:
+            await self.supervise(self._timers)
+            self._publish()
+            self._say("timers started")
+
+    def stop_functions(self) -> None:
+        """Ends the function host and the timers, as `az functionapp stop` does; the data services stay."""
+        for service in self._services:
+            if service.name in ("host", "timers"):
+                service.restart = False
+                service.process.signal(service.stop_signal)
 
     async def supervise(self, *services: Service) -> None:
         """Starts more processes, which `stop` ends before the stack's own."""
@@ -151,6 +183,14 @@ class Stack:
             f"{len(migrated)} migrations, {len(self.keys.by_name)} keys"
             + (f", {self.options.load_keys} keys for load" if self.options.load_keys else "")
         )
+
+    def _take_over(self, active: ActiveStack) -> None:
+        """Uses the schema, the logins and the keys of the active region, of which this one has copies."""
+        self._admin_url = self._settings["DATABASE_URL"]
+        functions_url, jobs_url = active.login_urls(self._admin_url)
+        self._settings = self._settings | {"DATABASE_URL": functions_url, "JOBS_DATABASE_URL": ""}
+        self._timer_settings = self._settings | {"JOBS_DATABASE_URL": jobs_url}
+        self.keys = DemoKeys(active.keys, (), ())
 
     async def _await_ready(self, host: Service) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S

@@ -9,10 +9,11 @@ from infra.settings.model import Settings
 from infra.settings.reader import StackConfig
 from infra.settings.stacks import STACKS, stack_from_files
 
-# The three stacks, and prod on the other kind of plan.
+# All stacks, prod on the other kind of plan, and prod whose only machine that deploys is in its own network.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
     "prod-flex": ("prod", {"plan": "flex"}),
+    "prod-subnet": ("prod", {"deployer_addresses": ""}),
 }
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []

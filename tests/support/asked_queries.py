@@ -330,6 +330,7 @@ NOT_EXPLAINED = {
 RUN_BY_HAND = {
     "restore": "reads whole tables, in a drill, under its own time limit",
     "logins": "reads the catalogue, once a deployment",
+    "failover": "reads a table with a row for each symbol, once after a promotion",
 }
 JOBS = {
     "training.signals_to_settle",

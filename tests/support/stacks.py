@@ -21,7 +21,7 @@ STOP_TIMEOUT_S = 40.0
 RESTART_TIMEOUT_S = 20.0
 # What a person may have set for stacks of their own.
 _REPLAY = ("BARS", "STAMP", "ZONE", "SPEED", "FROM", "TO", "EXIT")
-_VARIABLES = (*_REPLAY, "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK")
+_VARIABLES = (*_REPLAY, "PORT", "WORKERS", "STATE", "LOAD_KEYS", "MARKET_CLOCK", "STANDBY_OF")
 
 
 class LocalStack:

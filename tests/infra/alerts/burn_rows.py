@@ -37,7 +37,7 @@ def confidence(*spells: Spell, events: int = EVENTS_A_STEP) -> Rows:
 
 
 def signals(*spells: Spell, late_s: float = 2.1, step: int = 1) -> Rows:
-    """A share of a spell's measured minutes has a late signal; every `step` minutes the outbox is measured."""
+    """A share of the measured minutes has a late signal; the outbox is measured every `step` minutes."""
     rows: Rows = []
     owed = 0.0
     for at, share in _steps(spells, step):

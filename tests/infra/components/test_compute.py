@@ -10,14 +10,13 @@ from infra.offline.recording import Recording
 from infra.timers import timers
 from shared.errors import ConfigurationError
 from shared.settings import read_settings
-from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.infra.recording import VARIANTS, recorded
 from tests.support.app import functions
 
 SITE = "Microsoft.Web/sites"
 SLOT = "Microsoft.Web/sites/slots"
 POLICY = "basicPublishingCredentialsPolicies"
-DEDICATED = ("prod", "premium")
-FLEX = ("dev", "prod-flex")
+DEDICATED = ("prod", "premium", "rehearse")
 
 # Settings of the platform and the function host; all others are the app's.
 HOST_SETTING = re.compile(
@@ -51,11 +50,6 @@ def stack(request: pytest.FixtureRequest) -> Recording:
 
 @pytest.fixture(params=DEDICATED)
 def dedicated(request: pytest.FixtureRequest) -> Recording:
-    return recorded(request.param)
-
-
-@pytest.fixture(params=FLEX)
-def flex(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 
 
@@ -176,7 +170,8 @@ def test_sites_are_closed_to_what_is_old(stack: Recording) -> None:
         assert site["httpsOnly"] is True
         assert site["clientAffinityEnabled"] is False
         assert config["minTlsVersion"] == config["scmMinTlsVersion"] == "1.2"
-        assert config["ftpsState"] == "Disabled"
+        if stack.settings.compute.plan == "dedicated":
+            assert config["ftpsState"] == "Disabled"
         assert config["http20Enabled"] is True
         assert config["scmIpSecurityRestrictionsUseMain"] is False
 
@@ -297,53 +292,3 @@ def test_the_longest_host_id_is_taken_whole() -> None:
     from infra.components.app_settings import slot_values
 
     assert len(str(slot_values("staging", "premium1")["AzureFunctionsWebHost__hostid"])) <= 32
-
-
-def test_flex_consumption_is_configured_as_it_wants(flex: Recording) -> None:
-    site = flex.only(SITE).inputs
-    settings = flex.settings.compute.flex
-    plan = flex.only("Microsoft.Web/serverfarms").inputs
-    assert plan["sku"] == {"name": "FC1", "tier": "FlexConsumption"}
-    config = site["functionAppConfig"]
-    assert config["runtime"] == {"name": "python", "version": "3.13"}
-    assert config["scaleAndConcurrency"]["instanceMemoryMB"] == settings.memory_mb
-    assert config["scaleAndConcurrency"]["maximumInstanceCount"] == settings.maximum_instances
-    concurrency = config["scaleAndConcurrency"]["triggers"]["http"]["perInstanceConcurrency"]
-    assert concurrency == settings.http_concurrency
-    storage = config["deployment"]["storage"]
-    assert storage["type"] == "blobContainer"
-    container = flex.only("Microsoft.Storage/storageAccounts/blobServices/containers")
-    account = container.inputs["accountName"]
-    name = container.inputs["containerName"]
-    assert storage["value"] == f"https://{account}.blob.core.windows.net/{name}"
-    assert account == flex.outputs["host_storage_account"]
-    assert storage["authentication"]["type"] == "UserAssignedIdentity"
-    identity, _ = site["identity"]["userAssignedIdentities"]
-    assert storage["authentication"]["userAssignedIdentityResourceId"] == identity
-
-
-def test_flex_consumption_gets_nothing_that_it_refuses(flex: Recording) -> None:
-    site = flex.only(SITE).inputs
-    refused = {
-        "FUNCTIONS_WORKER_RUNTIME",
-        "FUNCTIONS_WORKER_RUNTIME_VERSION",
-        "FUNCTIONS_EXTENSION_VERSION",
-        "FUNCTIONS_WORKER_PROCESS_COUNT",
-        "WEBSITE_RUN_FROM_PACKAGE",
-        "WEBSITE_CONTENTSHARE",
-        "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
-        "SCM_DO_BUILD_DURING_DEPLOYMENT",
-        "ENABLE_ORYX_BUILD",
-    }
-    assert not refused & set(settings_in(site))
-    assert not {"linuxFxVersion", "alwaysOn", "healthCheckPath"} & set(site["siteConfig"])
-    assert not flex.of_type(SLOT)
-    assert "staging_url" not in flex.outputs
-
-
-def test_always_ready_instances_are_paid_for_only_when_asked_for() -> None:
-    scale = recorded("prod-flex").only(SITE).inputs["functionAppConfig"]["scaleAndConcurrency"]
-    assert "alwaysReady" not in scale
-    stack = recorded_with("prod", plan="flex", flex_always_ready="2")
-    scale = stack.only(SITE).inputs["functionAppConfig"]["scaleAndConcurrency"]
-    assert scale["alwaysReady"] == [{"name": "http", "instanceCount": 2}]

@@ -1,120 +1,16 @@
-"""Postgres, Redis, storage and Key Vault as recorded."""
+"""Redis, storage and Key Vault as recorded."""
 
 import re
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 
-from infra.components import postgres as postgres_module
 from infra.offline.recording import Recording
 from tests.infra.recording import VARIANTS, recorded, recorded_with
-
-SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
-CONFIGURATION = f"{SERVER}/configurations"
 
 
 @pytest.fixture(params=VARIANTS)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
-
-
-def parameters_of(stack: Recording) -> dict[str, str]:
-    return {each.inputs["configurationName"]: each.inputs["value"] for each in stack.of_type(CONFIGURATION)}
-
-
-def test_postgres_is_18_and_opened_by_entra_id_alone(stack: Recording) -> None:
-    server = stack.only(SERVER).inputs
-    assert server["version"] == "18"
-    assert server["authConfig"]["activeDirectoryAuth"] == "Enabled"
-    assert server["authConfig"]["passwordAuth"] == "Disabled"
-    assert not {"administratorLogin", "administratorLoginPassword"} & set(server)
-    administrator = stack.only(f"{SERVER}/administrators").inputs
-    assert administrator["objectId"] == stack.settings.postgres.admin_object_id
-    assert administrator["principalName"] == stack.settings.postgres.admin_name
-    assert administrator["principalType"] == "Group"
-    assert administrator["tenantId"] == server["authConfig"]["tenantId"]
-
-
-@pytest.mark.parametrize(
-    ("variant", "tier", "standby", "geo", "days"),
-    [
-        ("dev", "Burstable", "Disabled", "Disabled", 7),
-        ("prod", "GeneralPurpose", "ZoneRedundant", "Enabled", 30),
-        ("premium", "GeneralPurpose", "ZoneRedundant", "Enabled", 35),
-    ],
-)
-def test_postgres_survives_what_its_stack_pays_for(
-    variant: str, tier: str, standby: str, geo: str, days: int
-) -> None:
-    server = recorded(variant).only(SERVER).inputs
-    assert server["sku"]["tier"] == tier
-    assert server["highAvailability"]["mode"] == standby
-    assert server["backup"] == {"backupRetentionDays": days, "geoRedundantBackup": geo}
-    assert server["storage"]["autoGrow"] == "Enabled"
-
-
-@pytest.mark.parametrize("week", ["2026-01-12", "2026-07-13"])
-def test_maintenance_falls_where_cme_is_closed_all_the_while(stack: Recording, week: str) -> None:
-    window = stack.only(SERVER).inputs["maintenanceWindow"]
-    assert window["customWindow"] == "Enabled"
-    new_york = ZoneInfo("America/New_York")
-    monday = datetime.fromisoformat(week)
-    closes = (monday + timedelta(days=4)).replace(hour=17, tzinfo=new_york)
-    opens = (monday + timedelta(days=6)).replace(hour=18, tzinfo=new_york)
-    sunday = monday.replace(tzinfo=UTC) - timedelta(days=1)
-    starts = sunday + timedelta(
-        days=window["dayOfWeek"], hours=window["startHour"], minutes=window["startMinute"]
-    )
-    assert closes < starts
-    assert starts + timedelta(hours=4) < opens
-
-
-def test_pgbouncer_is_where_the_app_connects_unless_the_server_is_burstable(stack: Recording) -> None:
-    parameters = parameters_of(stack)
-    (url,) = (
-        each["value"]
-        for each in stack.only("Microsoft.Web/sites").inputs["siteConfig"]["appSettings"]
-        if each["name"] == "DATABASE_URL"
-    )
-    assert "sslmode=verify-full" in url
-    if stack.settings.postgres.tier == "Burstable":
-        assert ":5432/signal_cloud" in url
-        assert not [name for name in parameters if name.startswith("pgbouncer.")]
-    else:
-        assert ":6432/signal_cloud" in url
-        assert parameters["pgbouncer.enabled"] == "true"
-        assert parameters["pgbouncer.pool_mode"] == "transaction"
-        # psycopg prepares frequent statements; without this setting they would be lost between transactions.
-        assert int(parameters["pgbouncer.max_prepared_statements"]) > 0
-    assert parameters["require_secure_transport"] == "on"
-
-
-def test_changes_of_the_server_wait_for_each_other(stack: Recording) -> None:
-    """The server refuses a second change during the first: administrator, parameters, database in a row."""
-    chain = [
-        each
-        for each in stack.resources
-        if each.type in {CONFIGURATION, f"{SERVER}/administrators", f"{SERVER}/firewallRules"}
-    ]
-    database = stack.only(f"{SERVER}/databases")
-    by_urn = {each.urn: each for each in chain}
-    seen = []
-    current = database
-    while True:
-        before = [by_urn[urn] for urn in current.depends_on if urn in by_urn]
-        if not before:
-            break
-        (current,) = before
-        seen.append(current.urn)
-    assert len(seen) == len(chain)
-    assert database.inputs["databaseName"] == "signal_cloud"
-    assert database.inputs["charset"] == "UTF8"
-
-
-def test_pgbouncer_is_enabled_before_its_parameters_are_set() -> None:
-    order = list(postgres_module.LARGER_SERVER_PARAMETERS)
-    assert order[0] == "pgbouncer.enabled"
 
 
 @pytest.mark.parametrize(
@@ -206,15 +102,26 @@ def test_packages_lie_in_storage_on_flex_consumption_alone() -> None:
     assert not recorded("prod").of_type(container)
 
 
-def test_the_vault_is_opened_by_roles_and_cannot_be_purged(stack: Recording) -> None:
-    properties = stack.only("Microsoft.KeyVault/vaults").inputs["properties"]
+VAULT = "Microsoft.KeyVault/vaults"
+
+
+def test_the_vault_is_opened_by_roles_and_cannot_be_purged_if_its_stack_is_protected(
+    stack: Recording,
+) -> None:
+    properties = stack.only(VAULT).inputs["properties"]
     assert properties["enableRbacAuthorization"] is True
-    assert properties["enablePurgeProtection"] is True
     assert properties["enableSoftDelete"] is True
-    assert properties["softDeleteRetentionInDays"] == 90
     assert not properties.get("accessPolicies")
+    if stack.settings.protect:
+        assert properties["enablePurgeProtection"] is True
+        assert properties["softDeleteRetentionInDays"] == 90
+    else:
+        # Azure refuses `false`, and keeps a deleted vault's name for at least a week.
+        assert "enablePurgeProtection" not in properties
+        assert properties["softDeleteRetentionInDays"] == 7
 
 
-def test_a_memory_optimised_server_has_its_tier() -> None:
-    server = recorded_with("prod", postgres_sku="Standard_E2ds_v4").only(SERVER).inputs
-    assert server["sku"] == {"name": "Standard_E2ds_v4", "tier": "MemoryOptimized"}
+def test_a_deleted_vault_lives_again_if_the_stack_says_so() -> None:
+    assert "createMode" not in recorded("prod").only(VAULT).inputs["properties"]
+    stack = recorded_with("prod", vault_recover="true")
+    assert stack.only(VAULT).inputs["properties"]["createMode"] == "recover"

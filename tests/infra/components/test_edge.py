@@ -5,7 +5,7 @@ import pytest
 from functions.openapi import document
 from infra.offline.recording import Recording, Resource
 from shared.adapters.strategies import shipped_strategies
-from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.infra.recording import VARIANTS, recorded
 from tests.support.app import functions
 
 PROFILE = "Microsoft.Cdn/profiles"
@@ -113,26 +113,6 @@ def test_without_front_door_the_app_answers_everybody() -> None:
     site = recorded("dev").only("Microsoft.Web/sites").inputs["siteConfig"]
     assert site["ipSecurityRestrictions"] == []
     assert site["ipSecurityRestrictionsDefaultAction"] == "Allow"
-
-
-def test_the_staging_slot_answers_those_who_deploy_alone() -> None:
-    slot = recorded("prod").only("Microsoft.Web/sites/slots").inputs["siteConfig"]
-    assert slot["ipSecurityRestrictionsDefaultAction"] == "Deny"
-    assert slot["ipSecurityRestrictions"] == []
-    stack = recorded_with("prod", deployer_addresses="203.0.113.7/32, 198.51.100.0/24")
-    slot = stack.only("Microsoft.Web/sites/slots").inputs["siteConfig"]
-    allowed = [each["ipAddress"] for each in slot["ipSecurityRestrictions"]]
-    assert allowed == ["203.0.113.7/32", "198.51.100.0/24"]
-    assert slot["ipSecurityRestrictionsDefaultAction"] == "Deny"
-    assert slot["scmIpSecurityRestrictionsDefaultAction"] == "Deny"
-    app = stack.only("Microsoft.Web/sites").inputs["siteConfig"]
-    assert [each["ipAddress"] for each in app["ipSecurityRestrictions"]] == [
-        "AzureFrontDoor.Backend",
-        "AzureWebPubSub",
-    ]
-    assert [each["ipAddress"] for each in app["scmIpSecurityRestrictions"]] == allowed
-    priorities = [each["priority"] for each in slot["ipSecurityRestrictions"]]
-    assert priorities == sorted(set(priorities))
 
 
 def test_web_pubsub_takes_no_keys_and_no_strangers(stack: Recording) -> None:

@@ -62,9 +62,9 @@ def test_the_stacks_keep_every_rule(variant: str) -> None:
     assert not found, "\n".join(found)
 
 
-def changed(token: str, path: str, value: object) -> Subject:
-    """prod's resource of a type, with another input at a dotted path."""
-    subject = next(subject for subject in subjects_of("prod") if subject.token == token)
+def changed(token: str, path: str, value: object, variant: str = "prod") -> Subject:
+    """A variant's resource of a type, with another input at a dotted path."""
+    subject = next(subject for subject in subjects_of(variant) if subject.token == token)
     return replace(subject, inputs=_with(subject.inputs, path.split("."), value))
 
 
@@ -109,6 +109,35 @@ def test_a_violation_is_named(rule: str, token: str, path: str, value: object, s
     assert any(said in violation for violation in found), found
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("siteConfig.ftpsState", "Disabled", "Flex Consumption refuses siteConfig.ftpsState"),
+        ("siteConfig.netFrameworkVersion", "v4.6", "Flex Consumption refuses siteConfig.netFrameworkVersion"),
+        ("isXenon", False, "Flex Consumption refuses isXenon"),
+        (
+            "siteConfig.appSettings",
+            [{"name": "FUNCTIONS_WORKER_RUNTIME", "value": "python"}],
+            "Flex Consumption refuses the setting FUNCTIONS_WORKER_RUNTIME",
+        ),
+    ],
+)
+def test_what_flex_consumption_refuses_is_named(path: str, value: object, said: str) -> None:
+    assert list(RULES["flex"](changed("web:WebApp", path, value, "dev"))) == [said]
+    assert not list(RULES["flex"](changed("web:WebApp", path, value)))
+
+
+def test_ftp_must_be_off_wherever_there_is_ftp() -> None:
+    assert list(RULES["tls"](changed("web:WebApp", "siteConfig.ftpsState", None)))
+    assert not list(RULES["tls"](changed("web:WebApp", "siteConfig.ftpsState", None, "dev")))
+
+
+def test_a_vault_that_can_be_purged_is_named() -> None:
+    path = "properties.enablePurgeProtection"
+    assert list(RULES["protected-data"](changed("keyvault:Vault", path, None)))
+    assert not list(RULES["protected-data"](changed("keyvault:Vault", path, None, "rehearse")))
+
+
 def test_a_parameter_that_lets_clients_talk_in_the_clear_is_named() -> None:
     subject = changed("dbforpostgresql:Configuration", "configurationName", "require_secure_transport")
     in_the_clear = replace(subject, inputs={**subject.inputs, "value": "off"})
@@ -116,7 +145,7 @@ def test_a_parameter_that_lets_clients_talk_in_the_clear_is_named() -> None:
 
 
 def test_a_firewall_rule_is_allowed_where_developers_work_alone() -> None:
-    (subject,) = [s for s in subjects_of("dev") if s.token == "dbforpostgresql:FirewallRule"]
+    subject, *_ = [s for s in subjects_of("dev") if s.token == "dbforpostgresql:FirewallRule"]
     assert subject.stack in OPEN_STACKS
     assert not list(RULES["no-public-data-plane"](subject))
     assert list(RULES["no-public-data-plane"](replace(subject, stack="prod")))

@@ -1,12 +1,9 @@
 """What examples/bot.py decides by itself: order, paper fills, and never looking into the future."""
 
-import importlib.util
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -18,24 +15,14 @@ from shared.domain.decoding import decode
 from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.problems import Problems
 from shared.domain.trading.trades import Trade, check_trade
-from tests.support.places import ROOT
+from tests.support.example_modules import load
 
-EXAMPLES = ROOT / "examples"
 START = datetime(2025, 10, 13, 13, 30, tzinfo=UTC)
-
-
-def load(name: str) -> ModuleType:
-    """A module of the examples, which are no package of ours."""
-    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 broker = load("paper_broker")
 connection = load("connection")
+signal_order = load("signal_order")
 bot = load("bot")
 
 
@@ -200,7 +187,7 @@ def test_exit_signal_closes_at_the_next_open(monkeypatch: pytest.MonkeyPatch) ->
 
 @given(st.permutations(list(range(1, 12))), st.lists(st.integers(1, 11), max_size=20))
 def test_every_signal_is_given_out_once_and_in_order(order: list[int], again: list[int]) -> None:
-    sequence = connection.Sequence(acted=0)
+    sequence = signal_order.Sequence(acted=0)
     acted: list[int] = []
     for number in [*order, *again]:
         sequence.offer({"sequence": number})
@@ -209,16 +196,16 @@ def test_every_signal_is_given_out_once_and_in_order(order: list[int], again: li
 
 
 def test_gap_is_missed_only_after_threads_had_time_to_reorder() -> None:
-    sequence = connection.Sequence(acted=4)
+    sequence = signal_order.Sequence(acted=4)
     now = time.monotonic()
     assert not sequence.is_missing(now)
     sequence.offer({"sequence": 6})
     assert list(sequence.ready()) == []
     assert not sequence.is_missing(now)
-    assert sequence.is_missing(now + 2 * connection.REORDER_S)
+    assert sequence.is_missing(now + 2 * signal_order.REORDER_S)
     sequence.offer({"sequence": 5})
     assert [message["sequence"] for message in sequence.ready()] == [5, 6]
-    assert not sequence.is_missing(now + 3 * connection.REORDER_S)
+    assert not sequence.is_missing(now + 3 * signal_order.REORDER_S)
 
 
 @pytest.fixture
@@ -226,20 +213,20 @@ def watching(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A bot of ES and NQ without a market; nothing connects."""
     monkeypatch.setenv("SIGNAL_CLOUD_KEY", "no-key")
     made = bot.Bot(bot.parse_options(["--symbols", "ES", "NQ"]), connection.Journal(as_json=True))
-    made._sequences = {"ES": connection.Sequence(acted=4), "NQ": connection.Sequence(acted=9)}
+    made._sequences = {"ES": signal_order.Sequence(acted=4), "NQ": signal_order.Sequence(acted=9)}
     yield made
     made._reporter.flush()
 
 
 def test_one_heartbeat_reveals_what_nobody_pushed_of_any_symbol(watching: Any) -> None:
     beat = {"type": "heartbeat", "version": 2, "event_at": START.isoformat()}
-    watching._take(beat | {"sequences": {"CL": 70, "ES": 6, "NQ": 9}}, pushed=True)
+    watching._take(beat | {"sequences": {"CL": 70, "ES": 6, "NQ": 9}})
     now = time.monotonic()
     assert not any(each.is_missing(now) for each in watching._sequences.values())
-    later = now + 2 * connection.REORDER_S
+    later = now + 2 * signal_order.REORDER_S
     missing = [symbol for symbol, each in watching._sequences.items() if each.is_missing(later)]
     assert missing == ["ES"], "NQ has all, and CL is not this bot's"
-    watching._take(beat | {"sequences": {"ES": 5}}, pushed=True)  # one that arrives late
+    watching._take(beat | {"sequences": {"ES": 5}})  # one that arrives late
     assert watching._sequences["ES"].known == 6
 
 
@@ -247,5 +234,5 @@ def test_a_heartbeat_sets_the_market_s_clock(watching: Any, monkeypatch: pytest.
     desk = Desk(monkeypatch, flat(100))
     watching._broker = desk.broker
     event_at = (START + timedelta(minutes=5)).isoformat()
-    watching._take({"type": "heartbeat", "event_at": event_at, "sequences": {"NQ": 9}}, pushed=True)
+    watching._take({"type": "heartbeat", "event_at": event_at, "sequences": {"NQ": 9}})
     assert desk.market.closed() == 5

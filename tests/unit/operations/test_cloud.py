@@ -112,7 +112,7 @@ def test_a_dry_run_prints_changes_and_makes_none() -> None:
     assert azure.calls == []
     assert azure.said == [
         "  would run: az group create --name 'a b'",
-        "  would run: pulumi config set --secret key   (with a secret on standard input)",
+        "  would run: pulumi config set --secret key   (and standard input)",
     ]
 
 

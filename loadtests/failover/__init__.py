@@ -1,0 +1,1 @@
+"""Rehearses a move between two regions on this machine."""

@@ -1,0 +1,210 @@
+"""Sets up the repository on GitHub: environments, variables, the stack's file, and the workflow Deploy."""
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from operations.bootstrap.access import DRILL, PREVIEW, Access
+from operations.bootstrap.site import Site
+from operations.bootstrap.tenant import stack_file
+from operations.cloud import ToolFailed, placeholder
+from shared.errors import ConfigurationError
+
+BRANCH = "main"
+WORKFLOW = "deploy.yml"
+# A deployment that makes nothing new takes half an hour, and its reviewers may be asleep.
+RUN_S = 4 * 3600.0
+POLL_S = 30.0
+_UNDER_WAY = ("queued", "in_progress", "waiting", "requested", "pending")
+# Each push to main deploys dev; pull requests and the drift check use preview.
+_OPEN = ("dev", PREVIEW)
+# A rule of the branch, or a branch that has moved since it was read.
+_REFUSED = re.compile(r"HTTP (403|409|422)")
+_WITHOUT_REVIEWERS = ("dev", "rehearse", PREVIEW, DRILL)
+
+
+class Hub:
+    """The repository's settings for this stack."""
+
+    def __init__(self, site: Site, access: Access) -> None:
+        self._site = site
+        self._cloud = site.cloud
+        self._tenant = site.tenant
+        self._access = access
+
+    def is_set_up(self) -> bool:
+        return all(
+            self._environment(name) is not None and self._lacks(name) == {}
+            for name in self._access.environments
+        ) and not self._lacks(None)
+
+    def set_up(self) -> None:
+        """Makes the environments, and sets the variables that the workflows read."""
+        for name in self._access.environments:
+            self._make_environment(name)
+            for variable, value in self._lacks(name).items():
+                self._set(variable, value, "--env", name)
+        for variable, value in self._lacks(None).items():
+            self._set(variable, value)
+
+    def _set(self, variable: str, value: str, *where: str) -> None:
+        self._cloud.perform(
+            "gh", "variable", "set", variable, "--body", value, "--repo", self._tenant.repository, *where
+        )
+
+    def _environment(self, name: str) -> Any:
+        return self._cloud.find("gh", "api", f"repos/{self._tenant.repository}/environments/{name}")
+
+    def _make_environment(self, name: str) -> None:
+        """Makes an environment with its protection; an existing one keeps what people have set there."""
+        where = f"repos/{self._tenant.repository}/environments/{name}"
+        only_main = name not in _OPEN
+        if self._environment(name) is None:
+            protection: dict[str, object] = {
+                "reviewers": [] if name in _WITHOUT_REVIEWERS else self._reviewers(),
+                "deployment_branch_policy": (
+                    {"protected_branches": False, "custom_branch_policies": True} if only_main else None
+                ),
+            }
+            self._cloud.perform(
+                "gh", "api", "--method", "PUT", where, "--input", "-", stdin=json.dumps(protection)
+            )
+        if only_main and not self._has_branch(where):
+            self._cloud.perform(
+                "gh",
+                "api",
+                "--method",
+                "POST",
+                f"{where}/deployment-branch-policies",
+                "--field",
+                f"name={BRANCH}",
+            )
+
+    def _has_branch(self, where: str) -> bool:
+        found = self._cloud.find("gh", "api", f"{where}/deployment-branch-policies") or {}
+        return any(each["name"] == BRANCH for each in found.get("branch_policies", ()))
+
+    def _reviewers(self) -> list[dict[str, object]]:
+        """The people who approve deployments: those who were named, otherwise the user of gh."""
+        names = [f"users/{name}" for name in self._tenant.reviewers] or ["user"]
+        found = [(name, self._cloud.find("gh", "api", name)) for name in names]
+        unknown = [name.rpartition("/")[2] for name, user in found if user is None]
+        if unknown and not self._cloud.dry_run:
+            raise ConfigurationError(f"GitHub has no user {', '.join(unknown)}: correct --reviewer.")
+        return [{"type": "User", "id": user["id"]} for _, user in found if user]
+
+    def _lacks(self, environment: str | None) -> dict[str, str]:
+        """The variables that are missing or have another value, of an environment or of the repository."""
+        where = ("--env", environment) if environment else ()
+        found = self._cloud.find(
+            "gh", "variable", "list", "--repo", self._tenant.repository, *where, "--json", "name,value"
+        )
+        have = {str(each["name"]): str(each["value"]) for each in found or []}
+        wanted = self._environment_variables(environment) if environment else self._variables(have)
+        return {name: value for name, value in wanted.items() if have.get(name) != value}
+
+    def _environment_variables(self, environment: str) -> dict[str, str]:
+        account = self._site.account
+        return {
+            "AZURE_CLIENT_ID": self._access.client_id(environment),
+            "AZURE_TENANT_ID": account.directory_id,
+            "AZURE_SUBSCRIPTION_ID": account.subscription_id,
+        }
+
+    def _variables(self, have: Mapping[str, str]) -> dict[str, str]:
+        """Of the repository; other stacks stay in the lists."""
+        stacks = have.get("STACKS", "").split()
+        runners = json.loads(have.get("RUNNERS") or "{}")
+        if self._tenant.runner:
+            runners[self._tenant.stack] = self._tenant.runner
+        wanted = {
+            "PULUMI_BACKEND_URL": self._site.backend_url,
+            "STACKS": " ".join(stacks if self._tenant.stack in stacks else [*stacks, self._tenant.stack]),
+        }
+        return wanted | ({"RUNNERS": json.dumps(runners)} if runners else {})
+
+    def has_stack_file(self) -> bool:
+        """Whether main on GitHub has the stack's file as it is here; the workflows read it there."""
+        found = self._cloud.find("gh", "api", f"{self._stack_file_path()}?ref={BRANCH}")
+        here = stack_file(self._site.infra, self._tenant.stack).read_bytes()
+        return bool(found) and base64.b64decode(found["content"]) == here
+
+    def push_stack_file(self) -> None:
+        """Commits the stack's file, whose secrets are encrypted, to main on GitHub, and nothing else."""
+        found = self._cloud.find("gh", "api", f"{self._stack_file_path()}?ref={BRANCH}")
+        content = base64.b64encode(stack_file(self._site.infra, self._tenant.stack).read_bytes()).decode()
+        # Without a run of the workflows: a push to main would deploy dev.
+        message = f"Configure the stack {self._tenant.stack} [skip ci]"
+        body = {"message": message, "content": content, "branch": BRANCH}
+        if found:
+            body["sha"] = found["sha"]
+        try:
+            self._cloud.perform(
+                "gh",
+                "api",
+                "--method",
+                "PUT",
+                self._stack_file_path(),
+                "--input",
+                "-",
+                stdin=json.dumps(body),
+            )
+        except ToolFailed as error:
+            if not _REFUSED.search(error.internal):
+                raise
+            name = stack_file(self._site.infra, self._tenant.stack).name
+            raise ConfigurationError(
+                f"GitHub did not accept a commit to {BRANCH}: merge infra/{name} by a pull request.",
+                internal=error.internal,
+            ) from error
+
+    def _stack_file_path(self) -> str:
+        name = stack_file(self._site.infra, self._tenant.stack).name
+        return f"repos/{self._tenant.repository}/contents/infra/{name}"
+
+    def deploy(self) -> None:
+        """Starts the workflow Deploy, or finds the run that is under way, and waits until it has ended."""
+        before = self._runs()
+        run = next((each for each in before if each["status"] in _UNDER_WAY), None)
+        if run is None:
+            self._cloud.perform(
+                "gh", "workflow", "run", WORKFLOW, "--repo", self._tenant.repository, "--ref", BRANCH,
+                "--field", f"stack={self._tenant.stack}",
+            )  # fmt: skip
+            known = {each["databaseId"] for each in before}
+            self._cloud.await_until(
+                lambda: any(each["databaseId"] not in known for each in self._runs()),
+                "GitHub has started the workflow", at_most_s=300,
+            )  # fmt: skip
+            run = next((each for each in self._runs() if each["databaseId"] not in known), None)
+        if run is None:
+            self._cloud.say(f"  would wait for {placeholder('run')}")
+            return
+        self._await(run)
+
+    def _await(self, run: Mapping[str, Any]) -> None:
+        self._cloud.say(f"  {run['url']}: its reviewers may have to approve it there")
+        deadline = self._cloud.now() + RUN_S
+        while True:
+            found = self._cloud.read(
+                "gh", "run", "view", str(run["databaseId"]), "--repo", self._tenant.repository,
+                "--json", "status,conclusion",
+            )  # fmt: skip
+            if found["status"] == "completed":
+                break
+            if self._cloud.now() >= deadline:
+                raise ConfigurationError(f"The run has not ended after {RUN_S / 3600:g} hours: {run['url']}")
+            self._cloud.pause(POLL_S)
+        if found["conclusion"] != "success":
+            raise ConfigurationError(f"The workflow Deploy ended with {found['conclusion']}: {run['url']}")
+
+    def _runs(self) -> list[dict[str, Any]]:
+        """The newest runs of the workflow for this stack, the newest first."""
+        found = self._cloud.find(
+            "gh", "run", "list", "--repo", self._tenant.repository, "--workflow", WORKFLOW,
+            "--event", "workflow_dispatch", "--limit", "20", "--json", "databaseId,displayTitle,status,url",
+        )  # fmt: skip
+        title = f"Deploy {self._tenant.stack}"
+        return [each for each in found or [] if each["displayTitle"] == title]

@@ -1,0 +1,140 @@
+"""Makes the stack: its state, its settings, and by `pulumi up` all of its resources."""
+
+import re
+import secrets
+
+from operations.bootstrap.site import SPREAD_S, Site
+from operations.cloud import ToolFailed
+from operations.process import PYTHON
+
+UP_TIMEOUT_S = 3 * 3600.0
+ATTEMPTS = 3
+PAUSE_S = 60.0
+PEPPER_BYTES = 48
+_PREFIX = "signal-cloud:"
+# Failures that pass by themselves. `pulumi up` continues where the failed one stopped.
+_PASSING = re.compile(
+    r"ServerIsBusy|AnotherOperationInProgress|TooManyRequests|GatewayTimeout|ServerTimeout|i/o timeout"
+    r"|context deadline exceeded|TLS handshake timeout"
+    r"|\b(?:RESPONSE|[Ss]tatus|StatusCode)[=: ]+\"?(?:409|429)\b"
+    r"|PrincipalNotFound|could not be validated against the directory"
+)
+# A refusal by a policy, or a name that is taken, stays as it is.
+_LASTING = re.compile(
+    r"\[mandatory\]|AlreadyExists|AlreadyTaken|FlagMustBeSetForRestore|already existing resource"
+)
+
+
+class Stack:
+    """The stack in Pulumi."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._cloud = site.cloud
+        self._tenant = site.tenant
+        self._is_loud = False
+
+    def install(self) -> None:
+        """Installs the packages of the program and of its policies, each into an environment of its own."""
+        environment, policies = self._site.pulumi_environment, self._site.infra / "policies"
+        self._cloud.perform("pulumi", "install", "--cwd", str(self._site.infra), environment=environment)
+        self._cloud.perform(PYTHON, "-m", "venv", str(policies / ".venv"))
+        self._cloud.perform(
+            str(policies / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet",
+            "--disable-pip-version-check", "--requirement", str(policies / "requirements.txt"),
+        )  # fmt: skip
+
+    def exists(self) -> bool:
+        """Whether the state has the stack; False as long as the operator may not read the state."""
+        try:
+            found = self._cloud.find(
+                "pulumi", "stack", "ls", "--json", "--cwd", str(self._site.infra),
+                environment=self._site.pulumi_environment,
+            )  # fmt: skip
+        except ToolFailed as error:
+            if error.is_denied:
+                return False
+            raise
+        names = {str(each["name"]).rpartition("/")[2] for each in found or []}
+        return self._tenant.stack in names
+
+    def init(self) -> None:
+        """Signs Pulumi in to the state and makes the stack, whose secrets the key encrypts."""
+        site = self._site
+        self._cloud.perform("pulumi", "login", site.backend_url, until_allowed_s=SPREAD_S)
+        if not self.exists():
+            self._cloud.perform(
+                "pulumi", "stack", "init", self._tenant.stack, "--secrets-provider", site.secrets_provider,
+                "--cwd", str(self._site.infra), environment=site.pulumi_environment, until_allowed_s=SPREAD_S,
+            )  # fmt: skip
+
+    def has_settings(self) -> bool:
+        return not self._missing_settings() and "api_key_pepper" in self._settings()
+
+    def set_settings(self) -> None:
+        """Sets the values that the stack lacks, and never changes one."""
+        for key, value in self._missing_settings().items():
+            self._set(key, value)
+        if "api_key_pepper" not in self._settings():
+            # Made here and kept by Pulumi alone. Another pepper would make every key unknown.
+            pepper = secrets.token_urlsafe(PEPPER_BYTES)
+            self._cloud.perform(
+                *self._site.pulumi("config", "set", "--secret", "api_key_pepper"),
+                stdin=pepper, environment=self._site.pulumi_environment, until_allowed_s=SPREAD_S,
+            )  # fmt: skip
+
+    def _missing_settings(self) -> dict[str, str]:
+        have = self._settings()
+        wanted = {
+            **self._tenant.settings,
+            "postgres_admin_object_id": self._site.admins_id,
+            "postgres_admin_name": self._tenant.admins,
+        }
+        if not self._site.outputs():
+            # Until the first smoke test has passed, an alarm would only say that nothing is deployed.
+            wanted["alerts_quiet"] = "true"
+        return {key: value for key, value in wanted.items() if key not in have}
+
+    def _settings(self) -> dict[str, str]:
+        """The stack's settings; the value of a secret is empty."""
+        found = self._cloud.find(
+            *self._site.pulumi("config", "--json"), environment=self._site.pulumi_environment
+        )
+        return {
+            key.removeprefix(_PREFIX): str(entry.get("value", "")) for key, entry in (found or {}).items()
+        }
+
+    def _set(self, key: str, value: str) -> None:
+        self._cloud.perform(
+            *self._site.pulumi("config", "set", key, value), environment=self._site.pulumi_environment
+        )
+
+    def up(self) -> None:
+        """Makes every resource; tries again, up to three times, after failures that pass by themselves."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                self._up()
+                break
+            except ToolFailed as error:
+                said = error.answer.error
+                if attempt == ATTEMPTS or _LASTING.search(said) or not _PASSING.search(said):
+                    raise
+                self._cloud.say(f"  attempt {attempt} met a failure that passes: again in {PAUSE_S:g} s")
+                self._cloud.pause(PAUSE_S)
+
+    def _up(self) -> None:
+        self._cloud.perform(
+            *self._site.pulumi("up", "--policy-pack", "policies", "--yes", "--non-interactive"),
+            environment=self._site.pulumi_environment, timeout_s=UP_TIMEOUT_S, busy_for_s=0, is_shown=True,
+        )  # fmt: skip
+        self._is_loud = self._settings().get("alerts_quiet") == "false"
+
+    def is_loud(self) -> bool:
+        """Whether this run has deployed the stack with its alerts on."""
+        return self._is_loud
+
+    def end_quiet(self) -> None:
+        """Lets alerts notify people, now that a version is live."""
+        if self._settings().get("alerts_quiet") != "false":
+            self._set("alerts_quiet", "false")
+        self.up()

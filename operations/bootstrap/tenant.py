@@ -1,0 +1,132 @@
+"""Collects the values of a tenant: from the stack's file, the options, or the user."""
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import yaml
+
+from infra.settings.regions import REGIONS
+from operations.cloud import placeholder
+from operations.command import UsageError
+
+INFRA = Path(__file__).resolve().parent.parent.parent / "infra"
+_PREFIX = "signal-cloud:"
+# Values that only the tenant knows: their form, and what they mean. The program checks them again.
+_ASKED = {
+    "owner": (r"\S.{0,255}", "team or address that owns the stack"),
+    "cost_centre": (r"\S.{0,255}", "cost centre of the bill"),
+    "name_suffix": (
+        r"[a-z0-9]{3,6}",
+        "3 to 6 lower-case letters and digits, which make names unique in Azure",
+    ),
+    "alert_emails": (r"[^@\s]+@[^@\s]+\.[^@\s]+", "mail addresses that get alerts, with commas between"),
+}
+_ADDRESSES = (
+    r"[0-9.]+(/[0-9]+)?(,[0-9.]+(/[0-9]+)?)*",
+    "public IPv4 addresses of the machines that deploy, this one among them, with commas between",
+)
+_REPOSITORY = (r"[\w.-]{1,100}/[\w.-]{1,100}", "the repository on GitHub, as owner/name")
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A stack and everything of it that is chosen by people; the names of what the bootstrap makes.
+
+    `settings` are those to set if the stack does not have them yet. `members` are ids or sign-in names.
+    """
+
+    stack: str
+    location: str
+    state_location: str
+    is_private: bool
+    has_slot: bool
+    repository: str
+    admins: str
+    members: tuple[str, ...]
+    reviewers: tuple[str, ...]
+    runner: str
+    settings: Mapping[str, str]
+
+    @property
+    def group(self) -> str:
+        return f"rg-signal-cloud-{self.stack}"
+
+    @property
+    def drill_group(self) -> str:
+        return f"{self.group}-drill"
+
+    @property
+    def suffix(self) -> str:
+        return self.settings["name_suffix"]
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        owner, cost_centre = self.settings["owner"], self.settings["cost_centre"]
+        return ("project=signal-cloud", f"owner={owner}", f"cost-centre={cost_centre}")
+
+
+def stack_file(infra: Path, stack: str) -> Path:
+    return infra / f"Pulumi.{stack}.yaml"
+
+
+def values_of(infra: Path, stack: str) -> dict[str, str]:
+    """The stack's settings that are not secret; raises UsageError if there is no such stack."""
+    path = stack_file(infra, stack)
+    if not path.is_file():
+        known = ", ".join(sorted(each.name.split(".")[1] for each in infra.glob("Pulumi.*.yaml")))
+        raise UsageError(f"there is no infra/Pulumi.{stack}.yaml: a stack is one of {known}")
+    document = cast("dict[str, dict[str, object]]", yaml.safe_load(path.read_text(encoding="utf-8")))
+    return {
+        key.removeprefix(_PREFIX): str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in document["config"].items()
+        if key.startswith(_PREFIX) and not isinstance(value, dict)
+    }
+
+
+def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, infra: Path) -> Tenant:
+    """The tenant of `options`. `ask` asks the user; without it a missing value raises UsageError.
+
+    In a dry run a placeholder stands for a missing value.
+    """
+    have = values_of(infra, options.stack)
+    is_private = have.get("private_network") == "true"
+    wanted = dict(_ASKED)
+    if not is_private:
+        wanted["deployer_addresses"] = _ADDRESSES
+    missing: list[str] = []
+
+    def value(key: str, pattern: str, meaning: str) -> str:
+        given = have.get(key) or getattr(options, key) or ""
+        if not given and options.dry_run:
+            return placeholder(key.replace("_", " "))
+        if not given and ask is not None:
+            given = ask(f"{key}, {meaning}: ").strip()
+        if not given:
+            missing.append(f"--{key.replace('_', '-')} ({meaning})")
+        elif not re.fullmatch(pattern, given):
+            raise UsageError(f"{key} must be {meaning}, got {given!r}")
+        return given
+
+    settings = {key: value(key, *form) for key, form in wanted.items()}
+    repository = value("repository", *_REPOSITORY)
+    if missing:
+        raise UsageError(f"these values are missing: {', '.join(missing)}")
+    return Tenant(
+        stack=options.stack,
+        location=have["location"],
+        # The loss of the stack's region must not take the state away.
+        state_location=REGIONS[have["location"]].pair if have["location"] in REGIONS else have["location"],
+        is_private=is_private,
+        has_slot=have.get("plan") != "flex",
+        repository=repository,
+        admins=have.get("postgres_admin_name") or options.admins,
+        members=tuple(options.member),
+        reviewers=tuple(options.reviewer),
+        runner=options.runner,
+        settings={key: text for key, text in settings.items() if key not in have}
+        | {key: settings[key] for key in ("owner", "cost_centre", "name_suffix")},
+    )

@@ -1,0 +1,1 @@
+"""Moves the service from one region to the other."""

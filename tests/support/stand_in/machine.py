@@ -1,0 +1,86 @@
+"""Runs the bootstrap in a checkout whose tools are the stand-in, and whose clock is the world's."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from operations.bootstrap.__main__ import main
+from operations.bootstrap.tenant import INFRA
+from operations.cloud import Cloud
+from operations.process import Answer, Call
+from tests.support.stand_in.answers import answer
+from tests.support.stand_in.world import REPOSITORY, World, empty_world
+
+OPTIONS = (
+    "--yes", "--repository", REPOSITORY, "--owner", "team@example.com", "--cost-centre", "signals",
+    "--name-suffix", "abc12", "--alert-emails", "a@example.com", "--deployer-addresses", "192.0.2.7",
+)  # fmt: skip
+# Two kinds of public stacks, with and without a slot, and a private one.
+STACKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "public": ("dev", {}),
+    "public with a slot": ("dev", {"plan: flex": "plan: dedicated"}),
+    "private": ("prod", {}),
+}
+
+
+class Snapshot(NamedTuple):
+    """Everything that outlasts a run: the world, and the stack's file."""
+
+    world: bytes
+    file: bytes
+
+
+class Machine:
+    """A checkout below `directory`. If `snapshots` is a list, it gets one after each change."""
+
+    def __init__(self, directory: Path, kind: str = "public", world: World | None = None) -> None:
+        self.stack, changed = STACKS[kind]
+        self.infra = directory / "infra"
+        self.world = world or empty_world()
+        self.said: list[str] = []
+        self.calls: list[Call] = []
+        self.snapshots: list[Snapshot] | None = None
+        shutil.rmtree(self.infra, ignore_errors=True)
+        self.infra.mkdir()
+        text = (INFRA / self.file.name).read_text(encoding="utf-8")
+        for old, new in changed.items():
+            assert old in text
+            text = text.replace(old, new)
+        self.file.write_text(text, encoding="utf-8")
+
+    @property
+    def file(self) -> Path:
+        return self.infra / f"Pulumi.{self.stack}.yaml"
+
+    def run(self, *options: str) -> int:
+        """The exit status of a run with the options of a tenant and these."""
+        return self.run_with(*OPTIONS, *options)
+
+    def run_with(self, *options: str) -> int:
+        """The exit status of a run with these options alone."""
+        cloud = Cloud(
+            self._answer, dry_run="--dry-run" in options, say=self.said.append, pause=self._pause,
+            now=lambda: self.world.now, has_tool=lambda _: True,
+        )  # fmt: skip
+        return main(["--stack", self.stack, *options], cloud, self.infra)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(msgspec.json.encode(self.world), self.file.read_bytes())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        self.world = msgspec.json.decode(snapshot.world, type=World)
+        self.file.write_bytes(snapshot.file)
+
+    def _answer(self, call: Call) -> Answer:
+        self.calls.append(call)
+        changes = self.world.changes
+        answered = answer(self.world, call)
+        if self.snapshots is not None and self.world.changes != changes:
+            self.snapshots.append(self.snapshot())
+        return answered
+
+    def _pause(self, seconds: float) -> None:
+        self.world.now += seconds

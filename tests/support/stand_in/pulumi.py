@@ -1,0 +1,173 @@
+"""Answers for pulumi: a state under Azure's rights, a stack's file, and an update that makes a stack."""
+
+import copy
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from operations.bootstrap.foundation import providers
+from tests.support.stand_in.azure import STORAGE, VAULTS, provider_state, state_scope
+from tests.support.stand_in.words import Words
+from tests.support.stand_in.world import Deployed, Refused, Vault, World, guid, refuse
+
+_PREFIX = "signal-cloud:"
+_NEEDED = (
+    "owner", "cost_centre", "name_suffix", "alert_emails", "postgres_admin_object_id", "postgres_admin_name",
+    "api_key_pepper", "alerts_quiet",
+)  # fmt: skip
+
+
+def answer(world: World, words: Words, stdin: str, environment: Mapping[str, str]) -> Any:
+    """What the command prints, as JSON or text; raises Refused."""
+    if words.name in ("version", "install"):
+        return "v3.272.0"
+    if words.name == "login":
+        (world.pulumi_login,) = words.arguments
+    _state(world, environment.get("PULUMI_BACKEND_URL", world.pulumi_login))
+    if words.name == "login":
+        return f"Logged in to {world.pulumi_login}"
+    if words.name == "stack ls":
+        return [{"name": name} for name in world.pulumi_stacks]
+    stack = words.get("--stack") or words.arguments[0]
+    file = Path(words["--cwd"]) / f"Pulumi.{stack}.yaml"
+    if words.name == "stack init":
+        return _init(world, words, file)
+    if stack not in world.pulumi_stacks:
+        raise Refused(f"error: no stack named '{stack}' found", 255)
+    return _of_stack(world, words, stdin, stack, file)
+
+
+def _of_stack(world: World, words: Words, stdin: str, stack: str, file: Path) -> Any:
+    if words.name == "config set":
+        return _set(world, words, stdin, file)
+    if words.name == "up":
+        return _up(world, words, file)
+    if words.name == "config":
+        return {key: _shown(value) for key, value in _document(file)["config"].items()}
+    return world.deployed[stack].outputs if stack in world.deployed else {}
+
+
+def _shown(value: object) -> dict[str, object]:
+    return {"secret": True} if isinstance(value, dict) else {"value": _text(value), "secret": False}
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _state(world: World, url: str) -> None:
+    """Refuses an operator that may not read the state."""
+    account = url.removeprefix("azblob://state?storage_account=")
+    if f"{account}/state" not in world.containers:
+        raise Refused(f"error: could not list bucket {url}: blob (code=NotFound)", 255)
+    if not world.may("Storage Blob Data Contributor", state_scope(STORAGE, account)):
+        raise Refused("error: RESPONSE 403: AuthorizationPermissionMismatch", 255)
+
+
+def _encrypt(world: World, provider: str) -> None:
+    vault = provider.removeprefix("azurekeyvault://").partition(".")[0]
+    if "pulumi" not in world.vaults[vault].keys:
+        raise Refused("error: KeyNotFound", 255)
+    if not world.may("Key Vault Crypto Officer", state_scope(VAULTS, vault)):
+        raise Refused("error: secrets: StatusCode=403 ForbiddenByRbac", 255)
+
+
+def _document(file: Path) -> dict[str, Any]:
+    return copy.deepcopy(_parsed(file.read_text(encoding="utf-8")))
+
+
+@functools.cache
+def _parsed(text: str) -> dict[str, Any]:
+    return cast("dict[str, Any]", json.loads(text) if text.startswith("{") else yaml.safe_load(text))
+
+
+def _write(file: Path, document: Mapping[str, Any]) -> None:
+    # JSON is YAML too, and is written and read much faster.
+    file.write_text(json.dumps(document, indent=1), encoding="utf-8")
+
+
+def _init(world: World, words: Words, file: Path) -> str:
+    (stack,) = words.arguments
+    if stack in world.pulumi_stacks:
+        raise Refused(f"error: stack '{stack}' already exists", 255)
+    _encrypt(world, words["--secrets-provider"])
+    world.pulumi_stacks[stack] = words["--secrets-provider"]
+    _write(file, {"secretsprovider": words["--secrets-provider"], **_document(file)})
+    world.make(f"stack {stack}")
+    return ""
+
+
+def _set(world: World, words: Words, stdin: str, file: Path) -> str:
+    document, key = _document(file), f"{_PREFIX}{words.arguments[0]}"
+    if "--secret" in words:
+        assert len(words.arguments) == 1, "a secret must not be an argument"
+        _encrypt(world, world.pulumi_stacks[words["--stack"]])
+        world.secrets[f"{words['--stack']} {key}"] = stdin
+        document["config"][key] = {"secure": f"v1:{guid(stdin)}"}
+    else:
+        _, document["config"][key] = words.arguments
+    world.make(
+        f"setting {words['--stack']} {words.arguments[0]} {'' if '--secret' in words else words.arguments[1]}"
+    )
+    _write(file, document)
+    return ""
+
+
+def _up(world: World, words: Words, file: Path) -> str:
+    """Makes the stack's resources; the first attempt meets a Postgres that is busy, halfway."""
+    stack, config = words["--stack"], _document(file)["config"]
+    assert {"--yes", "--non-interactive", "--policy-pack"} <= {each for each in _UP if each in words}
+    missing = [key for key in _NEEDED if f"{_PREFIX}{key}" not in config]
+    if missing:
+        raise Refused(f"error: {', '.join(missing)} is not set", 255)
+    for provider in providers(stack):
+        if provider_state(world, provider) != "Registered":
+            refuse("MissingSubscriptionRegistration", f"{provider}", 255)
+    group = f"rg-signal-cloud-{stack}"
+    if group in world.groups and stack not in world.deployed and f"pulumi {group}" not in world.made:
+        raise Refused(f"error: cannot create already existing resource {group}", 255)
+    if f"pulumi {group}" not in world.made:
+        world.groups[group] = config[f"{_PREFIX}location"]
+        world.make(f"pulumi {group}")
+    if world.postgres_busy:
+        world.postgres_busy -= 1
+        raise Refused('error: Code="ServerIsBusy" Cannot complete operation while server is busy', 255)
+    quiet = _text(config[f"{_PREFIX}alerts_quiet"]) == "true"
+    if stack in world.deployed:
+        world.deployed[stack].is_quiet = quiet
+        return "    15 unchanged"
+    plan, private = config[f"{_PREFIX}plan"], _text(config[f"{_PREFIX}private_network"]) == "true"
+    outputs = _outputs(stack, group, has_slot=plan == "dedicated")
+    world.deployed[stack] = Deployed(outputs, private, quiet)
+    world.vaults[outputs["key_vault"]] = Vault(
+        group, secrets={"api-key-pepper": world.secrets[f"{stack} {_PREFIX}api_key_pepper"]}
+    )
+    return "    90 created"
+
+
+_UP = ("--yes", "--non-interactive", "--policy-pack")
+
+
+def _outputs(stack: str, group: str, *, has_slot: bool) -> dict[str, str]:
+    outputs = {
+        "url": f"https://{stack}.example.net",
+        "app_url": f"https://func-{stack}.azurewebsites.net",
+        "app_name": f"func-signal-cloud-{stack}-abc12",
+        "resource_group": group,
+        "identity_name": f"id-signal-cloud-{stack}",
+        "identity_client_id": guid(f"client {stack}"),
+        "identity_principal_id": guid(f"identity {stack}"),
+        "jobs_identity_name": f"id-signal-cloud-{stack}-jobs",
+        "jobs_identity_principal_id": guid(f"jobs {stack}"),
+        "postgres_host": f"psql-signal-cloud-{stack}-abc12.postgres.database.azure.com",
+        "database": "signal_cloud",
+        "redis_host": f"redis-signal-cloud-{stack}-abc12.centralus.redis.azure.net",
+        "data_storage_account": f"stsigdata{stack}abc12",
+        "webpubsub_endpoint": f"https://wps-signal-cloud-{stack}-abc12.webpubsub.azure.com",
+        "key_vault": f"kv-signal-{stack}abc12",
+    }
+    return outputs | ({"staging_url": f"https://func-{stack}-staging.azurewebsites.net"} if has_slot else {})

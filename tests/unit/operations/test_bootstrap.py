@@ -1,0 +1,230 @@
+"""The bootstrap brings a version live in an empty subscription, and says what is in its way."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from operations.process import PYTHON
+from tests.support.stand_in.machine import OPTIONS, STACKS, Machine
+from tests.support.stand_in.world import OPERATOR, Role, World, empty_world, guid
+
+
+@pytest.fixture(params=STACKS)
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Machine:
+    return Machine(tmp_path, request.param)
+
+
+def test_a_version_is_live_and_people_get_alerts(machine: Machine) -> None:
+    assert machine.run() == 0, "\n".join(machine.said)
+    deployed = machine.world.deployed[machine.stack]
+    assert deployed.live
+    assert deployed.is_migrated
+    assert not deployed.is_quiet
+    assert f"{machine.stack} is live: {deployed.outputs['url']}" in machine.said
+
+
+def test_alerts_are_quiet_until_the_smoke_test_has_passed(machine: Machine) -> None:
+    assert machine.run() == 0
+    log = machine.world.log
+
+    def at(text: str) -> int:
+        return next(index for index, line in enumerate(log) if text in line)
+
+    assert at("config set alerts_quiet true") < at("pulumi up") < at("config set alerts_quiet false")
+    proof = "gh workflow run" if machine.stack == "prod" else "operations.smoke"
+    assert at(proof) < at("config set alerts_quiet false")
+
+
+def test_every_step_says_what_it_does_and_how_long_it_takes(machine: Machine) -> None:
+    assert machine.run() == 0
+    steps = [line for line in machine.said if line.startswith("[")]
+    assert all(re.fullmatch(r"\[\d+/\d+\] [a-z-]+: [A-Z].+ \(usually \d+ (s|min)\)", line) for line in steps)
+    assert len(steps) == len({line.partition("] ")[2].partition(":")[0] for line in steps})
+
+
+def test_no_secret_is_printed_or_an_argument(machine: Machine) -> None:
+    assert machine.run() == 0
+    world = machine.world
+    (pepper,) = world.secrets.values()
+    assert len(pepper) >= 64
+    keys = [secrets["smoke-key"] for vault in world.vaults.values() if (secrets := vault.secrets)]
+    seen = [*machine.said, *(word for call in machine.calls for word in call.words)]
+    for secret in (pepper, *keys):
+        assert not any(secret in text for text in seen)
+
+
+def test_the_stacks_file_on_main_is_that_of_the_checkout(machine: Machine) -> None:
+    assert machine.run() == 0
+    (path,) = machine.world.files
+    assert path == f"infra/{machine.file.name}"
+    assert "secretsprovider" in machine.file.read_text()
+
+
+def test_a_workflow_that_fails_is_reported_with_its_address(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "private", empty_world())
+    assert machine.run() == 0
+    machine = Machine(tmp_path, "private")
+    machine.run("--dry-run")
+    assert machine.run("--only", "tools", "--only", "deployment") == 1
+
+
+# Dry run
+
+
+def test_a_dry_run_changes_nothing_and_prints_what_a_run_does(machine: Machine) -> None:
+    empty = msgspec.to_builtins(empty_world())
+    assert machine.run("--dry-run") == 0
+    after = msgspec.to_builtins(machine.world)
+    assert isinstance(empty, dict)
+    assert isinstance(after, dict)
+    assert {key: after[key] for key in empty if key != "now"} == {
+        key: value for key, value in empty.items() if key != "now"
+    }
+    planned = [line.removeprefix("  would run: ") for line in machine.said if "would run: " in line]
+    assert machine.run() == 0
+
+    def verbs(lines: list[str]) -> set[str]:
+        """The commands without values, which a dry run cannot know in full."""
+        plain = re.compile(r"(?:[a-z][a-z_.-]*(?: |$))+")
+        return {found[0].strip() for line in lines if (found := plain.match(line))}
+
+    # A dry run reads nothing of a stack that does not exist, so it names the list of licenses as a change.
+    assert verbs(planned) - {"python -m operations.license list"} == verbs(machine.world.log)
+
+
+def test_a_dry_run_of_a_finished_stack_prints_only_what_always_runs(machine: Machine) -> None:
+    assert machine.run() == 0
+    machine.said.clear()
+    assert machine.run("--dry-run") == 0
+    planned = [line.removeprefix("  would run: ") for line in machine.said if "would run: " in line]
+    assert {line.partition(" --")[0] for line in planned if "policies/.venv" not in line} <= {
+        "pulumi install", "pulumi up", "python -m operations.migrate apply",
+    } | {line.partition(" --")[0] for line in planned if "operations.smoke" in line}  # fmt: skip
+
+
+# Rights
+
+
+def test_an_owner_has_no_right_to_the_state_until_the_step_rights_gives_it(tmp_path: Path) -> None:
+    """The former order of docs/operations.md: container and key before the roles."""
+    machine = Machine(tmp_path)
+    for step in ("providers", "group", "state"):
+        assert machine.run("--only", step) == 0, "\n".join(machine.said)
+    assert machine.run("--only", "key") == 1
+    assert machine.world.containers == []
+    assert machine.run("--only", "rights", "--only", "key") == 0
+    assert machine.world.containers == ["stsigpulumiabc12/state"]
+
+
+def test_the_operator_is_granted_rights_itself_because_a_new_membership_does_not_count_yet(
+    tmp_path: Path,
+) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    data = {"Storage Blob Data Contributor", "Key Vault Crypto Officer", "Storage Table Data Contributor",
+            "Key Vault Secrets Officer"}  # fmt: skip
+    group = machine.world.directory_groups["signal-cloud-database-admins"].id
+    for who in (OPERATOR, group):
+        assert data <= {each.role for each in machine.world.roles if each.principal == who}
+
+
+# What stands in the way
+
+
+@pytest.mark.parametrize(
+    ("world", "text"),
+    [
+        (empty_world(is_signed_in=False), "run `az login`"),
+        (empty_world(roles=[Role("Contributor", "/", OPERATOR, guid("x"), 0)]), "must be Owner"),
+        (empty_world(taken=["stsigpulumiabc12"]), "stsigpulumiabc12 is already taken"),
+        (empty_world(is_protected=True), "merge infra/Pulumi.dev.yaml by a pull request"),
+    ],
+)
+def test_an_obstacle_is_named(
+    world: World, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Machine(tmp_path, world=msgspec.structs.replace(world)).run() == 1
+    assert text in capsys.readouterr().err
+
+
+def test_a_deleted_vault_is_recovered_because_its_key_still_decrypts_the_state(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, world=empty_world(deleted_vaults=["kv-sig-pulumi-abc12"]))
+    assert machine.run() == 0
+    assert "vault kv-sig-pulumi-abc12" not in machine.world.made
+
+
+def test_the_state_is_not_in_the_stacks_region_and_an_existing_one_is_taken(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    assert machine.world.groups["rg-signal-cloud-dev"] == "centralus"
+    assert machine.world.groups["rg-signal-cloud-pulumi"] == "eastus2"
+    made_by_hand = empty_world(
+        groups={"rg-signal-cloud-pulumi": "westeurope"}, accounts={"stsigpulumiother": True}
+    )
+    machine = Machine(tmp_path, world=made_by_hand)
+    assert machine.run() == 0
+    assert machine.world.pulumi_login.endswith("=stsigpulumiother")
+
+
+def test_a_member_that_the_directory_does_not_know_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run("--member", "bob@example.com", "--member", "eve@example.com") == 1
+    assert "no user eve@example.com" in capsys.readouterr().err
+    assert machine.run("--member", "bob@example.com") == 0
+    assert guid("bob") in machine.world.directory_groups["signal-cloud-database-admins"].members
+
+
+def test_without_an_answer_of_yes_nothing_is_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run_with(*OPTIONS[1:]) == 1
+    assert "the answer was not yes" in capsys.readouterr().err
+    assert machine.world.log == []
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (OPTIONS[:1], "values are missing: --owner"),
+        ((*OPTIONS, "--name-suffix", "UPPER"), "name_suffix must be 3 to 6"),
+        ((*OPTIONS, "--repository", "no slash"), "repository must be"),
+        ((*OPTIONS, "--from", "lunch"), "there is no step lunch, only tools"),
+        ((*OPTIONS, "--stack", "none"), "there is no infra/Pulumi.none.yaml"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_is_named(
+    options: tuple[str, ...], text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run_with(*options) in (1, 2)
+    assert text in capsys.readouterr().err
+    assert machine.world.log == []
+
+
+def test_values_of_the_stacks_file_are_kept(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    before = machine.file.read_bytes()
+    assert machine.run("--owner", "other@example.com", "--alert-emails", "b@example.com") == 0
+    assert machine.file.read_bytes() == before
+
+
+def test_the_list_of_steps_needs_no_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = Machine(tmp_path, "private")
+    assert machine.run_with("--list") == 0
+    assert capsys.readouterr().out.startswith("tools ")
+    assert machine.calls == []
+
+
+def test_our_own_commands_run_under_this_python(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    modules = {call.words[2] for call in machine.calls if call.words[0] == PYTHON}
+    assert modules == {
+        "venv", "operations.migrate", "operations.license", "operations.package", "operations.smoke",
+    }  # fmt: skip
