@@ -28,6 +28,8 @@ LOGS: dict[str, tuple[str, ...]] = {
     # Not MessagingLogs and HttpRequestLogs, which have a line for every message and every publishing call.
     "webpubsub": ("ConnectivityLogs",),
     "front-door": ("FrontDoorWebApplicationFirewallLog", "FrontDoorHealthProbeLog"),
+    # Who opened a tunnel, to which machine.
+    "bastion": ("BastionAuditLogs",),
     "network-rules": ("NetworkSecurityGroupEvent",),
     # A few lines for each alert that is sent, without its text.
     "slack": ("WorkflowRuntime",),

@@ -123,7 +123,8 @@ class Monitoring(pulumi.ComponentResource):
                 rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
-        self._availability_test(targets.url, rules)
+        if self._settings.availability_test:
+            self._availability_test(targets.url, rules)
         self._budget(targets, settings.notifications, today)
         self._workbook(targets.watched)
 

@@ -9,4 +9,10 @@ SEVERITIES = {0: "critical", 1: "error", 2: "warning", 3: "informational"}
 
 def alerts_of(settings: Settings) -> tuple[Alert, ...]:
     """Every alert of a stack, except the budget's."""
-    return (AVAILABILITY, *log_alerts(settings), *metric_alerts(settings), *HEALTH_ALERTS)
+    monitoring = settings.monitoring
+    return (
+        *((AVAILABILITY,) if monitoring.availability_test else ()),
+        *log_alerts(settings),
+        *metric_alerts(settings),
+        *HEALTH_ALERTS,
+    )
