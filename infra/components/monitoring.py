@@ -13,6 +13,7 @@ from infra.alerts import (
     BUDGET_ALERTS,
     BUDGET_LEVEL,
     HEALTH_ALERTS,
+    NEED_TIMERS,
     Level,
     Watched,
     log_alerts,
@@ -105,11 +106,10 @@ class Monitoring(pulumi.ComponentResource):
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in log_alerts(settings):
-            monitor.ScheduledQueryRule(
-                f"alert-{log_alert.name}",
-                rules.log_rule(log_alert, self.workspace_id),
-                opts=under(self),
-            )
+            rule = rules.log_rule(log_alert, self.workspace_id)
+            if settings.role == "passive" and log_alert.name in NEED_TIMERS:
+                rule.enabled = False
+            monitor.ScheduledQueryRule(f"alert-{log_alert.name}", rule, opts=under(self))
         for metric_alert in metric_alerts(settings):
             scope = targets.watched[metric_alert.watches]
             monitor.MetricAlert(
