@@ -78,8 +78,8 @@ def test_prod_by_hand() -> None:
     assert usd(prod, "network.endpoint") == pytest.approx(8 * 730 * 0.01)
     assert usd(prod, "network.zone") == pytest.approx(7 * 0.5)
     assert usd(prod, "edge.Standard_AzureFrontDoor") == 35
-    assert usd(prod, "alert.metric") == pytest.approx(18 * 0.1)
-    assert usd(prod, "alert.log.PT5M") == pytest.approx(11 * 1.5)
+    assert usd(prod, "alert.metric") == pytest.approx(20 * 0.1)
+    assert usd(prod, "alert.log.PT5M") == pytest.approx(14 * 1.5)
     # Five places, every five minutes.
     assert usd(prod, "availability.test") == pytest.approx(5 * 12 * 730 * 0.000645)
     # Two instances, and two more for five of a week's 168 hours.

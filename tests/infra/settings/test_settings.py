@@ -51,7 +51,9 @@ def test_settings_are_frozen_and_show_no_secret() -> None:
     with pytest.raises(AttributeError):
         settings.location = "westeurope"  # type: ignore[misc]
     assert settings.api_key_pepper not in repr(settings)
-    assert settings.monitoring.alert_webhook_url not in repr(settings)
+    told = settings.notifications
+    for secret in (*told.slack_urls, *told.pagerduty_keys, *told.webhook_urls):
+        assert secret not in repr(settings)
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -100,7 +102,8 @@ def test_a_secret_in_plain_text_is_refused_and_not_repeated() -> None:
         read_settings(StackConfig("prod", config.values))
     text = str(caught.value)
     assert "api_key_pepper must be encrypted: pulumi config set --secret api_key_pepper <value>" in text
-    assert "alert_webhook_url must be encrypted" in text
+    for key in ("alert_slack_urls", "alert_pagerduty_keys", "alert_webhook_urls"):
+        assert f"{key} must be encrypted" in text
     assert config.values["api_key_pepper"] not in text
 
 
@@ -158,11 +161,19 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
         ),
         ({"postgres_sku": "Standard_E4ads_v5"}, "Standard_E4ads_v5 does not exist there"),
         ({"alert_emails": " , ,"}, "alert_emails must be mail addresses"),
+        ({"alert_sms": "+1 3125550100, 3125550100"}, "alert_sms must be numbers such as +1 3125550100"),
+        ({"alert_sms": ",".join(["+1 3125550100"] * 11)}, "alert_sms must have at most 10 values, got 11"),
         (
-            {"alert_webhook_url": "http://hooks.example.com/x"},
-            "alert_webhook_url must be an https:// address",
+            {"alert_webhook_urls": "http://hooks.example.com/x"},
+            "alert_webhook_urls must be https:// addresses",
         ),
-        ({"alert_webhook_url": "https://"}, "alert_webhook_url must be an https:// address"),
+        ({"alert_webhook_urls": "https://"}, "alert_webhook_urls must be https:// addresses"),
+        (
+            {"alert_slack_urls": "https://example.com/services/x"},
+            "alert_slack_urls must be addresses of incoming",
+        ),
+        ({"alert_pagerduty_keys": "short"}, "alert_pagerduty_keys must be integration keys of Events API v2"),
+        ({"alert_pagerduty_region": "asia"}, "alert_pagerduty_region must be one of us, eu"),
         (
             {"postgres_sku": "Standard_B2s"},
             "postgres_high_availability needs another postgres_sku: a Burstable server has no standby",
@@ -249,8 +260,21 @@ def test_prod_and_premium_survive_a_zone_and_the_cheaper_stacks_pay_for_none() -
     }
 
 
-def test_an_address_that_is_refused_is_not_repeated() -> None:
-    assert "sekrit" not in problems_of(alert_webhook_url="http://hooks.example.com/sekrit")
+@pytest.mark.parametrize("key", ["alert_slack_urls", "alert_pagerduty_keys", "alert_webhook_urls"])
+def test_a_secret_that_is_refused_is_not_repeated(key: str) -> None:
+    text = problems_of(**{key: "https://example.com/ok,http://hooks.example.com/sekrit"})
+    assert "sekrit" not in text
+    assert "wrong: " in text
+
+
+def test_lists_of_receivers_have_commas_between_them() -> None:
+    told = settings_of(
+        "prod",
+        alert_sms="+1 3125550100, +44 2079460000",
+        alert_webhook_urls="https://one.example.com/a,https://two.example.com/b?c=d",
+    ).notifications
+    assert told.sms == ("+1 3125550100", "+44 2079460000")
+    assert told.webhook_urls == ("https://one.example.com/a", "https://two.example.com/b?c=d")
 
 
 @pytest.mark.parametrize("stack", ["prod", "premium"])
