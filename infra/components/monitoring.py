@@ -99,7 +99,7 @@ class Monitoring(pulumi.ComponentResource):
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
-        for log_alert in log_alerts(self._settings.log_alert_minutes):
+        for log_alert in log_alerts(settings):
             monitor.ScheduledQueryRule(
                 f"alert-{log_alert.name}",
                 self._rules.log_rule(log_alert, self.workspace_id),

@@ -36,7 +36,11 @@ CHEAPER: tuple[tuple[dict[str, str], str], ...] = (
         },
         "the loss of a zone, or of the only Postgres server, stops the system until it is back or restored",
     ),
-    ({"private_network": "false"}, "services have public addresses that only Entra ID protects"),
+    (
+        {"private_network": "false", "operations_machine": "false"},
+        "services have public addresses that only Entra ID protects",
+    ),
+    ({"operations_machine": "false"}, "a runner of your own must be in the network"),
     ({"edge": "none"}, "no firewall and no rate limit in front of the app"),
     ({"edge": "standard"}, "no managed firewall rules"),
     (

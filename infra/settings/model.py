@@ -40,6 +40,10 @@ PLAN_SIZES = {
 }
 
 
+# Burstable sizes: 2 processors with 4 GB, 2 with 8 GB, 4 with 8 GB. `pulumi up` needs more than 1 GB.
+MACHINE_SIZES = ("Standard_B2als_v2", "Standard_B2as_v2", "Standard_B4als_v2")
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """`deployers` are the addresses of machines that deploy, in CIDR form."""
@@ -47,6 +51,15 @@ class NetworkSettings:
     private: bool
     address_space: str
     deployers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsSettings:
+    """The machine within a private network, and the Bastion that leads to it."""
+
+    machine: bool
+    machine_size: str
+    bastion: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +166,7 @@ class Settings:
     """Everything that differs between stacks.
 
     `zones`: the stack lives in `one` zone and pays for no other, survives the loss of a zone (`several`), or
-    only `some` of its services do.
-    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
-    live again.
+    only `some` of its services do. `protect` keeps resources with data when the stack is destroyed.
     """
 
     stack: str
@@ -165,11 +176,12 @@ class Settings:
     cost_centre: str
     name_suffix: str
     protect: bool
-    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    license_export_key: str
     storage_replication: str
     network: NetworkSettings
+    operations: OperationsSettings
     compute: ComputeSettings
     redis: RedisSettings
     postgres: PostgresSettings

@@ -12,7 +12,7 @@ def alerts_of(settings: Settings) -> tuple[Alert, ...]:
     monitoring = settings.monitoring
     return (
         *((AVAILABILITY,) if monitoring.availability_test else ()),
-        *log_alerts(monitoring.log_alert_minutes),
+        *log_alerts(settings),
         *metric_alerts(settings),
         *HEALTH_ALERTS,
     )

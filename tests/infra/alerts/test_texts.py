@@ -50,9 +50,9 @@ def test_what_fails_is_below_all_of_what_is_well(stack: Recording) -> None:
     assert below.get("edge-origin", 50) == 50, "a share of probes"
 
 
-def test_the_text_of_the_availability_alert_names_its_locations(stack: Recording) -> None:
+def test_the_text_of_the_availability_alert_names_its_locations() -> None:
     words = {2: "two", 5: "five"}
-    locations = stack.only("Microsoft.Insights/webtests").inputs["locations"]
+    locations = recorded("prod").only("Microsoft.Insights/webtests").inputs["locations"]
     assert f"least {words[FAILED_LOCATIONS]} of {words[len(locations)]} test" in AVAILABILITY.says
 
 

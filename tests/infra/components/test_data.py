@@ -5,7 +5,7 @@ import re
 import pytest
 
 from infra.offline.recording import Recording
-from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.infra.recording import VARIANTS, recorded
 
 
 @pytest.fixture(params=VARIANTS)
@@ -121,9 +121,3 @@ def test_the_vault_is_opened_by_roles_and_cannot_be_purged_if_its_stack_is_prote
         # Azure refuses `false`, and keeps a deleted vault's name for at least a week.
         assert "enablePurgeProtection" not in properties
         assert properties["softDeleteRetentionInDays"] == 7
-
-
-def test_a_deleted_vault_lives_again_if_the_stack_says_so() -> None:
-    assert "createMode" not in recorded("prod").only(VAULT).inputs["properties"]
-    stack = recorded_with("prod", vault_recover="true")
-    assert stack.only(VAULT).inputs["properties"]["createMode"] == "recover"

@@ -83,8 +83,9 @@ def test_prod_by_hand() -> None:
     # Two instances, and two more for five of a week's 168 hours.
     assert usd(prod, "plan.P0v3") == pytest.approx((2 + 2 * 5 / 168) * 730 * 0.085)
     assert usd(prod, "webpubsub.messages") == 0
-    # The engine's, relay's, heartbeat's, training's, endings', connections' and upkeep's runs of a day.
-    runs = 8640 + 17280 + 8640 + 96 + 17280 + 4320 + 1
+    # The engine's, relay's, heartbeat's, training's, endings', connections', the export's
+    # and upkeep's runs of a day.
+    runs = 8640 + 17280 + 8640 + 96 + 17280 + 4320 + 1 + 1
     assert usd(prod, "blob_writes.Standard_ZRS") == pytest.approx(runs * 730 / 24 / 10_000 * 0.0625)
 
 
@@ -102,8 +103,9 @@ def test_messages_by_hand() -> None:
 
 def test_flex_pays_a_second_a_run_at_least() -> None:
     dev = reckoned("dev", users=1)
-    # Three timers a minute, a heartbeat every 20 seconds, two timers every quarter of an hour, upkeep.
-    runs = 3 * 1440 + 3 * 1440 + 2 * 96 + 1
+    # Three timers a minute, a heartbeat every 20 seconds, two timers every quarter of an hour, the
+    # export and upkeep.
+    runs = 3 * 1440 + 3 * 1440 + 2 * 96 + 1 + 1
     executions = runs * 730 / 24 + dev.usage.requests
     assert usd(dev, "flex.execution_time") == pytest.approx((executions * 2 - 100_000) * 0.000026)
     assert not [each for each in dev.charges if each.price.key.startswith("plan.")]
