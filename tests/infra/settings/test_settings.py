@@ -10,6 +10,7 @@ from infra.settings.model import Settings
 from infra.settings.reader import ConfigurationError, StackConfig
 from infra.settings.regions import REGIONS, postgres_lacks
 from infra.settings.stacks import STACKS, stack_from_files
+from infra.settings.zones import lost_with_a_zone
 from tests.infra.recording import settings_of
 
 README = Path(__file__).resolve().parents[3] / "infra" / "README.md"
@@ -235,6 +236,26 @@ def test_a_stack_that_survives_a_zone_does_so_with_every_service(key: str) -> No
     # A plan over several zones needs two instances in any case.
     if key != "autoscale_minimum":
         assert settings_of("prod", **{key: value, "zones": "some"}).zones == "some"
+
+
+def test_the_readme_says_which_services_survive_a_zone() -> None:
+    rows = {
+        cells[0]: cells[2:6]
+        for line in section("Zones").splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
+    }
+    stacks = [name.strip("`") for name in rows["service"]]
+    assert stacks == ["dev", "lean", "prod", "premium"]
+    decided = {
+        "App Service": {"zone_redundant", "autoscale_minimum", "plan_sku"},
+        "Postgres": {"postgres_high_availability"},
+        "Redis": {"redis_high_availability"},
+        "Web PubSub": {"webpubsub_sku"},
+        "licenses and keys (Tables), host storage": {"storage_replication"},
+    }
+    for service, keys in decided.items():
+        lost = [keys & dict(lost_with_a_zone(settings_of(stack))).keys() for stack in stacks]
+        assert rows[service] == ["no" if each else "yes" for each in lost], service
 
 
 @pytest.mark.parametrize(
