@@ -103,7 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     values.add_argument(
         "--deployer-addresses",
         metavar="RANGES",
-        help="public IPv4 ranges that deploy a public stack, the one of this machine among them",
+        help="IPv4 ranges that deploy a public stack behind Front Door, that of this machine among them",
+    )
+    values.add_argument(
+        "--own-address",
+        metavar="IPV4",
+        help="public address of this machine, which Postgres of a public stack admits during its steps",
     )
     values.add_argument("--admins", default=ADMINS, metavar="GROUP", help=f"directory group ({ADMINS})")
     values.add_argument(
@@ -115,9 +120,6 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="LOGIN",
         help="GitHub user who approves deployments",
-    )
-    values.add_argument(
-        "--runner", default="", metavar="LABEL", help="label of your own runner in a private stack's network"
     )
     return parser
 

@@ -22,6 +22,10 @@ def steps(site: Site, confirm: Callable[[str], bool]) -> list[Step]:
         live = [
             Step("stack-file", f"{commit}, for the workflow", 10, hub.push_stack_file, hub.has_stack_file),
             Step(
+                "runner", "Registers the runner on the stack's machine with GitHub", 900, hub.make_runner,
+                hub.has_runner,
+            ),
+            Step(
                 "deployment", "Runs the workflow Deploy, which reaches the private network", 3000, hub.deploy,
                 release.has_any_version,
             ),

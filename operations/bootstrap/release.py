@@ -1,8 +1,10 @@
 """Brings a version live: schema, smoke test's key, package, deployment, smoke test, swap."""
 
+import contextlib
 import functools
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from operations.bootstrap.site import SPREAD_S, Site
@@ -11,9 +13,12 @@ from operations.cloud import ToolFailed, placeholder
 from operations.license import INCOMPLETE
 from operations.package import ROOT
 from operations.process import PYTHON
+from shared.errors import ConfigurationError
 from shared.version import VERSION
 
 SMOKE_ACCOUNT, SMOKE_KEY, SMOKE_SYMBOL = "smoke-test", "smoke-key", "ES"
+# Of Postgres. Pulumi does not know this rule, which exists only while the command needs it.
+_FIREWALL, _RULE = ("az", "postgres", "flexible-server", "firewall-rule"), "bootstrap"
 # A new Front Door answers everywhere only after some time.
 FIRST_ANSWER_S = 1800
 _PACKAGE = ROOT / ".local" / "bootstrap" / "app.zip"
@@ -65,6 +70,18 @@ class Release:
 
     def migrate(self) -> None:
         """Makes the schema and the app's two logins. A migration that is applied already is left out."""
+        with self._admitted():
+            try:
+                self._migrate()
+            except ToolFailed as error:
+                if self._site.tenant.own_address or "database_unavailable" not in error.internal:
+                    raise
+                raise ConfigurationError(
+                    "The database does not answer: give --own-address if Postgres does not admit this machine.",
+                    internal=error.internal,
+                ) from error
+
+    def _migrate(self) -> None:
         output = self._site.output
         self._cloud.perform(
             PYTHON, "-m", "operations.migrate", "apply", "--entra",
@@ -73,6 +90,25 @@ class Release:
             "--jobs-login-object-id", output("jobs_identity_principal_id"),
             environment={"DATABASE_URL": self._database_url()}, cwd=ROOT, is_shown=True,
         )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Lets Postgres of a public stack admit this machine, and takes that back at the end."""
+        address = self._site.tenant.own_address
+        if not address:
+            yield
+            return
+        rule = (
+            "--resource-group", self._site.tenant.group,
+            "--server-name", self._site.output("postgres_server"), "--name", _RULE,
+        )  # fmt: skip
+        self._cloud.change(
+            *_FIREWALL, "create", *rule, "--start-ip-address", address, "--end-ip-address", address
+        )
+        try:
+            yield
+        finally:
+            self._cloud.change(*_FIREWALL, "delete", *rule, "--yes")
 
     def _database_url(self) -> str:
         # Not through PgBouncer, because a migration's lock belongs to its session.
@@ -95,6 +131,10 @@ class Release:
         If an attempt made the license and lost its key, the key is replaced, and the lost one ends.
         """
         self._await_rights()
+        with self._admitted():
+            self._make_smoke_key()
+
+    def _make_smoke_key(self) -> None:
         made = self._licenses("list") or []
         license_id = next((each["license_id"] for each in made if each["account_id"] == SMOKE_ACCOUNT), None)
         if license_id is None:

@@ -11,6 +11,7 @@ from tests.support.stand_in.world import (
     NO_SECRETS,
     OPERATOR,
     PROVIDER_S,
+    RUNNER_TOKEN,
     SUBSCRIPTION,
     Deployed,
     Role,
@@ -266,6 +267,8 @@ def _swap(world: World, words: Words, stdin: str) -> Any:
 
 
 def _rest(world: World, words: Words, stdin: str) -> Any:
+    if "/runCommands/" in words["--uri"]:
+        return _run_command(world, words, stdin)
     path, _, version = words["--uri"].partition("?api-version=")
     assert version == "2025-04-01"
     if words["--method"] == "get":
@@ -279,6 +282,42 @@ def _rest(world: World, words: Words, stdin: str) -> Any:
     return {"id": path}
 
 
+def _admit(world: World, words: Words, stdin: str) -> Any:
+    """Postgres takes one change at a time, and is still busy with the last one."""
+    deployed, _ = _deployed_by(world, "postgres_server", words["--server-name"])
+    if world.postgres_busy:
+        world.postgres_busy -= 1
+        refuse("ServerIsBusy", "Cannot complete operation while server is busy.")
+    if words.name.endswith("create"):
+        assert words["--start-ip-address"] == words["--end-ip-address"]
+        deployed.admitted[words["--name"]] = words["--start-ip-address"]
+    else:
+        assert "--yes" in words, "it would ask"
+        deployed.admitted.pop(words["--name"], None)
+
+
+def _vm_show(world: World, words: Words, stdin: str) -> Any:
+    _deployed_by(world, "operations_machine", words["--name"])
+    machine = scope_of(words["--resource-group"], "Microsoft.Compute/virtualMachines", words["--name"])
+    return {"id": machine, "location": "centralus"}
+
+
+def _run_command(world: World, words: Words, stdin: str) -> Any:
+    """The machine registers its runner, if it gets a token that GitHub gave."""
+    if words["--method"] == "get":
+        return {"properties": {"instanceView": {"executionState": "Succeeded"}}}
+    if words["--method"] == "put":
+        assert words["--body"] == "@-"
+        properties = json.loads(stdin)["properties"]
+        given = {each["name"]: each["value"] for each in properties["parameters"]}
+        (token,) = (each["value"] for each in properties["protectedParameters"])
+        assert token == RUNNER_TOKEN
+        if given["RUNNER_LABEL"] not in world.runners:
+            world.runners.append(given["RUNNER_LABEL"])
+            world.make(f"runner {given['RUNNER_LABEL']}")
+    return None
+
+
 Handler = Callable[[World, Words, str], Any]
 READS: Mapping[str, Handler] = {
     "version": lambda *_: {"azure-cli": "2.91.0"},
@@ -290,6 +329,7 @@ READS: Mapping[str, Handler] = {
     "storage account blob-service-properties show": _versioning_show,
     "storage container exists": _container_exists,
     "storage entity query": _entity_query,
+    "vm show": _vm_show,
     "keyvault show": _vault_show,
     "keyvault list-deleted": _deleted_vaults,
     "keyvault key show": _key_show,
@@ -310,4 +350,6 @@ CHANGES: Mapping[str, Handler] = {
     "functionapp deployment source config-zip": _deploy_zip,
     "functionapp deployment slot swap": _swap,
     "rest": _rest,
+    "postgres flexible-server firewall-rule create": _admit,
+    "postgres flexible-server firewall-rule delete": _admit,
 }

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from tests.support.stand_in.world import OPERATOR, Deployed, Refused, World, scope_of
+from tests.support.stand_in.world import ADDRESS, OPERATOR, Deployed, Refused, World, scope_of
 
 
 def python(world: World, words: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -19,7 +19,7 @@ def python(world: World, words: Sequence[str], environment: Mapping[str, str]) -
     host = environment["DATABASE_URL"].partition("@")[2].partition(":")[0]
     stack = next(name for name, each in world.deployed.items() if each.outputs["postgres_host"] == host)
     deployed = world.deployed[stack]
-    if deployed.is_private:
+    if deployed.is_private or ADDRESS not in deployed.admitted.values():
         raise Refused("database_unavailable: connection timed out")
     if module == "operations.migrate":
         return _migrate(world, deployed, rest)
