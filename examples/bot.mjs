@@ -133,6 +133,8 @@ async function connect() {
   for (const group of groups) await client.joinGroup(group);
   heardAt = Date.now();
   console.log(`subscribed to ${groups.join(", ")}`);
+  // What was sent before this connection, for example while another region took over.
+  for (const symbol of symbols) turn = turn.then(() => reach(symbol, Infinity)).catch(fail);
   return client;
 }
 

@@ -111,6 +111,10 @@ class Bot:
         if message["type"] == "revoked":
             self._fatal(f"license revoked: {message['reason']}")
             return
+        if message["type"] == "subscribed":
+            for each in self._sequences.values():
+                each.unsure = True
+            return
         market = self._broker.market
         beat = message["type"] == "heartbeat"
         if market is not None and (beat or market.symbol == message.get("symbol")):
@@ -131,7 +135,7 @@ class Bot:
             found = self._signals_after(symbol, sequence.acted, limit=100)
         except GaveUp:
             return  # the gap stays, and so does the wish to fill it
-        sequence.gap_since = None
+        sequence.gap_since, sequence.unsure = None, False
         sequence.known = max(sequence.known, found["last_sequence"])
         ready, void = sequence.fill(found["signals"], found["next_after"])
         if void:

@@ -249,6 +249,7 @@ class Feed:
                 pause_s = min(pause_s * 2, 5.0)
             else:
                 self._journal.tell("subscribed", groups=self._groups)
+                self._inbox.put({"type": "subscribed"})
                 pause_s = 0.5
                 self._watch(client)
             # Closing can wait for threads that hang; nobody waits for it.

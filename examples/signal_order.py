@@ -25,6 +25,7 @@ class Sequence:
     known: int = 0
     pending: dict[int, dict[str, Any]] = field(default_factory=dict)
     gap_since: float | None = None
+    unsure: bool = False  # a new connection does not say what was sent before it
     _recent: deque[tuple[Any, ...]] = field(default_factory=lambda: deque(maxlen=REMEMBERED_SIGNALS))
     _before_gap: Counter[tuple[Any, ...]] = field(default_factory=Counter)
     _last: int = 0
@@ -67,6 +68,8 @@ class Sequence:
 
     def is_missing(self, now: float) -> bool:
         """Whether something has been missing for longer than threads can reorder."""
+        if self.unsure:
+            return True
         if not self.pending and self.known <= self.acted:
             self.gap_since = None
             return False

@@ -71,7 +71,12 @@ def make_foundation(settings: Settings) -> Foundation:
     placement = Placement(group.name, settings.location, tags, names, settings.protect)
     client = authorization.get_client_config_output()
     network = (
-        Network("network", NetworkArgs(placement, settings.network.address_space, settings.compute.plan))
+        Network(
+            "network",
+            NetworkArgs(
+                placement, settings.network.address_space, settings.compute.plan, settings.operations
+            ),
+        )
         if settings.network.private
         else None
     )

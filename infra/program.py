@@ -10,6 +10,7 @@ from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAut
 from infra.components.compute import Compute, ComputeArgs, app_host
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
+from infra.components.operations_machine import OperationsMachine, OperationsMachineArgs
 from infra.components.postgres import DATABASE
 from infra.components.realtime import HUB
 from infra.foundation import Foundation, Services, make_foundation, make_services
@@ -30,8 +31,12 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
     scaling = _autoscale(settings, base, services, compute)
-    watch(settings, base, services, compute, edge=edge, scaling=scaling, today=today)
-    return _outputs(base, services, compute, edge)
+    machine = _operations(settings, base)
+    others = [*scaling]
+    if machine is not None and machine.bastion_id is not None:
+        others.append(Diagnosed("bastion", machine.bastion_id))
+    watch(settings, base, services, compute, edge=edge, others=others, today=today)
+    return _outputs(base, services, compute, edge) | _operations_outputs(machine)
 
 
 def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
@@ -125,6 +130,30 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
         )
         made.append(Diagnosed("webpubsub-autoscale", units.setting_id))
     return made
+
+
+def _operations(settings: Settings, base: Foundation) -> OperationsMachine | None:
+    """Makes the machine in the subnet for operations, if the stack has one."""
+    if base.network is None or not settings.operations.machine:
+        return None
+    return OperationsMachine(
+        "operations",
+        OperationsMachineArgs(
+            base.placement,
+            settings.operations,
+            base.network.operations_subnet_id,
+            base.network.bastion_subnet_id if settings.operations.bastion else None,
+        ),
+    )
+
+
+def _operations_outputs(machine: OperationsMachine | None) -> dict[str, pulumi.Input[object]]:
+    outputs: dict[str, pulumi.Input[object]] = {}
+    if machine is not None:
+        outputs["operations_machine"] = machine.name
+        if machine.bastion_id is not None:
+            outputs["operations_bastion"] = machine.bastion_name
+    return outputs
 
 
 def _outputs(

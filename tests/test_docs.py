@@ -290,6 +290,8 @@ def test_the_changelog_sorts_changes_by_kind_and_knows_the_version() -> None:
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL))
 PROCEDURES = (
     "First deployment",
+    "The machine for operations",
+    "Rehearsal",
     "Roll back",
     "Restore to a point in time",
     "Rotate the pepper",

@@ -30,7 +30,11 @@ CHEAPER: tuple[tuple[dict[str, str], str], ...] = (
         {"postgres_high_availability": "false"},
         "the loss of a zone stops the system until Postgres is restored",
     ),
-    ({"private_network": "false"}, "services have public addresses that only Entra ID protects"),
+    (
+        {"private_network": "false", "operations_machine": "false"},
+        "services have public addresses that only Entra ID protects",
+    ),
+    ({"operations_machine": "false"}, "a runner of your own must be in the network"),
     ({"edge": "none"}, "no firewall and no rate limit in front of the app"),
     ({"edge": "standard"}, "no managed firewall rules"),
     (
@@ -57,6 +61,7 @@ BARE: Mapping[str, str] = {
     "postgres_high_availability": "false",
     "postgres_sku": "Standard_B2s",
     "private_network": "false",
+    "operations_machine": "false",
     "redis_high_availability": "false",
     "heartbeat_schedule": "*/20 * * * * *",
     "webpubsub_units": "1",

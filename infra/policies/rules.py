@@ -79,6 +79,7 @@ _TLS: Demands = {
 }
 _NO_KEYS: Demands = {
     "applicationinsights:Component": {"disableLocalAuth": (True,)},
+    "compute:VirtualMachine": {"osProfile.linuxConfiguration.disablePasswordAuthentication": (True,)},
     "dbforpostgresql:Server": {
         "authConfig.passwordAuth": _OFF,
         "authConfig.activeDirectoryAuth": ("Enabled",),
@@ -134,7 +135,7 @@ def region_is_allowed(subject: Subject) -> Iterator[str]:
 def sku_is_allowed(subject: Subject) -> Iterator[str]:
     """Every size is one of ALLOWED_SKUS."""
     allowed = ALLOWED_SKUS.get(subject.token)
-    sku = subject.at("sku.name")
+    sku = subject.at("hardwareProfile.vmSize") or subject.at("sku.name")
     if allowed is not None and sku not in allowed:
         yield f"SKU {sku} is not allowed"
 
@@ -169,6 +170,10 @@ def no_public_data_plane(subject: Subject) -> Iterator[str]:
         open_to_all = _publicly_allowed(subject)
         if open_to_all - {"ClientConnection"}:
             yield f"public addresses may use {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
+    if subject.token == "network:NetworkInterface":  # noqa: S105 - a type
+        for address in subject.at("ipConfigurations") or ():
+            if address.get("publicIPAddress"):
+                yield "the machine has a public address"
     if subject.token in _SITES and _answers_everyone(subject):
         yield "the app accepts requests that did not pass its Front Door"
 

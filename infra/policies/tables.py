@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from infra.settings.model import PLAN_SIZES
+from infra.settings.model import MACHINE_SIZES, PLAN_SIZES
 from infra.settings.regions import REGIONS
 
 # Developers reach the services of this stack from their own machines; only Entra ID opens them.
@@ -14,6 +14,7 @@ ALLOWED_REGIONS = frozenset({*REGIONS, "global"})
 ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "cdn:Profile": frozenset({"Standard_AzureFrontDoor", "Premium_AzureFrontDoor"}),
+        "compute:VirtualMachine": frozenset(MACHINE_SIZES),
         "dbforpostgresql:Server": frozenset(
             {
                 *("Standard_B1ms", "Standard_B2s", "Standard_B2ms"),
@@ -26,6 +27,8 @@ ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
                 *(f"Standard_D{size}ads_v5" for size in (2, 4, 8, 16)),
             }
         ),
+        # Each costs money by the hour; lower tiers of a Bastion have no tunnel.
+        "network:BastionHost": frozenset({"Standard"}),
         "redisenterprise:RedisEnterprise": frozenset(
             {f"Balanced_B{size}" for size in (0, 1, 3, 5, 10, 20)}
             | {f"MemoryOptimized_M{size}" for size in (10, 20)}
@@ -99,6 +102,8 @@ TAGGED = frozenset(
         "applicationinsights:Workbook",
         "cdn:AFDEndpoint",
         "cdn:Profile",
+        "compute:VirtualMachine",
+        "compute:VirtualMachineExtension",
         "dbforpostgresql:Server",
         "frontdoor:Policy",
         "keyvault:Secret",
@@ -109,8 +114,12 @@ TAGGED = frozenset(
         "monitor:AutoscaleSetting",
         "monitor:MetricAlert",
         "monitor:ScheduledQueryRule",
+        "network:BastionHost",
+        "network:NatGateway",
+        "network:NetworkInterface",
         "network:NetworkSecurityGroup",
         "network:PrivateEndpoint",
+        "network:PublicIPAddress",
         "network:VirtualNetwork",
         "operationalinsights:Workspace",
         "privatedns:PrivateZone",
@@ -152,6 +161,8 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "cdn:AFDOriginGroup": _PART,
         "cdn:Route": _PART,
         "cdn:SecurityPolicy": _PART,
+        "compute:VirtualMachine": "the directory logs its sign-ins, and the activity log its run commands",
+        "compute:VirtualMachineExtension": _PART,
         "consumption:Budget": _NOTHING,
         "dbforpostgresql:AdministratorsMicrosoftEntra": _PART,
         "dbforpostgresql:Configuration": _PART,
@@ -165,8 +176,11 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "monitor:DiagnosticSetting": _NOTHING,
         "monitor:MetricAlert": _NOTHING,
         "monitor:ScheduledQueryRule": _NOTHING,
+        "network:NatGateway": "it counts only bytes and connections",
+        "network:NetworkInterface": _PART,
         "network:PrivateDnsZoneGroup": _PART,
         "network:PrivateEndpoint": "it counts only bytes; each service logs its own requests",
+        "network:PublicIPAddress": "the resource that uses it has its logs",
         "privatedns:PrivateZone": "it counts only queries",
         "privatedns:VirtualNetworkLink": _PART,
         "redisenterprise:AccessPolicyAssignment": _PART,

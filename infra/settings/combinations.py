@@ -9,6 +9,7 @@ def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_instances(settings.compute, reader)
     _check_postgres(settings, reader)
     _check_units(settings, reader)
+    _check_operations(settings, reader)
     _check_deployers(settings, reader)
     if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
         reader.conflict(
@@ -100,4 +101,20 @@ def _check_units(settings: Settings, reader: SettingsReader) -> None:
             "private_network needs webpubsub_sku Standard_S1 or Premium_P1",
             "private_network",
             "webpubsub_sku",
+        )
+
+
+def _check_operations(settings: Settings, reader: SettingsReader) -> None:
+    operations = settings.operations
+    if operations.machine and not settings.network.private:
+        reader.conflict(
+            "operations_machine needs private_network: other stacks can be reached without a machine",
+            "operations_machine",
+            "private_network",
+        )
+    if operations.bastion and not operations.machine:
+        reader.conflict(
+            "operations_bastion needs operations_machine, because it leads to that machine alone",
+            "operations_bastion",
+            "operations_machine",
         )

@@ -9,6 +9,7 @@ from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.operations_keys import read_operations
 from infra.settings.reader import SettingsReader, StackConfig
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
@@ -40,6 +41,7 @@ def read_settings(config: StackConfig) -> Settings:
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
         network=read_network(reader),
+        operations=read_operations(reader),
         compute=read_compute(reader),
         redis=read_redis(reader),
         postgres=read_postgres(reader),

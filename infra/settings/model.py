@@ -38,6 +38,10 @@ PLAN_SIZES = {
 }
 
 
+# Burstable sizes: 2 processors with 4 GB, 2 with 8 GB, 4 with 8 GB. `pulumi up` needs more than 1 GB.
+MACHINE_SIZES = ("Standard_B2als_v2", "Standard_B2as_v2", "Standard_B4als_v2")
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkSettings:
     """`deployers` are the addresses of machines that deploy, in CIDR form."""
@@ -45,6 +49,15 @@ class NetworkSettings:
     private: bool
     address_space: str
     deployers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsSettings:
+    """The machine within a private network, and the Bastion that leads to it."""
+
+    machine: bool
+    machine_size: str
+    bastion: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,7 @@ class Settings:
     api_key_pepper_previous: str = field(repr=False)
     storage_replication: str
     network: NetworkSettings
+    operations: OperationsSettings
     compute: ComputeSettings
     redis: RedisSettings
     postgres: PostgresSettings

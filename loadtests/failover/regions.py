@@ -261,6 +261,13 @@ class LocalAzure:
 
     def _promote(self, planned: bool) -> Answer:
         if planned:
+            # As Azure does: the old primary server accepts nothing more before the copy is compared with it.
+            self.old.ask("alter system set default_transaction_read_only = on")
+            self.old.ask("select pg_reload_conf()")
+            self.old.ask(
+                "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity"
+                " where backend_type = 'client backend' and pid <> pg_backend_pid()"
+            )
             position = self.old.ask("select pg_current_wal_lsn()")
             deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
             while not self.new.ask(f"select pg_last_wal_replay_lsn() >= '{position}'"):

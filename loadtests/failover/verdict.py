@@ -17,8 +17,8 @@ class Verdict:
 
     `lost_*`, `repeated_signals` and `reused_sequences` must be 0. `behind_*` was acknowledged, but the copy
     did not have it when it was promoted; publisher and bots have sent it again. `rpo_s` is how far that
-    reaches back. `*_pause_s` is the
-    longest time around the move without an acknowledged trade or publication, and for any bot without a push.
+    reaches back. `*_pause_s` is the longest time around the move without an acknowledged trade,
+    without an acknowledged publication, and for any bot without a signal.
     """
 
     mode: str
@@ -34,7 +34,7 @@ class Verdict:
     rpo_s: float
     trades_pause_s: float
     signals_pause_s: float
-    push_pause_s: float
+    received_pause_s: float
     command_s: float
 
     @property
@@ -109,7 +109,7 @@ def judge(
         rpo_s=round(lost_at - min(behind_since), 2) if behind_since else 0.0,
         trades_pause_s=_pause([at for _, _, at in acknowledged], lost_at),
         signals_pause_s=_pause([s.acknowledged for s in signals if s.acknowledged], lost_at),
-        push_pause_s=max(_pause(_pushed(bot), lost_at) for bot in bots),
+        received_pause_s=max(_pause(_received(bot), lost_at) for bot in bots),
         command_s=round(command_s, 1),
     )
 
@@ -125,8 +125,8 @@ def _is_kept(signal: Published, found: Stored) -> bool:
     return signal.sequences[0] in found.sequences
 
 
-def _pushed(bot: RunningBot) -> list[float]:
-    return [moment(event) for event in bot.events("received") if event["via"] == "push"]
+def _received(bot: RunningBot) -> list[float]:
+    return [moment(event) for event in bot.events("received")]
 
 
 def _pause(times: Sequence[float], instant: float) -> float:

@@ -77,7 +77,7 @@ class Release:
                 if self._site.tenant.own_address or "database_unavailable" not in error.internal:
                     raise
                 raise ConfigurationError(
-                    "The database does not answer: give --own-address if Postgres does not admit this machine.",
+                    "The database does not answer. Give --own-address if it does not admit this machine.",
                     internal=error.internal,
                 ) from error
 

@@ -10,7 +10,16 @@ from operations.steps import Step
 
 # With these steps done, bots are served.
 SERVING = frozenset(
-    ("fence-app", "fence-database", "promote", "sequences", "open-database", "timers", "smoke")
+    (
+        "fence-app",
+        "fence-database",
+        "promote",
+        "sequences",
+        "open-database",
+        "timers",
+        "release-bots",
+        "smoke",
+    )
 )
 
 
@@ -43,8 +52,8 @@ def _forced(move: Move) -> list[Step]:
         ),
         Step("timers", "starts the timers", 60, move.start_timers, move.are_timers_on),
         Step("licenses", "waits for licenses and keys", 3600, move.await_licenses, move.are_licenses_here),
-        Step("smoke", "tests the bots' address", 120, move.smoke),
         Step("release-bots", "cuts the connections to the old hub", 60, move.release_bots),
+        Step("smoke", "tests the bots' address", 120, move.smoke),
         _program(move),
         Step("backups", f"keeps them for {BACKUP_DAYS} days", 120, move.keep_backups, move.are_backups_kept),
         Step("remains", f"says what is left to do beside {new.stack}", 1, move.say_what_remains),
@@ -58,8 +67,8 @@ def _planned(move: Move) -> list[Step]:
         Step("fence-app", "stops the old app", 60, move.stop_app, move.is_app_stopped),
         Step("promote", "exchanges the two servers, without a loss", 300, move.promote, move.is_promoted),
         Step("timers", "starts the timers", 60, move.start_timers, move.are_timers_on),
-        Step("smoke", "tests the bots' address", 120, move.smoke),
         Step("release-bots", "cuts the connections to the old hub", 60, move.release_bots),
+        Step("smoke", "tests the bots' address", 120, move.smoke),
         _program(move),
         Step(
             "old-program", f"makes {old.stack} the passive region", 300,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
 
@@ -241,6 +242,33 @@ def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tupl
         while len(acted_on(wait_for.said)) < len(missed):
             wait_for("sequence")
         assert acted_on(wait_for.said) == missed
+
+
+@pytest.fixture(params=["subscribe.py", "subscribe.mjs", "bot.py", "bot.mjs"])
+def subscriber(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[list[str], Path]:
+    """Each sample of the README and each example bot: its command and directory."""
+    name = request.param
+    directory = tmp_path if name.endswith(".py") else request.getfixturevalue("javascript")
+    if name == "bot.py":
+        return [sys.executable, str(ROOT / "examples" / name), "--symbols", "ES"], directory
+    if name == "bot.mjs":
+        shutil.copy(ROOT / "examples" / name, directory / name)
+        return [str(find_node().node), name, "ES"], directory
+    language = "python" if name.endswith(".py") else "js"
+    (directory / name).write_text(block(language, "WebPubSubClient"))
+    return [sys.executable if language == "python" else str(find_node().node), name], directory
+
+
+def test_a_subscription_goes_on_behind_the_gap_of_a_lost_region(
+    stack: RunningStack, subscriber: tuple[list[str], Path]
+) -> None:
+    with listening(stack, *subscriber) as wait_for:
+        wait_for("subscribed")
+        with psycopg.connect(stack.document["database_url"]) as connection:
+            connection.execute("update signal_counters set last_sequence = last_sequence + 1000")
+        for _ in range(2):
+            # The README's samples print the signal, the bots a line with its number.
+            wait_for(str(publish_exit(stack)))
 
 
 def test_the_javascript_bot_asks_a_confidence_for_a_signal(stack: RunningStack, javascript: Path) -> None:

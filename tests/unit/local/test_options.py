@@ -29,6 +29,8 @@ def test_defaults() -> None:
     options = stack_options("up", {"PORT": "", "STATE": ""})
     assert (options.port, options.workers, options.market_clock) == (7071, 1, "wall")
     assert options.state.name == ".local"
+    assert options.standby_of is None
+    assert stack_options("up", {"STANDBY_OF": "other"}).standby_of == Path("other").resolve()
     assert stack_options("run", {}).market_clock == "bars"
     assert replay_options({}).source == "simulated"
 
