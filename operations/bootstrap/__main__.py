@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from operations.bootstrap.plan import steps
+from operations.bootstrap.plan import steps, steps_inside
 from operations.bootstrap.release import SMOKE_KEY
 from operations.bootstrap.site import Site
 from operations.bootstrap.tenant import INFRA, Tenant, read_tenant
@@ -46,7 +46,8 @@ def _run(options: argparse.Namespace, cloud: Cloud, infra: Path) -> int:
     tenant = read_tenant(options, ask, infra)
     site = Site(cloud, tenant, infra, os.environ.get("PULUMI_BACKEND_URL", ""))
     every = steps(site, _confirmation(options, ask))
-    picked = chosen(every, first=options.first, only=options.only)
+    known = [*every, *steps_inside(site)] if options.only else every
+    picked = chosen(known, first=options.first, only=options.only)
     if options.list:
         for step in every:
             print(f"{step.name:<18} {duration(step.usual_s):>7}  {step.does}")

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from operations.bootstrap.site import SPREAD_S, Site
-from operations.bootstrap.stack import Stack
 from operations.cloud import ToolFailed, placeholder
 from operations.license import INCOMPLETE
 from operations.package import ROOT
@@ -29,10 +28,9 @@ _PACKAGED = ("function_app.py", "functions", "shared", "host.json", "requirement
 class Release:
     """The first version of a stack that this machine can reach."""
 
-    def __init__(self, site: Site, stack: Stack) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
         self._cloud = site.cloud
-        self._stack = stack
 
     @functools.cached_property
     def version(self) -> str:

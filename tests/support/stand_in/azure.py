@@ -146,7 +146,7 @@ def _entity_query(world: World, words: Words, stdin: str) -> Any:
 
 
 def _reach(deployed: Deployed) -> None:
-    if deployed.is_private:
+    if deployed.is_private and not deployed.is_inside:
         refuse("PublicNetworkAccessDisabled", "Public access is disabled: use the private endpoint.")
 
 

@@ -19,7 +19,8 @@ def python(world: World, words: Sequence[str], environment: Mapping[str, str]) -
     host = environment["DATABASE_URL"].partition("@")[2].partition(":")[0]
     stack = next(name for name, each in world.deployed.items() if each.outputs["postgres_host"] == host)
     deployed = world.deployed[stack]
-    if deployed.is_private or ADDRESS not in deployed.admitted.values():
+    is_admitted = deployed.is_inside if deployed.is_private else ADDRESS in deployed.admitted.values()
+    if not is_admitted:
         raise Refused("database_unavailable: connection timed out")
     if module == "operations.migrate":
         return _migrate(world, deployed, rest)

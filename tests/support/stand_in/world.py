@@ -93,6 +93,8 @@ class Deployed(msgspec.Struct):
     is_private: bool
     is_quiet: bool
     is_migrated: bool = False
+    # Whether the machine that asks is inside the private network.
+    is_inside: bool = False
     # Postgres admits them: a rule's name, and its first address.
     admitted: dict[str, str] = {}
     live: str = ""
