@@ -110,7 +110,6 @@ def make_services(settings: Settings, base: Foundation) -> Services:
             VaultArgs(
                 place,
                 network,
-                settings.vault_recover,
                 base.tenant_id,
                 pulumi.Output.secret(settings.api_key_pepper),
                 pulumi.Output.secret(settings.api_key_pepper_previous)

@@ -26,7 +26,7 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     """Makes every resource; returns the stack's outputs, none of them secret. `today` is in UTC."""
     base = make_foundation(settings)
     services = make_services(settings, base)
-    needed = (*services.ready, *_roles(settings, base, services))
+    needed = (*services.ready, *_roles(base, services))
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
@@ -39,7 +39,7 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     return _outputs(base, services, compute, edge) | _operations_outputs(machine)
 
 
-def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
+def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
     return [
         *assign(
             {
@@ -47,6 +47,7 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
                 "table-licenses": services.storage.table_ids["licenses"],
                 "table-apikeys": services.storage.table_ids["apikeys"],
                 "table-endings": services.storage.table_ids["endings"],
+                "license-exports": services.storage.exports_id,
                 "pepper": services.vault.pepper_id,
                 "pepper-previous": services.vault.previous_pepper_id,
                 "webpubsub": services.realtime.service_id,
@@ -54,8 +55,6 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
             },
             principal_id=base.identity.principal_id,
             subscription_id=base.subscription_id,
-            stack=settings.stack,
-            suffix=settings.name_suffix,
         )
     ]
 
@@ -92,6 +91,8 @@ def _compute(
         telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
         cors_origins=settings.compute.cors_origins,
+        license_export_key=settings.license_export_key,
+        license_export_endpoint=services.storage.exports_endpoint,
     )
     return Compute(
         "compute",
@@ -121,7 +122,13 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
     if settings.compute.plan == "dedicated":
         plan = PlanAutoscale(
             "plan-autoscale",
-            PlanAutoscaleArgs(base.placement, settings.compute.scaling, compute.plan_id, webpubsub_id),
+            PlanAutoscaleArgs(
+                base.placement,
+                settings.compute.scaling,
+                settings.compute.plan_size,
+                compute.plan_id,
+                webpubsub_id,
+            ),
         )
         made.append(Diagnosed("plan-autoscale", plan.setting_id))
     if settings.webpubsub.maximum_units > settings.webpubsub.units:

@@ -300,6 +300,7 @@ PROCEDURES = (
     "Import old trades",
     "Quotas and costly queries",
     "Region loss",
+    "Make a stack again",
     "Drift",
     "Measure attacks",
 )

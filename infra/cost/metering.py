@@ -47,6 +47,8 @@ FREE: Mapping[str, str] = {
     "Microsoft.SignalRService/webPubSub/hubs": _PART,
     "Microsoft.Storage/storageAccounts/blobServices": _PART,
     "Microsoft.Storage/storageAccounts/blobServices/containers": _PART,
+    "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies": _PART,
+    "Microsoft.Storage/storageAccounts/managementPolicies": "Azure deletes by it without charge",
     "Microsoft.Storage/storageAccounts/tableServices/tables": _PART,
     "Microsoft.Web/sites": "charged for as its plan",
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": _PART,

@@ -128,7 +128,14 @@ ARM_TYPES: Mapping[str, ArmType] = {
         "Microsoft.Resources/resourceGroups", ("resourceGroupName",), scope="subscription"
     ),
     "storage:BlobContainer": _storage("/blobServices/containers", "'default'", "containerName"),
+    "storage:BlobContainerImmutabilityPolicy": _storage(
+        "/blobServices/containers/immutabilityPolicies",
+        "'default'",
+        "containerName",
+        "immutabilityPolicyName",
+    ),
     "storage:BlobServiceProperties": _storage("/blobServices", "blobServicesName"),
+    "storage:ManagementPolicy": _storage("/managementPolicies", "managementPolicyName"),
     "storage:StorageAccount": _storage(""),
     "storage:Table": _storage("/tableServices/tables", "'default'", "tableName"),
     "web:AppServicePlan": ArmType("Microsoft.Web/serverfarms", ("name",)),

@@ -8,6 +8,12 @@ from infra.settings.regions import REGIONS
 
 # Developers reach the services of this stack from their own machines; only Entra ID opens them.
 OPEN_STACKS = frozenset({"dev"})
+# The services of these stacks have public addresses too, which only Entra ID opens, because of the price
+# of private endpoints. But requests must pass Front Door, and Postgres admits only addresses of Azure (a
+# rule from 0.0.0.0 to 0.0.0.0) and a few others.
+PUBLIC_SERVICE_STACKS = frozenset({"lean"})
+# A firewall rule of Postgres in such a stack has at most this many addresses.
+MOST_ADMITTED_ADDRESSES = 256
 REQUIRED_TAGS = ("project", "stack", "owner", "cost-centre")
 ALLOWED_REGIONS = frozenset({*REGIONS, "global"})
 # A larger size needs a decision, and so a change here.
@@ -186,6 +192,8 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "redisenterprise:AccessPolicyAssignment": _PART,
         "resources:ResourceGroup": "the activity log says what changes in it",
         "storage:BlobContainer": _PART,
+        "storage:BlobContainerImmutabilityPolicy": _PART,
+        "storage:ManagementPolicy": _PART,
         "storage:Table": _PART,
         "web:WebAppFtpAllowed": _PART,
         "web:WebAppFtpAllowedSlot": _PART,

@@ -53,6 +53,8 @@ BICEP_TYPES = (
     "Microsoft.Storage/storageAccounts@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2024-01-01",
+    "Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01",
     "Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01",
 )
 
