@@ -103,6 +103,11 @@ class Deployed(msgspec.Struct):
     licenses: dict[str, str] = {}
     ended_keys: list[str] = []
 
+    def reach(self) -> None:
+        """Refuses a machine outside of a private network."""
+        if self.is_private and not self.is_inside:
+            refuse("PublicNetworkAccessDisabled", "Public access is disabled: use the private endpoint.")
+
 
 class World(msgspec.Struct):
     """`made` counts each thing that was made, so that a test sees what was made twice.
