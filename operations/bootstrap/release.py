@@ -15,7 +15,7 @@ from operations.process import PYTHON
 from shared.errors import ConfigurationError
 from shared.version import VERSION
 
-SMOKE_ACCOUNT, SMOKE_KEY, SMOKE_SYMBOL = "smoke-test", "smoke-key", "ES"
+SMOKE_KEY, SMOKE_SYMBOL = "smoke-key", "ES"
 # Of Postgres. Pulumi does not know this rule, which exists only while the command needs it.
 _FIREWALL, _RULE = ("az", "postgres", "flexible-server", "firewall-rule"), "bootstrap"
 # A new Front Door answers everywhere only after some time.
@@ -133,10 +133,12 @@ class Release:
             self._make_smoke_key()
 
     def _make_smoke_key(self) -> None:
+        # Of this stack alone: the stacks of two regions share their licenses, and each has its own key.
+        account = f"smoke-test-{self._site.tenant.stack}"
         made = self._licenses("list") or []
-        license_id = next((each["license_id"] for each in made if each["account_id"] == SMOKE_ACCOUNT), None)
+        license_id = next((each["license_id"] for each in made if each["account_id"] == account), None)
         if license_id is None:
-            found = self._licenses("create", "--account", SMOKE_ACCOUNT, "--symbols", SMOKE_SYMBOL)
+            found = self._licenses("create", "--account", account, "--symbols", SMOKE_SYMBOL)
         else:
             keys = [key for key in self._licenses("show", license_id)["keys"] if key["status"] == "active"]
             command = ("rotate", keys[0]["public_id"], "--overlap", "0s") if keys else ("add-key", license_id)

@@ -97,6 +97,10 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     In a dry run a placeholder stands for a missing value.
     """
     have = values_of(infra, options.stack)
+    if have.get("role") == "passive" and not options.only:
+        raise UsageError(
+            f"{options.stack} is passive: infra/README.md says under Two regions how to make a second region"
+        )
     is_private = have.get("private_network") == "true"
     wanted = dict(_ASKED)
     has_slot = have.get("plan") != "flex"

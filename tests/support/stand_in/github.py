@@ -155,9 +155,9 @@ def _polled(world: World, run: Run) -> Any:
 def _make_live(world: World, stack: str) -> None:
     deployed = world.deployed[stack]
     deployed.is_migrated = True
-    if "smoke-test" not in deployed.licenses:
-        deployed.licenses["smoke-test"] = "Ab12Cd"
-        world.make("license smoke-test")
+    if f"smoke-test-{stack}" not in deployed.licenses:
+        deployed.licenses[f"smoke-test-{stack}"] = "Ab12Cd"
+        world.make(f"license smoke-test-{stack}")
     world.vaults[deployed.outputs["key_vault"]].secrets.setdefault("smoke-key", "sc_live_Ab12Cd")
     deployed.live = "0.1.0+main"
 

@@ -51,6 +51,7 @@ class Machine:
             assert old in text
             text = text.replace(old, new)
         self.file.write_text(text, encoding="utf-8")
+        shutil.copy(INFRA / "Pulumi.standby.yaml", self.infra)
 
     @property
     def file(self) -> Path:

@@ -240,6 +240,7 @@ def test_without_an_answer_of_yes_nothing_is_changed(
         ((*OPTIONS, "--repository", "no slash"), "repository must be"),
         ((*OPTIONS, "--from", "lunch"), "there is no step lunch, only tools"),
         ((*OPTIONS, "--stack", "none"), "there is no infra/Pulumi.none.yaml"),
+        ((*OPTIONS, "--stack", "standby"), "standby is passive"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(

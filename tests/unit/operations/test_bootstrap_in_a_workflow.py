@@ -32,7 +32,7 @@ def test_the_first_deployment_makes_the_key(machine: Machine) -> None:
     assert machine.run_with(*STEP) == 0, "\n".join(machine.said)
     deployed = machine.world.deployed["prod"]
     stored = machine.world.vaults[deployed.outputs["key_vault"]].secrets["smoke-key"]
-    assert stored == f"sc_live_{deployed.licenses['smoke-test']}"
+    assert stored == f"sc_live_{deployed.licenses['smoke-test-prod']}"
     assert not any(stored in line for line in machine.said)
 
 
@@ -41,6 +41,15 @@ def test_it_looks_for_no_state_and_asks_nobody_who_is_signed_in(machine: Machine
     assert machine.run_with(*STEP) == 0
     asked = {" ".join(call.words[1:4]) for call in machine.calls if call.words[0] == "az"}
     assert asked == {"storage entity query", "keyvault secret show", "keyvault secret set"}
+
+
+def test_a_key_of_the_other_region_stays_valid(machine: Machine) -> None:
+    """The stacks of two regions share licenses; a rotation by the second would end the first one's key."""
+    deployed = machine.world.deployed["prod"]
+    deployed.licenses["smoke-test-standby"] = "Key777"
+    assert machine.run_with(*STEP) == 0
+    assert deployed.licenses["smoke-test-standby"] == "Key777"
+    assert deployed.ended_keys == []
 
 
 def test_later_deployments_keep_the_key(machine: Machine) -> None:
