@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from operations.bootstrap.plan import steps
+from operations.bootstrap.plan import steps, steps_inside
 from operations.bootstrap.release import SMOKE_KEY
 from operations.bootstrap.site import Site
 from operations.bootstrap.tenant import INFRA, Tenant, read_tenant
@@ -46,7 +46,8 @@ def _run(options: argparse.Namespace, cloud: Cloud, infra: Path) -> int:
     tenant = read_tenant(options, ask, infra)
     site = Site(cloud, tenant, infra, os.environ.get("PULUMI_BACKEND_URL", ""))
     every = steps(site, _confirmation(options, ask))
-    picked = chosen(every, first=options.first, only=options.only)
+    known = [*every, *steps_inside(site)] if options.only else every
+    picked = chosen(known, first=options.first, only=options.only)
     if options.list:
         for step in every:
             print(f"{step.name:<18} {duration(step.usual_s):>7}  {step.does}")
@@ -103,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     values.add_argument(
         "--deployer-addresses",
         metavar="RANGES",
-        help="public IPv4 ranges that deploy a public stack, the one of this machine among them",
+        help="IPv4 ranges that deploy a public stack behind Front Door, that of this machine among them",
+    )
+    values.add_argument(
+        "--own-address",
+        metavar="IPV4",
+        help="public address of this machine, which Postgres of a public stack admits during its steps",
     )
     values.add_argument("--admins", default=ADMINS, metavar="GROUP", help=f"directory group ({ADMINS})")
     values.add_argument(
@@ -115,9 +121,6 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="LOGIN",
         help="GitHub user who approves deployments",
-    )
-    values.add_argument(
-        "--runner", default="", metavar="LABEL", help="label of your own runner in a private stack's network"
     )
     return parser
 

@@ -85,6 +85,11 @@ class Foundation:
                 f"GitHub does not show {self._tenant.repository}: run `gh auth login`, or mend --repository.",
                 internal=error.internal,
             ) from error
+        if self._tenant.is_private and not repository["private"]:
+            raise ConfigurationError(
+                f"{self._tenant.repository} is public: everyone who opens a pull request could run code on "
+                "the runner in the network. Deploy a private stack from a private repository."
+            )
         if not repository["permissions"]["admin"]:
             raise ConfigurationError(
                 f"The GitHub user must be an administrator of {self._tenant.repository}, because the command "

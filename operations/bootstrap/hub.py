@@ -10,6 +10,7 @@ from operations.bootstrap.access import DRILL, PREVIEW, Access
 from operations.bootstrap.site import Site
 from operations.bootstrap.tenant import stack_file
 from operations.cloud import ToolFailed, placeholder
+from operations.runner import RunnerPlace, is_registered, register_runner, send_jobs_to_runner
 from shared.errors import ConfigurationError
 
 BRANCH = "main"
@@ -116,14 +117,10 @@ class Hub:
     def _variables(self, have: Mapping[str, str]) -> dict[str, str]:
         """Of the repository; other stacks stay in the lists."""
         stacks = have.get("STACKS", "").split()
-        runners = json.loads(have.get("RUNNERS") or "{}")
-        if self._tenant.runner:
-            runners[self._tenant.stack] = self._tenant.runner
-        wanted = {
+        return {
             "PULUMI_BACKEND_URL": self._site.backend_url,
             "STACKS": " ".join(stacks if self._tenant.stack in stacks else [*stacks, self._tenant.stack]),
         }
-        return wanted | ({"RUNNERS": json.dumps(runners)} if runners else {})
 
     def has_stack_file(self) -> bool:
         """Whether main on GitHub has the stack's file as it is here; the workflows read it there."""
@@ -163,6 +160,24 @@ class Hub:
     def _stack_file_path(self) -> str:
         name = stack_file(self._site.infra, self._tenant.stack).name
         return f"repos/{self._tenant.repository}/contents/infra/{name}"
+
+    def has_runner(self) -> bool:
+        """Whether the stack's machine waits for jobs, and the workflows send them to it."""
+        place = self._runner_place()
+        sends = self._cloud.find("gh", "api", f"repos/{self._tenant.repository}/actions/variables/RUNNERS")
+        labels = json.loads(sends["value"]) if sends else {}
+        return labels.get(self._tenant.stack) == place.label and is_registered(self._cloud, place)
+
+    def make_runner(self) -> None:
+        """Registers the runner on the stack's machine, and lets the workflows send jobs to it."""
+        place = self._runner_place()
+        if not is_registered(self._cloud, place):
+            register_runner(self._cloud, place)
+        send_jobs_to_runner(self._cloud, place)
+
+    def _runner_place(self) -> RunnerPlace:
+        machine = self._site.output("operations_machine")
+        return RunnerPlace(self._tenant.stack, self._tenant.group, machine, self._tenant.repository)
 
     def deploy(self) -> None:
         """Starts the workflow Deploy, or finds the run that is under way, and waits until it has ended."""

@@ -14,13 +14,17 @@ from operations.steps import Step
 def steps(site: Site, confirm: Callable[[str], bool]) -> list[Step]:
     """All steps for a stack. The workflow deploys a private one, because this machine cannot reach it."""
     stack, access = Stack(site), Access(site)
-    hub, release = Hub(site, access), Release(site, stack)
+    hub, release = Hub(site, access), Release(site)
     file = f"infra/Pulumi.{site.tenant.stack}.yaml"
     commit = f"Commits {file} to main on GitHub"
     tenant = site.tenant
     if tenant.is_private:
         live = [
             Step("stack-file", f"{commit}, for the workflow", 10, hub.push_stack_file, hub.has_stack_file),
+            Step(
+                "runner", "Registers the runner on the stack's machine with GitHub", 900, hub.make_runner,
+                hub.has_runner,
+            ),
             Step(
                 "deployment", "Runs the workflow Deploy, which reaches the private network", 3000, hub.deploy,
                 release.has_any_version,
@@ -44,6 +48,13 @@ def steps(site: Site, confirm: Callable[[str], bool]) -> list[Step]:
         Step("alerts", "Lets alerts notify people, and deploys that", 240, stack.end_quiet, stack.is_loud),
         Step("final-stack-file", commit, 10, hub.push_stack_file, hub.has_stack_file),
     ]  # fmt: skip
+
+
+def steps_inside(site: Site) -> list[Step]:
+    """What the workflow runs inside a private network, where `--only` names it; nothing for another stack."""
+    if not site.tenant.is_private:
+        return []
+    return [step for step in _live_steps(Release(site), has_slot=False) if step.name == "smoke-key"]
 
 
 def _foundation_steps(foundation: Foundation) -> list[Step]:

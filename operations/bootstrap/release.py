@@ -1,19 +1,23 @@
 """Brings a version live: schema, smoke test's key, package, deployment, smoke test, swap."""
 
+import contextlib
 import functools
 import json
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 from operations.bootstrap.site import SPREAD_S, Site
-from operations.bootstrap.stack import Stack
 from operations.cloud import ToolFailed, placeholder
 from operations.license import INCOMPLETE
 from operations.package import ROOT
 from operations.process import PYTHON
+from shared.errors import ConfigurationError
 from shared.version import VERSION
 
-SMOKE_ACCOUNT, SMOKE_KEY, SMOKE_SYMBOL = "smoke-test", "smoke-key", "ES"
+SMOKE_KEY, SMOKE_SYMBOL = "smoke-key", "ES"
+# Of Postgres. Pulumi does not know this rule, which exists only while the command needs it.
+_FIREWALL, _RULE = ("az", "postgres", "flexible-server", "firewall-rule"), "bootstrap"
 # A new Front Door answers everywhere only after some time.
 FIRST_ANSWER_S = 1800
 _PACKAGE = ROOT / ".local" / "bootstrap" / "app.zip"
@@ -24,10 +28,9 @@ _PACKAGED = ("function_app.py", "functions", "shared", "host.json", "requirement
 class Release:
     """The first version of a stack that this machine can reach."""
 
-    def __init__(self, site: Site, stack: Stack) -> None:
+    def __init__(self, site: Site) -> None:
         self._site = site
         self._cloud = site.cloud
-        self._stack = stack
 
     @functools.cached_property
     def version(self) -> str:
@@ -65,6 +68,18 @@ class Release:
 
     def migrate(self) -> None:
         """Makes the schema and the app's two logins. A migration that is applied already is left out."""
+        with self._admitted():
+            try:
+                self._migrate()
+            except ToolFailed as error:
+                if self._site.tenant.own_address or "database_unavailable" not in error.internal:
+                    raise
+                raise ConfigurationError(
+                    "The database does not answer. Give --own-address if it does not admit this machine.",
+                    internal=error.internal,
+                ) from error
+
+    def _migrate(self) -> None:
         output = self._site.output
         self._cloud.perform(
             PYTHON, "-m", "operations.migrate", "apply", "--entra",
@@ -73,6 +88,25 @@ class Release:
             "--jobs-login-object-id", output("jobs_identity_principal_id"),
             environment={"DATABASE_URL": self._database_url()}, cwd=ROOT, is_shown=True,
         )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _admitted(self) -> Iterator[None]:
+        """Lets Postgres of a public stack admit this machine, and takes that back at the end."""
+        address = self._site.tenant.own_address
+        if not address:
+            yield
+            return
+        rule = (
+            "--resource-group", self._site.tenant.group,
+            "--server-name", self._site.output("postgres_server"), "--name", _RULE,
+        )  # fmt: skip
+        self._cloud.change(
+            *_FIREWALL, "create", *rule, "--start-ip-address", address, "--end-ip-address", address
+        )
+        try:
+            yield
+        finally:
+            self._cloud.change(*_FIREWALL, "delete", *rule, "--yes")
 
     def _database_url(self) -> str:
         # Not through PgBouncer, because a migration's lock belongs to its session.
@@ -95,10 +129,16 @@ class Release:
         If an attempt made the license and lost its key, the key is replaced, and the lost one ends.
         """
         self._await_rights()
+        with self._admitted():
+            self._make_smoke_key()
+
+    def _make_smoke_key(self) -> None:
+        # Of this stack alone: the stacks of two regions share their licenses, and each has its own key.
+        account = f"smoke-test-{self._site.tenant.stack}"
         made = self._licenses("list") or []
-        license_id = next((each["license_id"] for each in made if each["account_id"] == SMOKE_ACCOUNT), None)
+        license_id = next((each["license_id"] for each in made if each["account_id"] == account), None)
         if license_id is None:
-            found = self._licenses("create", "--account", SMOKE_ACCOUNT, "--symbols", SMOKE_SYMBOL)
+            found = self._licenses("create", "--account", account, "--symbols", SMOKE_SYMBOL)
         else:
             keys = [key for key in self._licenses("show", license_id)["keys"] if key["status"] == "active"]
             command = ("rotate", keys[0]["public_id"], "--overlap", "0s") if keys else ("add-key", license_id)

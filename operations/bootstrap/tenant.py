@@ -15,6 +15,8 @@ from operations.command import UsageError
 
 INFRA = Path(__file__).resolve().parent.parent.parent / "infra"
 _PREFIX = "signal-cloud:"
+_EMAIL = r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"
+_ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 # Values that only the tenant knows: their form, and what they mean. The program checks them again.
 _ASKED = {
     "owner": (r"\S.{0,255}", "team or address that owns the stack"),
@@ -23,12 +25,13 @@ _ASKED = {
         r"[a-z0-9]{3,6}",
         "3 to 6 lower-case letters and digits, which make names unique in Azure",
     ),
-    "alert_emails": (r"[^@\s]+@[^@\s]+\.[^@\s]+", "mail addresses that get alerts, with commas between"),
+    "alert_emails": (rf"{_EMAIL}(,{_EMAIL})*", "mail addresses that get alerts, with commas between"),
 }
-_ADDRESSES = (
-    r"[0-9.]+(/[0-9]+)?(,[0-9.]+(/[0-9]+)?)*",
-    "public IPv4 addresses of the machines that deploy, this one among them, with commas between",
+_DEPLOYERS = (
+    rf"{_ADDRESS}(/[0-9]+)?(,{_ADDRESS}(/[0-9]+)?)*",
+    "public IPv4 ranges of the machines that deploy, this one among them, with commas between",
 )
+_OWN_ADDRESS = (_ADDRESS, "the public IPv4 address of this machine; nothing if Postgres admits it already")
 _REPOSITORY = (r"[\w.-]{1,100}/[\w.-]{1,100}", "the repository on GitHub, as owner/name")
 
 
@@ -37,6 +40,7 @@ class Tenant:
     """A stack and everything of it that is chosen by people; the names of what the bootstrap makes.
 
     `settings` are those to set if the stack does not have them yet. `members` are ids or sign-in names.
+    `own_address` is empty if the stack's own rules admit this machine to Postgres.
     """
 
     stack: str
@@ -44,11 +48,11 @@ class Tenant:
     state_location: str
     is_private: bool
     has_slot: bool
+    own_address: str
     repository: str
     admins: str
     members: tuple[str, ...]
     reviewers: tuple[str, ...]
-    runner: str
     settings: Mapping[str, str]
 
     @property
@@ -93,18 +97,27 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     In a dry run a placeholder stands for a missing value.
     """
     have = values_of(infra, options.stack)
+    if have.get("role") == "passive" and not options.only:
+        raise UsageError(
+            f"{options.stack} is passive: infra/README.md says under Two regions how to make a second region"
+        )
     is_private = have.get("private_network") == "true"
     wanted = dict(_ASKED)
-    if not is_private:
-        wanted["deployer_addresses"] = _ADDRESSES
+    has_slot = have.get("plan") != "flex"
+    # Behind Front Door, the staging slot accepts only machines that the stack names. Elsewhere such a list
+    # would keep GitHub's machines from the deployment site.
+    if not is_private and has_slot and have.get("edge") != "none":
+        wanted["deployer_addresses"] = _DEPLOYERS
     missing: list[str] = []
 
-    def value(key: str, pattern: str, meaning: str) -> str:
+    def value(key: str, pattern: str, meaning: str, *, may_lack: bool = False) -> str:
         given = have.get(key) or getattr(options, key) or ""
         if not given and options.dry_run:
             return placeholder(key.replace("_", " "))
         if not given and ask is not None:
             given = ask(f"{key}, {meaning}: ").strip()
+        if not given and may_lack:
+            return ""
         if not given:
             missing.append(f"--{key.replace('_', '-')} ({meaning})")
         elif not re.fullmatch(pattern, given):
@@ -113,6 +126,8 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
 
     settings = {key: value(key, *form) for key, form in wanted.items()}
     repository = value("repository", *_REPOSITORY)
+    is_admitted = is_private or "deployer_addresses" in settings or "deployer_addresses" in have
+    own_address = "" if is_admitted else value("own_address", *_OWN_ADDRESS, may_lack=True)
     if missing:
         raise UsageError(f"these values are missing: {', '.join(missing)}")
     return Tenant(
@@ -121,12 +136,12 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
         # The loss of the stack's region must not take the state away.
         state_location=REGIONS[have["location"]].pair if have["location"] in REGIONS else have["location"],
         is_private=is_private,
-        has_slot=have.get("plan") != "flex",
+        has_slot=has_slot,
+        own_address=own_address,
         repository=repository,
         admins=have.get("postgres_admin_name") or options.admins,
         members=tuple(options.member),
         reviewers=tuple(options.reviewer),
-        runner=options.runner,
         settings={key: text for key, text in settings.items() if key not in have}
         | {key: settings[key] for key in ("owner", "cost_centre", "name_suffix")},
     )

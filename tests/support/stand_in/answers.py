@@ -4,12 +4,12 @@ import json
 from typing import Any
 
 from operations.process import PYTHON, Answer, Call
-from tests.support.stand_in import azure, commands, directory, github, pulumi
+from tests.support.stand_in import azure, commands, deployments, directory, github, pulumi
 from tests.support.stand_in.words import Words, parse
 from tests.support.stand_in.world import Refused, World
 
-_READS = {**azure.READS, **directory.READS}
-_CHANGES = {**azure.CHANGES, **directory.CHANGES}
+_READS = {**azure.READS, **deployments.READS, **directory.READS}
+_CHANGES = {**azure.CHANGES, **deployments.CHANGES, **directory.CHANGES}
 _CALL_S = 1.0
 LOST = "ERROR: Connection aborted: the answer did not arrive"
 

@@ -1,6 +1,5 @@
 """Answers for az: resources, roles and data, with the refusals that Azure makes."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,10 +8,8 @@ from tests.support.stand_in.world import (
     DIRECTORY,
     NO_BLOBS,
     NO_SECRETS,
-    OPERATOR,
     PROVIDER_S,
     SUBSCRIPTION,
-    Deployed,
     Role,
     Vault,
     World,
@@ -136,26 +133,6 @@ def _container_create(world: World, words: Words, stdin: str) -> Any:
     return {"created": True}
 
 
-def _entity_query(world: World, words: Words, stdin: str) -> Any:
-    deployed, group = _deployed_by(world, "data_storage_account", words["--account-name"])
-    _reach(deployed)
-    scope = scope_of(group, STORAGE, words["--account-name"])
-    world.demand(NO_BLOBS, scope, "Storage Table Data Contributor")
-    return {"items": []}
-
-
-def _reach(deployed: Deployed) -> None:
-    if deployed.is_private:
-        refuse("PublicNetworkAccessDisabled", "Public access is disabled: use the private endpoint.")
-
-
-def _deployed_by(world: World, output: str, value: str) -> tuple[Deployed, str]:
-    for deployed in world.deployed.values():
-        if deployed.outputs.get(output) == value:
-            return deployed, deployed.outputs["resource_group"]
-    return refuse("ResourceNotFound", f"There is no {value}.", 3)
-
-
 def _vault_show(world: World, words: Words, stdin: str) -> Any:
     if words["--name"] not in world.vaults:
         refuse("ResourceNotFound", "The vault was not found.", 3)
@@ -190,7 +167,7 @@ def _vault(world: World, words: Words, role: str) -> Vault:
     vault = world.vaults[name]
     for deployed in world.deployed.values():
         if deployed.outputs["key_vault"] == name:
-            _reach(deployed)
+            deployed.reach()
     world.demand(NO_SECRETS, scope_of(vault.group, VAULTS, name), role)
     return vault
 
@@ -245,40 +222,6 @@ def _role_create(world: World, words: Words, stdin: str) -> Any:
         world.make(f"role {role} {scope} {principal}")
 
 
-def _deploy_zip(world: World, words: Words, stdin: str) -> Any:
-    deployed, _ = _deployed_by(world, "app_name", words["--name"])
-    has_slot = "staging_url" in deployed.outputs
-    if has_slot != (words.get("--slot") == "staging"):
-        refuse("BadRequest", "There is no such slot.")
-    if not world.package:
-        refuse("FileNotFound", "There is no package.")
-    if has_slot:
-        deployed.staged = world.package
-    else:
-        deployed.live = world.package
-    world.make(f"deployment of {world.package}")
-
-
-def _swap(world: World, words: Words, stdin: str) -> Any:
-    deployed, _ = _deployed_by(world, "app_name", words["--name"])
-    deployed.live, deployed.staged = deployed.staged, deployed.live
-    world.make("swap")
-
-
-def _rest(world: World, words: Words, stdin: str) -> Any:
-    path, _, version = words["--uri"].partition("?api-version=")
-    assert version == "2025-04-01"
-    if words["--method"] == "get":
-        if path not in world.redis:
-            refuse("ResourceNotFound", "Not Found", 3)
-        return {"id": path}
-    body = json.loads(words["--body"])["properties"]
-    assert body == {"accessPolicyName": "default", "user": {"objectId": OPERATOR}}
-    world.redis.append(path)
-    world.make(f"redis {path}")
-    return {"id": path}
-
-
 Handler = Callable[[World, Words, str], Any]
 READS: Mapping[str, Handler] = {
     "version": lambda *_: {"azure-cli": "2.91.0"},
@@ -289,7 +232,6 @@ READS: Mapping[str, Handler] = {
     "storage account show": _storage_show,
     "storage account blob-service-properties show": _versioning_show,
     "storage container exists": _container_exists,
-    "storage entity query": _entity_query,
     "keyvault show": _vault_show,
     "keyvault list-deleted": _deleted_vaults,
     "keyvault key show": _key_show,
@@ -307,7 +249,4 @@ CHANGES: Mapping[str, Handler] = {
     "keyvault key create": _key_create,
     "keyvault secret set": _secret_set,
     "role assignment create": _role_create,
-    "functionapp deployment source config-zip": _deploy_zip,
-    "functionapp deployment slot swap": _swap,
-    "rest": _rest,
 }

@@ -11,6 +11,7 @@ from tests.support.stand_in.words import Words
 from tests.support.stand_in.world import (
     DIRECTORY,
     REPOSITORY,
+    RUNNER_TOKEN,
     SUBSCRIPTION,
     App,
     Environment,
@@ -73,13 +74,26 @@ def _api(world: World, words: Words, stdin: str) -> Any:
     if path in _PEOPLE:
         return {"id": _PEOPLE[path]}
     if path == f"repos/{REPOSITORY}":
-        return {"permissions": {"admin": True}}
+        return {"permissions": {"admin": True}, "private": not world.is_public}
     rest = path.removeprefix(f"repos/{REPOSITORY}/")
     if rest.startswith("environments/"):
         return _environment(world, words, stdin, rest.split("/")[1:])
+    if rest.startswith("actions/"):
+        return _actions(world, rest.removeprefix("actions/"))
     if rest.startswith("contents/"):
         return _file(world, words, stdin, rest.removeprefix("contents/"))
     raise Refused("gh: Not Found (HTTP 404)")
+
+
+def _actions(world: World, rest: str) -> Any:
+    if rest == "runners/registration-token":
+        return {"token": RUNNER_TOKEN}
+    if rest.startswith("runners?"):
+        return {"runners": [{"name": name, "status": "online"} for name in world.runners]}
+    name = rest.removeprefix("variables/")
+    if name not in world.variables:
+        raise Refused("gh: Not Found (HTTP 404)")
+    return {"name": name, "value": world.variables[name]}
 
 
 def _environment(world: World, words: Words, stdin: str, parts: list[str]) -> Any:
@@ -141,9 +155,9 @@ def _polled(world: World, run: Run) -> Any:
 def _make_live(world: World, stack: str) -> None:
     deployed = world.deployed[stack]
     deployed.is_migrated = True
-    if "smoke-test" not in deployed.licenses:
-        deployed.licenses["smoke-test"] = "Ab12Cd"
-        world.make("license smoke-test")
+    if f"smoke-test-{stack}" not in deployed.licenses:
+        deployed.licenses[f"smoke-test-{stack}"] = "Ab12Cd"
+        world.make(f"license smoke-test-{stack}")
     world.vaults[deployed.outputs["key_vault"]].secrets.setdefault("smoke-key", "sc_live_Ab12Cd")
     deployed.live = "0.1.0+main"
 
@@ -166,7 +180,8 @@ def _problem(world: World, stack: str) -> str:
     document = yaml.safe_load(base64.b64decode(world.files.get(f"infra/Pulumi.{stack}.yaml", "e30=")))
     if "secretsprovider" not in document or "signal-cloud:api_key_pepper" not in document["config"]:
         return "the file of the stack has no pepper"
-    return _missing_right(world, app, stack)
+    label = json.loads(world.variables.get("RUNNERS", "{}")).get(stack)
+    return _missing_right(world, app, stack) if label in world.runners else "no runner takes the job"
 
 
 def _missing_right(world: World, app: App, stack: str) -> str:

@@ -12,16 +12,17 @@ from operations.bootstrap.tenant import INFRA
 from operations.cloud import Cloud
 from operations.process import Answer, Call
 from tests.support.stand_in.answers import answer
-from tests.support.stand_in.world import REPOSITORY, World, empty_world
+from tests.support.stand_in.world import ADDRESS, REPOSITORY, World, empty_world
 
 OPTIONS = (
     "--yes", "--repository", REPOSITORY, "--owner", "team@example.com", "--cost-centre", "signals",
-    "--name-suffix", "abc12", "--alert-emails", "a@example.com", "--deployer-addresses", "192.0.2.7",
+    "--name-suffix", "abc12", "--alert-emails", "a@example.com,b@example.com",
+    "--deployer-addresses", ADDRESS, "--own-address", ADDRESS,
 )  # fmt: skip
 # Two kinds of public stacks, with and without a slot, and a private one.
 STACKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "public": ("dev", {}),
-    "public with a slot": ("dev", {"plan: flex": "plan: dedicated"}),
+    "public with a slot": ("dev", {"plan: flex": "plan: dedicated", "edge: none": "edge: standard"}),
     "private": ("prod", {}),
 }
 
@@ -50,6 +51,7 @@ class Machine:
             assert old in text
             text = text.replace(old, new)
         self.file.write_text(text, encoding="utf-8")
+        shutil.copy(INFRA / "Pulumi.standby.yaml", self.infra)
 
     @property
     def file(self) -> Path:

@@ -144,7 +144,13 @@ def _up(world: World, words: Words, file: Path) -> str:
         return "    15 unchanged"
     plan, private = config[f"{_PREFIX}plan"], _text(config[f"{_PREFIX}private_network"]) == "true"
     outputs = _outputs(stack, group, has_slot=plan == "dedicated")
+    if private:
+        outputs["operations_machine"] = f"vm-signal-cloud-{stack}"
+    deployers = config.get(f"{_PREFIX}deployer_addresses", "")
     world.deployed[stack] = Deployed(outputs, private, quiet)
+    world.deployed[stack].admitted = {f"deployer-{at}": at for at in deployers.split(",") if at}
+    # The last change of Postgres goes on in the background.
+    world.postgres_busy = 1
     world.vaults[outputs["key_vault"]] = Vault(
         group, secrets={"api-key-pepper": world.secrets[f"{stack} {_PREFIX}api_key_pepper"]}
     )
@@ -165,6 +171,7 @@ def _outputs(stack: str, group: str, *, has_slot: bool) -> dict[str, str]:
         "identity_principal_id": guid(f"identity {stack}"),
         "jobs_identity_name": f"id-signal-cloud-{stack}-jobs",
         "jobs_identity_principal_id": guid(f"jobs {stack}"),
+        "postgres_server": f"psql-signal-cloud-{stack}-abc12",
         "postgres_host": f"psql-signal-cloud-{stack}-abc12.postgres.database.azure.com",
         "database": "signal_cloud",
         "redis_host": f"redis-signal-cloud-{stack}-abc12.centralus.redis.azure.net",

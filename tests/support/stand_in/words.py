@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from tests.support.stand_in.world import Refused
 
@@ -36,6 +36,26 @@ _FLAGS = {
 }  # fmt: skip
 
 
+class _Command(NamedTuple):
+    """What a command accepts: all names of each option by each of them, and the options that it must have."""
+
+    aliases: Mapping[str, Sequence[str]]
+    required: Sequence[str]
+
+
+def _command(required: Sequence[str], optional: Sequence[str]) -> _Command:
+    entries = [entry.split() for entry in (*required, *optional)]
+    aliases = {alias: entry for entry in entries for alias in entry}
+    return _Command(aliases, [entry.split()[0] for entry in required])
+
+
+_TABLES: Mapping[str, Mapping[str, _Command]] = {
+    "az": {name: _command(each["required"], [*each["optional"], *_AZ_ALWAYS]) for name, each in _AZ.items()},
+    "gh": {name: _command([], options) for name, options in _GH.items()},
+    "pulumi": {name: _command([], options) for name, options in _PULUMI.items()},
+}
+
+
 class Words:
     """A command's name, its options by each of their names, and its arguments."""
 
@@ -62,24 +82,13 @@ def _misused(text: str) -> NoReturn:
 def parse(words: Sequence[str]) -> Words:
     """Raises Refused, with the status of a misuse, for a command or an option that does not exist."""
     tool, rest = words[0], list(words[1:])
-    if tool == "az":
-        return _parsed(tool, rest, {name: (_names(each), each["required"]) for name, each in _AZ.items()})
-    table = _GH if tool == "gh" else _PULUMI
-    # `gh variable list --json name,value` takes a value; pulumi's --json is a flag.
-    return _parsed(tool, rest, {name: (list(options), []) for name, options in table.items()})
-
-
-def _names(command: Mapping[str, list[str]]) -> list[str]:
-    return [*command["required"], *command["optional"], *_AZ_ALWAYS]
-
-
-def _parsed(tool: str, rest: list[str], table: Mapping[str, tuple[list[str], list[str]]]) -> Words:
+    table = _TABLES[tool]
     count = next((n for n in range(len(rest), 0, -1) if " ".join(rest[:n]) in table), 0)
     if not count:
         _misused(f"{tool}: unknown command {' '.join(rest[:4])}")
     name = " ".join(rest[:count])
-    known, required = table[name]
-    aliases = {alias: entry.split() for entry in known for alias in entry.split()}
+    aliases, required = table[name]
+    # `gh variable list --json name,value` takes a value; pulumi's --json is a flag.
     flags = _FLAGS - ({"--json"} if tool == "gh" else set())
     options: dict[str, str] = {}
     arguments: list[str] = []
@@ -97,9 +106,9 @@ def _parsed(tool: str, rest: list[str], table: Mapping[str, tuple[list[str], lis
                 break
             value = f"{value} {left.pop(0)}".strip()
         options |= dict.fromkeys(aliases[word], value)
-    for entry in required:
-        if entry.split()[0] not in options:
-            _misused(f"{tool} {name}: the following arguments are required: {entry}")
+    for option in required:
+        if option not in options:
+            _misused(f"{tool} {name}: the following arguments are required: {option}")
     if tool == "az" and arguments:
         _misused(f"az {name}: unrecognized arguments: {' '.join(arguments)}")
     return Words(tool, name, options, arguments)

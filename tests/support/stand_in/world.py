@@ -10,7 +10,10 @@ from operations.process import Answer
 SUBSCRIPTION = "11111111-1111-4111-8111-111111111111"
 DIRECTORY = "22222222-2222-4222-8222-222222222222"
 OPERATOR = "33333333-3333-4333-8333-333333333333"
+# The public address of the machine that runs the bootstrap.
+ADDRESS = "192.0.2.7"
 REPOSITORY = "example/signal-cloud"
+RUNNER_TOKEN = "the-token-of-a-registration"
 # How long Azure takes. A role takes effect within 10 minutes, a provider is registered within some. A
 # membership counts only in tokens that are issued later, and a token is valid for an hour.
 ROLE_S, PROVIDER_S, DIRECTORY_S, TOKEN_S = 240.0, 90.0, 25.0, 3600.0
@@ -90,11 +93,20 @@ class Deployed(msgspec.Struct):
     is_private: bool
     is_quiet: bool
     is_migrated: bool = False
+    # Whether the machine that asks is inside the private network.
+    is_inside: bool = False
+    # Postgres admits them: a rule's name, and its first address.
+    admitted: dict[str, str] = {}
     live: str = ""
     staged: str = ""
     # Account to the active key's public id; the plain key holds it.
     licenses: dict[str, str] = {}
     ended_keys: list[str] = []
+
+    def reach(self) -> None:
+        """Refuses a machine outside of a private network."""
+        if self.is_private and not self.is_inside:
+            refuse("PublicNetworkAccessDisabled", "Public access is disabled: use the private endpoint.")
 
 
 class World(msgspec.Struct):
@@ -136,6 +148,8 @@ class World(msgspec.Struct):
     variables: dict[str, str] = {}
     files: dict[str, str] = {}
     is_protected: bool = False
+    is_public: bool = False
+    runners: list[str] = []
     runs: list[Run] = []
 
     def make(self, what: str) -> None:

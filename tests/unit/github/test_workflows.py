@@ -151,7 +151,8 @@ def test_scripts_name_make_targets_and_options_that_exist(each: Step) -> None:
     )
     for target, arguments in re.findall(r'\bmake (?:--silent )?([a-z-]+)(?: ARGS="([^"]*)")?', each.script):
         assert target in targets, target
-        source = ROOT / f"{targets[target].replace('.', '/')}.py"
+        module = ROOT / targets[target].replace(".", "/")
+        source = module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
         for option in re.findall(r"--[a-z-]+", arguments):
             assert f'"{option}"' in text(source), f"{source.name} knows no {option}"
         for word in re.findall(r"^(?:plan|apply|observe|check)\b", arguments):
@@ -175,6 +176,7 @@ def test_variables_that_scripts_use_are_given() -> None:
     of_runner = {
         "GITHUB_ENV",
         "GITHUB_OUTPUT",
+        "GITHUB_REPOSITORY",
         "GITHUB_SHA",
         "GITHUB_STEP_SUMMARY",
         "SECONDS",
@@ -197,7 +199,7 @@ def test_what_is_asked_of_pulumi_exists() -> None:
     settings = "".join(text(path) for path in (ROOT / "infra/settings").glob("*keys.py"))
     asked = " ".join(each.script for each in SCRIPTS)
     loops = re.findall(r"for name in ([a-z_ ]+); do\n\s*value=\$\((pulumi config|pulumi stack|python)", asked)
-    assert len(loops) == 5
+    assert len(loops) == 4
     for names, command in loops:
         for name in names.split():
             assert f'"{name}"' in (settings if command == "pulumi config" else outputs), name

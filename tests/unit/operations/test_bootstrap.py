@@ -8,7 +8,7 @@ import pytest
 
 from operations.process import PYTHON
 from tests.support.stand_in.machine import OPTIONS, STACKS, Machine
-from tests.support.stand_in.world import OPERATOR, Role, World, empty_world, guid
+from tests.support.stand_in.world import ADDRESS, OPERATOR, RUNNER_TOKEN, Role, Run, World, empty_world, guid
 
 
 @pytest.fixture(params=STACKS)
@@ -51,7 +51,7 @@ def test_no_secret_is_printed_or_an_argument(machine: Machine) -> None:
     assert len(pepper) >= 64
     keys = [secrets["smoke-key"] for vault in world.vaults.values() if (secrets := vault.secrets)]
     seen = [*machine.said, *(word for call in machine.calls for word in call.words)]
-    for secret in (pepper, *keys):
+    for secret in (pepper, *keys, RUNNER_TOKEN):
         assert not any(secret in text for text in seen)
 
 
@@ -62,12 +62,46 @@ def test_the_stacks_file_on_main_is_that_of_the_checkout(machine: Machine) -> No
     assert "secretsprovider" in machine.file.read_text()
 
 
-def test_a_workflow_that_fails_is_reported_with_its_address(tmp_path: Path) -> None:
-    machine = Machine(tmp_path, "private", empty_world())
-    assert machine.run() == 0
+def test_a_workflow_that_fails_is_reported_with_its_address(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     machine = Machine(tmp_path, "private")
-    machine.run("--dry-run")
-    assert machine.run("--only", "tools", "--only", "deployment") == 1
+    assert machine.run("--dry-run") == 0
+    assert machine.run() == 0
+    machine.world.deployed["prod"].live = ""
+    machine.world.runners.clear()
+    assert machine.run("--only", "deployment") == 1
+    assert "Deploy ended with failure: https://run" in capsys.readouterr().err
+
+
+def test_a_run_that_is_under_way_is_watched_and_no_second_one_is_started(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "private")
+    assert machine.run() == 0
+    world = machine.world
+    world.deployed["prod"].live = ""
+    world.runs.insert(0, Run(9, "prod"))
+    assert machine.run("--only", "deployment") == 0
+    assert [run.id for run in world.runs] == [9, 1]
+    assert world.deployed["prod"].live
+
+
+def test_postgres_admits_the_machine_only_while_it_is_needed(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run() == 0
+    assert machine.world.deployed["dev"].admitted == {}
+    assert "deployer_addresses" not in machine.file.read_text()
+    machine = Machine(tmp_path, "public with a slot")
+    assert machine.run() == 0
+    assert list(machine.world.deployed["dev"].admitted.values()) == [ADDRESS]
+    assert not any("firewall-rule" in line for line in machine.world.log)
+
+
+def test_a_machine_that_postgres_does_not_admit_learns_which_option_helps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = Machine(tmp_path)
+    assert machine.run_with(*OPTIONS[:-2]) == 1
+    assert "--own-address" in capsys.readouterr().err
 
 
 # Dry run
@@ -99,9 +133,12 @@ def test_a_dry_run_of_a_finished_stack_prints_only_what_always_runs(machine: Mac
     machine.said.clear()
     assert machine.run("--dry-run") == 0
     planned = [line.removeprefix("  would run: ") for line in machine.said if "would run: " in line]
-    assert {line.partition(" --")[0] for line in planned if "policies/.venv" not in line} <= {
+    again = {line.partition(" --")[0] for line in planned if "policies/.venv" not in line}
+    firewall = "az postgres flexible-server firewall-rule"
+    assert {line for line in again if "operations.smoke" not in line} <= {
         "pulumi install", "pulumi up", "python -m operations.migrate apply",
-    } | {line.partition(" --")[0] for line in planned if "operations.smoke" in line}  # fmt: skip
+        f"{firewall} create", f"{firewall} delete",
+    }  # fmt: skip
 
 
 # Rights
@@ -147,6 +184,14 @@ def test_an_obstacle_is_named(
 ) -> None:
     assert Machine(tmp_path, world=msgspec.structs.replace(world)).run() == 1
     assert text in capsys.readouterr().err
+
+
+def test_a_private_stack_is_refused_in_a_public_repository(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert Machine(tmp_path, "private", empty_world(is_public=True)).run() == 1
+    assert "is public" in capsys.readouterr().err
+    assert Machine(tmp_path, "public", empty_world(is_public=True)).run() == 0
 
 
 def test_a_deleted_vault_is_recovered_because_its_key_still_decrypts_the_state(tmp_path: Path) -> None:
@@ -195,6 +240,7 @@ def test_without_an_answer_of_yes_nothing_is_changed(
         ((*OPTIONS, "--repository", "no slash"), "repository must be"),
         ((*OPTIONS, "--from", "lunch"), "there is no step lunch, only tools"),
         ((*OPTIONS, "--stack", "none"), "there is no infra/Pulumi.none.yaml"),
+        ((*OPTIONS, "--stack", "standby"), "standby is passive"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(

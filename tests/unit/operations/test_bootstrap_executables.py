@@ -40,7 +40,7 @@ def test_a_version_becomes_live_by_real_executables(
     assert not deployed.is_quiet
     vault = world.vaults[deployed.outputs["key_vault"]].secrets
     # Both went through standard input.
-    assert vault["smoke-key"] == f"sc_live_{deployed.licenses['smoke-test']}"
+    assert vault["smoke-key"] == f"sc_live_{deployed.licenses['smoke-test-dev']}"
     assert vault["api-key-pepper"] == world.secrets["dev signal-cloud:api_key_pepper"]
     # The output of a long command is shown while it runs.
     assert "    ok      version     0.1.0+" in capfd.readouterr().out
