@@ -298,6 +298,7 @@ def test_private_endpoints_reach_every_service_and_resolve(stack: Recording) -> 
         ("vault", "vault"),
         ("webpubsub", "webpubsub"),
         ("data-storage", "table"),
+        ("data-storage", "blob"),
         ("host-storage", "blob"),
         ("host-storage", "queue"),
         ("host-storage", "table"),
