@@ -17,6 +17,7 @@ SERVER_API = "api-version=2025-08-01"
 FENCE = "default_transaction_read_only"
 # An app that is stopped first writes nothing after the copy has caught up; a lost region need not answer.
 LOST_TIMEOUT_S = 60.0
+FENCED_WITHIN_S = 300.0
 PROMOTED_WITHIN_S = 1800.0
 SERVED_WITHIN_S = 900.0
 LICENSES_WITHIN_S = 2 * 3600.0
@@ -25,6 +26,7 @@ BACKUP_DAYS = 30
 
 class CopyDatabase(Protocol):
     def copy_state(self) -> CopyState: ...
+    def is_fenced(self) -> bool: ...
     def are_raised(self) -> bool: ...
     def raise_counters(self) -> dict[str, int]: ...
 
@@ -180,9 +182,15 @@ class Move:
         )
 
     def set_fence(self, value: str) -> None:
+        """Sets the fence, and waits until the server itself has it."""
         self.cloud.perform(
             *("az", "postgres", "flexible-server", "parameter", "set", "--name", FENCE, "--value", value),
             *_of_server(self.new, "--server-name"),
+        )
+        self.cloud.await_until(
+            lambda: self.database.is_fenced() is (value == "on"),
+            f"{FENCE} is {value} on the server",
+            at_most_s=FENCED_WITHIN_S,
         )
 
     def promote(self) -> None:

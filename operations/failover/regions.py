@@ -10,7 +10,7 @@ from typing import Any
 from operations.cloud import Cloud
 from operations.command import UsageError
 from operations.database import CONNECT_TIMEOUT_S, connect, with_login
-from operations.failover.sequences import CopyState, are_raised, copy_state, raise_counters
+from operations.failover.sequences import CopyState, are_raised, copy_state, is_fenced, raise_counters
 from shared.adapters.postgres.database import Connection
 from shared.settings_reader import SettingsReader
 
@@ -90,6 +90,9 @@ class RegionDatabase:
 
     def copy_state(self) -> CopyState:
         return self._ask(copy_state)
+
+    def is_fenced(self) -> bool:
+        return self._ask(is_fenced)
 
     def are_raised(self) -> bool:
         return self._ask(are_raised)

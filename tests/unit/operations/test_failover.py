@@ -78,6 +78,15 @@ def test_a_dry_run_changes_nothing(forced: bool) -> None:
     assert any("would run: az rest --method patch" in line for line in said)
 
 
+def test_a_forced_move_ends_what_still_answers_in_the_old_region() -> None:
+    regions = Regions(lost=False)
+    attempt(regions, forced=True)
+    prod = regions.stacks["prod"]
+    assert (prod.app, prod.server_role, prod.connections) == ("Stopped", "AsyncReplica", 0)
+    assert regions.licenses == "centralus", "a storage account whose region works is left alone"
+    assert_moved(regions, forced=True)
+
+
 def test_a_planned_move_needs_both_regions() -> None:
     with pytest.raises(StepFailed) as failed:
         attempt(Regions(lost=True), forced=False)
