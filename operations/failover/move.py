@@ -11,6 +11,7 @@ from operations.command import UsageError
 from operations.failover.regions import PROGRAM, Region
 from operations.failover.sequences import CopyState
 from operations.process import PYTHON
+from shared.errors import SignalCloudError
 
 # `az postgres flexible-server replica promote` of some versions fails (Azure/azure-cli #33776).
 SERVER_API = "api-version=2025-08-01"
@@ -122,17 +123,22 @@ class Move:
         """Says what a move would lose; raises UsageError if it makes no sense."""
         if self.is_promoted():
             self.cloud.say(f"  the database of {self.new.stack} was promoted before")
-        elif self.cloud.dry_run:
-            self.cloud.say("  would ask the copy how old its newest transaction is")
         else:
-            self._say_lag(self.database.copy_state())
+            self._say_lag()
         self.cloud.say(f"  licenses and keys were copied until {self.licenses_copied()}")
         if not self.is_forced and self.server(self.old).get("state") != "Ready":
             raise UsageError(
                 f"the database of {self.old.stack} is not ready: a planned move needs both regions"
             )
 
-    def _say_lag(self, found: CopyState) -> None:
+    def _say_lag(self) -> None:
+        try:
+            found = self.database.copy_state()
+        except SignalCloudError as error:
+            if not self.cloud.dry_run:
+                raise
+            self.cloud.say(f"  this machine cannot ask the copy: {error.detail} {error.internal}")
+            return
         if not found.is_copy:
             raise UsageError(f"the database of {self.new.stack} is no copy, although Azure calls it one")
         if found.replayed_at is None:
