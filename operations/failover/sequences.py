@@ -65,7 +65,8 @@ async def raise_counters(
             cursor = await connection.execute(_SQL["raise_counters"], {"gap": gap, "symbols": [*symbols]})
             raised: dict[str, int] = dict(await cursor.fetchall())
             await connection.execute(
-                _SQL["record_raise"], {"timeline": timeline, "detail": Jsonb({"last_sequences": raised})}
+                _SQL["record_raise"],
+                {"timeline": timeline, "detail": Jsonb({"gap": gap, "last_sequences": raised})},
             )
             return raised
 
