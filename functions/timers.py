@@ -70,6 +70,11 @@ async def compare_connections(services: Container) -> None:
     await services.presence.reconcile()
 
 
+@timer("timer_license_export")
+async def export_licenses(services: Container) -> None:
+    await services.license_export.run(services.now())
+
+
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())

@@ -71,7 +71,12 @@ def make_foundation(settings: Settings) -> Foundation:
     placement = Placement(group.name, settings.location, tags, names, settings.protect)
     client = authorization.get_client_config_output()
     network = (
-        Network("network", NetworkArgs(placement, settings.network.address_space, settings.compute.plan))
+        Network(
+            "network",
+            NetworkArgs(
+                placement, settings.network.address_space, settings.compute.plan, settings.operations
+            ),
+        )
         if settings.network.private
         else None
     )
@@ -105,7 +110,6 @@ def make_services(settings: Settings, base: Foundation) -> Services:
             VaultArgs(
                 place,
                 network,
-                settings.vault_recover,
                 base.tenant_id,
                 pulumi.Output.secret(settings.api_key_pepper),
                 pulumi.Output.secret(settings.api_key_pepper_previous)

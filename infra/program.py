@@ -10,6 +10,7 @@ from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAut
 from infra.components.compute import Compute, ComputeArgs, app_host
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
+from infra.components.operations_machine import OperationsMachine, OperationsMachineArgs
 from infra.components.postgres import DATABASE
 from infra.components.realtime import HUB
 from infra.foundation import Foundation, Services, make_foundation, make_services
@@ -25,16 +26,20 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     """Makes every resource; returns the stack's outputs, none of them secret. `today` is in UTC."""
     base = make_foundation(settings)
     services = make_services(settings, base)
-    needed = (*services.ready, *_roles(settings, base, services))
+    needed = (*services.ready, *_roles(base, services))
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
     scaling = _autoscale(settings, base, services, compute)
-    watch(settings, base, services, compute, edge=edge, scaling=scaling, today=today)
-    return _outputs(base, services, compute, edge)
+    machine = _operations(settings, base)
+    others = [*scaling]
+    if machine is not None and machine.bastion_id is not None:
+        others.append(Diagnosed("bastion", machine.bastion_id))
+    watch(settings, base, services, compute, edge=edge, others=others, today=today)
+    return _outputs(base, services, compute, edge) | _operations_outputs(machine)
 
 
-def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
+def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
     return [
         *assign(
             {
@@ -42,6 +47,7 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
                 "table-licenses": services.storage.table_ids["licenses"],
                 "table-apikeys": services.storage.table_ids["apikeys"],
                 "table-endings": services.storage.table_ids["endings"],
+                "license-exports": services.storage.exports_id,
                 "pepper": services.vault.pepper_id,
                 "pepper-previous": services.vault.previous_pepper_id,
                 "webpubsub": services.realtime.service_id,
@@ -49,8 +55,6 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
             },
             principal_id=base.identity.principal_id,
             subscription_id=base.subscription_id,
-            stack=settings.stack,
-            suffix=settings.name_suffix,
         )
     ]
 
@@ -87,6 +91,8 @@ def _compute(
         telemetry_sample_ratio=str(settings.compute.telemetry_sample_ratio),
         applicationinsights_connection_string=base.monitoring.connection_string,
         cors_origins=settings.compute.cors_origins,
+        license_export_key=settings.license_export_key,
+        license_export_endpoint=services.storage.exports_endpoint,
     )
     return Compute(
         "compute",
@@ -116,7 +122,13 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
     if settings.compute.plan == "dedicated":
         plan = PlanAutoscale(
             "plan-autoscale",
-            PlanAutoscaleArgs(base.placement, settings.compute.scaling, compute.plan_id, webpubsub_id),
+            PlanAutoscaleArgs(
+                base.placement,
+                settings.compute.scaling,
+                settings.compute.plan_size,
+                compute.plan_id,
+                webpubsub_id,
+            ),
         )
         made.append(Diagnosed("plan-autoscale", plan.setting_id))
     if settings.webpubsub.maximum_units > settings.webpubsub.units:
@@ -125,6 +137,30 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
         )
         made.append(Diagnosed("webpubsub-autoscale", units.setting_id))
     return made
+
+
+def _operations(settings: Settings, base: Foundation) -> OperationsMachine | None:
+    """Makes the machine in the subnet for operations, if the stack has one."""
+    if base.network is None or not settings.operations.machine:
+        return None
+    return OperationsMachine(
+        "operations",
+        OperationsMachineArgs(
+            base.placement,
+            settings.operations,
+            base.network.operations_subnet_id,
+            base.network.bastion_subnet_id if settings.operations.bastion else None,
+        ),
+    )
+
+
+def _operations_outputs(machine: OperationsMachine | None) -> dict[str, pulumi.Input[object]]:
+    outputs: dict[str, pulumi.Input[object]] = {}
+    if machine is not None:
+        outputs["operations_machine"] = machine.name
+        if machine.bastion_id is not None:
+            outputs["operations_bastion"] = machine.bastion_name
+    return outputs
 
 
 def _outputs(

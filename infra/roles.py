@@ -14,6 +14,7 @@ from infra.naming import PROJECT
 ROLE_IDS = {
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
     "Monitoring Metrics Publisher": "3913510d-42f4-4e42-8a64-420c390055eb",
+    "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
     "Storage Blob Data Owner": "b7e6dc6d-f1e8-4753-8033-0f276bb0955b",
     "Storage Queue Data Contributor": "974c5e8b-45b9-4653-ba55-5f855dd0fb88",
     "Storage Table Data Contributor": "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
@@ -25,6 +26,7 @@ Scope = Literal[
     "table-licenses",
     "table-apikeys",
     "table-endings",
+    "license-exports",
     "pepper",
     "pepper-previous",
     "webpubsub",
@@ -40,7 +42,23 @@ class Assignment:
     role: str
     scope: Scope
     why: str
+    condition: str | None = None
 
+
+_BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+# Of the role's rights over blobs, only `add/action` has no condition: it makes a blob that does not exist. No
+# built-in role has it alone, and a role of our own would need an owner at each change. The expression is
+# false in every container, because no container's name is so short.
+_ONLY_ADDS = (
+    "("
+    + "("
+    + " AND ".join(
+        f"!(ActionMatches{{'{_BLOBS}/{action}'}})" for action in ("read", "write", "delete", "move/action")
+    )
+    + ") OR "
+    + "(@Resource[Microsoft.Storage/storageAccounts/blobServices/containers:name] StringEquals '-')"
+    + ")"
+)
 
 ASSIGNMENTS = (
     Assignment(
@@ -77,6 +95,13 @@ ASSIGNMENTS = (
         "The app reads and writes which licenses and keys end",
     ),
     Assignment(
+        "exports",
+        "Storage Blob Data Contributor",
+        "license-exports",
+        "The app adds exports of licenses, and can neither read, replace nor delete them",
+        _ONLY_ADDS,
+    ),
+    Assignment(
         "pepper", "Key Vault Secrets User", "pepper", "App Service resolves API_KEY_PEPPER as the app"
     ),
     Assignment(
@@ -105,18 +130,13 @@ def assign(
     *,
     principal_id: pulumi.Output[str],
     subscription_id: pulumi.Output[str],
-    stack: str,
-    suffix: str,
 ) -> list[authorization.RoleAssignment]:
     """Makes every assignment of the table; `scopes` holds the resource id of each scope."""
     return [
         authorization.RoleAssignment(
             f"role-{row.key}",
             authorization.RoleAssignmentArgs(
-                # A GUID that is the same on every run, so that Pulumi finds the assignment again.
-                role_assignment_name=str(
-                    uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{stack}/{suffix}/{row.key}")
-                ),
+                role_assignment_name=_name(row, principal_id),
                 scope=scopes[row.scope],
                 role_definition_id=pulumi.Output.concat(
                     "/subscriptions/",
@@ -128,9 +148,20 @@ def assign(
                 # With the type, Azure does not look up the identity, which its directory may not have yet.
                 principal_type="ServicePrincipal",
                 description=row.why,
+                condition=row.condition,
+                condition_version="2.0" if row.condition else None,
             ),
-            # Its name is fixed, so Azure must delete the old one before it makes the new one.
-            opts=pulumi.ResourceOptions(delete_before_replace=True),
         )
         for row in ASSIGNMENTS
     ]
+
+
+def _name(row: Assignment, principal_id: pulumi.Output[str]) -> pulumi.Output[str]:
+    """A GUID that is the same on every run, and another one for another identity.
+
+    Azure refuses an assignment whose name belongs to another principal. Such an assignment may be left on a
+    resource that was kept when its stack was destroyed, for an identity that was not.
+    """
+    return principal_id.apply(
+        lambda principal: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{row.key}/{principal}"))
+    )

@@ -20,12 +20,12 @@ def watch(
     compute: Compute,
     *,
     edge: Edge | None,
-    scaling: list[Diagnosed],
+    others: list[Diagnosed],
     today: date,
 ) -> None:
     """Makes alerts, diagnostic settings and everything else that watches the other resources.
 
-    `today` is in UTC.
+    `others` are resources with logs beyond the services and the network. `today` is in UTC.
     """
     storage = services.storage
     watched: dict[Watched, pulumi.Output[str]] = {
@@ -47,7 +47,7 @@ def watch(
         Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
         Diagnosed("workspace", base.monitoring.workspace_id),
         Diagnosed("vault", services.vault.vault_id),
-        *scaling,
+        *others,
     ]
     if compute.slot_id is not None:
         diagnosed.append(Diagnosed("staging-slot", compute.slot_id))

@@ -1,7 +1,8 @@
-"""Compares a restored database with the live one: `python -m operations.restore_drill observe|check`.
+"""Compares what was restored with what is live: `python -m operations.restore_drill observe|check|licenses`.
 
 `observe --at TIME` prints what the live database (DATABASE_URL) held at a moment of the last days. Then you
 restore another server to that moment, and `check FILE` compares it (DATABASE_URL) with what was printed.
+`licenses` restores the newest export of licenses to scratch tables, and compares them with the live ones.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from psycopg.rows import scalar_row, tuple_row
@@ -18,6 +19,7 @@ from psycopg.rows import scalar_row, tuple_row
 from operations.arguments import time
 from operations.command import FAILED, UsageError, run_command
 from operations.database import connect, connection_parameters, uses_entra, with_login
+from operations.license_drill import Finding, drill_licenses
 from operations.observation import (
     REACH,
     SQL,
@@ -34,12 +36,6 @@ from shared.settings_reader import SettingsReader
 from shared.sql import migrations
 
 ACCOUNTS = 20
-
-
-class Finding(NamedTuple):
-    name: str
-    is_good: bool
-    text: str
 
 
 async def findings(
@@ -150,6 +146,18 @@ async def _login(connection: Connection, login: str, role: str) -> Finding:
 
 
 async def _run(options: argparse.Namespace) -> int:
+    if options.command == "licenses":
+        return _told(await drill_licenses(options.export, options.key_file, datetime.now(UTC)))
+    return await _drill_database(options)
+
+
+def _told(found: Sequence[Finding]) -> int:
+    for name, is_good, text in found:
+        print(f"{'ok' if is_good else 'FAILED':<6}  {name:<18}  {text}")
+    return 0 if all(finding.is_good for finding in found) else FAILED
+
+
+async def _drill_database(options: argparse.Namespace) -> int:
     reader = SettingsReader(os.environ)
     entra = uses_entra(reader, asked=options.entra)
     parameters: dict[str, Any] = connection_parameters(reader, entra=entra)
@@ -162,9 +170,7 @@ async def _run(options: argparse.Namespace) -> int:
             print(msgspec.json.format(msgspec.json.encode(seen)).decode())
             return 0
         found = await findings(connection, expected, options.login, options.jobs_login)
-    for name, is_good, text in found:
-        print(f"{'ok' if is_good else 'FAILED':<6}  {name:<18}  {text}")
-    return 0 if all(finding.is_good for finding in found) else FAILED
+    return _told(found)
 
 
 def _read(path: Path) -> Observation:
@@ -191,6 +197,15 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("file", type=Path, help="what `observe` printed")
     checking.add_argument("--login", metavar="NAME", help="login of the HTTP functions, which must exist too")
     checking.add_argument("--jobs-login", metavar="NAME", help="login of the timers, which must exist too")
+    licenses = commands.add_parser(
+        "licenses", help="restore an export of licenses to scratch tables, and compare"
+    )
+    licenses.add_argument(
+        "export", nargs="?", default="newest", help="a file, a blob, or `newest` (the default)"
+    )
+    licenses.add_argument(
+        "--key-file", type=Path, action="append", required=True, metavar="FILE", help="file of a private key"
+    )
     for each in (observing, checking):
         each.add_argument(
             "--entra",

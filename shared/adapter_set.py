@@ -16,6 +16,7 @@ from shared.domain.market.calendars import MarketCalendars
 from shared.settings import Settings
 
 if TYPE_CHECKING:
+    from shared.adapters.export_blobs import ExportBlobs
     from shared.adapters.postgres import Pools, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.tables import LicenseTables
@@ -34,7 +35,7 @@ class Adapters:
 
     async def close(self) -> None:
         """Closes every adapter that was used; for tools and tests, because the platform announces no stop."""
-        for name in ("pools", "redis", "tables", "hub", "credentials"):
+        for name in ("pools", "redis", "tables", "exports", "hub", "credentials"):
             if self.__dict__.get(name) is not None:
                 await getattr(self, name).close()
 
@@ -81,6 +82,12 @@ class Adapters:
         from shared.adapters.tables import LicenseTables
 
         return LicenseTables(self.settings.tables_address, self.credentials.tokens)
+
+    @cached_property
+    def exports(self) -> "ExportBlobs":
+        from shared.adapters.export_blobs import ExportBlobs
+
+        return ExportBlobs(self.settings.exports_address, self.credentials.tokens)
 
     @cached_property
     def hub(self) -> "WebPubSubHub":

@@ -25,6 +25,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.evaluator import ConfidenceEvaluator
 from shared.services.health import DependencyChecks, ReadinessService
 from shared.services.hub_events import HubEventService
+from shared.services.license_export import LicenseExportService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
@@ -84,6 +85,12 @@ class Container(Adapters):
         enforcement = Enforcement(self.redis, self.realtime)
         audit = self.stores.jobs_audit
         return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
+
+    @cached_property
+    def license_export(self) -> LicenseExportService:
+        return LicenseExportService(
+            store=self.tables, exports=self.exports, seal=self.credentials.seal(), count=self.counters.add
+        )
 
     @cached_property
     def presence(self) -> Presence:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from shared.settings import Settings, pepper_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from shared.adapters.identity import Tokens
     from shared.adapters.postgres.database import Password
     from shared.services.hub_events import Proof
@@ -66,6 +68,14 @@ class Credentials:
         """The previous pepper, None if there is none; raises ConfigurationError if it is too short."""
         pepper = self._settings.api_key_pepper_previous
         return pepper_bytes(pepper, "API_KEY_PEPPER_PREVIOUS") if pepper else None
+
+    def seal(self) -> "Callable[[bytes], bytes] | None":
+        """Returns the encryption of exports; None if this deployment makes none."""
+        if not self._settings.license_export_key:
+            return None
+        from shared.adapters.sealing import seal
+
+        return partial(seal, public_key=self._settings.license_export_key)
 
     def event_proof(self) -> "Proof":
         """Returns the check that an event comes from our Web PubSub."""

@@ -38,6 +38,7 @@
     |   |-- KeyStoreUnavailable      key_store_unavailable
     |   |-- RealtimeUnavailable      realtime_unavailable
     |-- InternalError                internal; a fault in our code
+    |   |-- ExportDamaged            never reaches a caller
     |   |-- TrainingFailed           never reaches a caller
     |-- ConfigurationError           configuration_invalid; GET health/ready names the settings
 
@@ -282,6 +283,10 @@ class InternalError(SignalCloudError):
     """A fault in our code; the caller can only try again."""
 
     code = "internal"
+
+
+class ExportDamaged(InternalError):
+    """An export of licenses cannot be opened or read; never reaches a caller of the app."""
 
 
 class TrainingFailed(InternalError):

@@ -28,6 +28,7 @@ class Count(StrEnum):
     CONNECTIONS_REFUSED = "connections_refused"
     CONNECTIONS_EXCEEDED = "connections_exceeded"
     CONNECTIONS_UNCOUNTED = "connections_uncounted"
+    LICENSE_EXPORTS = "license_exports"
 
 
 # Refused requests are counted by problem code; the names of these counts begin with this.
@@ -52,6 +53,7 @@ class MetricName(StrEnum):
     LIMITER_OPEN = "signal_cloud.limiter.open"
     CONNECTIONS_EXCEEDED = "signal_cloud.connections.exceeded"
     CONNECTIONS_UNCOUNTED = "signal_cloud.connections.uncounted"
+    LICENSE_EXPORTS = "signal_cloud.license_exports"
     LICENSE_STORE_ERRORS = "signal_cloud.license_store.errors"
     SIGNALS_PUBLISHED = "signal_cloud.signals.published"
     TRADES_WRITTEN = "signal_cloud.trades.written"
@@ -108,6 +110,9 @@ METRICS = (
         "{connection}",
         "connections that no limit counted",
         Count.CONNECTIONS_UNCOUNTED,
+    ),
+    Metric(
+        _N.LICENSE_EXPORTS, "counter", "{export}", "exports of all licenses and keys", Count.LICENSE_EXPORTS
     ),
     Metric(_N.LICENSE_STORE_ERRORS, "counter", "{error}", "failed calls to Table Storage"),
     Metric(_N.SIGNALS_PUBLISHED, "counter", "{signal}", "new signals", Count.SIGNALS_PUBLISHED),

@@ -67,11 +67,18 @@ class Settings:
     jobs_client_id: str = ""
     telemetry: TelemetrySettings = TelemetrySettings()
     cors_origins: tuple[str, ...] = ()
+    license_export_key: str = ""
+    license_export_endpoint: str = ""
 
     @property
     def tables_address(self) -> str:
         """The endpoint with Entra ID, else the connection string."""
         return self.tables_endpoint or self.tables_connection_string
+
+    @property
+    def exports_address(self) -> str:
+        """The blob endpoint with Entra ID, else the connection string of the tables' account."""
+        return self.license_export_endpoint or self.tables_connection_string
 
     @property
     def webpubsub_address(self) -> str:
@@ -109,6 +116,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         telemetry=_telemetry(reader),
         # Not CORS_ALLOWED_ORIGINS: on some plans the Functions host reads that, and answers preflights.
         cors_origins=reader.origins("CORS_ORIGINS"),
+        license_export_key=_export_key(reader),
+        license_export_endpoint=_export_endpoint(reader) if client_id else "",
     )
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
@@ -185,6 +194,18 @@ def _database_url(reader: SettingsReader, name: str = "DATABASE_URL", default: s
             "because AZURE_CLIENT_ID is set"
         )
     return value
+
+
+def _export_key(reader: SettingsReader) -> str:
+    """The public key of exports, which is not secret; empty if this deployment makes none."""
+    value = reader.optional("LICENSE_EXPORT_KEY")
+    if value and re.fullmatch(r"[A-Za-z0-9+/]{43}=", value) is None:
+        reader.report("LICENSE_EXPORT_KEY must be a public key: 32 bytes in base64")
+    return value
+
+
+def _export_endpoint(reader: SettingsReader) -> str:
+    return reader.address("LICENSE_EXPORT_ENDPOINT", "https") if reader.optional("LICENSE_EXPORT_KEY") else ""
 
 
 def _pepper(reader: SettingsReader, name: str, default: str | None = None) -> str:

@@ -5,7 +5,7 @@ beside this module. It reads one window of the workspace, and returns rows only 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -153,6 +153,13 @@ LOG_ALERTS = (
         "PT15M",
         "PT5M",
     ),
+    LogAlert(
+        "license-export-overdue",
+        2,
+        "The newest export of licenses and keys is older than 26 hours.",
+        "P2D",
+        "PT1H",
+    ),
     LogAlert("defects", 3, "The app raised unexpected errors.", "PT15M", "PT15M"),
     LogAlert(
         "logs-capped",
@@ -162,6 +169,10 @@ LOG_ALERTS = (
         "PT15M",
     ),
 )
+
+# Shorter windows and frequencies than an hour, in minutes.
+_MINUTES = {"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15}
+
 
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
@@ -186,6 +197,22 @@ BUDGET_ALERTS = (
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
+
+
+def log_alerts(settings: Settings) -> Iterator[LogAlert]:
+    """Alerts on logs and telemetry that the stack has, none run more often than `log_alert_minutes` says.
+
+    A stack without a key of exports has no alert about them. A window is never shorter than the time between
+    two runs, so that no row is missed.
+    """
+    minutes = settings.monitoring.log_alert_minutes
+    slowest = f"PT{minutes}M"
+    for alert in LOG_ALERTS:
+        if alert.name == "license-export-overdue" and not settings.license_export_key:
+            continue
+        frequency = slowest if _MINUTES.get(alert.frequency, minutes) < minutes else alert.frequency
+        window = slowest if _MINUTES.get(alert.window, minutes) < minutes else alert.window
+        yield replace(alert, window=window, frequency=frequency)
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:

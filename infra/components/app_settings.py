@@ -24,7 +24,7 @@ class AppValues:
     """Values of the app's settings; each field becomes the setting of its name, in capitals.
 
     `api_key_pepper_previous` is None unless a rotation is under way; without it there is no such setting. Nor
-    is there one of `cors_origins` without origins.
+    is there one of `cors_origins` without origins, or of exports without their key.
     """
 
     azure_client_id: pulumi.Input[str]
@@ -45,6 +45,8 @@ class AppValues:
     telemetry_sample_ratio: str
     applicationinsights_connection_string: pulumi.Input[str]
     cors_origins: tuple[str, ...]
+    license_export_key: str
+    license_export_endpoint: str
 
 
 def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
@@ -53,6 +55,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
     return {
         **({} if previous is None else {"API_KEY_PEPPER_PREVIOUS": previous}),
         **({"CORS_ORIGINS": ",".join(values.cors_origins)} if values.cors_origins else {}),
+        **_exports(values),
         "AZURE_CLIENT_ID": values.azure_client_id,
         "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,
@@ -80,6 +83,15 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         "OTEL_TRACES_SAMPLER": "microsoft.rate_limited",
         "OTEL_TRACES_SAMPLER_ARG": "1",
         **schedules,
+    }
+
+
+def _exports(values: AppValues) -> Values:
+    if not values.license_export_key:
+        return {}
+    return {
+        "LICENSE_EXPORT_KEY": values.license_export_key,
+        "LICENSE_EXPORT_ENDPOINT": values.license_export_endpoint,
     }
 
 

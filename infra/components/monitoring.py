@@ -12,9 +12,9 @@ from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
     HEALTH_ALERTS,
-    LOG_ALERTS,
     RuleAlert,
     Watched,
+    log_alerts,
     metric_alerts,
 )
 from infra.components.alert_rules import Criteria, RuleMaker, threshold
@@ -99,7 +99,7 @@ class Monitoring(pulumi.ComponentResource):
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
-        for log_alert in LOG_ALERTS:
+        for log_alert in log_alerts(settings):
             monitor.ScheduledQueryRule(
                 f"alert-{log_alert.name}",
                 self._rules.log_rule(log_alert, self.workspace_id),
@@ -113,7 +113,8 @@ class Monitoring(pulumi.ComponentResource):
                 self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
-        self._availability_test(targets.url)
+        if self._settings.availability_test:
+            self._availability_test(targets.url)
         self._budget(targets.resource_group_id, today)
         self._workbook(targets.watched)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import storage
 
+from infra.components.exports import make_exports
 from infra.components.network import Network, PrivateTarget
 from infra.components.placement import Placement, Turns, under
 
@@ -45,6 +46,7 @@ class Storage(pulumi.ComponentResource):
         of_data, of_host = Turns(data), Turns(host)
         if args.network is not None:
             args.network.connect(PrivateTarget("licenses-table", data.id, "table"), of_data)
+            args.network.connect(PrivateTarget("exports-blob", data.id, "blob"), of_data)
             args.network.connect(PrivateTarget("host-blob", host.id, "blob"), of_host)
             args.network.connect(PrivateTarget("host-queue", host.id, "queue"), of_host)
             args.network.connect(PrivateTarget("host-table", host.id, "table"), of_host)
@@ -63,6 +65,7 @@ class Storage(pulumi.ComponentResource):
                 opts=of_host.options(under(self)),
             )
         )
+        self.exports_id = make_exports(self, place, data.name, of_data)
         self.table_ids = {table: self._table(table, place, data, of_data).id for table in TABLES}
         if args.deployments:
             of_host.take(
@@ -81,6 +84,7 @@ class Storage(pulumi.ComponentResource):
         self.data_account_id = data.id
         self.host_account_id = host.id
         self.data_blobs_id, self.host_blobs_id = data_blobs.id, host_blobs.id
+        self.exports_endpoint = f"https://{self.data_account}.blob.core.windows.net"
         self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
         self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
         self.register_outputs({"data_account_id": self.data_account_id})

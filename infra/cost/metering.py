@@ -22,6 +22,7 @@ FREE: Mapping[str, str] = {
     "Microsoft.Cdn/profiles/originGroups": _PART,
     "Microsoft.Cdn/profiles/originGroups/origins": _PART,
     "Microsoft.Cdn/profiles/securityPolicies": _PART,
+    "Microsoft.Compute/virtualMachines/extensions": _PART,
     "Microsoft.Consumption/budgets": "cost management is free",
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators": "permissions",
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations": _PART,
@@ -37,6 +38,7 @@ FREE: Mapping[str, str] = {
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": (
         "included in Front Door Standard and Premium"
     ),
+    "Microsoft.Network/networkInterfaces": _PART,
     "Microsoft.Network/networkSecurityGroups": "rules are free",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "links are free",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": _PART,
@@ -45,6 +47,8 @@ FREE: Mapping[str, str] = {
     "Microsoft.SignalRService/webPubSub/hubs": _PART,
     "Microsoft.Storage/storageAccounts/blobServices": _PART,
     "Microsoft.Storage/storageAccounts/blobServices/containers": _PART,
+    "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies": _PART,
+    "Microsoft.Storage/storageAccounts/managementPolicies": "Azure deletes by it without charge",
     "Microsoft.Storage/storageAccounts/tableServices/tables": _PART,
     "Microsoft.Web/sites": "charged for as its plan",
     "Microsoft.Web/sites/basicPublishingCredentialsPolicies": _PART,
@@ -189,6 +193,25 @@ def _zone(_: Resource, __: Usage) -> Iterator[Quantity]:
     yield "network.zone", 1
 
 
+def _machine(machine: Resource, _: Usage) -> Iterator[Quantity]:
+    yield f"machine.{machine.inputs['hardwareProfile']['vmSize']}", HOURS
+    disk = machine.inputs["storageProfile"]["osDisk"]
+    yield f"disk.{disk['managedDisk']['storageAccountType']}.{disk['diskSizeGB']}", 1
+
+
+def _gateway(_: Resource, usage: Usage) -> Iterator[Quantity]:
+    yield "network.gateway", HOURS
+    yield "network.gateway_data", usage.load["operations_gb_per_month"]
+
+
+def _address(_: Resource, __: Usage) -> Iterator[Quantity]:
+    yield "network.address", HOURS
+
+
+def _bastion(bastion: Resource, _: Usage) -> Iterator[Quantity]:
+    yield f"bastion.{bastion.inputs['sku']['name']}", HOURS
+
+
 def _workspace(workspace: Resource, usage: Usage) -> Iterator[Quantity]:
     yield "logs.ingestion", usage.log_gb
     kept_days = max(0, int(workspace.inputs["retentionInDays"]) - 31)
@@ -224,14 +247,18 @@ def _action_group(group: Resource, usage: Usage) -> Iterator[Quantity]:
 METERS: Mapping[str, Callable[[Resource, Usage], Iterator[Quantity]]] = {
     "Microsoft.Cache/redisEnterprise": _redis,
     "Microsoft.Cdn/profiles": _front_door,
+    "Microsoft.Compute/virtualMachines": _machine,
     "Microsoft.DBforPostgreSQL/flexibleServers": _postgres,
     "Microsoft.Insights/actionGroups": _action_group,
     "Microsoft.Insights/metricAlerts": _metric_alert,
     "Microsoft.Insights/scheduledQueryRules": _log_alert,
     "Microsoft.Insights/webtests": _webtest,
     "Microsoft.KeyVault/vaults": _vault,
+    "Microsoft.Network/bastionHosts": _bastion,
+    "Microsoft.Network/natGateways": _gateway,
     "Microsoft.Network/privateDnsZones": _zone,
     "Microsoft.Network/privateEndpoints": _endpoint,
+    "Microsoft.Network/publicIPAddresses": _address,
     "Microsoft.OperationalInsights/workspaces": _workspace,
     "Microsoft.SignalRService/webPubSub": _webpubsub,
     "Microsoft.Storage/storageAccounts": _storage,

@@ -77,6 +77,10 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "cdn:Profile": _cdn(""),
     "cdn:Route": _cdn("/afdEndpoints/routes", "endpointName", "routeName"),
     "cdn:SecurityPolicy": _cdn("/securityPolicies", "securityPolicyName"),
+    "compute:VirtualMachine": ArmType("Microsoft.Compute/virtualMachines", ("vmName",)),
+    "compute:VirtualMachineExtension": ArmType(
+        "Microsoft.Compute/virtualMachines/extensions", ("vmName", "vmExtensionName")
+    ),
     "consumption:Budget": ArmType("Microsoft.Consumption/budgets", ("budgetName",), scope="resource"),
     "dbforpostgresql:AdministratorsMicrosoftEntra": _postgres("/administrators", "objectId"),
     "dbforpostgresql:Configuration": _postgres("/configurations", "configurationName"),
@@ -97,6 +101,9 @@ ARM_TYPES: Mapping[str, ArmType] = {
     ),
     "monitor:MetricAlert": ArmType("Microsoft.Insights/metricAlerts", ("ruleName",)),
     "monitor:ScheduledQueryRule": ArmType("Microsoft.Insights/scheduledQueryRules", ("ruleName",)),
+    "network:BastionHost": ArmType("Microsoft.Network/bastionHosts", ("bastionHostName",)),
+    "network:NatGateway": ArmType("Microsoft.Network/natGateways", ("natGatewayName",)),
+    "network:NetworkInterface": ArmType("Microsoft.Network/networkInterfaces", ("networkInterfaceName",)),
     "network:NetworkSecurityGroup": ArmType(
         "Microsoft.Network/networkSecurityGroups", ("networkSecurityGroupName",)
     ),
@@ -105,6 +112,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
         ("privateEndpointName", "privateDnsZoneGroupName"),
     ),
     "network:PrivateEndpoint": ArmType("Microsoft.Network/privateEndpoints", ("privateEndpointName",)),
+    "network:PublicIPAddress": ArmType("Microsoft.Network/publicIPAddresses", ("publicIpAddressName",)),
     "network:VirtualNetwork": ArmType("Microsoft.Network/virtualNetworks", ("virtualNetworkName",)),
     "operationalinsights:Workspace": ArmType("Microsoft.OperationalInsights/workspaces", ("workspaceName",)),
     "privatedns:PrivateZone": ArmType("Microsoft.Network/privateDnsZones", ("privateZoneName",)),
@@ -120,7 +128,14 @@ ARM_TYPES: Mapping[str, ArmType] = {
         "Microsoft.Resources/resourceGroups", ("resourceGroupName",), scope="subscription"
     ),
     "storage:BlobContainer": _storage("/blobServices/containers", "'default'", "containerName"),
+    "storage:BlobContainerImmutabilityPolicy": _storage(
+        "/blobServices/containers/immutabilityPolicies",
+        "'default'",
+        "containerName",
+        "immutabilityPolicyName",
+    ),
     "storage:BlobServiceProperties": _storage("/blobServices", "blobServicesName"),
+    "storage:ManagementPolicy": _storage("/managementPolicies", "managementPolicyName"),
     "storage:StorageAccount": _storage(""),
     "storage:Table": _storage("/tableServices/tables", "'default'", "tableName"),
     "web:AppServicePlan": ArmType("Microsoft.Web/serverfarms", ("name",)),

@@ -3,12 +3,15 @@
 from infra.settings.model import ComputeSettings, Settings
 from infra.settings.reader import SettingsReader
 from infra.settings.regions import postgres_lacks
+from infra.settings.zones import lost_with_a_zone, paid_for_zones
 
 
 def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_instances(settings.compute, reader)
     _check_postgres(settings, reader)
     _check_units(settings, reader)
+    _check_zones(settings, reader)
+    _check_operations(settings, reader)
     _check_deployers(settings, reader)
     if settings.api_key_pepper_previous and settings.api_key_pepper_previous == settings.api_key_pepper:
         reader.conflict(
@@ -68,6 +71,24 @@ def _check_postgres(settings: Settings, reader: SettingsReader) -> None:
         reader.conflict(f"location {settings.location} does not fit Postgres: {lacks}", *keys)
 
 
+def _check_zones(settings: Settings, reader: SettingsReader) -> None:
+    """Refuses half of a redundancy: it costs money, and the first service without it stops the stack."""
+    if settings.zones == "several":
+        lost = dict(lost_with_a_zone(settings))
+        if lost:
+            needed = ", ".join(lost.values())
+            reader.conflict(f"zones: several also needs {needed}", "zones", *lost)
+    elif settings.zones == "one":
+        paid = list(paid_for_zones(settings))
+        if paid:
+            reader.conflict(
+                f"{' and '.join(paid)} must be false if zones is one: the stack would pay for another zone, "
+                "and stop with the first all the same. Set zones to several, or to some if a part is wanted",
+                "zones",
+                *paid,
+            )
+
+
 def _check_deployers(settings: Settings, reader: SettingsReader) -> None:
     network = settings.network
     closed_slot = settings.compute.plan == "dedicated" and settings.edge.tier != "none"
@@ -100,4 +121,20 @@ def _check_units(settings: Settings, reader: SettingsReader) -> None:
             "private_network needs webpubsub_sku Standard_S1 or Premium_P1",
             "private_network",
             "webpubsub_sku",
+        )
+
+
+def _check_operations(settings: Settings, reader: SettingsReader) -> None:
+    operations = settings.operations
+    if operations.machine and not settings.network.private:
+        reader.conflict(
+            "operations_machine needs private_network: other stacks can be reached without a machine",
+            "operations_machine",
+            "private_network",
+        )
+    if operations.bastion and not operations.machine:
+        reader.conflict(
+            "operations_bastion needs operations_machine, because it leads to that machine alone",
+            "operations_bastion",
+            "operations_machine",
         )

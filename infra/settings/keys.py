@@ -4,11 +4,13 @@ README.md of infra describes each key; a test holds the two together.
 """
 
 import re
+from typing import cast
 
 from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
-from infra.settings.model import Settings
+from infra.settings.model import Settings, Zones
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.operations_keys import read_operations
 from infra.settings.reader import SettingsReader, StackConfig
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
@@ -29,17 +31,19 @@ def read_settings(config: StackConfig) -> Settings:
         location=reader.matching(
             "location", r"[a-z]+[0-9]?", "a region as Azure writes it, such as centralus"
         ),
+        zones=cast("Zones", reader.choice("zones", ("one", "several", "some"), default="one")),
         owner=reader.matching("owner", r"\S.{0,255}", "a team or an address"),
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
         protect=reader.boolean("protect", default=True),
-        vault_recover=reader.boolean("vault_recover", default=False),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        license_export_key=_export_key(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
         network=read_network(reader),
+        operations=read_operations(reader),
         compute=read_compute(reader),
         redis=read_redis(reader),
         postgres=read_postgres(reader),
@@ -50,6 +54,16 @@ def read_settings(config: StackConfig) -> Settings:
     check_combinations(settings, reader)
     reader.finish()
     return settings
+
+
+def _export_key(reader: SettingsReader) -> str:
+    """The public key of exports of licenses; without it, the stack makes none."""
+    return reader.matching(
+        "license_export_key",
+        r"[A-Za-z0-9+/]{43}=",
+        "a public key that `python -m operations.restore_licenses new-key` prints",
+        default="",
+    )
 
 
 def _pepper(reader: SettingsReader, key: str, default: str | None = None) -> str:

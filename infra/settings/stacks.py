@@ -11,7 +11,7 @@ from infra.naming import PROJECT
 from infra.settings.reader import StackConfig
 
 INFRA = Path(__file__).resolve().parent.parent
-STACKS = ("dev", "prod", "premium", "rehearse")
+STACKS = ("dev", "lean", "prod", "premium", "rehearse")
 # Values of an example tenant, for uses that deploy nothing: preview, cost, tests.
 EXAMPLE_TENANT = INFRA / "tenant.example.yaml"
 _PREFIX = f"{PROJECT}:"

@@ -90,6 +90,6 @@ def _npm_ci(manifest_dir: Path, target: Path) -> None:
 
 
 def ensure_azurite() -> tuple[Path, Path]:
-    """(node, the script of Azurite's table service); the first call installs it. Raises NodeMissing."""
+    """(node, the script of Azurite's services); the first call installs it. Raises NodeMissing."""
     modules = install_packages(ROOT / "local" / "setup", SCRATCH / "node")
-    return find_node().node, modules / "azurite" / "dist" / "src" / "table" / "main.js"
+    return find_node().node, modules / "azurite" / "dist" / "src" / "azurite.js"

@@ -162,7 +162,11 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
 
 
 def azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
-    """Azurite with a table service of its own account, and the connection string that opens it."""
+    """Azurite with an account of its own, and the connection string that opens it.
+
+    Licenses and keys are in its tables, their exports in its blobs. Nothing uses its queues.
+    """
+    blobs, queues = free_ports(2)
     node, script = ensure_azurite()
     # The key of Azurite's default account is public, so this stack has an account of its own.
     key = base64.b64encode(hashlib.sha512(state.secret("azurite_account_key").encode()).digest()).decode()
@@ -173,11 +177,13 @@ def azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
         "azurite",
         *(str(node), str(script), "--silent", "--skipApiVersionCheck", "--disableTelemetry"),
         *("--location", str(directory), "--tableHost", HOST, "--tablePort", str(port)),
+        *("--blobHost", HOST, "--blobPort", str(blobs), "--queueHost", HOST, "--queuePort", str(queues)),
         env={**os.environ, "AZURITE_ACCOUNTS": f"{AZURITE_ACCOUNT}:{key}"},
     )
     connection = (
         f"DefaultEndpointsProtocol=http;AccountName={AZURITE_ACCOUNT};AccountKey={key};"
         f"TableEndpoint=http://{HOST}:{port}/{AZURITE_ACCOUNT};"
+        f"BlobEndpoint=http://{HOST}:{blobs}/{AZURITE_ACCOUNT};"
     )
     # SIGINT makes Azurite write its tables to disk.
     return Service("azurite", command, answers_http(port, "/"), port, stop_signal=signal.SIGINT), connection

@@ -14,6 +14,7 @@ from functions.web.body_limits import MAX_BODY_BYTES
 from local.host.configuration import BODY_LIMIT_SETTING, load_local_settings
 from local.places import ROOT
 from local.stack.demo_keys import DemoKeys, await_durable, demo_keys
+from local.stack.export_keys import export_key
 from local.stack.logins import separate_logins
 from local.stack.options import StackOptions
 from local.stack.ports import HOST, is_port_free
@@ -32,6 +33,7 @@ HUB = "signals"
 _SHORTER = {
     "ENGINE_SCHEDULE": "*/5 * * * * *",
     "RELAY_SCHEDULE": "* * * * * *",
+    "EXPORT_SCHEDULE": "0 0 * * * *",
     "UPKEEP_SCHEDULE": "0 */10 * * * *",
 }
 SCHEDULES = {timer.setting: timer.schedule for timer in TIMERS} | _SHORTER
@@ -97,6 +99,8 @@ class Stack:
             self._state.forget_secret("api_key_pepper")
         else:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
+        if not settings.get("LICENSE_EXPORT_KEY"):
+            settings["LICENSE_EXPORT_KEY"] = export_key(self._state)
         source = None if active is None else active.database_url
         endpoints = await asyncio.to_thread(data_services, self._state, settings, port, source)
         self._services.extend(endpoints.started())

@@ -56,6 +56,7 @@ RETRIES = 2
 RETRY_BACKOFF_S = 0.1
 
 MAX_TRANSACTION = 100
+PAGE_ROWS = 1_000
 MAX_UPDATE_ATTEMPTS = 5
 
 
@@ -102,6 +103,21 @@ class LicenseTables:
     async def list_licenses(self, limit: int) -> list[License]:
         """The first `limit` licenses, in order of id."""
         return [row_of(LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
+
+    async def license_pages(self) -> AsyncIterator[list[License]]:
+        """Every license, PAGE_ROWS at a time; what changes meanwhile may be in it or not."""
+        async for page in self._pages(LICENSES):
+            yield [row_of(LICENSE, entity) for entity in page]
+
+    async def key_pages(self) -> AsyncIterator[list[ApiKey]]:
+        """As `license_pages`, for keys."""
+        async for page in self._pages(API_KEYS):
+            yield [row_of(KEY, entity) for entity in page]
+
+    async def ending_pages(self) -> AsyncIterator[list[Ending]]:
+        """As `license_pages`, for endings."""
+        async for page in self._pages(ENDINGS):
+            yield [ending_of(entity) for entity in page]
 
     async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
         """The first `limit` endings from `since` to `until`, in order of time, in one partition."""
@@ -235,6 +251,22 @@ class LicenseTables:
                 return await traced(listed(), "query_entities", "azure_tables")
             except ResourceNotFoundError:
                 return []
+
+    async def _pages(self, table: str) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        from azure.core.exceptions import ResourceNotFoundError
+
+        pages = self._table(table).list_entities(results_per_page=PAGE_ROWS).by_page()
+        while True:
+            # Each page has its time, because a large table has many.
+            async with self._bounded(CALL_TIMEOUT_S):
+                try:
+                    page = await anext(pages, None)
+                    rows = None if page is None else [entity async for entity in page]
+                except ResourceNotFoundError:
+                    rows = None
+            if rows is None:
+                return
+            yield rows
 
     async def _write(self, table: str, write: Callable[["TableClient"], Awaitable[Any]]) -> None:
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError

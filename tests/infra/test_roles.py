@@ -1,8 +1,11 @@
 """Roles cover the resources that the app needs, and no others."""
 
+import re
+
 import pytest
 
-from infra.offline.recording import Recording
+from infra.offline.azure_answers import guid
+from infra.offline.recording import Recording, record
 from infra.roles import ASSIGNMENTS, ROLE_IDS
 from tests.infra.recording import VARIANTS, recorded
 
@@ -28,6 +31,11 @@ EXPECTED = {
         "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3",
         "Microsoft.Storage/storageAccounts/tableServices/tables",
         "table-endings",
+    ),
+    (
+        "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
+        "Microsoft.Storage/storageAccounts/blobServices/containers",
+        "license-exports",
     ),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper"),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper-previous"),
@@ -68,15 +76,22 @@ def test_no_scope_is_wider_than_one_resource(stack: Recording) -> None:
         assert "/providers/" in assignment.inputs["scope"].split("/resourceGroups/")[1]
 
 
-def test_assignments_have_fixed_guids_of_their_own(stack: Recording) -> None:
-    names = [each.inputs["roleAssignmentName"] for each in stack.of_type(ASSIGNMENT)]
-    assert len(set(names)) == len(names)
-    others = {
-        each.inputs["roleAssignmentName"]
-        for variant in ("dev", "prod", "premium")
-        for each in recorded(variant).of_type(ASSIGNMENT)
-    }
-    assert len(others) == 3 * len(ASSIGNMENTS)
+def names_of(stack: Recording) -> set[str]:
+    return {each.inputs["roleAssignmentName"] for each in stack.of_type(ASSIGNMENT)}
+
+
+def test_assignments_have_guids_of_their_own_that_every_run_finds_again(stack: Recording) -> None:
+    assert len(names_of(stack)) == len(ASSIGNMENTS)
+    assert names_of(record(stack.settings)) == names_of(stack)
+    others = [names_of(recorded(variant)) for variant in ("dev", "prod", "premium")]
+    assert len(set.union(*others)) == 3 * len(ASSIGNMENTS)
+
+
+def test_another_identity_gets_assignments_of_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure would refuse to change the principal of an assignment that was left on a kept resource."""
+    before = names_of(recorded("dev"))
+    monkeypatch.setattr("infra.offline.azure_answers.guid", lambda text: guid(f"made again: {text}"))
+    assert not names_of(record(recorded("dev").settings)) & before
 
 
 def test_the_app_starts_after_its_roles(stack: Recording) -> None:
@@ -100,3 +115,14 @@ def test_redis_knows_the_app_by_an_access_policy(stack: Recording) -> None:
 def test_web_pubsub_s_identity_may_do_nothing(stack: Recording) -> None:
     principals = {each.inputs["principalId"] for each in stack.of_type(ASSIGNMENT)}
     assert stack.outputs["events_principal_id"] not in principals
+
+
+def test_the_app_only_adds_exports(stack: Recording) -> None:
+    """Its role could read, replace and delete blobs, but its condition denies all of that."""
+    (adding,) = (each for each in stack.of_type(ASSIGNMENT) if "condition" in each.inputs)
+    assert adding.inputs["conditionVersion"] == "2.0"
+    blobs = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
+    denied = re.findall(rf"!\(ActionMatches\{{'{blobs}/([a-z/]+)'\}}\)", adding.inputs["condition"])
+    assert denied == ["read", "write", "delete", "move/action"]
+    container = stack.by_id(adding.inputs["scope"]).inputs["containerName"]
+    assert f"StringEquals '{container}'" not in adding.inputs["condition"]

@@ -46,7 +46,7 @@ def redis_url(valkey_url: str) -> str:
 
 @pytest.fixture(scope="session")
 def azurite_connection_string(server_directory: Path) -> Iterator[str]:
-    with running_azurite(server_directory, free_port()) as connection_string:
+    with running_azurite(server_directory, *(free_port() for _ in range(3))) as connection_string:
         yield connection_string
 
 

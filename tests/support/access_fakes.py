@@ -1,6 +1,6 @@
 """Stateful stand-ins for Redis and Table Storage, as far as access and licenses use them."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
@@ -164,6 +164,20 @@ class FakeKeyStore:
         self._answer()
         return list(self.licenses.values())[:limit]
 
+    async def license_pages(self) -> AsyncIterator[list[License]]:
+        self._answer()
+        for each in list(self.licenses.values()):
+            yield [each]
+
+    async def key_pages(self) -> AsyncIterator[list[ApiKey]]:
+        self._answer()
+        for each in list(self.keys.values()):
+            yield [each]
+
+    async def ending_pages(self) -> AsyncIterator[list[Ending]]:
+        self._answer()
+        yield sorted(self.recorded_endings, key=lambda each: (each.at, each.subject))
+
     async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
         self._answer()
         found = [each for each in self.recorded_endings if since <= each.at <= until]
@@ -208,6 +222,21 @@ class FakeKeyStore:
     def _answer(self) -> None:
         if self.away:
             raise KeyStoreUnavailable("away")
+
+
+class FakeExports:
+    """Blobs by name, which are only ever added; `away` makes it fail."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.away = False
+
+    async def add(self, name: str, content: bytes) -> None:
+        if self.away:
+            raise KeyStoreUnavailable("away")
+        if name in self.blobs:
+            raise Conflict("taken")
+        self.blobs[name] = content
 
 
 class FakeHub:

@@ -17,18 +17,20 @@ import msgspec
 from functions.openapi import document
 from local.host.routing import Template
 from shared import container as composition
+from shared.adapters.sealing import new_private_key, public_key_of
 from shared.container import Container
 from shared.domain.access.licenses import Scope
 from shared.errors import KeyStoreUnavailable, RealtimeUnavailable
 from shared.services.licenses import CreatedKey
 from shared.settings import Settings
-from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
+from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeExports, FakeKeyStore
 from tests.support.app import functions
 from tests.support.memory_stores import MemoryStores
 from tests.support.requests import PATH_VALUES
 from tests.support.strategies import STRATEGIES
 
 HUB_KEY = "a2V5"
+EXPORT_PRIVATE_KEY = new_private_key()
 SETTINGS = Settings(
     database_url="",
     database_role="",
@@ -40,6 +42,7 @@ SETTINGS = Settings(
     api_key_pepper="p" * 32,
     market_clock="wall",
     log_level="INFO",
+    license_export_key=public_key_of(EXPORT_PRIVATE_KEY),
 )
 
 
@@ -152,12 +155,14 @@ class Api:
         self.hub = MemoryHub()
         self.stores = MemoryStores(self.clock())
         self.audit = FakeAudit()
+        self.exports = FakeExports()
         self.services = Container(settings)
         vars(self.services).update(
             now=self.clock,
             redis=self.redis,
             tables=self.key_store,
             hub=self.hub,
+            exports=self.exports,
             pools=SimpleNamespace(main=self.stores.server, close=self.stores.server.close),
             stores=SimpleNamespace(**vars(self.stores), audit=self.audit, jobs_audit=self.audit),
         )

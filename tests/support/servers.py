@@ -118,18 +118,21 @@ def running_valkey(directory: Path, port: int) -> Iterator[str]:
 
 
 @contextmanager
-def running_azurite(directory: Path, port: int) -> Iterator[str]:
-    """Azurite's table service, in memory; its connection string, with a key of its own."""
+def running_azurite(directory: Path, port: int, blobs: int, queues: int) -> Iterator[str]:
+    """Azurite, in memory; its connection string, with a key of its own."""
     log_path = directory / "azurite.log"
     account, key = "integration", base64.b64encode(secrets.token_bytes(32)).decode()
     connection_string = (
         f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};"
         f"TableEndpoint=http://127.0.0.1:{port}/{account};"
+        f"BlobEndpoint=http://127.0.0.1:{blobs}/{account};"
     )
     node, script = ensure_azurite()
     argv = [
-        *(str(node), str(script), "--silent", "--disableTelemetry", "--inMemoryPersistence"),
-        *("--tableHost", "127.0.0.1", "--tablePort", str(port)),
+        *(str(node), str(script), "--silent", "--skipApiVersionCheck", "--disableTelemetry"),
+        "--inMemoryPersistence",
+        *("--tableHost", "127.0.0.1", "--tablePort", str(port), "--blobHost", "127.0.0.1"),
+        *("--blobPort", str(blobs), "--queueHost", "127.0.0.1", "--queuePort", str(queues)),
     ]
 
     def ready() -> bool:

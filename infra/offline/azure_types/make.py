@@ -31,6 +31,8 @@ BICEP_TYPES = (
     "Microsoft.Cdn/profiles/originGroups@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups/origins@2025-06-01",
     "Microsoft.Cdn/profiles/securityPolicies@2025-06-01",
+    "Microsoft.Compute/virtualMachines@2024-11-01",
+    "Microsoft.Compute/virtualMachines/extensions@2024-11-01",
     "Microsoft.Consumption/budgets@2024-08-01",
     "Microsoft.Insights/components@2020-02-02",
     "Microsoft.Insights/webtests@2022-06-15",
@@ -38,15 +40,21 @@ BICEP_TYPES = (
     "Microsoft.KeyVault/vaults@2024-11-01",
     "Microsoft.KeyVault/vaults/secrets@2024-11-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31",
+    "Microsoft.Network/bastionHosts@2024-05-01",
+    "Microsoft.Network/natGateways@2024-05-01",
+    "Microsoft.Network/networkInterfaces@2024-05-01",
     "Microsoft.Network/networkSecurityGroups@2024-05-01",
     "Microsoft.Network/privateEndpoints@2024-05-01",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01",
+    "Microsoft.Network/publicIPAddresses@2024-05-01",
     "Microsoft.Network/virtualNetworks@2024-05-01",
     "Microsoft.OperationalInsights/workspaces@2023-09-01",
     "Microsoft.Resources/resourceGroups@2024-03-01",
     "Microsoft.Storage/storageAccounts@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices@2024-01-01",
     "Microsoft.Storage/storageAccounts/blobServices/containers@2024-01-01",
+    "Microsoft.Storage/storageAccounts/blobServices/containers/immutabilityPolicies@2024-01-01",
+    "Microsoft.Storage/storageAccounts/managementPolicies@2024-01-01",
     "Microsoft.Storage/storageAccounts/tableServices/tables@2024-01-01",
 )
 
@@ -55,6 +63,8 @@ BICEP_TYPES = (
 ADDED_VALUES = (
     # Two enumerations of one name in the REST description; the Python package kept the other one.
     ("postgresqlflexibleservers@2025-08-01.HighAvailability", "mode", ("Disabled",)),
+    # The list of sizes ends in 2017, as its description says; Azure takes every size that the region has.
+    ("Microsoft.Compute@2024-11-01.HardwareProfile#416", "vmSize", ("Standard_B2als_v2",)),
 )
 
 

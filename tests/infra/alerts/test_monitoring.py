@@ -175,10 +175,14 @@ def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Rec
         assert (criterion["operator"], criterion["threshold"]) == (alert.operator, alert.threshold)
 
 
-def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> None:
+def test_what_stops_bots_is_looked_at_every_five_minutes_unless_the_stack_is_for_developers(
+    stack: Recording,
+) -> None:
+    slowest = stack.settings.monitoring.log_alert_minutes
+    assert slowest == (15 if stack.settings.stack == "dev" else 5)
     for rule in rules(stack):
         if rule.inputs["severity"] in (0, 1):
-            assert MINUTES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
+            assert MINUTES[rule.inputs["evaluationFrequency"]] <= slowest, rule.name
             assert MINUTES[rule.inputs["windowSize"]] <= 15, rule.name
 
 
@@ -224,7 +228,26 @@ def test_without_a_number_and_an_address_there_is_mail_alone() -> None:
     assert not group.inputs.get("webhookReceivers")
 
 
-def test_the_service_is_asked_from_several_places_where_bots_go(stack: Recording) -> None:
+@pytest.mark.parametrize("minutes", [5, 10, 15])
+def test_slower_log_alerts_overlook_no_row(minutes: int) -> None:
+    slowed = recorded_with("prod", log_alert_minutes=str(minutes))
+    usual = {rule.urn: rule.inputs for rule in recorded("prod").of_type(LOG_RULE)}
+    for rule in slowed.of_type(LOG_RULE):
+        before, now = usual[rule.urn], rule.inputs
+        frequency = MINUTES[now["evaluationFrequency"]]
+        assert frequency == max(minutes, MINUTES[before["evaluationFrequency"]]), rule.name
+        assert MINUTES[now["windowSize"]] == max(minutes, MINUTES[before["windowSize"]]), rule.name
+
+
+def test_without_the_test_from_outside_its_alert_is_absent_too() -> None:
+    without, usual = recorded_with("prod", availability_test="false"), recorded("prod")
+    gone = {each.name for each in usual.resources} - {each.name for each in without.resources}
+    assert gone == {"availability", f"alert-{AVAILABILITY.name}"}
+
+
+@pytest.mark.parametrize("variant", ["prod", "premium"])
+def test_the_service_is_asked_from_several_places_where_bots_go(variant: str) -> None:
+    stack = recorded(variant)
     test = stack.only("Microsoft.Insights/webtests")
     assert test.inputs["request"]["requestUrl"] == f"{stack.outputs['url']}/api/health/ready"
     assert test.inputs["validationRules"]["expectedHttpStatusCode"] == 200

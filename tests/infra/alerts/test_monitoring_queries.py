@@ -21,6 +21,7 @@ from tests.infra.alerts.rows import (
     row,
 )
 
+HOUR = timedelta(hours=1)
 ALERT_QUERIES = {alert.name: alert.query for alert in LOG_ALERTS}
 FIRES: dict[str, list[Rows]] = {
     "requests-failing": [[metric("requests", 900), metric("requests", 100), metric("requests.failed", 11)]],
@@ -46,6 +47,14 @@ FIRES: dict[str, list[Rows]] = {
     "model-retired": [[model("model", 50), model("model", 20), model("base_rate", 5, "v2")]],
     "training-frozen": [[metric("training.frozen", 0), metric("training.frozen", 1)]],
     "license-store-errors": [[metric("license_store.errors", 3), metric("license_store.errors", 2)]],
+    "license-export-overdue": [
+        [metric("outbox.age", 0, NOON - 27 * HOUR), metric("outbox.age", 0)],
+        [
+            metric("license_exports", 1, NOON - 27 * HOUR),
+            metric("license_exports", 0),
+            metric("outbox.age", 0, NOON - 40 * HOUR),
+        ],
+    ],
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
     "connections-exceeded": [[metric("connections.exceeded", 20), metric("connections.exceeded", 30)]],
     "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
@@ -101,6 +110,11 @@ SILENT: dict[str, list[Rows]] = {
     ],
     "training-frozen": [[metric("training.frozen", 0)], []],
     "license-store-errors": [[metric("license_store.errors", 4)], []],
+    "license-export-overdue": [
+        [metric("license_exports", 1, NOON - 25 * HOUR), metric("outbox.age", 0, NOON - 40 * HOUR)],
+        [metric("outbox.age", 0, NOON - 25 * HOUR), metric("outbox.age", 0)],
+        [],
+    ],
     "limiter-open": [[metric("limiter.open", 9)], []],
     "connections-exceeded": [[metric("connections.exceeded", 49)], []],
     "connections-uncounted": [[metric("connections.uncounted", 9), metric("connections.exceeded", 99)], []],

@@ -168,7 +168,12 @@ def test_from_the_internet_only_clients_reach_web_pubsub(fronted: Recording) -> 
 
 @pytest.mark.parametrize(
     ("variant", "sku", "units"),
-    [("dev", "Free_F1", 1), ("prod", "Standard_S1", 2), ("premium", "Premium_P1", 2)],
+    [
+        ("dev", "Free_F1", 1),
+        ("lean", "Standard_S1", 1),
+        ("prod", "Premium_P1", 2),
+        ("premium", "Premium_P1", 2),
+    ],
 )
 def test_web_pubsub_has_the_size_of_its_stack(variant: str, sku: str, units: int) -> None:
     service: Resource = recorded(variant).only(WEBPUBSUB)

@@ -61,6 +61,7 @@ def test_postgres_is_18_and_opened_by_entra_id_alone(stack: Recording) -> None:
     ("variant", "tier", "standby", "geo", "days"),
     [
         ("dev", "Burstable", "Disabled", "Disabled", 7),
+        ("lean", "GeneralPurpose", "Disabled", "Enabled", 30),
         ("prod", "GeneralPurpose", "ZoneRedundant", "Enabled", 30),
         ("premium", "GeneralPurpose", "ZoneRedundant", "Enabled", 35),
     ],

@@ -67,12 +67,12 @@ def test_all_that_is_missing_is_told_at_once() -> None:
 
 
 def test_prod_by_hand() -> None:
-    """730 hours; two servers and disks of 64 GB, two nodes, two units, eight endpoints, seven zones."""
+    """730 hours; two servers and disks of 64 GB, two nodes, two units, eight endpoints, seven DNS zones."""
     prod = reckoned("prod", users=1)
     assert usd(prod, "postgres.Standard_D2ds_v4") == pytest.approx(2 * 730 * 0.178)
     assert usd(prod, "postgres.storage") == pytest.approx(2 * 64 * 0.115)
     assert usd(prod, "redis.Balanced_B1") == pytest.approx(2 * 730 * 0.032)
-    assert usd(prod, "webpubsub.Standard_S1") == pytest.approx(2 * 730 / 24 * 1.61)
+    assert usd(prod, "webpubsub.Premium_P1") == pytest.approx(2 * 730 / 24 * 2.00)
     assert usd(prod, "network.endpoint") == pytest.approx(8 * 730 * 0.01)
     assert usd(prod, "network.zone") == pytest.approx(7 * 0.5)
     assert usd(prod, "edge.Standard_AzureFrontDoor") == 35
@@ -80,11 +80,12 @@ def test_prod_by_hand() -> None:
     assert usd(prod, "alert.log.PT5M") == pytest.approx(11 * 1.5)
     # Five places, every five minutes.
     assert usd(prod, "availability.test") == pytest.approx(5 * 12 * 730 * 0.000645)
-    # One instance, and three more for five of a week's 168 hours.
-    assert usd(prod, "plan.P0v3") == pytest.approx((1 + 3 * 5 / 168) * 730 * 0.085)
+    # Two instances, and two more for five of a week's 168 hours.
+    assert usd(prod, "plan.P0v3") == pytest.approx((2 + 2 * 5 / 168) * 730 * 0.085)
     assert usd(prod, "webpubsub.messages") == 0
-    # The engine's, relay's, heartbeat's, training's, endings', connections' and upkeep's runs of a day.
-    runs = 8640 + 17280 + 8640 + 96 + 17280 + 4320 + 1
+    # The engine's, relay's, heartbeat's, training's, endings', connections', the export's
+    # and upkeep's runs of a day.
+    runs = 8640 + 17280 + 8640 + 96 + 17280 + 4320 + 1 + 1
     assert usd(prod, "blob_writes.Standard_ZRS") == pytest.approx(runs * 730 / 24 / 10_000 * 0.0625)
 
 
@@ -102,8 +103,9 @@ def test_messages_by_hand() -> None:
 
 def test_flex_pays_a_second_a_run_at_least() -> None:
     dev = reckoned("dev", users=1)
-    # Three timers a minute, a heartbeat every 20 seconds, two timers every quarter of an hour, upkeep.
-    runs = 3 * 1440 + 3 * 1440 + 2 * 96 + 1
+    # Three timers a minute, a heartbeat every 20 seconds, two timers every quarter of an hour, the
+    # export and upkeep.
+    runs = 3 * 1440 + 3 * 1440 + 2 * 96 + 1 + 1
     executions = runs * 730 / 24 + dev.usage.requests
     assert usd(dev, "flex.execution_time") == pytest.approx((executions * 2 - 100_000) * 0.000026)
     assert not [each for each in dev.charges if each.price.key.startswith("plan.")]
@@ -116,11 +118,20 @@ def test_a_stacks_own_budget_does_not_alert_for_the_bots_it_is_for(stack: str) -
     )
 
 
-def test_what_high_availability_and_private_endpoints_cost() -> None:
+def test_what_a_standby_costs() -> None:
     prod = reckoned("prod")
-    alone = estimate(recorded_with("prod", postgres_high_availability="false"), 1000, LOAD, PRICES)
+    without = recorded_with("prod", zones="some", postgres_high_availability="false")
+    alone = estimate(without, 1000, LOAD, PRICES)
     # Its server and its disk.
     assert prod.usd - alone.usd == pytest.approx(730 * 0.178 + 64 * 0.115, abs=0.01)
+
+
+def test_lean_serves_a_thousand_users_for_the_customers_price() -> None:
+    lean = reckoned("lean", LOAD.purposes["lean"].users)
+    assert LOAD.purposes["lean"].users == 1000
+    assert LOAD.purposes["lean"].customer_usd == 365
+    assert lean.usd <= 365
+    assert not list(lean.usage.warnings()), "no limit of it is too small"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

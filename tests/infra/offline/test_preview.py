@@ -62,8 +62,8 @@ def test_what_is_bought_is_shown() -> None:
         "Standard_D2ds_v4, version: 18, GB: 64, standby: ZoneRedundant, "
         "days of backups: 30, geo-redundant: Enabled"
     )
-    assert shown["plan-autoscale"] == "4 to 10 from 09:15; 1 to 10 from 10:15"
-    assert shown["webpubsub"] == "Standard_S1, units: 2"
+    assert shown["plan-autoscale"] == "4 to 10 from 09:15; 2 to 10 from 10:15"
+    assert shown["webpubsub"] == "Premium_P1, units: 2"
     assert shown["role-pepper"] == "Key Vault Secrets User on api-key-pepper"
     assert shown["endpoint-redis"] == "redisEnterprise of redis-signal-cloud-prod-demo1"
 

@@ -10,11 +10,14 @@ import pytest
 
 from functions import timers
 from functions.timer_table import TIMERS, Timer
+from shared.adapters.sealing import unseal
+from shared.credentials import Credentials
+from shared.domain.access.exports import read_export
 from shared.domain.confidence.models import Outcome
 from shared.domain.market.outcomes import OutcomeBar, SettledSignal, SignalToSettle
 from shared.metrics import MetricName
 from shared.settings import TelemetrySettings
-from tests.support.api import Api
+from tests.support.api import EXPORT_PRIVATE_KEY, Api
 from tests.support.app import functions
 from tests.support.market import simulated_es
 from tests.support.memory_connections import Row
@@ -149,6 +152,23 @@ async def test_connections_are_compared_with_those_of_the_hub(api: Api) -> None:
     api.hub.connections["license.lic_Ab0000000000"] = ["here"]
     await fire("timer_connections")
     assert connections.of("lic_Ab0000000000") == ["here"]
+
+
+async def test_the_export_is_sealed_for_its_owner_and_counted(api: Api) -> None:
+    key = await api.key()
+    await fire("timer_license_export")
+    (name, *_) = api.exports.blobs
+    assert name.startswith("daily/2026-03-02T143000Z-")
+    found = read_export(unseal(api.exports.blobs[name], [EXPORT_PRIVATE_KEY]))
+    assert [each.public_id for each in found.apikeys] == [key.key.public_id]
+    assert api.counts == {"license_exports": 1}
+
+
+async def test_without_a_key_nothing_is_exported(api: Api) -> None:
+    api.services.settings = replace(api.services.settings, license_export_key="")
+    api.services.credentials = Credentials(api.services.settings)
+    await fire("timer_license_export")
+    assert (api.exports.blobs, api.counts) == ({}, {})
 
 
 async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:

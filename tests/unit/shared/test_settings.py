@@ -49,6 +49,7 @@ BAD_VALUES = {
     "APPLICATIONINSIGHTS_CONNECTION_STRING": ("sekrit",),
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": ("Authorization=AAD", "sekrit"),
     "AZURE_CLIENT_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
+    "LICENSE_EXPORT_KEY": ("sekrit", "A" * 43, "A" * 44, "A" * 42 + "=="),
     "CORS_ORIGINS": (
         "*",
         "null",
@@ -210,6 +211,17 @@ def test_no_token_goes_where_its_receiver_is_not_proven(changed: dict[str, str])
 def test_an_endpoint_without_an_identity_is_told(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{name} is for Entra ID and needs AZURE_CLIENT_ID$"):
         read_settings({**GOOD, name: "https://signal.example"})
+
+
+def test_exports_go_to_the_account_of_the_tables_or_under_entra_id_to_an_endpoint() -> None:
+    key = {"LICENSE_EXPORT_KEY": "A" * 43 + "="}
+    assert (read_settings(GOOD).license_export_key, read_settings(ENTRA).exports_address) == ("", "")
+    assert read_settings(GOOD | key).exports_address == GOOD["TABLES_CONNECTION_STRING"]
+    endpoint = "https://signal.blob.core.windows.net"
+    assert read_settings(ENTRA | key | {"LICENSE_EXPORT_ENDPOINT": endpoint}).exports_address == endpoint
+    for address in ({}, {"LICENSE_EXPORT_ENDPOINT": "http://signal.blob.core.windows.net"}):
+        with pytest.raises(ConfigurationError, match=r"^LICENSE_EXPORT_ENDPOINT "):
+            read_settings(ENTRA | key | address)
 
 
 def test_a_reference_is_never_taken_for_the_pepper() -> None:
