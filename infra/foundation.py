@@ -93,16 +93,28 @@ def make_foundation(settings: Settings) -> Foundation:
 
 def make_services(settings: Settings, base: Foundation) -> Services:
     place, network = base.placement, base.network
-    deployers = settings.network.deployers
+    deployers, primary = settings.network.deployers, settings.primary
     return Services(
         postgres=Postgres(
-            "postgres", PostgresArgs(place, settings.postgres, network, deployers, base.tenant_id)
+            "postgres",
+            PostgresArgs(
+                place,
+                settings.postgres,
+                network,
+                deployers,
+                base.tenant_id,
+                primary_id=primary.postgres_id if primary else "",
+            ),
         ),
         redis=Redis("redis", RedisArgs(place, settings.redis, network, base.identity.principal_id)),
         storage=Storage(
             "storage",
             StorageArgs(
-                place, settings.storage_replication, network, deployments=settings.compute.plan == "flex"
+                place,
+                settings.storage_replication,
+                network,
+                deployments=settings.compute.plan == "flex",
+                primary_id=primary.storage_id if primary else "",
             ),
         ),
         vault=Vault(

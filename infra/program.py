@@ -36,7 +36,12 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     if machine is not None and machine.bastion_id is not None:
         others.append(Diagnosed("bastion", machine.bastion_id))
     watch(settings, base, services, compute, edge=edge, others=others, today=today)
-    return _outputs(base, services, compute, edge) | _operations_outputs(machine)
+    return {
+        "role": settings.role,
+        "location": settings.location,
+        **_outputs(base, services, compute, edge),
+        **_operations_outputs(machine),
+    }
 
 
 def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
@@ -106,13 +111,21 @@ def _compute(
             host_storage_account=services.storage.host_account,
             deployments_url=services.storage.deployments_url,
             subnet_id=base.network.app_subnet_id if base.network else None,
-            front_door_id=edge.front_door_id if edge else None,
+            front_door_id=_front_door_id(settings, edge),
+            timers_on=settings.role == "active",
             deployers=Deployers(
                 settings.network.deployers, base.network.operations_subnet_id if base.network else None
             ),
             depends_on=needed,
         ),
     )
+
+
+def _front_door_id(settings: Settings, edge: Edge | None) -> pulumi.Output[str] | None:
+    """The Front Door whose requests the app accepts: the stack's own, or the first region's."""
+    if settings.primary is not None:
+        return pulumi.Output.from_input(settings.primary.front_door_id)
+    return edge.front_door_id if edge else None
 
 
 def _autoscale(settings: Settings, base: Foundation, services: Services, compute: Compute) -> list[Diagnosed]:
@@ -170,6 +183,7 @@ def _outputs(
     outputs: dict[str, pulumi.Input[object]] = {
         "url": pulumi.Output.concat("https://", edge.host) if edge else app_url,
         "app_url": app_url,
+        "app_host": compute.host,
         "app_name": compute.app_name,
         "resource_group": base.placement.resource_group_name,
         "identity_name": base.identity.name,
@@ -179,13 +193,16 @@ def _outputs(
         "jobs_identity_principal_id": base.identity.jobs_principal_id,
         "events_principal_id": base.identity.events_principal_id,
         "postgres_server": services.postgres.server_name,
+        "postgres_server_id": services.postgres.server_id,
         "postgres_host": services.postgres.host,
         "database": DATABASE,
         "redis_host": services.redis.host,
         "data_storage_account": services.storage.data_account,
+        "data_storage_account_id": services.storage.data_account_id,
         "host_storage_account": services.storage.host_account,
         "webpubsub_endpoint": services.realtime.endpoint,
         "key_vault": services.vault.name,
+        **(edge.outputs if edge else {}),
     }
     if compute.staging_host:
         outputs["staging_url"] = f"https://{compute.staging_host}"

@@ -38,10 +38,7 @@ def watch(
     diagnosed = [
         *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
         Diagnosed("redis-database", services.redis.database_id),
-        Diagnosed("data-storage", storage.data_account_id),
         Diagnosed("host-storage", storage.host_account_id),
-        Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
-        Diagnosed("data-blobs", storage.data_blobs_id),
         Diagnosed("host-blobs", storage.host_blobs_id),
         Diagnosed("host-queues", pulumi.Output.concat(storage.host_account_id, "/queueServices/default")),
         Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
@@ -49,6 +46,13 @@ def watch(
         Diagnosed("vault", services.vault.vault_id),
         *others,
     ]
+    for blobs_id in storage.data_blobs_ids:
+        tables_id = pulumi.Output.concat(storage.data_account_id, "/tableServices/default")
+        diagnosed += [
+            Diagnosed("data-storage", storage.data_account_id),
+            Diagnosed("tables", tables_id),
+            Diagnosed("data-blobs", blobs_id),
+        ]
     if compute.slot_id is not None:
         diagnosed.append(Diagnosed("staging-slot", compute.slot_id))
     if edge is not None:

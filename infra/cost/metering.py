@@ -18,6 +18,9 @@ FREE: Mapping[str, str] = {
     "Microsoft.Cache/redisEnterprise/databases": _PART,
     "Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments": "permissions",
     "Microsoft.Cdn/profiles/afdEndpoints": _PART,
+    "Microsoft.Cdn/profiles/customDomains": "included in Front Door, with the certificate",
+    "Microsoft.Cdn/profiles/ruleSets": _PART,
+    "Microsoft.Cdn/profiles/ruleSets/rules": _PART,
     "Microsoft.Cdn/profiles/afdEndpoints/routes": _PART,
     "Microsoft.Cdn/profiles/originGroups": _PART,
     "Microsoft.Cdn/profiles/originGroups/origins": _PART,
@@ -28,6 +31,7 @@ FREE: Mapping[str, str] = {
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": _PART,
+    "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": _PART,
     "Microsoft.Insights/activityLogAlerts": "alerts of the activity log are free",
     "Microsoft.Insights/autoscaleSettings": "the instances or units that it adds are charged for",
     "Microsoft.Insights/components": "charged for as data of the workspace",
@@ -38,6 +42,8 @@ FREE: Mapping[str, str] = {
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": (
         "included in Front Door Standard and Premium"
     ),
+    "Microsoft.Network/dnsZones/CNAME": "charged for as queries of the zone, which is not the stack's",
+    "Microsoft.Network/dnsZones/TXT": "charged for as queries of the zone, which is not the stack's",
     "Microsoft.Network/networkInterfaces": _PART,
     "Microsoft.Network/networkSecurityGroups": "rules are free",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "links are free",
@@ -129,10 +135,13 @@ def _plan(plan: Resource, usage: Usage) -> Iterator[Quantity]:
 def _postgres(server: Resource, usage: Usage) -> Iterator[Quantity]:
     storage_gb = int(server.inputs["storage"]["storageSizeGB"])
     # The standby costs as much as the primary: a server and a disk.
-    servers = 1 if server.inputs["highAvailability"]["mode"] == "Disabled" else 2
+    has_standby = server.inputs.get("highAvailability", {}).get("mode") == "ZoneRedundant"
+    servers = 2 if has_standby else 1
     yield f"postgres.{server.inputs['sku']['name']}", servers * HOURS
     yield "postgres.storage", servers * storage_gb
-    backup = server.inputs["backup"]
+    backup = server.inputs.get("backup")
+    if backup is None:  # a read replica
+        return
     changes = backup["backupRetentionDays"] * usage.load["database_changed_share_per_day"]
     kept_gb = storage_gb * usage.load["database_filled_share"] * (1 + changes)
     copies = 2 if backup["geoRedundantBackup"] == "Enabled" else 1

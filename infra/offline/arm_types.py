@@ -1,5 +1,6 @@
 """Lists the ARM type of each resource that the program makes, and the inputs that name it."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ Scope = Literal["subscription", "group", "resource"]
 class ArmType:
     """`names` are the inputs at the end of the id, the outermost first; a word in quotes is literal.
 
+    A word in braces in `type` stands for the value of that input, `type_input`.
+
     `scope` is what the id begins with: the subscription, the resource group, or the resource whose id is in
     the input `scope_input`.
     """
@@ -23,6 +26,12 @@ class ArmType:
     names: tuple[str, ...]
     scope: Scope = "group"
     scope_input: str = "scope"
+    type_input: str = ""
+
+    @property
+    def path_inputs(self) -> frozenset[str]:
+        """Inputs that are in the id, and not in the body."""
+        return frozenset({*self.names, self.type_input, "resourceGroupName"})
 
     def name_parts(self, inputs: Mapping[str, object]) -> tuple[str, ...]:
         """Names from the outermost resource to this one; raises KeyError for a name that is missing."""
@@ -71,11 +80,14 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "authorization:RoleAssignment": ArmType(
         "Microsoft.Authorization/roleAssignments", ("roleAssignmentName",), scope="resource"
     ),
+    "cdn:AFDCustomDomain": _cdn("/customDomains", "customDomainName"),
     "cdn:AFDEndpoint": _cdn("/afdEndpoints", "endpointName"),
     "cdn:AFDOrigin": _cdn("/originGroups/origins", "originGroupName", "originName"),
     "cdn:AFDOriginGroup": _cdn("/originGroups", "originGroupName"),
     "cdn:Profile": _cdn(""),
     "cdn:Route": _cdn("/afdEndpoints/routes", "endpointName", "routeName"),
+    "cdn:Rule": _cdn("/ruleSets/rules", "ruleSetName", "ruleName"),
+    "cdn:RuleSet": _cdn("/ruleSets", "ruleSetName"),
     "cdn:SecurityPolicy": _cdn("/securityPolicies", "securityPolicyName"),
     "compute:VirtualMachine": ArmType("Microsoft.Compute/virtualMachines", ("vmName",)),
     "compute:VirtualMachineExtension": ArmType(
@@ -87,6 +99,12 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "dbforpostgresql:Database": _postgres("/databases", "databaseName"),
     "dbforpostgresql:FirewallRule": _postgres("/firewallRules", "firewallRuleName"),
     "dbforpostgresql:Server": _postgres(""),
+    "dbforpostgresql:VirtualEndpoint": _postgres("/virtualendpoints", "virtualEndpointName"),
+    "dns:RecordSet": ArmType(
+        "Microsoft.Network/dnsZones/{recordType}",
+        ("zoneName", "relativeRecordSetName"),
+        type_input="recordType",
+    ),
     "frontdoor:Policy": ArmType("Microsoft.Network/frontDoorWebApplicationFirewallPolicies", ("policyName",)),
     "keyvault:Secret": ArmType("Microsoft.KeyVault/vaults/secrets", ("vaultName", "secretName")),
     "keyvault:Vault": ArmType("Microsoft.KeyVault/vaults", ("vaultName",)),
@@ -151,6 +169,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
 }
 
 
-def arm_type(token: str) -> ArmType:
-    """The ARM type behind a Pulumi token; raises KeyError if the table lacks it."""
-    return ARM_TYPES[token.removeprefix("azure-native:")]
+def arm_type(token: str, inputs: Mapping[str, object]) -> ArmType:
+    """The ARM type of a resource with these inputs; raises KeyError if the table lacks the token."""
+    kind = ARM_TYPES[token.removeprefix("azure-native:")]
+    return dataclasses.replace(kind, type=kind.type.format_map(inputs)) if "{" in kind.type else kind

@@ -70,6 +70,7 @@ _SECURE_SITE = {
 # Flex Consumption has no FTP, and refuses to be told.
 _NO_FTP = {"siteConfig.ftpsState": ("Disabled",)}
 _TLS: Demands = {
+    "cdn:AFDCustomDomain": {"tlsSettings.minimumTlsVersion": ("TLS12", "TLS13")},
     "cdn:Route": {"forwardingProtocol": ("HttpsOnly",), "supportedProtocols": (["Https"],)},
     "redisenterprise:Database": {"clientProtocol": ("Encrypted",)},
     "redisenterprise:RedisEnterprise": {"minimumTlsVersion": ("1.2", "1.3")},

@@ -10,6 +10,8 @@ def check_combinations(settings: Settings, reader: SettingsReader) -> None:
     _check_instances(settings.compute, reader)
     _check_postgres(settings, reader)
     _check_units(settings, reader)
+    _check_edge(settings, reader)
+    _check_primary(settings, reader)
     _check_zones(settings, reader)
     _check_operations(settings, reader)
     _check_deployers(settings, reader)
@@ -122,6 +124,44 @@ def _check_units(settings: Settings, reader: SettingsReader) -> None:
             "private_network",
             "webpubsub_sku",
         )
+
+
+def _check_edge(settings: Settings, reader: SettingsReader) -> None:
+    edge = settings.edge
+    for key, value in (("domain", edge.domain), ("second_origin_host", edge.second_origin_host)):
+        if value and edge.tier == "none":
+            reader.conflict(f"{key} needs edge standard or premium: it is of Front Door", key, "edge")
+    zone = edge.dns_zone_id.rsplit("/", 1)[-1]
+    keys = ("domain", "dns_zone_id")
+    if zone and not edge.domain:
+        reader.conflict("dns_zone_id needs domain, whose records it gets", *keys)
+    elif zone and edge.domain == zone:
+        text = f"domain must be a name below {zone}: Azure does not renew the certificate of {zone} itself"
+        reader.conflict(text, *keys)
+    elif zone and not edge.domain.endswith(f".{zone}"):
+        reader.conflict(f"domain {edge.domain} does not belong to the zone {zone}", *keys)
+    if edge.second_origin_host and not settings.storage_replication.startswith("Standard_G"):
+        reader.conflict(
+            "second_origin_host needs storage_replication Standard_GRS or Standard_GZRS: with another one, "
+            "licenses and keys are lost with the region",
+            "second_origin_host",
+            "storage_replication",
+        )
+
+
+def _check_primary(settings: Settings, reader: SettingsReader) -> None:
+    """Refuses what a stack cannot have if its database is made as a replica of another stack's."""
+    if settings.primary is None:
+        return
+    postgres, key = settings.postgres, "primary_postgres_id"
+    for setting, refused, why in (
+        ("postgres_sku", postgres.tier == "Burstable", "Azure makes no replica of that size"),
+        ("postgres_high_availability", postgres.high_availability, "a replica has no standby"),
+        ("postgres_geo_backup", postgres.geo_backup, "a server that was a replica never has such backups"),
+        ("edge", settings.edge.tier != "none", "the Front Door of the first region leads here"),
+    ):
+        if refused:
+            reader.conflict(f"{setting} does not fit primary_postgres_id: {why}", setting, key)
 
 
 def _check_operations(settings: Settings, reader: SettingsReader) -> None:

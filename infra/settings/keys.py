@@ -11,7 +11,9 @@ from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings, Zones
 from infra.settings.monitoring_keys import read_monitoring
 from infra.settings.operations_keys import read_operations
+from infra.settings.passive import in_role
 from infra.settings.reader import SettingsReader, StackConfig
+from infra.settings.region_keys import read_primary, read_role
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
 # The app refuses a shorter one too: shared/settings.py.
@@ -38,6 +40,8 @@ def read_settings(config: StackConfig) -> Settings:
         protect=reader.boolean("protect", default=True),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        role=read_role(reader),
+        primary=read_primary(reader),
         license_export_key=_export_key(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
@@ -53,7 +57,7 @@ def read_settings(config: StackConfig) -> Settings:
     )
     check_combinations(settings, reader)
     reader.finish()
-    return settings
+    return in_role(settings)
 
 
 def _export_key(reader: SettingsReader) -> str:

@@ -9,6 +9,8 @@ from decimal import Decimal
 from typing import Literal
 
 PlanKind = Literal["dedicated", "flex"]
+# An active stack serves and runs its timers; a passive one waits in the second region.
+Role = Literal["active", "passive"]
 EdgeTier = Literal["none", "standard", "premium"]
 Zones = Literal["one", "several", "some"]
 
@@ -136,8 +138,16 @@ class WebPubSubSettings:
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
+    """`domain` is the name that bots use; `dns_zone_id` is the zone in Azure DNS that gets its records.
+
+    `second_origin_host` is the app's host in the second region. All three are empty if the stack has none.
+    """
+
     tier: EdgeTier
     requests_per_minute: int
+    domain: str
+    dns_zone_id: str
+    second_origin_host: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +172,17 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrimarySettings:
+    """What a stack in the second region shares with that of the first: the ids of its database server, of its
+    storage account with licenses and keys, and of its Front Door.
+    """
+
+    postgres_id: str
+    storage_id: str
+    front_door_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs between stacks.
 
@@ -178,6 +199,8 @@ class Settings:
     protect: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    role: Role
+    primary: PrimarySettings | None
     license_export_key: str
     storage_replication: str
     network: NetworkSettings

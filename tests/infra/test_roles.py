@@ -7,7 +7,7 @@ import pytest
 from infra.offline.azure_answers import guid
 from infra.offline.recording import Recording, record
 from infra.roles import ASSIGNMENTS, ROLE_IDS
-from tests.infra.recording import VARIANTS, recorded
+from tests.infra.recording import SELF_CONTAINED, recorded
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 
@@ -44,7 +44,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SELF_CONTAINED)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 

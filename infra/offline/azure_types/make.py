@@ -28,8 +28,11 @@ BICEP_TYPES = (
     "Microsoft.Cdn/profiles@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints/routes@2025-06-01",
+    "Microsoft.Cdn/profiles/customDomains@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups/origins@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets/rules@2025-06-01",
     "Microsoft.Cdn/profiles/securityPolicies@2025-06-01",
     "Microsoft.Compute/virtualMachines@2024-11-01",
     "Microsoft.Compute/virtualMachines/extensions@2024-11-01",
@@ -116,6 +119,7 @@ MODEL_PACKAGES = (
             "Microsoft.DBforPostgreSQL/flexibleServers/configurations": "Configuration",
             "Microsoft.DBforPostgreSQL/flexibleServers/databases": "Database",
             "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": "FirewallRule",
+            "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": "VirtualEndpoint",
         },
     ),
     ModelPackage(
@@ -134,6 +138,15 @@ MODEL_PACKAGES = (
         {
             "Microsoft.Network/privateDnsZones": "PrivateZone",
             "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "VirtualNetworkLink",
+        },
+    ),
+    ModelPackage(
+        "azure-mgmt-dns==10.0.0b1",
+        "azure.mgmt.dns.models",
+        "2023-07-01-preview",
+        {
+            "Microsoft.Network/dnsZones/CNAME": "RecordSet",
+            "Microsoft.Network/dnsZones/TXT": "RecordSet",
         },
     ),
     ModelPackage(

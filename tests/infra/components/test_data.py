@@ -5,10 +5,10 @@ import re
 import pytest
 
 from infra.offline.recording import Recording
-from tests.infra.recording import VARIANTS, recorded
+from tests.infra.recording import SELF_CONTAINED, recorded
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SELF_CONTAINED)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 

@@ -43,6 +43,7 @@ def test_front_door_leads_to_the_app_over_https(fronted: Recording) -> None:
     assert route.inputs["originGroup"]["id"] == fronted.only(f"{PROFILE}/originGroups").id
     assert "cacheConfiguration" not in route.inputs
     assert origin.urn in route.depends_on
+    assert "customDomains" not in route.inputs
     assert fronted.outputs["url"].startswith("https://fde-signal-cloud-")
 
 
