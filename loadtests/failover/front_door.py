@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import aiohttp
 from aiohttp import web
 
-PROBE_PATH = "/api/health"
+PROBE_PATH = "/api/health/active"
 # Azure probes each 30 s or more; a rehearsal measures our part of the time.
 PROBE_EVERY_S = 0.5
 PROBE_TIMEOUT_S = 2.0

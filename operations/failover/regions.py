@@ -16,7 +16,7 @@ from shared.settings_reader import SettingsReader
 
 PROGRAM = ("--cwd", "infra", "--stack")
 ADMIN_KEY = "postgres_admin_name"
-_NEEDED = (
+NEEDED = (
     "app_name",
     "app_url",
     "data_storage_account",
@@ -51,11 +51,11 @@ class Region:
 def read_region(cloud: Cloud, stack: str) -> Region:
     """Raises ToolFailed, and UsageError if the stack has no second region."""
     outputs: dict[str, Any] = cloud.read("pulumi", "stack", "output", "--json", *PROGRAM, stack)
-    missing = [name for name in _NEEDED if not outputs.get(name)]
+    missing = [name for name in NEEDED if not outputs.get(name)]
     if missing:
         raise UsageError(f"the stack {stack} has no output {', '.join(missing)}: is it one of two regions?")
     admin = cloud.text("pulumi", "config", "get", ADMIN_KEY, *PROGRAM, stack)
-    return Region(stack, {name: str(outputs[name]) for name in _NEEDED}, admin)
+    return Region(stack, {name: str(outputs[name]) for name in NEEDED}, admin)
 
 
 @asynccontextmanager
