@@ -164,7 +164,7 @@ def _valkey(state: StateDirectory, port: int) -> tuple[Service, str]:
 def azurite(state: StateDirectory, port: int) -> tuple[Service, str]:
     """Azurite with an account of its own, and the connection string that opens it.
 
-    Licenses and keys are in its tables, their exports in its blobs. Nothing uses the queues that come with it.
+    Licenses and keys are in its tables, their exports in its blobs. Nothing uses its queues.
     """
     blobs, queues = free_ports(2)
     node, script = ensure_azurite()
