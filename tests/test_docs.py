@@ -292,6 +292,7 @@ PROCEDURES = (
     "First deployment",
     "Roll back",
     "Restore to a point in time",
+    "Export and restore licenses",
     "Rotate the pepper",
     "End a license or a key",
     "Scale for an event",
