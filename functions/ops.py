@@ -28,6 +28,10 @@ def _misconfigured(error: ConfigurationError) -> Answer:
     return _readiness_answer(misconfigured(error.detail))
 
 
+def _inactive(detail: str) -> Answer:
+    return Answer({"status": "fail", "detail": detail}, 503, HEALTH_TYPE)
+
+
 @routes.get(
     "health",
     scope=PUBLIC,
@@ -52,6 +56,22 @@ async def get_health(call: Call) -> dict[str, str]:
 async def get_readiness(call: Call) -> Answer:
     """Shows every dependency with its latency; answers 503 if a required one fails."""
     return _readiness_answer(await call.services.readiness.readiness())
+
+
+@routes.get(
+    "health/active",
+    scope=PUBLIC,
+    summary="Whether this region is the active one: 503 if its database is a read replica",
+    answer=dict[str, str],
+    statuses=((200, "Active"), (503, "Another region's database accepts the writes")),
+    media_type=HEALTH_TYPE,
+    if_misconfigured=lambda error: _inactive(error.detail),
+)
+async def get_active(call: Call) -> Answer:
+    """Shows whether the database accepts writes; Front Door sends requests to the region where it does."""
+    if await call.services.region.is_active():
+        return Answer({"status": "pass"}, 200, HEALTH_TYPE)
+    return _inactive("The database is a read replica: another region accepts the writes.")
 
 
 @routes.get(

@@ -71,7 +71,12 @@ def make_foundation(settings: Settings) -> Foundation:
     placement = Placement(group.name, settings.location, tags, names, settings.protect)
     client = authorization.get_client_config_output()
     network = (
-        Network("network", NetworkArgs(placement, settings.network.address_space, settings.compute.plan))
+        Network(
+            "network",
+            NetworkArgs(
+                placement, settings.network.address_space, settings.compute.plan, settings.operations
+            ),
+        )
         if settings.network.private
         else None
     )
@@ -88,16 +93,28 @@ def make_foundation(settings: Settings) -> Foundation:
 
 def make_services(settings: Settings, base: Foundation) -> Services:
     place, network = base.placement, base.network
-    deployers = settings.network.deployers
+    deployers, primary = settings.network.deployers, settings.primary
     return Services(
         postgres=Postgres(
-            "postgres", PostgresArgs(place, settings.postgres, network, deployers, base.tenant_id)
+            "postgres",
+            PostgresArgs(
+                place,
+                settings.postgres,
+                network,
+                deployers,
+                base.tenant_id,
+                primary_id=primary.postgres_id if primary else "",
+            ),
         ),
         redis=Redis("redis", RedisArgs(place, settings.redis, network, base.identity.principal_id)),
         storage=Storage(
             "storage",
             StorageArgs(
-                place, settings.storage_replication, network, deployments=settings.compute.plan == "flex"
+                place,
+                settings.storage_replication,
+                network,
+                deployments=settings.compute.plan == "flex",
+                primary_id=primary.storage_id if primary else "",
             ),
         ),
         vault=Vault(
@@ -105,7 +122,6 @@ def make_services(settings: Settings, base: Foundation) -> Services:
             VaultArgs(
                 place,
                 network,
-                settings.vault_recover,
                 base.tenant_id,
                 pulumi.Output.secret(settings.api_key_pepper),
                 pulumi.Output.secret(settings.api_key_pepper_previous)

@@ -10,6 +10,7 @@ from infra.components.autoscale import PlanAutoscale, PlanAutoscaleArgs, UnitAut
 from infra.components.compute import Compute, ComputeArgs, app_host
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge, EdgeArgs
+from infra.components.operations_machine import OperationsMachine, OperationsMachineArgs
 from infra.components.postgres import DATABASE
 from infra.components.realtime import HUB
 from infra.foundation import Foundation, Services, make_foundation, make_services
@@ -25,16 +26,25 @@ def build(settings: Settings, today: date) -> dict[str, pulumi.Input[object]]:
     """Makes every resource; returns the stack's outputs, none of them secret. `today` is in UTC."""
     base = make_foundation(settings)
     services = make_services(settings, base)
-    needed = (*services.ready, *_roles(settings, base, services))
+    needed = (*services.ready, *_roles(base, services))
     edge = _edge(settings, base)
     compute = _compute(settings, base, services, edge, needed)
     services.realtime.send_events_to(compute.host, depends_on=[compute.app])
     scaling = _autoscale(settings, base, services, compute)
-    watch(settings, base, services, compute, edge=edge, scaling=scaling, today=today)
-    return _outputs(base, services, compute, edge)
+    machine = _operations(settings, base)
+    others = [*scaling]
+    if machine is not None and machine.bastion_id is not None:
+        others.append(Diagnosed("bastion", machine.bastion_id))
+    watch(settings, base, services, compute, edge=edge, others=others, today=today)
+    return {
+        "role": settings.role,
+        "location": settings.location,
+        **_outputs(base, services, compute, edge),
+        **_operations_outputs(machine),
+    }
 
 
-def _roles(settings: Settings, base: Foundation, services: Services) -> list[pulumi.Resource]:
+def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
     return [
         *assign(
             {
@@ -50,8 +60,6 @@ def _roles(settings: Settings, base: Foundation, services: Services) -> list[pul
             },
             principal_id=base.identity.principal_id,
             subscription_id=base.subscription_id,
-            stack=settings.stack,
-            suffix=settings.name_suffix,
         )
     ]
 
@@ -103,13 +111,21 @@ def _compute(
             host_storage_account=services.storage.host_account,
             deployments_url=services.storage.deployments_url,
             subnet_id=base.network.app_subnet_id if base.network else None,
-            front_door_id=edge.front_door_id if edge else None,
+            front_door_id=_front_door_id(settings, edge),
+            timers_on=settings.role == "active",
             deployers=Deployers(
                 settings.network.deployers, base.network.operations_subnet_id if base.network else None
             ),
             depends_on=needed,
         ),
     )
+
+
+def _front_door_id(settings: Settings, edge: Edge | None) -> pulumi.Output[str] | None:
+    """The Front Door whose requests the app accepts: the stack's own, or the first region's."""
+    if settings.primary is not None:
+        return pulumi.Output.from_input(settings.primary.front_door_id)
+    return edge.front_door_id if edge else None
 
 
 def _autoscale(settings: Settings, base: Foundation, services: Services, compute: Compute) -> list[Diagnosed]:
@@ -119,7 +135,13 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
     if settings.compute.plan == "dedicated":
         plan = PlanAutoscale(
             "plan-autoscale",
-            PlanAutoscaleArgs(base.placement, settings.compute.scaling, compute.plan_id, webpubsub_id),
+            PlanAutoscaleArgs(
+                base.placement,
+                settings.compute.scaling,
+                settings.compute.plan_size,
+                compute.plan_id,
+                webpubsub_id,
+            ),
         )
         made.append(Diagnosed("plan-autoscale", plan.setting_id))
     if settings.webpubsub.maximum_units > settings.webpubsub.units:
@@ -130,6 +152,30 @@ def _autoscale(settings: Settings, base: Foundation, services: Services, compute
     return made
 
 
+def _operations(settings: Settings, base: Foundation) -> OperationsMachine | None:
+    """Makes the machine in the subnet for operations, if the stack has one."""
+    if base.network is None or not settings.operations.machine:
+        return None
+    return OperationsMachine(
+        "operations",
+        OperationsMachineArgs(
+            base.placement,
+            settings.operations,
+            base.network.operations_subnet_id,
+            base.network.bastion_subnet_id if settings.operations.bastion else None,
+        ),
+    )
+
+
+def _operations_outputs(machine: OperationsMachine | None) -> dict[str, pulumi.Input[object]]:
+    outputs: dict[str, pulumi.Input[object]] = {}
+    if machine is not None:
+        outputs["operations_machine"] = machine.name
+        if machine.bastion_id is not None:
+            outputs["operations_bastion"] = machine.bastion_name
+    return outputs
+
+
 def _outputs(
     base: Foundation, services: Services, compute: Compute, edge: Edge | None
 ) -> dict[str, pulumi.Input[object]]:
@@ -137,6 +183,7 @@ def _outputs(
     outputs: dict[str, pulumi.Input[object]] = {
         "url": pulumi.Output.concat("https://", edge.host) if edge else app_url,
         "app_url": app_url,
+        "app_host": compute.host,
         "app_name": compute.app_name,
         "resource_group": base.placement.resource_group_name,
         "identity_name": base.identity.name,
@@ -146,13 +193,16 @@ def _outputs(
         "jobs_identity_principal_id": base.identity.jobs_principal_id,
         "events_principal_id": base.identity.events_principal_id,
         "postgres_server": services.postgres.server_name,
+        "postgres_server_id": services.postgres.server_id,
         "postgres_host": services.postgres.host,
         "database": DATABASE,
         "redis_host": services.redis.host,
         "data_storage_account": services.storage.data_account,
+        "data_storage_account_id": services.storage.data_account_id,
         "host_storage_account": services.storage.host_account,
         "webpubsub_endpoint": services.realtime.endpoint,
         "key_vault": services.vault.name,
+        **(edge.outputs if edge else {}),
     }
     if compute.staging_host:
         outputs["staging_url"] = f"https://{compute.staging_host}"

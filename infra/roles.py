@@ -130,18 +130,13 @@ def assign(
     *,
     principal_id: pulumi.Output[str],
     subscription_id: pulumi.Output[str],
-    stack: str,
-    suffix: str,
 ) -> list[authorization.RoleAssignment]:
     """Makes every assignment of the table; `scopes` holds the resource id of each scope."""
     return [
         authorization.RoleAssignment(
             f"role-{row.key}",
             authorization.RoleAssignmentArgs(
-                # A GUID that is the same on every run, so that Pulumi finds the assignment again.
-                role_assignment_name=str(
-                    uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{stack}/{suffix}/{row.key}")
-                ),
+                role_assignment_name=_name(row, principal_id),
                 scope=scopes[row.scope],
                 role_definition_id=pulumi.Output.concat(
                     "/subscriptions/",
@@ -156,8 +151,17 @@ def assign(
                 condition=row.condition,
                 condition_version="2.0" if row.condition else None,
             ),
-            # Its name is fixed, so Azure must delete the old one before it makes the new one.
-            opts=pulumi.ResourceOptions(delete_before_replace=True),
         )
         for row in ASSIGNMENTS
     ]
+
+
+def _name(row: Assignment, principal_id: pulumi.Output[str]) -> pulumi.Output[str]:
+    """A GUID that is the same on every run, and another one for another identity.
+
+    Azure refuses an assignment whose name belongs to another principal. Such an assignment may be left on a
+    resource that was kept when its stack was destroyed, for an identity that was not.
+    """
+    return principal_id.apply(
+        lambda principal: str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PROJECT}/{row.key}/{principal}"))
+    )

@@ -20,12 +20,12 @@ def watch(
     compute: Compute,
     *,
     edge: Edge | None,
-    scaling: list[Diagnosed],
+    others: list[Diagnosed],
     today: date,
 ) -> None:
     """Makes alerts, diagnostic settings and everything else that watches the other resources.
 
-    `today` is in UTC.
+    `others` are resources with logs beyond the services and the network. `today` is in UTC.
     """
     storage = services.storage
     watched: dict[Watched, pulumi.Output[str]] = {
@@ -38,17 +38,21 @@ def watch(
     diagnosed = [
         *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
         Diagnosed("redis-database", services.redis.database_id),
-        Diagnosed("data-storage", storage.data_account_id),
         Diagnosed("host-storage", storage.host_account_id),
-        Diagnosed("tables", pulumi.Output.concat(storage.data_account_id, "/tableServices/default")),
-        Diagnosed("data-blobs", storage.data_blobs_id),
         Diagnosed("host-blobs", storage.host_blobs_id),
         Diagnosed("host-queues", pulumi.Output.concat(storage.host_account_id, "/queueServices/default")),
         Diagnosed("host-tables", pulumi.Output.concat(storage.host_account_id, "/tableServices/default")),
         Diagnosed("workspace", base.monitoring.workspace_id),
         Diagnosed("vault", services.vault.vault_id),
-        *scaling,
+        *others,
     ]
+    for blobs_id in storage.data_blobs_ids:
+        tables_id = pulumi.Output.concat(storage.data_account_id, "/tableServices/default")
+        diagnosed += [
+            Diagnosed("data-storage", storage.data_account_id),
+            Diagnosed("tables", tables_id),
+            Diagnosed("data-blobs", blobs_id),
+        ]
     if compute.slot_id is not None:
         diagnosed.append(Diagnosed("staging-slot", compute.slot_id))
     if edge is not None:

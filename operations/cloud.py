@@ -1,8 +1,9 @@
 """Runs az, gh, pulumi and our own commands as processes, each with a timeout, and waits while Azure is busy.
 
 A change is tried again only if the service says that it did not begin it: another change is under way, or
-too many requests arrived. With `until_allowed_s` it is also tried again while a new role assignment has no
-effect yet. All other failures raise; the step that made the call asks Azure before it repeats anything.
+too many requests arrived. With `until_allowed_s` it is also tried again while a new role assignment or a new
+principal is not known everywhere. All other failures raise; the step that made the call asks Azure before it
+repeats anything.
 """
 
 import json
@@ -30,14 +31,20 @@ _BUSY = re.compile(
     r"|InUseByAnotherOperation|RetryableError|TooManyRequests|Too Many Requests|ServiceUnavailable"
     r"|secondary rate limit"
 )
-# A right or a principal is missing, perhaps only because Azure has not spread what was just made.
+# The caller lacks a right, perhaps only because a role assignment has no effect yet. The CLI gives no code
+# for data of storage accounts, and a key vault says `Assignment: (not found)` beside it.
 _DENIED = re.compile(
-    r"AuthorizationFailed|AuthorizationFailure|AuthorizationPermissionMismatch|ForbiddenByRbac|ForbiddenByPolicy"
-    r"|LinkedAuthorizationFailed|does not have (?:secrets|keys|the required)|\b403\b"
-    r"|NoBackingApplicationObject|PrincipalNotFound|Request_ResourceNotFound"
+    r"AuthorizationFailed|AuthorizationFailure|AuthorizationPermissionMismatch|ForbiddenByRbac"
+    r"|not authorized to perform action|do(?:es)? not have the required permissions"
+)
+# The directory does not show everywhere what was made a moment ago.
+_UNSPREAD = re.compile(
+    r"backing application of the service principal|one of its queried reference-property objects"
+    r"|PrincipalNotFound|does not exist in the directory"
 )
 _MISSING = re.compile(
-    r"NotFound|\bnot found\b|does not exist|could not be found|\b404\b|no stack named", re.IGNORECASE
+    r"\w*NotFound\b|\b[Nn]ot [Ff]ound\b|does(?:n't| not) exist|could not be found|No group matches|HTTP 404"
+    r"|no stack named"
 )
 # What `az ... show` ends with if there is no such resource.
 _MISSING_STATUS = 3
@@ -56,12 +63,18 @@ class ToolFailed(ConfigurationError):
     @property
     def is_missing(self) -> bool:
         """Whether the command failed because what it names does not exist."""
-        return self.answer.status == _MISSING_STATUS or _MISSING.search(self.answer.error) is not None
+        said = _MISSING.search(self.answer.error) is not None
+        return not self.is_denied and (said or self.answer.status == _MISSING_STATUS)
 
     @property
     def is_denied(self) -> bool:
-        """Whether the caller lacks a right, or Azure has not spread a right or a new principal yet."""
+        """Whether the caller lacks a right, or does not have it yet."""
         return _DENIED.search(self.answer.error) is not None
+
+    @property
+    def is_unspread(self) -> bool:
+        """Whether the directory does not know a principal, or not yet."""
+        return _UNSPREAD.search(self.answer.error) is not None
 
     @property
     def is_busy(self) -> bool:
@@ -204,7 +217,7 @@ class Cloud:
             if answer.status == 0:
                 return answer
             failure = ToolFailed(call, answer)
-            if failure.is_denied:
+            if until_allowed_s and (failure.is_denied or failure.is_unspread):
                 patience_s, why = until_allowed_s, "Azure has not spread a new right or name yet"
             elif failure.is_busy:
                 patience_s, why = busy_for_s, "the service is busy"

@@ -32,6 +32,7 @@ from shared.services.measurements import Measurements
 from shared.services.models import ModelService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
+from shared.services.region import RegionService
 from shared.services.served_symbols import ServedSymbols
 from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
@@ -241,6 +242,10 @@ class Container(Adapters):
             now=self.now,
         )
         return ReadinessService(rules.checks())
+
+    @cached_property
+    def region(self) -> RegionService:
+        return RegionService(self.pools.main)
 
 
 _containers: WeakKeyDictionary[asyncio.AbstractEventLoop, Container] = WeakKeyDictionary()

@@ -290,6 +290,8 @@ def test_the_changelog_sorts_changes_by_kind_and_knows_the_version() -> None:
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL))
 PROCEDURES = (
     "First deployment",
+    "The machine for operations",
+    "Rehearsal",
     "Roll back",
     "Restore to a point in time",
     "Export and restore licenses",
@@ -299,6 +301,7 @@ PROCEDURES = (
     "Import old trades",
     "Quotas and costly queries",
     "Region loss",
+    "Make a stack again",
     "Drift",
     "Measure attacks",
 )

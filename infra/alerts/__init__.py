@@ -5,7 +5,7 @@ beside this module. It reads one window of the workspace, and returns rows only 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -170,6 +170,13 @@ LOG_ALERTS = (
     ),
 )
 
+# They would fire all the time in a passive region, whose timers are off.
+NEED_TIMERS = frozenset({"no-signals", "signals-not-flowing", "timers-stopped"})
+
+# Shorter windows and frequencies than an hour, in minutes.
+_MINUTES = {"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15}
+
+
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
     HealthAlert(
@@ -189,16 +196,27 @@ BUDGET_ALERTS = (
     ),
 )
 
+REPLICATION_DELAY = "physical_replication_delay_in_seconds"
 # Azure's default of max_connections, by the server's memory in GiB.
 _CONNECTIONS = {2: 50, 4: 429, 8: 859, 16: 1_718, 32: 3_437}
 _MOST_CONNECTIONS = 5_000
 _RESERVED_CONNECTIONS = 15
 
 
-def log_alerts(settings: Settings) -> tuple[LogAlert, ...]:
-    """Alerts on logs and telemetry that the stack has: one without a key of exports makes none."""
-    has_exports = bool(settings.license_export_key)
-    return tuple(alert for alert in LOG_ALERTS if has_exports or alert.name != "license-export-overdue")
+def log_alerts(settings: Settings) -> Iterator[LogAlert]:
+    """Alerts on logs and telemetry that the stack has, none run more often than `log_alert_minutes` says.
+
+    A stack without a key of exports has no alert about them. A window is never shorter than the time between
+    two runs, so that no row is missed.
+    """
+    minutes = settings.monitoring.log_alert_minutes
+    slowest = f"PT{minutes}M"
+    for alert in LOG_ALERTS:
+        if alert.name == "license-export-overdue" and not settings.license_export_key:
+            continue
+        frequency = slowest if _MINUTES.get(alert.frequency, minutes) < minutes else alert.frequency
+        window = slowest if _MINUTES.get(alert.window, minutes) < minutes else alert.window
+        yield replace(alert, window=window, frequency=frequency)
 
 
 def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
@@ -212,6 +230,8 @@ def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
 
 def _always(settings: Settings) -> Iterator[MetricAlert]:
     connections = round(0.8 * usable_connections(settings.postgres.sku))
+    # The probe of a passive region always fails, so half of all probes do.
+    healthy_percent = 25 if settings.edge.second_origin_host else 50
     for row in (
         ("app-errors", 1, "App Service counted more than 20 answers with 5xx in five minutes.",
          "PT5M", "PT1M", "app", "Http5xx", "Total", "GreaterThan", 20),
@@ -238,7 +258,7 @@ def _always(settings: Settings) -> Iterator[MetricAlert]:
         ("edge-errors", 1, "Front Door answers over 5% of requests with 5xx.",
          "PT5M", "PT1M", "front_door", "Percentage5XX", "Average", "GreaterThan", 5),
         ("edge-origin", 1, "Front Door's health probe of the app fails.",
-         "PT5M", "PT1M", "front_door", "OriginHealthPercentage", "Average", "LessThan", 50),
+         "PT5M", "PT1M", "front_door", "OriginHealthPercentage", "Average", "LessThan", healthy_percent),
     ):  # fmt: skip
         yield MetricAlert(*row)
 
@@ -256,6 +276,12 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
         yield MetricAlert(
             "plan-memory", 2, "Instances use over 90% of their memory.",
             "PT15M", "PT5M", "plan", "MemoryPercentage", "Average", "GreaterThan", 90,
+        )  # fmt: skip
+    if settings.primary is not None or settings.edge.second_origin_host:
+        # Azure measures it on the server that is the replica, whichever of the two that is.
+        yield MetricAlert(
+            "postgres-lag", 1, "The second region's database is over 300 seconds behind.",
+            "PT5M", "PT1M", "postgres", REPLICATION_DELAY, "Maximum", "GreaterThan", 300,
         )  # fmt: skip
     if settings.postgres.has_pgbouncer:
         yield MetricAlert(

@@ -122,16 +122,20 @@ def dedicated_values(worker_processes: int) -> Values:
     }
 
 
-def slot_values(slot: Literal["production", "staging"], stack: str) -> Values:
-    """Settings that stay with a slot when the versions swap.
+def slot_values(slot: Literal["production", "staging"], stack: str, *, timers_on: bool = True) -> Values:
+    """Settings that stay with a slot when the versions swap. `timers_on` is False in a passive region.
 
     Hosts with the same id share the locks and states of their timers. Without a setting, the host takes the
     first 32 characters of the app's name as its id, and both slots may get the same one.
     """
     host_id = f"signal-cloud-{stack}" if slot == "production" else f"signal-cloud-{stack}-stage"
     # Timers are off in the staging slot, because a version that is not live must change nothing.
-    off = "0" if slot == "production" else "1"
-    return {_HOST_ID: host_id, **{f"AzureWebJobs.{timer.name}.Disabled": off for timer in timers()}}
+    return {_HOST_ID: host_id, **timer_values(on=timers_on and slot == "production")}
+
+
+def timer_values(*, on: bool) -> Values:
+    """Turns every timer on or off."""
+    return {f"AzureWebJobs.{timer.name}.Disabled": "0" if on else "1" for timer in timers()}
 
 
 def sticky_names() -> list[str]:

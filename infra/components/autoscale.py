@@ -14,7 +14,7 @@ import pulumi
 from pulumi_azure_native import monitor
 
 from infra.components.placement import Placement, under
-from infra.settings.model import ScalingSettings, WebPubSubSettings
+from infra.settings.model import PlanSize, ScalingSettings, WebPubSubSettings
 
 OPEN_PROFILE = "New York open"
 # Windows' name of New York time; it includes daylight saving time.
@@ -29,6 +29,10 @@ CPU_OUT_PERCENT, CPU_IN_PERCENT = 70, 30
 # High, because Azure estimates memory for fewer instances before it scales in: with a threshold of 85, idle
 # processes that hold 45% would keep a second instance for ever.
 MEMORY_OUT_PERCENT = 90
+# On an instance of 4 GB, production and staging hold about half without any load (`python -m infra.cost`),
+# so Azure would expect over 90% of one instance, and never scale in from two. Only a plan of this size or
+# larger, or one with two instances at least, has the rule on memory.
+MEMORY_RULE_GB = 8
 # Each connection is a bot, which also sends requests. A unit of Web PubSub carries the same number.
 CONNECTIONS_OUT_PER_INSTANCE = 1000
 UNITS_OUT_PERCENT, UNITS_IN_PERCENT = 70, 30
@@ -41,6 +45,7 @@ WEBPUBSUB_NAMESPACE = "Microsoft.SignalRService/WebPubSub"
 class PlanAutoscaleArgs:
     placement: Placement
     settings: ScalingSettings
+    plan_size: PlanSize
     plan_id: pulumi.Output[str]
     webpubsub_id: pulumi.Output[str]
 
@@ -51,7 +56,8 @@ class PlanAutoscale(pulumi.ComponentResource):
     def __init__(self, name: str, args: PlanAutoscaleArgs) -> None:
         super().__init__("signal-cloud:infra:PlanAutoscale", name)
         place, settings = args.placement, args.settings
-        rules = plan_rules(args.plan_id, args.webpubsub_id)
+        by_memory = settings.minimum > 1 or args.plan_size.memory_gb >= MEMORY_RULE_GB
+        rules = plan_rules(args.plan_id, args.webpubsub_id, by_memory=by_memory)
         usual = _capacity(settings.minimum, settings.default, settings.maximum)
         at_the_open = _capacity(
             settings.open_minimum, max(settings.default, settings.open_minimum), settings.maximum
@@ -119,8 +125,10 @@ class UnitAutoscale(pulumi.ComponentResource):
         self.register_outputs({"id": self.setting_id})
 
 
-def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:
-    return [
+def plan_rules(
+    plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str], *, by_memory: bool
+) -> list[monitor.ScaleRuleArgs]:
+    rules = [
         monitor.ScaleRuleArgs(
             metric_trigger=_trigger(
                 "CpuPercentage", PLAN_NAMESPACE, plan_id, ">", CPU_OUT_PERCENT, minutes=5
@@ -135,12 +143,6 @@ def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> l
         ),
         monitor.ScaleRuleArgs(
             metric_trigger=_trigger(
-                "MemoryPercentage", PLAN_NAMESPACE, plan_id, ">", MEMORY_OUT_PERCENT, minutes=5
-            ),
-            scale_action=_action("Increase", 1, cooldown_minutes=5),
-        ),
-        monitor.ScaleRuleArgs(
-            metric_trigger=_trigger(
                 "TotalConnectionCount",
                 WEBPUBSUB_NAMESPACE,
                 webpubsub_id,
@@ -152,6 +154,14 @@ def plan_rules(plan_id: pulumi.Input[str], webpubsub_id: pulumi.Input[str]) -> l
             scale_action=_action("Increase", 1, cooldown_minutes=5),
         ),
     ]
+    if by_memory:
+        memory = _trigger("MemoryPercentage", PLAN_NAMESPACE, plan_id, ">", MEMORY_OUT_PERCENT, minutes=5)
+        rules.append(
+            monitor.ScaleRuleArgs(
+                metric_trigger=memory, scale_action=_action("Increase", 1, cooldown_minutes=5)
+            )
+        )
+    return rules
 
 
 def unit_rules(webpubsub_id: pulumi.Input[str]) -> list[monitor.ScaleRuleArgs]:

@@ -14,6 +14,7 @@ from infra.components.app_settings import (
     host_storage_values,
     slot_values,
     sticky_names,
+    timer_values,
 )
 from infra.components.placement import Placement, Turns, under
 from infra.components.site_config import (
@@ -31,6 +32,8 @@ STAGING = "staging"
 class ComputeArgs:
     """`subnet_id` and `front_door_id` are None if the stack has no private network or no Front Door.
 
+    `timers_on` is False in a passive region, whose database refuses what timers write.
+
     `depends_on` are the resources that the function host needs when it starts, such as roles: it does not
     try again if its storage refuses it.
     """
@@ -45,6 +48,7 @@ class ComputeArgs:
     deployments_url: str
     subnet_id: pulumi.Output[str] | None
     front_door_id: pulumi.Output[str] | None
+    timers_on: bool
     deployers: Deployers
     depends_on: tuple[pulumi.Resource, ...]
 
@@ -77,6 +81,8 @@ class Compute(pulumi.ComponentResource):
             self._slot(turns)
             self.staging_host = f"{self.app_name}-{STAGING}.azurewebsites.net"
         else:
+            if not args.timers_on:
+                self._values |= timer_values(on=False)
             self.plan = self._flex_plan()
             self.app = self._flex_app()
             turns = Turns(self.app)
@@ -133,7 +139,8 @@ class Compute(pulumi.ComponentResource):
                 reserved=True,
                 outbound_vnet_routing=self._routing,
                 site_config=dedicated_site(
-                    self._values | slot_values("production", self._place.names.stack),
+                    self._values
+                    | slot_values("production", self._place.names.stack, timers_on=args.timers_on),
                     site_access(args.front_door_id),
                     deployment_access(args.deployers),
                 ),

@@ -28,6 +28,8 @@ LOGS: dict[str, tuple[str, ...]] = {
     # Not MessagingLogs and HttpRequestLogs, which have a line for every message and every publishing call.
     "webpubsub": ("ConnectivityLogs",),
     "front-door": ("FrontDoorWebApplicationFirewallLog", "FrontDoorHealthProbeLog"),
+    # Who opened a tunnel, to which machine.
+    "bastion": ("BastionAuditLogs",),
     "network-rules": ("NetworkSecurityGroupEvent",),
     "plan-autoscale": ("AutoscaleScaleActions",),
     "webpubsub-autoscale": ("AutoscaleScaleActions",),

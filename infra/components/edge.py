@@ -1,10 +1,13 @@
-"""Makes Front Door: the one public address for bots, with a firewall before the app."""
+"""Makes Front Door: the one public address for bots, with a firewall before the app, in one region or two."""
 
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import cdn, frontdoor
 
+from infra.components.edge_domain import Domain, DomainArgs
+from infra.components.edge_headers import security_headers
+from infra.components.firewall import firewall_args
 from infra.components.placement import Placement, under
 from infra.settings.model import EdgeSettings
 
@@ -12,6 +15,10 @@ from infra.settings.model import EdgeSettings
 # time. The probe decides nothing: Front Door sends requests to a single origin even if its probe fails.
 PROBE_PATH = "/api/health"
 PROBE_INTERVAL_S = 60
+# With a second region, the probe decides: only the app whose database accepts writes answers 200 here. Front
+# Door needs two failed probes of four to leave an origin.
+ACTIVE_PATH = "/api/health/active"
+ACTIVE_INTERVAL_S = 30
 ORIGIN_TIMEOUT_S = 30
 # Only the app's routes, not those of the function host (/admin, /runtime).
 ROUTES = ("/api/*",)
@@ -25,14 +32,29 @@ class EdgeArgs:
     app_host: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """An app behind Front Door, which Azure adds to the group after those of `after`."""
+
+    name: str
+    host: str
+    priority: int
+    after: tuple[pulumi.Resource, ...]
+
+
 class Edge(pulumi.ComponentResource):
-    """`front_door_id` is the X-Azure-FDID that the app's access rules require of a request."""
+    """`front_door_id` is the X-Azure-FDID that the app's access rules require of a request.
+
+    `host` is the name that bots use: the stack's domain, or Front Door's own name if it has none. `outputs`
+    are the stack's outputs about the edge.
+    """
 
     def __init__(self, name: str, args: EdgeArgs) -> None:
         super().__init__("signal-cloud:infra:Edge", name)
-        place = args.placement
+        self._args = args
+        self._place = place = args.placement
         sku = _SKUS[args.settings.tier]
-        profile = cdn.Profile(
+        self._profile = profile = cdn.Profile(
             "front-door",
             cdn.ProfileArgs(
                 profile_name=place.names.local("afd"),
@@ -56,20 +78,44 @@ class Edge(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self._route(args, profile, endpoint)
-        firewall = frontdoor.Policy("firewall", _firewall_args(args, sku), opts=under(self))
+        domain = self._domain()
+        route = self._route(endpoint, domain)
+        self._firewall(sku, [endpoint.id, domain.id] if domain else [endpoint.id])
+        self.profile_id = profile.id
+        self.front_door_id = profile.front_door_id
+        self.host: pulumi.Input[str] = args.settings.domain or endpoint.host_name
+        self.outputs: dict[str, pulumi.Input[object]] = {
+            "front_door": profile.name,
+            "front_door_id": profile.front_door_id,
+            "front_door_host": endpoint.host_name,
+            **(domain.point_to(endpoint.host_name, route) if domain else {}),
+        }
+        self.register_outputs({"host": self.host})
+
+    def _domain(self) -> Domain | None:
+        settings = self._args.settings
+        if not settings.domain:
+            return None
+        return Domain("domain", DomainArgs(self._place, self._profile, settings.domain, settings.dns_zone_id))
+
+    def _firewall(self, sku: str, protected: list[pulumi.Output[str]]) -> None:
+        """Makes the firewall of every name that leads to the app, because each one is a way around it."""
+        place = self._place
+        firewall = frontdoor.Policy(
+            "firewall", firewall_args(place, self._args.settings, sku), opts=under(self)
+        )
         cdn.SecurityPolicy(
             "front-door-security",
             cdn.SecurityPolicyArgs(
                 security_policy_name="firewall",
-                profile_name=profile.name,
+                profile_name=self._profile.name,
                 resource_group_name=place.resource_group_name,
                 parameters=cdn.SecurityPolicyWebApplicationFirewallParametersArgs(
                     type="WebApplicationFirewall",
                     waf_policy=cdn.ResourceReferenceArgs(id=firewall.id),
                     associations=[
                         cdn.SecurityPolicyWebApplicationFirewallAssociationArgs(
-                            domains=[cdn.ActivatedResourceReferenceArgs(id=endpoint.id)],
+                            domains=[cdn.ActivatedResourceReferenceArgs(id=each) for each in protected],
                             patterns_to_match=["/*"],
                         )
                     ],
@@ -77,24 +123,49 @@ class Edge(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self.profile_id = profile.id
-        self.front_door_id = profile.front_door_id
-        self.host = endpoint.host_name
-        self.register_outputs({"host": self.host})
 
-    def _route(self, args: EdgeArgs, profile: cdn.Profile, endpoint: cdn.AFDEndpoint) -> None:
-        place = args.placement
+    def _route(self, endpoint: cdn.AFDEndpoint, domain: Domain | None) -> cdn.Route:
+        place = self._place
+        group, origins = self._origins()
+        rules, rule = security_headers(place, self._profile, self)
+        return cdn.Route(
+            "front-door-route",
+            cdn.RouteArgs(
+                route_name="api",
+                endpoint_name=endpoint.name,
+                profile_name=self._profile.name,
+                resource_group_name=place.resource_group_name,
+                origin_group=cdn.ResourceReferenceArgs(id=group.id),
+                custom_domains=[cdn.ActivatedResourceReferenceArgs(id=domain.id)] if domain else None,
+                rule_sets=[cdn.ResourceReferenceArgs(id=rules.id)],
+                patterns_to_match=list(ROUTES),
+                # No redirect from plain HTTP, because that request has exposed its API key.
+                supported_protocols=["Https"],
+                https_redirect="Disabled",
+                forwarding_protocol="HttpsOnly",
+                # Also beside a domain, so that bots with the former name keep working.
+                link_to_default_domain="Enabled",
+                enabled_state="Enabled",
+            ),
+            # Azure refuses a route to a group that has no origin yet.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*origins, rule]),
+        )
+
+    def _origins(self) -> tuple[cdn.AFDOriginGroup, list[cdn.AFDOrigin]]:
+        """Makes the app's origin, and one of lower priority if the stack has a second region."""
+        settings = self._args.settings
+        two_regions = bool(settings.second_origin_host)
         group = cdn.AFDOriginGroup(
             "front-door-origins",
             cdn.AFDOriginGroupArgs(
                 origin_group_name="app",
-                profile_name=profile.name,
-                resource_group_name=place.resource_group_name,
+                profile_name=self._profile.name,
+                resource_group_name=self._place.resource_group_name,
                 health_probe_settings=cdn.HealthProbeParametersArgs(
-                    probe_path=PROBE_PATH,
+                    probe_path=ACTIVE_PATH if two_regions else PROBE_PATH,
                     probe_protocol=cdn.ProbeProtocol.HTTPS,
                     probe_request_type=cdn.HealthProbeRequestType.HEAD,
-                    probe_interval_in_seconds=PROBE_INTERVAL_S,
+                    probe_interval_in_seconds=ACTIVE_INTERVAL_S if two_regions else PROBE_INTERVAL_S,
                 ),
                 load_balancing_settings=cdn.LoadBalancingSettingsParametersArgs(
                     sample_size=4, successful_samples_required=3, additional_latency_in_milliseconds=50
@@ -103,89 +174,28 @@ class Edge(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        origin = cdn.AFDOrigin(
-            "front-door-origin",
+        first = self._origin("front-door-origin", group, _Origin("app", self._args.app_host, 1, ()))
+        if not two_regions:
+            return group, [first]
+        second = _Origin("second", settings.second_origin_host, 2, (first,))
+        return group, [first, self._origin("front-door-second-origin", group, second)]
+
+    def _origin(self, name: str, group: cdn.AFDOriginGroup, origin: "_Origin") -> cdn.AFDOrigin:
+        return cdn.AFDOrigin(
+            name,
             cdn.AFDOriginArgs(
-                origin_name="app",
+                origin_name=origin.name,
                 origin_group_name=group.name,
-                profile_name=profile.name,
-                resource_group_name=place.resource_group_name,
-                host_name=args.app_host,
-                origin_host_header=args.app_host,
+                profile_name=self._profile.name,
+                resource_group_name=self._place.resource_group_name,
+                host_name=origin.host,
+                origin_host_header=origin.host,
                 enforce_certificate_name_check=True,
                 http_port=80,
                 https_port=443,
-                priority=1,
+                priority=origin.priority,
                 weight=1000,
                 enabled_state="Enabled",
             ),
-            opts=under(self),
+            opts=pulumi.ResourceOptions(parent=self, depends_on=origin.after),
         )
-        cdn.Route(
-            "front-door-route",
-            cdn.RouteArgs(
-                route_name="api",
-                endpoint_name=endpoint.name,
-                profile_name=profile.name,
-                resource_group_name=place.resource_group_name,
-                origin_group=cdn.ResourceReferenceArgs(id=group.id),
-                patterns_to_match=list(ROUTES),
-                # No redirect from plain HTTP, because that request has exposed its API key.
-                supported_protocols=["Https"],
-                https_redirect="Disabled",
-                forwarding_protocol="HttpsOnly",
-                link_to_default_domain="Enabled",
-                enabled_state="Enabled",
-            ),
-            # Azure refuses a route to a group that has no origin yet.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[origin]),
-        )
-
-
-def _firewall_args(args: EdgeArgs, sku: str) -> frontdoor.PolicyArgs:
-    place = args.placement
-    # A policy's name allows only letters and digits.
-    policy_name = place.names.local("waf").replace("-", "")
-    managed = _managed_rules() if args.settings.tier == "premium" else None
-    return frontdoor.PolicyArgs(
-        policy_name=policy_name,
-        resource_group_name=place.resource_group_name,
-        location="Global",
-        sku=frontdoor.SkuArgs(name=sku),
-        policy_settings=frontdoor.PolicySettingsArgs(
-            enabled_state="Enabled", mode="Prevention", request_body_check="Enabled"
-        ),
-        custom_rules=frontdoor.CustomRuleListArgs(rules=[_rate_limit(args.settings.requests_per_minute)]),
-        managed_rules=managed,
-        tags=place.tags,
-    )
-
-
-def _rate_limit(requests_per_minute: int) -> frontdoor.CustomRuleArgs:
-    """Blocks floods of one client address; the app enforces the exact limit of each license."""
-    return frontdoor.CustomRuleArgs(
-        name="RateLimitPerClient",
-        priority=100,
-        rule_type="RateLimitRule",
-        rate_limit_duration_in_minutes=1,
-        rate_limit_threshold=requests_per_minute,
-        group_by=[frontdoor.GroupByVariableArgs(variable_name="SocketAddr")],
-        match_conditions=[
-            # Matches every request, because a rule must have a condition.
-            frontdoor.MatchConditionArgs(match_variable="RequestUri", operator="Contains", match_value=["/"])
-        ],
-        action="Block",
-        enabled_state="Enabled",
-    )
-
-
-def _managed_rules() -> frontdoor.ManagedRuleSetListArgs:
-    """Microsoft's rules. The bot rules block known bad bots, and only log ours, whose user agent is httpx."""
-    return frontdoor.ManagedRuleSetListArgs(
-        managed_rule_sets=[
-            frontdoor.ManagedRuleSetArgs(
-                rule_set_type="Microsoft_DefaultRuleSet", rule_set_version="2.1", rule_set_action="Block"
-            ),
-            frontdoor.ManagedRuleSetArgs(rule_set_type="Microsoft_BotManagerRuleSet", rule_set_version="1.1"),
-        ]
-    )

@@ -12,6 +12,7 @@ from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
     HEALTH_ALERTS,
+    NEED_TIMERS,
     RuleAlert,
     Watched,
     log_alerts,
@@ -100,11 +101,10 @@ class Monitoring(pulumi.ComponentResource):
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in log_alerts(settings):
-            monitor.ScheduledQueryRule(
-                f"alert-{log_alert.name}",
-                self._rules.log_rule(log_alert, self.workspace_id),
-                opts=under(self),
-            )
+            rule = self._rules.log_rule(log_alert, self.workspace_id)
+            if settings.role == "passive" and log_alert.name in NEED_TIMERS:
+                rule.enabled = False
+            monitor.ScheduledQueryRule(f"alert-{log_alert.name}", rule, opts=under(self))
         for metric_alert in metric_alerts(settings):
             self._metric_rule(metric_alert, [targets.watched[metric_alert.watches]], threshold(metric_alert))
         for health_alert in HEALTH_ALERTS:
@@ -113,7 +113,8 @@ class Monitoring(pulumi.ComponentResource):
                 self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
-        self._availability_test(targets.url)
+        if self._settings.availability_test:
+            self._availability_test(targets.url)
         self._budget(targets.resource_group_id, today)
         self._workbook(targets.watched)
 

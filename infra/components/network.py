@@ -7,7 +7,10 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import network, privatedns
 
+from infra.components.network_rules import bastion_rules, endpoint_rules, operations_rules
+from infra.components.operations_machine import way_out
 from infra.components.placement import Placement, Turns, under
+from infra.settings.model import OperationsSettings
 
 PrivateService = Literal["blob", "queue", "table", "vault", "postgres", "redis", "webpubsub"]
 
@@ -21,8 +24,8 @@ ZONES: dict[PrivateService, tuple[str, str]] = {
     "redis": ("privatelink.redis.azure.net", "redisEnterprise"),
     "webpubsub": ("privatelink.webpubsub.azure.com", "webpubsub"),
 }
-# HTTPS, Postgres, PgBouncer, Managed Redis.
-_SERVICE_PORTS = ("443", "5432", "6432", "10000")
+# Azure wants this name.
+_BASTION_SUBNET = "AzureBastionSubnet"
 # Azure delegates the app's subnet to the service that runs the plan.
 _DELEGATIONS = {"dedicated": "Microsoft.Web/serverFarms", "flex": "Microsoft.App/environments"}
 
@@ -32,6 +35,7 @@ class NetworkArgs:
     placement: Placement
     address_space: str
     plan: Literal["dedicated", "flex"]
+    operations: OperationsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Network(pulumi.ComponentResource):
     """Three subnets of 256 addresses each: for the app, for private endpoints, and for operations.
 
     The machine that deploys and administers is in the subnet for operations, because it must reach the
-    database too.
+    database too. A Bastion that leads to this machine has a fourth subnet.
     """
 
     def __init__(self, name: str, args: NetworkArgs) -> None:
@@ -56,12 +60,7 @@ class Network(pulumi.ComponentResource):
         # Each zone with its link to the network, without which a name of the zone does not resolve there.
         self._zones: dict[PrivateService, tuple[privatedns.PrivateZone, privatedns.VirtualNetworkLink]] = {}
         self.rules_ids: dict[str, pulumi.Output[str]] = {}
-        app, endpoints, operations = (
-            str(subnet)
-            for subnet, _ in zip(
-                ipaddress.IPv4Network(args.address_space).subnets(new_prefix=24), range(3), strict=False
-            )
-        )
+        gateway = way_out(self._place, self) if args.operations.machine else None
         self._network = network.VirtualNetwork(
             "network",
             network.VirtualNetworkInitArgs(
@@ -69,35 +68,7 @@ class Network(pulumi.ComponentResource):
                 resource_group_name=self._place.resource_group_name,
                 location=self._place.location,
                 address_space=network.AddressSpaceArgs(address_prefixes=[args.address_space]),
-                subnets=[
-                    network.SubnetArgs(
-                        name="app",
-                        address_prefix=app,
-                        delegations=[
-                            network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])
-                        ],
-                        network_security_group=self._rules("app", []),
-                    ),
-                    network.SubnetArgs(
-                        name="endpoints",
-                        address_prefix=endpoints,
-                        default_outbound_access=False,
-                        # Without this setting, security rules do not apply to private endpoints.
-                        private_endpoint_network_policies="Enabled",
-                        network_security_group=self._rules(
-                            "endpoints", [_services_from([app, operations], endpoints), _nothing_else()]
-                        ),
-                    ),
-                    network.SubnetArgs(
-                        name="operations",
-                        address_prefix=operations,
-                        # Lets the app's access rules name this subnet.
-                        service_endpoints=[
-                            network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Web")
-                        ],
-                        network_security_group=self._rules("operations", []),
-                    ),
-                ],
+                subnets=self._subnets(args, gateway),
                 tags=self._place.tags,
             ),
             opts=under(self),
@@ -105,7 +76,48 @@ class Network(pulumi.ComponentResource):
         self.network_id = self._network.id
         self.app_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/app")
         self.operations_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/operations")
+        self.bastion_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/", _BASTION_SUBNET)
         self.register_outputs({"app_subnet_id": self.app_subnet_id})
+
+    def _subnets(self, args: NetworkArgs, gateway: network.NatGateway | None) -> list[network.SubnetArgs]:
+        quarters = ipaddress.IPv4Network(args.address_space).subnets(new_prefix=24)
+        app, endpoints, operations, rest = (str(next(quarters)) for _ in range(4))
+        # The smallest that Azure accepts for a Bastion.
+        bastion = str(next(ipaddress.IPv4Network(rest).subnets(new_prefix=26)))
+        entrance = bastion if args.operations.bastion else None
+        subnets = [
+            network.SubnetArgs(
+                name="app",
+                address_prefix=app,
+                delegations=[network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])],
+                network_security_group=self._rules("app", []),
+            ),
+            network.SubnetArgs(
+                name="endpoints",
+                address_prefix=endpoints,
+                default_outbound_access=False,
+                # Without this setting, security rules do not apply to private endpoints.
+                private_endpoint_network_policies="Enabled",
+                network_security_group=self._rules("endpoints", endpoint_rules([app, operations], endpoints)),
+            ),
+            network.SubnetArgs(
+                name="operations",
+                address_prefix=operations,
+                default_outbound_access=False,
+                nat_gateway=network.SubResourceArgs(id=gateway.id) if gateway else None,
+                # Lets the app's access rules name this subnet.
+                service_endpoints=[network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Web")],
+                network_security_group=self._rules("operations", operations_rules(endpoints, entrance)),
+            ),
+        ]
+        if entrance:
+            rules = self._rules("bastion", bastion_rules())
+            subnets.append(
+                network.SubnetArgs(
+                    name=_BASTION_SUBNET, address_prefix=entrance, network_security_group=rules
+                )
+            )
+        return subnets
 
     def connect(self, target: PrivateTarget, turns: Turns) -> None:
         """Makes a private endpoint for `target`, and its names: when they exist, they resolve in the network.
@@ -191,33 +203,3 @@ class Network(pulumi.ComponentResource):
         )
         self.rules_ids[subnet] = group.id
         return network.NetworkSecurityGroupArgs(id=group.id)
-
-
-def _services_from(sources: list[str], endpoints: str) -> network.SecurityRuleArgs:
-    return network.SecurityRuleArgs(
-        name="services",
-        description="The app and operations reach the services",
-        priority=100,
-        direction="Inbound",
-        access="Allow",
-        protocol="Tcp",
-        source_address_prefixes=sources,
-        source_port_range="*",
-        destination_address_prefix=endpoints,
-        destination_port_ranges=list(_SERVICE_PORTS),
-    )
-
-
-def _nothing_else() -> network.SecurityRuleArgs:
-    return network.SecurityRuleArgs(
-        name="nothing-else",
-        description="Azure's default rules would allow everything from within the network",
-        priority=4000,
-        direction="Inbound",
-        access="Deny",
-        protocol="*",
-        source_address_prefix="*",
-        source_port_range="*",
-        destination_address_prefix="*",
-        destination_port_range="*",
-    )

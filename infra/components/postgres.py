@@ -49,17 +49,26 @@ LARGER_SERVER_PARAMETERS = {
 
 @dataclass(frozen=True, slots=True)
 class PostgresArgs:
-    """`network` is None if the server has a public address; `deployers` reach that too, in CIDR form."""
+    """`network` is None if the server has a public address; `deployers` reach that too, in CIDR form.
+
+    `primary_id` is the server of the first region that this one is made as a replica of, or empty.
+    """
 
     placement: Placement
     settings: PostgresSettings
     network: Network | None
     deployers: tuple[str, ...]
     tenant_id: pulumi.Output[str]
+    primary_id: str = ""
 
 
 class Postgres(pulumi.ComponentResource):
-    """The server. The administrator makes the app's login, which is no Azure resource: see README.md."""
+    """The server. The administrator makes the app's login, which is no Azure resource: see README.md.
+
+    Administrators, logins and databases of a replica are those of its primary, which replicate. Parameters do
+    not, so a replica gets its own; PgBouncer is one of them. What the program says of the server is the same
+    before and after a promotion, so that no update touches it then.
+    """
 
     def __init__(self, name: str, args: PostgresArgs) -> None:
         super().__init__("signal-cloud:infra:Postgres", name)
@@ -70,45 +79,79 @@ class Postgres(pulumi.ComponentResource):
         server = postgres.Server(
             "postgres",
             _server_args(args, self.server_name),
-            opts=place.kept(self),
+            opts=pulumi.ResourceOptions.merge(
+                place.kept(self),
+                # How the server was made is over: Azure forgets its source when it is promoted.
+                pulumi.ResourceOptions(ignore_changes=["createMode", "sourceServerResourceId"]),
+            )
+            if args.primary_id
+            else place.kept(self),
         )
         self.server_id = server.id
         # The server accepts one change at a time.
         turns = Turns(server)
         if args.network is not None:
             args.network.connect(PrivateTarget("postgres", server.id, "postgres"), turns)
-        # Before the database, which otherwise belongs to Azure's own role.
-        turns.take(
-            postgres.AdministratorsMicrosoftEntra(
-                "postgres-administrator",
-                postgres.AdministratorsMicrosoftEntraArgs(
-                    server_name=server.name,
-                    resource_group_name=place.resource_group_name,
-                    object_id=settings.admin_object_id,
-                    principal_name=settings.admin_name,
-                    principal_type=settings.admin_type,
-                    tenant_id=args.tenant_id,
-                ),
-                opts=turns.options(under(self)),
-            )
-        )
+        if not args.primary_id:
+            # Before the database, which otherwise belongs to Azure's own role.
+            turns.take(self._administrator(args, server, turns))
         self._set_parameters(args, server, turns)
         if args.network is None:
             self._open(args, server, turns)
-        self.ready: pulumi.Resource = turns.take(
-            postgres.Database(
-                "database",
-                postgres.DatabaseArgs(
-                    server_name=server.name,
-                    resource_group_name=place.resource_group_name,
-                    database_name=DATABASE,
-                    charset="UTF8",
-                    collation="en_US.utf8",
-                ),
-                opts=turns.options(place.kept(self)),
-            )
-        )
+        made_last = self._switchover if args.primary_id else self._database
+        self.ready: pulumi.Resource = turns.take(made_last(args, server, turns))
         self.register_outputs({"server_id": self.server_id})
+
+    def _administrator(
+        self, args: PostgresArgs, server: postgres.Server, turns: Turns
+    ) -> postgres.AdministratorsMicrosoftEntra:
+        settings = args.settings
+        return postgres.AdministratorsMicrosoftEntra(
+            "postgres-administrator",
+            postgres.AdministratorsMicrosoftEntraArgs(
+                server_name=server.name,
+                resource_group_name=args.placement.resource_group_name,
+                object_id=settings.admin_object_id,
+                principal_name=settings.admin_name,
+                principal_type=settings.admin_type,
+                tenant_id=args.tenant_id,
+            ),
+            opts=turns.options(under(self)),
+        )
+
+    def _database(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> postgres.Database:
+        return postgres.Database(
+            "database",
+            postgres.DatabaseArgs(
+                server_name=server.name,
+                resource_group_name=args.placement.resource_group_name,
+                database_name=DATABASE,
+                charset="UTF8",
+                collation="en_US.utf8",
+            ),
+            opts=turns.options(args.placement.kept(self)),
+        )
+
+    def _switchover(
+        self, args: PostgresArgs, server: postgres.Server, turns: Turns
+    ) -> postgres.VirtualEndpoint:
+        """Makes the virtual endpoint of both servers, without which Azure refuses to swap their roles.
+
+        The app uses the server's own name. But only a swap brings the former primary back as a replica; a
+        replica that becomes independent leaves two databases that accept writes.
+        """
+        *_, group, _, _, _, primary = args.primary_id.split("/")
+        return postgres.VirtualEndpoint(
+            "postgres-switchover",
+            postgres.VirtualEndpointArgs(
+                virtual_endpoint_name=args.placement.names.unique("pgve"),
+                server_name=primary,
+                resource_group_name=group,
+                endpoint_type="ReadWrite",
+                members=[server.name],
+            ),
+            opts=turns.options(under(self)),
+        )
 
     def _set_parameters(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> None:
         parameters = PARAMETERS | (LARGER_SERVER_PARAMETERS if args.settings.has_pgbouncer else {})
@@ -158,12 +201,10 @@ class Postgres(pulumi.ComponentResource):
 
 def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
     place, settings = args.placement, args.settings
-    return postgres.ServerArgs(
+    server = postgres.ServerArgs(
         server_name=server_name,
         resource_group_name=place.resource_group_name,
         location=place.location,
-        create_mode="Create",
-        version=VERSION,
         sku=postgres.SkuArgs(name=settings.sku, tier=settings.tier),
         storage=postgres.StorageArgs(storage_size_gb=settings.storage_gb, auto_grow="Enabled"),
         auth_config=postgres.AuthConfigArgs(
@@ -172,14 +213,6 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             tenant_id=args.tenant_id,
         ),
         network=postgres.NetworkArgs(public_network_access="Disabled" if args.network else "Enabled"),
-        # No fixed zones, because an update after a failover would move primary and standby back.
-        high_availability=postgres.HighAvailabilityArgs(
-            mode="ZoneRedundant" if settings.high_availability else "Disabled"
-        ),
-        backup=postgres.BackupArgs(
-            backup_retention_days=settings.backup_days,
-            geo_redundant_backup="Enabled" if settings.geo_backup else "Disabled",
-        ),
         maintenance_window=postgres.MaintenanceWindowArgs(
             custom_window="Enabled",
             day_of_week=MAINTENANCE_DAY,
@@ -188,3 +221,19 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
         ),
         tags=place.tags,
     )
+    if args.primary_id:
+        # A replica has the primary's version, and Azure refuses it a standby and backups of its own.
+        server.create_mode = "Replica"
+        server.source_server_resource_id = args.primary_id
+        return server
+    server.create_mode = "Create"
+    server.version = VERSION
+    # No fixed zones, because an update after a failover would move primary and standby back.
+    server.high_availability = postgres.HighAvailabilityArgs(
+        mode="ZoneRedundant" if settings.high_availability else "Disabled"
+    )
+    server.backup = postgres.BackupArgs(
+        backup_retention_days=settings.backup_days,
+        geo_redundant_backup="Enabled" if settings.geo_backup else "Disabled",
+    )
+    return server

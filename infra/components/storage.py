@@ -1,12 +1,16 @@
-"""Makes two storage accounts: one for licenses and keys, and one for the function host."""
+"""Makes two storage accounts: one for licenses and keys, and one for the function host.
+
+The second region has only the latter: licenses and keys are in the first region's account, which Azure copies
+to its pair, and which keeps its name and its tables when it fails over.
+"""
 
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import storage
 
-from infra.components.exports import make_exports
-from infra.components.network import Network, PrivateTarget
+from infra.components.exports import EXPORTS, make_exports
+from infra.components.network import Network, PrivateService, PrivateTarget
 from infra.components.placement import Placement, Turns, under
 
 # The names that shared/adapters/table_rows.py uses.
@@ -17,12 +21,16 @@ SOFT_DELETE_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class StorageArgs:
-    """`deployments` is whether the host's account holds packages, as Flex Consumption needs."""
+    """`deployments` is whether the host's account holds packages, as Flex Consumption needs.
+
+    `primary_id` is the first region's account of licenses and keys, or empty if this stack makes its own.
+    """
 
     placement: Placement
     replication: str
     network: Network | None
     deployments: bool
+    primary_id: str = ""
 
 
 class Storage(pulumi.ComponentResource):
@@ -30,12 +38,9 @@ class Storage(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: StorageArgs) -> None:
         super().__init__("signal-cloud:infra:Storage", name)
+        self._args = args
         place = args.placement
-        self.data_account = place.names.storage_account("data")
         self.host_account = place.names.storage_account("host")
-        data = storage.StorageAccount(
-            "data-storage", _account(args, self.data_account, args.replication), opts=place.kept(self)
-        )
         # A deployment makes packages and timer states again, but no host runs without them, so they survive
         # the loss of a zone if the data does.
         zonal = "Standard_ZRS" if "ZRS" in args.replication else "Standard_LRS"
@@ -43,32 +48,20 @@ class Storage(pulumi.ComponentResource):
             "host-storage", _account(args, self.host_account, zonal), opts=place.kept(self)
         )
         # An account accepts one change at a time.
-        of_data, of_host = Turns(data), Turns(host)
-        if args.network is not None:
-            args.network.connect(PrivateTarget("licenses-table", data.id, "table"), of_data)
-            args.network.connect(PrivateTarget("exports-blob", data.id, "blob"), of_data)
-            args.network.connect(PrivateTarget("host-blob", host.id, "blob"), of_host)
-            args.network.connect(PrivateTarget("host-queue", host.id, "queue"), of_host)
-            args.network.connect(PrivateTarget("host-table", host.id, "table"), of_host)
-        data_blobs = of_data.take(
-            storage.BlobServiceProperties(
-                "data-blobs",
-                _blobs(place, data.name, keep_versions=True),
-                opts=of_data.options(under(self)),
-            )
-        )
+        turns = Turns(host)
+        self._connect("host-blob", host.id, "blob", turns)
+        self._connect("host-queue", host.id, "queue", turns)
+        self._connect("host-table", host.id, "table", turns)
         # No versions here, because the host rewrites the states of its timers every few seconds.
-        host_blobs = of_host.take(
+        host_blobs = turns.take(
             storage.BlobServiceProperties(
                 "host-blobs",
                 _blobs(place, host.name, keep_versions=False),
-                opts=of_host.options(under(self)),
+                opts=turns.options(under(self)),
             )
         )
-        self.exports_id = make_exports(self, place, data.name, of_data)
-        self.table_ids = {table: self._table(table, place, data, of_data).id for table in TABLES}
         if args.deployments:
-            of_host.take(
+            turns.take(
                 storage.BlobContainer(
                     DEPLOYMENTS,
                     storage.BlobContainerArgs(
@@ -77,17 +70,63 @@ class Storage(pulumi.ComponentResource):
                         resource_group_name=place.resource_group_name,
                         public_access=storage.PublicAccess.NONE,
                     ),
-                    opts=of_host.options(under(self)),
+                    opts=turns.options(under(self)),
                 )
             )
-        self.ready = (of_data.latest, of_host.latest)
-        self.data_account_id = data.id
-        self.host_account_id = host.id
-        self.data_blobs_id, self.host_blobs_id = data_blobs.id, host_blobs.id
+        self.host_account_id, self.host_blobs_id = host.id, host_blobs.id
+        self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
+        # Empty in the second region, where the first region's stack watches the account.
+        self.data_blobs_ids: tuple[pulumi.Output[str], ...] = ()
+        if args.primary_id:
+            self._share(args.primary_id, turns)
+            self.ready: tuple[pulumi.Resource, ...] = (turns.latest,)
+        else:
+            self.ready = (self._own_data(), turns.latest)
         self.exports_endpoint = f"https://{self.data_account}.blob.core.windows.net"
         self.tables_endpoint = f"https://{self.data_account}.table.core.windows.net"
-        self.deployments_url = f"https://{self.host_account}.blob.core.windows.net/{DEPLOYMENTS}"
         self.register_outputs({"data_account_id": self.data_account_id})
+
+    def _connect(
+        self, name: str, account_id: pulumi.Input[str], service: PrivateService, turns: Turns
+    ) -> None:
+        if self._args.network is not None:
+            target = PrivateTarget(name, pulumi.Output.from_input(account_id), service)
+            self._args.network.connect(target, turns)
+
+    def _own_data(self) -> pulumi.Resource:
+        """Makes the account of licenses and keys, and its tables; returns the last resource."""
+        args, place = self._args, self._args.placement
+        self.data_account = place.names.storage_account("data")
+        data = storage.StorageAccount(
+            "data-storage", _account(args, self.data_account, args.replication), opts=place.kept(self)
+        )
+        turns = Turns(data)
+        self._connect("licenses-table", data.id, "table", turns)
+        self._connect("exports-blob", data.id, "blob", turns)
+        blobs = turns.take(
+            storage.BlobServiceProperties(
+                "data-blobs",
+                _blobs(place, data.name, keep_versions=True),
+                opts=turns.options(under(self)),
+            )
+        )
+        self.exports_id = make_exports(self, place, data.name, turns)
+        self.table_ids = {table: self._table(table, place, data, turns).id for table in TABLES}
+        self.data_account_id = data.id
+        self.data_blobs_ids = (blobs.id,)
+        return turns.latest
+
+    def _share(self, primary_id: str, turns: Turns) -> None:
+        """Uses the first region's account, through an endpoint of this network's own."""
+        self.data_account = primary_id.rsplit("/", 1)[-1]
+        self.data_account_id = pulumi.Output.from_input(primary_id)
+        self._connect("licenses-table", primary_id, "table", turns)
+        self._connect("exports-blob", primary_id, "blob", turns)
+        self.exports_id = pulumi.Output.from_input(f"{primary_id}/blobServices/default/containers/{EXPORTS}")
+        self.table_ids = {
+            table: pulumi.Output.from_input(f"{primary_id}/tableServices/default/tables/{table}")
+            for table in TABLES
+        }
 
     def _table(
         self, table: str, place: Placement, account: storage.StorageAccount, turns: Turns

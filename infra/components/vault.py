@@ -19,11 +19,8 @@ PROTECTED_SOFT_DELETE_DAYS, SOFT_DELETE_DAYS = 90, 7
 
 @dataclass(frozen=True, slots=True)
 class VaultArgs:
-    """`recover` makes the deleted vault of this name live again, with its secrets."""
-
     placement: Placement
     network: Network | None
-    recover: bool
     tenant_id: pulumi.Output[str]
     api_key_pepper: pulumi.Output[str]
     api_key_pepper_previous: pulumi.Output[str] | None
@@ -47,7 +44,6 @@ class Vault(pulumi.ComponentResource):
                     sku=keyvault.SkuArgs(family="A", name=keyvault.SkuName.STANDARD),
                     enable_rbac_authorization=True,
                     enable_soft_delete=True,
-                    create_mode=keyvault.CreateMode.RECOVER if args.recover else None,
                     soft_delete_retention_in_days=PROTECTED_SOFT_DELETE_DAYS
                     if place.protect
                     else SOFT_DELETE_DAYS,

@@ -27,40 +27,34 @@ LIMIT_A_MINUTE = 100
 # Settings that cost less, and what the stack loses by them.
 CHEAPER: tuple[tuple[dict[str, str], str], ...] = (
     (
-        {"postgres_high_availability": "false"},
-        "the loss of a zone stops the system until Postgres is restored",
+        {
+            "zones": "one",
+            "zone_redundant": "false",
+            "autoscale_minimum": "1",
+            "postgres_high_availability": "false",
+            "webpubsub_sku": "Standard_S1",
+        },
+        "the loss of a zone, or of the only Postgres server, stops the system until it is back or restored",
     ),
-    ({"private_network": "false"}, "services have public addresses that only Entra ID protects"),
+    (
+        {"private_network": "false", "operations_machine": "false"},
+        "services have public addresses that only Entra ID protects",
+    ),
+    ({"operations_machine": "false"}, "a runner of your own must be in the network"),
     ({"edge": "none"}, "no firewall and no rate limit in front of the app"),
     ({"edge": "standard"}, "no managed firewall rules"),
     (
-        {"redis_high_availability": "false"},
+        {"zones": "some", "redis_high_availability": "false"},
         "no cache of confidences and no rate limit while Redis is patched or lost",
-    ),
-    (
-        {"autoscale_open_minimum": "1"},
-        "one instance serves the open until autoscale adds more after 5 minutes",
     ),
     (
         {"autoscale_open_minimum": "2"},
         "two instances serve the open until autoscale adds more after 5 minutes",
     ),
     ({"webpubsub_units": "1"}, "no more than 1,000 bots can connect"),
-    ({"heartbeat_schedule": "*/20 * * * * *"}, "a bot notices a missed signal after 20 seconds"),
-    (
-        {"postgres_high_availability": "false", "postgres_sku": "Standard_B2s"},
-        "no standby, no PgBouncer, and a processor that runs on credits",
-    ),
+    ({"availability_test": "false"}, "only Front Door's probe notices that the app is unreachable"),
+    ({"log_alert_minutes": "15"}, "what logs show is noticed up to 15 minutes later"),
 )
-# The cheapest settings of prod that still serve the bots that it is for.
-BARE: Mapping[str, str] = {
-    "postgres_high_availability": "false",
-    "postgres_sku": "Standard_B2s",
-    "private_network": "false",
-    "redis_high_availability": "false",
-    "heartbeat_schedule": "*/20 * * * * *",
-    "webpubsub_units": "1",
-}
 
 
 def estimated(stack: str, users: int, load: Load, prices: PriceTable) -> Estimate:
@@ -101,17 +95,12 @@ def readme_section(load: Load, prices: PriceTable) -> str:
     minutes = load["connected_hours_per_session"] * 60
     busy = load.changed(confidences_per_session=LIMIT_A_MINUTE * minutes / load["symbols_per_bot"])
     at_the_limit = estimate(prod.usage.recording, prod.usage.users, busy, prices).usd - prod.usd
-    bare = with_settings("prod", BARE)
-    assert bare is not None
-    least = estimate(bare, prod.usage.users, load, prices).usd
-    named = ", ".join(f"`{key}: {value}`" for key, value in BARE.items())
     parts = [
         report.comparison(each, load.purposes),
         report.runs(each, load.purposes),
         report.too_small(each),
         f"Settings that would make `prod` with {prod.usage.users:,} bots cheaper, each alone:",
         report.savings_table(savings("prod", prod, load, prices)),
-        f"With {named} together, `prod` would cost {least:,.0f} USD.",
         f"If each of these bots asked for {LIMIT_A_MINUTE} confidences in every minute of every session, "
         f"`prod` would cost {at_the_limit:,.0f} USD more, without the additional instances that this needs.",
     ]
@@ -133,9 +122,21 @@ def one_stack(stack: str, users: int, load: Load, prices: PriceTable, *, cheaper
     kinds = sorted({resource.type for resource in found.free})
     yield f"Free: {len(found.free)} resources of {len(kinds)} types, for reasons in infra/cost/metering.py."
     yield report.assumptions(found)
+    yield report.sources(charge.price for charge in found.charges)
     if cheaper:
         yield "Settings that would make it cheaper, each alone:"
         yield report.savings_table(savings(stack, found, load, prices))
+
+
+def all_stacks(each: Mapping[str, Estimate], load: Load) -> Iterator[str]:
+    """The comparison, then every line of each stack with its source, and the sources."""
+    yield report.comparison(each, load.purposes)
+    for stack, found in each.items():
+        yield f"{stack}, {found.usage.users:,} bots: {found.usd:,.0f} USD a month"
+        yield report.lines(found)
+        yield "\n".join(report.remarks(found, load.purposes[stack]))
+    yield "Sources of the prices, with the date of the request to Azure or on which they were read:"
+    yield report.sources(charge.price for found in each.values() for charge in found.charges)
 
 
 def _whole(text: str) -> int:
@@ -194,8 +195,5 @@ def main(arguments: list[str]) -> int:
     except CannotEstimate as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 1
-    print(report.comparison(each, load.purposes))
-    for stack, found in each.items():
-        for remark in report.remarks(found, load.purposes[stack]):
-            print(f"{stack}: {remark}")
+    print("\n\n".join(all_stacks(each, load)))
     return 0

@@ -18,15 +18,20 @@ FREE: Mapping[str, str] = {
     "Microsoft.Cache/redisEnterprise/databases": _PART,
     "Microsoft.Cache/redisEnterprise/databases/accessPolicyAssignments": "permissions",
     "Microsoft.Cdn/profiles/afdEndpoints": _PART,
+    "Microsoft.Cdn/profiles/customDomains": "included in Front Door, with the certificate",
+    "Microsoft.Cdn/profiles/ruleSets": _PART,
+    "Microsoft.Cdn/profiles/ruleSets/rules": _PART,
     "Microsoft.Cdn/profiles/afdEndpoints/routes": _PART,
     "Microsoft.Cdn/profiles/originGroups": _PART,
     "Microsoft.Cdn/profiles/originGroups/origins": _PART,
     "Microsoft.Cdn/profiles/securityPolicies": _PART,
+    "Microsoft.Compute/virtualMachines/extensions": _PART,
     "Microsoft.Consumption/budgets": "cost management is free",
     "Microsoft.DBforPostgreSQL/flexibleServers/administrators": "permissions",
     "Microsoft.DBforPostgreSQL/flexibleServers/configurations": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/databases": _PART,
     "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": _PART,
+    "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": _PART,
     "Microsoft.Insights/activityLogAlerts": "alerts of the activity log are free",
     "Microsoft.Insights/autoscaleSettings": "the instances or units that it adds are charged for",
     "Microsoft.Insights/components": "charged for as data of the workspace",
@@ -37,6 +42,9 @@ FREE: Mapping[str, str] = {
     "Microsoft.Network/frontDoorWebApplicationFirewallPolicies": (
         "included in Front Door Standard and Premium"
     ),
+    "Microsoft.Network/dnsZones/CNAME": "charged for as queries of the zone, which is not the stack's",
+    "Microsoft.Network/dnsZones/TXT": "charged for as queries of the zone, which is not the stack's",
+    "Microsoft.Network/networkInterfaces": _PART,
     "Microsoft.Network/networkSecurityGroups": "rules are free",
     "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "links are free",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups": _PART,
@@ -127,10 +135,13 @@ def _plan(plan: Resource, usage: Usage) -> Iterator[Quantity]:
 def _postgres(server: Resource, usage: Usage) -> Iterator[Quantity]:
     storage_gb = int(server.inputs["storage"]["storageSizeGB"])
     # The standby costs as much as the primary: a server and a disk.
-    servers = 1 if server.inputs["highAvailability"]["mode"] == "Disabled" else 2
+    has_standby = server.inputs.get("highAvailability", {}).get("mode") == "ZoneRedundant"
+    servers = 2 if has_standby else 1
     yield f"postgres.{server.inputs['sku']['name']}", servers * HOURS
     yield "postgres.storage", servers * storage_gb
-    backup = server.inputs["backup"]
+    backup = server.inputs.get("backup")
+    if backup is None:  # a read replica
+        return
     changes = backup["backupRetentionDays"] * usage.load["database_changed_share_per_day"]
     kept_gb = storage_gb * usage.load["database_filled_share"] * (1 + changes)
     copies = 2 if backup["geoRedundantBackup"] == "Enabled" else 1
@@ -191,6 +202,25 @@ def _zone(_: Resource, __: Usage) -> Iterator[Quantity]:
     yield "network.zone", 1
 
 
+def _machine(machine: Resource, _: Usage) -> Iterator[Quantity]:
+    yield f"machine.{machine.inputs['hardwareProfile']['vmSize']}", HOURS
+    disk = machine.inputs["storageProfile"]["osDisk"]
+    yield f"disk.{disk['managedDisk']['storageAccountType']}.{disk['diskSizeGB']}", 1
+
+
+def _gateway(_: Resource, usage: Usage) -> Iterator[Quantity]:
+    yield "network.gateway", HOURS
+    yield "network.gateway_data", usage.load["operations_gb_per_month"]
+
+
+def _address(_: Resource, __: Usage) -> Iterator[Quantity]:
+    yield "network.address", HOURS
+
+
+def _bastion(bastion: Resource, _: Usage) -> Iterator[Quantity]:
+    yield f"bastion.{bastion.inputs['sku']['name']}", HOURS
+
+
 def _workspace(workspace: Resource, usage: Usage) -> Iterator[Quantity]:
     yield "logs.ingestion", usage.log_gb
     kept_days = max(0, int(workspace.inputs["retentionInDays"]) - 31)
@@ -226,14 +256,18 @@ def _action_group(group: Resource, usage: Usage) -> Iterator[Quantity]:
 METERS: Mapping[str, Callable[[Resource, Usage], Iterator[Quantity]]] = {
     "Microsoft.Cache/redisEnterprise": _redis,
     "Microsoft.Cdn/profiles": _front_door,
+    "Microsoft.Compute/virtualMachines": _machine,
     "Microsoft.DBforPostgreSQL/flexibleServers": _postgres,
     "Microsoft.Insights/actionGroups": _action_group,
     "Microsoft.Insights/metricAlerts": _metric_alert,
     "Microsoft.Insights/scheduledQueryRules": _log_alert,
     "Microsoft.Insights/webtests": _webtest,
     "Microsoft.KeyVault/vaults": _vault,
+    "Microsoft.Network/bastionHosts": _bastion,
+    "Microsoft.Network/natGateways": _gateway,
     "Microsoft.Network/privateDnsZones": _zone,
     "Microsoft.Network/privateEndpoints": _endpoint,
+    "Microsoft.Network/publicIPAddresses": _address,
     "Microsoft.OperationalInsights/workspaces": _workspace,
     "Microsoft.SignalRService/webPubSub": _webpubsub,
     "Microsoft.Storage/storageAccounts": _storage,

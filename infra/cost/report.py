@@ -3,11 +3,11 @@
 import itertools
 import textwrap
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.cost.metering import Charge, Estimate
-from infra.cost.prices import UNVERIFIED, Figure, PriceTable, Purpose
+from infra.cost.prices import UNVERIFIED, Figure, Price, PriceTable, Purpose
 from infra.cost.usage import HOURS
 from infra.offline.markdown import table
 
@@ -48,9 +48,10 @@ def lines(estimate: Estimate) -> str:
             quantity = f"{sum(each.quantity for each in same):,.6g}"
             mark = "" if price.source.verified else " *"
             cost = f"{sum(each.usd for each in same):,.2f}"
-            rows.append((component, names, price.key + mark, quantity, price.unit, cost))
-        rows.append((component, "", "together", "", "", f"{usd:,.2f}"))
-    heads = ("component", "resource", "price", "quantity", "unit", "USD")
+            source = f"{price.source.name}, {price.source.date}"
+            rows.append((component, names, price.key + mark, quantity, price.unit, cost, source))
+        rows.append((component, "", "together", "", "", f"{usd:,.2f}", ""))
+    heads = ("component", "resource", "price", "quantity", "unit", "USD", "source, date")
     return table(heads, rows, right=frozenset({3, 5}))
 
 
@@ -59,7 +60,14 @@ def assumptions(estimate: Estimate) -> str:
     usage = estimate.usage
     figures = "\n".join(_described(figure) for figure in usage.load.figures.values())
     plan = textwrap.fill(_instances(estimate), _WIDTH)
-    return f"{figures}\n\n{plan}\nWeb PubSub: {usage.units:.2f} units on average."
+    lines = [plan, f"Web PubSub: {usage.units:.2f} units on average."]
+    if not usage.is_flex:
+        size = usage.recording.settings.compute.plan_size
+        lines.append(
+            f"Memory of an instance with production and staging: about {usage.idle_mb:,.0f} of "
+            f"{size.memory_gb * 1000:,.0f} MB at rest, {usage.instance_mb:,.0f} while a model is trained."
+        )
+    return f"{figures}\n\n" + "\n".join(lines)
 
 
 def _instances(estimate: Estimate) -> str:
@@ -91,12 +99,12 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     """Notes on the total: a stack that is too small, sources of prices, budget, the customer's figure."""
     for warning in estimate.usage.warnings():
         yield f"TOO SMALL: {warning}"
-    sources: dict[str, float] = defaultdict(float)
+    totals: dict[str, float] = defaultdict(float)
     for charge in estimate.charges:
-        sources[charge.price.source.name] += charge.usd
-    largest = sorted(((usd, name) for name, usd in sources.items() if usd >= 0.5), reverse=True)
+        totals[charge.price.source.name] += charge.usd
+    largest = sorted(((usd, name) for name, usd in totals.items() if usd >= 0.5), reverse=True)
     listed = ", ".join(f"{name} {usd:,.0f}" for usd, name in largest)
-    yield f"USD by source of the price (--prices describes the sources): {listed}"
+    yield f"USD by source of the price: {listed}"
     unverified = [each for each in estimate.charges if not each.price.source.verified]
     if unverified:
         usd = sum(each.usd for each in unverified)
@@ -170,11 +178,15 @@ def price_list(prices: PriceTable) -> str:
         for price in prices.prices.values()
     ]
     heads = ("price", "USD", "for", "free a month", "source", "")
-    sources = {price.source.name: price.source for price in prices.prices.values()}
-    described = (
+    return f"{table(heads, rows, right=frozenset({1, 3}))}\n\n{sources(prices.prices.values())}"
+
+
+def sources(prices: Iterable[Price]) -> str:
+    """A line for each source of these prices, with its date."""
+    named = {price.source.name: price.source for price in prices}
+    return "\n".join(
         textwrap.fill(
             f"{name}, {source.date}: {source.says}", _WIDTH, initial_indent="- ", subsequent_indent="  "
         )
-        for name, source in sources.items()
+        for name, source in sorted(named.items())
     )
-    return "\n".join((table(heads, rows, right=frozenset({1, 3})), "", *described))

@@ -1,7 +1,7 @@
 """Computes what a month takes of everything, from the figures of the load and a recorded stack."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,8 @@ from infra.offline.recording import Recording, Resource
 from infra.settings.model import PLAN_SIZES
 from infra.timers import timers
 
+# The share of an instance's memory at which plan-memory alerts and autoscale adds an instance.
+MEMORY_ALERT_SHARE = 0.9
 HOURS = 730  # of a month, as in Azure's own estimates
 DAYS = HOURS / 24
 GB = 10**9
@@ -158,8 +160,33 @@ class Usage:
         """Average Python processes, each of which sends metrics."""
         if self.is_flex:
             return 1.0
-        sku = self.recording.only("Microsoft.Web/serverfarms").inputs["sku"]["name"]
-        return self.instances * PLAN_SIZES[sku].processors
+        return self.instances * PLAN_SIZES[self._plan_sku].processors
+
+    @property
+    def idle_mb(self) -> float:
+        """Megabytes of an instance at rest: the platform, and the hosts of production and staging."""
+        slots = 1 + len(self.recording.of_type("Microsoft.Web/sites/slots"))
+        workers = PLAN_SIZES[self._plan_sku].processors * self.load["worker_mb"]
+        return self.load["platform_mb"] + slots * (self.load["functions_host_mb"] + workers)
+
+    @property
+    def instance_mb(self) -> float:
+        """Megabytes of an instance while it also trains a model."""
+        return self.idle_mb + self.load["training_mb"]
+
+    def _too_little_memory(self) -> Iterator[str]:
+        if self.is_flex:
+            return
+        memory_mb = PLAN_SIZES[self._plan_sku].memory_gb * 1000
+        if self.instance_mb > MEMORY_ALERT_SHARE * memory_mb:
+            yield (
+                f"{self._plan_sku} has {memory_mb:,.0f} MB, and an instance with production, staging and a "
+                f"training uses about {self.instance_mb:,.0f}: raise plan_sku"
+            )
+
+    @property
+    def _plan_sku(self) -> str:
+        return str(self.recording.only("Microsoft.Web/serverfarms").inputs["sku"]["name"])
 
     @property
     def telemetry_gb(self) -> float:
@@ -201,6 +228,7 @@ class Usage:
                 f"Web PubSub's free tier sends {quota:,} messages a day, and these bots need {daily:,.0f}: "
                 "change webpubsub_sku"
             )
+        found += self._too_little_memory()
         workspace = self.recording.only("Microsoft.OperationalInsights/workspaces")
         if self.telemetry_gb + self.platform_log_gb > self.log_gb:
             cap = workspace.inputs["workspaceCapping"]["dailyQuotaGb"]

@@ -65,10 +65,10 @@ def api_version(token: str) -> str:
 
 def body(resource: Resource) -> dict[str, Any]:
     """The request body that creates a resource; raises UnknownInput, or KeyError for an unknown type."""
-    kind = arm_type(resource.token)
+    kind = arm_type(resource.token, resource.inputs)
     schema = schema_of(schema_name(resource), api_version(resource.token))
     renamed = RENAMED.get(kind.type, {})
-    in_path = {*kind.names, "resourceGroupName", kind.scope_input if kind.scope == "resource" else ""}
+    in_path = {*kind.path_inputs, kind.scope_input if kind.scope == "resource" else ""}
     in_path -= renamed.keys()
     inputs = {key: value for key, value in resource.inputs.items() if key not in in_path}
     written = BodyWriter(schema["$defs"], renamed).write(inputs, schema, resource.type)
@@ -77,7 +77,7 @@ def body(resource: Resource) -> dict[str, Any]:
 
 def schema_name(resource: Resource) -> str:
     """The name that Azure publishes the body under: the type, and for `config` also the name."""
-    kind = arm_type(resource.token)
+    kind = arm_type(resource.token, resource.inputs)
     if kind.type.endswith("/config"):
         return "/".join((kind.type, kind.names[-1].strip("'")))
     return kind.type
@@ -171,7 +171,7 @@ def template(recording: Recording) -> dict[str, Any]:
     for resource in recording.resources:
         if resource.type == GROUP:
             continue
-        kind = arm_type(resource.token)
+        kind = arm_type(resource.token, resource.inputs)
         shaped = {
             "type": kind.type,
             "apiVersion": api_version(resource.token),
@@ -191,11 +191,11 @@ def template(recording: Recording) -> dict[str, Any]:
 
 def _given_name(resource: Resource) -> dict[str, str]:
     """The last part of the id, which is the name if the program gives none."""
-    return {arm_type(resource.token).names[-1]: resource.id.rsplit("/", 1)[-1]}
+    return {arm_type(resource.token, resource.inputs).names[-1]: resource.id.rsplit("/", 1)[-1]}
 
 
 def _scope(resource: Resource, recording: Recording) -> dict[str, str]:
-    kind = arm_type(resource.token)
+    kind = arm_type(resource.token, resource.inputs)
     if kind.scope != "resource":
         return {}
     scope = str(resource.inputs[kind.scope_input])

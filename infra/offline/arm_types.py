@@ -1,5 +1,6 @@
 """Lists the ARM type of each resource that the program makes, and the inputs that name it."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -15,6 +16,8 @@ Scope = Literal["subscription", "group", "resource"]
 class ArmType:
     """`names` are the inputs at the end of the id, the outermost first; a word in quotes is literal.
 
+    A word in braces in `type` stands for the value of that input, `type_input`.
+
     `scope` is what the id begins with: the subscription, the resource group, or the resource whose id is in
     the input `scope_input`.
     """
@@ -23,6 +26,12 @@ class ArmType:
     names: tuple[str, ...]
     scope: Scope = "group"
     scope_input: str = "scope"
+    type_input: str = ""
+
+    @property
+    def path_inputs(self) -> frozenset[str]:
+        """Inputs that are in the id, and not in the body."""
+        return frozenset({*self.names, self.type_input, "resourceGroupName"})
 
     def name_parts(self, inputs: Mapping[str, object]) -> tuple[str, ...]:
         """Names from the outermost resource to this one; raises KeyError for a name that is missing."""
@@ -71,18 +80,31 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "authorization:RoleAssignment": ArmType(
         "Microsoft.Authorization/roleAssignments", ("roleAssignmentName",), scope="resource"
     ),
+    "cdn:AFDCustomDomain": _cdn("/customDomains", "customDomainName"),
     "cdn:AFDEndpoint": _cdn("/afdEndpoints", "endpointName"),
     "cdn:AFDOrigin": _cdn("/originGroups/origins", "originGroupName", "originName"),
     "cdn:AFDOriginGroup": _cdn("/originGroups", "originGroupName"),
     "cdn:Profile": _cdn(""),
     "cdn:Route": _cdn("/afdEndpoints/routes", "endpointName", "routeName"),
+    "cdn:Rule": _cdn("/ruleSets/rules", "ruleSetName", "ruleName"),
+    "cdn:RuleSet": _cdn("/ruleSets", "ruleSetName"),
     "cdn:SecurityPolicy": _cdn("/securityPolicies", "securityPolicyName"),
+    "compute:VirtualMachine": ArmType("Microsoft.Compute/virtualMachines", ("vmName",)),
+    "compute:VirtualMachineExtension": ArmType(
+        "Microsoft.Compute/virtualMachines/extensions", ("vmName", "vmExtensionName")
+    ),
     "consumption:Budget": ArmType("Microsoft.Consumption/budgets", ("budgetName",), scope="resource"),
     "dbforpostgresql:AdministratorsMicrosoftEntra": _postgres("/administrators", "objectId"),
     "dbforpostgresql:Configuration": _postgres("/configurations", "configurationName"),
     "dbforpostgresql:Database": _postgres("/databases", "databaseName"),
     "dbforpostgresql:FirewallRule": _postgres("/firewallRules", "firewallRuleName"),
     "dbforpostgresql:Server": _postgres(""),
+    "dbforpostgresql:VirtualEndpoint": _postgres("/virtualendpoints", "virtualEndpointName"),
+    "dns:RecordSet": ArmType(
+        "Microsoft.Network/dnsZones/{recordType}",
+        ("zoneName", "relativeRecordSetName"),
+        type_input="recordType",
+    ),
     "frontdoor:Policy": ArmType("Microsoft.Network/frontDoorWebApplicationFirewallPolicies", ("policyName",)),
     "keyvault:Secret": ArmType("Microsoft.KeyVault/vaults/secrets", ("vaultName", "secretName")),
     "keyvault:Vault": ArmType("Microsoft.KeyVault/vaults", ("vaultName",)),
@@ -97,6 +119,9 @@ ARM_TYPES: Mapping[str, ArmType] = {
     ),
     "monitor:MetricAlert": ArmType("Microsoft.Insights/metricAlerts", ("ruleName",)),
     "monitor:ScheduledQueryRule": ArmType("Microsoft.Insights/scheduledQueryRules", ("ruleName",)),
+    "network:BastionHost": ArmType("Microsoft.Network/bastionHosts", ("bastionHostName",)),
+    "network:NatGateway": ArmType("Microsoft.Network/natGateways", ("natGatewayName",)),
+    "network:NetworkInterface": ArmType("Microsoft.Network/networkInterfaces", ("networkInterfaceName",)),
     "network:NetworkSecurityGroup": ArmType(
         "Microsoft.Network/networkSecurityGroups", ("networkSecurityGroupName",)
     ),
@@ -105,6 +130,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
         ("privateEndpointName", "privateDnsZoneGroupName"),
     ),
     "network:PrivateEndpoint": ArmType("Microsoft.Network/privateEndpoints", ("privateEndpointName",)),
+    "network:PublicIPAddress": ArmType("Microsoft.Network/publicIPAddresses", ("publicIpAddressName",)),
     "network:VirtualNetwork": ArmType("Microsoft.Network/virtualNetworks", ("virtualNetworkName",)),
     "operationalinsights:Workspace": ArmType("Microsoft.OperationalInsights/workspaces", ("workspaceName",)),
     "privatedns:PrivateZone": ArmType("Microsoft.Network/privateDnsZones", ("privateZoneName",)),
@@ -143,6 +169,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
 }
 
 
-def arm_type(token: str) -> ArmType:
-    """The ARM type behind a Pulumi token; raises KeyError if the table lacks it."""
-    return ARM_TYPES[token.removeprefix("azure-native:")]
+def arm_type(token: str, inputs: Mapping[str, object]) -> ArmType:
+    """The ARM type of a resource with these inputs; raises KeyError if the table lacks the token."""
+    kind = ARM_TYPES[token.removeprefix("azure-native:")]
+    return dataclasses.replace(kind, type=kind.type.format_map(inputs)) if "{" in kind.type else kind

@@ -111,10 +111,19 @@ def _front_door_endpoint(resource_id: str, name: str, _inputs: Mapping[str, Any]
     return {"hostName": f"{name}-{guid(resource_id)[:8]}.z01.azurefd.net"}
 
 
+def _domain(resource_id: str, _name: str, _inputs: Mapping[str, Any]) -> dict[str, Any]:
+    token = guid(resource_id).replace("-", "")
+    return {
+        "domainValidationState": "Pending",
+        "validationProperties": {"validationToken": token, "expirationDate": "2026-12-02T00:00:00Z"},
+    }
+
+
 _ANSWERS: Mapping[str, Callable[[str, str, Mapping[str, Any]], dict[str, Any]]] = {
     "Microsoft.Cache/redisEnterprise": _redis,
     "Microsoft.Cdn/profiles": _front_door,
     "Microsoft.Cdn/profiles/afdEndpoints": _front_door_endpoint,
+    "Microsoft.Cdn/profiles/customDomains": _domain,
     "Microsoft.DBforPostgreSQL/flexibleServers": _postgres,
     "Microsoft.Insights/components": _insights,
     "Microsoft.KeyVault/vaults": _vault,

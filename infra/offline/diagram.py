@@ -33,8 +33,9 @@ DRAWN = {
 }
 _INSIGHTS_SETTING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _BOTS, _ADMINISTRATORS = "bots", "administrators"
-# Nodes that are no resources.
+# Nodes that are no resources of the stack.
 PEOPLE = {_BOTS: "Bots", _ADMINISTRATORS: "Administrators"}
+_PRIMARY = "primary_storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ def drawn(recording: Recording) -> dict[str, Resource]:
     return {node_id(each): each for each in recording.resources if each.type in DRAWN}
 
 
+def people(recording: Recording) -> dict[str, str]:
+    """Nodes that are no resources of the stack, with their words."""
+    primary = recording.settings.primary
+    return PEOPLE if primary is None else {**PEOPLE, _PRIMARY: "Storage of the first region"}
+
+
 def flowchart(recording: Recording) -> str:
     """The diagram as Mermaid text."""
     nodes = drawn(recording)
@@ -64,7 +71,7 @@ def flowchart(recording: Recording) -> str:
     for node, resource in nodes.items():
         heading, word = DRAWN[resource.type]
         groups[heading].append(f'    {node}["{word}<br/>{resource.own_name}"]')
-    lines = ["flowchart LR", *(f"  {node}([{word}])" for node, word in PEOPLE.items())]
+    lines = ["flowchart LR", *(f"  {node}([{word}])" for node, word in people(recording).items())]
     for heading, members in groups.items():
         lines += [f"  subgraph {heading}", *members, "  end"]
     for path in paths(recording):
@@ -76,12 +83,13 @@ def flowchart(recording: Recording) -> str:
 def outline(recording: Recording) -> str:
     """The diagram for a terminal: each node with its outgoing paths."""
     nodes = drawn(recording)
-    words = {node: f"{DRAWN[each.type][1]} {each.own_name}" for node, each in nodes.items()} | PEOPLE
+    outside = people(recording)
+    words = {node: f"{DRAWN[each.type][1]} {each.own_name}" for node, each in nodes.items()} | outside
     out: dict[str, list[str]] = defaultdict(list)
     for path in paths(recording):
         arrow = "..>" if path.dotted else "-->"
         out[path.source].append(f"    {arrow} {words[path.target]}: {path.label}")
-    headed = [("People", node) for node in PEOPLE]
+    headed = [("People", node) for node in outside]
     headed += [(DRAWN[each.type][0], node) for node, each in nodes.items()]
     lines: list[str] = []
     for heading in dict.fromkeys(heading for heading, _ in headed):
@@ -184,4 +192,7 @@ def _drawn_above(recording: Recording, scope: str) -> str:
     for node, resource in drawn(recording).items():
         if scope == resource.id or scope.startswith(f"{resource.id}/"):
             return node
+    primary = recording.settings.primary
+    if primary is not None and scope.startswith(f"{primary.storage_id}/"):
+        return _PRIMARY
     raise KeyError(scope)

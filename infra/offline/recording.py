@@ -61,7 +61,7 @@ class Resource:
     @property
     def type(self) -> str:
         """ARM type, such as `Microsoft.Web/sites`."""
-        return arm_type(self.token).type
+        return arm_type(self.token, self.inputs).type
 
     @property
     def own_name(self) -> str:
@@ -223,7 +223,7 @@ class _Azure(mocks.Mocks):
         inputs = {key: _unwrapped(value) for key, value in args.inputs.items()}
         if not args.typ.startswith("azure-native:"):
             return "", inputs
-        kind = arm_type(args.typ)
+        kind = arm_type(args.typ, inputs)
         if kind.type == "Microsoft.Authorization/roleAssignments":
             inputs.setdefault("roleAssignmentName", guid(args.name))
         resource_id = kind.resource_id(inputs)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv4Address
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +12,10 @@ from infra.policies.tables import (
     FLEX_REFUSES,
     FLEX_REFUSES_SETTINGS,
     HOLDS_DATA,
+    MOST_ADMITTED_ADDRESSES,
     NOT_DIAGNOSED,
     OPEN_STACKS,
+    PUBLIC_SERVICE_STACKS,
     REQUIRED_TAGS,
     TAGGED,
     UNPROTECTED_STACKS,
@@ -67,6 +70,7 @@ _SECURE_SITE = {
 # Flex Consumption has no FTP, and refuses to be told.
 _NO_FTP = {"siteConfig.ftpsState": ("Disabled",)}
 _TLS: Demands = {
+    "cdn:AFDCustomDomain": {"tlsSettings.minimumTlsVersion": ("TLS12", "TLS13")},
     "cdn:Route": {"forwardingProtocol": ("HttpsOnly",), "supportedProtocols": (["Https"],)},
     "redisenterprise:Database": {"clientProtocol": ("Encrypted",)},
     "redisenterprise:RedisEnterprise": {"minimumTlsVersion": ("1.2", "1.3")},
@@ -79,6 +83,7 @@ _TLS: Demands = {
 }
 _NO_KEYS: Demands = {
     "applicationinsights:Component": {"disableLocalAuth": (True,)},
+    "compute:VirtualMachine": {"osProfile.linuxConfiguration.disablePasswordAuthentication": (True,)},
     "dbforpostgresql:Server": {
         "authConfig.passwordAuth": _OFF,
         "authConfig.activeDirectoryAuth": ("Enabled",),
@@ -134,7 +139,7 @@ def region_is_allowed(subject: Subject) -> Iterator[str]:
 def sku_is_allowed(subject: Subject) -> Iterator[str]:
     """Every size is one of ALLOWED_SKUS."""
     allowed = ALLOWED_SKUS.get(subject.token)
-    sku = subject.at("sku.name")
+    sku = subject.at("hardwareProfile.vmSize") or subject.at("sku.name")
     if allowed is not None and sku not in allowed:
         yield f"SKU {sku} is not allowed"
 
@@ -157,10 +162,22 @@ def no_shared_keys(subject: Subject) -> Iterator[str]:
 
 
 def no_public_data_plane(subject: Subject) -> Iterator[str]:
-    """No data is public; outside OPEN_STACKS, public addresses serve only Front Door and clients."""
+    """No data is public; outside OPEN_STACKS, public addresses serve only Front Door and clients.
+
+    In PUBLIC_SERVICE_STACKS they also serve the app and machines that deploy, if Entra ID lets them in.
+    """
     yield from _unmet(subject, _NEVER_ANONYMOUS)
     if subject.stack in OPEN_STACKS:
         return
+    if subject.stack in PUBLIC_SERVICE_STACKS:
+        yield from _admits_many(subject)
+    else:
+        yield from _private_only(subject)
+    if subject.token in _SITES and _answers_everyone(subject):
+        yield "the app accepts requests that did not pass its Front Door"
+
+
+def _private_only(subject: Subject) -> Iterator[str]:
     yield from _unmet(subject, _PRIVATE)
     if subject.token == "dbforpostgresql:FirewallRule":  # noqa: S105 - a type
         yield "the firewall rule opens Postgres to public addresses"
@@ -169,8 +186,19 @@ def no_public_data_plane(subject: Subject) -> Iterator[str]:
         open_to_all = _publicly_allowed(subject)
         if open_to_all - {"ClientConnection"}:
             yield f"public addresses may use {', '.join(sorted(open_to_all - {'ClientConnection'}))}"
-    if subject.token in _SITES and _answers_everyone(subject):
-        yield "the app accepts requests that did not pass its Front Door"
+    if subject.token == "network:NetworkInterface":  # noqa: S105 - a type
+        for address in subject.at("ipConfigurations") or ():
+            if address.get("publicIPAddress"):
+                yield "the machine has a public address"
+
+
+def _admits_many(subject: Subject) -> Iterator[str]:
+    if subject.token != "dbforpostgresql:FirewallRule":  # noqa: S105 - a type
+        return
+    first, last = (IPv4Address(subject.at(name)) for name in ("startIpAddress", "endIpAddress"))
+    admitted = int(last) - int(first) + 1
+    if admitted > MOST_ADMITTED_ADDRESSES:
+        yield f"the firewall rule admits {admitted:,} addresses, more than {MOST_ADMITTED_ADDRESSES}"
 
 
 _REQUESTS = frozenset({"ClientConnection", "RESTAPI", "ServerConnection", "Trace"})

@@ -3,17 +3,24 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from infra.settings.model import PLAN_SIZES
+from infra.settings.model import MACHINE_SIZES, PLAN_SIZES
 from infra.settings.regions import REGIONS
 
 # Developers reach the services of this stack from their own machines; only Entra ID opens them.
 OPEN_STACKS = frozenset({"dev"})
+# The services of these stacks have public addresses too, which only Entra ID opens, because of the price
+# of private endpoints. But requests must pass Front Door, and Postgres admits only addresses of Azure (a
+# rule from 0.0.0.0 to 0.0.0.0) and a few others.
+PUBLIC_SERVICE_STACKS = frozenset({"lean"})
+# A firewall rule of Postgres in such a stack has at most this many addresses.
+MOST_ADMITTED_ADDRESSES = 256
 REQUIRED_TAGS = ("project", "stack", "owner", "cost-centre")
 ALLOWED_REGIONS = frozenset({*REGIONS, "global"})
 # A larger size needs a decision, and so a change here.
 ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
         "cdn:Profile": frozenset({"Standard_AzureFrontDoor", "Premium_AzureFrontDoor"}),
+        "compute:VirtualMachine": frozenset(MACHINE_SIZES),
         "dbforpostgresql:Server": frozenset(
             {
                 *("Standard_B1ms", "Standard_B2s", "Standard_B2ms"),
@@ -26,6 +33,8 @@ ALLOWED_SKUS: Mapping[str, frozenset[str]] = MappingProxyType(
                 *(f"Standard_D{size}ads_v5" for size in (2, 4, 8, 16)),
             }
         ),
+        # Each costs money by the hour; lower tiers of a Bastion have no tunnel.
+        "network:BastionHost": frozenset({"Standard"}),
         "redisenterprise:RedisEnterprise": frozenset(
             {f"Balanced_B{size}" for size in (0, 1, 3, 5, 10, 20)}
             | {f"MemoryOptimized_M{size}" for size in (10, 20)}
@@ -99,6 +108,8 @@ TAGGED = frozenset(
         "applicationinsights:Workbook",
         "cdn:AFDEndpoint",
         "cdn:Profile",
+        "compute:VirtualMachine",
+        "compute:VirtualMachineExtension",
         "dbforpostgresql:Server",
         "frontdoor:Policy",
         "keyvault:Secret",
@@ -109,8 +120,12 @@ TAGGED = frozenset(
         "monitor:AutoscaleSetting",
         "monitor:MetricAlert",
         "monitor:ScheduledQueryRule",
+        "network:BastionHost",
+        "network:NatGateway",
+        "network:NetworkInterface",
         "network:NetworkSecurityGroup",
         "network:PrivateEndpoint",
+        "network:PublicIPAddress",
         "network:VirtualNetwork",
         "operationalinsights:Workspace",
         "privatedns:PrivateZone",
@@ -147,16 +162,23 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "applicationinsights:WebTest": "its results are in the workspace already",
         "applicationinsights:Workbook": _NOTHING,
         "authorization:RoleAssignment": "the activity log says who made and removed it",
+        "cdn:AFDCustomDomain": _PART,
         "cdn:AFDEndpoint": _PART,
         "cdn:AFDOrigin": _PART,
         "cdn:AFDOriginGroup": _PART,
         "cdn:Route": _PART,
+        "cdn:Rule": _PART,
+        "cdn:RuleSet": _PART,
         "cdn:SecurityPolicy": _PART,
+        "compute:VirtualMachine": "the directory logs its sign-ins, and the activity log its run commands",
+        "compute:VirtualMachineExtension": _PART,
         "consumption:Budget": _NOTHING,
         "dbforpostgresql:AdministratorsMicrosoftEntra": _PART,
         "dbforpostgresql:Configuration": _PART,
         "dbforpostgresql:Database": _PART,
         "dbforpostgresql:FirewallRule": _PART,
+        "dbforpostgresql:VirtualEndpoint": _PART,
+        "dns:RecordSet": "the zone counts its queries",
         "frontdoor:Policy": "Front Door's log says what it blocks",
         "keyvault:Secret": _PART,
         "managedidentity:UserAssignedIdentity": "the directory logs its sign-ins",
@@ -165,8 +187,11 @@ NOT_DIAGNOSED: Mapping[str, str] = MappingProxyType(
         "monitor:DiagnosticSetting": _NOTHING,
         "monitor:MetricAlert": _NOTHING,
         "monitor:ScheduledQueryRule": _NOTHING,
+        "network:NatGateway": "it counts only bytes and connections",
+        "network:NetworkInterface": _PART,
         "network:PrivateDnsZoneGroup": _PART,
         "network:PrivateEndpoint": "it counts only bytes; each service logs its own requests",
+        "network:PublicIPAddress": "the resource that uses it has its logs",
         "privatedns:PrivateZone": "it counts only queries",
         "privatedns:VirtualNetworkLink": _PART,
         "redisenterprise:AccessPolicyAssignment": _PART,

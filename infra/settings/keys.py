@@ -4,12 +4,16 @@ README.md of infra describes each key; a test holds the two together.
 """
 
 import re
+from typing import cast
 
 from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
-from infra.settings.model import Settings
+from infra.settings.model import Settings, Zones
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.operations_keys import read_operations
+from infra.settings.passive import in_role
 from infra.settings.reader import SettingsReader, StackConfig
+from infra.settings.region_keys import read_primary, read_role
 from infra.settings.service_keys import read_edge, read_postgres, read_redis, read_webpubsub
 
 # The app refuses a shorter one too: shared/settings.py.
@@ -29,18 +33,21 @@ def read_settings(config: StackConfig) -> Settings:
         location=reader.matching(
             "location", r"[a-z]+[0-9]?", "a region as Azure writes it, such as centralus"
         ),
+        zones=cast("Zones", reader.choice("zones", ("one", "several", "some"), default="one")),
         owner=reader.matching("owner", r"\S.{0,255}", "a team or an address"),
         cost_centre=reader.matching("cost_centre", r"\S.{0,255}", "what the bill is booked under"),
         name_suffix=reader.matching("name_suffix", r"[a-z0-9]{3,6}", "3 to 6 lower-case letters and digits"),
         protect=reader.boolean("protect", default=True),
-        vault_recover=reader.boolean("vault_recover", default=False),
         api_key_pepper=_pepper(reader, "api_key_pepper"),
         api_key_pepper_previous=_pepper(reader, "api_key_pepper_previous", default=""),
+        role=read_role(reader),
+        primary=read_primary(reader),
         license_export_key=_export_key(reader),
         storage_replication=reader.choice(
             "storage_replication", ("Standard_LRS", "Standard_ZRS", "Standard_GRS", "Standard_GZRS")
         ),
         network=read_network(reader),
+        operations=read_operations(reader),
         compute=read_compute(reader),
         redis=read_redis(reader),
         postgres=read_postgres(reader),
@@ -50,7 +57,7 @@ def read_settings(config: StackConfig) -> Settings:
     )
     check_combinations(settings, reader)
     reader.finish()
-    return settings
+    return in_role(settings)
 
 
 def _export_key(reader: SettingsReader) -> str:

@@ -9,7 +9,10 @@ from decimal import Decimal
 from typing import Literal
 
 PlanKind = Literal["dedicated", "flex"]
+# An active stack serves and runs its timers; a passive one waits in the second region.
+Role = Literal["active", "passive"]
 EdgeTier = Literal["none", "standard", "premium"]
+Zones = Literal["one", "several", "some"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +22,28 @@ class PlanSize:
     name: str
     tier: str
     processors: int
+    memory_gb: float
 
 
 # Standard or better, because lower tiers have neither autoscale nor a staging slot.
 PLAN_SIZES = {
     size.name: size
     for size in (
-        PlanSize("S1", "Standard", 1),
-        PlanSize("S2", "Standard", 2),
-        PlanSize("S3", "Standard", 4),
-        PlanSize("P0v3", "Premium0V3", 1),
-        PlanSize("P1v3", "PremiumV3", 2),
-        PlanSize("P2v3", "PremiumV3", 4),
-        PlanSize("P3v3", "PremiumV3", 8),
-        PlanSize("P1mv3", "PremiumMV3", 2),
-        PlanSize("P2mv3", "PremiumMV3", 4),
+        PlanSize("S1", "Standard", 1, 1.75),
+        PlanSize("S2", "Standard", 2, 3.5),
+        PlanSize("S3", "Standard", 4, 7),
+        PlanSize("P0v3", "Premium0V3", 1, 4),
+        PlanSize("P1v3", "PremiumV3", 2, 8),
+        PlanSize("P2v3", "PremiumV3", 4, 16),
+        PlanSize("P3v3", "PremiumV3", 8, 32),
+        PlanSize("P1mv3", "PremiumMV3", 2, 16),
+        PlanSize("P2mv3", "PremiumMV3", 4, 32),
     )
 }
+
+
+# Burstable sizes: 2 processors with 4 GB, 2 with 8 GB, 4 with 8 GB. `pulumi up` needs more than 1 GB.
+MACHINE_SIZES = ("Standard_B2als_v2", "Standard_B2as_v2", "Standard_B4als_v2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,15 @@ class NetworkSettings:
     private: bool
     address_space: str
     deployers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OperationsSettings:
+    """The machine within a private network, and the Bastion that leads to it."""
+
+    machine: bool
+    machine_size: str
+    bastion: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +138,30 @@ class WebPubSubSettings:
 
 @dataclass(frozen=True, slots=True)
 class EdgeSettings:
+    """`domain` is the name that bots use; `dns_zone_id` is the zone in Azure DNS that gets its records.
+
+    `second_origin_host` is the app's host in the second region. All three are empty if the stack has none.
+    """
+
     tier: EdgeTier
     requests_per_minute: int
+    domain: str
+    dns_zone_id: str
+    second_origin_host: str
 
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
     """Who gets alerts, how long logs are kept, and what a month may cost.
 
+    `alerts_quiet` makes the rules of all alerts and leaves them off. `availability_test` is whether Azure
+    asks the app from five places, and `log_alert_minutes` the shortest time between runs of a log alert.
     `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
-    `alerts_quiet` makes the rules of all alerts and leaves them off.
     """
 
     alerts_quiet: bool
+    availability_test: bool
+    log_alert_minutes: int
     alert_emails: tuple[str, ...]
     alert_sms: str
     alert_webhook_url: str = field(repr=False)
@@ -144,25 +172,39 @@ class MonitoringSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrimarySettings:
+    """What a stack in the second region shares with that of the first: the ids of its database server, of its
+    storage account with licenses and keys, and of its Front Door.
+    """
+
+    postgres_id: str
+    storage_id: str
+    front_door_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that differs between stacks.
 
-    `protect` keeps resources with data when the stack is destroyed. `vault_recover` makes a deleted key vault
-    live again.
+    `zones`: the stack lives in `one` zone and pays for no other, survives the loss of a zone (`several`), or
+    only `some` of its services do. `protect` keeps resources with data when the stack is destroyed.
     """
 
     stack: str
     location: str
+    zones: Zones
     owner: str
     cost_centre: str
     name_suffix: str
     protect: bool
-    vault_recover: bool
     api_key_pepper: str = field(repr=False)
     api_key_pepper_previous: str = field(repr=False)
+    role: Role
+    primary: PrimarySettings | None
     license_export_key: str
     storage_replication: str
     network: NetworkSettings
+    operations: OperationsSettings
     compute: ComputeSettings
     redis: RedisSettings
     postgres: PostgresSettings

@@ -5,6 +5,8 @@ import re
 from infra.settings.model import MonitoringSettings
 from infra.settings.reader import SettingsReader
 
+# Azure charges for a rule by its frequency, and the same for a quarter of an hour as for longer.
+LOG_ALERT_MINUTES = ("5", "10", "15")
 _EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
@@ -14,6 +16,8 @@ def read_monitoring(reader: SettingsReader) -> MonitoringSettings:
         reader.problem("alert_webhook_url must be an https:// address, because alerts name weak points")
     return MonitoringSettings(
         alerts_quiet=reader.boolean("alerts_quiet", default=False),
+        availability_test=reader.boolean("availability_test", default=True),
+        log_alert_minutes=int(reader.choice("log_alert_minutes", LOG_ALERT_MINUTES, default="5")),
         alert_emails=reader.listed("alert_emails", _EMAIL.fullmatch, "mail addresses"),
         alert_sms=reader.matching(
             "alert_sms",

@@ -7,6 +7,9 @@ from infra.settings.reader import SettingsReader
 
 # Azure sells single units of Web PubSub up to this number, and then tens.
 MAX_UNITS = 10
+# As `pulumi stack output` and `az` write it.
+RESOURCE_GROUP_ID = r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w().-]{1,90}"
+_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 
 
 def read_postgres(reader: SettingsReader) -> PostgresSettings:
@@ -56,4 +59,19 @@ def read_edge(reader: SettingsReader) -> EdgeSettings:
     return EdgeSettings(
         tier=cast("EdgeTier", reader.choice("edge", ("none", "standard", "premium"))),
         requests_per_minute=reader.integer("edge_requests_per_minute", 10, 1_000_000, default=3000),
+        domain=reader.matching(
+            "domain", rf"({_LABEL}\.)+[a-z]{{2,63}}", "a name such as api.example.com", default=""
+        ),
+        dns_zone_id=reader.matching(
+            "dns_zone_id",
+            rf"{RESOURCE_GROUP_ID}/providers/Microsoft\.Network/dnsZones/[a-z0-9.-]+",
+            "the resource id of a zone in Azure DNS",
+            default="",
+        ),
+        second_origin_host=reader.matching(
+            "second_origin_host",
+            r"[a-z0-9-]{2,60}\.azurewebsites\.net",
+            "the output app_host of the stack in the second region",
+            default="",
+        ),
     )

@@ -11,7 +11,7 @@ from infra.naming import PROJECT
 from infra.settings.reader import StackConfig
 
 INFRA = Path(__file__).resolve().parent.parent
-STACKS = ("dev", "prod", "premium", "rehearse")
+STACKS = ("dev", "lean", "prod", "premium", "rehearse", "standby")
 # Values of an example tenant, for uses that deploy nothing: preview, cost, tests.
 EXAMPLE_TENANT = INFRA / "tenant.example.yaml"
 _PREFIX = f"{PROJECT}:"
@@ -30,7 +30,7 @@ def running_stack() -> StackConfig:
 
 def stack_from_files(stack: str) -> StackConfig:
     """The configuration of `Pulumi.<stack>.yaml`, with the values of the example tenant."""
-    values = _config_of(EXAMPLE_TENANT) | _config_of(INFRA / f"Pulumi.{stack}.yaml")
+    values = _config_of(EXAMPLE_TENANT) | _examples_of(stack) | _config_of(INFRA / f"Pulumi.{stack}.yaml")
     secrets = frozenset(_own(key) for key, value in values.items() if isinstance(value, dict))
     return StackConfig(
         stack=stack,
@@ -46,6 +46,12 @@ def _own(key: str) -> str:
 def _config_of(path: Path) -> dict[str, object]:
     document = cast("dict[str, dict[str, object]]", yaml.safe_load(path.read_text()))
     return document["config"]
+
+
+def _examples_of(stack: str) -> dict[str, object]:
+    """Values of the example tenant for this stack alone."""
+    document = cast("dict[str, dict[str, dict[str, object]]]", yaml.safe_load(EXAMPLE_TENANT.read_text()))
+    return document["stacks"].get(stack, {})
 
 
 def _as_text(value: object) -> str:

@@ -129,11 +129,27 @@ class Site:
             return placeholder(f"id of {self.tenant.admins}")
         raise ConfigurationError(f"There is no group {self.tenant.admins}; the step groups makes it.")
 
+    def find_in_state(self, *words: str) -> Any:
+        """As `Cloud.find` for a command of pulumi; in a dry run None if there is no state to ask yet."""
+        if self.cloud.dry_run and not self._has_state:
+            return None
+        try:
+            return self.cloud.find(*words, environment=self.pulumi_environment)
+        except ToolFailed as error:
+            if self.cloud.dry_run and error.is_denied:
+                return None
+            raise
+
+    @cached_property
+    def _has_state(self) -> bool:
+        found = self.cloud.find(
+            "az", "storage", "account", "show", "--name", self.state_account, "--resource-group", STATE_GROUP
+        )
+        return bool(found)
+
     def outputs(self) -> dict[str, str]:
         """The stack's outputs; empty if it was never made."""
-        found = self.cloud.find(
-            *self.pulumi("stack", "output", "--json"), environment=self.pulumi_environment
-        )
+        found = self.find_in_state(*self.pulumi("stack", "output", "--json"))
         return {key: str(value) for key, value in (found or {}).items()}
 
     def output(self, name: str) -> str:

@@ -47,10 +47,9 @@ class Stack:
     def exists(self) -> bool:
         """Whether the state has the stack; False as long as the operator may not read the state."""
         try:
-            found = self._cloud.find(
-                "pulumi", "stack", "ls", "--json", "--cwd", str(self._site.infra),
-                environment=self._site.pulumi_environment,
-            )  # fmt: skip
+            found = self._site.find_in_state(
+                "pulumi", "stack", "ls", "--json", "--cwd", str(self._site.infra)
+            )
         except ToolFailed as error:
             if error.is_denied:
                 return False
@@ -97,9 +96,7 @@ class Stack:
 
     def _settings(self) -> dict[str, str]:
         """The stack's settings; the value of a secret is empty."""
-        found = self._cloud.find(
-            *self._site.pulumi("config", "--json"), environment=self._site.pulumi_environment
-        )
+        found = self._site.find_in_state(*self._site.pulumi("config", "--json"))
         return {
             key.removeprefix(_PREFIX): str(entry.get("value", "")) for key, entry in (found or {}).items()
         }

@@ -9,12 +9,26 @@ from infra.settings.model import Settings
 from infra.settings.reader import StackConfig
 from infra.settings.stacks import STACKS, stack_from_files
 
-# All stacks, prod on the other kind of plan, and prod whose only machine that deploys is in its own network.
+DNS_ZONE = (
+    "/subscriptions/00000000-0000-4000-8000-0000000000ff/resourceGroups/rg-names"
+    "/providers/Microsoft.Network/dnsZones/example.com"
+)
+TWO_REGIONS = {
+    "domain": "api.signals.example.com",
+    "second_origin_host": "func-signal-cloud-standby-demo1.azurewebsites.net",
+}
+# All stacks, prod on the other kind of plan with a name of its own, prod whose only machine that deploys is
+# in its network, prod with a name of its own and a second region, and each of the two in the other role.
 VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
     **{stack: (stack, {}) for stack in STACKS},
-    "prod-flex": ("prod", {"plan": "flex"}),
+    "prod-flex": ("prod", {"plan": "flex", "domain": TWO_REGIONS["domain"]}),
     "prod-subnet": ("prod", {"deployer_addresses": ""}),
+    "prod-two": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE}),
+    "prod-passive": ("prod", TWO_REGIONS | {"dns_zone_id": DNS_ZONE, "role": "passive"}),
+    "standby-active": ("standby", {"role": "active"}),
 }
+# Those that have a database and licenses of their own; test_regions.py has rules for the others.
+SELF_CONTAINED = [name for name, (stack, _) in VARIANTS.items() if stack != "standby"]
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []
 

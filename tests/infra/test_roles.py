@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from infra.offline.recording import Recording
+from infra.offline.azure_answers import guid
+from infra.offline.recording import Recording, record
 from infra.roles import ASSIGNMENTS, ROLE_IDS
-from tests.infra.recording import VARIANTS, recorded
+from tests.infra.recording import SELF_CONTAINED, recorded
 
 ASSIGNMENT = "Microsoft.Authorization/roleAssignments"
 
@@ -43,7 +44,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SELF_CONTAINED)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 
@@ -75,15 +76,22 @@ def test_no_scope_is_wider_than_one_resource(stack: Recording) -> None:
         assert "/providers/" in assignment.inputs["scope"].split("/resourceGroups/")[1]
 
 
-def test_assignments_have_fixed_guids_of_their_own(stack: Recording) -> None:
-    names = [each.inputs["roleAssignmentName"] for each in stack.of_type(ASSIGNMENT)]
-    assert len(set(names)) == len(names)
-    others = {
-        each.inputs["roleAssignmentName"]
-        for variant in ("dev", "prod", "premium")
-        for each in recorded(variant).of_type(ASSIGNMENT)
-    }
-    assert len(others) == 3 * len(ASSIGNMENTS)
+def names_of(stack: Recording) -> set[str]:
+    return {each.inputs["roleAssignmentName"] for each in stack.of_type(ASSIGNMENT)}
+
+
+def test_assignments_have_guids_of_their_own_that_every_run_finds_again(stack: Recording) -> None:
+    assert len(names_of(stack)) == len(ASSIGNMENTS)
+    assert names_of(record(stack.settings)) == names_of(stack)
+    others = [names_of(recorded(variant)) for variant in ("dev", "prod", "premium")]
+    assert len(set.union(*others)) == 3 * len(ASSIGNMENTS)
+
+
+def test_another_identity_gets_assignments_of_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Azure would refuse to change the principal of an assignment that was left on a kept resource."""
+    before = names_of(recorded("dev"))
+    monkeypatch.setattr("infra.offline.azure_answers.guid", lambda text: guid(f"made again: {text}"))
+    assert not names_of(record(recorded("dev").settings)) & before
 
 
 def test_the_app_starts_after_its_roles(stack: Recording) -> None:

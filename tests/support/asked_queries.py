@@ -312,6 +312,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 NOT_EXPLAINED = {
     "session.enter": "reads no table",
+    "session.in_recovery": "reads no table",
     "performance.take_turn": "reads no table",
     "connections.lock_licenses": "reads no table",
     "connections.unchecked": "reads every open connection, once in 20 seconds",

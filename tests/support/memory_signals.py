@@ -25,10 +25,14 @@ from shared.errors import DatabaseUnavailable
 
 @dataclass
 class Server:
-    """The one server behind all stores; `away` makes every store fail, `missing` are its migrations."""
+    """The one server behind all stores; `away` makes every store fail, `missing` are its migrations.
+
+    `replica` is whether it replays another server's changes.
+    """
 
     now: datetime
     away: bool = False
+    replica: bool = False
     missing: list[str] = field(default_factory=list)
 
     def answer(self) -> None:
@@ -41,6 +45,10 @@ class Server:
     async def pending_migrations(self) -> list[str]:
         self.answer()
         return self.missing
+
+    async def is_replica(self) -> bool:
+        self.answer()
+        return self.replica
 
     async def close(self) -> None:
         """There is nothing to close."""

@@ -101,3 +101,45 @@ def _servers_own(directory: Path) -> Path:
         for path in (directory, *directory.rglob("*")):
             shutil.chown(path, "nobody")
     return directory
+
+
+@contextmanager
+def replicated(source_url: str, directory: Path) -> Iterator[EmbeddedPostgres]:
+    """A running read replica of the server at `source_url`, which streams its changes."""
+    given = conninfo_to_dict(source_url)
+    server = EmbeddedPostgres(directory, free_port())
+    directory.mkdir(parents=True)
+    cluster = directory / "cluster"
+    subprocess.run(
+        [postgres_binary("pg_basebackup"), "--pgdata", cluster, "--checkpoint=fast", "--write-recovery-conf",
+         "--host", str(given["host"]), "--port", str(given["port"]), "--username", str(given["user"])],
+        env={"PATH": os.defpath, "PGPASSWORD": str(given["password"])},
+        capture_output=True,
+        check=True,
+        timeout=TIMEOUT_S,
+    )  # fmt: skip
+    (directory / "password").write_text(str(given["password"]), encoding="ascii")
+    _servers_own(directory)
+    directory.chmod(0o711)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def promote(url: str) -> None:
+    """Returns when the read replica at `url` accepts writes."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        assert connection.execute("select pg_promote(true, 30)").fetchone() == (True,)
+
+
+def await_replay(source_url: str, replica_url: str) -> None:
+    """Returns when the replica has replayed everything that the source has written until now."""
+    deadline = time.monotonic() + TIMEOUT_S
+    with psycopg.connect(source_url, autocommit=True) as source:
+        row = source.execute("select pg_current_wal_lsn()::text").fetchone()
+    with psycopg.connect(replica_url, autocommit=True) as replica:
+        while replica.execute("select pg_last_wal_replay_lsn() >= %s::pg_lsn", row).fetchone() != (True,):
+            assert time.monotonic() < deadline, "the replica does not follow"
+            time.sleep(0.02)

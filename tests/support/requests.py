@@ -39,6 +39,7 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
 PUBLIC = {
     ("GET", "health"),
     ("GET", "health/ready"),
+    ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "ws/events"),
     ("OPTIONS", "ws/events"),

@@ -28,9 +28,14 @@ BICEP_TYPES = (
     "Microsoft.Cdn/profiles@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints@2025-06-01",
     "Microsoft.Cdn/profiles/afdEndpoints/routes@2025-06-01",
+    "Microsoft.Cdn/profiles/customDomains@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups@2025-06-01",
     "Microsoft.Cdn/profiles/originGroups/origins@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets@2025-06-01",
+    "Microsoft.Cdn/profiles/ruleSets/rules@2025-06-01",
     "Microsoft.Cdn/profiles/securityPolicies@2025-06-01",
+    "Microsoft.Compute/virtualMachines@2024-11-01",
+    "Microsoft.Compute/virtualMachines/extensions@2024-11-01",
     "Microsoft.Consumption/budgets@2024-08-01",
     "Microsoft.Insights/components@2020-02-02",
     "Microsoft.Insights/webtests@2022-06-15",
@@ -38,9 +43,13 @@ BICEP_TYPES = (
     "Microsoft.KeyVault/vaults@2024-11-01",
     "Microsoft.KeyVault/vaults/secrets@2024-11-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31",
+    "Microsoft.Network/bastionHosts@2024-05-01",
+    "Microsoft.Network/natGateways@2024-05-01",
+    "Microsoft.Network/networkInterfaces@2024-05-01",
     "Microsoft.Network/networkSecurityGroups@2024-05-01",
     "Microsoft.Network/privateEndpoints@2024-05-01",
     "Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2024-05-01",
+    "Microsoft.Network/publicIPAddresses@2024-05-01",
     "Microsoft.Network/virtualNetworks@2024-05-01",
     "Microsoft.OperationalInsights/workspaces@2023-09-01",
     "Microsoft.Resources/resourceGroups@2024-03-01",
@@ -57,6 +66,8 @@ BICEP_TYPES = (
 ADDED_VALUES = (
     # Two enumerations of one name in the REST description; the Python package kept the other one.
     ("postgresqlflexibleservers@2025-08-01.HighAvailability", "mode", ("Disabled",)),
+    # The list of sizes ends in 2017, as its description says; Azure takes every size that the region has.
+    ("Microsoft.Compute@2024-11-01.HardwareProfile#416", "vmSize", ("Standard_B2als_v2",)),
 )
 
 
@@ -108,6 +119,7 @@ MODEL_PACKAGES = (
             "Microsoft.DBforPostgreSQL/flexibleServers/configurations": "Configuration",
             "Microsoft.DBforPostgreSQL/flexibleServers/databases": "Database",
             "Microsoft.DBforPostgreSQL/flexibleServers/firewallRules": "FirewallRule",
+            "Microsoft.DBforPostgreSQL/flexibleServers/virtualendpoints": "VirtualEndpoint",
         },
     ),
     ModelPackage(
@@ -126,6 +138,15 @@ MODEL_PACKAGES = (
         {
             "Microsoft.Network/privateDnsZones": "PrivateZone",
             "Microsoft.Network/privateDnsZones/virtualNetworkLinks": "VirtualNetworkLink",
+        },
+    ),
+    ModelPackage(
+        "azure-mgmt-dns==10.0.0b1",
+        "azure.mgmt.dns.models",
+        "2023-07-01-preview",
+        {
+            "Microsoft.Network/dnsZones/CNAME": "RecordSet",
+            "Microsoft.Network/dnsZones/TXT": "RecordSet",
         },
     ),
     ModelPackage(

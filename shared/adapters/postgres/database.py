@@ -57,7 +57,7 @@ def translated() -> Iterator[None]:
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
-        psycopg.errors.ReadOnlySqlTransaction,  # during a failover, and on a full disk
+        psycopg.errors.ReadOnlySqlTransaction,  # a read replica, also during a failover, and a full disk
     ) as error:
         raise _unavailable("The database cannot be reached just now. Try again.", error) from error
     except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
@@ -188,6 +188,12 @@ class Database:
             finally:
                 self._under_way -= 1
                 await _left(pool, connection)
+
+    async def is_replica(self) -> bool:
+        """Whether the server is a read replica, which accepts no writes; raises Unavailable."""
+        async with self.transaction() as connection:
+            row = await (await connection.execute(_SQL["in_recovery"])).fetchone()
+            return row == (True,)
 
     async def ping(self) -> None:
         """Makes one round trip through the pool; raises Unavailable."""

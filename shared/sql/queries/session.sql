@@ -7,3 +7,7 @@ select
     set_config('statement_timeout', %(statement_timeout)s, true),
     set_config('transaction_timeout', %(transaction_timeout)s, true),
     set_config('timezone', 'UTC', true);
+
+-- name: in_recovery
+-- Whether this server replays another server's changes, and so accepts no writes.
+select pg_is_in_recovery();

@@ -14,6 +14,7 @@ DOCUMENTED = {
         "cpu_percent": {"Average", "Maximum"},
         "active_connections": {"Average", "Maximum"},
         "maximum_used_transactionIDs": {"Average", "Maximum"},
+        "physical_replication_delay_in_seconds": {"Average", "Maximum"},
         "client_connections_waiting": {"Average", "Maximum"},
     },
     "Microsoft.Cache/redisEnterprise": {

@@ -1,6 +1,6 @@
 """Lists the alerts of a stack, and the names of their severities."""
 
-from infra.alerts import AVAILABILITY, HEALTH_ALERTS, LOG_ALERTS, Alert, metric_alerts
+from infra.alerts import AVAILABILITY, HEALTH_ALERTS, Alert, log_alerts, metric_alerts
 from infra.settings.model import Settings
 
 # Names of Azure's severities.
@@ -9,4 +9,10 @@ SEVERITIES = {0: "critical", 1: "error", 2: "warning", 3: "informational"}
 
 def alerts_of(settings: Settings) -> tuple[Alert, ...]:
     """Every alert of a stack, except the budget's."""
-    return (AVAILABILITY, *LOG_ALERTS, *metric_alerts(settings), *HEALTH_ALERTS)
+    monitoring = settings.monitoring
+    return (
+        *((AVAILABILITY,) if monitoring.availability_test else ()),
+        *log_alerts(settings),
+        *metric_alerts(settings),
+        *HEALTH_ALERTS,
+    )

@@ -9,6 +9,7 @@ from infra.alerts import (
     AVAILABILITY,
     HEALTH_ALERTS,
     NAMESPACES,
+    NEED_TIMERS,
     metric_alerts,
     usable_connections,
 )
@@ -93,7 +94,8 @@ def test_every_alert_reaches_who_is_on_call_and_says_what_to_do(stack: Recording
     by_name = {alert.name: alert for alert in alerts_of(stack.settings)}
     for rule in rules(stack):
         inputs, alert = rule.inputs, by_name[rule.inputs["ruleName"]]
-        assert inputs["enabled"] is True
+        waits = stack.settings.role == "passive" and alert.name in NEED_TIMERS
+        assert inputs["enabled"] is not (waits or stack.settings.monitoring.alerts_quiet)
         assert inputs["autoMitigate"] is True
         assert inputs["severity"] == alert.severity
         assert inputs["severity"] in SEVERITIES
@@ -124,7 +126,7 @@ def test_a_quiet_stack_has_every_alert_and_none_of_them_is_on() -> None:
 def test_azures_judgement_of_postgres_and_its_standby_reaches_who_is_on_call(stack: Recording) -> None:
     rule = stack.only(HEALTH_RULE).inputs
     (alert,) = HEALTH_ALERTS
-    assert rule["enabled"] is True
+    assert rule["enabled"] is not stack.settings.monitoring.alerts_quiet
     assert rule["scopes"] == [stack.only("Microsoft.DBforPostgreSQL/flexibleServers").id]
     category, states = rule["condition"]["allOf"]
     assert category == {"field": "category", "equals": "ResourceHealth"}
@@ -175,10 +177,14 @@ def test_metric_alerts_watch_the_right_resource_by_documented_metrics(stack: Rec
         assert (criterion["operator"], criterion["threshold"]) == (alert.operator, alert.threshold)
 
 
-def test_what_stops_bots_is_looked_at_every_five_minutes(stack: Recording) -> None:
+def test_what_stops_bots_is_looked_at_every_five_minutes_unless_the_stack_is_for_developers(
+    stack: Recording,
+) -> None:
+    slowest = stack.settings.monitoring.log_alert_minutes
+    assert slowest == (15 if stack.settings.stack == "dev" else 5)
     for rule in rules(stack):
         if rule.inputs["severity"] in (0, 1):
-            assert MINUTES[rule.inputs["evaluationFrequency"]] <= 5, rule.name
+            assert MINUTES[rule.inputs["evaluationFrequency"]] <= slowest, rule.name
             assert MINUTES[rule.inputs["windowSize"]] <= 15, rule.name
 
 
@@ -224,7 +230,26 @@ def test_without_a_number_and_an_address_there_is_mail_alone() -> None:
     assert not group.inputs.get("webhookReceivers")
 
 
-def test_the_service_is_asked_from_several_places_where_bots_go(stack: Recording) -> None:
+@pytest.mark.parametrize("minutes", [5, 10, 15])
+def test_slower_log_alerts_overlook_no_row(minutes: int) -> None:
+    slowed = recorded_with("prod", log_alert_minutes=str(minutes))
+    usual = {rule.urn: rule.inputs for rule in recorded("prod").of_type(LOG_RULE)}
+    for rule in slowed.of_type(LOG_RULE):
+        before, now = usual[rule.urn], rule.inputs
+        frequency = MINUTES[now["evaluationFrequency"]]
+        assert frequency == max(minutes, MINUTES[before["evaluationFrequency"]]), rule.name
+        assert MINUTES[now["windowSize"]] == max(minutes, MINUTES[before["windowSize"]]), rule.name
+
+
+def test_without_the_test_from_outside_its_alert_is_absent_too() -> None:
+    without, usual = recorded_with("prod", availability_test="false"), recorded("prod")
+    gone = {each.name for each in usual.resources} - {each.name for each in without.resources}
+    assert gone == {"availability", f"alert-{AVAILABILITY.name}"}
+
+
+@pytest.mark.parametrize("variant", ["prod", "premium"])
+def test_the_service_is_asked_from_several_places_where_bots_go(variant: str) -> None:
+    stack = recorded(variant)
     test = stack.only("Microsoft.Insights/webtests")
     assert test.inputs["request"]["requestUrl"] == f"{stack.outputs['url']}/api/health/ready"
     assert test.inputs["validationRules"]["expectedHttpStatusCode"] == 200
@@ -256,8 +281,9 @@ def test_everything_that_can_tell_of_itself_does(stack: Recording) -> None:
     assert able <= set(told), able - set(told)
     # Services of storage accounts, which Azure makes with the account.
     data, host = stack.outputs["data_storage_account"], stack.outputs["host_storage_account"]
+    own_data = {f"{data}/tableServices/default"} if stack.settings.primary is None else set()
     assert {uri.split("/storageAccounts/")[1] for uri in told if uri not in able} == {
-        f"{data}/tableServices/default",
+        *own_data,
         f"{host}/tableServices/default",
         f"{host}/queueServices/default",
     }
@@ -274,7 +300,8 @@ def test_nothing_logs_a_line_for_every_request_or_message(stack: Recording) -> N
         "AppServiceHTTPLogs",
         "StorageRead",
     }
-    assert {"Audit", "AuditEvent", "StorageWrite", "StorageDelete"} <= categories
+    of_licenses = {"StorageWrite"} if stack.settings.primary is None else set()
+    assert {"Audit", "AuditEvent", "StorageDelete"} | of_licenses <= categories
 
 
 def test_the_budget_speaks_at_four_fifths_and_at_all_of_it(stack: Recording) -> None:

@@ -47,12 +47,14 @@ def test_what_fails_is_below_all_of_what_is_well(stack: Recording) -> None:
     below = {a.name: a.threshold for a in metric_alerts(stack.settings) if a.operator == "LessThan"}
     assert below["postgres-down"] == 1, "is_db_alive is 1 or 0"
     assert below.get("app-unhealthy", 100) == 100, "a share of instances"
-    assert below.get("edge-origin", 50) == 50, "a share of probes"
+    # The probes of a passive region always fail.
+    all_well = 50 if stack.settings.edge.second_origin_host else 100
+    assert below.get("edge-origin", 50) <= all_well / 2, "a share of probes"
 
 
-def test_the_text_of_the_availability_alert_names_its_locations(stack: Recording) -> None:
+def test_the_text_of_the_availability_alert_names_its_locations() -> None:
     words = {2: "two", 5: "five"}
-    locations = stack.only("Microsoft.Insights/webtests").inputs["locations"]
+    locations = recorded("prod").only("Microsoft.Insights/webtests").inputs["locations"]
     assert f"least {words[FAILED_LOCATIONS]} of {words[len(locations)]} test" in AVAILABILITY.says
 
 

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.components.autoscale import MEMORY_OUT_PERCENT
+from infra.cost.usage import Usage
 from infra.offline.recording import Resource
+from tests.infra.cost.estimates import LOAD
 from tests.infra.recording import recorded, recorded_with
 
 SETTING = "Microsoft.Insights/autoscaleSettings"
@@ -48,13 +51,14 @@ def test_processor_rules_are_as_written(stack: str) -> None:
         }
 
 
-def test_instances_are_one_to_ten_and_two_by_default() -> None:
-    _, usual = plan_setting("prod").inputs["profiles"]
-    assert usual["capacity"] == {"minimum": "1", "maximum": "10", "default": "2"}
+@pytest.mark.parametrize(("stack", "minimum"), [("lean", "1"), ("prod", "2")])
+def test_instances_are_up_to_ten_and_one_or_one_in_each_of_two_zones(stack: str, minimum: str) -> None:
+    _, usual = plan_setting(stack).inputs["profiles"]
+    assert usual["capacity"] == {"minimum": minimum, "maximum": "10", "default": minimum}
 
 
-def test_the_minimum_of_prod_can_be_raised() -> None:
-    setting = recorded_with("prod", autoscale_minimum="2").only(SETTING)
+def test_the_minimum_of_lean_can_be_raised() -> None:
+    setting = recorded_with("lean", autoscale_minimum="2", autoscale_default="2").only(SETTING)
     assert setting.inputs["profiles"][1]["capacity"]["minimum"] == "2"
 
 
@@ -93,6 +97,24 @@ def test_memory_and_connections_scale_out_and_have_no_veto_over_scaling_in() -> 
             if rule["metricTrigger"]["metricName"] == "TotalConnectionCount"
         )
         assert connections["dividePerInstance"] is True
+
+
+def test_idle_memory_keeps_no_second_instance_of_a_small_plan() -> None:
+    """Azure does not scale in if all memory, on one instance fewer, would be above the rule's threshold."""
+    lean = recorded("lean")
+    size = lean.settings.compute.plan_size
+    usage = Usage(lean, 1000, LOAD)
+    idle_percent = 100 * usage.idle_mb / (size.memory_gb * 1000)
+    assert 2 * idle_percent > MEMORY_OUT_PERCENT, "two idle instances are too much for one"
+    assert 3 * idle_percent / 2 < MEMORY_OUT_PERCENT, "and three are not for two, as in prod"
+
+    def reads_memory(setting: Resource) -> bool:
+        rules = (rule for profile in setting.inputs["profiles"] for rule in profile["rules"])
+        return any(rule["metricTrigger"]["metricName"] == "MemoryPercentage" for rule in rules)
+
+    assert not reads_memory(plan_setting("lean"))
+    assert reads_memory(recorded_with("lean", plan_sku="P1v3").only(SETTING))
+    assert reads_memory(plan_setting("prod"))
 
 
 def test_more_instances_await_the_new_york_open() -> None:

@@ -43,6 +43,7 @@ def test_front_door_leads_to_the_app_over_https(fronted: Recording) -> None:
     assert route.inputs["originGroup"]["id"] == fronted.only(f"{PROFILE}/originGroups").id
     assert "cacheConfiguration" not in route.inputs
     assert origin.urn in route.depends_on
+    assert "customDomains" not in route.inputs
     assert fronted.outputs["url"].startswith("https://fde-signal-cloud-")
 
 
@@ -168,7 +169,12 @@ def test_from_the_internet_only_clients_reach_web_pubsub(fronted: Recording) -> 
 
 @pytest.mark.parametrize(
     ("variant", "sku", "units"),
-    [("dev", "Free_F1", 1), ("prod", "Standard_S1", 2), ("premium", "Premium_P1", 2)],
+    [
+        ("dev", "Free_F1", 1),
+        ("lean", "Standard_S1", 1),
+        ("prod", "Premium_P1", 2),
+        ("premium", "Premium_P1", 2),
+    ],
 )
 def test_web_pubsub_has_the_size_of_its_stack(variant: str, sku: str, units: int) -> None:
     service: Resource = recorded(variant).only(WEBPUBSUB)

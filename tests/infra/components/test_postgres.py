@@ -7,7 +7,7 @@ import pytest
 
 from infra.components import postgres as postgres_module
 from infra.offline.recording import Recording
-from tests.infra.recording import VARIANTS, recorded, recorded_with
+from tests.infra.recording import SELF_CONTAINED, recorded, recorded_with
 
 SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
 CONFIGURATION = f"{SERVER}/configurations"
@@ -35,7 +35,7 @@ AZURE_DEFAULTS = {
 }
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=SELF_CONTAINED)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 
@@ -61,6 +61,7 @@ def test_postgres_is_18_and_opened_by_entra_id_alone(stack: Recording) -> None:
     ("variant", "tier", "standby", "geo", "days"),
     [
         ("dev", "Burstable", "Disabled", "Disabled", 7),
+        ("lean", "GeneralPurpose", "Disabled", "Enabled", 30),
         ("prod", "GeneralPurpose", "ZoneRedundant", "Enabled", 30),
         ("premium", "GeneralPurpose", "ZoneRedundant", "Enabled", 35),
     ],

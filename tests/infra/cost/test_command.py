@@ -1,5 +1,6 @@
 """The command: its output, its arguments, and the section of README.md that it writes."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,16 @@ def test_readme_holds_what_the_program_reckons() -> None:
     assert section == command.readme_section(LOAD, PRICES), "python -m infra.cost --write-readme"
 
 
+def test_the_readme_opens_with_what_the_stacks_cost() -> None:
+    """Within a twentieth, so that a new alert does not rewrite the opening."""
+    opening = command.README.read_text().split("\n## ")[0]
+    told = dict(re.findall(r"^\| \d* ?\| `([a-z]+)`, about ([0-9,]+) \|", opening, re.MULTILINE))
+    assert told.keys() == {"dev", "lean", "prod", "premium"}
+    for stack, usd in told.items():
+        found = reckoned(stack, LOAD.purposes[stack].users).usd
+        assert float(usd.replace(",", "")) == pytest.approx(found, rel=0.05), stack
+
+
 def test_the_readme_is_written_where_it_belongs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "README.md"
     path.write_text(f"before\n{command.BEGIN}\nold\n{command.END}\nafter\n")
@@ -41,10 +52,11 @@ def test_one_stack_is_told_with_its_lines_its_doubts_and_its_assumptions(
     total = reckoned("prod").usd
     assert told.startswith(f"prod, 1,000 bots: {total:,.0f} USD a month\n")
     assert "unverified, from general knowledge" in told
-    assert "USD by source of the price (--prices describes the sources): infracost-output " in told
+    assert "USD by source of the price: infracost-output " in told
+    assert "- infracost-output, 2026-11-26: infracost's output for a server" in told
     assert "budget_usd" not in told
     assert f"The customer expects 365 USD: the estimate is {total - 365:,.0f} USD above that." in told
-    assert "Instances: 1.09 on average" in told
+    assert "Instances: 2.06 on average" in told
     assert all(f"- {name}: " in told for name in LOAD.figures)
 
 

@@ -30,6 +30,7 @@ def test_every_price_is_of_something_that_a_stack_can_have() -> None:
         "redis.": {"Balanced_B5"},
         "table.": {"Standard_ZRS", "Standard_GRS"},
         "alert.log.": {"PT1M", "PT10M"},
+        "webpubsub.": set(),
         "flex.": {"always_ready"},
     }
     settable = {prefix + size for prefix, sizes in others.items() for size in sizes}
@@ -44,9 +45,11 @@ def test_every_figure_says_how_it_was_measured_or_why_it_is_assumed() -> None:
     measured = "\n".join(entry["how"] for entry in document["measured"].values())
     assert "`make run EXIT=1 SPEED=6000`" in measured
     assert "`python -m loadtests.bench.bot_traffic`" in measured
+    assert "`python -m loadtests.bench.memory`" in measured
     assert LOAD.purposes.keys() == set(STACKS)
     customers = {each: LOAD.purposes[each].customer_usd for each in STACKS}
-    assert customers == {"dev": 42, "prod": 365, "premium": 843, "rehearse": None}
+    theirs = {"dev": 42, "lean": 365, "prod": 365, "premium": 843}
+    assert customers == {**theirs, "rehearse": None, "standby": None}
 
 
 def test_a_broken_price_table_tells_every_broken_entry(tmp_path: Path) -> None:

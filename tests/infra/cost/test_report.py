@@ -1,5 +1,7 @@
 """The report of an estimate: every value that it shows."""
 
+import re
+
 import pytest
 
 from infra.cost import report
@@ -30,6 +32,7 @@ def test_lines_add_up_to_the_estimate(variant: str) -> None:
     found = reckoned(variant)
     listed = rows(report.lines(found))
     together = {row[0]: float(row[5].replace(",", "")) for row in listed if row[2] == "together"}
+    assert all(re.fullmatch(r"[a-z-]+, 20\d\d-\d\d-\d\d", row[6]) for row in listed if row[2] != "together")
     assert sum(together.values()) == pytest.approx(found.usd, abs=0.1)
     assert list(together.values()) == sorted(together.values(), reverse=True)
     for component, usd in together.items():
@@ -40,7 +43,8 @@ def test_lines_add_up_to_the_estimate(variant: str) -> None:
 def test_a_line_shows_the_quantity_of_all_its_resources_and_marks_a_doubtful_price() -> None:
     found = reckoned("prod")
     by_key = {row[2].removesuffix(" *"): row for row in rows(report.lines(found))}
-    component, name, key, quantity, unit, usd = by_key["network.endpoint"]
+    component, name, key, quantity, unit, usd, source = by_key["network.endpoint"]
+    assert source == "retail-flex, 2026-09-23"
     assert (component, name, key, unit) == ("network", "8 resources", "network.endpoint", "endpoint-hour")
     assert (quantity, usd) == ("5,840", "58.40")
     assert by_key["edge.Standard_AzureFrontDoor"][1] == "front-door"

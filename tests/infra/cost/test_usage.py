@@ -9,7 +9,7 @@ from infra.cost.usage import Usage, runs_a_day, weekly_capacity
 from infra.ncrontab import parse_schedule
 from infra.timers import Timer, timers
 from tests.infra.cost.estimates import LOAD
-from tests.infra.recording import recorded
+from tests.infra.recording import recorded, recorded_with
 
 MONDAY = datetime(2026, 11, 30, tzinfo=UTC)
 
@@ -38,7 +38,7 @@ def test_a_schedule_that_cannot_be_read_is_an_error(schedule: str) -> None:
 
 def test_instances_over_a_week() -> None:
     (setting,) = recorded("prod").of_type("Microsoft.Insights/autoscaleSettings")
-    assert weekly_capacity(setting, 1) == pytest.approx((163 * 1 + 5 * 4) / 168)
+    assert weekly_capacity(setting, 1) == pytest.approx((163 * 2 + 5 * 4) / 168)
     assert weekly_capacity(setting, 3) == pytest.approx((163 * 3 + 5 * 4) / 168)
     assert weekly_capacity(setting, 99) == 10, "no more than the maximum"
     premium = recorded("premium")
@@ -51,7 +51,7 @@ def test_units_follow_the_bots_where_autoscale_has_them() -> None:
     assert Usage(premium, 10, LOAD).units == 2
     busy = Usage(premium, 5000, LOAD)
     assert busy.units == pytest.approx(2 + (8 - 2) * busy.connected_share)
-    assert Usage(recorded("prod"), 5000, LOAD).units == 2, "Standard does not scale"
+    assert Usage(recorded("prod"), 5000, LOAD).units == 2, "it has no more as its maximum"
 
 
 def test_a_stack_that_is_too_small_is_told() -> None:
@@ -66,6 +66,19 @@ def test_a_stack_that_is_too_small_is_told() -> None:
     flooded = LOAD.changed(platform_log_mb_per_resource_day=1000)
     assert "cap of 2 GB a day" in Usage(recorded("prod"), 1, flooded).warnings()[0]
     assert Usage(recorded("prod"), 1, flooded).log_gb == pytest.approx(2 * 730 / 24)
+
+
+def test_a_plan_too_small_for_two_hosts_is_told() -> None:
+    """Production and staging share each instance: the platform, two hosts with a worker each, a training."""
+    load = LOAD.changed(platform_mb=1000, functions_host_mb=350, worker_mb=200, training_mb=300)
+    assert Usage(recorded("prod"), 1, load).instance_mb == 1000 + 2 * (350 + 200) + 300
+    assert Usage(recorded("premium"), 1, load).instance_mb == 1000 + 2 * (350 + 2 * 200) + 300
+    small = recorded_with("lean", plan_sku="S1")
+    assert Usage(small, 1, load).warnings() == [
+        "S1 has 1,750 MB, and an instance with production, staging and a training uses about 2,400: "
+        "raise plan_sku"
+    ]
+    assert Usage(recorded("dev"), 1, load).warnings() == [], "each instance of Flex Consumption is one host"
 
 
 @pytest.mark.parametrize("timer", timers(), ids=lambda timer: timer.name)

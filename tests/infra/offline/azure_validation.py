@@ -43,7 +43,7 @@ def problems(resource: Resource) -> list[str]:
     except UnknownInput as unknown:
         return [str(unknown)]
     if _takes_name(schema):
-        request["name"] = arm_type(resource.token).name_parts(resource.inputs)[-1]
+        request["name"] = arm_type(resource.token, resource.inputs).name_parts(resource.inputs)[-1]
     found = _AzureValidator(schema).iter_errors(request)
     return sorted(
         f"{resource.type}: {error.json_path.removeprefix('$.')}: {error.message}" for error in found

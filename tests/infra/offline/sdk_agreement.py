@@ -35,10 +35,10 @@ def _compared(resource: Resource) -> "_Comparison":
     sdk = importlib.import_module(f"pulumi_azure_native.{module}")
     # If another type has the name, the resource's arguments are called InitArgs.
     arguments = getattr(sdk, f"{name}InitArgs", None) or getattr(sdk, f"{name}Args")
-    kind = arm_type(resource.token)
+    kind = arm_type(resource.token, resource.inputs)
     schema = schema_of(schema_name(resource), api_version(resource.token))
     comparison = _Comparison(BodyWriter(schema["$defs"], RENAMED.get(kind.type, {})))
-    in_path = {*kind.names, "resourceGroupName", kind.scope_input}
+    in_path = {*kind.path_inputs, kind.scope_input}
     comparison.objects(arguments, resolve(schema, schema["$defs"]), kind.type, skipped=in_path)
     return comparison
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from infra.offline import preview
-from infra.offline.diagram import DRAWN, PEOPLE, drawn, flowchart, outline, paths
+from infra.offline.diagram import DRAWN, drawn, flowchart, outline, paths, people
 from infra.offline.recording import Recording
 from infra.settings.stacks import STACKS
 from tests.infra.recording import VARIANTS, recorded
@@ -62,8 +62,8 @@ def test_what_is_bought_is_shown() -> None:
         "Standard_D2ds_v4, version: 18, GB: 64, standby: ZoneRedundant, "
         "days of backups: 30, geo-redundant: Enabled"
     )
-    assert shown["plan-autoscale"] == "4 to 10 from 09:15; 1 to 10 from 10:15"
-    assert shown["webpubsub"] == "Standard_S1, units: 2"
+    assert shown["plan-autoscale"] == "4 to 10 from 09:15; 2 to 10 from 10:15"
+    assert shown["webpubsub"] == "Premium_P1, units: 2"
     assert shown["role-pepper"] == "Key Vault Secrets User on api-key-pepper"
     assert shown["endpoint-redis"] == "redisEnterprise of redis-signal-cloud-prod-demo1"
 
@@ -104,7 +104,7 @@ def test_the_flowchart_is_nothing_but_declarations_groups_and_edges_between_what
     assert edges == len(list(paths(stack)))
     names = {each.own_name for each in stack.resources}
     assert {label.split("<br/>")[1] for label in declared.values() if label} <= names
-    assert declared.keys() - PEOPLE.keys() == drawn(stack).keys()
+    assert declared.keys() - people(stack).keys() == drawn(stack).keys()
 
 
 def test_no_node_bears_a_word_that_mermaid_keeps_for_itself(stack: Recording) -> None:

@@ -21,6 +21,7 @@ from infra.policies.tables import (
     HOLDS_DATA,
     NOT_DIAGNOSED,
     OPEN_STACKS,
+    PUBLIC_SERVICE_STACKS,
     TAGGED,
 )
 from infra.settings.model import PLAN_SIZES
@@ -149,6 +150,32 @@ def test_a_firewall_rule_is_allowed_where_developers_work_alone() -> None:
     assert subject.stack in OPEN_STACKS
     assert not list(RULES["no-public-data-plane"](subject))
     assert list(RULES["no-public-data-plane"](replace(subject, stack="prod")))
+
+
+def test_lean_opens_services_to_entra_id_and_nothing_else() -> None:
+    """Its services may have public addresses; a wide firewall and a way round Front Door are refused."""
+    subjects = subjects_of("lean")
+    assert {"lean"} == PUBLIC_SERVICE_STACKS
+    assert {subject.stack for subject in subjects}.isdisjoint(OPEN_STACKS)
+    rule = RULES["no-public-data-plane"]
+    by_token = {subject.token: subject for subject in subjects}
+    vault = by_token["keyvault:Vault"]
+    assert not list(rule(vault))
+    assert list(rule(replace(vault, stack="prod"))), "elsewhere it must be private"
+    wall = by_token["dbforpostgresql:FirewallRule"]
+    for last, admitted in (("203.0.113.255", 256), ("203.0.114.0", 257), ("255.255.255.255", 889_163_520)):
+        opened = replace(wall, inputs={**wall.inputs, "startIpAddress": "203.0.113.0", "endIpAddress": last})
+        said = [f"the firewall rule admits {admitted:,} addresses, more than 256"] if admitted > 256 else []
+        assert list(rule(opened)) == said
+    for token in ("web:WebApp", "web:WebAppSlot"):
+        app = by_token[token]
+        opened = replace(
+            app, inputs=_with(app.inputs, ["siteConfig", "ipSecurityRestrictionsDefaultAction"], "Allow")
+        )
+        assert list(rule(opened)) == ["the app accepts requests that did not pass its Front Door"]
+    account = by_token["storage:StorageAccount"]
+    anonymous = replace(account, inputs={**account.inputs, "allowBlobPublicAccess": True})
+    assert list(rule(anonymous)) == ["allowBlobPublicAccess must be False, got True"]
 
 
 @pytest.mark.parametrize("token", sorted(HOLDS_DATA))

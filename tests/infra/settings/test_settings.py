@@ -130,7 +130,7 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
     [
         (
             {"autoscale_default": "11"},
-            "autoscale_default must be from autoscale_minimum (1) to autoscale_maximum (10), got 11",
+            "autoscale_default must be from autoscale_minimum (2) to autoscale_maximum (10), got 11",
         ),
         (
             {"autoscale_minimum": "3"},
@@ -138,7 +138,7 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
         ),
         (
             {"autoscale_open_minimum": "11"},
-            "autoscale_open_minimum must be from autoscale_minimum (1) to autoscale_maximum (10), got 11",
+            "autoscale_open_minimum must be from autoscale_minimum (2) to autoscale_maximum (10), got 11",
         ),
         ({"zone_redundant": "true", "autoscale_minimum": "1"}, "zone_redundant needs autoscale_minimum"),
         (
@@ -167,7 +167,7 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
             {"postgres_sku": "Standard_B2s"},
             "postgres_high_availability needs another postgres_sku: a Burstable server has no standby",
         ),
-        ({"webpubsub_maximum_units": "5"}, "needs webpubsub_sku Premium_P1"),
+        ({"webpubsub_sku": "Standard_S1", "webpubsub_maximum_units": "5"}, "needs webpubsub_sku Premium_P1"),
         ({"webpubsub_maximum_units": "1"}, "must not be below webpubsub_units"),
         ({"webpubsub_sku": "Free_F1"}, "webpubsub_sku Free_F1 has one unit"),
         ({"webpubsub_sku": "Free_F1", "webpubsub_units": "1"}, "private_network needs webpubsub_sku"),
@@ -206,6 +206,49 @@ def test_nothing_is_told_that_only_follows_from_what_is_wrong() -> None:
     ]
 
 
+EVERY_ZONE = {
+    "zone_redundant": ("false", "zone_redundant: true"),
+    "autoscale_minimum": ("1", "autoscale_minimum of 2 or more"),
+    "postgres_high_availability": ("false", "postgres_high_availability: true"),
+    "redis_high_availability": ("false", "redis_high_availability: true"),
+    "webpubsub_sku": ("Standard_S1", "webpubsub_sku Premium_P1"),
+    "storage_replication": ("Standard_GRS", "storage_replication Standard_ZRS or Standard_GZRS"),
+    "plan_sku": ("S1", "a plan_sku of Premium v3"),
+}
+
+
+@pytest.mark.parametrize("key", EVERY_ZONE)
+def test_a_stack_that_survives_a_zone_does_so_with_every_service(key: str) -> None:
+    value, needed = EVERY_ZONE[key]
+    assert f"zones: several also needs {needed}" in problems_of(**{key: value})
+    # A plan over several zones needs two instances in any case.
+    if key != "autoscale_minimum":
+        assert settings_of("prod", **{key: value, "zones": "some"}).zones == "some"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"postgres_high_availability": "true", "postgres_sku": "Standard_D2ds_v4"},
+        {"zone_redundant": "true", "autoscale_minimum": "2", "autoscale_default": "2"},
+    ],
+)
+def test_a_stack_in_one_zone_pays_for_no_other(changed: dict[str, str]) -> None:
+    """As prod once was: it paid for a standby in another zone, beside one instance in one zone."""
+    key = next(iter(changed))
+    assert f"{key} must be false if zones is one" in problems_of("lean", **changed)
+    assert settings_of("lean", zones="some", **changed).zones == "some"
+
+
+def test_prod_and_premium_survive_a_zone_and_the_cheaper_stacks_pay_for_none() -> None:
+    assert {stack: settings_of(stack).zones for stack in ("dev", "lean", "prod", "premium")} == {
+        "dev": "one",
+        "lean": "one",
+        "prod": "several",
+        "premium": "several",
+    }
+
+
 def test_an_address_that_is_refused_is_not_repeated() -> None:
     assert "sekrit" not in problems_of(alert_webhook_url="http://hooks.example.com/sekrit")
 
@@ -214,7 +257,9 @@ def test_an_address_that_is_refused_is_not_repeated() -> None:
 def test_after_a_region_s_loss_a_stack_can_be_made_in_the_pair(stack: str) -> None:
     """As docs/operations.md says, with the size that a restored server has there."""
     pair = REGIONS[settings_of(stack).location].pair
-    made = settings_of(stack, location=pair, postgres_high_availability="false", name_suffix="x7k2q")
+    made = settings_of(
+        stack, location=pair, zones="some", postgres_high_availability="false", name_suffix="x7k2q"
+    )
     assert made.postgres.sku == settings_of(stack).postgres.sku
 
 
@@ -232,8 +277,9 @@ def test_names_of_stacks_fit_into_names_of_resources(stack: str) -> None:
         read_settings(StackConfig(stack, config.values, config.secret_keys))
 
 
-def test_the_minimum_of_prod_can_be_two() -> None:
-    assert settings_of("prod", autoscale_minimum="2").compute.scaling.minimum == 2
+def test_the_minimum_of_lean_can_be_two() -> None:
+    scaling = settings_of("lean", autoscale_minimum="2", autoscale_default="2").compute.scaling
+    assert scaling.minimum == 2
 
 
 def test_every_setting_is_described() -> None:
@@ -244,14 +290,14 @@ def test_every_setting_is_described() -> None:
 def test_described_defaults_are_the_defaults() -> None:
     rows = re.findall(r"^\| `([a-z_]+)` \| ([^|]*) \|", section("Settings"), flags=re.MULTILINE)
     described = {key: default.strip().strip("`").replace("none", "") for key, default in rows}
-    config = stack_from_files("prod")
+    config = stack_from_files("dev")  # whose required keys go with every default
     required = {key for key, default in described.items() if default == "required"}
     # A default may be another setting's value.
     optional = {key: described.get(value, value) for key, value in described.items() if key not in required}
     bare = StackConfig(
-        "prod", {key: config.values.get(key) or optional[key] for key in required}, config.secret_keys
+        "dev", {key: config.values.get(key) or optional[key] for key in required}, config.secret_keys
     )
-    spelt_out = StackConfig("prod", {**bare.values, **optional}, config.secret_keys)
+    spelt_out = StackConfig("dev", {**bare.values, **optional}, config.secret_keys)
     assert read_settings(bare) == read_settings(spelt_out)
     with pytest.raises(ConfigurationError) as caught:
         read_settings(StackConfig("prod", {}))

@@ -7,6 +7,8 @@ from typing import Any
 from tests.support.stand_in.words import Words
 from tests.support.stand_in.world import (
     DIRECTORY,
+    NO_BLOBS,
+    NO_SECRETS,
     OPERATOR,
     PROVIDER_S,
     SUBSCRIPTION,
@@ -118,7 +120,7 @@ def _demand_blobs(world: World, words: Words) -> str:
         refuse("KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted.")
     name = _known_account(world, words["--account-name"])
     role = "Storage Blob Data Contributor"
-    world.demand("AuthorizationPermissionMismatch", state_scope(STORAGE, name), role)
+    world.demand(NO_BLOBS, state_scope(STORAGE, name), role)
     return f"{name}/{words['--name']}"
 
 
@@ -138,7 +140,7 @@ def _entity_query(world: World, words: Words, stdin: str) -> Any:
     deployed, group = _deployed_by(world, "data_storage_account", words["--account-name"])
     _reach(deployed)
     scope = scope_of(group, STORAGE, words["--account-name"])
-    world.demand("AuthorizationPermissionMismatch", scope, "Storage Table Data Contributor")
+    world.demand(NO_BLOBS, scope, "Storage Table Data Contributor")
     return {"items": []}
 
 
@@ -180,7 +182,7 @@ def _deleted_vaults(world: World, words: Words, stdin: str) -> Any:
     return [{"name": name} for name in world.deleted_vaults]
 
 
-def _vault(world: World, words: Words, *roles: str) -> Vault:
+def _vault(world: World, words: Words, role: str) -> Vault:
     """The vault, if the operator may use its data."""
     name = words["--vault-name"]
     if name not in world.vaults:
@@ -189,7 +191,7 @@ def _vault(world: World, words: Words, *roles: str) -> Vault:
     for deployed in world.deployed.values():
         if deployed.outputs["key_vault"] == name:
             _reach(deployed)
-    world.demand("ForbiddenByRbac", scope_of(vault.group, VAULTS, name), *roles)
+    world.demand(NO_SECRETS, scope_of(vault.group, VAULTS, name), role)
     return vault
 
 

@@ -38,7 +38,9 @@ def _license(world: World, stack: str, rest: Sequence[str], environment: Mapping
     deployed = world.deployed[stack]
     account, group = deployed.outputs["data_storage_account"], deployed.outputs["resource_group"]
     scope = scope_of(group, "Microsoft.Storage/storageAccounts", account)
-    world.demand("AuthorizationPermissionMismatch", scope, "Storage Table Data Contributor")
+    world.demand(
+        "key_store_unavailable: AuthorizationPermissionMismatch", scope, "Storage Table Data Contributor"
+    )
     if environment["API_KEY_PEPPER"] != world.secrets[f"{stack} signal-cloud:api_key_pepper"]:
         raise Refused("configuration_invalid: another pepper")
     if not deployed.is_migrated:

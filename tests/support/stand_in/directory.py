@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.support.stand_in.azure import Handler
 from tests.support.stand_in.words import Words
-from tests.support.stand_in.world import DIRECTORY_S, OPERATOR, App, Group, World, guid, refuse
+from tests.support.stand_in.world import DIRECTORY_S, OPERATOR, App, Group, Refused, World, guid, refuse
 
 
 def _me(world: World, words: Words, stdin: str) -> Any:
@@ -50,7 +50,10 @@ def _member_add(world: World, words: Words, stdin: str) -> Any:
         refuse("Request_BadRequest", "One or more added object references already exist.")
     young = [each for each in world.apps.values() if each.principal == member]
     if young and world.now - young[0].since < DIRECTORY_S:
-        refuse("Request_ResourceNotFound", f"Resource '{member}' does not exist.")
+        raise Refused(
+            f"ERROR: Resource '{member}' does not exist or one of its queried reference-property objects are "
+            "not present."
+        )
     members[member] = world.now
     world.make(f"member {member}")
 
@@ -79,7 +82,10 @@ def _app(world: World, app_id: str) -> App:
 def _sp_create(world: World, words: Words, stdin: str) -> Any:
     app = _app(world, words["--id"])
     if world.now - app.since < DIRECTORY_S:
-        refuse("NoBackingApplicationObject", "The backing application must be in the local tenant.")
+        raise Refused(
+            "ERROR: When using this permission, the backing application of the service principal being "
+            "created must in the local tenant"
+        )
     if app.principal:
         refuse("Request_MultipleObjectsWithSameKeyValue", "The service principal name is already in use.")
     app.principal = guid(f"principal {app.app_id}")

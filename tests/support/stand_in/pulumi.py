@@ -12,7 +12,7 @@ import yaml
 from operations.bootstrap.foundation import providers
 from tests.support.stand_in.azure import STORAGE, VAULTS, provider_state, state_scope
 from tests.support.stand_in.words import Words
-from tests.support.stand_in.world import Deployed, Refused, Vault, World, guid, refuse
+from tests.support.stand_in.world import NO_SECRETS, Deployed, Refused, Vault, World, guid, refuse
 
 _PREFIX = "signal-cloud:"
 _NEEDED = (
@@ -62,6 +62,8 @@ def _text(value: object) -> str:
 def _state(world: World, url: str) -> None:
     """Refuses an operator that may not read the state."""
     account = url.removeprefix("azblob://state?storage_account=")
+    if account not in world.accounts:
+        raise Refused(f"error: dial tcp: lookup {account}.blob.core.windows.net: no such host", 255)
     if f"{account}/state" not in world.containers:
         raise Refused(f"error: could not list bucket {url}: blob (code=NotFound)", 255)
     if not world.may("Storage Blob Data Contributor", state_scope(STORAGE, account)):
@@ -73,7 +75,7 @@ def _encrypt(world: World, provider: str) -> None:
     if "pulumi" not in world.vaults[vault].keys:
         raise Refused("error: KeyNotFound", 255)
     if not world.may("Key Vault Crypto Officer", state_scope(VAULTS, vault)):
-        raise Refused("error: secrets: StatusCode=403 ForbiddenByRbac", 255)
+        raise Refused(f"error: secrets: RESPONSE 403: 403 Forbidden ERROR CODE: Forbidden {NO_SECRETS}", 255)
 
 
 def _document(file: Path) -> dict[str, Any]:

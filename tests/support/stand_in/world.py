@@ -16,6 +16,18 @@ REPOSITORY = "example/signal-cloud"
 ROLE_S, PROVIDER_S, DIRECTORY_S, TOKEN_S = 240.0, 90.0, 25.0, 3600.0
 
 
+# What the Azure CLI says without a right to data: no code for storage, and `not found` for a key vault.
+NO_BLOBS = (
+    "You do not have the required permissions needed to perform this operation.\n"
+    "Depending on your operation, you may need to be assigned one of the following roles:"
+)
+NO_SECRETS = (
+    "(Forbidden) Caller is not authorized to perform action on resource.\nIf role assignments, deny "
+    "assignments or role definitions were changed recently, please observe propagation time.\n"
+    "Assignment: (not found)"
+)
+
+
 class Refused(Exception):
     """A tool ends with a status and a text on standard error."""
 
@@ -145,10 +157,10 @@ class World(msgspec.Struct):
             for each in self.roles
         )
 
-    def demand(self, code: str, scope: str, *roles: str, principal: str = OPERATOR) -> None:
-        """Refuses a principal that has none of the roles; being Owner does not help, as in Azure."""
-        if not any(self.may(role, scope, principal) for role in roles):
-            refuse(code, f"Caller is not authorized to perform action on resource: {roles[0]} over {scope}")
+    def demand(self, text: str, scope: str, role: str) -> None:
+        """Refuses an operator without the role; being Owner does not help, as in Azure."""
+        if not self.may(role, scope):
+            raise Refused(f"ERROR: {text}")
 
 
 def guid(text: str) -> str:

@@ -29,6 +29,21 @@ async def test_liveness_asks_nobody(api: Api) -> None:
     assert (await api.call("HEAD", "health")).status == 200
 
 
+async def test_the_region_whose_database_accepts_writes_is_the_active_one(api: Api) -> None:
+    answered = await api.call("GET", "health/active")
+    assert (answered.status, answered.json) == (200, {"status": "pass"})
+    assert (await api.call("HEAD", "health/active")).status == 200
+
+
+async def test_a_region_whose_database_is_a_replica_tells_front_door(api: Api) -> None:
+    api.stores.server.replica = True
+    answered = await api.call("GET", "health/active")
+    assert (answered.status, answered.json["status"]) == (503, "fail")
+    assert answered.headers["content-type"] == "application/health+json"
+    assert (await api.call("HEAD", "health/active")).status == 503
+    assert (await api.call("GET", "health")).status == 200, "the process itself is well: nothing replaces it"
+
+
 async def ready(api: Api) -> Answered:
     return await api.call("GET", "health/ready")
 

@@ -76,7 +76,10 @@ def pulumi(outputs: dict[str, str]) -> str:
     return f"""case "$1" in stack) echo '{json.dumps(outputs)}' ;; *) echo "a-$3" ;; esac"""
 
 
-@pytest.mark.parametrize("slot", [{}, {"staging_url": "https://slot"}])
+OPTIONAL = ("staging_url", "operations_machine", "operations_bastion")
+
+
+@pytest.mark.parametrize("slot", [{}, {"staging_url": "https://slot"}, dict.fromkeys(OPTIONAL, "x")])
 def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(
     bench: Bench, slot: dict[str, str]
 ) -> None:
@@ -85,9 +88,8 @@ def test_the_stacks_names_come_from_pulumi_and_a_missing_slot_is_empty(
     run = bench.run(step("deploy/deploy/Read the stack's outputs"), STACK="dev", GITHUB_OUTPUT=str(output))
     assert run.returncode == 0, run.stderr
     told = dict(line.split("=", 1) for line in output.read_text().splitlines())
-    assert told == {name: f"a-{name}" for name in NAMES} | {
-        "staging_url": slot.get("staging_url", ""),
-        "database_admin": "a-postgres_admin_name",
+    assert told == {name: f"a-{name}" for name in NAMES} | {name: slot.get(name, "") for name in OPTIONAL} | {
+        "database_admin": "a-postgres_admin_name"
     }
 
 

@@ -7,9 +7,10 @@ import pytest
 from operations.cloud import BUSY_FOR_S, Cloud, ToolFailed, placeholder
 from operations.process import Answer, Call
 from shared.errors import ConfigurationError
+from tests.support.stand_in.world import NO_BLOBS, NO_SECRETS
 
 BUSY = Answer(1, error="ERROR: (ServerIsBusy) Cannot complete operation while server is busy.")
-DENIED = Answer(1, error="ERROR: (ForbiddenByRbac) Caller is not authorized to perform action on resource.")
+DENIED = Answer(1, error=f"ERROR: {NO_SECRETS}")
 LOST = Answer(1, error="ERROR: Connection aborted.")
 MISSING = Answer(3, error="ERROR: (ResourceNotFound) The Resource was not found.")
 
@@ -89,6 +90,52 @@ def test_a_missing_right_is_final_unless_a_role_was_just_assigned() -> None:
     with pytest.raises(ToolFailed):
         azure.cloud().perform("az", "keyvault", "key", "create", until_allowed_s=600)
     assert 600 <= azure.time <= 660
+
+
+@pytest.mark.parametrize("text", [NO_BLOBS, NO_SECRETS, "RESPONSE 403 AuthorizationPermissionMismatch"])
+def test_without_a_right_nothing_is_taken_as_missing(text: str) -> None:
+    """A key vault says `Assignment: (not found)`, and a second key would be made."""
+    for status in (1, 3):
+        with pytest.raises(ToolFailed) as raised:
+            Azure(Answer(status, error=f"ERROR: {text}")).cloud().find("az", "keyvault", "key", "show")
+        assert raised.value.is_denied
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "When using this permission, the backing application of the service principal being created must in "
+        "the local tenant",
+        "Resource 'x' does not exist or one of its queried reference-property objects are not present.",
+        "(PrincipalNotFound) Principal x does not exist in the directory y.",
+    ],
+)
+def test_a_new_principal_is_waited_for_like_a_right(text: str) -> None:
+    azure = Azure(Answer(1, error=f"ERROR: {text}"), Answer(0, "3"))
+    assert azure.cloud().change("az", "ad", "sp", "create", until_allowed_s=600) == 3
+    with pytest.raises(ToolFailed):
+        Azure(Answer(1, error=f"ERROR: {text}"), Answer(0)).cloud().change("az", "ad", "sp", "create")
+
+
+@pytest.mark.parametrize("text", ["getaddrinfo ENOTFOUND vault.azure.net", "Connection refused", "HTTP 401"])
+def test_a_failed_connection_is_not_taken_as_missing(text: str) -> None:
+    with pytest.raises(ToolFailed):
+        Azure(Answer(1, error=text)).cloud().find("az", "group", "show")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(ResourceGroupNotFound) Resource group 'x' could not be found.",
+        "(SecretNotFound) A secret with (name/id) x was not found in this key vault.",
+        "No group matches the name of 'x'",
+        "Service principal 'x' doesn't exist",
+        "gh: Not Found (HTTP 404)",
+        "error: no stack named 'x' found",
+    ],
+)
+def test_each_tool_says_in_its_way_that_something_is_missing(text: str) -> None:
+    assert Azure(Answer(1, error=text)).cloud().find("tool", "show") is None
 
 
 def test_what_does_not_exist_is_none_and_another_failure_is_not() -> None:
