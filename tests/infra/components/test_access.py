@@ -10,7 +10,7 @@ from tests.infra.recording import VARIANTS, recorded, recorded_with, settings_of
 
 SITE = "Microsoft.Web/sites"
 SLOT = f"{SITE}/slots"
-PUBLIC = {"private_network": "false"}
+PUBLIC = {"private_network": "false", "operations_machine": "false"}
 
 
 @pytest.fixture(params=VARIANTS)
