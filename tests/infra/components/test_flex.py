@@ -30,7 +30,8 @@ def test_flex_consumption_is_configured_as_it_wants(flex: Recording) -> None:
     assert concurrency == settings.http_concurrency
     storage = config["deployment"]["storage"]
     assert storage["type"] == "blobContainer"
-    container = flex.only("Microsoft.Storage/storageAccounts/blobServices/containers")
+    containers = flex.of_type("Microsoft.Storage/storageAccounts/blobServices/containers")
+    (container,) = (each for each in containers if each.inputs["containerName"] == "deployments")
     account = container.inputs["accountName"]
     name = container.inputs["containerName"]
     assert storage["value"] == f"https://{account}.blob.core.windows.net/{name}"
