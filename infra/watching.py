@@ -9,6 +9,7 @@ from infra.components.compute import Compute
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge
 from infra.components.monitoring import Targets
+from infra.components.notifications import Notifications, NotificationsArgs
 from infra.foundation import Foundation, Services
 from infra.settings.model import Settings
 
@@ -28,12 +29,14 @@ def watch(
     `others` are resources with logs beyond the services and the network. `today` is in UTC.
     """
     storage = services.storage
+    notifications = Notifications("notifications", NotificationsArgs(base.placement, settings.notifications))
     watched: dict[Watched, pulumi.Output[str]] = {
         "app": compute.app_id,
         "plan": compute.plan_id,
         "postgres": services.postgres.server_id,
         "redis": services.redis.cluster_id,
         "webpubsub": services.realtime.service_id,
+        **notifications.workflow_ids,
     }
     diagnosed = [
         *(Diagnosed(kind, resource_id) for kind, resource_id in watched.items()),
@@ -67,6 +70,7 @@ def watch(
             url=pulumi.Output.concat("https://", edge.host if edge else compute.host),
             resource_group_id=base.resource_group_id,
             watched=watched,
+            group_ids=notifications.group_ids,
             diagnosed=tuple(diagnosed),
         ),
         settings,

@@ -205,7 +205,8 @@ def _export_key(reader: SettingsReader) -> str:
 
 
 def _export_endpoint(reader: SettingsReader) -> str:
-    return reader.address("LICENSE_EXPORT_ENDPOINT", "https") if reader.optional("LICENSE_EXPORT_KEY") else ""
+    is_needed = bool(reader.optional("LICENSE_EXPORT_ENDPOINT") or reader.optional("LICENSE_EXPORT_KEY"))
+    return reader.address("LICENSE_EXPORT_ENDPOINT", "https") if is_needed else ""
 
 
 def _pepper(reader: SettingsReader, name: str, default: str | None = None) -> str:

@@ -294,6 +294,7 @@ PROCEDURES = (
     "Rehearsal",
     "Roll back",
     "Restore to a point in time",
+    "Export and restore licenses",
     "Rotate the pepper",
     "End a license or a key",
     "Scale for an event",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.settings.model import Settings
+from infra.slo import alert_name, alert_text, read_levels
 
 RUNBOOKS = "docs/operations.md"
 _HERE = Path(__file__).parent
@@ -18,7 +19,13 @@ _HERE = Path(__file__).parent
 # Informational: no action at night.
 Severity = Literal[0, 1, 2, 3]
 
-Watched = Literal["app", "plan", "postgres", "redis", "webpubsub", "front_door"]
+# How urgent a message is. Wake: a person, now. Day: today. Note: in the team's chat.
+Level = Literal["wake", "day", "note"]
+_LEVELS: dict[Severity, Level] = {0: "wake", 1: "wake", 2: "day", 3: "note"}
+# Money is no reason to wake anybody.
+BUDGET_LEVEL: Level = "day"
+
+Watched = Literal["app", "plan", "postgres", "redis", "webpubsub", "front_door", "slack", "pager"]
 NAMESPACES: dict[Watched, str] = {
     "app": "Microsoft.Web/sites",
     "plan": "Microsoft.Web/serverfarms",
@@ -26,6 +33,8 @@ NAMESPACES: dict[Watched, str] = {
     "redis": "Microsoft.Cache/redisEnterprise",
     "webpubsub": "Microsoft.SignalRService/WebPubSub",
     "front_door": "Microsoft.Cdn/profiles",
+    "slack": "Microsoft.Logic/workflows",
+    "pager": "Microsoft.Logic/workflows",
 }
 
 
@@ -38,6 +47,10 @@ class Alert:
     @property
     def runbook(self) -> str:
         return f"{RUNBOOKS}#{self.name}"
+
+    @property
+    def level(self) -> Level:
+        return _LEVELS[self.severity]
 
     @property
     def properties(self) -> dict[str, str]:
@@ -170,12 +183,27 @@ LOG_ALERTS = (
     ),
 )
 
+
+def _slo_alerts() -> Iterator[LogAlert]:
+    """The alerts of the service levels, whose queries `python -m infra.slo` writes."""
+    levels = read_levels()
+    for level in levels.levels:
+        for alert in levels.alerts:
+            yield LogAlert(
+                alert_name(level, alert),
+                alert.severity,
+                alert_text(levels, level, alert),
+                alert.window,
+                alert.frequency,
+            )
+
+
+SLO_ALERTS = tuple(_slo_alerts())
 # They would fire all the time in a passive region, whose timers are off.
 NEED_TIMERS = frozenset({"no-signals", "signals-not-flowing", "timers-stopped"})
 
 # Shorter windows and frequencies than an hour, in minutes.
 _MINUTES = {"PT1M": 1, "PT5M": 5, "PT10M": 10, "PT15M": 15}
-
 
 # Azure's health report covers the standby. No metric does: those of replication are of read replicas.
 HEALTH_ALERTS = (
@@ -211,7 +239,7 @@ def log_alerts(settings: Settings) -> Iterator[LogAlert]:
     """
     minutes = settings.monitoring.log_alert_minutes
     slowest = f"PT{minutes}M"
-    for alert in LOG_ALERTS:
+    for alert in (*LOG_ALERTS, *(SLO_ALERTS if settings.monitoring.slo_alerts else ())):
         if alert.name == "license-export-overdue" and not settings.license_export_key:
             continue
         frequency = slowest if _MINUTES.get(alert.frequency, minutes) < minutes else alert.frequency
@@ -276,6 +304,16 @@ def _sometimes(settings: Settings) -> Iterator[MetricAlert]:
         yield MetricAlert(
             "plan-memory", 2, "Instances use over 90% of their memory.",
             "PT15M", "PT5M", "plan", "MemoryPercentage", "Average", "GreaterThan", 90,
+        )  # fmt: skip
+    if settings.notifications.pagerduty_keys:
+        yield MetricAlert(
+            "pager-failing", 1, "An alert did not reach PagerDuty.",
+            "PT15M", "PT5M", "pager", "RunsFailed", "Total", "GreaterThan", 0,
+        )  # fmt: skip
+    if settings.notifications.slack_urls:
+        yield MetricAlert(
+            "slack-failing", 2, "An alert did not reach Slack.",
+            "PT15M", "PT5M", "slack", "RunsFailed", "Total", "GreaterThan", 0,
         )  # fmt: skip
     if settings.primary is not None or settings.edge.second_origin_host:
         # Azure measures it on the server that is the replica, whichever of the two that is.

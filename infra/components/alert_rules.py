@@ -1,11 +1,12 @@
-"""Turns the rows of the table of alerts into Azure's rules, each of which calls the action group."""
+"""Turns the rows of the table of alerts into Azure's rules, each with the action group of its level."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pulumi
 from pulumi_azure_native import monitor
 
-from infra.alerts import NAMESPACES, HealthAlert, LogAlert, MetricAlert, RuleAlert
+from infra.alerts import NAMESPACES, HealthAlert, Level, LogAlert, MetricAlert, RuleAlert
 from infra.components.placement import Placement
 
 type Criteria = (
@@ -16,15 +17,15 @@ type Criteria = (
 
 @dataclass(frozen=True, slots=True)
 class RuleMaker:
-    """Makes the arguments of rules in one place, for one action group.
+    """Makes the arguments of rules in one place; `group_ids` are the action groups of each level.
 
-    `enabled` is False until the first smoke test passed. Until then the rules are off, and not the action
-    group, because Azure notifies only when a rule's state changes: an alert that fired before the group was
-    on would never be sent.
+    `enabled` is False until the first smoke test passed. The rules are off then, not the action groups:
+    Azure sends a message only if a rule's state changes, so that an alert that fired while its group was
+    off would never be sent.
     """
 
     placement: Placement
-    action_group_id: pulumi.Output[str]
+    group_ids: Mapping[Level, pulumi.Output[str]]
     enabled: bool
 
     def log_rule(self, alert: LogAlert, workspace_id: pulumi.Output[str]) -> monitor.ScheduledQueryRuleArgs:
@@ -58,7 +59,7 @@ class RuleMaker:
                 ]
             ),
             actions=monitor.ActionsArgs(
-                action_groups=[self.action_group_id], custom_properties=alert.properties
+                action_groups=[self.group_ids[alert.level]], custom_properties=alert.properties
             ),
             tags=self.placement.tags,
         )
@@ -81,7 +82,7 @@ class RuleMaker:
             criteria=criteria,
             actions=[
                 monitor.MetricAlertActionArgs(
-                    action_group_id=self.action_group_id, web_hook_properties=alert.properties
+                    action_group_id=self.group_ids[alert.level], web_hook_properties=alert.properties
                 )
             ],
             tags=self.placement.tags,
@@ -112,7 +113,7 @@ class RuleMaker:
             actions=monitor.ActionListArgs(
                 action_groups=[
                     monitor.ActionGroupArgs(
-                        action_group_id=self.action_group_id, webhook_properties=alert.properties
+                        action_group_id=self.group_ids[alert.level], webhook_properties=alert.properties
                     )
                 ]
             ),

@@ -31,6 +31,9 @@ LOGS: dict[str, tuple[str, ...]] = {
     # Who opened a tunnel, to which machine.
     "bastion": ("BastionAuditLogs",),
     "network-rules": ("NetworkSecurityGroupEvent",),
+    # A few lines for each alert that is sent, without its text.
+    "slack": ("WorkflowRuntime",),
+    "pager": ("WorkflowRuntime",),
     "plan-autoscale": ("AutoscaleScaleActions",),
     "webpubsub-autoscale": ("AutoscaleScaleActions",),
 }

@@ -1,4 +1,4 @@
-"""Makes the workspace of telemetry and logs, the alerts with their action group, budget and workbook."""
+"""Makes the workspace of telemetry and logs, the alerts, the budget and the workbook."""
 
 import uuid
 from collections.abc import Mapping
@@ -11,17 +11,18 @@ from pulumi_azure_native import applicationinsights, consumption, monitor, opera
 from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
+    BUDGET_LEVEL,
     HEALTH_ALERTS,
     NEED_TIMERS,
-    RuleAlert,
+    Level,
     Watched,
     log_alerts,
     metric_alerts,
 )
-from infra.components.alert_rules import Criteria, RuleMaker, threshold
+from infra.components.alert_rules import RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
 from infra.components.placement import Placement, under
-from infra.settings.model import MonitoringSettings, Settings
+from infra.settings.model import MonitoringSettings, NotificationSettings, Settings
 from infra.workbook import workbook
 
 # Azure's names of test locations: Virginia, California, Texas, Ireland, Singapore.
@@ -43,11 +44,15 @@ class MonitoringArgs:
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """Resources to watch. `url` is the address that bots use; `diagnosed` have logs or metrics."""
+    """Resources to watch. `url` is the address that bots use; `diagnosed` have logs or metrics.
+
+    `group_ids` are the action groups that get the alerts of each level.
+    """
 
     url: pulumi.Input[str]
     resource_group_id: pulumi.Input[str]
     watched: Mapping[Watched, pulumi.Output[str]]
+    group_ids: Mapping[Level, pulumi.Output[str]]
     diagnosed: tuple[Diagnosed, ...] = field(default=())
 
 
@@ -93,68 +98,37 @@ class Monitoring(pulumi.ComponentResource):
         self.workspace_id = workspace.id
         self.application_insights_id = insights.id
         self.connection_string = insights.connection_string
-        self._rules = RuleMaker(place, self._action_group().id, enabled=not settings.alerts_quiet)
         self.register_outputs({"workspace_id": self.workspace_id})
 
     def watch(self, targets: Targets, settings: Settings, today: date) -> None:
         """Makes diagnostic settings, alerts, the availability test, the budget and the workbook."""
+        rules = RuleMaker(self._place, targets.group_ids, enabled=not settings.notifications.quiet)
         for what in targets.diagnosed:
             send_diagnostics(what, self.workspace_id, self)
         for log_alert in log_alerts(settings):
-            rule = self._rules.log_rule(log_alert, self.workspace_id)
+            rule = rules.log_rule(log_alert, self.workspace_id)
             if settings.role == "passive" and log_alert.name in NEED_TIMERS:
                 rule.enabled = False
             monitor.ScheduledQueryRule(f"alert-{log_alert.name}", rule, opts=under(self))
         for metric_alert in metric_alerts(settings):
-            self._metric_rule(metric_alert, [targets.watched[metric_alert.watches]], threshold(metric_alert))
+            scope = targets.watched[metric_alert.watches]
+            monitor.MetricAlert(
+                f"alert-{metric_alert.name}",
+                rules.rule(metric_alert, [scope], threshold(metric_alert)),
+                opts=under(self),
+            )
         for health_alert in HEALTH_ALERTS:
             monitor.ActivityLogAlert(
                 f"alert-{health_alert.name}",
-                self._rules.health_rule(health_alert, targets.watched[health_alert.watches]),
+                rules.health_rule(health_alert, targets.watched[health_alert.watches]),
                 opts=under(self),
             )
         if self._settings.availability_test:
-            self._availability_test(targets.url)
-        self._budget(targets.resource_group_id, today)
+            self._availability_test(targets.url, rules)
+        self._budget(targets, settings.notifications, today)
         self._workbook(targets.watched)
 
-    def _action_group(self) -> monitor.ActionGroup:
-        settings = self._settings
-        country, _, number = settings.alert_sms.removeprefix("+").partition(" ")
-        return monitor.ActionGroup(
-            "on-call",
-            action_group_name=self._place.names.local("ag"),
-            # A text message begins with it; Azure allows 12 characters.
-            group_short_name=f"sc-{self._place.names.stack}"[:12],
-            resource_group_name=self._place.resource_group_name,
-            location="Global",
-            enabled=True,
-            email_receivers=[
-                monitor.MicrosoftCommonEmailReceiverArgs(
-                    name=f"mail-{position}", email_address=address, use_common_alert_schema=True
-                )
-                for position, address in enumerate(settings.alert_emails, 1)
-            ],
-            sms_receivers=[
-                monitor.MicrosoftCommonSmsReceiverArgs(name="sms", country_code=country, phone_number=number)
-            ]
-            if settings.alert_sms
-            else [],
-            webhook_receivers=[
-                monitor.WebhookReceiverArgs(
-                    name="webhook",
-                    # A secret, because anyone with such an address can post to it.
-                    service_uri=pulumi.Output.secret(settings.alert_webhook_url),
-                    use_common_alert_schema=True,
-                )
-            ]
-            if settings.alert_webhook_url
-            else [],
-            tags=self._place.tags,
-            opts=under(self),
-        )
-
-    def _availability_test(self, url: pulumi.Input[str]) -> None:
+    def _availability_test(self, url: pulumi.Input[str], rules: RuleMaker) -> None:
         place = self._place
         test = applicationinsights.WebTest(
             "availability",
@@ -188,29 +162,25 @@ class Monitoring(pulumi.ComponentResource):
             ),
             opts=under(self),
         )
-        self._metric_rule(
-            AVAILABILITY,
-            [test.id, self.application_insights_id],
-            monitor.WebtestLocationAvailabilityCriteriaArgs(
-                odata_type="Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
-                web_test_id=test.id,
-                component_id=self.application_insights_id,
-                failed_location_count=FAILED_LOCATIONS,
-            ),
+        criteria = monitor.WebtestLocationAvailabilityCriteriaArgs(
+            odata_type="Microsoft.Azure.Monitor.WebtestLocationAvailabilityCriteria",
+            web_test_id=test.id,
+            component_id=self.application_insights_id,
+            failed_location_count=FAILED_LOCATIONS,
         )
-
-    def _metric_rule(self, alert: RuleAlert, scopes: list[pulumi.Output[str]], criteria: Criteria) -> None:
         monitor.MetricAlert(
-            f"alert-{alert.name}", self._rules.rule(alert, scopes, criteria), opts=under(self)
+            f"alert-{AVAILABILITY.name}",
+            rules.rule(AVAILABILITY, [test.id, self.application_insights_id], criteria),
+            opts=under(self),
         )
 
-    def _budget(self, resource_group_id: pulumi.Input[str], today: date) -> None:
+    def _budget(self, targets: Targets, notifications: NotificationSettings, today: date) -> None:
         settings = self._settings
         consumption.Budget(
             "budget",
             consumption.BudgetArgs(
                 budget_name=self._place.names.local("budget"),
-                scope=resource_group_id,
+                scope=targets.resource_group_id,
                 category="Cost",
                 amount=settings.budget_usd,
                 time_grain="Monthly",
@@ -219,12 +189,12 @@ class Monitoring(pulumi.ComponentResource):
                 ),
                 notifications={
                     alert.name: consumption.NotificationArgs(
-                        enabled=self._rules.enabled,
+                        enabled=not notifications.quiet,
                         operator="GreaterThanOrEqualTo",
                         threshold=alert.percent,
                         threshold_type=alert.kind,
-                        contact_emails=list(settings.alert_emails),
-                        contact_groups=[self._rules.action_group_id],
+                        contact_emails=list(notifications.emails),
+                        contact_groups=[targets.group_ids[BUDGET_LEVEL]],
                     )
                     for alert in BUDGET_ALERTS
                 },

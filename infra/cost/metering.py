@@ -241,7 +241,8 @@ def _webtest(test: Resource, _: Usage) -> Iterator[Quantity]:
 
 
 def _action_group(group: Resource, usage: Usage) -> Iterator[Quantity]:
-    notices = usage.load["notices_per_month"]
+    # An upper bound: every alert goes to the group that sends on every way.
+    notices = usage.load["notices_per_month"] if group.name == "notify-wake" else 0
     receivers = {
         "notice.email": "emailReceivers",
         "notice.sms": "smsReceivers",
@@ -251,6 +252,12 @@ def _action_group(group: Resource, usage: Usage) -> Iterator[Quantity]:
         count = len(group.inputs.get(kind, ()))
         if count:
             yield key, notices * count
+
+
+def _workflow(workflow: Resource, usage: Usage) -> Iterator[Quantity]:
+    # The trigger is an action too. A message is sent when an alert fires, and when it is resolved.
+    actions = 1 + len(workflow.inputs["definition"]["actions"])
+    yield "logic.action", 2 * usage.load["notices_per_month"] * actions
 
 
 METERS: Mapping[str, Callable[[Resource, Usage], Iterator[Quantity]]] = {
@@ -263,6 +270,7 @@ METERS: Mapping[str, Callable[[Resource, Usage], Iterator[Quantity]]] = {
     "Microsoft.Insights/scheduledQueryRules": _log_alert,
     "Microsoft.Insights/webtests": _webtest,
     "Microsoft.KeyVault/vaults": _vault,
+    "Microsoft.Logic/workflows": _workflow,
     "Microsoft.Network/bastionHosts": _bastion,
     "Microsoft.Network/natGateways": _gateway,
     "Microsoft.Network/privateDnsZones": _zone,

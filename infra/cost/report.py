@@ -99,6 +99,8 @@ def remarks(estimate: Estimate, purpose: Purpose) -> Iterator[str]:
     """Notes on the total: a stack that is too small, sources of prices, budget, the customer's figure."""
     for warning in estimate.usage.warnings():
         yield f"TOO SMALL: {warning}"
+    for remark in estimate.usage.crowded():
+        yield f"FULL: {remark}."
     totals: dict[str, float] = defaultdict(float)
     for charge in estimate.charges:
         totals[charge.price.source.name] += charge.usd
@@ -151,12 +153,13 @@ def runs(estimates: Mapping[str, Estimate], purposes: Mapping[str, Purpose]) -> 
 
 
 def too_small(estimates: Mapping[str, Estimate]) -> str:
-    """A line for each limit of a stack that its bots exceed; empty if there is none."""
-    return "\n".join(
-        f"`{stack}` is too small for {each.usage.users:,} bots: {warning}."
-        for stack, each in estimates.items()
-        for warning in each.usage.warnings()
-    )
+    """A line for each limit of a stack that its bots exceed or nearly reach; empty if there is none."""
+    lines = []
+    for stack, each in estimates.items():
+        bots = f"{each.usage.users:,} bots"
+        lines += [f"`{stack}` is too small for {bots}: {warning}." for warning in each.usage.warnings()]
+        lines += [f"`{stack}` is full: {remark}." for remark in each.usage.crowded()]
+    return "\n".join(lines)
 
 
 def savings_table(savings: Sequence[Saving]) -> str:

@@ -20,6 +20,7 @@ DAYS = HOURS / 24
 GB = 10**9
 BILLED_MESSAGE_BYTES = 2000  # Microsoft's article counts 1,000,000 messages as 2,000,000 KB
 UNIT_CONNECTIONS = 1000
+RECOMMENDED_SHARE = 0.8  # of the connections, by Microsoft's article on the billing model
 FREE_CONNECTIONS = 20
 MESSAGES_A_UNIT_DAY = {"Free_F1": 20_000, "Standard_S1": 1_000_000, "Premium_P1": 1_000_000}
 _WEEK = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -208,17 +209,34 @@ class Usage:
         cap = workspace.inputs["workspaceCapping"]["dailyQuotaGb"] * DAYS
         return min(self.telemetry_gb + self.platform_log_gb, float(cap))
 
-    def warnings(self) -> list[str]:
-        """The limits of the stack that so many bots exceed, each with the setting to change."""
+    @property
+    def connections(self) -> int:
+        """Connections that Web PubSub accepts with as many units as it can have."""
         service = self.recording.only("Microsoft.SignalRService/webPubSub")
-        sku, units = service.inputs["sku"]["name"], int(service.inputs["sku"]["capacity"])
+        if service.inputs["sku"]["name"] == "Free_F1":
+            return FREE_CONNECTIONS
+        units = int(service.inputs["sku"]["capacity"])
         for setting in self._scalings(service):
             units = int(setting.inputs["profiles"][0]["capacity"]["maximum"])
+        return units * UNIT_CONNECTIONS
+
+    def crowded(self) -> list[str]:
+        """What the stack still carries, above the share that is recommended."""
+        share = self.users / self.connections
+        if not RECOMMENDED_SHARE < share <= 1:
+            return []
+        return [
+            f"{self.users:,} bots are {share:.0%} of the {self.connections:,} connections that Web PubSub "
+            f"accepts. Microsoft recommends {RECOMMENDED_SHARE:.0%}, at which webpubsub-quota alerts"
+        ]
+
+    def warnings(self) -> list[str]:
+        """The limits of the stack that so many bots exceed, each with the setting to change."""
+        sku = self.recording.only("Microsoft.SignalRService/webPubSub").inputs["sku"]["name"]
         found = []
-        connections = FREE_CONNECTIONS if sku == "Free_F1" else units * UNIT_CONNECTIONS
-        if self.users > connections:
+        if self.users > self.connections:
             found.append(
-                f"Web PubSub accepts {connections:,} connections, and there are {self.users:,} bots: "
+                f"Web PubSub accepts {self.connections:,} connections, and there are {self.users:,} bots: "
                 "raise webpubsub_units"
             )
         quota = MESSAGES_A_UNIT_DAY[sku]

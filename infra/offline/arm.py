@@ -1,8 +1,8 @@
-"""Writes a recorded stack as an ARM template: `python -m infra.offline.arm --stack prod`.
+"""Writes a recorded stack as an ARM template: `python -m infra.offline.arm --stack prod --output prod.json`.
 
-The template is for checks such as checkov, not for deployment, because it holds stand-ins for values that
-only Azure knows, such as a principal's id. Pulumi's inputs are flatter than Azure's request bodies; Azure's
-published types say where each input belongs.
+The template makes the resources of the stack's resource group, in an order that Azure accepts. Secrets are
+parameters without a value. Values that only Azure knows, such as a principal's id, are expressions. Pulumi's
+inputs are flatter than Azure's request bodies; Azure's published types say where each input belongs.
 """
 
 import argparse
@@ -13,8 +13,10 @@ import re
 import sys
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from infra.offline.arm_expressions import Expressions
 from infra.offline.arm_types import arm_type
 from infra.offline.azure_types import Schema, resolve, schema_of
 from infra.offline.recording import Recording, Resource, record_stack
@@ -22,6 +24,8 @@ from infra.settings.stacks import STACKS
 
 GROUP = "Microsoft.Resources/resourceGroups"
 _SCHEMA = "https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#"
+# Marks a secret until its expression is written.
+_PARAMETER = "\0parameter:"
 # Names of a few properties in Pulumi, and in Azure.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "Microsoft.Storage/storageAccounts": {
@@ -167,8 +171,10 @@ def template(recording: Recording) -> dict[str, Any]:
     """The ARM template of the stack's resource group; secrets are parameters without a value."""
     ids = {resource.urn: resource.id for resource in recording.resources if resource.type != GROUP}
     parameters: dict[str, Any] = {}
+    expressions = Expressions(recording, api_version)
     resources = []
-    for resource in recording.resources:
+    # Pulumi records independent resources in any order; the file is the same on every run.
+    for resource in sorted(recording.resources, key=lambda each: each.id):
         if resource.type == GROUP:
             continue
         kind = arm_type(resource.token, resource.inputs)
@@ -176,9 +182,9 @@ def template(recording: Recording) -> dict[str, Any]:
             "type": kind.type,
             "apiVersion": api_version(resource.token),
             "name": "/".join(kind.name_parts({**_given_name(resource), **resource.inputs})),
-            **_scope(resource, recording),
-            "dependsOn": sorted(ids[urn] for urn in resource.depends_on if urn in ids),
-            **body(_without_secrets(resource, parameters)),
+            **{key: expressions.early(scope) for key, scope in _scope(resource, recording).items()},
+            "dependsOn": sorted(expressions.early(ids[urn]) for urn in resource.depends_on if urn in ids),
+            **_with_parameters(expressions.late(body(_without_secrets(resource, parameters)))),
         }
         resources.append(shaped)
     return {
@@ -186,6 +192,11 @@ def template(recording: Recording) -> dict[str, Any]:
         "contentVersion": "1.0.0.0",
         "parameters": parameters,
         "resources": resources,
+        "outputs": {
+            name: {"type": "string", "value": expressions.late(value)}
+            for name, value in sorted(recording.outputs.items())
+            if name not in recording.secret_outputs
+        },
     }
 
 
@@ -209,7 +220,7 @@ def _without_secrets(resource: Resource, parameters: dict[str, Any]) -> Resource
         if path in resource.secrets:
             name = re.sub(r"\W+", "-", f"{resource.name}-{path}").strip("-")
             parameters[name] = {"type": "securestring"}
-            return f"[parameters('{name}')]"
+            return f"{_PARAMETER}{name}"
         if isinstance(value, dict):
             return {key: replaced(item, f"{path}.{key}" if path else key) for key, item in value.items()}
         if isinstance(value, list):
@@ -219,12 +230,37 @@ def _without_secrets(resource: Resource, parameters: dict[str, Any]) -> Resource
     return resource.with_inputs(replaced(resource.inputs, ""))
 
 
+def _with_parameters(value: Any) -> Any:
+    """The body with an expression for each mark of a parameter."""
+    if isinstance(value, str) and value.startswith(_PARAMETER):
+        return f"[parameters('{value.removeprefix(_PARAMETER)}')]"
+    if isinstance(value, dict):
+        return {key: _with_parameters(item) for key, item in value.items()}
+    return [_with_parameters(item) for item in value] if isinstance(value, list) else value
+
+
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.offline.arm", description=__doc__)
+    """0 if the template is written, 1 if the file cannot be written, 2 for a wrong argument."""
+    parser = argparse.ArgumentParser(
+        prog="python -m infra.offline.arm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--stack", choices=STACKS, required=True)
-    stack = parser.parse_args(arguments).stack
-    json.dump(template(record_stack(stack)), sys.stdout, indent=2)
-    print()
+    parser.add_argument("--output", type=Path, metavar="FILE", help="default: standard output")
+    options = parser.parse_args(arguments)
+    made = template(record_stack(options.stack))
+    text = json.dumps(made, indent=2) + "\n"
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        options.output.write_text(text, encoding="utf-8")
+    except OSError as problem:
+        print(f"error: {options.output}: {problem.strerror}", file=sys.stderr)
+        return 1
+    needed = ", ".join(made["parameters"]) or "none"
+    print(f"{options.output}: {len(made['resources'])} resources, parameters without a value: {needed}")
     return 0
 
 

@@ -108,6 +108,7 @@ ARM_TYPES: Mapping[str, ArmType] = {
     "frontdoor:Policy": ArmType("Microsoft.Network/frontDoorWebApplicationFirewallPolicies", ("policyName",)),
     "keyvault:Secret": ArmType("Microsoft.KeyVault/vaults/secrets", ("vaultName", "secretName")),
     "keyvault:Vault": ArmType("Microsoft.KeyVault/vaults", ("vaultName",)),
+    "logic:Workflow": ArmType("Microsoft.Logic/workflows", ("workflowName",)),
     "managedidentity:UserAssignedIdentity": ArmType(
         "Microsoft.ManagedIdentity/userAssignedIdentities", ("resourceName",)
     ),

@@ -37,6 +37,15 @@ def _identity(inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {"identity": {**identity, "userAssignedIdentities": assigned}}
 
 
+def callback_url(arguments: Mapping[str, Any]) -> str:
+    """The address of a workflow's trigger, whose signature is all that a caller needs."""
+    workflow = guid(arguments["workflowName"]).replace("-", "")
+    return (
+        f"https://prod-00.centralus.logic.azure.com:443/workflows/{workflow}/triggers/"
+        f"{arguments['triggerName']}/paths/invoke?api-version=2019-05-01&sv=1.0&sig={guid(workflow)}"
+    )
+
+
 def _managed_identity(resource_id: str, _name: str, _inputs: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "clientId": guid(f"{resource_id}/client"),

@@ -30,6 +30,7 @@ DRAWN = {
     "Microsoft.OperationalInsights/workspaces": ("Monitoring", "Workspace"),
     "Microsoft.Insights/components": ("Monitoring", "Application Insights"),
     "Microsoft.Insights/actionGroups": ("Monitoring", "Action group"),
+    "Microsoft.Logic/workflows": ("Monitoring", "Workflow"),
 }
 _INSIGHTS_SETTING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 _BOTS, _ADMINISTRATORS = "bots", "administrators"
@@ -116,14 +117,24 @@ def data_paths(recording: Recording) -> Iterator[Path]:
     workspace = recording.only("Microsoft.OperationalInsights/workspaces")
     insights = recording.only("Microsoft.Insights/components")
     yield Path(node_id(insights), node_id(workspace), "telemetry")
-    alerts = len(recording.of_type("Microsoft.Insights/scheduledQueryRules"))
-    yield Path(node_id(workspace), "on_call", f"{alerts} log alerts")
+    yield from _alert_paths(recording, workspace)
     sites = (app, *recording.of_type("Microsoft.Web/sites/slots"))
     for site in sites:
         yield Path(node_id(site), node_id(recording.by_id(site.inputs["serverFarmId"])), "runs on")
         if "virtualNetworkSubnetId" in site.inputs:
             network, _, subnet = site.inputs["virtualNetworkSubnetId"].partition("/subnets/")
             yield Path(node_id(site), node_id(recording.by_id(network)), f"subnet {subnet}")
+
+
+def _alert_paths(recording: Recording, workspace: Resource) -> Iterator[Path]:
+    """From the workspace to the action groups, and on to the workflows that they call."""
+    rules = recording.of_type("Microsoft.Insights/scheduledQueryRules")
+    for group in recording.of_type("Microsoft.Insights/actionGroups"):
+        alerts = sum(group.id in rule.inputs["actions"]["actionGroups"] for rule in rules)
+        if alerts:
+            yield Path(node_id(workspace), node_id(group), f"{alerts} log alerts")
+        for receiver in group.inputs.get("logicAppReceivers", ()):
+            yield Path(node_id(group), node_id(recording.by_id(receiver["resourceId"])), "every alert")
 
 
 def _ways_in(recording: Recording, app: Resource) -> Iterator[Path]:

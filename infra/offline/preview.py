@@ -22,6 +22,7 @@ _FACTS: Mapping[str, Mapping[str, str]] = {
     "Microsoft.Cache/redisEnterprise": {"": "sku.name", "high availability": "highAvailability"},
     "Microsoft.Cache/redisEnterprise/databases": {"": "clusteringPolicy", "port": "port"},
     "Microsoft.Cdn/profiles": {"": "sku.name"},
+    "Microsoft.Compute/virtualMachines": {"": "hardwareProfile.vmSize"},
     "Microsoft.Consumption/budgets": {"USD": "amount"},
     "Microsoft.DBforPostgreSQL/flexibleServers": {
         "": "sku.name",

@@ -21,7 +21,7 @@ from pulumi.runtime.stack import run_in_stack
 
 from infra.naming import PROJECT
 from infra.offline.arm_types import SUBSCRIPTION, arm_type
-from infra.offline.azure_answers import TENANT, TODAY, computed_outputs, guid
+from infra.offline.azure_answers import TENANT, TODAY, callback_url, computed_outputs, guid
 from infra.program import build
 from infra.settings.keys import read_settings
 from infra.settings.model import Settings
@@ -234,6 +234,8 @@ class _Azure(mocks.Mocks):
         if args.token == "azure-native:authorization:getClientConfig":  # noqa: S105 - a function's name
             client = {"clientId": guid("client"), "objectId": guid("object")}
             return {**client, "subscriptionId": SUBSCRIPTION, "tenantId": TENANT}, []
+        if args.token == "azure-native:logic:listWorkflowTriggerCallbackUrl":  # noqa: S105 - as above
+            return {"value": callback_url(args.args)}, []
         raise LookupError(f"the program calls {args.token}: add an answer to infra/offline/recording.py")
 
 

@@ -114,6 +114,7 @@ TAGGED = frozenset(
         "frontdoor:Policy",
         "keyvault:Secret",
         "keyvault:Vault",
+        "logic:Workflow",
         "managedidentity:UserAssignedIdentity",
         "monitor:ActionGroup",
         "monitor:ActivityLogAlert",

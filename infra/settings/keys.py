@@ -10,6 +10,7 @@ from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings, Zones
 from infra.settings.monitoring_keys import read_monitoring
+from infra.settings.notification_keys import read_notifications
 from infra.settings.operations_keys import read_operations
 from infra.settings.passive import in_role
 from infra.settings.reader import SettingsReader, StackConfig
@@ -54,6 +55,7 @@ def read_settings(config: StackConfig) -> Settings:
         webpubsub=read_webpubsub(reader),
         edge=read_edge(reader),
         monitoring=read_monitoring(reader),
+        notifications=read_notifications(reader),
     )
     check_combinations(settings, reader)
     reader.finish()

@@ -152,23 +152,36 @@ class EdgeSettings:
 
 @dataclass(frozen=True, slots=True)
 class MonitoringSettings:
-    """Who gets alerts, how long logs are kept, and what a month may cost.
+    """How long logs are kept, what a month may cost, and whether service levels have alerts.
 
-    `alerts_quiet` makes the rules of all alerts and leaves them off. `availability_test` is whether Azure
-    asks the app from five places, and `log_alert_minutes` the shortest time between runs of a log alert.
+    `availability_test` is whether Azure asks the app from five places, and `log_alert_minutes` the shortest
+    time between runs of a log alert.
     `budget_start` is the first day of a month, or empty for the month in which Azure makes the budget.
     """
 
-    alerts_quiet: bool
+    slo_alerts: bool
     availability_test: bool
     log_alert_minutes: int
-    alert_emails: tuple[str, ...]
-    alert_sms: str
-    alert_webhook_url: str = field(repr=False)
     log_retention_days: int
     log_daily_cap_gb: int
     budget_usd: int
     budget_start: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationSettings:
+    """Who gets alerts. `quiet` makes the rules of all alerts and leaves them off.
+
+    `webhook_urls` get Azure's common alert schema as it is.
+    """
+
+    quiet: bool
+    emails: tuple[str, ...]
+    sms: tuple[str, ...]
+    slack_urls: tuple[str, ...] = field(repr=False)
+    pagerduty_keys: tuple[str, ...] = field(repr=False)
+    pagerduty_region: str
+    webhook_urls: tuple[str, ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,3 +224,4 @@ class Settings:
     webpubsub: WebPubSubSettings
     edge: EdgeSettings
     monitoring: MonitoringSettings
+    notifications: NotificationSettings

@@ -1,31 +1,17 @@
-"""Reads the settings of logs, alerts and the budget."""
-
-import re
+"""Reads the settings of logs and the budget."""
 
 from infra.settings.model import MonitoringSettings
 from infra.settings.reader import SettingsReader
 
 # Azure charges for a rule by its frequency, and the same for a quarter of an hour as for longer.
 LOG_ALERT_MINUTES = ("5", "10", "15")
-_EMAIL = re.compile(r"[^@\s,]+@[^@\s,]+\.[^@\s,]+")
 
 
 def read_monitoring(reader: SettingsReader) -> MonitoringSettings:
-    webhook = reader.secret("alert_webhook_url", default="")
-    if webhook and not re.fullmatch(r"https://[^\s/]+(/\S*)?", webhook):
-        reader.problem("alert_webhook_url must be an https:// address, because alerts name weak points")
     return MonitoringSettings(
-        alerts_quiet=reader.boolean("alerts_quiet", default=False),
+        slo_alerts=reader.boolean("slo_alerts", default=True),
         availability_test=reader.boolean("availability_test", default=True),
         log_alert_minutes=int(reader.choice("log_alert_minutes", LOG_ALERT_MINUTES, default="5")),
-        alert_emails=reader.listed("alert_emails", _EMAIL.fullmatch, "mail addresses"),
-        alert_sms=reader.matching(
-            "alert_sms",
-            r"(\+[0-9]{1,3} [0-9]{4,14})?",
-            "a number such as +1 3125550100, or empty",
-            default="",
-        ),
-        alert_webhook_url=webhook,
         log_retention_days=reader.integer("log_retention_days", 30, 730, default=30),
         log_daily_cap_gb=reader.integer("log_daily_cap_gb", 1, 1000, default=1),
         budget_usd=reader.integer("budget_usd", 1, 1_000_000),

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.alerts import NAMESPACES, Watched
+from infra.slo import read_levels
 
 _HERE = Path(__file__).parent
 _SCHEMA = "https://github.com/Microsoft/Application-Insights-Workbooks/blob/master/schema/workbook.json"
@@ -23,12 +24,16 @@ Item = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A query of this folder and its visualization; `width` is in percent of the page."""
+    """A query of this folder and its visualization; `width` is in percent of the page.
+
+    `days` is what the query looks back, in place of the range that the page has.
+    """
 
     query: str
     title: str
     visualization: str
     width: int = 50
+    days: int | None = None
 
     @property
     def kql(self) -> str:
@@ -52,7 +57,17 @@ class Section:
 
 _TOTAL, _MAXIMUM, _AVERAGE = 1, 3, 4
 
+_DAYS = read_levels().window_days
+
 SECTIONS = (
+    Section(
+        "Service levels",
+        (
+            Panel("slo-budget", f"Error budgets of {_DAYS} days, in percent", "table", 100, days=_DAYS),
+            Panel("slo-burn", "Burn rate per hour: 1 uses up the budget in time", "timechart"),
+            Panel("slo-history", "Percentage of good events per day", "linechart", days=_DAYS),
+        ),
+    ),
     Section(
         "What bots get",
         (
@@ -160,13 +175,19 @@ def _query_item(panel: Panel, workspace_id: str) -> Item:
             "query": panel.kql,
             "size": 0,
             "title": panel.title,
-            "timeContextFromParameter": "TimeRange",
+            **_time_of(panel),
             "queryType": _LOGS,
             "resourceType": _WORKSPACE,
             "crossComponentResources": [workspace_id],
             "visualization": panel.visualization,
         },
     }
+
+
+def _time_of(panel: Panel) -> Item:
+    if panel.days is None:
+        return {"timeContextFromParameter": "TimeRange"}
+    return {"timeContext": {"durationMs": panel.days * 24 * 3_600_000}}
 
 
 def _metric_item(panel: MetricPanel, resource_id: str) -> Item:

@@ -1,19 +1,20 @@
 """Stands in for Front Door: one address for two regions.
 
 `python -m loadtests.failover.front_door PORT ORIGIN ...` takes the origins in the order of their priority.
-Requests go to the first whose probe passes; if none passes, to the first. No request is sent a second time.
+Requests go to the first whose probe passes; if none passes, to all in turn. No request is sent a second time.
 """
 
 # ruff: noqa: T201 - the rehearsal reads it
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Sequence
 
 import aiohttp
 from aiohttp import web
 
-PROBE_PATH = "/api/health"
+PROBE_PATH = "/api/health/active"
 # Azure probes each 30 s or more; a rehearsal measures our part of the time.
 PROBE_EVERY_S = 0.5
 PROBE_TIMEOUT_S = 2.0
@@ -26,21 +27,22 @@ HOP_BY_HOP = frozenset(
 
 
 class FrontDoor:
-    """A reverse proxy; `serving` is the origin that its requests go to."""
+    """A reverse proxy; `serving` is the origin that its requests go to, None if no probe passes."""
 
     def __init__(self, session: aiohttp.ClientSession, origins: Sequence[str]) -> None:
         self._session = session
         self._origins = origins
-        self.serving = origins[0]
+        self._in_turn = itertools.cycle(origins)
+        self.serving: str | None = origins[0]
 
     async def probe(self) -> None:
         """Asks each origin, again and again, and chooses the first that passes."""
         while True:
             passed = await asyncio.gather(*map(self._passes, self._origins))
             healthy = [origin for origin, is_healthy in zip(self._origins, passed, strict=True) if is_healthy]
-            chosen = healthy[0] if healthy else self._origins[0]
+            chosen = healthy[0] if healthy else None
             if chosen != self.serving:
-                print(f"serves from {chosen}", flush=True)
+                print(f"serves from {chosen or 'all in turn'}", flush=True)
                 self.serving = chosen
             await asyncio.sleep(PROBE_EVERY_S)
 
@@ -58,7 +60,7 @@ class FrontDoor:
         try:
             async with self._session.request(
                 request.method,
-                self.serving + request.path_qs,
+                (self.serving or next(self._in_turn)) + request.path_qs,
                 headers=headers,
                 data=await request.read(),
                 allow_redirects=False,

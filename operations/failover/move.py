@@ -11,12 +11,14 @@ from operations.command import UsageError
 from operations.failover.regions import PROGRAM, Region
 from operations.failover.sequences import CopyState
 from operations.process import PYTHON
+from shared.errors import SignalCloudError
 
 # `az postgres flexible-server replica promote` of some versions fails (Azure/azure-cli #33776).
 SERVER_API = "api-version=2025-08-01"
 FENCE = "default_transaction_read_only"
 # An app that is stopped first writes nothing after the copy has caught up; a lost region need not answer.
 LOST_TIMEOUT_S = 60.0
+FENCED_WITHIN_S = 300.0
 PROMOTED_WITHIN_S = 1800.0
 SERVED_WITHIN_S = 900.0
 LICENSES_WITHIN_S = 2 * 3600.0
@@ -25,6 +27,7 @@ BACKUP_DAYS = 30
 
 class CopyDatabase(Protocol):
     def copy_state(self) -> CopyState: ...
+    def is_fenced(self) -> bool: ...
     def are_raised(self) -> bool: ...
     def raise_counters(self) -> dict[str, int]: ...
 
@@ -120,17 +123,22 @@ class Move:
         """Says what a move would lose; raises UsageError if it makes no sense."""
         if self.is_promoted():
             self.cloud.say(f"  the database of {self.new.stack} was promoted before")
-        elif self.cloud.dry_run:
-            self.cloud.say("  would ask the copy how old its newest transaction is")
         else:
-            self._say_lag(self.database.copy_state())
+            self._say_lag()
         self.cloud.say(f"  licenses and keys were copied until {self.licenses_copied()}")
         if not self.is_forced and self.server(self.old).get("state") != "Ready":
             raise UsageError(
                 f"the database of {self.old.stack} is not ready: a planned move needs both regions"
             )
 
-    def _say_lag(self, found: CopyState) -> None:
+    def _say_lag(self) -> None:
+        try:
+            found = self.database.copy_state()
+        except SignalCloudError as error:
+            if not self.cloud.dry_run:
+                raise
+            self.cloud.say(f"  this machine cannot ask the copy: {error.detail} {error.internal}")
+            return
         if not found.is_copy:
             raise UsageError(f"the database of {self.new.stack} is no copy, although Azure calls it one")
         if found.replayed_at is None:
@@ -180,9 +188,15 @@ class Move:
         )
 
     def set_fence(self, value: str) -> None:
+        """Sets the fence, and waits until the server itself has it."""
         self.cloud.perform(
             *("az", "postgres", "flexible-server", "parameter", "set", "--name", FENCE, "--value", value),
             *_of_server(self.new, "--server-name"),
+        )
+        self.cloud.await_until(
+            lambda: self.database.is_fenced() is (value == "on"),
+            f"{FENCE} is {value} on the server",
+            at_most_s=FENCED_WITHIN_S,
         )
 
     def promote(self) -> None:

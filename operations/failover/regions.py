@@ -10,13 +10,13 @@ from typing import Any
 from operations.cloud import Cloud
 from operations.command import UsageError
 from operations.database import CONNECT_TIMEOUT_S, connect, with_login
-from operations.failover.sequences import CopyState, are_raised, copy_state, raise_counters
+from operations.failover.sequences import CopyState, are_raised, copy_state, is_fenced, raise_counters
 from shared.adapters.postgres.database import Connection
 from shared.settings_reader import SettingsReader
 
 PROGRAM = ("--cwd", "infra", "--stack")
 ADMIN_KEY = "postgres_admin_name"
-_NEEDED = (
+NEEDED = (
     "app_name",
     "app_url",
     "data_storage_account",
@@ -51,11 +51,11 @@ class Region:
 def read_region(cloud: Cloud, stack: str) -> Region:
     """Raises ToolFailed, and UsageError if the stack has no second region."""
     outputs: dict[str, Any] = cloud.read("pulumi", "stack", "output", "--json", *PROGRAM, stack)
-    missing = [name for name in _NEEDED if not outputs.get(name)]
+    missing = [name for name in NEEDED if not outputs.get(name)]
     if missing:
         raise UsageError(f"the stack {stack} has no output {', '.join(missing)}: is it one of two regions?")
     admin = cloud.text("pulumi", "config", "get", ADMIN_KEY, *PROGRAM, stack)
-    return Region(stack, {name: str(outputs[name]) for name in _NEEDED}, admin)
+    return Region(stack, {name: str(outputs[name]) for name in NEEDED}, admin)
 
 
 @asynccontextmanager
@@ -90,6 +90,9 @@ class RegionDatabase:
 
     def copy_state(self) -> CopyState:
         return self._ask(copy_state)
+
+    def is_fenced(self) -> bool:
+        return self._ask(is_fenced)
 
     def are_raised(self) -> bool:
         return self._ask(are_raised)

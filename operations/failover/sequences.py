@@ -36,6 +36,12 @@ async def copy_state(connection: Connection) -> CopyState:
         return found
 
 
+async def is_fenced(connection: Connection) -> bool:
+    """Whether the server refuses writes by default, also after a promotion; raises Unavailable."""
+    with translated():
+        return await _is(connection, "is_fenced")
+
+
 async def are_raised(connection: Connection) -> bool:
     """Whether `raise_counters` has run since this server's promotion; raises Unavailable on a copy."""
     with translated():
@@ -59,7 +65,8 @@ async def raise_counters(
             cursor = await connection.execute(_SQL["raise_counters"], {"gap": gap, "symbols": [*symbols]})
             raised: dict[str, int] = dict(await cursor.fetchall())
             await connection.execute(
-                _SQL["record_raise"], {"timeline": timeline, "detail": Jsonb({"last_sequences": raised})}
+                _SQL["record_raise"],
+                {"timeline": timeline, "detail": Jsonb({"gap": gap, "last_sequences": raised})},
             )
             return raised
 
@@ -71,6 +78,10 @@ async def _timeline(connection: Connection) -> str:
 
 
 async def _are_raised(connection: Connection, timeline: str) -> bool:
+    return await _is(connection, "is_raised", timeline=timeline)
+
+
+async def _is(connection: Connection, query: str, **parameters: str) -> bool:
     cursor = connection.cursor(row_factory=scalar_row)
-    (found,) = await (await cursor.execute(_SQL["is_raised"], {"timeline": timeline})).fetchall()
+    (found,) = await (await cursor.execute(_SQL[query], parameters)).fetchall()
     return bool(found)

@@ -12,7 +12,7 @@ import pytest
 
 from local.stack.embedded_postgres import EmbeddedPostgres
 from operations.database import connect
-from operations.failover.sequences import GAP, are_raised, copy_state, raise_counters
+from operations.failover.sequences import GAP, are_raised, copy_state, is_fenced, raise_counters
 from shared.adapters.postgres import Database, SignalStore, TradeStore
 from shared.adapters.postgres.migrations import migrate
 from shared.domain.market.instruments import INSTRUMENTS
@@ -95,6 +95,7 @@ def test_the_sequences_of_a_lost_region_are_never_given_again(servers: tuple[str
         with pytest.raises(DatabaseUnavailable):  # the app is up, and must give no sequence yet
             await publish(copy)
         async with await connect({"conninfo": copy}) as connection:
+            assert await is_fenced(connection)
             assert not await are_raised(connection)
             both = [await raise_counters(connection), await raise_counters(connection)]
             assert await are_raised(connection)

@@ -10,6 +10,8 @@ import psycopg
 import pytest
 
 from operations import observation
+from operations.database import connect
+from operations.failover.sequences import raise_counters
 from operations.observation import Observation
 from operations.restore_drill import main
 from shared.adapters.postgres import Audit, BarStore, Database, SignalStore, TradeStore
@@ -139,6 +141,25 @@ def used(database_url: str, tmp_path: Path, run: Run) -> Iterator[tuple[str, str
 def test_a_database_is_what_it_is(used: tuple[str, str], run: Run) -> None:
     code, told = run(used[0], "check", used[1])
     assert (code, [*by_check(told)]) == (0, EVERYTHING)
+
+
+def test_the_gap_of_a_forced_move_is_no_damage(used: tuple[str, str], run: Run) -> None:
+    async def raised() -> None:
+        async with await connect({"conninfo": used[0]}) as connection:
+            assert (await raise_counters(connection, ["ES"], 100))["ES"] == 102
+
+    def sequences() -> str:
+        return by_check(run(used[0], "check", used[1])[1])["sequences"]
+
+    asyncio.run(raised())
+    assert sequences() == "ok gapless", "no signal since the move"
+    asyncio.run(use(used[0], "tuesday"))
+    assert sequences() == "ok gapless"
+    with psycopg.connect(used[0], autocommit=True) as connection:
+        connection.execute("delete from outbox where sequence = 103")
+        connection.execute("delete from signals where sequence = 103 and symbol = 'ES'")
+        connection.execute("update signal_counters set last_sequence = last_sequence + 1 where symbol = 'NQ'")
+    assert sequences().startswith("FAILED not gapless: ES, NQ")
 
 
 def test_nothing_is_no_proof(used: tuple[str, str], run: Run, tmp_path: Path) -> None:

@@ -75,6 +75,9 @@ class Regions:
     def copy_state(self) -> CopyState:
         return CopyState(True, START)
 
+    def is_fenced(self) -> bool:
+        return self.stacks["standby"].fence == "on"
+
     def are_raised(self) -> bool:
         return self.raised
 

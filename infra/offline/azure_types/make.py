@@ -42,6 +42,7 @@ BICEP_TYPES = (
     "Microsoft.Insights/workbooks@2023-06-01",
     "Microsoft.KeyVault/vaults@2024-11-01",
     "Microsoft.KeyVault/vaults/secrets@2024-11-01",
+    "Microsoft.Logic/workflows@2019-05-01",
     "Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31",
     "Microsoft.Network/bastionHosts@2024-05-01",
     "Microsoft.Network/natGateways@2024-05-01",

@@ -73,7 +73,7 @@ class SignalDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """A published signal; (symbol, sequence) is unique and gapless, `id` is a UUIDv7."""
+    """A published signal; (symbol, sequence) is unique, gapless but for a lost region; `id` is a UUIDv7."""
 
     id: UUID
     symbol: str

@@ -53,7 +53,7 @@ where at > %(since)s and at <= %(until)s;
 select name from schema_migrations where applied_at <= %(until)s order by name;
 
 -- name: sequence_faults
--- Symbols whose signals since a time have a gap, or do not end at their counter's value.
+-- Symbols whose signals since a time have a gap, or do not end at their counter's value; without the gaps of moves to another region.
 select counters.symbol
 from signal_counters as counters
 join lateral (
@@ -61,7 +61,21 @@ join lateral (
     from signals
     where signals.symbol = counters.symbol and received_at > %(since)s
 ) as kept on kept.n > 0
-where kept.high <> counters.last_sequence or kept.n <> kept.high - kept.low + 1
+cross join lateral (
+    select
+        coalesce(sum(gap) filter (where raised_to <= kept.high), 0) as within,
+        coalesce(sum(gap) filter (where raised_to > kept.high), 0) as behind
+    from (
+        select
+            (detail ->> 'gap')::bigint as gap,
+            (detail -> 'last_sequences' ->> counters.symbol::text)::bigint as raised_to
+        from audit
+        where action = 'failover.sequences'
+    ) as raises
+    where raised_to >= kept.low
+) as moves
+where kept.high + moves.behind <> counters.last_sequence
+    or kept.n + moves.within <> kept.high - kept.low + 1
 order by counters.symbol;
 
 -- name: lost_signals

@@ -29,5 +29,6 @@ DOCUMENTED = {
         "TotalConnectionCount": {"Average", "Maximum"},
         "OutboundTraffic": {"Total"},
     },
+    "Microsoft.Logic/workflows": {"RunsFailed": {"Total"}},
     "Microsoft.Cdn/profiles": {"Percentage5XX": {"Average"}, "OriginHealthPercentage": {"Average"}},
 }

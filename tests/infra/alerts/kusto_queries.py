@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,13 @@ def workspace(rows: Iterable[tuple[str, Row]]) -> Iterator[duckdb.DuckDBPyConnec
         yield connection
 
 
-def ask(connection: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
-    answer = duckdb_kql.kql(connection, query)
+def ask(connection: duckdb.DuckDBPyConnection, query: str, at: datetime | None = None) -> list[Row]:
+    """The query's answer; `at` is the time of `ago`, which is now by default."""
+    answer = duckdb_kql.kql(connection, query, query_now=at)
     return [dict(zip(answer.columns, found, strict=True)) for found in answer.fetchall()]
 
 
-def run(query: str, rows: Iterable[tuple[str, Row]]) -> list[Row]:
+def run(query: str, rows: Iterable[tuple[str, Row]], at: datetime | None = None) -> list[Row]:
     """The query's answer over a workspace that holds only these rows."""
     with workspace(rows) as connection:
-        return ask(connection, query)
+        return ask(connection, query, at)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from infra.alerts import LOG_ALERTS
+from infra.alerts import LOG_ALERTS, SLO_ALERTS
+from tests.infra.alerts.burn_rows import BURNS, HOLDS
 from tests.infra.alerts.kusto_queries import TABLES, Row, parsed, queries, run
 from tests.infra.alerts.rows import (
     HOT,
@@ -22,7 +23,7 @@ from tests.infra.alerts.rows import (
 )
 
 HOUR = timedelta(hours=1)
-ALERT_QUERIES = {alert.name: alert.query for alert in LOG_ALERTS}
+ALERT_QUERIES = {alert.name: alert.query for alert in (*LOG_ALERTS, *SLO_ALERTS)}
 FIRES: dict[str, list[Rows]] = {
     "requests-failing": [[metric("requests", 900), metric("requests", 100), metric("requests.failed", 11)]],
     "requests-slow": [
@@ -62,6 +63,7 @@ FIRES: dict[str, list[Rows]] = {
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
     "logs-capped": [[row("_LogOperation", Category="Ingestion", Detail="The daily cap: OverQuota reached")]],
+    **BURNS,
 }
 SILENT: dict[str, list[Rows]] = {
     "requests-failing": [
@@ -123,6 +125,7 @@ SILENT: dict[str, list[Rows]] = {
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],
         [row("_LogOperation", Category="Limits", Detail="OverQuota")],
     ],
+    **HOLDS,
 }
 
 
@@ -142,12 +145,12 @@ def test_every_alert_is_tried_both_ways() -> None:
 
 @pytest.mark.parametrize(("name", "rows"), cases(FIRES))
 def test_an_alert_finds_what_is_wrong(name: str, rows: Rows) -> None:
-    assert run(ALERT_QUERIES[name], rows)
+    assert run(ALERT_QUERIES[name], rows, NOON)
 
 
 @pytest.mark.parametrize(("name", "rows"), cases(SILENT))
 def test_an_alert_is_silent_when_all_is_well(name: str, rows: Rows) -> None:
-    assert run(ALERT_QUERIES[name], rows) == []
+    assert run(ALERT_QUERIES[name], rows, NOON) == []
 
 
 # What an alert reports of the rows that it must find: the first case of FIRES, or the one of that number.

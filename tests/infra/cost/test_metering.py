@@ -69,17 +69,17 @@ def test_all_that_is_missing_is_told_at_once() -> None:
 
 
 def test_prod_by_hand() -> None:
-    """730 hours; two servers and disks of 64 GB, two nodes, two units, eight endpoints, seven DNS zones."""
+    """730 hours; two servers and disks of 64 GB, two nodes, two units, nine endpoints, seven DNS zones."""
     prod = reckoned("prod", users=1)
     assert usd(prod, "postgres.Standard_D2ds_v4") == pytest.approx(2 * 730 * 0.178)
     assert usd(prod, "postgres.storage") == pytest.approx(2 * 64 * 0.115)
     assert usd(prod, "redis.Balanced_B1") == pytest.approx(2 * 730 * 0.032)
     assert usd(prod, "webpubsub.Premium_P1") == pytest.approx(2 * 730 / 24 * 2.00)
-    assert usd(prod, "network.endpoint") == pytest.approx(8 * 730 * 0.01)
+    assert usd(prod, "network.endpoint") == pytest.approx(9 * 730 * 0.01)
     assert usd(prod, "network.zone") == pytest.approx(7 * 0.5)
     assert usd(prod, "edge.Standard_AzureFrontDoor") == 35
-    assert usd(prod, "alert.metric") == pytest.approx(18 * 0.1)
-    assert usd(prod, "alert.log.PT5M") == pytest.approx(11 * 1.5)
+    assert usd(prod, "alert.metric") == pytest.approx(20 * 0.1)
+    assert usd(prod, "alert.log.PT5M") == pytest.approx(14 * 1.5)
     # Five places, every five minutes.
     assert usd(prod, "availability.test") == pytest.approx(5 * 12 * 730 * 0.000645)
     # Two instances, and two more for five of a week's 168 hours.

@@ -68,6 +68,19 @@ def test_a_stack_that_is_too_small_is_told() -> None:
     assert Usage(recorded("prod"), 1, flooded).log_gb == pytest.approx(2 * 730 / 24)
 
 
+def test_a_full_unit_is_told_before_it_is_too_small() -> None:
+    assert Usage(recorded("lean"), 800, LOAD).crowded() == []
+    (told,) = Usage(recorded("lean"), 1000, LOAD).crowded()
+    assert told.startswith("1,000 bots are 100% of the 1,000 connections that Web PubSub accepts.")
+    assert "Microsoft recommends 80%" in told
+    assert Usage(recorded("lean"), 1000, LOAD).warnings() == []
+    full = Usage(recorded("lean"), 1001, LOAD)
+    assert full.crowded() == []
+    assert full.warnings() == [
+        "Web PubSub accepts 1,000 connections, and there are 1,001 bots: raise webpubsub_units"
+    ]
+
+
 def test_a_plan_too_small_for_two_hosts_is_told() -> None:
     """Production and staging share each instance: the platform, two hosts with a worker each, a training."""
     load = LOAD.changed(platform_mb=1000, functions_host_mb=350, worker_mb=200, training_mb=300)

@@ -71,7 +71,9 @@ def test_what_is_bought_is_shown() -> None:
 def test_nothing_secret_is_shown(stack: Recording) -> None:
     text = preview.document("any", stack) + outline(stack)
     assert stack.settings.api_key_pepper not in text
-    assert stack.settings.monitoring.alert_webhook_url not in text
+    told = stack.settings.notifications
+    for secret in (*told.slack_urls, *told.pagerduty_keys, *told.webhook_urls):
+        assert secret not in text
 
 
 DECLARED = re.compile(r'^ +(\w+)(?:\["(.+)"\]|\(\[.+\]\))$')

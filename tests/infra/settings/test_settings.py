@@ -10,6 +10,7 @@ from infra.settings.model import Settings
 from infra.settings.reader import ConfigurationError, StackConfig
 from infra.settings.regions import REGIONS, postgres_lacks
 from infra.settings.stacks import STACKS, stack_from_files
+from infra.settings.zones import lost_with_a_zone
 from tests.infra.recording import settings_of
 
 README = Path(__file__).resolve().parents[3] / "infra" / "README.md"
@@ -51,7 +52,9 @@ def test_settings_are_frozen_and_show_no_secret() -> None:
     with pytest.raises(AttributeError):
         settings.location = "westeurope"  # type: ignore[misc]
     assert settings.api_key_pepper not in repr(settings)
-    assert settings.monitoring.alert_webhook_url not in repr(settings)
+    told = settings.notifications
+    for secret in (*told.slack_urls, *told.pagerduty_keys, *told.webhook_urls):
+        assert secret not in repr(settings)
 
 
 def test_every_problem_is_told_at_once() -> None:
@@ -100,7 +103,8 @@ def test_a_secret_in_plain_text_is_refused_and_not_repeated() -> None:
         read_settings(StackConfig("prod", config.values))
     text = str(caught.value)
     assert "api_key_pepper must be encrypted: pulumi config set --secret api_key_pepper <value>" in text
-    assert "alert_webhook_url must be encrypted" in text
+    for key in ("alert_slack_urls", "alert_pagerduty_keys", "alert_webhook_urls"):
+        assert f"{key} must be encrypted" in text
     assert config.values["api_key_pepper"] not in text
 
 
@@ -158,11 +162,19 @@ def test_a_short_pepper_is_refused_and_not_repeated() -> None:
         ),
         ({"postgres_sku": "Standard_E4ads_v5"}, "Standard_E4ads_v5 does not exist there"),
         ({"alert_emails": " , ,"}, "alert_emails must be mail addresses"),
+        ({"alert_sms": "+1 3125550100, 3125550100"}, "alert_sms must be numbers such as +1 3125550100"),
+        ({"alert_sms": ",".join(["+1 3125550100"] * 11)}, "alert_sms must have at most 10 values, got 11"),
         (
-            {"alert_webhook_url": "http://hooks.example.com/x"},
-            "alert_webhook_url must be an https:// address",
+            {"alert_webhook_urls": "http://hooks.example.com/x"},
+            "alert_webhook_urls must be https:// addresses",
         ),
-        ({"alert_webhook_url": "https://"}, "alert_webhook_url must be an https:// address"),
+        ({"alert_webhook_urls": "https://"}, "alert_webhook_urls must be https:// addresses"),
+        (
+            {"alert_slack_urls": "https://example.com/services/x"},
+            "alert_slack_urls must be addresses of incoming",
+        ),
+        ({"alert_pagerduty_keys": "short"}, "alert_pagerduty_keys must be integration keys of Events API v2"),
+        ({"alert_pagerduty_region": "asia"}, "alert_pagerduty_region must be one of us, eu"),
         (
             {"postgres_sku": "Standard_B2s"},
             "postgres_high_availability needs another postgres_sku: a Burstable server has no standby",
@@ -226,6 +238,26 @@ def test_a_stack_that_survives_a_zone_does_so_with_every_service(key: str) -> No
         assert settings_of("prod", **{key: value, "zones": "some"}).zones == "some"
 
 
+def test_the_readme_says_which_services_survive_a_zone() -> None:
+    rows = {
+        cells[0]: cells[2:6]
+        for line in section("Zones").splitlines()
+        if len(cells := [cell.strip() for cell in line.strip("|").split("|")]) == 6
+    }
+    stacks = [name.strip("`") for name in rows["service"]]
+    assert stacks == ["dev", "lean", "prod", "premium"]
+    decided = {
+        "App Service": {"zone_redundant", "autoscale_minimum", "plan_sku"},
+        "Postgres": {"postgres_high_availability"},
+        "Redis": {"redis_high_availability"},
+        "Web PubSub": {"webpubsub_sku"},
+        "licenses and keys (Tables), host storage": {"storage_replication"},
+    }
+    for service, keys in decided.items():
+        lost = [keys & dict(lost_with_a_zone(settings_of(stack))).keys() for stack in stacks]
+        assert rows[service] == ["no" if each else "yes" for each in lost], service
+
+
 @pytest.mark.parametrize(
     "changed",
     [
@@ -249,8 +281,21 @@ def test_prod_and_premium_survive_a_zone_and_the_cheaper_stacks_pay_for_none() -
     }
 
 
-def test_an_address_that_is_refused_is_not_repeated() -> None:
-    assert "sekrit" not in problems_of(alert_webhook_url="http://hooks.example.com/sekrit")
+@pytest.mark.parametrize("key", ["alert_slack_urls", "alert_pagerduty_keys", "alert_webhook_urls"])
+def test_a_secret_that_is_refused_is_not_repeated(key: str) -> None:
+    text = problems_of(**{key: "https://example.com/ok,http://hooks.example.com/sekrit"})
+    assert "sekrit" not in text
+    assert "wrong: " in text
+
+
+def test_lists_of_receivers_have_commas_between_them() -> None:
+    told = settings_of(
+        "prod",
+        alert_sms="+1 3125550100, +44 2079460000",
+        alert_webhook_urls="https://one.example.com/a,https://two.example.com/b?c=d",
+    ).notifications
+    assert told.sms == ("+1 3125550100", "+44 2079460000")
+    assert told.webhook_urls == ("https://one.example.com/a", "https://two.example.com/b?c=d")
 
 
 @pytest.mark.parametrize("stack", ["prod", "premium"])

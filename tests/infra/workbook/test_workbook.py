@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from infra.alerts import LOG_ALERTS
+from infra.alerts import LOG_ALERTS, SLO_ALERTS
 from infra.offline.recording import Recording
 from infra.workbook import SECTIONS, MetricPanel, Panel
 from tests.infra.alerts.azure_metrics import DOCUMENTED
@@ -35,7 +35,14 @@ def test_the_workbook_shows_every_panel_that_the_stack_has(stack: Recording) -> 
     for name, content in shown.items():
         assert content["query"] == queries()[f"workbook/{name}"]
         assert content["crossComponentResources"] == [workspace]
-        assert content["timeContextFromParameter"] == "TimeRange"
+        ranges = {"slo-budget": 28, "slo-history": 28}
+        if name in ranges:
+            assert content["timeContext"] == {"durationMs": ranges[name] * 86_400_000}
+            assert stack.settings.monitoring.log_retention_days >= ranges[name], (
+                "Azure keeps what it asks for"
+            )
+        else:
+            assert content["timeContextFromParameter"] == "TimeRange"
     charts = [item["content"] for item in items if item["type"] == 10]
     assert {chart["title"] for chart in charts} == {
         panel.title for panel in panels if isinstance(panel, MetricPanel)
@@ -52,6 +59,6 @@ def test_the_workbook_shows_every_panel_that_the_stack_has(stack: Recording) -> 
 
 def test_every_query_file_is_used() -> None:
     panels = [panel for section in SECTIONS for panel in section.panels if isinstance(panel, Panel)]
-    assert set(queries()) == {f"alerts/{alert.name}" for alert in LOG_ALERTS} | {
+    assert set(queries()) == {f"alerts/{alert.name}" for alert in (*LOG_ALERTS, *SLO_ALERTS)} | {
         f"workbook/{panel.query}" for panel in panels
     }

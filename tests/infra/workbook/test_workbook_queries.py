@@ -20,6 +20,28 @@ def reached_from(location: str, *, success: bool) -> tuple[str, Row]:
     return row("AppAvailabilityResults", Location=location, Success=success, DurationMs=80.0)
 
 
+def _budget(level: str, objective: float, total: float, bad: float, *, measured: float, left: float) -> Row:
+    return {
+        "Level": level,
+        "Objective": objective,
+        "Total": total,
+        "Bad": bad,
+        "Measured": pytest.approx(measured),
+        "BudgetLeft": pytest.approx(left),
+    }
+
+
+# Of 1,000 requests 4 failed, of 20 confidences 3 were slow, and one minute of two had a late signal.
+LEVELS = [
+    metric("requests", 1000),
+    metric("requests.failed", 4),
+    *requests(HOT, [20.0], weight=17),
+    *requests(HOT, [101.0], weight=3),
+    metric("outbox.age", 9, NOON - MINUTE),
+    metric("publish.latency", 2.5),
+]
+MIDNIGHT = AT.replace(hour=0)
+
 CASES: dict[str, tuple[Rows, list[Row]]] = {
     "availability": (
         [reached_from("Virginia", success=True)] * 3 + [reached_from("Virginia", success=False)],
@@ -110,6 +132,29 @@ CASES: dict[str, tuple[Rows, list[Row]]] = {
         [
             {"TimeGenerated": AT, "Name": "signal_cloud.signals.published", "Count": 3},
             {"TimeGenerated": AT, "Name": "signal_cloud.trades.written", "Count": 7},
+        ],
+    ),
+    "slo-budget": (
+        LEVELS,
+        [
+            _budget("Availability", 99.5, 1000, 4, measured=99.6, left=20),
+            _budget("Confidence", 95, 20, 3, measured=85, left=-200),
+            _budget("Signal delay", 99.5, 2, 1, measured=50, left=-9_900),
+        ],
+    ),
+    "slo-burn": (
+        LEVELS[:4],
+        [
+            {"TimeGenerated": AT, "Level": "Availability", "Burn": pytest.approx(0.8)},
+            {"TimeGenerated": AT, "Level": "Confidence", "Burn": pytest.approx(3)},
+        ],
+    ),
+    "slo-history": (
+        LEVELS,
+        [
+            {"TimeGenerated": MIDNIGHT, "Level": "Availability", "Measured": pytest.approx(99.6)},
+            {"TimeGenerated": MIDNIGHT, "Level": "Confidence", "Measured": pytest.approx(85)},
+            {"TimeGenerated": MIDNIGHT, "Level": "Signal delay", "Measured": pytest.approx(50)},
         ],
     ),
     "volume": (

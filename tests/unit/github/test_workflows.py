@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.settings.stacks import STACKS
 from tests.support.places import ROOT
 from tests.support.workflows import ACTIONS, DEPENDABOT, STEPS, WORKFLOWS, Step, jobs, read
 
@@ -207,6 +208,13 @@ def test_what_is_asked_of_pulumi_exists() -> None:
         assert f'outputs["{name}"]' in outputs
     for name in re.findall(r"pulumi config get (\w+)", asked):
         assert f'"{name}"' in settings, name
+
+
+def test_every_stack_that_stays_can_be_deployed_and_a_rehearsal_only_by_its_own_workflow() -> None:
+    # YAML 1.2 reads `on` as a text.
+    chosen = read(ROOT / ".github/workflows/deploy.yml")["on"]["workflow_dispatch"]["inputs"]["stack"]
+    assert set(STACKS) - {"rehearse"} <= set(chosen["options"])
+    assert "rehearse" not in chosen["options"]
 
 
 def test_paths_in_scripts_exist() -> None:

@@ -8,11 +8,12 @@ import pytest
 from operations.cloud import Cloud
 from operations.failover.__main__ import _parser, main
 from operations.failover.move import Move
-from operations.failover.regions import read_region
+from operations.failover.regions import NEEDED, read_region
 from operations.failover.sequences import GAP
 from operations.failover.steps import steps
 from operations.steps import StepFailed, run_steps
 from shared.errors import SignalCloudError
+from tests.support.places import ROOT
 from tests.support.two_regions import Regions
 
 
@@ -78,6 +79,15 @@ def test_a_dry_run_changes_nothing(forced: bool) -> None:
     assert any("would run: az rest --method patch" in line for line in said)
 
 
+def test_a_forced_move_ends_what_still_answers_in_the_old_region() -> None:
+    regions = Regions(lost=False)
+    attempt(regions, forced=True)
+    prod = regions.stacks["prod"]
+    assert (prod.app, prod.server_role, prod.connections) == ("Stopped", "AsyncReplica", 0)
+    assert regions.licenses == "centralus", "a storage account whose region works is left alone"
+    assert_moved(regions, forced=True)
+
+
 def test_a_planned_move_needs_both_regions() -> None:
     with pytest.raises(StepFailed) as failed:
         attempt(Regions(lost=True), forced=False)
@@ -99,6 +109,12 @@ def test_a_move_that_is_done_does_nothing_more() -> None:
     said = attempt(regions, forced=True)
     assert said.count("  is done already") == len([line for line in said if line.startswith("[")]) - 5
     assert_moved(regions, forced=True)
+
+
+def test_the_program_has_every_output_that_a_move_needs() -> None:
+    program = (ROOT / "infra" / "program.py").read_text(encoding="utf-8")
+    assert [name for name in NEEDED if f'"{name}"' not in program] == []
+    assert set(NEEDED) <= Regions(lost=False).stacks["prod"].outputs().keys()
 
 
 def test_the_way_must_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
