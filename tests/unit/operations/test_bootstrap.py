@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from operations.process import PYTHON
+from tests.support.places import ROOT
 from tests.support.stand_in.machine import OPTIONS, STACKS, Machine
 from tests.support.stand_in.world import ADDRESS, OPERATOR, RUNNER_TOKEN, Role, Run, World, empty_world, guid
 
@@ -42,6 +43,15 @@ def test_every_step_says_what_it_does_and_how_long_it_takes(machine: Machine) ->
     steps = [line for line in machine.said if line.startswith("[")]
     assert all(re.fullmatch(r"\[\d+/\d+\] [a-z-]+: [A-Z].+ \(usually \d+ (s|min)\)", line) for line in steps)
     assert len(steps) == len({line.partition("] ")[2].partition(":")[0] for line in steps})
+
+
+def test_the_runbook_names_every_step(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert machine.run_with("--list") == 0
+    text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    described = text[text.index("## First deployment") : text.index("**What the command cannot do.**")]
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert len(names) >= 18
+    assert [name for name in names if f"`{name}`" not in described] == []
 
 
 def test_no_secret_is_printed_or_an_argument(machine: Machine) -> None:
