@@ -60,10 +60,6 @@ class Network(pulumi.ComponentResource):
         # Each zone with its link to the network, without which a name of the zone does not resolve there.
         self._zones: dict[PrivateService, tuple[privatedns.PrivateZone, privatedns.VirtualNetworkLink]] = {}
         self.rules_ids: dict[str, pulumi.Output[str]] = {}
-        quarters = ipaddress.IPv4Network(args.address_space).subnets(new_prefix=24)
-        app, endpoints, operations, rest = (str(next(quarters)) for _ in range(4))
-        # The smallest that Azure accepts for a Bastion.
-        bastion = str(next(ipaddress.IPv4Network(rest).subnets(new_prefix=26)))
         gateway = way_out(self._place, self) if args.operations.machine else None
         self._network = network.VirtualNetwork(
             "network",
@@ -72,41 +68,7 @@ class Network(pulumi.ComponentResource):
                 resource_group_name=self._place.resource_group_name,
                 location=self._place.location,
                 address_space=network.AddressSpaceArgs(address_prefixes=[args.address_space]),
-                subnets=[
-                    network.SubnetArgs(
-                        name="app",
-                        address_prefix=app,
-                        delegations=[
-                            network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])
-                        ],
-                        network_security_group=self._rules("app", []),
-                    ),
-                    network.SubnetArgs(
-                        name="endpoints",
-                        address_prefix=endpoints,
-                        default_outbound_access=False,
-                        # Without this setting, security rules do not apply to private endpoints.
-                        private_endpoint_network_policies="Enabled",
-                        network_security_group=self._rules(
-                            "endpoints", endpoint_rules([app, operations], endpoints)
-                        ),
-                    ),
-                    network.SubnetArgs(
-                        name="operations",
-                        address_prefix=operations,
-                        default_outbound_access=False,
-                        nat_gateway=network.SubResourceArgs(id=gateway.id) if gateway else None,
-                        # Lets the app's access rules name this subnet.
-                        service_endpoints=[
-                            network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Web")
-                        ],
-                        network_security_group=self._rules(
-                            "operations",
-                            operations_rules(endpoints, bastion if args.operations.bastion else None),
-                        ),
-                    ),
-                    *self._bastion_subnet(args.operations, bastion),
-                ],
+                subnets=self._subnets(args, gateway),
                 tags=self._place.tags,
             ),
             opts=under(self),
@@ -116,6 +78,46 @@ class Network(pulumi.ComponentResource):
         self.operations_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/operations")
         self.bastion_subnet_id = pulumi.Output.concat(self._network.id, "/subnets/", _BASTION_SUBNET)
         self.register_outputs({"app_subnet_id": self.app_subnet_id})
+
+    def _subnets(self, args: NetworkArgs, gateway: network.NatGateway | None) -> list[network.SubnetArgs]:
+        quarters = ipaddress.IPv4Network(args.address_space).subnets(new_prefix=24)
+        app, endpoints, operations, rest = (str(next(quarters)) for _ in range(4))
+        # The smallest that Azure accepts for a Bastion.
+        bastion = str(next(ipaddress.IPv4Network(rest).subnets(new_prefix=26)))
+        entrance = bastion if args.operations.bastion else None
+        subnets = [
+            network.SubnetArgs(
+                name="app",
+                address_prefix=app,
+                delegations=[network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])],
+                network_security_group=self._rules("app", []),
+            ),
+            network.SubnetArgs(
+                name="endpoints",
+                address_prefix=endpoints,
+                default_outbound_access=False,
+                # Without this setting, security rules do not apply to private endpoints.
+                private_endpoint_network_policies="Enabled",
+                network_security_group=self._rules("endpoints", endpoint_rules([app, operations], endpoints)),
+            ),
+            network.SubnetArgs(
+                name="operations",
+                address_prefix=operations,
+                default_outbound_access=False,
+                nat_gateway=network.SubResourceArgs(id=gateway.id) if gateway else None,
+                # Lets the app's access rules name this subnet.
+                service_endpoints=[network.ServiceEndpointPropertiesFormatArgs(service="Microsoft.Web")],
+                network_security_group=self._rules("operations", operations_rules(endpoints, entrance)),
+            ),
+        ]
+        if entrance:
+            rules = self._rules("bastion", bastion_rules())
+            subnets.append(
+                network.SubnetArgs(
+                    name=_BASTION_SUBNET, address_prefix=entrance, network_security_group=rules
+                )
+            )
+        return subnets
 
     def connect(self, target: PrivateTarget, turns: Turns) -> None:
         """Makes a private endpoint for `target`, and its names: when they exist, they resolve in the network.
@@ -157,12 +159,6 @@ class Network(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=[endpoint, link]),
         )
         turns.take(names)
-
-    def _bastion_subnet(self, operations: OperationsSettings, prefix: str) -> list[network.SubnetArgs]:
-        if not operations.bastion:
-            return []
-        rules = self._rules("bastion", bastion_rules())
-        return [network.SubnetArgs(name=_BASTION_SUBNET, address_prefix=prefix, network_security_group=rules)]
 
     def _zone(self, service: PrivateService) -> tuple[privatedns.PrivateZone, privatedns.VirtualNetworkLink]:
         """The service's zone and its link to the network; makes both on first use."""

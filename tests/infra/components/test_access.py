@@ -10,7 +10,7 @@ from tests.infra.recording import VARIANTS, recorded, recorded_with, settings_of
 
 SITE = "Microsoft.Web/sites"
 SLOT = f"{SITE}/slots"
-PUBLIC = {"private_network": "false"}
+PUBLIC = {"operations_machine": "false", "private_network": "false"}
 
 
 @pytest.fixture(params=VARIANTS)

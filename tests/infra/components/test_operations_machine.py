@@ -225,7 +225,7 @@ def test_the_file_is_a_cloud_config() -> None:
 
 
 def test_the_file_holds_no_secret() -> None:
-    assert not re.search(r"gh[pso]_|(?:token|passw\w*)[=:] *\w|BEGIN .*PRIVATE", CLOUD_INIT.read_text(), re.I)
+    assert not re.search(r"gh[pso]_|token=\w|\bpassw\w*[=:]|BEGIN .*PRIVATE", CLOUD_INIT.read_text(), re.I)
 
 
 @pytest.mark.parametrize("path", SCRIPTS)

@@ -42,6 +42,8 @@ JUDGED: dict[tuple[str, str, object], str] = {
     ("web.WebAppSlot", "hyper_v", False): _ON_LINUX,
     ("web.WebAppSlot", "is_xenon", False): _ON_LINUX,
     ("web.WebAppSlot", "scm_site_also_stopped", False): _AS_AZURE,
+    ("webpubsub.WebPubSub", "region_endpoint_enabled", "Enabled"): _AS_AZURE,
+    ("webpubsub.WebPubSub", "resource_stopped", "false"): _AS_AZURE,
     ("webpubsub.WebPubSubHubProperties", "web_socket_keep_alive_interval_in_seconds", 20): _AS_AZURE,
 }
 
@@ -69,7 +71,7 @@ def added(monkeypatch: pytest.MonkeyPatch) -> Added:
     recorded("prod")  # loads the SDK's modules
     recorded("dev")
 
-    def watch_arguments(kind: type) -> None:
+    def watch_arguments(kind: Any) -> None:
         original = kind.__init__
 
         def watching(self: Any, *positional: Any, **given: Any) -> None:
