@@ -135,7 +135,9 @@ def test_no_stand_in_and_no_secret_is_left(stack: Recording) -> None:
     for output in ("identity_principal_id", "identity_client_id", "events_principal_id"):
         assert str(stack.outputs[output]) not in text, output
     assert stack.settings.api_key_pepper not in text
-    assert stack.settings.monitoring.alert_webhook_url not in text
+    receivers = stack.settings.notifications
+    for secret in (*receivers.webhook_urls, *receivers.slack_urls, *receivers.pagerduty_keys):
+        assert secret not in text
 
 
 def test_secrets_are_parameters_without_a_value(stack: Recording) -> None:
