@@ -158,7 +158,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--build",
         type=_build,
-        default="",
         metavar="ID",
         help="such as a commit: the version becomes X.Y.Z+ID",
     )

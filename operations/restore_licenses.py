@@ -81,8 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    summary = (__doc__ or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m operations.restore_licenses", description=summary)
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.restore_licenses",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     making = commands.add_parser("new-key", help="make a key pair, and print the public key")
     making.add_argument("file", type=Path, help="the new file of the private key")

@@ -45,7 +45,8 @@ class Site:
     def account(self) -> Account:
         """Raises ConfigurationError if nobody is signed in; a dry run without the tool has placeholders."""
         if self.cloud.dry_run and not self.cloud.has_tool("az"):
-            return Account(placeholder("subscription id"), "", placeholder("directory id"), "", "user")
+            unknown = placeholder("subscription id"), placeholder("subscription"), placeholder("directory id")
+            return Account(*unknown, placeholder("user"), "user")
         try:
             found = self.cloud.read("az", "account", "show")
         except ToolFailed as error:

@@ -16,7 +16,9 @@ from operations.command import UsageError
 INFRA = Path(__file__).resolve().parent.parent.parent / "infra"
 _PREFIX = "signal-cloud:"
 _EMAIL = r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"
-_ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_RANGE = rf"{_ADDRESS}(/(3[0-2]|[12]?[0-9]))?"
 # Values that only the tenant knows: their form, and what they mean. The program checks them again.
 _ASKED = {
     "owner": (r"\S.{0,255}", "team or address that owns the stack"),
@@ -28,7 +30,7 @@ _ASKED = {
     "alert_emails": (rf"{_EMAIL}(,{_EMAIL})*", "mail addresses that get alerts, with commas between"),
 }
 _DEPLOYERS = (
-    rf"{_ADDRESS}(/[0-9]+)?(,{_ADDRESS}(/[0-9]+)?)*",
+    rf"{_RANGE}(,{_RANGE})*",
     "public IPv4 ranges of the machines that deploy, this one among them, with commas between",
 )
 _OWN_ADDRESS = (_ADDRESS, "the public IPv4 address of this machine; nothing if Postgres admits it already")

@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _run(options: argparse.Namespace) -> int:
     if not (options.dry_run or os.environ.get("SIGNAL_CLOUD_KEY")):
         raise UsageError("SIGNAL_CLOUD_KEY is not set: it is the key of the smoke test's bot")
+    if options.source == options.target:
+        raise UsageError(f"--source and --target are both {options.source}: they are two stacks")
     # In a thread, because each step waits for processes and runs a loop of its own for the database.
     await asyncio.to_thread(move, Cloud(dry_run=options.dry_run), options)
     return 0
