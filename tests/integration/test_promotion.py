@@ -1,4 +1,4 @@
-"""Copies of a real PostgreSQL, promoted after the loss of what they follow: no sequence is given twice."""
+"""Replicas of a real PostgreSQL, promoted after the loss of what they follow: no sequence is given twice."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ import pytest
 
 from local.stack.embedded_postgres import EmbeddedPostgres
 from operations.database import connect
-from operations.failover.sequences import GAP, are_raised, copy_state, is_fenced, raise_counters
+from operations.failover.sequences import GAP, are_raised, is_fenced, raise_counters, replica_state
 from shared.adapters.postgres import Database, SignalStore
 from shared.adapters.postgres.migrations import migrate
 from shared.domain.market.instruments import INSTRUMENTS
@@ -24,7 +24,7 @@ TIMEOUT_S = 30.0
 
 @pytest.fixture(scope="module")
 def active(server_directory: Path) -> Iterator[str]:
-    """The URL of a migrated server, which each test copies for itself."""
+    """The URL of a migrated server, of which each test has a replica."""
     server = EmbeddedPostgres(server_directory / "active", free_port())
     try:
         url = server.start()
@@ -35,8 +35,8 @@ def active(server_directory: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def copy(active: str, server_directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a copy of the test's own, because it is promoted."""
+def replica(active: str, server_directory: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a replica of the test's own, because it is promoted."""
     with replicated(active, server_directory / request.node.name) as server:
         yield server.url
 
@@ -65,59 +65,59 @@ async def publish(url: str) -> int:
         await database.close()
 
 
-def test_the_sequences_of_a_lost_region_are_never_given_again(active: str, copy: str) -> None:
+def test_the_sequences_of_a_lost_region_are_never_given_again(active: str, replica: str) -> None:
     last = asyncio.run(publish(active))
-    await_replay(active, copy)
-    change(copy, "alter system set primary_conninfo = ''", "select pg_reload_conf()")
-    settle(copy, "select count(*)::int from pg_stat_wal_receiver", 0)
+    await_replay(active, replica)
+    change(replica, "alter system set primary_conninfo = ''", "select pg_reload_conf()")
+    settle(replica, "select count(*)::int from pg_stat_wal_receiver", 0)
     lost = [asyncio.run(publish(active)) for _ in range(3)]
 
     async def state() -> bool:
-        async with await connect({"conninfo": copy}) as connection:
-            found = await copy_state(connection)
+        async with await connect({"conninfo": replica}) as connection:
+            found = await replica_state(connection)
             assert found.replayed_at is not None
-            return found.is_copy
+            return found.is_replica
 
     assert asyncio.run(state())
-    change(copy, "alter system set default_transaction_read_only = on", "select pg_reload_conf()")
-    change(copy, "select pg_promote()")
-    settle(copy, "select max(sequence)::int from signals", last)
+    change(replica, "alter system set default_transaction_read_only = on", "select pg_reload_conf()")
+    change(replica, "select pg_promote()")
+    settle(replica, "select max(sequence)::int from signals", last)
 
     async def raised() -> list[dict[str, int]]:
         with pytest.raises(DatabaseUnavailable):  # the app is up, and must give no sequence yet
-            await publish(copy)
-        async with await connect({"conninfo": copy}) as connection:
+            await publish(replica)
+        async with await connect({"conninfo": replica}) as connection:
             assert await is_fenced(connection)
             assert not await are_raised(connection)
             both = [await raise_counters(connection), await raise_counters(connection)]
             assert await are_raised(connection)
         with pytest.raises(DatabaseUnavailable):
-            await publish(copy)
+            await publish(replica)
         return both
 
     first, second = asyncio.run(raised())
     assert first.keys() == INSTRUMENTS.keys(), "the first signal of a symbol may be lost, too"
     assert second == {}, "repeating the step leaves no second gap"
-    change(copy, "alter system reset default_transaction_read_only", "select pg_reload_conf()")
-    settle(copy, "show default_transaction_read_only", "off")
-    new = asyncio.run(publish(copy))
+    change(replica, "alter system reset default_transaction_read_only", "select pg_reload_conf()")
+    settle(replica, "show default_transaction_read_only", "off")
+    new = asyncio.run(publish(replica))
     assert new == first["ES"] + 1
     assert new > last + GAP
     assert new not in lost
 
 
 def test_each_promotion_leaves_a_gap_of_its_own(
-    copy: str, server_directory: Path, request: pytest.FixtureRequest
+    replica: str, server_directory: Path, request: pytest.FixtureRequest
 ) -> None:
-    promote(copy)
+    promote(replica)
 
     async def raise_once(url: str) -> dict[str, int]:
         async with await connect({"conninfo": url}) as connection:
             return await raise_counters(connection, ["ES"], 10)
 
-    first = asyncio.run(raise_once(copy))
+    first = asyncio.run(raise_once(replica))
     assert first["ES"] >= 10
-    assert asyncio.run(raise_once(copy)) == {}
-    with replicated(copy, server_directory / f"{request.node.name}-next") as following:
+    assert asyncio.run(raise_once(replica)) == {}
+    with replicated(replica, server_directory / f"{request.node.name}-next") as following:
         promote(following.url)
         assert asyncio.run(raise_once(following.url)) == {"ES": first["ES"] + 10}
