@@ -128,7 +128,7 @@ class Site:
             return str(found["id"])
         if self.cloud.dry_run:
             return placeholder(f"id of {self.tenant.admins}")
-        raise ConfigurationError(f"There is no group {self.tenant.admins}; the step groups makes it.")
+        raise ConfigurationError(f"There is no group {self.tenant.admins}; the step group makes it.")
 
     def find_in_state(self, *words: str) -> Any:
         """As `Cloud.find` for a command of pulumi; in a dry run None if there is no state to ask yet."""

@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--planned", action="store_true", help="both regions work: loses nothing")
-    how.add_argument("--forced", action="store_true", help="the active region is lost: loses the copies' lag")
+    how.add_argument(
+        "--forced", action="store_true", help="the active region is lost, and what its replica lacks"
+    )
     parser.add_argument("--source", default="prod", metavar="STACK", help="the active stack (prod)")
     parser.add_argument("--target", default="standby", metavar="STACK", help="the passive stack (standby)")
     parser.add_argument(
