@@ -1,7 +1,8 @@
 """Gives rights: to the operators, and to the applications that GitHub's workflows are signed in as."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from operations.bootstrap.site import SPREAD_S, Site
 from operations.cloud import placeholder
@@ -60,18 +61,16 @@ class Access:
             )
 
     def _operators_rights(self) -> list[tuple[str, str, str, str]]:
-        """Of the group, and of the operator itself, because its tokens may not name the group yet."""
-        site = self._site
-        who = ((site.admins_id, "Group"), (site.operator_id, site.operator_kind))
-        rights = [
-            (role, scope, *each)
+        """Of each person itself, because workflows are members of the group too."""
+        return [
+            (role, scope, *who)
             for role, scope in (
                 ("Storage Table Data Contributor", self._data_account()),
                 ("Key Vault Secrets Officer", self._vault()),
+                ("Web PubSub Service Owner", self._webpubsub()),
             )
-            for each in who
+            for who in self._site.people.items()
         ]
-        return [*rights, ("Web PubSub Service Owner", self._webpubsub(), *who[0])]
 
     def _data_account(self) -> str:
         return self._resource("Microsoft.Storage/storageAccounts", self._site.output("data_storage_account"))
@@ -144,7 +143,9 @@ class Access:
         rights = [
             Right(stack, "Contributor", site.group_scope),
             Right(stack, "Role Based Access Control Administrator", site.group_scope),
-            Right(stack, "Key Vault Secrets User", f"{self._vault()}/secrets/smoke-key"),
+            # The workflow makes the license of the smoke test.
+            Right(stack, "Key Vault Secrets Officer", self._vault()),
+            Right(stack, "Storage Table Data Contributor", self._data_account()),
             Right(PREVIEW, "Reader", site.subscription_scope),
             Right(DRILL, "Reader", site.group_scope),
             Right(
@@ -181,7 +182,20 @@ class Access:
         if not found:
             return None
         principal = self._cloud.find("az", "ad", "sp", "show", "--id", found[0]["appId"])
-        return Application(str(found[0]["appId"]), str(principal["id"])) if principal else None
+        self._check_alone("app", found[0]["appId"], name, found[0])
+        if not principal:
+            return None
+        self._check_alone("sp", principal["id"], name, principal)
+        return Application(str(found[0]["appId"]), str(principal["id"]))
+
+    def _check_alone(self, kind: str, found_id: str, name: str, shown: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError if somebody else can sign in as the application."""
+        self._site.check_owners(kind, found_id, name)
+        if shown.get("passwordCredentials") or shown.get("keyCredentials"):
+            raise ConfigurationError(
+                f"The directory's {name} has a password or a key, and the bootstrap gives it none: whoever "
+                "has it would have the rights of the workflow. Delete the application, or its credentials."
+            )
 
     def _made(self, environment: str) -> Application:
         found = self._application(environment)
@@ -214,4 +228,10 @@ class Access:
         found = self._cloud.find(
             "az", "ad", "app", "federated-credential", "list", "--id", application.client_id
         )
-        return any(each["subject"] == self._trust(environment)["subject"] for each in found or [])
+        ours = (ISSUER, self._trust(environment)["subject"])
+        strange = [each["subject"] for each in found or [] if (each["issuer"], each["subject"]) != ours]
+        if strange:
+            raise ConfigurationError(
+                f"{self._display_name(environment)} trusts {', '.join(strange)} too: delete that credential."
+            )
+        return bool(found)

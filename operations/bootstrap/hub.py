@@ -19,8 +19,6 @@ WORKFLOW = "deploy.yml"
 RUN_S = 4 * 3600.0
 POLL_S = 30.0
 _UNDER_WAY = ("queued", "in_progress", "waiting", "requested", "pending")
-# Each push to main deploys dev; pull requests and the drift check use preview.
-_OPEN = ("dev", PREVIEW)
 # A rule of the branch, or a branch that has moved since it was read.
 _REFUSED = re.compile(r"HTTP (403|409|422)")
 _WITHOUT_REVIEWERS = ("dev", "rehearse", PREVIEW, DRILL)
@@ -61,7 +59,8 @@ class Hub:
     def _make_environment(self, name: str) -> None:
         """Makes an environment with its protection; an existing one keeps what people have set there."""
         where = f"repos/{self._tenant.repository}/environments/{name}"
-        only_main = name not in _OPEN
+        # Pull requests use preview. Each other application may write the state of all stacks.
+        only_main = name != PREVIEW
         if self._environment(name) is None:
             protection: dict[str, object] = {
                 "reviewers": [] if name in _WITHOUT_REVIEWERS else self._reviewers(),

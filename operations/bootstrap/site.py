@@ -66,6 +66,17 @@ class Site:
     def operator_kind(self) -> str:
         return "User" if self.account.kind == "user" else "ServicePrincipal"
 
+    @cached_property
+    def people(self) -> Mapping[str, str]:
+        """Object ids of the operator and of all named members, each with its kind of principal."""
+        found = {self.operator_id: self.operator_kind}
+        for name in self.tenant.members:
+            user = self.cloud.find("az", "ad", "user", "show", "--id", name)
+            if user is None and not self.cloud.dry_run:
+                raise ConfigurationError(f"The directory has no user {name}: correct --member.")
+            found[str(user["id"]) if user else name] = "User"
+        return found
+
     @property
     def subscription_scope(self) -> str:
         return f"/subscriptions/{self.account.subscription_id}"
@@ -124,6 +135,7 @@ class Site:
         """Object id of the directory group of the operators; raises ConfigurationError if there is none."""
         found = self.cloud.find("az", "ad", "group", "show", "--group", self.tenant.admins)
         if found:
+            self.check_owners("group", str(found["id"]), self.tenant.admins)
             return str(found["id"])
         if self.cloud.dry_run:
             return placeholder(f"id of {self.tenant.admins}")
@@ -160,6 +172,23 @@ class Site:
         if self.cloud.dry_run:
             return placeholder(name.replace("_", " "))
         raise ConfigurationError(f"The stack has no output {name}: it is not made yet.")
+
+    def check_owners(self, kind: str, found_id: str, name: str) -> None:
+        """Raises ConfigurationError if a group, app or sp of our name belongs to somebody else.
+
+        In most directories every user may make groups and applications, of any name, and the owner of one
+        could use each right that it gets.
+        """
+        option = "--group" if kind == "group" else "--id"
+        owners = self.cloud.find("az", "ad", kind, "owner", "list", option, found_id) or []
+        strange = [
+            each.get("userPrincipalName") or each["id"] for each in owners if each["id"] not in self.people
+        ]
+        if strange:
+            raise ConfigurationError(
+                f"The directory's {name} belongs to {', '.join(strange)}, who would have its rights. Name a "
+                "colleague with --member; what a stranger made must be deleted first."
+            )
 
     def is_granted(self, role: str, scope: str, principal_id: str) -> bool:
         """Whether the principal itself has the role at this very scope."""

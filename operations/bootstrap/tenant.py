@@ -19,8 +19,9 @@ _EMAIL = r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"
 _ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
 # Values that only the tenant knows: their form, and what they mean. The program checks them again.
 _ASKED = {
-    "owner": (r"\S.{0,255}", "team or address that owns the stack"),
-    "cost_centre": (r"\S.{0,255}", "cost centre of the bill"),
+    # No option of a tool that would get the value as an argument.
+    "owner": (r"[^\s-].{0,255}", "team or address that owns the stack"),
+    "cost_centre": (r"[^\s-].{0,255}", "cost centre of the bill"),
     "name_suffix": (
         r"[a-z0-9]{3,6}",
         "3 to 6 lower-case letters and digits, which make names unique in Azure",
@@ -139,7 +140,12 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
         has_slot=has_slot,
         own_address=own_address,
         repository=repository,
-        admins=have.get("postgres_admin_name") or options.admins,
+        # One for each stack, because the workflows that deploy a stack are members.
+        admins=(
+            have.get("postgres_admin_name")
+            or options.admins
+            or f"signal-cloud-{options.stack}-database-admins"
+        ),
         members=tuple(options.member),
         reviewers=tuple(options.reviewer),
         settings={key: text for key, text in settings.items() if key not in have}

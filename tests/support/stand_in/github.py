@@ -190,13 +190,14 @@ def _missing_right(world: World, app: App, stack: str) -> str:
     vault = next(iter(name for name in world.vaults if name.startswith("kv-sig-pulumi")))
     container = f"{state_scope(STORAGE, account)}/blobServices/default/containers/state"
     own = world.deployed[stack].outputs["key_vault"]
-    secret = f"{scope_of(f'rg-signal-cloud-{stack}', VAULTS, own)}/secrets/smoke-key"
+    data = world.deployed[stack].outputs["data_storage_account"]
     for role, scope in (
         ("Contributor", group),
         ("Role Based Access Control Administrator", group),
         ("Storage Blob Data Contributor", container),
         ("Key Vault Crypto User", f"{state_scope(VAULTS, vault)}/keys/pulumi"),
-        ("Key Vault Secrets User", secret),
+        ("Key Vault Secrets Officer", scope_of(f"rg-signal-cloud-{stack}", VAULTS, own)),
+        ("Storage Table Data Contributor", scope_of(f"rg-signal-cloud-{stack}", STORAGE, data)),
     ):
         given = {(each.role, each.scope) for each in world.roles if each.principal == app.principal}
         if (role, scope) not in given:

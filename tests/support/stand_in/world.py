@@ -55,6 +55,7 @@ class Group(msgspec.Struct):
     id: str
     since: float
     members: dict[str, float] = {}
+    owners: tuple[str, ...] = (OPERATOR,)
 
 
 class App(msgspec.Struct):
@@ -62,6 +63,8 @@ class App(msgspec.Struct):
     since: float
     principal: str = ""
     subjects: list[str] = []
+    owners: tuple[str, ...] = (OPERATOR,)
+    has_password: bool = False
 
 
 class Vault(msgspec.Struct):

@@ -9,7 +9,18 @@ import pytest
 from operations.process import PYTHON
 from tests.support.places import ROOT
 from tests.support.stand_in.machine import OPTIONS, STACKS, Machine
-from tests.support.stand_in.world import ADDRESS, OPERATOR, RUNNER_TOKEN, Role, Run, World, empty_world, guid
+from tests.support.stand_in.world import (
+    ADDRESS,
+    OPERATOR,
+    RUNNER_TOKEN,
+    App,
+    Group,
+    Role,
+    Run,
+    World,
+    empty_world,
+    guid,
+)
 
 
 @pytest.fixture(params=STACKS)
@@ -172,9 +183,64 @@ def test_the_operator_is_granted_rights_itself_because_a_new_membership_does_not
     assert machine.run() == 0
     data = {"Storage Blob Data Contributor", "Key Vault Crypto Officer", "Storage Table Data Contributor",
             "Key Vault Secrets Officer"}  # fmt: skip
-    group = machine.world.directory_groups["signal-cloud-database-admins"].id
-    for who in (OPERATOR, group):
-        assert data <= {each.role for each in machine.world.roles if each.principal == who}
+    assert data <= {each.role for each in machine.world.roles if each.principal == OPERATOR}
+
+
+def test_who_administers_the_database_of_a_stack_gets_no_other_right_by_that(tmp_path: Path) -> None:
+    """The group's members are applications of workflows too, of dev and of the restore drill."""
+    machine = Machine(tmp_path)
+    assert machine.run("--member", "bob@example.com") == 0
+    world = machine.world
+    ((name, group),) = world.directory_groups.items()
+    assert name == "signal-cloud-dev-database-admins"
+    assert {app.principal for app in world.apps.values()} & group.members.keys()
+    assert [each for each in world.roles if each.principal == group.id] == []
+    assert {each.role for each in world.roles if each.principal == guid("bob")} == {
+        "Storage Blob Data Contributor", "Key Vault Crypto Officer", "Storage Table Data Contributor",
+        "Key Vault Secrets Officer", "Web PubSub Service Owner",
+    }  # fmt: skip
+
+
+def test_a_workflow_with_rights_runs_only_from_main(machine: Machine) -> None:
+    """Each application but that of previews may write the state of all stacks."""
+    assert machine.run() == 0
+    open_to_branches = [
+        name for name, each in machine.world.environments.items() if each.branches != ["main"]
+    ]
+    assert open_to_branches == ["preview"]
+
+
+@pytest.mark.parametrize("name", ["signal-cloud-dev", "signal-cloud-preview", "signal-cloud-restore-drill"])
+@pytest.mark.parametrize(
+    "app",
+    [
+        App(guid("planted"), -100, owners=(guid("mallory"),)),
+        App(guid("planted"), -100, owners=(), has_password=True),
+        App(guid("planted"), -100, subjects=["repo:mallory/fork:environment:dev"]),
+    ],
+)
+def test_an_application_that_a_stranger_made_gets_no_right(
+    name: str, app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In most directories every user may make an application of any name, and keep a password of it."""
+    machine = Machine(tmp_path, world=empty_world(apps={name: msgspec.structs.replace(app)}))
+    assert machine.run() == 1
+    assert name in capsys.readouterr().err
+    principal = machine.world.apps[name].principal
+    assert not any(each.principal == principal for each in machine.world.roles if principal)
+    assert not any(principal in group.members for group in machine.world.directory_groups.values())
+
+
+def test_a_group_that_a_stranger_made_does_not_administer_the_database(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = Group(guid("planted"), -100, owners=(guid("bob"),))
+    world = empty_world(directory_groups={"signal-cloud-dev-database-admins": group})
+    machine = Machine(tmp_path, world=world)
+    assert machine.run() == 1
+    assert f"belongs to {guid('bob')}" in capsys.readouterr().err
+    assert machine.world.deployed == {}
+    assert machine.run("--member", "bob@example.com") == 0
 
 
 # What stands in the way
@@ -230,7 +296,7 @@ def test_a_member_that_the_directory_does_not_know_is_named(
     assert machine.run("--member", "bob@example.com", "--member", "eve@example.com") == 1
     assert "no user eve@example.com" in capsys.readouterr().err
     assert machine.run("--member", "bob@example.com") == 0
-    assert guid("bob") in machine.world.directory_groups["signal-cloud-database-admins"].members
+    assert guid("bob") in machine.world.directory_groups["signal-cloud-dev-database-admins"].members
 
 
 def test_without_an_answer_of_yes_nothing_is_changed(
@@ -248,6 +314,7 @@ def test_without_an_answer_of_yes_nothing_is_changed(
         (OPTIONS[:1], "values are missing: --owner"),
         ((*OPTIONS, "--name-suffix", "UPPER"), "name_suffix must be 3 to 6"),
         ((*OPTIONS, "--repository", "no slash"), "repository must be"),
+        ((*OPTIONS, "--owner=--secret"), "owner must be"),
         ((*OPTIONS, "--from", "lunch"), "there is no step lunch, only tools"),
         ((*OPTIONS, "--stack", "none"), "there is no infra/Pulumi.none.yaml"),
         ((*OPTIONS, "--stack", "standby"), "standby is passive"),
