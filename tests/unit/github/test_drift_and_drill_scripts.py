@@ -1,6 +1,7 @@
 """The scripts that search for drift, preview a change and drill a restore do what they say."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +115,33 @@ def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
     changing = re.compile(r"az [a-z -]+(?:create|delete|update|restore) --resource-group \"\$(\w+)\"")
     scripts = "".join(each.script for each in STEPS if each.place.startswith("restore-drill/"))
     assert set(changing.findall(scripts)) == {"DRILL_GROUP"}
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_nobody_else_can_read_the_private_key_of_exports_during_the_drill(bench: Bench, status: int) -> None:
+    script = step(
+        "restore-drill/drill/Restore the newest export of licenses to an account of its own, and compare it "
+        "with the live tables"
+    )
+    bench.command(
+        "az",
+        """while [ "$#" -gt 0 ]; do
+          if [ "$1" = --file ]; then
+            echo secret > "$2"
+            stat --format %a "$(dirname "$2")" > mode
+            echo "$2" > place
+          fi
+          shift
+        done""",
+    )
+    bench.command("make", f"test -s $(cat place) && exit {status}")
+    run = bench.run(
+        script, DRILL_GROUP="rg", SCRATCH="stdrill1", EXPORT_KEY_SECRET="https://v/secrets/k",
+        GITHUB_STEP_SUMMARY=str(bench.directory / "summary"),
+    )  # fmt: skip
+    assert run.returncode == status, run.stderr
+    assert (bench.directory / "mode").read_text() == "700\n"
+    assert not Path((bench.directory / "place").read_text().strip()).exists()
 
 
 def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
