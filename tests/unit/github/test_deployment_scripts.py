@@ -44,24 +44,34 @@ def test_swapping_back_runs_after_any_end_but_success() -> None:
 
 
 def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> None:
+    """Anybody who may push a branch can give a run the title of a deployment, and any package."""
     bench.command("az")
-    bench.command("gh", 'if [ "$1 $2" = "run list" ]; then echo 4711; fi')
+    bench.command(
+        "gh",
+        """case "$1 $2" in
+          "run list") printf '4713 branch\\n4712 tag\\n4711 good\\n4710 older\\n' ;;
+          */branch...main) echo diverged ;;
+          */tag...main) echo behind ;;
+          */*...main) echo ahead ;;
+        esac""",
+    )
     script = step("deploy/deploy/Deploy the former version again without a slot")
-    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app", GITHUB_REPOSITORY="o/r")
     assert run.returncode == 0, run.stderr
     assert 'select(.displayTitle == "Deploy dev")' in bench.calls[0]
-    assert bench.calls[1] == "gh run download 4711 --name package --dir former"
-    assert "--src former/app.zip" in bench.calls[2]
+    assert bench.calls[-2] == "gh run download 4711 --name package --dir former"
+    assert "--src former/app.zip" in bench.calls[-1]
+    assert not any("/older..." in call for call in bench.calls)
 
 
 def test_without_a_former_package_it_says_so(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh")
     script = step("deploy/deploy/Deploy the former version again without a slot")
-    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app", GITHUB_REPOSITORY="o/r")
     assert run.returncode == 1
     assert "nothing to go back to" in run.stdout
-    assert not [call for call in bench.calls if call.startswith("az")]
+    assert [call.split()[:3] for call in bench.calls] == [["gh", "run", "list"]]
 
 
 NAMES = (
