@@ -11,7 +11,11 @@ _ACCOUNT = "Microsoft.Storage/storageAccounts"
 _CONTAINERS = f"{_ACCOUNT}/blobServices/containers"
 
 
-@pytest.fixture(params=VARIANTS)
+# A second region uses the first region's account.
+OWN_ACCOUNT = [variant for variant, (stack, _) in VARIANTS.items() if stack != "standby"]
+
+
+@pytest.fixture(params=OWN_ACCOUNT)
 def stack(request: pytest.FixtureRequest) -> Recording:
     return recorded(request.param)
 
@@ -24,6 +28,16 @@ def test_the_app_exports_to_the_container_of_its_licenses_account(stack: Recordi
     values = {each["name"]: each["value"] for each in site["appSettings"]}
     assert values["LICENSE_EXPORT_ENDPOINT"] == f"https://{account}.blob.core.windows.net"
     assert values["LICENSE_EXPORT_KEY"] == stack.settings.license_export_key
+
+
+@pytest.mark.parametrize("variant", ["standby", "standby-active"])
+def test_a_second_region_exports_to_the_account_of_the_first(variant: str) -> None:
+    stack = recorded(variant)
+    site = stack.only("Microsoft.Web/sites").inputs["siteConfig"]
+    values = {each["name"]: each["value"] for each in site["appSettings"]}
+    account = stack.settings.primary.storage_id.rsplit("/", 1)[-1] if stack.settings.primary else ""
+    assert values["LICENSE_EXPORT_ENDPOINT"] == f"https://{account}.blob.core.windows.net"
+    assert not [each for each in stack.of_type(_CONTAINERS) if each.inputs["containerName"] == CONTAINER]
 
 
 def test_exports_live_35_days_and_a_year_with_their_versions(stack: Recording) -> None:
