@@ -66,6 +66,7 @@ def _say_what_is_next(site: Site, tenant: Tenant, *, dry_run: bool) -> None:
         return
     say(f"{tenant.stack} is live: {site.output('url')}")
     say("Next:")
+    say("  verify the alert addresses; Azure has mailed codes: docs/operations.md, Alerts that arrive")
     say(f"  git checkout infra/Pulumi.{tenant.stack}.yaml && git pull    the file is on main now")
     say(f"  export PULUMI_BACKEND_URL='{site.backend_url}'    for your own commands of pulumi")
     say(
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", action="store_true", help="list the steps and end")
     values = parser.add_argument_group(
         "values of the tenant", "The command asks for one that neither the stack's file nor an option gives."
+    )
+    parser.add_argument(
+        "--primary", default="prod", metavar="STACK", help="of a second region: the first one's stack (prod)"
     )
     values.add_argument("--repository", metavar="OWNER/NAME", help="the repository on GitHub")
     values.add_argument("--owner", help="team or address that owns the stack, a tag of all resources")

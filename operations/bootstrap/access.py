@@ -65,15 +65,12 @@ class Access:
         return [
             (role, scope, *who)
             for role, scope in (
-                ("Storage Table Data Contributor", self._data_account()),
+                ("Storage Table Data Contributor", self._site.output("data_storage_account_id")),
                 ("Key Vault Secrets Officer", self._vault()),
                 ("Web PubSub Service Owner", self._webpubsub()),
             )
             for who in self._site.people.items()
         ]
-
-    def _data_account(self) -> str:
-        return self._resource("Microsoft.Storage/storageAccounts", self._site.output("data_storage_account"))
 
     def _vault(self) -> str:
         return self._resource("Microsoft.KeyVault/vaults", self._site.output("key_vault"))
@@ -140,18 +137,30 @@ class Access:
         container = f"{site.state_account_scope}/blobServices/default/containers/state"
         network = self._resource("Microsoft.Network/virtualNetworks", f"vnet-signal-cloud-{stack}")
         zone = self._resource("Microsoft.Network/privateDnsZones", "privatelink.postgres.database.azure.com")
+        drill_group = f"{site.subscription_scope}/resourceGroups/{self._tenant.drill_group}"
+        data = site.output("data_storage_account_id")
         rights = [
             Right(stack, "Contributor", site.group_scope),
             Right(stack, "Role Based Access Control Administrator", site.group_scope),
             # The workflow makes the license of the smoke test.
             Right(stack, "Key Vault Secrets Officer", self._vault()),
-            Right(stack, "Storage Table Data Contributor", self._data_account()),
+            Right(stack, "Storage Table Data Contributor", data),
             Right(PREVIEW, "Reader", site.subscription_scope),
             Right(DRILL, "Reader", site.group_scope),
-            Right(
-                DRILL, "Contributor", f"{site.subscription_scope}/resourceGroups/{self._tenant.drill_group}"
-            ),
+            Right(DRILL, "Contributor", drill_group),
+            # It restores the newest export to an account of its own, and compares that with the live tables.
+            Right(DRILL, "Storage Table Data Contributor", drill_group),
+            Right(DRILL, "Storage Table Data Reader", data),
+            Right(DRILL, "Storage Blob Data Reader", data),
+            Right(DRILL, "Key Vault Secrets User", f"{site.state_vault_scope}/secrets/{site.export_secret}"),
         ]
+        if self._tenant.primary:
+            # There it makes a private endpoint to the licenses, roles on them, and the virtual endpoint.
+            first = f"{site.subscription_scope}/resourceGroups/rg-signal-cloud-{self._tenant.primary}"
+            rights += [
+                Right(stack, "Contributor", first),
+                Right(stack, "Role Based Access Control Administrator", first),
+            ]
         if self._tenant.is_private:
             rights += [
                 Right(DRILL, "Network Contributor", f"{network}/subnets/endpoints"),

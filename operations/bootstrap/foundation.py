@@ -25,7 +25,7 @@ _PROVIDERS_BESIDE = {"Microsoft.App", "Microsoft.AlertsManagement", "Microsoft.K
 # They are registered in each subscription and cannot be registered by hand.
 _ALWAYS_REGISTERED = {"Microsoft.Authorization", "Microsoft.Resources", "Microsoft.Consumption"}
 # What the operator does with the state by the bootstrap, and what an owner may not do without these roles.
-STATE_ROLES = ("Storage Blob Data Contributor", "Key Vault Crypto Officer")
+STATE_ROLES = ("Storage Blob Data Contributor", "Key Vault Crypto Officer", "Key Vault Secrets Officer")
 
 
 class Foundation:
@@ -208,7 +208,7 @@ class Foundation:
 
     def _rights(self) -> list[tuple[str, str, str, str]]:
         site = self._site
-        scopes = (site.state_account_scope, site.state_vault_scope)
+        scopes = (site.state_account_scope, site.state_vault_scope, site.state_vault_scope)
         return [
             (role, scope, *who)
             for role, scope in zip(STATE_ROLES, scopes, strict=True)

@@ -87,6 +87,8 @@ class Run(msgspec.Struct):
     status: str = "waiting"
     conclusion: str = ""
     problem: str = ""
+    # The repository's files when it was started.
+    files: dict[str, str] = {}
 
 
 class Deployed(msgspec.Struct):
@@ -102,6 +104,8 @@ class Deployed(msgspec.Struct):
     admitted: dict[str, str] = {}
     live: str = ""
     staged: str = ""
+    # The origins of its Front Door beside its own app.
+    second_origin: str = ""
     # Account to the active key's public id; the plain key holds it.
     licenses: dict[str, str] = {}
     ended_keys: list[str] = []

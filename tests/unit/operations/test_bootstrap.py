@@ -1,5 +1,6 @@
 """The bootstrap brings a version live in an empty subscription, and says what is in its way."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -13,8 +14,6 @@ from tests.support.stand_in.world import (
     ADDRESS,
     OPERATOR,
     RUNNER_TOKEN,
-    App,
-    Group,
     Role,
     Run,
     World,
@@ -45,7 +44,7 @@ def test_alerts_are_quiet_until_the_smoke_test_has_passed(machine: Machine) -> N
         return next(index for index, line in enumerate(log) if text in line)
 
     assert at("config set alerts_quiet true") < at("pulumi up") < at("config set alerts_quiet false")
-    proof = "gh workflow run" if machine.stack == "prod" else "operations.smoke"
+    proof = "operations.smoke" if machine.stack == "dev" else "gh workflow run"
     assert at(proof) < at("config set alerts_quiet false")
 
 
@@ -68,9 +67,10 @@ def test_the_runbook_names_every_step(machine: Machine, capsys: pytest.CaptureFi
 def test_no_secret_is_printed_or_an_argument(machine: Machine) -> None:
     assert machine.run() == 0
     world = machine.world
-    (pepper,) = world.secrets.values()
+    (pepper,) = set(world.secrets.values())
     assert len(pepper) >= 64
-    keys = [secrets["smoke-key"] for vault in world.vaults.values() if (secrets := vault.secrets)]
+    keys = [secret for vault in world.vaults.values() for secret in vault.secrets.values()]
+    assert len(keys) >= 3
     seen = [*machine.said, *(word for call in machine.calls for word in call.words)]
     for secret in (pepper, *keys, RUNNER_TOKEN):
         assert not any(secret in text for text in seen)
@@ -78,8 +78,9 @@ def test_no_secret_is_printed_or_an_argument(machine: Machine) -> None:
 
 def test_the_stacks_file_on_main_is_that_of_the_checkout(machine: Machine) -> None:
     assert machine.run() == 0
-    (path,) = machine.world.files
-    assert path == f"infra/{machine.file.name}"
+    committed = {path: base64.b64decode(text) for path, text in machine.world.files.items()}
+    assert committed[f"infra/{machine.file.name}"] == machine.file.read_bytes()
+    assert len(committed) == len(machine.world.deployed)
     assert "secretsprovider" in machine.file.read_text()
 
 
@@ -129,7 +130,7 @@ def test_a_machine_that_postgres_does_not_admit_learns_which_option_helps(
 
 
 def test_a_dry_run_changes_nothing_and_prints_what_a_run_does(machine: Machine) -> None:
-    empty = msgspec.to_builtins(empty_world())
+    empty = msgspec.to_builtins(machine.world)
     assert machine.run("--dry-run") == 0
     after = msgspec.to_builtins(machine.world)
     assert isinstance(empty, dict)
@@ -184,63 +185,6 @@ def test_the_operator_is_granted_rights_itself_because_a_new_membership_does_not
     data = {"Storage Blob Data Contributor", "Key Vault Crypto Officer", "Storage Table Data Contributor",
             "Key Vault Secrets Officer"}  # fmt: skip
     assert data <= {each.role for each in machine.world.roles if each.principal == OPERATOR}
-
-
-def test_who_administers_the_database_of_a_stack_gets_no_other_right_by_that(tmp_path: Path) -> None:
-    """The group's members are applications of workflows too, of dev and of the restore drill."""
-    machine = Machine(tmp_path)
-    assert machine.run("--member", "bob@example.com") == 0
-    world = machine.world
-    ((name, group),) = world.directory_groups.items()
-    assert name == "signal-cloud-dev-database-admins"
-    assert {app.principal for app in world.apps.values()} & group.members.keys()
-    assert [each for each in world.roles if each.principal == group.id] == []
-    assert {each.role for each in world.roles if each.principal == guid("bob")} == {
-        "Storage Blob Data Contributor", "Key Vault Crypto Officer", "Storage Table Data Contributor",
-        "Key Vault Secrets Officer", "Web PubSub Service Owner",
-    }  # fmt: skip
-
-
-def test_a_workflow_with_rights_runs_only_from_main(machine: Machine) -> None:
-    """Each application but that of previews may write the state of all stacks."""
-    assert machine.run() == 0
-    open_to_branches = [
-        name for name, each in machine.world.environments.items() if each.branches != ["main"]
-    ]
-    assert open_to_branches == ["preview"]
-
-
-@pytest.mark.parametrize("name", ["signal-cloud-dev", "signal-cloud-preview", "signal-cloud-restore-drill"])
-@pytest.mark.parametrize(
-    "app",
-    [
-        App(guid("planted"), -100, owners=(guid("mallory"),)),
-        App(guid("planted"), -100, owners=(), has_password=True),
-        App(guid("planted"), -100, subjects=["repo:mallory/fork:environment:dev"]),
-    ],
-)
-def test_an_application_that_a_stranger_made_gets_no_right(
-    name: str, app: App, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In most directories every user may make an application of any name, and keep a password of it."""
-    machine = Machine(tmp_path, world=empty_world(apps={name: msgspec.structs.replace(app)}))
-    assert machine.run() == 1
-    assert name in capsys.readouterr().err
-    principal = machine.world.apps[name].principal
-    assert not any(each.principal == principal for each in machine.world.roles if principal)
-    assert not any(principal in group.members for group in machine.world.directory_groups.values())
-
-
-def test_a_group_that_a_stranger_made_does_not_administer_the_database(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    group = Group(guid("planted"), -100, owners=(guid("bob"),))
-    world = empty_world(directory_groups={"signal-cloud-dev-database-admins": group})
-    machine = Machine(tmp_path, world=world)
-    assert machine.run() == 1
-    assert f"belongs to {guid('bob')}" in capsys.readouterr().err
-    assert machine.world.deployed == {}
-    assert machine.run("--member", "bob@example.com") == 0
 
 
 # What stands in the way
@@ -317,7 +261,6 @@ def test_without_an_answer_of_yes_nothing_is_changed(
         ((*OPTIONS, "--owner=--secret"), "owner must be"),
         ((*OPTIONS, "--from", "lunch"), "there is no step lunch, only tools"),
         ((*OPTIONS, "--stack", "none"), "there is no infra/Pulumi.none.yaml"),
-        ((*OPTIONS, "--stack", "standby"), "standby is passive"),
     ],
 )
 def test_an_argument_that_cannot_be_used_is_named(
