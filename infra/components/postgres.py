@@ -102,6 +102,13 @@ class Postgres(pulumi.ComponentResource):
         self.ready: pulumi.Resource = turns.take(made_last(args, server, turns))
         self.register_outputs({"server_id": self.server_id})
 
+    def _part_of(self, server: postgres.Server) -> pulumi.ResourceOptions:
+        """Options of what ends with the server: Pulumi would set back each parameter, a minute each.
+
+        So a server that is kept when its stack is destroyed keeps its administrator and parameters too.
+        """
+        return pulumi.ResourceOptions(parent=self, deleted_with=server)
+
     def _administrator(
         self, args: PostgresArgs, server: postgres.Server, turns: Turns
     ) -> postgres.AdministratorsMicrosoftEntra:
@@ -116,7 +123,7 @@ class Postgres(pulumi.ComponentResource):
                 principal_type=settings.admin_type,
                 tenant_id=args.tenant_id,
             ),
-            opts=turns.options(under(self)),
+            opts=turns.options(self._part_of(server)),
         )
 
     def _database(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> postgres.Database:
@@ -166,7 +173,7 @@ class Postgres(pulumi.ComponentResource):
                         value=value,
                         source="user-override",
                     ),
-                    opts=turns.options(under(self)),
+                    opts=turns.options(self._part_of(server)),
                 )
             )
 
@@ -188,7 +195,7 @@ class Postgres(pulumi.ComponentResource):
                         start_ip_address=first,
                         end_ip_address=last,
                     ),
-                    opts=turns.options(under(self)),
+                    opts=turns.options(self._part_of(server)),
                 )
             )
 
