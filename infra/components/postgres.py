@@ -220,21 +220,22 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             tenant_id=args.tenant_id,
         ),
         network=postgres.NetworkArgs(public_network_access="Disabled" if args.network else "Enabled"),
-        maintenance_window=postgres.MaintenanceWindowArgs(
-            custom_window="Enabled",
-            day_of_week=MAINTENANCE_DAY,
-            start_hour=MAINTENANCE_HOUR_UTC,
-            start_minute=0,
-        ),
         tags=place.tags,
     )
     if args.primary_id:
-        # A replica has the primary's version, and Azure refuses it a standby and backups of its own.
+        # A replica has the primary's version, and Azure refuses it a standby and backups of its own. It also
+        # fails to make one with a window of maintenance (azure-postgresql #109), which the failover sets.
         server.create_mode = "Replica"
         server.source_server_resource_id = args.primary_id
         return server
     server.create_mode = "Create"
     server.version = VERSION
+    server.maintenance_window = postgres.MaintenanceWindowArgs(
+        custom_window="Enabled",
+        day_of_week=MAINTENANCE_DAY,
+        start_hour=MAINTENANCE_HOUR_UTC,
+        start_minute=0,
+    )
     # No fixed zones, because an update after a failover would move primary and standby back.
     server.high_availability = postgres.HighAvailabilityArgs(
         mode="ZoneRedundant" if settings.high_availability else "Disabled"

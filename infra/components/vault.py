@@ -91,7 +91,7 @@ class Vault(pulumi.ComponentResource):
                     ),
                     tags=self._place.tags,
                 ),
-                # Pulumi deletes a secret at the vault's own address, which is closed, and needs a role over data.
+                # Pulumi would delete a secret at the vault's own address, which may be closed.
                 opts=turns.options(
                     pulumi.ResourceOptions.merge(
                         self._place.kept(self), pulumi.ResourceOptions(deleted_with=vault)
