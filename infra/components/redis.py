@@ -46,20 +46,7 @@ class Redis(pulumi.ComponentResource):
             args.network.connect(PrivateTarget("redis", cluster.id, "redis"), turns)
         database = redisenterprise.Database(
             "redis-database",
-            redisenterprise.DatabaseArgs(
-                cluster_name=cluster.name,
-                database_name="default",
-                resource_group_name=place.resource_group_name,
-                port=PORT,
-                client_protocol="Encrypted",
-                # The hot path's script uses several keys in one call, which needs a single shard.
-                clustering_policy="NoCluster",
-                access_keys_authentication="Disabled",
-                # Every key has a TTL. If memory is full, Redis evicts the keys that expire first: confidences
-                # after 2 s, rate limits after 60 s. Refused writes would open the rate limiter instead.
-                eviction_policy="VolatileTTL",
-                defer_upgrade="NotDeferred",
-            ),
+            _database_args(place, cluster.name),
             opts=turns.options(under(self)),
         )
         turns.take(database)
@@ -84,3 +71,20 @@ class Redis(pulumi.ComponentResource):
         self.url = pulumi.Output.concat("rediss://", cluster.host_name, f":{PORT}/0")
         self.ready: pulumi.Resource = access
         self.register_outputs({"cluster_id": self.cluster_id})
+
+
+def _database_args(place: Placement, cluster_name: pulumi.Output[str]) -> redisenterprise.DatabaseArgs:
+    return redisenterprise.DatabaseArgs(
+        cluster_name=cluster_name,
+        database_name="default",
+        resource_group_name=place.resource_group_name,
+        port=PORT,
+        client_protocol="Encrypted",
+        # The hot path's script uses several keys in one call, which needs a single shard.
+        clustering_policy="NoCluster",
+        access_keys_authentication="Disabled",
+        # Every key has a TTL. If memory is full, Redis evicts the keys that expire first: confidences
+        # after 2 s, rate limits after 60 s. Refused writes would open the rate limiter instead.
+        eviction_policy="VolatileTTL",
+        defer_upgrade="NotDeferred",
+    )

@@ -3,10 +3,12 @@
 import functools
 from typing import Any
 
+import pytest
+
 from infra.offline.recording import Recording, record
 from infra.settings.keys import read_settings
 from infra.settings.model import Settings
-from infra.settings.reader import StackConfig
+from infra.settings.reader import ConfigurationError, StackConfig
 from infra.settings.stacks import STACKS, stack_from_files
 
 DNS_ZONE = (
@@ -66,3 +68,10 @@ def input_at(resource: Any, path: str) -> Any:
     for key in path.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def problems_of(stack: str = "prod", **changed: str) -> str:
+    """What the settings say about a stack with some keys changed."""
+    with pytest.raises(ConfigurationError) as caught:
+        settings_of(stack, **changed)
+    return str(caught.value)

@@ -3,10 +3,9 @@
 import pytest
 
 from infra.offline.recording import Recording, Resource
-from infra.settings.reader import ConfigurationError
 from infra.settings.regions import REGIONS
 from infra.timers import timers
-from tests.infra.recording import recorded, recorded_with, settings_of
+from tests.infra.recording import problems_of, recorded, recorded_with
 
 SERVER = "Microsoft.DBforPostgreSQL/flexibleServers"
 SITE = "Microsoft.Web/sites"
@@ -208,12 +207,6 @@ def test_alerts_that_need_timers_are_quiet_in_a_passive_region() -> None:
 def test_what_would_be_lost_with_the_region_is_watched(stack: str, there: bool) -> None:
     alerts = {each.name for each in recorded(stack).of_type("Microsoft.Insights/metricAlerts")}
     assert ("alert-postgres-lag" in alerts) is there
-
-
-def problems_of(stack: str, **changed: str) -> str:
-    with pytest.raises(ConfigurationError) as caught:
-        settings_of(stack, **changed)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize(

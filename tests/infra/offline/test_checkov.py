@@ -18,6 +18,10 @@ from tests.infra.recording import VARIANTS, recorded
 
 # Name of a template with a fault.
 WEAK = "weak"
+# Looks for secrets in the machine's cloud-init by patterns that take minutes over 6 KB of base64, and take a
+# web address for a secret. components/test_operations_machine.py shows that it is the committed file, which
+# holds no value of a stack.
+_NOT_CHECKED = ("--skip-check", "CKV_AZURE_45")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def _run(directory: Path) -> Report:
     python = ensure_tool("checkov", CHECKOV)
     command = [str(python), "-m", "checkov.main", "--directory", str(directory), "--framework", "arm"]
     ran = subprocess.run(
-        [*command, "--compact", "--quiet", "--skip-download", "--output", "json"],
+        [*command, *_NOT_CHECKED, "--compact", "--quiet", "--skip-download", "--output", "json"],
         capture_output=True,
         text=True,
         check=False,
