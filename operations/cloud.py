@@ -29,6 +29,7 @@ _ERROR_CHARACTERS = 2000
 _BUSY = re.compile(
     r"ServerIsBusy|ServerBusy|AnotherOperationInProgress|AnotherOperationIsInProgress|OperationInProgress"
     r"|InUseByAnotherOperation|RetryableError|TooManyRequests|Too Many Requests|ServiceUnavailable"
+    r"|WhenServerIsNotAccessible"
     r"|secondary rate limit"
 )
 # The caller lacks a right, perhaps only because a role assignment has no effect yet. The CLI gives no code

@@ -43,7 +43,8 @@ def make_exports(
                     immutability_period_since_creation_in_days=IMMUTABLE_DAYS,
                     allow_protected_append_writes=False,
                 ),
-                opts=turns.options(under(parent)),
+                # Kept with its container. Pulumi cannot delete it: it sends no ETag (azure-native #2156).
+                opts=turns.options(place.kept(parent)),
             )
         )
     turns.take(

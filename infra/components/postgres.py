@@ -102,6 +102,13 @@ class Postgres(pulumi.ComponentResource):
         self.ready: pulumi.Resource = turns.take(made_last(args, server, turns))
         self.register_outputs({"server_id": self.server_id})
 
+    def _part_of(self, server: postgres.Server) -> pulumi.ResourceOptions:
+        """Options of what ends with the server: Pulumi would set back each parameter, a minute each.
+
+        So a server that is kept when its stack is destroyed keeps its administrator and parameters too.
+        """
+        return pulumi.ResourceOptions(parent=self, deleted_with=server)
+
     def _administrator(
         self, args: PostgresArgs, server: postgres.Server, turns: Turns
     ) -> postgres.AdministratorsMicrosoftEntra:
@@ -116,7 +123,7 @@ class Postgres(pulumi.ComponentResource):
                 principal_type=settings.admin_type,
                 tenant_id=args.tenant_id,
             ),
-            opts=turns.options(under(self)),
+            opts=turns.options(self._part_of(server)),
         )
 
     def _database(self, args: PostgresArgs, server: postgres.Server, turns: Turns) -> postgres.Database:
@@ -166,7 +173,7 @@ class Postgres(pulumi.ComponentResource):
                         value=value,
                         source="user-override",
                     ),
-                    opts=turns.options(under(self)),
+                    opts=turns.options(self._part_of(server)),
                 )
             )
 
@@ -188,7 +195,7 @@ class Postgres(pulumi.ComponentResource):
                         start_ip_address=first,
                         end_ip_address=last,
                     ),
-                    opts=turns.options(under(self)),
+                    opts=turns.options(self._part_of(server)),
                 )
             )
 
@@ -213,21 +220,22 @@ def _server_args(args: PostgresArgs, server_name: str) -> postgres.ServerArgs:
             tenant_id=args.tenant_id,
         ),
         network=postgres.NetworkArgs(public_network_access="Disabled" if args.network else "Enabled"),
-        maintenance_window=postgres.MaintenanceWindowArgs(
-            custom_window="Enabled",
-            day_of_week=MAINTENANCE_DAY,
-            start_hour=MAINTENANCE_HOUR_UTC,
-            start_minute=0,
-        ),
         tags=place.tags,
     )
     if args.primary_id:
-        # A replica has the primary's version, and Azure refuses it a standby and backups of its own.
+        # A replica has the primary's version, and Azure refuses it a standby and backups of its own. It also
+        # fails to make one with a window of maintenance (azure-postgresql #109), which the failover sets.
         server.create_mode = "Replica"
         server.source_server_resource_id = args.primary_id
         return server
     server.create_mode = "Create"
     server.version = VERSION
+    server.maintenance_window = postgres.MaintenanceWindowArgs(
+        custom_window="Enabled",
+        day_of_week=MAINTENANCE_DAY,
+        start_hour=MAINTENANCE_HOUR_UTC,
+        start_minute=0,
+    )
     # No fixed zones, because an update after a failover would move primary and standby back.
     server.high_availability = postgres.HighAvailabilityArgs(
         mode="ZoneRedundant" if settings.high_availability else "Disabled"

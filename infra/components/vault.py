@@ -91,7 +91,12 @@ class Vault(pulumi.ComponentResource):
                     ),
                     tags=self._place.tags,
                 ),
-                opts=turns.options(self._place.kept(self)),
+                # Pulumi would delete a secret at the vault's own address, which may be closed.
+                opts=turns.options(
+                    pulumi.ResourceOptions.merge(
+                        self._place.kept(self), pulumi.ResourceOptions(deleted_with=vault)
+                    )
+                ),
             )
         )
 

@@ -159,6 +159,10 @@ def _storage(account: Resource, usage: Usage) -> Iterator[Quantity]:
         yield f"table.{sku}", usage.users * usage.load["table_bytes_per_bot"] / GB
         # An upper bound: Redis caches keys, so a request reads at most one.
         yield "table.operations", usage.requests
+        if usage.recording.settings.license_export_key:
+            exported_gb = usage.users * usage.load["table_bytes_per_bot"] / GB
+            yield f"blob.{sku}", usage.load["exports_kept"] * exported_gb
+            yield f"blob_writes.{sku}", usage.load["exports_per_month"]
         return
     yield f"blob.{sku}", usage.load["packages_gb"]
     yield f"blob_writes.{sku}", usage.timer_runs * usage.load["blob_writes_per_timer_run"]

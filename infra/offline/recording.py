@@ -36,7 +36,8 @@ _STACK = "pulumi:pulumi:Stack"
 class Resource:
     """One registered resource. `inputs` are those that the provider gets, with secrets in plain text.
 
-    `secrets` are the paths of secrets within `inputs`, such as `properties.value`. `parent` is a URN.
+    `secrets` are the paths of secrets within `inputs`, such as `properties.value`. `parent` is a URN, and so
+    is `deleted_with`: the resource whose deletion takes this one with it, or empty.
     `depends_on` holds the URNs of resources that must exist first, by an option or through an input, and
     `depends_through` those that each input depends on.
     """
@@ -51,6 +52,7 @@ class Resource:
     depends_on: frozenset[str]
     protect: bool
     retain_on_delete: bool
+    deleted_with: str
     ignore_changes: tuple[str, ...]
     depends_through: Mapping[str, frozenset[str]]
 
@@ -173,6 +175,7 @@ class _RecordingMonitor(mocks.MockMonitor):
                     depends_on=frozenset(request.dependencies),
                     protect=request.protect,
                     retain_on_delete=request.retainOnDelete,
+                    deleted_with=request.deletedWith,
                     ignore_changes=tuple(request.ignoreChanges),
                     depends_through={
                         name: frozenset(sources.urns)

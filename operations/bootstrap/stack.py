@@ -21,6 +21,8 @@ _FROM_PRIMARY = {
 # Failures that pass by themselves. `pulumi up` continues where the failed one stopped.
 _PASSING = re.compile(
     r"ServerIsBusy|AnotherOperationInProgress|TooManyRequests|GatewayTimeout|ServerTimeout|i/o timeout"
+    # A new server of Postgres does not take its administrator at once (Azure/azure-postgresql #127).
+    r"|WhenServerIsNotAccessible"
     r"|context deadline exceeded|TLS handshake timeout"
     r"|\b(?:RESPONSE|[Ss]tatus|StatusCode)[=: ]+\"?(?:409|429)\b"
     r"|PrincipalNotFound|could not be validated against the directory"

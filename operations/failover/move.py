@@ -23,6 +23,8 @@ PROMOTED_WITHIN_S = 1800.0
 SERVED_WITHIN_S = 900.0
 LICENSES_WITHIN_S = 2 * 3600.0
 BACKUP_DAYS = 30
+# UTC, as in infra/components/postgres.py.
+MAINTENANCE_WINDOW = "Sat:08:00"
 
 
 class ReplicaDatabase(Protocol):
@@ -256,6 +258,8 @@ class Move:
     def keep_backups(self) -> None:
         self.cloud.perform(
             *("az", "postgres", "flexible-server", "update", "--backup-retention", str(BACKUP_DAYS)),
+            # A server that was made as a replica has none of its own.
+            *("--maintenance-window", MAINTENANCE_WINDOW),
             *_of_server(self.new, "--name"),
         )
 

@@ -46,7 +46,7 @@ def test_the_standby_is_in_the_pair_of_prod_and_of_its_size(standby: Recording) 
 def test_the_database_is_a_replica_and_sets_nothing_that_a_replica_cannot_have(standby: Recording) -> None:
     server = standby.only(SERVER)
     assert (server.inputs["createMode"], server.inputs["sourceServerResourceId"]) == ("Replica", POSTGRES_ID)
-    assert not {"highAvailability", "backup", "version"} & set(server.inputs)
+    assert not {"highAvailability", "backup", "version", "maintenanceWindow"} & set(server.inputs)
     assert server.inputs["authConfig"]["passwordAuth"] == "Disabled"
     assert server.inputs["storage"]["autoGrow"] == "Enabled", "as on the primary"
     assert set(server.ignore_changes) == {"createMode", "sourceServerResourceId"}

@@ -196,6 +196,8 @@ class Regions:
                 stack.fence = words[words.index("--value") + 1]
             case ("postgres", "flexible-server", "update", *_):
                 stack.backup_days = int(words[words.index("--backup-retention") + 1])
+                # MAINTENANCE_DAY and MAINTENANCE_HOUR_UTC of infra: Saturday, 08:00.
+                assert words[words.index("--maintenance-window") + 1] == "Sat:08:00"
             case _:
                 raise AssertionError(f"nobody knows {words}")
         return Answer(0)

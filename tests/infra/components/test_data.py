@@ -110,6 +110,14 @@ def test_packages_lie_in_storage_on_flex_consumption_alone() -> None:
 VAULT = "Microsoft.KeyVault/vaults"
 
 
+def test_secrets_end_with_their_vault_and_not_at_its_closed_address(stack: Recording) -> None:
+    """Pulumi's provider deletes a secret at the vault's own address (its custom_keyvault.go)."""
+    vault = stack.only(VAULT)
+    secrets = stack.of_type(f"{VAULT}/secrets")
+    assert secrets
+    assert {each.deleted_with for each in secrets} == {vault.urn}
+
+
 def test_the_vault_is_opened_by_roles_and_cannot_be_purged_if_its_stack_is_protected(
     stack: Recording,
 ) -> None:

@@ -43,7 +43,7 @@ def machine(stack: str = "prod") -> Resource:
 
 
 def test_private_stacks_have_a_machine_and_others_have_none() -> None:
-    for stack in ("prod", "premium"):
+    for stack in ("prod", "premium", "standby"):
         assert recorded(stack).outputs["operations_machine"] == machine(stack).own_name
     assert not recorded("dev").of_type(MACHINE)
     without = recorded_with("prod", operations_machine="false")
@@ -222,6 +222,16 @@ def test_the_file_is_a_cloud_config() -> None:
         assert set(each) == {"path", "permissions", "content"}
         assert re.fullmatch(r"0[0-7]{3}", each["permissions"])
     assert all(isinstance(word, str) for command in DOCUMENT["runcmd"] for word in command)
+
+
+def test_installations_wait_for_each_other() -> None:
+    """The extension for logins installs a package while cloud-init updates; apt alone would fail at once."""
+    (waits,) = (
+        str(each["content"]) for path, each in FILES.items() if path.startswith("/etc/apt/apt.conf.d/")
+    )
+    found = re.fullmatch(r'DPkg::Lock::Timeout "([0-9]+)";\n', waits)
+    assert found is not None
+    assert int(found[1]) >= 600
 
 
 def test_the_file_holds_no_secret() -> None:

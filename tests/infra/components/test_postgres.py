@@ -145,3 +145,13 @@ def test_developers_reach_a_public_server_from_their_addresses() -> None:
 def test_a_memory_optimised_server_has_its_tier() -> None:
     server = recorded_with("prod", postgres_sku="Standard_E2ds_v4").only(SERVER).inputs
     assert server["sku"] == {"name": "Standard_E2ds_v4", "tier": "MemoryOptimized"}
+
+
+@pytest.mark.parametrize("variant", ["prod", "dev", "rehearse", "standby"])
+def test_what_is_set_on_the_server_ends_with_it(variant: str) -> None:
+    """Otherwise Pulumi sets back every parameter before it deletes the server, a minute each."""
+    stack = recorded(variant)
+    server = stack.only("Microsoft.DBforPostgreSQL/flexibleServers")
+    for part in ("configurations", "administrators", "firewallRules"):
+        for each in stack.of_type(f"{server.type}/{part}"):
+            assert each.deleted_with == server.urn, each.name

@@ -91,6 +91,15 @@ def test_prod_by_hand() -> None:
     assert usd(prod, "blob_writes.Standard_ZRS") == pytest.approx(runs * 730 / 24 / 10_000 * 0.0625)
 
 
+def test_exports_of_licenses_by_hand() -> None:
+    """Ninety exports of 4 KB a bot, 34 writes a month; nothing if the stack makes no exports."""
+    prod = reckoned("prod", users=1000)
+    assert usd(prod, "blob.Standard_GZRS") == pytest.approx(90 * 1000 * 4000 / 1e9 * 0.0468)
+    assert usd(prod, "blob_writes.Standard_GZRS") == pytest.approx(34 / 10_000 * 0.1125)
+    without = estimate(recorded_with("prod", license_export_key=""), 1000, LOAD, PRICES)
+    assert "blob.Standard_GZRS" not in {charge.price.key for charge in without.charges}
+
+
 def test_messages_by_hand() -> None:
     """A thousand bots: heartbeats every 10 s for 23 h of 21 days, signals of five symbols, hub events."""
     load = LOAD.changed(symbols_per_bot=5, sessions_per_month=21, connected_hours_per_session=23)

@@ -29,6 +29,8 @@ def test_every_price_is_of_something_that_a_stack_can_have() -> None:
         "postgres.": {"Standard_B2s", "Standard_D2ds_v5", "Standard_D4ds_v5"},
         "redis.": {"Balanced_B5"},
         "table.": {"Standard_ZRS", "Standard_GRS"},
+        "blob.": {"Standard_GRS"},
+        "blob_writes.": {"Standard_GRS"},
         "alert.log.": {"PT1M", "PT10M"},
         "webpubsub.": set(),
         "flex.": {"always_ready"},
