@@ -11,7 +11,7 @@ UP = "deploy/deploy/Infrastructure"
 PASSING = (
     "RESPONSE 409: 409 Conflict ERROR CODE: ServerIsBusy",
     'Code="ServerIsBusy" Message="Cannot complete operation while server is busy"',
-    'Code="AadAuthOperationCannotBePerformedWhenServerIsNotAccessible" Message="The server is not accessible"',
+    'Code="AadAuthOperationCannotBePerformedWhenServerIsNotAccessible" Message="not accessible"',
     "RESPONSE 429: 429 Too Many Requests",
     "Status=429 Code=TooManyRequests",
     "Put https://management.azure.com/x: net/http: TLS handshake timeout",
