@@ -67,7 +67,8 @@ def _say_what_is_next(site: Site, tenant: Tenant, *, dry_run: bool) -> None:
     say(f"{tenant.stack} is live: {site.output('url')}")
     say("Next:")
     say("  verify the alert addresses; Azure has mailed codes: docs/operations.md, Alerts that arrive")
-    say(f"  git checkout infra/Pulumi.{tenant.stack}.yaml && git pull    the file is on main now")
+    files = " ".join(f"infra/Pulumi.{each}.yaml" for each in (tenant.stack, tenant.primary) if each)
+    say(f"  git checkout {files} && git pull    main has what the command set")
     say(f"  export PULUMI_BACKEND_URL='{site.backend_url}'    for your own commands of pulumi")
     say(
         f"  make licenses with python -m operations.license; nobody but the tests uses the secret {SMOKE_KEY}"

@@ -1,5 +1,6 @@
 """A local passive stack, with a real read replica: what a deployment into the second region finds there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -49,3 +50,24 @@ def test_each_region_fails_the_test_of_the_other_role(regions: tuple[LocalRegion
     run = smoke(active, key, "--passive")
     assert failed(run) == ["passive"]
     assert "so the region is active" in run.stdout
+
+
+def test_a_license_can_be_made_there_without_its_audit_entry(
+    regions: tuple[LocalRegion, LocalRegion],
+) -> None:
+    """The deployment makes that of its smoke test: both regions share the tables."""
+    active, passive = regions
+    pepper = json.loads((active.state / "secrets.json").read_text())["api_key_pepper"]
+    run = subprocess.run(
+        [sys.executable, "-m", "operations.license", "create", "--account", "smoke-test-standby",
+         "--symbols", "ES", "--json"],
+        cwd=ROOT,
+        env=os.environ | {"STATE": str(passive.state), "API_KEY_PEPPER": pepper},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "not audited: license created" in run.stderr
+    assert smoke(passive, json.loads(run.stdout)["plain_key"], "--passive").returncode == 0

@@ -100,7 +100,7 @@ def test_licenses_are_prod_s_and_only_the_host_s_account_is_the_standby_s_own(st
 
 def test_the_standby_s_app_answers_prod_s_front_door_and_its_own_hub(standby: Recording) -> None:
     site = standby.only(SITE)
-    front_door, web_pubsub = site.inputs["siteConfig"]["ipSecurityRestrictions"]
+    front_door, web_pubsub, *_ = site.inputs["siteConfig"]["ipSecurityRestrictions"]
     assert site.inputs["siteConfig"]["ipSecurityRestrictionsDefaultAction"] == "Deny"
     assert standby.settings.primary is not None
     assert front_door["headers"] == {"x-azure-fdid": [standby.settings.primary.front_door_id]}

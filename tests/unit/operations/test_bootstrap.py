@@ -14,11 +14,13 @@ from tests.support.stand_in.world import (
     ADDRESS,
     OPERATOR,
     RUNNER_TOKEN,
+    SUBSCRIPTION,
     Role,
     Run,
     World,
     empty_world,
     guid,
+    scope_of,
 )
 
 
@@ -94,6 +96,23 @@ def test_a_workflow_that_fails_is_reported_with_its_address(
     machine.world.runners.clear()
     assert machine.run("--only", "deployment") == 1
     assert "Deploy ended with failure: https://run" in capsys.readouterr().err
+
+
+def test_the_restore_drill_can_open_and_compare_exports(machine: Machine) -> None:
+    assert machine.run() == 0
+    world = machine.world
+    variables = world.environments["restore-drill"].variables
+    (app,) = (each for each in world.apps.values() if each.app_id == variables["AZURE_CLIENT_ID"])
+    first = "prod" if machine.stack == "standby" else machine.stack
+    account = world.deployed[first].outputs["data_storage_account_id"]
+    vault = scope_of("rg-signal-cloud-pulumi", "Microsoft.KeyVault/vaults", variables["EXPORT_KEY_VAULT"])
+    drill_group = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/rg-signal-cloud-{machine.stack}-drill"
+    assert {
+        ("Storage Table Data Contributor", drill_group),
+        ("Storage Table Data Reader", account),
+        ("Storage Blob Data Reader", account),
+        ("Key Vault Secrets User", f"{vault}/secrets/license-export-{first}"),
+    } <= {(each.role, each.scope) for each in world.roles if each.principal == app.principal}
 
 
 def test_a_run_that_is_under_way_is_watched_and_no_second_one_is_started(tmp_path: Path) -> None:
