@@ -99,6 +99,9 @@ def _compute(
         license_export_key=settings.license_export_key,
         license_export_endpoint=services.storage.exports_endpoint,
     )
+    deployers = Deployers(
+        settings.network.deployers, base.network.operations_subnet_id if base.network else None
+    )
     return Compute(
         "compute",
         ComputeArgs(
@@ -112,10 +115,9 @@ def _compute(
             deployments_url=services.storage.deployments_url,
             subnet_id=base.network.app_subnet_id if base.network else None,
             front_door_id=_front_door_id(settings, edge),
+            testers=deployers if settings.primary is not None else None,
             timers_on=settings.role == "active",
-            deployers=Deployers(
-                settings.network.deployers, base.network.operations_subnet_id if base.network else None
-            ),
+            deployers=deployers,
             depends_on=needed,
         ),
     )

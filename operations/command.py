@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 
 import psycopg
 
@@ -10,6 +10,7 @@ from shared.errors import ConfigurationError, SignalCloudError
 
 FAILED = 1
 MISUSED = 2
+INTERRUPTED = 130
 
 
 class UsageError(ConfigurationError):
@@ -17,9 +18,19 @@ class UsageError(ConfigurationError):
 
 
 def run_command(command: Coroutine[object, object, int]) -> int:
-    """The status that `command` returns; FAILED or MISUSED if it raises, with the reason on stderr."""
+    """As `run_plainly`, for a command that waits in a loop of asyncio."""
+    return run_plainly(lambda: asyncio.run(command))
+
+
+def run_plainly(command: Callable[[], int]) -> int:
+    """The status that `command` returns; FAILED or MISUSED if it raises, with the reason on stderr.
+
+    For a command that waits for processes: a loop of asyncio would keep the first Ctrl-C from it.
+    """
     try:
-        return asyncio.run(command)
+        return command()
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except SignalCloudError as error:
         return report(error)
     except psycopg.errors.InsufficientPrivilege as error:

@@ -1,6 +1,7 @@
 """Reads exports of licenses, compares them with tables, and stores what is missing or older there."""
 
 import os
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,6 +46,11 @@ class Part[Row: Revised]:
     only_live: int
     conflicts: int
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the tables have no row of this kind."""
+        return not (self.older or self.newer or self.same or self.only_live)
+
     def counts(self) -> dict[str, int]:
         parts = {"missing": len(self.missing), "older": len(self.older), "newer": len(self.newer)}
         return parts | {"same": self.same, "only_live": self.only_live}
@@ -78,6 +84,21 @@ class Plan:
         if self.orphans:
             lines.append(f"FAILED   {len(self.orphans)} keys without a license, such as {self.orphans[0]}")
         return lines
+
+
+def add_export_arguments(parser: ArgumentParser) -> None:
+    """Lets a command name an export, and the private keys that may open it."""
+    parser.add_argument(
+        "export", nargs="?", default=NEWEST, help=f"a file, the name of a blob, or `{NEWEST}` (the default)"
+    )
+    parser.add_argument(
+        "--key-file",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="FILE",
+        help="file of a private key; repeat it after a rotation",
+    )
 
 
 def write_private_key(path: Path) -> str:

@@ -48,13 +48,8 @@ async def drill_licenses(wanted: str, key_files: Iterable[Path], now: datetime) 
         name, export = await chosen_export(blobs, wanted, private_keys)
     async with named_tables(reader) as live, named_tables(reader, SCRATCH) as scratch:
         before = await plan_restore(export, scratch)
-        if (
-            before.licenses.only_live
-            or before.licenses.same
-            or before.licenses.older
-            or before.licenses.newer
-        ):
-            raise UsageError("the scratch tables hold licenses: name empty ones")
+        if not (before.licenses.is_empty and before.keys.is_empty):
+            raise UsageError("the scratch tables hold licenses or keys: name empty ones")
         await apply(before, scratch)
         found = [
             _age(name, export, now),

@@ -20,7 +20,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from operations.command import run_command
+from operations.command import run_plainly
 from operations.slimming import slim
 from shared.errors import ConfigurationError
 from shared.version import VERSION
@@ -127,7 +127,7 @@ def size_of(tree: Path) -> int:
     return sum(path.stat().st_size for path in tree.rglob("*") if path.is_file())
 
 
-async def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     version = f"{VERSION}+{options.build}" if options.build else VERSION
     with tempfile.TemporaryDirectory(prefix="signal-cloud-package-") as made:
         tree = Path(made)
@@ -146,7 +146,8 @@ async def _run(options: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """0 if the package is made, 1 if not, 2 if an argument cannot be used."""
-    return run_command(_run(_parser().parse_args(argv)))
+    options = _parser().parse_args(argv)
+    return run_plainly(lambda: _run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -158,7 +159,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--build",
         type=_build,
-        default="",
         metavar="ID",
         help="such as a commit: the version becomes X.Y.Z+ID",
     )

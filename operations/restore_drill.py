@@ -19,6 +19,7 @@ from psycopg.rows import scalar_row, tuple_row
 from operations.arguments import time
 from operations.command import FAILED, UsageError, run_command
 from operations.database import connect, connection_parameters, uses_entra, with_login
+from operations.exports import add_export_arguments
 from operations.license_drill import Finding, drill_licenses
 from operations.observation import (
     REACH,
@@ -200,12 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     licenses = commands.add_parser(
         "licenses", help="restore an export of licenses to scratch tables, and compare"
     )
-    licenses.add_argument(
-        "export", nargs="?", default="newest", help="a file, a blob, or `newest` (the default)"
-    )
-    licenses.add_argument(
-        "--key-file", type=Path, action="append", required=True, metavar="FILE", help="file of a private key"
-    )
+    add_export_arguments(licenses)
     for each in (observing, checking):
         each.add_argument(
             "--entra",

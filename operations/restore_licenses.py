@@ -16,6 +16,7 @@ from pathlib import Path
 from operations.command import MISUSED, UsageError, run_command
 from operations.exports import (
     Plan,
+    add_export_arguments,
     apply,
     chosen_export,
     export_source,
@@ -53,13 +54,12 @@ async def _run(options: argparse.Namespace) -> int:
             raise UsageError("the export has keys without licenses; restore it with --without-licenses")
         changed = await apply(plan, tables, even_newer=options.even_newer, only_missing=options.only_missing)
     print(f"stored  {changed} rows")
-    return 0 if await _audit(reader, name, plan, changed, without=options.without_audit) else INCOMPLETE
+    is_complete = options.without_audit or await _audit(reader, name, plan, changed)
+    return 0 if is_complete else INCOMPLETE
 
 
-async def _audit(reader: SettingsReader, name: str, plan: Plan, changed: int, *, without: bool) -> bool:
-    """Whether the restore is audited, or need not be."""
-    if without:
-        return True
+async def _audit(reader: SettingsReader, name: str, plan: Plan, changed: int) -> bool:
+    """Whether the audit log has an entry of the restore."""
     database = Database(reader.text("DATABASE_URL"), role=FUNCTIONS_ROLE, pool_size=1)
     try:
         auditor = Auditor(Audit(database), f"restore of licenses by {getpass.getuser()}")
@@ -81,8 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    summary = (__doc__ or "").partition("\n\n")[0]
-    parser = argparse.ArgumentParser(prog="python -m operations.restore_licenses", description=summary)
+    parser = argparse.ArgumentParser(
+        prog="python -m operations.restore_licenses",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     making = commands.add_parser("new-key", help="make a key pair, and print the public key")
     making.add_argument("file", type=Path, help="the new file of the private key")
@@ -91,22 +94,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     applying = commands.add_parser("apply", help="restore an export")
     for each in (planning, applying):
-        each.add_argument(
-            "export",
-            nargs="?",
-            default="newest",
-            help="a file, the name of a blob, or `newest` (the default)",
-        )
-        each.add_argument(
-            "--key-file",
-            type=Path,
-            action="append",
-            required=True,
-            metavar="FILE",
-            help="file of a private key; repeat it after a rotation",
-        )
-    applying.add_argument("--only-missing", action="store_true", help="replace no row, not even an older one")
-    applying.add_argument(
+        add_export_arguments(each)
+    replaced = applying.add_mutually_exclusive_group()
+    replaced.add_argument("--only-missing", action="store_true", help="replace no row, not even an older one")
+    replaced.add_argument(
         "--even-newer", action="store_true", help="replace rows that changed after the export too"
     )
     applying.add_argument(

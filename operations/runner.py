@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operations.cloud import Cloud, placeholder
-from operations.command import run_command
+from operations.command import run_plainly
 from shared.errors import ConfigurationError
 
 # The version of Azure's interface for run commands.
@@ -111,7 +111,7 @@ def _run_command(location: str, place: RunnerPlace, token: str) -> dict[str, Any
 
 
 def main(argv: Sequence[str] | None = None, cloud: Cloud | None = None) -> int:
-    """0 if the runner is online, 1 if not, 2 if an argument cannot be used."""
+    """0 if the runner is online, 1 if not, 2 if an argument cannot be used, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="python -m operations.runner",
         description=__doc__,
@@ -121,10 +121,10 @@ def main(argv: Sequence[str] | None = None, cloud: Cloud | None = None) -> int:
     parser.add_argument("--repository", required=True, type=_repository, help="owner/name on GitHub")
     parser.add_argument("--dry-run", action="store_true", help="print every change and make none")
     options = parser.parse_args(argv)
-    return run_command(_register(options, cloud or Cloud(dry_run=options.dry_run)))
+    return run_plainly(lambda: _register(options, cloud or Cloud(dry_run=options.dry_run)))
 
 
-async def _register(options: argparse.Namespace, cloud: Cloud) -> int:
+def _register(options: argparse.Namespace, cloud: Cloud) -> int:
     outputs = cloud.read("pulumi", "stack", "output", "--json", "--cwd", "infra", "--stack", options.stack)
     if "operations_machine" not in outputs:
         raise ConfigurationError(

@@ -39,6 +39,8 @@ class Failed(Exception):
 class Answer:
     status: int
     document: dict[str, Any]
+    # The header Retry-After, None if there is none.
+    retry_after: str | None = None
 
     @property
     def code(self) -> str:
@@ -68,7 +70,8 @@ class Api:
                 document = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Failed(f"{method} {path}: {type(error).__name__}: {error}") from error
-        return Answer(response.status, document if isinstance(document, dict) else {})
+        found = document if isinstance(document, dict) else {}
+        return Answer(response.status, found, response.headers.get("Retry-After"))
 
     async def expect(self, method: str, path: str, body: object = None, **query: str) -> dict[str, Any]:
         """The document of a 200; raises Failed."""
@@ -147,12 +150,10 @@ async def check_realtime(api: Api) -> str:
     return f"connected, joined {group}"
 
 
-async def check_trade(api: Api) -> str:
-    """A trade is recorded once, no matter how often it is reported; its account can read and withdraw it."""
-    now = datetime.now(UTC)
-    trade = {
+def _a_trade(symbol: str, now: datetime) -> dict[str, str]:
+    return {
         "trade_id": f"smoke-{uuid4().hex}",
-        "symbol": api.symbol,
+        "symbol": symbol,
         "side": "LONG",
         "entry_price": "1",
         "exit_price": "1",
@@ -160,6 +161,12 @@ async def check_trade(api: Api) -> str:
         "exit_at": now.isoformat(),
         "pnl": "0",
     }
+
+
+async def check_trade(api: Api) -> str:
+    """A trade is recorded once, no matter how often it is reported; its account can read and withdraw it."""
+    now = datetime.now(UTC)
+    trade = _a_trade(api.symbol, now)
     for expected in ("recorded", "duplicate"):
         report = await api.expect("POST", "trades", trade)
         status = report["results"][0]["status"]
@@ -173,6 +180,19 @@ async def check_trade(api: Api) -> str:
     return "recorded, a duplicate the second time, shown once, withdrawn"
 
 
+async def check_passive(api: Api) -> str:
+    """The region says that it is passive, and asks a caller who wants to write to come again."""
+    active = await api.ask("GET", "health/active")
+    _require(active.status == 503, f"health/active answered {active.status}, so the region is active")
+    refused = await api.ask("POST", "trades", _a_trade(api.symbol, datetime.now(UTC)))
+    _require(
+        (refused.status, refused.code) == (503, "database_unavailable") and refused.retry_after is not None,
+        f"a write answered {refused.status} {refused.code}, Retry-After {refused.retry_after}",
+    )
+    await api.expect("GET", "trades")
+    return "passive: reads work, and a write is refused until the promotion"
+
+
 CHECKS: dict[str, Callable[[Api], Awaitable[str]]] = {
     "health": check_health,
     "ready": check_ready,
@@ -180,6 +200,9 @@ CHECKS: dict[str, Callable[[Api], Awaitable[str]]] = {
     "confidence": check_confidence,
     "realtime": check_realtime,
     "trade": check_trade,
+}
+PASSIVE_CHECKS = {name: check for name, check in CHECKS.items() if name != "trade"} | {
+    "passive": check_passive
 }
 
 
@@ -200,7 +223,7 @@ async def await_answer(api: Api, version: str | None, wait_s: float) -> str:
         await asyncio.sleep(PAUSE_S)
 
 
-async def smoke_test(api: Api, version: str | None, wait_s: float) -> bool:
+async def smoke_test(api: Api, version: str | None, wait_s: float, *, passive: bool = False) -> bool:
     """Prints a line for each check, and returns whether all pass; runs none if no app answers."""
     try:
         print(f"ok      version     {await await_answer(api, version, wait_s)}")
@@ -208,7 +231,7 @@ async def smoke_test(api: Api, version: str | None, wait_s: float) -> bool:
         print(f"FAILED  version     {error}")
         return False
     failures = 0
-    for name, check in CHECKS.items():
+    for name, check in (PASSIVE_CHECKS if passive else CHECKS).items():
         started = time.monotonic()
         try:
             text, word = await check(api), "ok"
@@ -230,7 +253,8 @@ async def _run(options: argparse.Namespace) -> int:
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout, headers={"User-Agent": USER_AGENT}) as session:
         api = Api(session, options.url, key, options.symbol)
-        return 0 if await smoke_test(api, options.expect_version, options.wait) else FAILED
+        works = await smoke_test(api, options.expect_version, options.wait, passive=options.passive)
+        return 0 if works else FAILED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -257,6 +281,7 @@ def _parser() -> argparse.ArgumentParser:
         default=WAIT_S,
         help=f"how long to wait for an answer ({WAIT_S:g})",
     )
+    parser.add_argument("--passive", action="store_true", help="of a region that waits with a read replica")
     parser.add_argument("--symbol", default="ES", help="a symbol that the key's license covers (ES)")
     return parser
 

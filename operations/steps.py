@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from operations.command import UsageError
 from shared.errors import ConfigurationError, SignalCloudError
 
 
@@ -39,13 +40,16 @@ class StepFailed(ConfigurationError):
 
 
 def chosen(steps: Sequence[Step], *, first: str | None = None, only: Sequence[str] = ()) -> list[Step]:
-    """The steps from `first` on, and of them those in `only` if it names any; raises ConfigurationError."""
+    """The steps from `first` on, and of them those in `only` if it names any; raises UsageError."""
     names = [step.name for step in steps]
     unknown = [name for name in (first, *only) if name is not None and name not in names]
     if unknown:
-        raise ConfigurationError(f"there is no step {', '.join(unknown)}, only {', '.join(names)}")
+        raise UsageError(f"there is no step {', '.join(unknown)}, only {', '.join(names)}")
     begin = names.index(first) if first else 0
-    return [step for step in steps[begin:] if not only or step.name in only]
+    picked = [step for step in steps[begin:] if not only or step.name in only]
+    if not picked:
+        raise UsageError(f"nothing is to do: {', '.join(only)} comes before {first}")
+    return picked
 
 
 def run_steps(

@@ -33,13 +33,16 @@ class Access:
         return web.DefaultAction.ALLOW if self.everybody else web.DefaultAction.DENY
 
 
-def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
+def site_access(front_door_id: pulumi.Output[str] | None, deployers: Deployers | None = None) -> Access:
     """Behind Front Door, only our Front Door and Web PubSub, which calls `ws/events` directly, reach the app.
 
     A service tag covers the services of every customer of Azure. The header identifies our Front Door, and
     the token of an event identifies our Web PubSub. A rule cannot be for one path, so another tenant's Web
     PubSub passes it. But that service sends events only to an address that consents to its origin, which only
     `ws/events` does, and only for our own. Health checks and warm-up requests are not restricted.
+
+    With `deployers`, machines that deploy reach it too: those of a second region, to which Front Door sends
+    nothing, so that nobody else could test it.
     """
     if front_door_id is None:
         return Access([], everybody=True)
@@ -62,7 +65,7 @@ def site_access(front_door_id: pulumi.Output[str] | None) -> Access:
             ip_address="AzureWebPubSub",
         ),
     ]
-    return Access(rules, everybody=False)
+    return Access([*rules, *(_of_deployers(deployers) if deployers else [])], everybody=False)
 
 
 def staging_access(behind_front_door: bool, deployers: Deployers) -> Access:
@@ -91,7 +94,7 @@ def _of_deployers(deployers: Deployers) -> Rules:
             web.IpSecurityRestrictionArgs(
                 name="operations",
                 description="Machines in the subnet for operations, through its service endpoint",
-                priority=200,
+                priority=250,
                 action="Allow",
                 vnet_subnet_resource_id=deployers.subnet_id,
             )

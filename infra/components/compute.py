@@ -32,6 +32,8 @@ STAGING = "staging"
 class ComputeArgs:
     """`subnet_id` and `front_door_id` are None if the stack has no private network or no Front Door.
 
+    `testers` are machines that reach the app itself and not by Front Door alone; None if there are none.
+
     `timers_on` is False in a passive region, whose database refuses what timers write.
 
     `depends_on` are the resources that the function host needs when it starts, such as roles: it does not
@@ -48,6 +50,7 @@ class ComputeArgs:
     deployments_url: str
     subnet_id: pulumi.Output[str] | None
     front_door_id: pulumi.Output[str] | None
+    testers: Deployers | None
     timers_on: bool
     deployers: Deployers
     depends_on: tuple[pulumi.Resource, ...]
@@ -141,7 +144,7 @@ class Compute(pulumi.ComponentResource):
                 site_config=dedicated_site(
                     self._values
                     | slot_values("production", self._place.names.stack, timers_on=args.timers_on),
-                    site_access(args.front_door_id),
+                    site_access(args.front_door_id, args.testers),
                     deployment_access(args.deployers),
                 ),
             ),
@@ -228,7 +231,7 @@ class Compute(pulumi.ComponentResource):
                 ),
                 site_config=flex_site(
                     self._values,
-                    site_access(args.front_door_id),
+                    site_access(args.front_door_id, args.testers),
                     deployment_access(args.deployers),
                 ),
             ),

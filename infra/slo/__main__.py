@@ -1,5 +1,6 @@
 """Writes the queries of the service levels: `python -m infra.slo`."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ _INFRA = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m infra.slo", description=__doc__).parse_args()
     files = query_files(read_levels(), _INFRA)
     for folder in {path.parent for path in files}:
         for path in folder.glob("slo-*.kql"):

@@ -5,9 +5,9 @@
 Starts an active stack, a passive one whose database follows it by streaming replication, their shared
 licenses, and a stand-in for Front Door. Bots of examples/ trade on signals that a publisher sends. Then the
 real failover command moves the service, with a stand-in for az and pulumi. `planned`: both regions work.
-`forced`: every process of the active stack is killed at once, after its copy was cut off for --cut seconds.
-Wanted: each bot has acted on each published signal exactly once, no sequence was given twice, and each
-acknowledged trade is stored. Ends with status 1 if that is missed.
+`forced`: every process of the active stack is killed at once, after its replica was cut off for --cut
+seconds. Wanted: each bot has acted on each published signal exactly once, no sequence was given twice, and
+each acknowledged trade is stored. Ends with status 1 if that is missed.
 """
 
 # ruff: noqa: T201 - a terminal reads it
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--after", type=float, default=8.0, help="seconds under load after the move (%(default)s)"
     )
-    parser.add_argument("--cut", type=float, default=2.0, help="seconds that the copy lags (%(default)s)")
+    parser.add_argument("--cut", type=float, default=2.0, help="seconds that the replica lags (%(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     return parser
 

@@ -82,7 +82,7 @@ class LocalRegion:
         deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
         while self.ask("select count(*) from pg_stat_wal_receiver"):
             if time.monotonic() > deadline:
-                raise RuntimeError("the copy still follows")
+                raise RuntimeError("the replica still follows")
             time.sleep(0.02)
 
     def send(self, number: signal.Signals) -> None:
@@ -261,7 +261,7 @@ class LocalAzure:
 
     def _promote(self, planned: bool) -> Answer:
         if planned:
-            # As Azure does: the old primary server accepts nothing more before the copy is compared with it.
+            # As Azure does: the old primary server accepts nothing more, and then the replica catches up.
             self.old.ask("alter system set default_transaction_read_only = on")
             self.old.ask("select pg_reload_conf()")
             self.old.ask(
@@ -272,7 +272,7 @@ class LocalAzure:
             deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
             while not self.new.ask(f"select pg_last_wal_replay_lsn() >= '{position}'"):
                 if time.monotonic() > deadline:
-                    return Answer(1, "", "the copy does not catch up")
+                    return Answer(1, "", "the replica does not catch up")
                 time.sleep(0.02)
         self.new.ask("select pg_promote()")
         self.promoted_at = time.time()

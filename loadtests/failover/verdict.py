@@ -1,4 +1,4 @@
-"""Judges a move between regions: what was lost in the end, what the copy lacked, and how long bots waited."""
+"""Judges a move between regions: what was lost in the end, what its replica lacked, how long bots waited."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from loadtests.failover.publisher import Published, Publisher
 class Verdict:
     """The figures of one move; times in seconds.
 
-    `lost_*`, `repeated_signals` and `reused_sequences` must be 0. `behind_*` was acknowledged, but the copy
-    did not have it when it was promoted; publisher and bots have sent it again. `rpo_s` is how far that
-    reaches back. `*_pause_s` is the longest time around the move without an acknowledged trade,
+    `lost_*`, `repeated_signals` and `reused_sequences` must be 0. `behind_*` was acknowledged, but the
+    replica did not have it when it was promoted; publisher and bots have sent it again. `rpo_s` is how far
+    that reaches back. `*_pause_s` is the longest time around the move without an acknowledged trade,
     without an acknowledged publication, and for any bot without a signal.
     """
 
@@ -77,7 +77,7 @@ def judge(
     promoted_at: float,
     command_s: float,
 ) -> Verdict:
-    """`lost_at` is when the old region ended, `promoted_at` when its copy was promoted."""
+    """`lost_at` is when the old region ended, `promoted_at` when its replica was promoted."""
     signals = publisher.signals
     wanted = {signal.event_at for signal in signals if signal.acknowledged is not None}
     missing = twice = lost_trades = 0
@@ -121,7 +121,7 @@ def _reused(bots: Sequence[RunningBot]) -> int:
 
 
 def _is_kept(signal: Published, found: Stored) -> bool:
-    """Whether the signal's first sequence is in the copy."""
+    """Whether the signal's first sequence is in the replica."""
     return signal.sequences[0] in found.sequences
 
 

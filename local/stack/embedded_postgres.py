@@ -2,7 +2,7 @@
 
 It has no unix socket, because a long path would break one, and it asks for a SCRAM password, so that no
 other user of the machine gets in. The server ends with our process (on Linux also if that is killed). Its
-data stays in `data_dir` for the next start; fsync is on. With a `source`, it is a hot standby of another
+data stays in `data_dir` for the next start; fsync is on. With a `source`, it is a read replica of another
 server, by streaming replication, until somebody promotes it.
 
 PostgreSQL refuses to run as root. If root starts it, it runs as `nobody`. If `nobody` cannot reach the data
@@ -246,6 +246,8 @@ class EmbeddedPostgres:
                 "--encoding=UTF8",
                 "--locale-provider=builtin",
                 "--locale=C.UTF-8",
+                # Nothing of the user's is in it yet, and a slow disk takes seconds.
+                "--no-sync",
             )
         finally:
             handed_over.unlink()

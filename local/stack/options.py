@@ -32,6 +32,8 @@ class StackOptions:
 
 def read_stack_options(mode: Mode, reader: SettingsReader) -> StackOptions:
     followed = reader.optional("STANDBY_OF")
+    if followed and mode == "run":
+        reader.report("STANDBY_OF is for make up alone: a passive region stores no bars to replay")
     return StackOptions(
         mode=mode,
         state=state_directory(reader),

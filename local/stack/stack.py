@@ -59,7 +59,7 @@ def stack_settings(options: StackOptions) -> dict[str, str]:
 class Stack:
     """One stack; `start` returns when it is ready, `stop` leaves no process behind.
 
-    A stack that follows another one is a passive region: its database is a hot standby, and its timers run
+    A stack that follows another one is a passive region: its database is a read replica, and its timers run
     only after `start_timers`.
     """
 
@@ -107,7 +107,7 @@ class Stack:
         await self._supervisor.start(*endpoints.started())
         self._settings = self._complete(endpoints)
         if active is not None:
-            self._take_over(active)
+            self._follow(active)
         else:
             await self._prepare(owns_postgres=endpoints.postgres is not None)
         host = function_host(self._state, self._settings, port, self.options.workers)
@@ -188,8 +188,8 @@ class Stack:
             + (f", {self.options.load_keys} keys for load" if self.options.load_keys else "")
         )
 
-    def _take_over(self, active: ActiveStack) -> None:
-        """Uses the schema, the logins and the keys of the active region, of which this one has copies."""
+    def _follow(self, active: ActiveStack) -> None:
+        """Uses the schema, the logins and the keys of the active region, which this one shares."""
         self._admin_url = self._settings["DATABASE_URL"]
         functions_url, jobs_url = active.login_urls(self._admin_url)
         self._settings = self._settings | {"DATABASE_URL": functions_url, "JOBS_DATABASE_URL": ""}

@@ -1,4 +1,4 @@
-"""Reads what a passive region has from its active one: a copy of the database, the licenses and the keys."""
+"""Reads what a passive region has from its active one: a read replica, the licenses and the keys."""
 
 import json
 from dataclasses import dataclass
@@ -30,10 +30,10 @@ class ActiveStack:
             raise ServiceFailed(f"no stack runs on {state}, so nothing can follow it") from error
         return cls(document["database_url"], document["tables_connection_string"], document["keys"], kept)
 
-    def login_urls(self, copy_url: str) -> tuple[str, str]:
-        """The addresses of the copy for functions and for timers: logins are copied, too."""
+    def login_urls(self, replica_url: str) -> tuple[str, str]:
+        """The addresses of the replica for functions and for timers, which has their logins."""
         functions, jobs = (
-            make_conninfo(copy_url, user=login, password=self.secrets[f"{login}_password"])
+            make_conninfo(replica_url, user=login, password=self.secrets[f"{login}_password"])
             for login in (FUNCTIONS_LOGIN, JOBS_LOGIN)
         )
         return functions, jobs

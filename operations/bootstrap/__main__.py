@@ -16,12 +16,10 @@ from operations.bootstrap.release import SMOKE_KEY
 from operations.bootstrap.site import Site
 from operations.bootstrap.tenant import INFRA, Tenant, read_tenant
 from operations.cloud import Cloud
-from operations.command import report
+from operations.command import run_plainly
 from operations.steps import chosen, duration, run_steps
-from shared.errors import SignalCloudError
 
-INTERRUPTED = 130
-ADMINS = "signal-cloud-database-admins"
+ADMINS = "signal-cloud-<stack>-database-admins"
 
 
 def main(argv: Sequence[str] | None = None, cloud: Cloud | None = None, infra: Path = INFRA) -> int:
@@ -30,13 +28,7 @@ def main(argv: Sequence[str] | None = None, cloud: Cloud | None = None, infra: P
     `infra` is the directory of the Pulumi program and of the stacks' files.
     """
     options = _parser().parse_args(argv)
-    # Not in a loop of asyncio, which would keep an interruption from a step that waits for a command.
-    try:
-        return _run(options, cloud or Cloud(dry_run=options.dry_run), infra)
-    except SignalCloudError as error:
-        return report(error)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_plainly(lambda: _run(options, cloud or Cloud(dry_run=options.dry_run), infra))
 
 
 def _run(options: argparse.Namespace, cloud: Cloud, infra: Path) -> int:
@@ -74,6 +66,7 @@ def _say_what_is_next(site: Site, tenant: Tenant, *, dry_run: bool) -> None:
         return
     say(f"{tenant.stack} is live: {site.output('url')}")
     say("Next:")
+    say("  verify the alert addresses; Azure has mailed codes: docs/operations.md, Alerts that arrive")
     say(f"  git checkout infra/Pulumi.{tenant.stack}.yaml && git pull    the file is on main now")
     say(f"  export PULUMI_BACKEND_URL='{site.backend_url}'    for your own commands of pulumi")
     say(
@@ -96,6 +89,9 @@ def _parser() -> argparse.ArgumentParser:
     values = parser.add_argument_group(
         "values of the tenant", "The command asks for one that neither the stack's file nor an option gives."
     )
+    parser.add_argument(
+        "--primary", default="prod", metavar="STACK", help="of a second region: the first one's stack (prod)"
+    )
     values.add_argument("--repository", metavar="OWNER/NAME", help="the repository on GitHub")
     values.add_argument("--owner", help="team or address that owns the stack, a tag of all resources")
     values.add_argument("--cost-centre", help="cost centre of the bill, a tag of all resources")
@@ -111,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="IPV4",
         help="public address of this machine, which Postgres of a public stack admits during its steps",
     )
-    values.add_argument("--admins", default=ADMINS, metavar="GROUP", help=f"directory group ({ADMINS})")
+    values.add_argument("--admins", metavar="GROUP", help=f"directory group ({ADMINS})")
     values.add_argument(
         "--member", action="append", default=[], metavar="USER", help="sign-in name of a further operator"
     )

@@ -1,7 +1,8 @@
 """Gives rights: to the operators, and to the applications that GitHub's workflows are signed in as."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from operations.bootstrap.site import SPREAD_S, Site
 from operations.cloud import placeholder
@@ -60,21 +61,16 @@ class Access:
             )
 
     def _operators_rights(self) -> list[tuple[str, str, str, str]]:
-        """Of the group, and of the operator itself, because its tokens may not name the group yet."""
-        site = self._site
-        who = ((site.admins_id, "Group"), (site.operator_id, site.operator_kind))
-        rights = [
-            (role, scope, *each)
+        """Of each person itself, because workflows are members of the group too."""
+        return [
+            (role, scope, *who)
             for role, scope in (
-                ("Storage Table Data Contributor", self._data_account()),
+                ("Storage Table Data Contributor", self._site.output("data_storage_account_id")),
                 ("Key Vault Secrets Officer", self._vault()),
+                ("Web PubSub Service Owner", self._webpubsub()),
             )
-            for each in who
+            for who in self._site.people.items()
         ]
-        return [*rights, ("Web PubSub Service Owner", self._webpubsub(), *who[0])]
-
-    def _data_account(self) -> str:
-        return self._resource("Microsoft.Storage/storageAccounts", self._site.output("data_storage_account"))
 
     def _vault(self) -> str:
         return self._resource("Microsoft.KeyVault/vaults", self._site.output("key_vault"))
@@ -141,16 +137,30 @@ class Access:
         container = f"{site.state_account_scope}/blobServices/default/containers/state"
         network = self._resource("Microsoft.Network/virtualNetworks", f"vnet-signal-cloud-{stack}")
         zone = self._resource("Microsoft.Network/privateDnsZones", "privatelink.postgres.database.azure.com")
+        drill_group = f"{site.subscription_scope}/resourceGroups/{self._tenant.drill_group}"
+        data = site.output("data_storage_account_id")
         rights = [
             Right(stack, "Contributor", site.group_scope),
             Right(stack, "Role Based Access Control Administrator", site.group_scope),
-            Right(stack, "Key Vault Secrets User", f"{self._vault()}/secrets/smoke-key"),
+            # The workflow makes the license of the smoke test.
+            Right(stack, "Key Vault Secrets Officer", self._vault()),
+            Right(stack, "Storage Table Data Contributor", data),
             Right(PREVIEW, "Reader", site.subscription_scope),
             Right(DRILL, "Reader", site.group_scope),
-            Right(
-                DRILL, "Contributor", f"{site.subscription_scope}/resourceGroups/{self._tenant.drill_group}"
-            ),
+            Right(DRILL, "Contributor", drill_group),
+            # It restores the newest export to an account of its own, and compares that with the live tables.
+            Right(DRILL, "Storage Table Data Contributor", drill_group),
+            Right(DRILL, "Storage Table Data Reader", data),
+            Right(DRILL, "Storage Blob Data Reader", data),
+            Right(DRILL, "Key Vault Secrets User", f"{site.state_vault_scope}/secrets/{site.export_secret}"),
         ]
+        if self._tenant.primary:
+            # There it makes a private endpoint to the licenses, roles on them, and the virtual endpoint.
+            first = f"{site.subscription_scope}/resourceGroups/rg-signal-cloud-{self._tenant.primary}"
+            rights += [
+                Right(stack, "Contributor", first),
+                Right(stack, "Role Based Access Control Administrator", first),
+            ]
         if self._tenant.is_private:
             rights += [
                 Right(DRILL, "Network Contributor", f"{network}/subnets/endpoints"),
@@ -181,7 +191,20 @@ class Access:
         if not found:
             return None
         principal = self._cloud.find("az", "ad", "sp", "show", "--id", found[0]["appId"])
-        return Application(str(found[0]["appId"]), str(principal["id"])) if principal else None
+        self._check_alone("app", found[0]["appId"], name, found[0])
+        if not principal:
+            return None
+        self._check_alone("sp", principal["id"], name, principal)
+        return Application(str(found[0]["appId"]), str(principal["id"]))
+
+    def _check_alone(self, kind: str, found_id: str, name: str, shown: Mapping[str, Any]) -> None:
+        """Raises ConfigurationError if somebody else can sign in as the application."""
+        self._site.check_owners(kind, found_id, name)
+        if shown.get("passwordCredentials") or shown.get("keyCredentials"):
+            raise ConfigurationError(
+                f"The directory's {name} has a password or a key, and the bootstrap gives it none: whoever "
+                "has it would have the rights of the workflow. Delete the application, or its credentials."
+            )
 
     def _made(self, environment: str) -> Application:
         found = self._application(environment)
@@ -214,4 +237,10 @@ class Access:
         found = self._cloud.find(
             "az", "ad", "app", "federated-credential", "list", "--id", application.client_id
         )
-        return any(each["subject"] == self._trust(environment)["subject"] for each in found or [])
+        ours = (ISSUER, self._trust(environment)["subject"])
+        strange = [each["subject"] for each in found or [] if (each["issuer"], each["subject"]) != ours]
+        if strange:
+            raise ConfigurationError(
+                f"{self._display_name(environment)} trusts {', '.join(strange)} too: delete that credential."
+            )
+        return bool(found)

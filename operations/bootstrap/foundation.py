@@ -25,7 +25,7 @@ _PROVIDERS_BESIDE = {"Microsoft.App", "Microsoft.AlertsManagement", "Microsoft.K
 # They are registered in each subscription and cannot be registered by hand.
 _ALWAYS_REGISTERED = {"Microsoft.Authorization", "Microsoft.Resources", "Microsoft.Consumption"}
 # What the operator does with the state by the bootstrap, and what an owner may not do without these roles.
-STATE_ROLES = ("Storage Blob Data Contributor", "Key Vault Crypto Officer")
+STATE_ROLES = ("Storage Blob Data Contributor", "Key Vault Crypto Officer", "Key Vault Secrets Officer")
 
 
 class Foundation:
@@ -119,7 +119,9 @@ class Foundation:
     def has_group(self) -> bool:
         """Whether the operators' group exists and the operator and all named members are in it."""
         group = self._cloud.find("az", "ad", "group", "show", "--group", self._tenant.admins)
-        return bool(group) and all(self._site.is_member(group["id"], member) for member in self._members())
+        return bool(group) and all(
+            self._site.is_member(self._site.admins_id, member) for member in self._site.people
+        )
 
     def make_group(self) -> None:
         """Makes the directory group that administers the database, with its members."""
@@ -131,17 +133,8 @@ class Foundation:
                 lambda: bool(self._cloud.find("az", "ad", "group", "show", "--group", name)),
                 f"the directory shows the group {name}", at_most_s=SPREAD_S,
             )  # fmt: skip
-        for member in self._members():
+        for member in self._site.people:
             self._site.join(self._site.admins_id, member)
-
-    def _members(self) -> list[str]:
-        members = [self._site.operator_id]
-        for name in self._tenant.members:
-            user = self._cloud.find("az", "ad", "user", "show", "--id", name)
-            if user is None and not self._cloud.dry_run:
-                raise ConfigurationError(f"The directory has no user {name}: correct --member.")
-            members.append(user["id"] if user else name)
-        return members
 
     def has_state(self) -> bool:
         return self._has_account() and self._has_vault() and self._keeps_versions()
@@ -205,19 +198,22 @@ class Foundation:
         return all(self._site.is_granted(role, scope, who) for role, scope, who, _ in self._rights())
 
     def grant_rights(self) -> None:
-        """Gives the operator and the operators' group their rights to state and key.
+        """Gives the operators their rights to state and key, which owners of a subscription lack.
 
-        Owners of a subscription have no right to data. The operator gets its rights directly too, because a
-        new membership in a group counts only in tokens that are issued later.
+        Each person has them itself: workflows are members of the group that administers the database, and a
+        new membership counts only in tokens that are issued later.
         """
         for right in self._rights():
             self._site.grant(*right)
 
     def _rights(self) -> list[tuple[str, str, str, str]]:
         site = self._site
-        scopes = (site.state_account_scope, site.state_vault_scope)
-        who = ((site.operator_id, site.operator_kind), (site.admins_id, "Group"))
-        return [(role, scope, *each) for role, scope in zip(STATE_ROLES, scopes, strict=True) for each in who]
+        scopes = (site.state_account_scope, site.state_vault_scope, site.state_vault_scope)
+        return [
+            (role, scope, *who)
+            for role, scope in zip(STATE_ROLES, scopes, strict=True)
+            for who in site.people.items()
+        ]
 
     def has_key(self) -> bool:
         """Whether container and key exist; False as long as the operator may not even look."""

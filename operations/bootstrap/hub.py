@@ -4,11 +4,12 @@ import base64
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from operations.bootstrap.access import DRILL, PREVIEW, Access
 from operations.bootstrap.site import Site
-from operations.bootstrap.tenant import stack_file
+from operations.bootstrap.tenant import settings_in, stack_file
 from operations.cloud import ToolFailed, placeholder
 from operations.runner import RunnerPlace, is_registered, register_runner, send_jobs_to_runner
 from shared.errors import ConfigurationError
@@ -19,8 +20,6 @@ WORKFLOW = "deploy.yml"
 RUN_S = 4 * 3600.0
 POLL_S = 30.0
 _UNDER_WAY = ("queued", "in_progress", "waiting", "requested", "pending")
-# Each push to main deploys dev; pull requests and the drift check use preview.
-_OPEN = ("dev", PREVIEW)
 # A rule of the branch, or a branch that has moved since it was read.
 _REFUSED = re.compile(r"HTTP (403|409|422)")
 _WITHOUT_REVIEWERS = ("dev", "rehearse", PREVIEW, DRILL)
@@ -61,7 +60,8 @@ class Hub:
     def _make_environment(self, name: str) -> None:
         """Makes an environment with its protection; an existing one keeps what people have set there."""
         where = f"repos/{self._tenant.repository}/environments/{name}"
-        only_main = name not in _OPEN
+        # Pull requests use preview. Each other application may write the state of all stacks.
+        only_main = name != PREVIEW
         if self._environment(name) is None:
             protection: dict[str, object] = {
                 "reviewers": [] if name in _WITHOUT_REVIEWERS else self._reviewers(),
@@ -112,6 +112,7 @@ class Hub:
             "AZURE_CLIENT_ID": self._access.client_id(environment),
             "AZURE_TENANT_ID": account.directory_id,
             "AZURE_SUBSCRIPTION_ID": account.subscription_id,
+            **({"EXPORT_KEY_VAULT": self._site.state_vault} if environment == DRILL else {}),
         }
 
     def _variables(self, have: Mapping[str, str]) -> dict[str, str]:
@@ -120,30 +121,37 @@ class Hub:
         return {
             "PULUMI_BACKEND_URL": self._site.backend_url,
             "STACKS": " ".join(stacks if self._tenant.stack in stacks else [*stacks, self._tenant.stack]),
+            **self._second_regions(have),
         }
 
-    def has_stack_file(self) -> bool:
-        """Whether main on GitHub has the stack's file as it is here; the workflows read it there."""
-        found = self._cloud.find("gh", "api", f"{self._stack_file_path()}?ref={BRANCH}")
-        here = stack_file(self._site.infra, self._tenant.stack).read_bytes()
-        return bool(found) and base64.b64decode(found["content"]) == here
+    def _second_regions(self, have: Mapping[str, str]) -> dict[str, str]:
+        """By it the deployment of a first region knows whose logins it makes too."""
+        if not self._tenant.primary:
+            return {}
+        known = json.loads(have.get("SECOND_REGIONS", "{}"))
+        return {"SECOND_REGIONS": json.dumps({**known, self._tenant.primary: self._tenant.stack})}
 
-    def push_stack_file(self) -> None:
-        """Commits the stack's file, whose secrets are encrypted, to main on GitHub, and nothing else."""
-        found = self._cloud.find("gh", "api", f"{self._stack_file_path()}?ref={BRANCH}")
-        content = base64.b64encode(stack_file(self._site.infra, self._tenant.stack).read_bytes()).decode()
+    def has_stack_file(self, stack: str = "") -> bool:
+        """Whether main on GitHub has a stack's file as it is here; the workflows read it there."""
+        found = self._stack_file(BRANCH, stack)
+        return found is not None and found[0] == self._local_file(stack).read_bytes()
+
+    def push_stack_file(self, stack: str = "") -> None:
+        """Commits a stack's file, whose secrets are encrypted, to main on GitHub, and nothing else."""
+        found = self._stack_file(BRANCH, stack)
+        content = base64.b64encode(self._local_file(stack).read_bytes()).decode()
         # Without a run of the workflows: a push to main would deploy dev.
-        message = f"Configure the stack {self._tenant.stack} [skip ci]"
+        message = f"Configure the stack {stack or self._tenant.stack} [skip ci]"
         body = {"message": message, "content": content, "branch": BRANCH}
         if found:
-            body["sha"] = found["sha"]
+            body["sha"] = found[1]
         try:
             self._cloud.perform(
                 "gh",
                 "api",
                 "--method",
                 "PUT",
-                self._stack_file_path(),
+                self._stack_file_path(stack),
                 "--input",
                 "-",
                 stdin=json.dumps(body),
@@ -151,15 +159,28 @@ class Hub:
         except ToolFailed as error:
             if not _REFUSED.search(error.internal):
                 raise
-            name = stack_file(self._site.infra, self._tenant.stack).name
+            name = self._local_file(stack).name
             raise ConfigurationError(
                 f"GitHub did not accept a commit to {BRANCH}: merge infra/{name} by a pull request.",
                 internal=error.internal,
             ) from error
 
-    def _stack_file_path(self) -> str:
-        name = stack_file(self._site.infra, self._tenant.stack).name
-        return f"repos/{self._tenant.repository}/contents/infra/{name}"
+    def deployed_settings(self, stack: str) -> dict[str, str]:
+        """The settings of the commit that a stack was last deployed from; empty if the workflow never did."""
+        run = next((each for each in self._runs(stack) if each["conclusion"] == "success"), None)
+        found = None if run is None else self._stack_file(run["headSha"], stack)
+        return {} if found is None else settings_in(found[0])
+
+    def _stack_file(self, ref: str, stack: str) -> tuple[bytes, str] | None:
+        """A stack's file at a commit or branch on GitHub and its id there, None if there is none."""
+        found = self._cloud.find("gh", "api", f"{self._stack_file_path(stack)}?ref={ref}")
+        return (base64.b64decode(found["content"]), found["sha"]) if found else None
+
+    def _local_file(self, stack: str) -> Path:
+        return stack_file(self._site.infra, stack or self._tenant.stack)
+
+    def _stack_file_path(self, stack: str) -> str:
+        return f"repos/{self._tenant.repository}/contents/infra/{self._local_file(stack).name}"
 
     def has_runner(self) -> bool:
         """Whether the stack's machine waits for jobs, and the workflows send them to it."""
@@ -179,21 +200,26 @@ class Hub:
         machine = self._site.output("operations_machine")
         return RunnerPlace(self._tenant.stack, self._tenant.group, machine, self._tenant.repository)
 
-    def deploy(self) -> None:
+    def has_deployed(self) -> bool:
+        """Whether the workflow Deploy has succeeded for the stack; nobody but Front Door can ask its app."""
+        return any(each["conclusion"] == "success" for each in self._runs(self._tenant.stack))
+
+    def deploy(self, stack: str = "") -> None:
         """Starts the workflow Deploy, or finds the run that is under way, and waits until it has ended."""
-        before = self._runs()
+        stack = stack or self._tenant.stack
+        before = self._runs(stack)
         run = next((each for each in before if each["status"] in _UNDER_WAY), None)
         if run is None:
             self._cloud.perform(
                 "gh", "workflow", "run", WORKFLOW, "--repo", self._tenant.repository, "--ref", BRANCH,
-                "--field", f"stack={self._tenant.stack}",
+                "--field", f"stack={stack}",
             )  # fmt: skip
             known = {each["databaseId"] for each in before}
             self._cloud.await_until(
-                lambda: any(each["databaseId"] not in known for each in self._runs()),
+                lambda: any(each["databaseId"] not in known for each in self._runs(stack)),
                 "GitHub has started the workflow", at_most_s=300,
             )  # fmt: skip
-            run = next((each for each in self._runs() if each["databaseId"] not in known), None)
+            run = next((each for each in self._runs(stack) if each["databaseId"] not in known), None)
         if run is None:
             self._cloud.say(f"  would wait for {placeholder('run')}")
             return
@@ -215,11 +241,12 @@ class Hub:
         if found["conclusion"] != "success":
             raise ConfigurationError(f"The workflow Deploy ended with {found['conclusion']}: {run['url']}")
 
-    def _runs(self) -> list[dict[str, Any]]:
-        """The newest runs of the workflow for this stack, the newest first."""
+    def _runs(self, stack: str) -> list[dict[str, Any]]:
+        """The newest runs of the workflow for a stack, the newest first."""
         found = self._cloud.find(
             "gh", "run", "list", "--repo", self._tenant.repository, "--workflow", WORKFLOW,
-            "--event", "workflow_dispatch", "--limit", "20", "--json", "databaseId,displayTitle,status,url",
+            "--event", "workflow_dispatch", "--limit", "20",
+            "--json", "databaseId,displayTitle,status,conclusion,headSha,url",
         )  # fmt: skip
-        title = f"Deploy {self._tenant.stack}"
+        title = f"Deploy {stack}"
         return [each for each in found or [] if each["displayTitle"] == title]

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 from operations.bootstrap.access import Access
+from operations.bootstrap.export_key import ExportKey
 from operations.bootstrap.foundation import Foundation
 from operations.bootstrap.hub import Hub
 from operations.bootstrap.release import Release
+from operations.bootstrap.second_region import SecondRegion
 from operations.bootstrap.site import Site
 from operations.bootstrap.stack import Stack
 from operations.steps import Step
@@ -25,16 +27,17 @@ def steps(site: Site, confirm: Callable[[str], bool]) -> list[Step]:
                 "runner", "Registers the runner on the stack's machine with GitHub", 900, hub.make_runner,
                 hub.has_runner,
             ),
+            *(_second_region_steps(SecondRegion(site, hub)) if tenant.primary else []),
             Step(
                 "deployment", "Runs the workflow Deploy, which reaches the private network", 3000, hub.deploy,
-                release.has_any_version,
+                hub.has_deployed if tenant.primary else release.has_any_version,
             ),
         ]  # fmt: skip
     else:
         live = _live_steps(release, has_slot=tenant.has_slot)
     return [
         *_foundation_steps(Foundation(site, confirm)),
-        *_stack_steps(stack),
+        *_stack_steps(stack, ExportKey(site)),
         Step(
             "operators", "Gives the operators their rights to tables, secrets, Web PubSub and Redis", 60,
             access.grant_operators, access.have_operators_rights,
@@ -55,6 +58,15 @@ def steps_inside(site: Site) -> list[Step]:
     if not site.tenant.is_private:
         return []
     return [step for step in _live_steps(Release(site), has_slot=False) if step.name == "smoke-key"]
+
+
+def _second_region_steps(second: SecondRegion) -> list[Step]:
+    return [
+        Step(
+            "first-region", "Deploys the first region, which then knows this origin and its logins", 3000,
+            second.make_known, second.is_known,
+        )
+    ]  # fmt: skip
 
 
 def _foundation_steps(foundation: Foundation) -> list[Step]:
@@ -87,7 +99,7 @@ def _foundation_steps(foundation: Foundation) -> list[Step]:
     ]  # fmt: skip
 
 
-def _stack_steps(stack: Stack) -> list[Step]:
+def _stack_steps(stack: Stack, exports: ExportKey) -> list[Step]:
     return [
         Step("program", "Installs the packages of the program and its policies", 120, stack.install),
         Step("stack", "Makes the stack in Pulumi's state", 30, stack.init, stack.exists),
@@ -95,7 +107,13 @@ def _stack_steps(stack: Stack) -> list[Step]:
             "settings", "Sets what the stack lacks: tenant, administrators, pepper", 60, stack.set_settings,
             stack.has_settings,
         ),
-        Step("infrastructure", "Makes all resources: pulumi up", 2400, stack.up),
+        Step(
+            "export-key", "Makes the key pair of the exports of licenses", 20, exports.make, exports.is_made
+        ),
+        Step(
+            "infrastructure", "Makes all resources: pulumi up. Azure mails a code to new alert addresses, "
+            "for 30 minutes", 2400, stack.up,
+        ),
     ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from operations.bootstrap.site import SPREAD_S, Site
 from operations.cloud import ToolFailed, placeholder
@@ -110,7 +111,7 @@ class Release:
 
     def _database_url(self) -> str:
         # Not through PgBouncer, because a migration's lock belongs to its session.
-        user, host = self._site.tenant.admins, self._site.output("postgres_host")
+        user, host = quote(self._site.tenant.admins, safe=""), self._site.output("postgres_host")
         rest = f"{self._site.output('database')}?sslmode=verify-full&sslrootcert=system"
         return f"postgresql://{user}@{host}:5432/{rest}"
 

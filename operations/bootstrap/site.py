@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from operations.bootstrap.tenant import Tenant
+from operations.bootstrap.tenant import SETTING_PREFIX, Tenant
 from operations.cloud import Cloud, ToolFailed, placeholder
 from shared.errors import ConfigurationError
 
@@ -45,7 +45,8 @@ class Site:
     def account(self) -> Account:
         """Raises ConfigurationError if nobody is signed in; a dry run without the tool has placeholders."""
         if self.cloud.dry_run and not self.cloud.has_tool("az"):
-            return Account(placeholder("subscription id"), "", placeholder("directory id"), "", "user")
+            unknown = placeholder("subscription id"), placeholder("subscription"), placeholder("directory id")
+            return Account(*unknown, placeholder("user"), "user")
         try:
             found = self.cloud.read("az", "account", "show")
         except ToolFailed as error:
@@ -65,6 +66,17 @@ class Site:
     @property
     def operator_kind(self) -> str:
         return "User" if self.account.kind == "user" else "ServicePrincipal"
+
+    @cached_property
+    def people(self) -> Mapping[str, str]:
+        """Object ids of the operator and of all named members, each with its kind of principal."""
+        found = {self.operator_id: self.operator_kind}
+        for name in self.tenant.members:
+            user = self.cloud.find("az", "ad", "user", "show", "--id", name)
+            if user is None and not self.cloud.dry_run:
+                raise ConfigurationError(f"The directory has no user {name}: correct --member.")
+            found[str(user["id"]) if user else name] = "User"
+        return found
 
     @property
     def subscription_scope(self) -> str:
@@ -115,19 +127,45 @@ class Site:
         # The backend by a variable, so that the sign-in of another project on this machine does not matter.
         return {"PULUMI_BACKEND_URL": self.backend_url, "PULUMI_SKIP_UPDATE_CHECK": "true"}
 
-    def pulumi(self, *words: str) -> tuple[str, ...]:
-        """A command of pulumi for this stack."""
-        return ("pulumi", *words, "--cwd", str(self.infra), "--stack", self.tenant.stack)
+    def pulumi(self, *words: str, stack: str = "") -> tuple[str, ...]:
+        """A command of pulumi for a stack, this one by default."""
+        return ("pulumi", *words, "--cwd", str(self.infra), "--stack", stack or self.tenant.stack)
+
+    @property
+    def export_secret(self) -> str:
+        """The secret of the state's vault that opens this stack's exports of licenses."""
+        return f"license-export-{self.tenant.primary or self.tenant.stack}"
+
+    def settings(self, stack: str = "") -> dict[str, str]:
+        """A stack's settings; the value of a secret is empty."""
+        found = self.find_in_state(*self.pulumi("config", "--json", stack=stack))
+        return {
+            key.removeprefix(SETTING_PREFIX): str(entry.get("value", ""))
+            for key, entry in (found or {}).items()
+        }
+
+    def set(self, key: str, value: str, *, stack: str = "") -> None:
+        self.cloud.perform(
+            *self.pulumi("config", "set", key, value, stack=stack), environment=self.pulumi_environment
+        )
+
+    def set_secret(self, key: str, value: str) -> None:
+        """Sets a secret, which no argument and no output holds."""
+        self.cloud.perform(
+            *self.pulumi("config", "set", "--secret", key), stdin=value, environment=self.pulumi_environment,
+            until_allowed_s=SPREAD_S,
+        )  # fmt: skip
 
     @cached_property
     def admins_id(self) -> str:
         """Object id of the directory group of the operators; raises ConfigurationError if there is none."""
         found = self.cloud.find("az", "ad", "group", "show", "--group", self.tenant.admins)
         if found:
+            self.check_owners("group", str(found["id"]), self.tenant.admins)
             return str(found["id"])
         if self.cloud.dry_run:
             return placeholder(f"id of {self.tenant.admins}")
-        raise ConfigurationError(f"There is no group {self.tenant.admins}; the step groups makes it.")
+        raise ConfigurationError(f"There is no group {self.tenant.admins}; the step group makes it.")
 
     def find_in_state(self, *words: str) -> Any:
         """As `Cloud.find` for a command of pulumi; in a dry run None if there is no state to ask yet."""
@@ -147,19 +185,38 @@ class Site:
         )
         return bool(found)
 
-    def outputs(self) -> dict[str, str]:
-        """The stack's outputs; empty if it was never made."""
-        found = self.find_in_state(*self.pulumi("stack", "output", "--json"))
+    def outputs(self, stack: str = "") -> dict[str, str]:
+        """A stack's outputs; empty if it was never made."""
+        found = self.find_in_state(*self.pulumi("stack", "output", "--json", stack=stack))
         return {key: str(value) for key, value in (found or {}).items()}
 
-    def output(self, name: str) -> str:
+    def output(self, name: str, stack: str = "") -> str:
         """One output; raises ConfigurationError if the stack was not made yet."""
-        value = self.outputs().get(name)
+        value = self.outputs(stack).get(name)
         if value is not None:
             return value
         if self.cloud.dry_run:
             return placeholder(name.replace("_", " "))
-        raise ConfigurationError(f"The stack has no output {name}: it is not made yet.")
+        raise ConfigurationError(
+            f"The stack {stack or self.tenant.stack} has no output {name}: it is not made yet."
+        )
+
+    def check_owners(self, kind: str, found_id: str, name: str) -> None:
+        """Raises ConfigurationError if a group, app or sp of our name belongs to somebody else.
+
+        In most directories every user may make groups and applications, of any name, and the owner of one
+        could use each right that it gets.
+        """
+        option = "--group" if kind == "group" else "--id"
+        owners = self.cloud.find("az", "ad", kind, "owner", "list", option, found_id) or []
+        strange = [
+            each.get("userPrincipalName") or each["id"] for each in owners if each["id"] not in self.people
+        ]
+        if strange:
+            raise ConfigurationError(
+                f"The directory's {name} belongs to {', '.join(strange)}, who would have its rights. Name a "
+                "colleague with --member; what a stranger made must be deleted first."
+            )
 
     def is_granted(self, role: str, scope: str, principal_id: str) -> bool:
         """Whether the principal itself has the role at this very scope."""

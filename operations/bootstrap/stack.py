@@ -4,14 +4,20 @@ import re
 import secrets
 
 from operations.bootstrap.site import SPREAD_S, Site
-from operations.cloud import ToolFailed
+from operations.cloud import ToolFailed, placeholder
 from operations.process import PYTHON
+from shared.errors import ConfigurationError
 
 UP_TIMEOUT_S = 3 * 3600.0
 ATTEMPTS = 3
 PAUSE_S = 60.0
 PEPPER_BYTES = 48
-_PREFIX = "signal-cloud:"
+# A second region's settings, and the outputs of the first one's stack that they are.
+_FROM_PRIMARY = {
+    "primary_postgres_id": "postgres_server_id",
+    "primary_storage_id": "data_storage_account_id",
+    "primary_front_door_id": "front_door_id",
+}
 # Failures that pass by themselves. `pulumi up` continues where the failed one stopped.
 _PASSING = re.compile(
     r"ServerIsBusy|AnotherOperationInProgress|TooManyRequests|GatewayTimeout|ServerTimeout|i/o timeout"
@@ -70,43 +76,50 @@ class Stack:
             )  # fmt: skip
 
     def has_settings(self) -> bool:
-        return not self._missing_settings() and "api_key_pepper" in self._settings()
+        return not self._missing_settings() and "api_key_pepper" in self._site.settings()
 
     def set_settings(self) -> None:
         """Sets the values that the stack lacks, and never changes one."""
         for key, value in self._missing_settings().items():
-            self._set(key, value)
-        if "api_key_pepper" not in self._settings():
-            # Made here and kept by Pulumi alone. Another pepper would make every key unknown.
-            pepper = secrets.token_urlsafe(PEPPER_BYTES)
-            self._cloud.perform(
-                *self._site.pulumi("config", "set", "--secret", "api_key_pepper"),
-                stdin=pepper, environment=self._site.pulumi_environment, until_allowed_s=SPREAD_S,
-            )  # fmt: skip
+            self._site.set(key, value)
+        if "api_key_pepper" not in self._site.settings():
+            self._site.set_secret("api_key_pepper", self._pepper())
+
+    def _pepper(self) -> str:
+        """The first region's, or a new one: made here and kept by Pulumi alone.
+
+        Another pepper would make every key unknown.
+        """
+        primary = self._tenant.primary
+        if not primary:
+            return secrets.token_urlsafe(PEPPER_BYTES)
+        words = self._site.pulumi("config", "get", "api_key_pepper", "--json", stack=primary)
+        found = self._site.find_in_state(*words)
+        if found is None and not self._cloud.dry_run:
+            raise ConfigurationError(f"The stack {primary} has no pepper: make it first.")
+        return str(found["value"]) if found else placeholder("pepper")
 
     def _missing_settings(self) -> dict[str, str]:
-        have = self._settings()
+        have = self._site.settings()
         wanted = {
             **self._tenant.settings,
             "postgres_admin_object_id": self._site.admins_id,
             "postgres_admin_name": self._tenant.admins,
+            **self._of_first_region(),
         }
         if not self._site.outputs():
             # Until the first smoke test has passed, an alarm would only say that nothing is deployed.
             wanted["alerts_quiet"] = "true"
         return {key: value for key, value in wanted.items() if key not in have}
 
-    def _settings(self) -> dict[str, str]:
-        """The stack's settings; the value of a secret is empty."""
-        found = self._site.find_in_state(*self._site.pulumi("config", "--json"))
-        return {
-            key.removeprefix(_PREFIX): str(entry.get("value", "")) for key, entry in (found or {}).items()
-        }
-
-    def _set(self, key: str, value: str) -> None:
-        self._cloud.perform(
-            *self._site.pulumi("config", "set", key, value), environment=self._site.pulumi_environment
-        )
+    def _of_first_region(self) -> dict[str, str]:
+        """What a second region has from the first one: it follows its database and reads its licenses."""
+        primary = self._tenant.primary
+        if not primary:
+            return {}
+        settings = {key: self._site.output(name, primary) for key, name in _FROM_PRIMARY.items()}
+        exports = self._site.settings(primary).get("license_export_key")
+        return settings | ({"license_export_key": exports} if exports else {})
 
     def up(self) -> None:
         """Makes every resource; tries again, up to three times, after failures that pass by themselves."""
@@ -126,7 +139,7 @@ class Stack:
             *self._site.pulumi("up", "--policy-pack", "policies", "--yes", "--non-interactive"),
             environment=self._site.pulumi_environment, timeout_s=UP_TIMEOUT_S, busy_for_s=0, is_shown=True,
         )  # fmt: skip
-        self._is_loud = self._settings().get("alerts_quiet") == "false"
+        self._is_loud = self._site.settings().get("alerts_quiet") == "false"
 
     def is_loud(self) -> bool:
         """Whether this run has deployed the stack with its alerts on."""
@@ -134,6 +147,6 @@ class Stack:
 
     def end_quiet(self) -> None:
         """Lets alerts notify people, now that a version is live."""
-        if self._settings().get("alerts_quiet") != "false":
-            self._set("alerts_quiet", "false")
+        if self._site.settings().get("alerts_quiet") != "false":
+            self._site.set("alerts_quiet", "false")
         self.up()

@@ -14,13 +14,16 @@ from operations.cloud import placeholder
 from operations.command import UsageError
 
 INFRA = Path(__file__).resolve().parent.parent.parent / "infra"
-_PREFIX = "signal-cloud:"
+SETTING_PREFIX = "signal-cloud:"
 _EMAIL = r"[^@\s,]+@[^@\s,]+\.[^@\s,]+"
-_ADDRESS = r"[0-9]{1,3}(\.[0-9]{1,3}){3}"
+_OCTET = r"(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+_ADDRESS = rf"{_OCTET}(\.{_OCTET}){{3}}"
+_RANGE = rf"{_ADDRESS}(/(3[0-2]|[12]?[0-9]))?"
 # Values that only the tenant knows: their form, and what they mean. The program checks them again.
 _ASKED = {
-    "owner": (r"\S.{0,255}", "team or address that owns the stack"),
-    "cost_centre": (r"\S.{0,255}", "cost centre of the bill"),
+    # No option of a tool that would get the value as an argument.
+    "owner": (r"[^\s-].{0,255}", "team or address that owns the stack"),
+    "cost_centre": (r"[^\s-].{0,255}", "cost centre of the bill"),
     "name_suffix": (
         r"[a-z0-9]{3,6}",
         "3 to 6 lower-case letters and digits, which make names unique in Azure",
@@ -28,7 +31,7 @@ _ASKED = {
     "alert_emails": (rf"{_EMAIL}(,{_EMAIL})*", "mail addresses that get alerts, with commas between"),
 }
 _DEPLOYERS = (
-    rf"{_ADDRESS}(/[0-9]+)?(,{_ADDRESS}(/[0-9]+)?)*",
+    rf"{_RANGE}(,{_RANGE})*",
     "public IPv4 ranges of the machines that deploy, this one among them, with commas between",
 )
 _OWN_ADDRESS = (_ADDRESS, "the public IPv4 address of this machine; nothing if Postgres admits it already")
@@ -40,10 +43,12 @@ class Tenant:
     """A stack and everything of it that is chosen by people; the names of what the bootstrap makes.
 
     `settings` are those to set if the stack does not have them yet. `members` are ids or sign-in names.
-    `own_address` is empty if the stack's own rules admit this machine to Postgres.
+    `own_address` is empty if the stack's own rules admit this machine to Postgres. `primary` is the stack of
+    the first region, empty if this one is the first or the only one.
     """
 
     stack: str
+    primary: str
     location: str
     state_location: str
     is_private: bool
@@ -83,11 +88,16 @@ def values_of(infra: Path, stack: str) -> dict[str, str]:
     if not path.is_file():
         known = ", ".join(sorted(each.name.split(".")[1] for each in infra.glob("Pulumi.*.yaml")))
         raise UsageError(f"there is no infra/Pulumi.{stack}.yaml: a stack is one of {known}")
-    document = cast("dict[str, dict[str, object]]", yaml.safe_load(path.read_text(encoding="utf-8")))
+    return settings_in(path.read_bytes())
+
+
+def settings_in(text: bytes) -> dict[str, str]:
+    """The settings in a stack's file that are not secret."""
+    document = cast("dict[str, dict[str, object]]", yaml.safe_load(text))
     return {
-        key.removeprefix(_PREFIX): str(value).lower() if isinstance(value, bool) else str(value)
+        key.removeprefix(SETTING_PREFIX): str(value).lower() if isinstance(value, bool) else str(value)
         for key, value in document["config"].items()
-        if key.startswith(_PREFIX) and not isinstance(value, dict)
+        if key.startswith(SETTING_PREFIX) and not isinstance(value, dict)
     }
 
 
@@ -97,10 +107,9 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     In a dry run a placeholder stands for a missing value.
     """
     have = values_of(infra, options.stack)
-    if have.get("role") == "passive" and not options.only:
-        raise UsageError(
-            f"{options.stack} is passive: infra/README.md says under Two regions how to make a second region"
-        )
+    primary = options.primary if "primary_postgres_id" in have or have.get("role") == "passive" else ""
+    # Both regions have one owner, and one group administers the database that they share.
+    shared = values_of(infra, primary) if primary else {}
     is_private = have.get("private_network") == "true"
     wanted = dict(_ASKED)
     has_slot = have.get("plan") != "flex"
@@ -111,7 +120,7 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     missing: list[str] = []
 
     def value(key: str, pattern: str, meaning: str, *, may_lack: bool = False) -> str:
-        given = have.get(key) or getattr(options, key) or ""
+        given = have.get(key) or getattr(options, key) or shared.get(key) or ""
         if not given and options.dry_run:
             return placeholder(key.replace("_", " "))
         if not given and ask is not None:
@@ -132,6 +141,7 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
         raise UsageError(f"these values are missing: {', '.join(missing)}")
     return Tenant(
         stack=options.stack,
+        primary=primary,
         location=have["location"],
         # The loss of the stack's region must not take the state away.
         state_location=REGIONS[have["location"]].pair if have["location"] in REGIONS else have["location"],
@@ -139,7 +149,13 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
         has_slot=has_slot,
         own_address=own_address,
         repository=repository,
-        admins=have.get("postgres_admin_name") or options.admins,
+        # One for each database, because the workflows that deploy a stack are members.
+        admins=(
+            have.get("postgres_admin_name")
+            or shared.get("postgres_admin_name")
+            or options.admins
+            or f"signal-cloud-{primary or options.stack}-database-admins"
+        ),
         members=tuple(options.member),
         reviewers=tuple(options.reviewer),
         settings={key: text for key, text in settings.items() if key not in have}

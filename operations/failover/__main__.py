@@ -7,13 +7,12 @@ how long it takes.
 """
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Sequence
 
 from operations.cloud import Cloud
-from operations.command import UsageError, run_command
+from operations.command import UsageError, run_plainly
 from operations.failover.move import Move
 from operations.failover.regions import RegionDatabase, read_region
 from operations.failover.steps import SERVING, steps
@@ -21,15 +20,17 @@ from operations.steps import duration, run_steps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 if the other region serves, 1 if a step failed, 2 if an argument or a setting cannot be used."""
-    return run_command(_run(_parser().parse_args(argv)))
+    """0 if the other region serves, 1 if a step failed, 2 if a value cannot be used, 130 after Ctrl-C."""
+    options = _parser().parse_args(argv)
+    return run_plainly(lambda: _run(options))
 
 
-async def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> int:
     if not (options.dry_run or os.environ.get("SIGNAL_CLOUD_KEY")):
         raise UsageError("SIGNAL_CLOUD_KEY is not set: it is the key of the smoke test's bot")
-    # In a thread, because each step waits for processes and runs a loop of its own for the database.
-    await asyncio.to_thread(move, Cloud(dry_run=options.dry_run), options)
+    if options.source == options.target:
+        raise UsageError(f"--source and --target are both {options.source}: they are two stacks")
+    move(Cloud(dry_run=options.dry_run), options)
     return 0
 
 
@@ -55,7 +56,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     how = parser.add_mutually_exclusive_group(required=True)
     how.add_argument("--planned", action="store_true", help="both regions work: loses nothing")
-    how.add_argument("--forced", action="store_true", help="the active region is lost: loses the copies' lag")
+    how.add_argument(
+        "--forced", action="store_true", help="the active region is lost, and what its replica lacks"
+    )
     parser.add_argument("--source", default="prod", metavar="STACK", help="the active stack (prod)")
     parser.add_argument("--target", default="standby", metavar="STACK", help="the passive stack (standby)")
     parser.add_argument(

@@ -9,14 +9,14 @@ from functions.timer_table import TIMERS
 from operations.cloud import Cloud, ToolFailed
 from operations.command import UsageError
 from operations.failover.regions import PROGRAM, Region
-from operations.failover.sequences import CopyState
+from operations.failover.sequences import ReplicaState
 from operations.process import PYTHON
 from shared.errors import SignalCloudError
 
 # `az postgres flexible-server replica promote` of some versions fails (Azure/azure-cli #33776).
 SERVER_API = "api-version=2025-08-01"
 FENCE = "default_transaction_read_only"
-# An app that is stopped first writes nothing after the copy has caught up; a lost region need not answer.
+# An app that is stopped first writes nothing after the replica has caught up; a lost region need not answer.
 LOST_TIMEOUT_S = 60.0
 FENCED_WITHIN_S = 300.0
 PROMOTED_WITHIN_S = 1800.0
@@ -27,8 +27,8 @@ BACKUP_DAYS = 30
 MAINTENANCE_WINDOW = "Sat:08:00"
 
 
-class CopyDatabase(Protocol):
-    def copy_state(self) -> CopyState: ...
+class ReplicaDatabase(Protocol):
+    def replica_state(self) -> ReplicaState: ...
     def is_fenced(self) -> bool: ...
     def are_raised(self) -> bool: ...
     def raise_counters(self) -> dict[str, int]: ...
@@ -41,7 +41,7 @@ class Move:
     cloud: Cloud
     old: Region
     new: Region
-    database: CopyDatabase
+    database: ReplicaDatabase
     is_forced: bool
 
     # Reads
@@ -53,7 +53,7 @@ class Move:
         return shown
 
     def is_promoted(self) -> bool:
-        """Whether the new region's server is no copy."""
+        """Whether the new region's server is no replica."""
         shown = self.server(self.new)
         role = (shown.get("replica") or {}).get("role") or shown.get("replicationRole")
         return role in ("Primary", "None")
@@ -135,24 +135,24 @@ class Move:
 
     def _say_lag(self) -> None:
         try:
-            found = self.database.copy_state()
+            found = self.database.replica_state()
         except SignalCloudError as error:
             if not self.cloud.dry_run:
                 raise
-            self.cloud.say(f"  this machine cannot ask the copy: {error.detail} {error.internal}")
+            self.cloud.say(f"  this machine cannot ask the replica: {error.detail} {error.internal}")
             return
-        if not found.is_copy:
-            raise UsageError(f"the database of {self.new.stack} is no copy, although Azure calls it one")
+        if not found.is_replica:
+            raise UsageError(f"the database of {self.new.stack} is no replica, although Azure calls it one")
         if found.replayed_at is None:
-            self.cloud.say("  the copy has replayed nothing since its start")
+            self.cloud.say("  the replica has replayed nothing since its start")
             return
         age_s = (datetime.now(UTC) - found.replayed_at).total_seconds()
-        self.cloud.say(f"  the newest transaction that the copy has is {age_s:.1f} s old")
+        self.cloud.say(f"  the newest transaction that the replica has is {age_s:.1f} s old")
 
     def stop_app(self) -> None:
         """Stops the old app; a region that is lost need not answer."""
         if not self._tell_old("az", "functionapp", "stop", *_of_app(self.old)):
-            self.cloud.say("  stop its app as soon as it answers; its database comes back as a copy")
+            self.cloud.say("  stop its app as soon as it answers; its database comes back as a replica")
 
     def release_bots(self) -> None:
         """Cuts the connections to the old hub, where nobody sends any more; so bots negotiate again.
@@ -202,7 +202,7 @@ class Move:
         )
 
     def promote(self) -> None:
-        """Exchanges the servers' roles: the old one comes back as a copy and never as a second primary."""
+        """Exchanges the servers' roles: the old one comes back as a replica and never as a second primary."""
         option = "Forced" if self.is_forced else "Planned"
         replica = {"role": "Primary", "promoteMode": "Switchover", "promoteOption": option}
         self.cloud.perform(
@@ -210,7 +210,7 @@ class Move:
             *("--body", json.dumps({"properties": {"replica": replica}})),
         )
         self.cloud.await_until(
-            self.is_promoted, "the copy is the primary server", at_most_s=PROMOTED_WITHIN_S
+            self.is_promoted, "the replica is the primary server", at_most_s=PROMOTED_WITHIN_S
         )
 
     def raise_sequences(self) -> None:

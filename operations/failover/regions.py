@@ -10,7 +10,7 @@ from typing import Any
 from operations.cloud import Cloud
 from operations.command import UsageError
 from operations.database import CONNECT_TIMEOUT_S, connect, with_login
-from operations.failover.sequences import CopyState, are_raised, copy_state, is_fenced, raise_counters
+from operations.failover.sequences import ReplicaState, are_raised, is_fenced, raise_counters, replica_state
 from shared.adapters.postgres.database import Connection
 from shared.settings_reader import SettingsReader
 
@@ -88,8 +88,8 @@ class RegionDatabase:
         self._region = region
         self._connecting = connecting
 
-    def copy_state(self) -> CopyState:
-        return self._ask(copy_state)
+    def replica_state(self) -> ReplicaState:
+        return self._ask(replica_state)
 
     def is_fenced(self) -> bool:
         return self._ask(is_fenced)

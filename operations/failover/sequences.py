@@ -1,6 +1,6 @@
-"""Reads the state of a database copy, and raises the sequence counters after its promotion.
+"""Reads the state of a database replica, and raises the sequence counters after its promotion.
 
-A copy lags behind. So after a forced promotion its counters may be lower than the sequences that bots have
+A replica lags behind. So after a forced promotion its counters may be lower than the sequences that bots have
 seen, and a bot ignores a signal whose sequence it has seen. A gap is honest: bots ask for it, and learn that
 it is empty.
 """
@@ -16,23 +16,23 @@ from shared.adapters.postgres.database import Connection, translated
 from shared.domain.market.instruments import INSTRUMENTS
 from shared.sql import queries
 
-# More signals of one symbol than are published while a copy lags: ten each second for almost three hours.
+# More signals of one symbol than are published while a replica lags: ten each second for almost three hours.
 GAP = 100_000
 _SQL = queries("failover")
 
 
-class CopyState(msgspec.Struct, frozen=True):
-    """`replayed_at` is None if the server was never a copy, or has replayed nothing since its start."""
+class ReplicaState(msgspec.Struct, frozen=True):
+    """`replayed_at` is None if the server was never a replica, or has replayed nothing since its start."""
 
-    is_copy: bool
+    is_replica: bool
     replayed_at: datetime | None
 
 
-async def copy_state(connection: Connection) -> CopyState:
+async def replica_state(connection: Connection) -> ReplicaState:
     """The state of the server; raises Unavailable."""
     with translated():
-        cursor = connection.cursor(row_factory=class_row(CopyState))
-        (found,) = await (await cursor.execute(_SQL["copy_state"])).fetchall()
+        cursor = connection.cursor(row_factory=class_row(ReplicaState))
+        (found,) = await (await cursor.execute(_SQL["replica_state"])).fetchall()
         return found
 
 
@@ -43,7 +43,7 @@ async def is_fenced(connection: Connection) -> bool:
 
 
 async def are_raised(connection: Connection) -> bool:
-    """Whether `raise_counters` has run since this server's promotion; raises Unavailable on a copy."""
+    """Whether `raise_counters` has run since this server's promotion; raises Unavailable on a replica."""
     with translated():
         return await _are_raised(connection, await _timeline(connection))
 
@@ -53,8 +53,8 @@ async def raise_counters(
 ) -> dict[str, int]:
     """Raises every counter by `gap`, once after each promotion; returns the new ones, empty if it ran before.
 
-    `symbols` get a counter even if this copy knows no signal of them, because their first may be lost. Works
-    while new transactions are read-only by default. `connection` is in autocommit. Raises Unavailable.
+    `symbols` get a counter even if this server knows no signal of them, because their first may be lost.
+    Works while new transactions are read-only by default. `connection` is in autocommit. Raises Unavailable.
     """
     with translated():
         await connection.set_read_only(False)

@@ -1,8 +1,8 @@
 """Lists the steps of a move to the passive region, in an order in which no sequence is given twice.
 
 The passive app is up while its database is promoted. After a forced promotion it could give bots a sequence
-that the lost region gave before. So the copy is made read-only by default before the promotion, and accepts
-writes only after its counters were raised.
+that the lost region gave before. So the replica is made read-only by default before the promotion, and
+accepts writes only after its counters were raised.
 """
 
 from operations.failover.move import BACKUP_DAYS, Move
@@ -31,17 +31,17 @@ def steps(move: Move) -> list[Step]:
 def _forced(move: Move) -> list[Step]:
     new = move.new
     return [
-        Step("check", "compares the copies with what they follow", 30, move.check),
+        Step("check", "says how far the new region lags behind", 30, move.check),
         Step("fence-app", "stops the old app if it answers", 60, move.stop_app, move.is_app_stopped),
         Step(
             "begin-licenses", "starts the move of licenses and keys if their region is lost", 20,
             move.begin_licenses, move.are_licenses_here,
         ),
         Step(
-            "fence-database", "lets the copy refuse writes after its promotion", 60,
+            "fence-database", "lets the replica refuse writes after its promotion", 60,
             lambda: move.set_fence("on"), lambda: move.is_promoted() or move.fence() == "on",
         ),
-        Step("promote", "makes the copy the primary server", 300, move.promote, move.is_promoted),
+        Step("promote", "makes the replica the primary server", 300, move.promote, move.is_promoted),
         Step(
             "sequences", "leaves a gap, so that no sequence is given twice", 5,
             move.raise_sequences, move.are_sequences_raised,
@@ -63,7 +63,7 @@ def _forced(move: Move) -> list[Step]:
 def _planned(move: Move) -> list[Step]:
     old = move.old
     return [
-        Step("check", "compares the copies with what they follow", 30, move.check),
+        Step("check", "says how far the new region lags behind", 30, move.check),
         Step("fence-app", "stops the old app", 60, move.stop_app, move.is_app_stopped),
         Step("promote", "exchanges the two servers, without a loss", 300, move.promote, move.is_promoted),
         Step("timers", "starts the timers", 60, move.start_timers, move.are_timers_on),

@@ -21,6 +21,7 @@ CONNECT_TIMEOUT_S = 3.0
 READ_TIMEOUT_S = 30.0
 # Bounds a call with all its retries.
 CALL_TIMEOUT_S = 90.0
+RETRIES = 3
 # What sealing adds to an export is less.
 MAX_BLOB_BYTES = MAX_PACKED_BYTES + 4096
 MAX_LISTED = 5_000
@@ -83,7 +84,7 @@ class ExportBlobs:
             options: dict[str, Any] = {
                 "connection_timeout": CONNECT_TIMEOUT_S,
                 "read_timeout": READ_TIMEOUT_S,
-                "retry_total": 3,
+                "retry_total": RETRIES,
                 # In seconds; the SDK's own pauses would exceed the time of the call.
                 "initial_backoff": 1,
                 "increment_base": 2,

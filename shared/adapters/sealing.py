@@ -58,7 +58,8 @@ def unseal(sealed: bytes, private_keys: Iterable[str]) -> bytes:
             except (InvalidTag, ValueError) as error:
                 raise ExportDamaged("The sealed export was changed or is not complete.") from error
     raise ExportDamaged(
-        f"None of the given keys opens this export: it needs the private key {told.get('key')}."
+        # Its name comes from a file that anybody may have written, and goes to a terminal.
+        f"None of the given keys opens this export: it needs the private key {told.get('key')!a}."
     )
 
 

@@ -11,7 +11,8 @@ from loadtests.failover.__main__ import main
 
 @pytest.fixture
 def short(tmp_path: Path) -> list[str]:
-    return ["--bots", "2", "--rate", "5", "--before", "3", "--after", "3", "--json", str(tmp_path / "v.json")]
+    load = ["--bots", "2", "--rate", "10", "--before", "2", "--after", "2"]
+    return [*load, "--json", str(tmp_path / "v.json")]
 
 
 def verdict(tmp_path: Path) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def test_a_lost_region_costs_no_signal_and_no_acknowledged_trade(
 ) -> None:
     assert main(["--mode", "forced", "--cut", "1", *short]) == 0, capsys.readouterr().out
     found = verdict(tmp_path)
-    assert found["behind_signals"] > 0, "the copy lagged, so this move proves what bots and publisher repeat"
+    assert found["behind_signals"] > 0, "the replica lagged, so this proves what bots and publisher repeat"
     assert found["behind_trades"] > 0
     assert found["rpo_s"] > 0.5
 

@@ -111,6 +111,14 @@ def test_packages_lie_where_the_worker_looks() -> None:
     assert f"/home/site/wwwroot/{PACKAGES.as_posix()}" == CUSTOMER_PACKAGES_PATH
 
 
+def test_without_a_build_the_version_is_that_of_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("operations.package.install", lambda _, packages: packages.mkdir(parents=True))
+    assert main(["--output", str(tmp_path / "app.zip")]) == 0
+    assert capsys.readouterr().out.startswith(f"version {VERSION}\n")
+
+
 @pytest.mark.parametrize("build", ["", "a b", "a/b", "x" * 41])
 def test_a_build_is_letters_and_digits(build: str) -> None:
     with pytest.raises(SystemExit) as left:

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -32,24 +30,6 @@ from tests.support.trades import ALICE
 NOW = datetime(2025, 9, 2, 20, 0, tzinfo=UTC)
 
 
-class Pair(NamedTuple):
-    """A primary, and a read replica of it."""
-
-    primary_url: str
-    replica_url: str
-
-
-@contextmanager
-def a_pair(home: Path) -> Iterator[Pair]:
-    primary = EmbeddedPostgres(home / "primary", free_port())
-    try:
-        asyncio.run(prepared(primary.start()))
-        with replicated(primary.url, home / "replica") as replica:
-            yield Pair(primary.url, replica.url)
-    finally:
-        primary.stop()
-
-
 async def prepared(url: str) -> None:
     """Writes a signal, a bar and a trade."""
     await migrate(url)
@@ -62,15 +42,25 @@ async def prepared(url: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_pair(server_directory: Path) -> Iterator[Pair]:
-    with a_pair(server_directory / "pair") as pair:
-        yield pair
+def primary_url(server_directory: Path) -> Iterator[str]:
+    server = EmbeddedPostgres(server_directory / "primary", free_port())
+    try:
+        asyncio.run(prepared(server.start()))
+        yield server.url
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def replica_url(primary_url: str, server_directory: Path) -> Iterator[str]:
+    with replicated(primary_url, server_directory / "replica") as server:
+        yield server.url
 
 
 @pytest.fixture
-async def replica(shared_pair: Pair) -> AsyncIterator[Database]:
+async def replica(replica_url: str) -> AsyncIterator[Database]:
     """What the app of a passive region has as its database."""
-    database = Database(shared_pair.replica_url, role="signal_functions", pool_size=4)
+    database = Database(replica_url, role="signal_functions", pool_size=4)
     yield database
     await database.close()
 
@@ -103,7 +93,7 @@ async def test_a_replica_refuses_writes_so_that_callers_try_again(
 async def test_a_replica_serves_what_bots_read(replica: Database) -> None:
     (signal,) = await SignalStore(replica).list("ES", after=0, limit=10)
     assert signal.sequence == 1
-    assert await SignalStore(replica).last_sequences(None) == {"ES": 1}
+    assert await SignalStore(replica).last_sequences(["ES"]) == {"ES": 1}
     assert [feed.symbol for feed in await BarStore(replica).feeds()] == ["ES"]
     page = await TradeStore(replica).page(ALICE, symbol=None, since=None, until=None, before=None, limit=10)
     assert [stored.trade_id for stored in page] == ["t-1"]
@@ -112,26 +102,27 @@ async def test_a_replica_serves_what_bots_read(replica: Database) -> None:
 
 
 @pytest.fixture
-def own_pair(server_directory: Path) -> Iterator[Pair]:
-    """A pair of the test's own, because it promotes the replica."""
-    with a_pair(server_directory / "promoted") as pair:
-        yield pair
+def own_replica_url(primary_url: str, server_directory: Path) -> Iterator[str]:
+    """A replica of the test's own, because it is promoted."""
+    with replicated(primary_url, server_directory / "promoted") as server:
+        yield server.url
 
 
 async def test_promotion_makes_the_region_active_without_a_restart_of_the_app(
-    own_pair: Pair, monkeypatch: pytest.MonkeyPatch
+    primary_url: str, own_replica_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(region_module, "HOLD_S", 0.0)
-    primary, replica = (Database(url, role="signal_functions", pool_size=2) for url in own_pair)
+    urls = (primary_url, own_replica_url)
+    primary, replica = (Database(url, role="signal_functions", pool_size=2) for url in urls)
     active, passive = RegionService(primary), RegionService(replica)
     assert (await active.is_active(), await passive.is_active()) == (True, False)
-    signal, _ = await SignalStore(primary).publish(a_draft(idempotency_key="before"))
-    await_replay(own_pair.primary_url, own_pair.replica_url)
-    promote(own_pair.replica_url)
+    signal, _ = await SignalStore(primary).publish(a_draft("NQ", idempotency_key="before"))
+    await_replay(primary_url, own_replica_url)
+    promote(own_replica_url)
     assert await passive.is_active()
-    following, new = await SignalStore(replica).publish(a_draft(idempotency_key="after"))
+    following, new = await SignalStore(replica).publish(a_draft("NQ", idempotency_key="after"))
     assert (following.sequence, new) == (signal.sequence + 1, True), "sequences go on, without a gap"
-    again, new = await SignalStore(replica).publish(a_draft(idempotency_key="before"))
+    again, new = await SignalStore(replica).publish(a_draft("NQ", idempotency_key="before"))
     assert (again, new) == (signal, False), "a repeated publication is known in the other region too"
     await primary.close()
     await replica.close()

@@ -165,6 +165,8 @@ def test_bad_use_is_told_plainly(
     code, told = say(main, "plan", export, TABLES_CONNECTION_STRING=scratch)
     assert (code, "changed or is not complete" in told) == (1, True)
     assert main(["plan", export, "--key-file", str(tmp_path / "none")]) == 2
+    with pytest.raises(SystemExit, match="2"):  # one of them would be ignored
+        say(main, "apply", export, "--without-audit", "--only-missing", "--even-newer")
 
 
 def test_a_new_key_is_written_once_for_its_owner_alone(
@@ -227,6 +229,18 @@ def test_the_drill_finds_what_is_lost_and_what_was_forgotten(
     assert code == 1
     assert found["live keys"].startswith("FAILED 3 the same, 0 changed since, 1 gone")
     assert found["complete"].startswith("FAILED 1 older rows are not in it")
+
+
+def test_keys_alone_in_the_scratch_tables_are_refused_too(
+    export: str, tables_connection_string: str, scratch: str, say: Say
+) -> None:
+    with emptied(scratch):
+        on(scratch, lambda tables: tables.add_keys([numbered_key(0)]))
+        code, told = say(
+            drill, "licenses", export, TABLES_CONNECTION_STRING=tables_connection_string,
+            SCRATCH_TABLES_CONNECTION_STRING=scratch,
+        )  # fmt: skip
+    assert (code, "the scratch tables hold licenses or keys" in told) == (2, True), told
 
 
 def test_a_key_authenticates_from_the_restored_tables(

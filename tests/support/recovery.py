@@ -106,21 +106,7 @@ def _servers_own(directory: Path) -> Path:
 @contextmanager
 def replicated(source_url: str, directory: Path) -> Iterator[EmbeddedPostgres]:
     """A running read replica of the server at `source_url`, which streams its changes."""
-    given = conninfo_to_dict(source_url)
-    server = EmbeddedPostgres(directory, free_port())
-    directory.mkdir(parents=True)
-    cluster = directory / "cluster"
-    subprocess.run(
-        [postgres_binary("pg_basebackup"), "--pgdata", cluster, "--checkpoint=fast", "--write-recovery-conf",
-         "--host", str(given["host"]), "--port", str(given["port"]), "--username", str(given["user"])],
-        env={"PATH": os.defpath, "PGPASSWORD": str(given["password"])},
-        capture_output=True,
-        check=True,
-        timeout=TIMEOUT_S,
-    )  # fmt: skip
-    (directory / "password").write_text(str(given["password"]), encoding="ascii")
-    _servers_own(directory)
-    directory.chmod(0o711)
+    server = EmbeddedPostgres(directory, free_port(), source_url)
     try:
         server.start()
         yield server

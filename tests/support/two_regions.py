@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.timer_table import TIMERS
-from operations.failover.sequences import GAP, CopyState
+from operations.failover.sequences import GAP, ReplicaState
 from operations.process import Answer, Call
 from tests.support.samples import START
 
@@ -61,7 +61,7 @@ class Regions:
             ),
         }  # fmt: skip
         self.licenses = "centralus"
-        # The bots have seen 12 sequences; the copy of a lost region lacks the last two.
+        # The bots have seen 12 sequences; the replica of a lost region lacks the last two.
         self.seen = 12
         self.counter = 10 if lost else 12
         self.raised = False
@@ -72,8 +72,8 @@ class Regions:
 
     # The database of the new region
 
-    def copy_state(self) -> CopyState:
-        return CopyState(True, START)
+    def replica_state(self) -> ReplicaState:
+        return ReplicaState(True, START)
 
     def is_fenced(self) -> bool:
         return self.stacks["standby"].fence == "on"

@@ -1,13 +1,13 @@
--- name: copy_state
--- Whether this server is a copy, and when the last transaction that it has was committed on the server that it follows.
-select pg_is_in_recovery() as is_copy, pg_last_xact_replay_timestamp() as replayed_at;
+-- name: replica_state
+-- Whether this server is a replica, and when the last transaction that it has was committed on the server that it follows.
+select pg_is_in_recovery() as is_replica, pg_last_xact_replay_timestamp() as replayed_at;
 
 -- name: is_fenced
 -- Whether new transactions of a new session are read-only by default.
 select current_setting('default_transaction_read_only')::boolean;
 
 -- name: timeline
--- This server's line of history; each promotion of a copy begins another one.
+-- This server's line of history; each promotion of a replica begins another one.
 select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8);
 
 -- name: is_raised

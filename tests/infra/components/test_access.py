@@ -37,6 +37,16 @@ def test_the_staging_slot_answers_machines_that_deploy_alone() -> None:
     assert allowed(app["ipSecurityRestrictions"]) == ["AzureFrontDoor.Backend", "AzureWebPubSub"]
 
 
+def test_a_second_region_answers_its_own_smoke_test_too() -> None:
+    """Front Door sends nothing there before a promotion."""
+    app = recorded("standby").only(SITE).inputs["siteConfig"]
+    front, hub, *machines = allowed(app["ipSecurityRestrictions"])
+    assert (front, hub) == ("AzureFrontDoor.Backend", "AzureWebPubSub")
+    assert machines == allowed(app["scmIpSecurityRestrictions"])
+    assert machines[-1] == "operations"
+    assert app["ipSecurityRestrictionsDefaultAction"] == "Deny"
+
+
 @pytest.mark.parametrize("variant", ["prod-subnet", "prod"])
 def test_a_private_slot_answers_its_own_smoke_test(variant: str) -> None:
     """Without addresses the slot would refuse everybody, and no version could pass its smoke test."""

@@ -268,7 +268,10 @@ class Machine:
         self.command(
             self.directory / "config.sh", f'echo "token $ACTIONS_RUNNER_INPUT_TOKEN" >> "{self.log}"'
         )
-        self.command(self.directory / "svc.sh", "")
+        self.command(self._commands / "systemctl", "")
+        # A job may have left these.
+        for name in ("svc.sh", ".service", ".runner", ".credentials"):
+            self.command(self.directory / name, "")
 
     def command(self, path: Path, script: str) -> None:
         path.write_text(f'#!/bin/bash\necho "{path.name} $*" >> "{self.log}"\n{script}\n')
@@ -301,7 +304,7 @@ def test_the_runner_registers_and_runs_as_a_service(tmp_path: Path) -> None:
     run = machine.register(**GIVEN)
     assert run.returncode == 0, run.stderr
     assert "token the-token" in machine.calls
-    assert machine.calls[-2:] == ["svc.sh install runner", "svc.sh start"]
+    assert machine.calls[-1] == "systemctl enable --now actions.runner.service"
     configured = next(call for call in machine.calls if call.startswith("config.sh"))
     assert "--url https://github.com/acme/signals --labels signal-cloud-prod" in configured
     said = [call for call in machine.calls if not call.startswith("token ")]
@@ -311,11 +314,22 @@ def test_the_runner_registers_and_runs_as_a_service(tmp_path: Path) -> None:
 
 def test_a_registered_runner_registers_again(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
-    for name in (".service", ".runner", ".credentials"):
-        (machine.directory / name).write_text("old")
     assert machine.register(**GIVEN).returncode == 0
-    assert machine.calls.index("svc.sh uninstall") < machine.calls.index("svc.sh install runner")
+    changes = [call.split()[1] for call in machine.calls if call.startswith("systemctl ")]
+    assert changes == ["stop", "enable"]
     assert not (machine.directory / ".credentials").exists()
+
+
+def test_root_runs_nothing_that_a_job_could_have_changed(tmp_path: Path) -> None:
+    """The runner's user owns its directory, and operators sign in on the machine."""
+    machine = Machine(tmp_path)
+    assert machine.register(**GIVEN).returncode == 0
+    in_its_directory = {path.name for path in machine.directory.iterdir()}
+    ran = {call.split()[0] for call in machine.calls} & in_its_directory
+    assert ran == {"config.sh"}, "which runuser runs as the runner"
+    assert any(call.startswith("runuser --user runner -- ./config.sh ") for call in machine.calls)
+    unit = FILES["/etc/systemd/system/actions.runner.service"]["content"]
+    assert "User=runner\n" in unit
 
 
 @pytest.mark.parametrize("missing", GIVEN)

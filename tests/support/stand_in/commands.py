@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from tests.support.stand_in.world import ADDRESS, OPERATOR, Deployed, Refused, World, scope_of
+from tests.support.stand_in.world import ADDRESS, OPERATOR, Deployed, Refused, World
 
 
 def python(world: World, words: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -37,8 +37,7 @@ def _migrate(world: World, deployed: Deployed, rest: Sequence[str]) -> str:
 
 def _license(world: World, stack: str, rest: Sequence[str], environment: Mapping[str, str]) -> str:
     deployed = world.deployed[stack]
-    account, group = deployed.outputs["data_storage_account"], deployed.outputs["resource_group"]
-    scope = scope_of(group, "Microsoft.Storage/storageAccounts", account)
+    scope = deployed.outputs["data_storage_account_id"]
     world.demand(
         "key_store_unavailable: AuthorizationPermissionMismatch", scope, "Storage Table Data Contributor"
     )

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.stand_in.azure import STORAGE, Handler
+from tests.support.stand_in.azure import Handler
 from tests.support.stand_in.words import Words
 from tests.support.stand_in.world import (
     NO_BLOBS,
@@ -25,10 +25,9 @@ def _deployed_by(world: World, output: str, value: str) -> tuple[Deployed, str]:
 
 
 def _entity_query(world: World, words: Words, stdin: str) -> Any:
-    deployed, group = _deployed_by(world, "data_storage_account", words["--account-name"])
+    deployed, _ = _deployed_by(world, "data_storage_account", words["--account-name"])
     deployed.reach()
-    scope = scope_of(group, STORAGE, words["--account-name"])
-    world.demand(NO_BLOBS, scope, "Storage Table Data Contributor")
+    world.demand(NO_BLOBS, deployed.outputs["data_storage_account_id"], "Storage Table Data Contributor")
     return {"items": []}
 
 

@@ -60,7 +60,7 @@ def _member_add(world: World, words: Words, stdin: str) -> Any:
 
 def _app_list(world: World, words: Words, stdin: str) -> Any:
     return [
-        {"appId": app.app_id, "displayName": name}
+        {"appId": app.app_id, "displayName": name, "passwordCredentials": [{}] * app.has_password}
         for name, app in world.apps.items()
         # A filter by display name matches its beginning.
         if name.startswith(words["--display-name"]) and world.now - app.since >= DIRECTORY_S
@@ -100,8 +100,22 @@ def _sp_show(world: World, words: Words, stdin: str) -> Any:
     return {"id": app.principal}
 
 
+def _group_owners(world: World, words: Words, stdin: str) -> Any:
+    return [{"id": owner} for owner in _group(world, words["--group"]).owners]
+
+
+def _app_owners(world: World, words: Words, stdin: str) -> Any:
+    return [{"id": owner} for owner in _app(world, words["--id"]).owners]
+
+
+def _sp_owners(world: World, words: Words, stdin: str) -> Any:
+    (app,) = (each for each in world.apps.values() if each.principal == words["--id"])
+    return [{"id": owner} for owner in app.owners]
+
+
 def _credential_list(world: World, words: Words, stdin: str) -> Any:
-    return [{"subject": subject} for subject in _app(world, words["--id"]).subjects]
+    issuer = "https://token.actions.githubusercontent.com"
+    return [{"issuer": issuer, "subject": subject} for subject in _app(world, words["--id"]).subjects]
 
 
 def _credential_create(world: World, words: Words, stdin: str) -> Any:
@@ -121,7 +135,10 @@ READS: dict[str, Handler] = {
     "ad user show": _user,
     "ad group show": _group_show,
     "ad group member check": _member_check,
+    "ad group owner list": _group_owners,
     "ad app list": _app_list,
+    "ad app owner list": _app_owners,
+    "ad sp owner list": _sp_owners,
     "ad sp show": _sp_show,
     "ad app federated-credential list": _credential_list,
 }

@@ -42,7 +42,7 @@ def answer(world: World, words: Words, stdin: str) -> Any:
         return _variables(world, words)
     if words.name == "workflow run":
         stack = words["--field"].removeprefix("stack=")
-        world.runs.insert(0, Run(len(world.runs) + 1, stack))
+        world.runs.insert(0, Run(len(world.runs) + 1, stack, files=dict(world.files)))
         world.make(f"run for {stack}")
         return ""
     if words.name == "run list":
@@ -51,6 +51,8 @@ def answer(world: World, words: Words, stdin: str) -> Any:
                 "databaseId": run.id,
                 "displayTitle": f"Deploy {run.stack}",
                 "status": run.status,
+                "conclusion": run.conclusion,
+                "headSha": f"commit{run.id}",
                 "url": "https://run",
             }
             for run in world.runs
@@ -122,11 +124,12 @@ def _environment(world: World, words: Words, stdin: str, parts: list[str]) -> An
 
 
 def _file(world: World, words: Words, stdin: str, path: str) -> Any:
-    path = path.partition("?ref=main")[0]
+    path, _, ref = path.partition("?ref=")
     if words.get("--method") != "PUT":
-        if path not in world.files:
+        commits = {f"commit{run.id}": run.files for run in world.runs} | {"main": world.files}
+        if path not in commits[ref]:
             raise Refused("gh: Not Found (HTTP 404)")
-        return {"content": world.files[path], "sha": guid(world.files[path])}
+        return {"content": commits[ref][path], "sha": guid(commits[ref][path])}
     given = json.loads(stdin)
     if world.is_protected:
         raise Refused(
@@ -155,6 +158,10 @@ def _polled(world: World, run: Run) -> Any:
 def _make_live(world: World, stack: str) -> None:
     deployed = world.deployed[stack]
     deployed.is_migrated = True
+    second = json.loads(world.variables.get("SECOND_REGIONS", "{}")).get(stack)
+    if second is not None:
+        world.deployed[second].is_migrated = True
+        deployed.second_origin = _config(world, stack).get("signal-cloud:second_origin_host", "")
     if f"smoke-test-{stack}" not in deployed.licenses:
         deployed.licenses[f"smoke-test-{stack}"] = "Ab12Cd"
         world.make(f"license smoke-test-{stack}")
@@ -177,11 +184,18 @@ def _problem(world: World, stack: str) -> str:
         return "Entra ID does not trust the environment"
     if environment.branches != ["main"] or not environment.reviewers:
         return "the environment is not protected"
-    document = yaml.safe_load(base64.b64decode(world.files.get(f"infra/Pulumi.{stack}.yaml", "e30=")))
-    if "secretsprovider" not in document or "signal-cloud:api_key_pepper" not in document["config"]:
+    config = _config(world, stack)
+    if "signal-cloud:api_key_pepper" not in config:
         return "the file of the stack has no pepper"
+    if "signal-cloud:primary_postgres_id" in config and not world.deployed[stack].is_migrated:
+        return "the database has no login of the second region"
     label = json.loads(world.variables.get("RUNNERS", "{}")).get(stack)
     return _missing_right(world, app, stack) if label in world.runners else "no runner takes the job"
+
+
+def _config(world: World, stack: str) -> dict[str, str]:
+    document = yaml.safe_load(base64.b64decode(world.files.get(f"infra/Pulumi.{stack}.yaml", "e30=")))
+    return dict(document["config"]) if "secretsprovider" in document else {}
 
 
 def _missing_right(world: World, app: App, stack: str) -> str:
@@ -190,13 +204,14 @@ def _missing_right(world: World, app: App, stack: str) -> str:
     vault = next(iter(name for name in world.vaults if name.startswith("kv-sig-pulumi")))
     container = f"{state_scope(STORAGE, account)}/blobServices/default/containers/state"
     own = world.deployed[stack].outputs["key_vault"]
-    secret = f"{scope_of(f'rg-signal-cloud-{stack}', VAULTS, own)}/secrets/smoke-key"
+    data = world.deployed[stack].outputs["data_storage_account_id"]
     for role, scope in (
         ("Contributor", group),
         ("Role Based Access Control Administrator", group),
         ("Storage Blob Data Contributor", container),
         ("Key Vault Crypto User", f"{state_scope(VAULTS, vault)}/keys/pulumi"),
-        ("Key Vault Secrets User", secret),
+        ("Key Vault Secrets Officer", scope_of(f"rg-signal-cloud-{stack}", VAULTS, own)),
+        ("Storage Table Data Contributor", data),
     ):
         given = {(each.role, each.scope) for each in world.roles if each.principal == app.principal}
         if (role, scope) not in given:

@@ -1,6 +1,8 @@
 """Runs the bootstrap in a checkout whose tools are the stand-in, and whose clock is the world's."""
 
+import functools
 import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,19 +21,33 @@ OPTIONS = (
     "--name-suffix", "abc12", "--alert-emails", "a@example.com,b@example.com",
     "--deployer-addresses", ADDRESS, "--own-address", ADDRESS,
 )  # fmt: skip
-# Two kinds of public stacks, with and without a slot, and a private one.
+# Two kinds of public stacks, with and without a slot, a private one, and a second region of that.
 STACKS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "public": ("dev", {}),
     "public with a slot": ("dev", {"plan: flex": "plan: dedicated", "edge: none": "edge: standard"}),
     "private": ("prod", {}),
+    "second region": ("standby", {}),
 }
 
 
 class Snapshot(NamedTuple):
-    """Everything that outlasts a run: the world, and the stack's file."""
+    """Everything that outlasts a run: the world, and the stacks' files."""
 
     world: bytes
-    file: bytes
+    files: Mapping[str, bytes]
+
+
+@functools.cache
+def _first_region() -> Snapshot:
+    """After the bootstrap of prod."""
+    with tempfile.TemporaryDirectory() as directory:
+        machine = Machine(Path(directory), "private")
+        if machine.run() != 0:
+            raise RuntimeError("\n".join(machine.said))
+        machine.world.log.clear()
+        machine.world.made.clear()
+        machine.world.changes = 0
+        return machine.snapshot()
 
 
 class Machine:
@@ -40,7 +56,6 @@ class Machine:
     def __init__(self, directory: Path, kind: str = "public", world: World | None = None) -> None:
         self.stack, changed = STACKS[kind]
         self.infra = directory / "infra"
-        self.world = world or empty_world()
         self.said: list[str] = []
         self.calls: list[Call] = []
         self.snapshots: list[Snapshot] | None = None
@@ -51,7 +66,13 @@ class Machine:
             assert old in text
             text = text.replace(old, new)
         self.file.write_text(text, encoding="utf-8")
-        shutil.copy(INFRA / "Pulumi.standby.yaml", self.infra)
+        self.world = world or empty_world()
+        if kind == "second region":
+            first = _first_region()
+            self.restore(Snapshot(first.world, {**first.files, self.file.name: self.file.read_bytes()}))
+            if world is not None:
+                for fault in ("fault_at", "fault_after", "busy_every"):
+                    setattr(self.world, fault, getattr(world, fault))
 
     @property
     def file(self) -> Path:
@@ -70,11 +91,13 @@ class Machine:
         return main(["--stack", self.stack, *options], cloud, self.infra)
 
     def snapshot(self) -> Snapshot:
-        return Snapshot(msgspec.json.encode(self.world), self.file.read_bytes())
+        files = {path.name: path.read_bytes() for path in self.infra.glob("*.yaml")}
+        return Snapshot(msgspec.json.encode(self.world), files)
 
     def restore(self, snapshot: Snapshot) -> None:
         self.world = msgspec.json.decode(snapshot.world, type=World)
-        self.file.write_bytes(snapshot.file)
+        for name, content in snapshot.files.items():
+            (self.infra / name).write_bytes(content)
 
     def _answer(self, call: Call) -> Answer:
         self.calls.append(call)

@@ -12,7 +12,7 @@ import yaml
 from operations.bootstrap.foundation import providers
 from tests.support.stand_in.azure import STORAGE, VAULTS, provider_state, state_scope
 from tests.support.stand_in.words import Words
-from tests.support.stand_in.world import NO_SECRETS, Deployed, Refused, Vault, World, guid, refuse
+from tests.support.stand_in.world import NO_SECRETS, Deployed, Refused, Vault, World, guid, refuse, scope_of
 
 _PREFIX = "signal-cloud:"
 _NEEDED = (
@@ -46,6 +46,11 @@ def _of_stack(world: World, words: Words, stdin: str, stack: str, file: Path) ->
         return _set(world, words, stdin, file)
     if words.name == "up":
         return _up(world, words, file)
+    if words.name == "config get":
+        assert "--json" in words
+        key = f"{_PREFIX}{words.arguments[0]}"
+        value = world.secrets.get(f"{stack} {key}") or _document(file)["config"][key]
+        return {"name": key, "value": value, "secret": True}
     if words.name == "config":
         return {key: _shown(value) for key, value in _document(file)["config"].items()}
     return world.deployed[stack].outputs if stack in world.deployed else {}
@@ -142,11 +147,16 @@ def _up(world: World, words: Words, file: Path) -> str:
     if stack in world.deployed:
         world.deployed[stack].is_quiet = quiet
         return "    15 unchanged"
+    document = {key.removeprefix(_PREFIX): _text(value) for key, value in config.items()}
     plan, private = config[f"{_PREFIX}plan"], _text(config[f"{_PREFIX}private_network"]) == "true"
     outputs = _outputs(stack, group, has_slot=plan == "dedicated")
-    if private:
+    if "primary_postgres_id" in document:
+        _follow(world, stack, document, outputs)
+    elif document["edge"] != "none":
+        outputs["front_door_id"] = guid(f"door {stack}")
+    if document.get("operations_machine") == "true":
         outputs["operations_machine"] = f"vm-signal-cloud-{stack}"
-    deployers = config.get(f"{_PREFIX}deployer_addresses", "")
+    deployers = document.get("deployer_addresses", "")
     world.deployed[stack] = Deployed(outputs, private, quiet)
     world.deployed[stack].admitted = {f"deployer-{at}": at for at in deployers.split(",") if at}
     # The last change of Postgres goes on in the background.
@@ -157,11 +167,37 @@ def _up(world: World, words: Words, file: Path) -> str:
     return "    90 created"
 
 
+def _follow(world: World, stack: str, settings: Mapping[str, str], outputs: dict[str, str]) -> None:
+    """A second region shares the first one's licenses, and answers only its Front Door."""
+    first = next(
+        (
+            (name, each)
+            for name, each in world.deployed.items()
+            if each.outputs["postgres_server_id"] == settings["primary_postgres_id"]
+        ),
+        None,
+    )
+    if first is None or settings["primary_front_door_id"] != first[1].outputs["front_door_id"]:
+        raise Refused("error: ResourceNotFound: the server of the first region", 255)
+    if (
+        world.secrets[f"{stack} {_PREFIX}api_key_pepper"]
+        != world.secrets[f"{first[0]} {_PREFIX}api_key_pepper"]
+    ):
+        raise Refused("error: the two regions have different peppers", 255)
+    for name in ("data_storage_account", "data_storage_account_id"):
+        outputs[name] = first[1].outputs[name]
+    outputs["url"] = outputs["app_url"]
+
+
 _UP = ("--yes", "--non-interactive", "--policy-pack")
 
 
 def _outputs(stack: str, group: str, *, has_slot: bool) -> dict[str, str]:
+    account, server = f"stsigdata{stack}abc12", f"psql-signal-cloud-{stack}-abc12"
     outputs = {
+        "app_host": f"func-signal-cloud-{stack}-abc12.azurewebsites.net",
+        "data_storage_account_id": scope_of(group, STORAGE, account),
+        "postgres_server_id": scope_of(group, "Microsoft.DBforPostgreSQL/flexibleServers", server),
         "url": f"https://{stack}.example.net",
         "app_url": f"https://func-{stack}.azurewebsites.net",
         "app_name": f"func-signal-cloud-{stack}-abc12",
@@ -171,11 +207,11 @@ def _outputs(stack: str, group: str, *, has_slot: bool) -> dict[str, str]:
         "identity_principal_id": guid(f"identity {stack}"),
         "jobs_identity_name": f"id-signal-cloud-{stack}-jobs",
         "jobs_identity_principal_id": guid(f"jobs {stack}"),
-        "postgres_server": f"psql-signal-cloud-{stack}-abc12",
+        "postgres_server": server,
         "postgres_host": f"psql-signal-cloud-{stack}-abc12.postgres.database.azure.com",
         "database": "signal_cloud",
         "redis_host": f"redis-signal-cloud-{stack}-abc12.centralus.redis.azure.net",
-        "data_storage_account": f"stsigdata{stack}abc12",
+        "data_storage_account": account,
         "webpubsub_endpoint": f"https://wps-signal-cloud-{stack}-abc12.webpubsub.azure.com",
         "key_vault": f"kv-signal-{stack}abc12",
     }

@@ -27,6 +27,7 @@ _PULUMI: dict[str, tuple[str, ...]] = {
     "stack init": ("--secrets-provider", "--cwd -C", "--stack -s"),
     "stack output": ("--json -j", "--cwd -C", "--stack -s"),
     "config": ("--json -j", "--cwd -C", "--stack -s", "--show-secrets"),
+    "config get": ("--json -j", "--cwd -C", "--stack -s"),
     "config set": ("--secret", "--plaintext", "--cwd -C", "--stack -s"),
     "up": ("--policy-pack", "--yes -y", "--non-interactive", "--cwd -C", "--stack -s", "--refresh -r"),
 }

@@ -55,6 +55,7 @@ class Group(msgspec.Struct):
     id: str
     since: float
     members: dict[str, float] = {}
+    owners: tuple[str, ...] = (OPERATOR,)
 
 
 class App(msgspec.Struct):
@@ -62,6 +63,8 @@ class App(msgspec.Struct):
     since: float
     principal: str = ""
     subjects: list[str] = []
+    owners: tuple[str, ...] = (OPERATOR,)
+    has_password: bool = False
 
 
 class Vault(msgspec.Struct):
@@ -84,6 +87,8 @@ class Run(msgspec.Struct):
     status: str = "waiting"
     conclusion: str = ""
     problem: str = ""
+    # The repository's files when it was started.
+    files: dict[str, str] = {}
 
 
 class Deployed(msgspec.Struct):
@@ -99,6 +104,8 @@ class Deployed(msgspec.Struct):
     admitted: dict[str, str] = {}
     live: str = ""
     staged: str = ""
+    # The origins of its Front Door beside its own app.
+    second_origin: str = ""
     # Account to the active key's public id; the plain key holds it.
     licenses: dict[str, str] = {}
     ended_keys: list[str] = []

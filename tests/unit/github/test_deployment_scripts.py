@@ -44,29 +44,39 @@ def test_swapping_back_runs_after_any_end_but_success() -> None:
 
 
 def test_without_slots_the_former_package_is_deployed_again(bench: Bench) -> None:
+    """Anybody who may push a branch can give a run the title of a deployment, and any package."""
     bench.command("az")
-    bench.command("gh", 'if [ "$1 $2" = "run list" ]; then echo 4711; fi')
+    bench.command(
+        "gh",
+        """case "$1 $2" in
+          "run list") printf '4713 branch\\n4712 tag\\n4711 good\\n4710 older\\n' ;;
+          */branch...main) echo diverged ;;
+          */tag...main) echo behind ;;
+          */*...main) echo ahead ;;
+        esac""",
+    )
     script = step("deploy/deploy/Deploy the former version again without a slot")
-    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app", GITHUB_REPOSITORY="o/r")
     assert run.returncode == 0, run.stderr
     assert 'select(.displayTitle == "Deploy dev")' in bench.calls[0]
-    assert bench.calls[1] == "gh run download 4711 --name package --dir former"
-    assert "--src former/app.zip" in bench.calls[2]
+    assert bench.calls[-2] == "gh run download 4711 --name package --dir former"
+    assert "--src former/app.zip" in bench.calls[-1]
+    assert not any("/older..." in call for call in bench.calls)
 
 
 def test_without_a_former_package_it_says_so(bench: Bench) -> None:
     bench.command("az")
     bench.command("gh")
     script = step("deploy/deploy/Deploy the former version again without a slot")
-    run = bench.run(script, STACK="dev", GROUP="rg", APP="app")
+    run = bench.run(script, STACK="dev", GROUP="rg", APP="app", GITHUB_REPOSITORY="o/r")
     assert run.returncode == 1
     assert "nothing to go back to" in run.stdout
-    assert not [call for call in bench.calls if call.startswith("az")]
+    assert [call.split()[:3] for call in bench.calls] == [["gh", "run", "list"]]
 
 
 NAMES = (
-    "url", "app_name", "resource_group", "identity_name", "identity_principal_id", "jobs_identity_name",
-    "jobs_identity_principal_id", "postgres_host",
+    "url", "role", "app_name", "resource_group", "identity_name", "identity_principal_id",
+    "jobs_identity_name", "jobs_identity_principal_id", "postgres_host",
     "database", "key_vault",
 )  # fmt: skip
 
@@ -114,6 +124,41 @@ def test_an_output_that_a_deployment_needs_is_not_left_empty(bench: Bench, name:
     assert f"KeyError: '{name}'" in run.stderr
 
 
+def test_a_passive_stack_is_not_migrated_and_its_smoke_test_knows() -> None:
+    """Its database is a read replica."""
+    migrating = step("deploy/deploy/Migrate beside the live version")
+    assert migrating.content["if"] == "steps.stack.outputs.role == 'active'"
+    for name in ("Smoke test of the warm slot", "Smoke test of the live version"):
+        assert step(f"deploy/deploy/{name}").content["with"]["role"] == "${{ steps.stack.outputs.role }}"
+
+
+def test_an_active_stack_makes_the_logins_of_its_second_region(bench: Bench) -> None:
+    outputs = {name: f"a-{name}" for name in NAMES}
+    bench.command("pulumi", pulumi(outputs))
+    bench.command("make")
+    making = step("deploy/deploy/Make the logins of the second region")
+    assert making.content["if"] == "steps.stack.outputs.role == 'active' && env.SECOND_REGION != ''"
+    run = bench.run(making, SECOND_REGION="standby", DATABASE_URL="postgresql://prod")
+    assert run.returncode == 0, run.stderr
+    assert bench.calls == [
+        "pulumi stack output --json --cwd infra --stack standby",
+        "make migrate ARGS=apply --entra --login a-identity_name --login-object-id a-identity_principal_id"
+        " --jobs-login a-jobs_identity_name --jobs-login-object-id a-jobs_identity_principal_id",
+    ]
+    bench.command("pulumi", "exit 255")
+    assert bench.run(making, SECOND_REGION="standby").returncode == 255
+
+
+@pytest.mark.parametrize(("value", "warned"), [("true", True), ("false", False), (None, False)])
+def test_a_deployment_says_that_alerts_are_still_quiet(bench: Bench, value: str | None, warned: bool) -> None:
+    """A first deployment that the bootstrap did not make, or whose file was not merged, would stay silent."""
+    shown = {} if value is None else {"signal-cloud:alerts_quiet": {"value": value, "secret": False}}
+    bench.command("pulumi", f"echo '{json.dumps(shown)}'")
+    run = bench.run(step("deploy/deploy/Say that alerts are still quiet"), STACK="prod")
+    assert run.returncode == 0, run.stderr
+    assert ("::warning::" in run.stdout) == warned
+
+
 def test_a_package_that_cannot_be_built_ends_the_run(bench: Bench) -> None:
     output = bench.directory / "output"
     variables = {"GITHUB_SHA": "0123456789abcdef", "GITHUB_OUTPUT": str(output)}
@@ -131,5 +176,9 @@ def test_the_smoke_tests_key_is_masked_before_it_is_used(bench: Bench) -> None:
     run = bench.run(step("smoke/0"), HOST="https://x", VERSION="1", KEY_VAULT="kv", WAIT="5")
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("::add-mask::the-key\n")
+    assert bench.calls[-1].endswith("ARGS=--expect-version 1 --wait 5")
+    run = bench.run(step("smoke/0"), HOST="h", VERSION="1", KEY_VAULT="kv", WAIT="5", ROLE="passive")
+    assert run.returncode == 0, run.stderr
+    assert bench.calls[-1].endswith("ARGS=--expect-version 1 --wait 5 --passive")
     bench.command("az", "exit 3")
     assert bench.run(step("smoke/0"), HOST="h", VERSION="1", KEY_VAULT="kv", WAIT="5").returncode == 3

@@ -1,6 +1,8 @@
 """The scripts that search for drift, preview a change and drill a restore do what they say."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 
@@ -116,6 +118,33 @@ def test_the_drill_changes_nothing_in_the_stacks_group() -> None:
     assert set(changing.findall(scripts)) == {"DRILL_GROUP"}
 
 
+@pytest.mark.parametrize("status", [0, 1])
+def test_nobody_else_can_read_the_private_key_of_exports_during_the_drill(bench: Bench, status: int) -> None:
+    script = step(
+        "restore-drill/drill/Restore the newest export of licenses to an account of its own, and compare it "
+        "with the live tables"
+    )
+    bench.command(
+        "az",
+        """while [ "$#" -gt 0 ]; do
+          if [ "$1" = --file ]; then
+            echo secret > "$2"
+            stat --format %a "$(dirname "$2")" > mode
+            echo "$2" > place
+          fi
+          shift
+        done""",
+    )
+    bench.command("make", f"test -s $(cat place) && exit {status}")
+    run = bench.run(
+        script, DRILL_GROUP="rg", SCRATCH="stdrill1", EXPORT_KEY_SECRET="https://v/secrets/k",
+        GITHUB_STEP_SUMMARY=str(bench.directory / "summary"),
+    )  # fmt: skip
+    assert run.returncode == status, run.stderr
+    assert (bench.directory / "mode").read_text() == "700\n"
+    assert not Path((bench.directory / "place").read_text().strip()).exists()
+
+
 def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
     script = step("restore-drill/drill/Delete the new server")
     bench.command("az")
@@ -123,6 +152,57 @@ def test_the_drill_deletes_its_own_server_alone(bench: Bench) -> None:
     assert bench.calls == []
     assert bench.run(script, DRILL="psql-drill-4711", DRILL_GROUP="rg").returncode == 0
     assert "server delete --resource-group rg --name psql-drill-4711" in bench.calls[-1]
+
+
+def test_a_public_stacks_drill_server_admits_whom_the_live_one_admits(bench: Bench) -> None:
+    """GitHub's machines have Azure's addresses. Microsoft does not say that a restore copies the rules."""
+    script = step("restore-drill/drill/Let a public stack's server admit whom the live one admits")
+    assert script.content["if"] == "steps.stack.outputs.private_network == 'false'"
+    rules = "azure-services\\t0.0.0.0\\t0.0.0.0\\ndeployer-0\\t192.0.2.7\\t192.0.2.9\\n"
+    bench.command("az", f'case "$*" in *" list "*) printf "{rules}" ;; esac')
+    run = bench.run(script, DRILL="psql-drill-1", DRILL_GROUP="rg-drill", GROUP="rg", SOURCE="psql")
+    assert run.returncode == 0, run.stderr
+    made = [call for call in bench.calls if " create " in call]
+    assert [call.partition(" --name ")[2].partition(" --output")[0] for call in made] == [
+        "azure-services --start-ip-address 0.0.0.0 --end-ip-address 0.0.0.0",
+        "deployer-0 --start-ip-address 192.0.2.7 --end-ip-address 192.0.2.9",
+    ]
+    assert all("--resource-group rg-drill --server-name psql-drill-1" in call for call in made)
+    bench.command("az", "exit 1")
+    assert bench.run(script, DRILL="d", DRILL_GROUP="g", GROUP="rg", SOURCE="psql").returncode == 1
+
+
+def drill_stack(role: str, settings: dict[str, str]) -> str:
+    """The command pulumi for a stack of that role with these settings."""
+    shown = json.dumps({f"signal-cloud:{key}": {"value": value} for key, value in settings.items()})
+    asked = f"""config\\ --json*) echo '{shown}' ;; *" role "*) echo {role} ;;"""
+    return f"""case "$*" in {asked} *) echo "a-$3" ;; esac"""
+
+
+@pytest.mark.parametrize("settings", [{}, {"license_export_key": "the-public-key"}])
+def test_the_drill_restores_licenses_of_a_stack_that_exports_them(
+    bench: Bench, settings: dict[str, str]
+) -> None:
+    bench.command("pulumi", drill_stack("active", settings))
+    output = bench.directory / "output"
+    asking = step("restore-drill/drill/Read the stack's outputs")
+    assert bench.run(asking, STACK="lean", GITHUB_OUTPUT=str(output)).returncode == 0
+    told = dict(line.split("=", 1) for line in output.read_text().splitlines())
+    assert told["license_export_key"] == settings.get("license_export_key", "")
+    restoring = [
+        each
+        for each in STEPS
+        if each.place.startswith("restore-drill/drill/Restore the newest export of licenses")
+    ]
+    assert "steps.stack.outputs.license_export_key != ''" in restoring[0].content["if"]
+
+
+def test_a_passive_stack_is_not_drilled(bench: Bench) -> None:
+    bench.command("pulumi", drill_stack("passive", {}))
+    asking = step("restore-drill/drill/Read the stack's outputs")
+    run = bench.run(asking, STACK="prod", GITHUB_OUTPUT=str(bench.directory / "output"))
+    assert run.returncode == 1
+    assert "::error::prod is passive" in run.stdout
 
 
 @pytest.mark.parametrize(("admins", "made"), [("0", True), ("1", False)])

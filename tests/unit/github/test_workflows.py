@@ -82,6 +82,15 @@ def test_rights_are_stated_and_few(path: Path) -> None:
         assert not signs_in or "environment" in job, f"{name}: Entra ID trusts an environment by its name"
 
 
+def test_no_preview_runs_code_of_a_fork_or_of_an_unread_version_of_a_package() -> None:
+    """Its identity can decrypt the stacks' secrets."""
+    condition = read(ROOT / ".github/workflows/preview.yml")["jobs"]["preview"]["if"]
+    assert condition.split(" && ") == [
+        "github.event.pull_request.head.repo.full_name == github.repository",
+        "github.event.pull_request.user.login != 'dependabot[bot]'",
+    ]
+
+
 def test_nothing_stored_is_secret() -> None:
     for path in (*WORKFLOWS, *ACTIONS):
         assert "secrets." not in text(path), path.name

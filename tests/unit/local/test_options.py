@@ -31,6 +31,8 @@ def test_defaults() -> None:
     assert options.state.name == ".local"
     assert options.standby_of is None
     assert stack_options("up", {"STANDBY_OF": "other"}).standby_of == Path("other").resolve()
+    with pytest.raises(ConfigurationError, match="STANDBY_OF is for make up"):
+        stack_options("run", {"STANDBY_OF": "other"})
     assert stack_options("run", {}).market_clock == "bars"
     assert replay_options({}).source == "simulated"
 

@@ -130,3 +130,8 @@ def test_the_smoke_test_needs_a_key(
     monkeypatch.delenv("SIGNAL_CLOUD_KEY", raising=False)
     assert main(["--planned", "--yes"]) == 2
     assert "SIGNAL_CLOUD_KEY is not set" in capsys.readouterr().err
+
+
+def test_a_stack_does_not_move_to_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--planned", "--dry-run", "--target", "prod"]) == 2
+    assert "--source and --target are both prod" in capsys.readouterr().err

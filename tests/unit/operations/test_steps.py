@@ -2,6 +2,7 @@
 
 import pytest
 
+from operations.command import UsageError
 from operations.steps import Step, StepFailed, chosen, run_steps
 from shared.errors import ConfigurationError
 
@@ -68,5 +69,7 @@ def test_steps_can_be_chosen() -> None:
     steps = [world.step(name) for name in "abcd"]
     assert [step.name for step in chosen(steps, first="b")] == ["b", "c", "d"]
     assert [step.name for step in chosen(steps, only=("d", "a"))] == ["a", "d"]
-    with pytest.raises(ConfigurationError, match="there is no step x, only a, b, c, d"):
+    with pytest.raises(UsageError, match="there is no step x, only a, b, c, d"):
         chosen(steps, first="x")
+    with pytest.raises(UsageError, match="nothing is to do: a comes before b"):
+        chosen(steps, first="b", only=("a",))

@@ -55,3 +55,10 @@ def test_a_key_that_is_none_is_told_without_its_value(key: str) -> None:
     assert not key or key not in caught.value.detail
     with pytest.raises(ConfigurationError):
         public_key_of(key)
+
+
+def test_the_name_of_a_key_controls_no_terminal() -> None:
+    head = b'{"sealed": "hpke-x25519-hkdf-sha256-aes-256-gcm", "version": 1, "key": "\\u001b[2J"}\n'
+    with pytest.raises(ExportDamaged) as caught:
+        unseal(head, [PRIVATE])
+    assert "\x1b" not in caught.value.detail
