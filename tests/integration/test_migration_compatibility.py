@@ -21,8 +21,8 @@ from tests.support.places import ROOT
 from tests.support.schema_catalog import broken_promises, read_catalog
 
 ROLES = ("signal_functions", "signal_jobs")
-# Of the connection, of whoever migrates and of the restore drill: not the app's own, or without a plan.
-NOT_PLANNED = {"session", "migrations", "logins", "restore"}
+# Of the connection, the migrations, the restore drill and the failover: not the app's own, or without a plan.
+NOT_PLANNED = {"session", "migrations", "logins", "restore", "failover"}
 _PARAMETER = re.compile(rb"%\((\w+)\)s")
 
 

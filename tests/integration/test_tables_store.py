@@ -283,7 +283,7 @@ async def test_a_damaged_ending_is_told_as_unavailable(
 
 
 async def test_a_store_that_is_away_is_told_within_the_bound(tables_connection_string: str) -> None:
-    port = tables_connection_string.rsplit(":", 1)[1].split("/", maxsplit=1)[0]
+    port = tables_connection_string.partition("TableEndpoint=http://127.0.0.1:")[2].partition("/")[0]
     tables = LicenseTables(tables_connection_string.replace(port, str(free_port())))
     async with asyncio.timeout(3.5):
         with pytest.raises(Unavailable) as refused:

@@ -59,6 +59,7 @@ def watched_stack(state: Path) -> Iterator[Watched]:
             "OTEL_METRIC_EXPORT_INTERVAL": "500",
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             "TRAINING_SCHEDULE": "*/5 * * * * *",
+            "EXPORT_SCHEDULE": "*/5 * * * * *",
         }
         with local_stack("up", state, None, **variables) as started:
             started.await_ready()

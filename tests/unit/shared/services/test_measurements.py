@@ -37,6 +37,7 @@ COUNTS = {
     "signal_cloud.confidence.computed": "confidence_computed",
     "signal_cloud.signals.published": "signals_published",
     "signal_cloud.trades.written": "trades_recorded",
+    "signal_cloud.license_exports": "license_exports",
 }
 
 
