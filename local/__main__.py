@@ -65,8 +65,10 @@ def test(arguments: Arguments) -> int:
                 install_packages(lock.parent, lock.parent)
     except (NodeMissing, ToolMissing) as error:
         return _misused(str(error))
-    # Tests wait more than they compute. Each process starts servers of its own, so more would cost memory.
-    chosen = arguments or ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
+    # One process more than processors, because tests wait about a third of their time. Each process starts
+    # servers of its own, so more than four would cost memory.
+    processes = min(4, (os.process_cpu_count() or 1) + 1)
+    chosen = arguments or ["-n", str(processes), "--dist", "loadfile"]
     # Tests start hundreds of processes, and without bytecode each would compile the same modules again.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "pytest", *chosen]

@@ -6,6 +6,7 @@ in that account. The trade has no profit and no features, and is withdrawn, so i
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import time
@@ -48,6 +49,16 @@ class Answer:
         return str(self.document.get("code", ""))
 
 
+def _document(status: int, text: str) -> Any:
+    """The JSON of an answer; raises ValueError if it has none, unless a gateway answered for the app."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        if status < 400:
+            raise
+        return {"detail": " ".join(text.split())[:200]}
+
+
 class Api:
     """The deployment under test."""
 
@@ -67,7 +78,7 @@ class Api:
             async with self.session.request(
                 method, f"{self._base_url}/api/{path}", json=body, headers=headers, params=query
             ) as response:
-                document = await response.json(content_type=None)
+                document = _document(response.status, await response.text())
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise Failed(f"{method} {path}: {type(error).__name__}: {error}") from error
         found = document if isinstance(document, dict) else {}

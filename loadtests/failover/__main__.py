@@ -15,9 +15,10 @@ each acknowledged trade is stored. Ends with status 1 if that is missed.
 import argparse
 import contextlib
 import json
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -107,6 +108,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(verdict.is_good for verdict in verdicts) else 1
 
 
+def _at_least[Number: (int, float)](kind: Callable[[str], Number], low: float) -> Callable[[str], Number]:
+    """Reads a number that must not be below `low`."""
+
+    def number(text: str) -> Number:
+        value = kind(text)
+        if not low <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"must be {low:g} or more, got {text}")
+        return value
+
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.failover",
@@ -114,16 +127,28 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--mode", choices=("planned", "forced"), default="forced")
-    parser.add_argument("--runs", type=int, default=1, help="moves, each on fresh stacks (%(default)s)")
+    parser.add_argument(
+        "--runs", type=_at_least(int, 1), default=1, help="moves, each on fresh stacks (%(default)s)"
+    )
     parser.add_argument("--bots", type=int, default=3, choices=(1, 2, 3), help="bots (%(default)s)")
-    parser.add_argument("--rate", type=float, default=10.0, help="signals a second (%(default)s)")
     parser.add_argument(
-        "--before", type=float, default=8.0, help="seconds under load before the move (%(default)s)"
+        "--rate", type=_at_least(float, 0.1), default=10.0, help="signals a second (%(default)s)"
     )
     parser.add_argument(
-        "--after", type=float, default=8.0, help="seconds under load after the move (%(default)s)"
+        "--before",
+        type=_at_least(float, 0),
+        default=8.0,
+        help="seconds under load before the move (%(default)s)",
     )
-    parser.add_argument("--cut", type=float, default=2.0, help="seconds that the replica lags (%(default)s)")
+    parser.add_argument(
+        "--after",
+        type=_at_least(float, 0),
+        default=8.0,
+        help="seconds under load after the move (%(default)s)",
+    )
+    parser.add_argument(
+        "--cut", type=_at_least(float, 0), default=2.0, help="seconds that the replica lags (%(default)s)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure to this file")
     return parser
 

@@ -107,6 +107,12 @@ def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, i
     In a dry run a placeholder stands for a missing value.
     """
     have = values_of(infra, options.stack)
+    # The workflow Rehearse uses only the step that it needs.
+    if have.get("protect") == "false" and not options.only:
+        raise UsageError(
+            f"the workflow Rehearse makes and destroys {options.stack}: docs/operations.md, Rehearsal, says "
+            "what it needs"
+        )
     primary = options.primary if "primary_postgres_id" in have or have.get("role") == "passive" else ""
     # Both regions have one owner, and one group administers the database that they share.
     shared = values_of(infra, primary) if primary else {}

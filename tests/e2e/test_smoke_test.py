@@ -149,9 +149,14 @@ def _html(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] |
     return (200, b"<html>Your app is up and running</html>") if path.endswith("/health") else None
 
 
+def _gateway(_: str, path: str, status: int, content: bytes) -> tuple[int, bytes] | None:
+    return (503, b"<html>Our services\nare unavailable</html>") if path.endswith("/license") else None
+
+
 @pytest.mark.parametrize(
     ("alter", "check", "told"),
     [
+        (_gateway, "keys", "found 503"),
         (_unready, "ready", "answered 503: database fail (migrations missing: 0005)"),
         (_open_to_all, "keys", "expected 401 key_missing, found 200"),
         (_never_cached, "confidence", "no answer came from the cache"),

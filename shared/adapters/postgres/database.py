@@ -54,11 +54,10 @@ def translated() -> Iterator[None]:
         psycopg.errors.TransactionTimeout,
     ) as error:
         raise _unavailable("The database took too long. Try again.", error) from error
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg.errors.ReadOnlySqlTransaction,  # a read replica, also during a failover, and a full disk
-    ) as error:
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        # A read replica, also during a failover, or a full disk.
+        raise _unavailable("The database accepts no writes just now. Try again.", error) from error
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
         raise _unavailable("The database cannot be reached just now. Try again.", error) from error
     except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
         refused = error.diag.constraint_name or error.diag.message_primary

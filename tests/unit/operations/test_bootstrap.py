@@ -293,6 +293,15 @@ def test_an_argument_that_cannot_be_used_is_named(
     assert machine.world.log == []
 
 
+def test_the_rehearsal_is_left_to_its_workflow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine = Machine(tmp_path)
+    text = machine.file.read_text().replace("config:\n", 'config:\n  signal-cloud:protect: "false"\n', 1)
+    machine.file.write_text(text)
+    assert machine.run() == 2
+    assert "the workflow Rehearse makes and destroys" in capsys.readouterr().err
+    assert machine.world.log == []
+
+
 def test_values_of_the_stacks_file_are_kept(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     assert machine.run() == 0
