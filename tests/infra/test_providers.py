@@ -3,8 +3,15 @@
 import pytest
 
 from infra.settings.stacks import STACKS
+from operations.bootstrap import foundation
 from operations.bootstrap.foundation import providers
 from tests.infra.recording import recorded
+
+
+@pytest.fixture(autouse=True)
+def _recorded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(foundation, "record_stack", recorded)
+
 
 # Azure registers them in each subscription by itself.
 ALWAYS = {"Microsoft.Authorization", "Microsoft.Resources", "Microsoft.Consumption"}

@@ -139,8 +139,9 @@ def test_the_outline_says_the_same_as_the_flowchart(stack: Recording) -> None:
 
 
 def test_it_prints_every_stack_and_writes_each_to_a_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(preview, "record_stack", recorded)
     assert preview.main(["--output", str(tmp_path / "preview")]) == 0
     printed = capsys.readouterr().out
     for each in STACKS:
