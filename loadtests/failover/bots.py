@@ -58,14 +58,15 @@ def start_bot(directory: Path, number: int, url: str, key: str) -> RunningBot:
     """Starts one bot at the address of Front Door."""
     name = f"bot-{number}"
     journal = directory / f"{name}.jsonl"
-    with journal.open("wb") as output:
+    # Apart, because a warning of a library could end up within a line of the journal.
+    with journal.open("wb") as output, journal.with_suffix(".err").open("wb") as errors:
         process = subprocess.Popen(  # noqa: S603 - our own script
             [sys.executable, str(Path(__file__).with_name("bot.py")), "--name", name, "--symbols", SYMBOL],
             cwd=ROOT,
             env={**os.environ, "SIGNAL_CLOUD_URL": url, "SIGNAL_CLOUD_KEY": key},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
             start_new_session=True,
         )
     return RunningBot(name, f"demo-bot-{number}", process, journal)
@@ -77,7 +78,8 @@ def await_subscribed(bots: list[RunningBot]) -> None:
     for bot in bots:
         while not bot.events("subscribed"):
             if time.monotonic() > deadline or bot.process.poll() is not None:
-                raise RuntimeError(f"{bot.name} does not subscribe: {bot.journal.read_text()[-2000:]}")
+                said = bot.journal.read_text() + bot.journal.with_suffix(".err").read_text()
+                raise RuntimeError(f"{bot.name} does not subscribe: {said[-2000:]}")
             time.sleep(0.1)
 
 

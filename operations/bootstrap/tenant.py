@@ -101,18 +101,23 @@ def settings_in(text: bytes) -> dict[str, str]:
     }
 
 
-def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, infra: Path) -> Tenant:
-    """The tenant of `options`. `ask` asks the user; without it a missing value raises UsageError.
-
-    In a dry run a placeholder stands for a missing value.
-    """
+def _values_for(options: argparse.Namespace, infra: Path) -> dict[str, str]:
+    """As `values_of`; raises UsageError for the rehearsal, except for the steps of its workflow."""
     have = values_of(infra, options.stack)
-    # The workflow Rehearse uses only the step that it needs.
     if have.get("protect") == "false" and not options.only:
         raise UsageError(
             f"the workflow Rehearse makes and destroys {options.stack}: docs/operations.md, Rehearsal, says "
             "what it needs"
         )
+    return have
+
+
+def read_tenant(options: argparse.Namespace, ask: Callable[[str], str] | None, infra: Path) -> Tenant:
+    """The tenant of `options`. `ask` asks the user; without it a missing value raises UsageError.
+
+    In a dry run a placeholder stands for a missing value.
+    """
+    have = _values_for(options, infra)
     primary = options.primary if "primary_postgres_id" in have or have.get("role") == "passive" else ""
     # Both regions have one owner, and one group administers the database that they share.
     shared = values_of(infra, primary) if primary else {}

@@ -234,8 +234,9 @@ async def test_what_a_command_that_died_has_begun_is_completed_by_the_timer(two:
             await tables.close()
         died = time.monotonic()
         assert await await_closed(bot, SIGNAL_S) < died + SIGNAL_S
-        last = await last_admitted(two, [made["key"]], 1)
-        assert last[made["key"]] == 0
+        # The other process may learn the end later than the one whose timer has closed the connection.
+        last = await last_admitted(two, [made["key"]], max(1.0, died + HTTP_S + 1 - time.monotonic()))
+        assert last[made["key"]] < died + HTTP_S
 
 
 @pytest.mark.parametrize("kind", ["expiry of the key", "expiry of the license", "rotate"])
