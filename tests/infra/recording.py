@@ -1,13 +1,7 @@
 """Records stacks under Pulumi's mocks, each once per process, for all tests."""
 
-import dataclasses
 import functools
-import hashlib
-import json
-import os
-import pickle
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -39,13 +33,6 @@ VARIANTS: dict[str, tuple[str, dict[str, str]]] = {
 SELF_CONTAINED = [name for name, (stack, _) in VARIANTS.items() if stack != "standby"]
 # A recording takes a second, and many tests want the same.
 _RECORDINGS: list[Recording] = []
-_shared: list[Path] = []
-
-
-def share_in(directory: Path) -> None:
-    """Keeps recordings in a directory too, where other processes of the test run find them."""
-    directory.mkdir(exist_ok=True)
-    _shared[:] = [directory]
 
 
 def settings_of(stack: str, **changed: str) -> Settings:
@@ -58,24 +45,9 @@ def recorded_as(settings: Settings) -> Recording:
     """The recording of these settings, which all tests of a process share and none may change."""
     found = next((each for each in _RECORDINGS if each.settings == settings), None)
     if found is None:
-        found = _recorded_by_any_process(settings)
+        found = record(settings)
         _RECORDINGS.append(found)
     return found
-
-
-def _recorded_by_any_process(settings: Settings) -> Recording:
-    if not _shared:
-        return record(settings)
-    text = json.dumps(dataclasses.asdict(settings), default=str, sort_keys=True)
-    key = hashlib.sha256(text.encode()).hexdigest()
-    path = _shared[0] / key
-    if path.exists():
-        return cast("Recording", pickle.loads(path.read_bytes()))
-    made = record(settings)
-    unfinished = path.with_suffix(f".{os.getpid()}")
-    unfinished.write_bytes(pickle.dumps(made))
-    unfinished.rename(path)
-    return made
 
 
 @functools.cache
