@@ -4,6 +4,7 @@
 these stacks what Azure does to a deployment.
 """
 
+import asyncio
 import contextlib
 import json
 import os
@@ -26,7 +27,7 @@ from local.private import private_directory
 from local.stack.ports import free_ports
 from local.stack.services import azurite
 from local.stack.state import StateDirectory
-from local.supervisor import Command
+from local.supervisor import Command, Service
 from operations.database import connect
 from operations.failover.regions import Region
 from operations.process import Answer, Call, run_process
@@ -116,23 +117,19 @@ def _licenses(directory: Path) -> Iterator[str]:
         start_new_session=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
-        while not _answers(port):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("Azurite did not start")
-            time.sleep(0.05)
+        asyncio.run(_until_ready(service, process))
         yield connection
     finally:
         process.kill()
         process.wait()
 
 
-def _answers(port: int) -> bool:
-    try:
-        httpx.get(f"http://127.0.0.1:{port}/", timeout=2)
-    except httpx.TransportError:
-        return False
-    return True
+async def _until_ready(service: Service, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + CAUGHT_UP_WITHIN_S
+    while service.ready is not None and not await service.ready():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("Azurite did not start")
+        await asyncio.sleep(0.05)
 
 
 @contextlib.contextmanager
