@@ -232,8 +232,8 @@ async def apply(
 ) -> int:
     """Stores what the plan says, licenses before keys, and returns how many rows; raises Unavailable.
 
-    It can be repeated after a failure. A row that somebody changes meanwhile stays as they store it, unless
-    `even_newer`.
+    It can be repeated after a failure. A row that somebody changes during the restore stays as they
+    store it, unless `even_newer`.
     """
 
     def replacement[Row: Revised](row: Row) -> Callable[[Row], Row]:

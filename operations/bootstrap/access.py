@@ -202,8 +202,8 @@ class Access:
         self._site.check_owners(kind, found_id, name)
         if shown.get("passwordCredentials") or shown.get("keyCredentials"):
             raise ConfigurationError(
-                f"The directory's {name} has a password or a key, and the bootstrap gives it none: whoever "
-                "has it would have the rights of the workflow. Delete the application, or its credentials."
+                f"The directory's {name} has a password or a key, and the bootstrap gives it none. A person "
+                "who has it would have the workflow's rights. Delete the application or its credentials."
             )
 
     def _made(self, environment: str) -> Application:

@@ -79,7 +79,7 @@ class ExportBlobs:
 
     async def _container(self) -> "ContainerClient":
         if self._client is None:
-            # In a thread, because the import takes half a second, and requests are served meanwhile.
+            # In a thread, because the import takes half a second, and the loop serves requests.
             module = await asyncio.to_thread(import_module, "azure.storage.blob.aio")
             options: dict[str, Any] = {
                 "connection_timeout": CONNECT_TIMEOUT_S,

@@ -105,7 +105,7 @@ class LicenseTables:
         return [row_of(LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
 
     async def license_pages(self) -> AsyncIterator[list[License]]:
-        """Every license, PAGE_ROWS at a time; what changes meanwhile may be in it or not."""
+        """Every license, PAGE_ROWS at a time. A change during the reading may be in it or not."""
         async for page in self._pages(LICENSES):
             yield [row_of(LICENSE, entity) for entity in page]
 
