@@ -101,7 +101,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             target.parent.mkdir(parents=True, exist_ok=True)
             _link(source, target)
     slim(made / PACKAGES)
+    # Where a company reads TLS traffic, its interpreter adds the company's certificate to certifi's file at
+    # the first start. The app does not write that.
+    subprocess.run([*BARE, "-c", "import certifi"], env=environment(made), check=True)
     return made
+
+
+def environment(tree: Path) -> dict[str, str]:
+    """The variables of a process that finds the app and its packages in `tree`, and nothing else."""
+    return {"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tree}{os.pathsep}{tree / PACKAGES}"}
 
 
 def _link(source: Path, target: Path) -> None:
@@ -118,7 +126,7 @@ def run(tree: Path, program: str, given: bytes = b"") -> dict[str, Any]:
     done = subprocess.run(
         [*BARE, "-c", program],
         cwd=tree,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": f"{tree}{os.pathsep}{tree / PACKAGES}"},
+        env=environment(tree),
         input=given,
         capture_output=True,
         check=False,
