@@ -1,7 +1,8 @@
 """Composes the app: builds services on their adapters lazily, once per event loop.
 
-shared/adapter_set.py builds the adapters. Clients are bound to the loop that they first ran in; a test or a
-worker with another loop gets its own.
+shared/adapter_set.py builds the adapters, shared/access_services.py and shared/business_services.py two more
+parts of the services. Clients are bound to the loop that they first ran in; a test or a worker with another
+loop gets its own.
 """
 
 import asyncio
@@ -10,30 +11,18 @@ import time
 from functools import cached_property, lru_cache, partial
 from weakref import WeakKeyDictionary
 
-from shared import telemetry
-from shared.adapter_set import Adapters
 from shared.adapters.telemetry_start import start_later
+from shared.business_services import BusinessServices
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.limits import MAX_REPORT_AGE
 from shared.metrics import Count
-from shared.services.access import AccessService
 from shared.services.bars import BarService
 from shared.services.confidence import ConfidenceService
-from shared.services.counters import Counters
-from shared.services.endings import EndingService
-from shared.services.enforcement import Enforcement
 from shared.services.evaluator import ConfidenceEvaluator
 from shared.services.health import DependencyChecks, ReadinessService
-from shared.services.hub_events import HubEventService
-from shared.services.license_export import LicenseExportService
-from shared.services.licenses import LicenseService
-from shared.services.market_clock import MarketClock
 from shared.services.measurements import Measurements
 from shared.services.models import ModelService
-from shared.services.presence import Presence
-from shared.services.realtime import RealtimeService
 from shared.services.region import RegionService
-from shared.services.served_symbols import ServedSymbols
 from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
@@ -46,62 +35,8 @@ from shared.settings import current_settings
 from shared.strategies.vwap_bounce.entry_rules import entry_rules
 
 
-class Container(Adapters):
+class Container(BusinessServices):
     """One event loop's adapters and services, each built on first use."""
-
-    @cached_property
-    def counters(self) -> Counters:
-        return Counters(self.redis)
-
-    @cached_property
-    def market_clock(self) -> MarketClock:
-        return MarketClock(self.settings.market_clock, self.stores.bars, self.now)
-
-    @cached_property
-    def access(self) -> AccessService:
-        return AccessService(
-            pepper=self.credentials.pepper(),
-            cache=self.redis,
-            keys=self.tables,
-            now=self.now,
-            previous_pepper=self.credentials.previous_pepper(),
-            unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
-        )
-
-    def license_service(self, actor: str) -> LicenseService:
-        """A service whose changes are audited under `actor`."""
-        stores = self.stores
-        return LicenseService(
-            store=self.tables,
-            enforcement=Enforcement(self.redis, self.realtime),
-            served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
-            audit=stores.audit,
-            actor=actor,
-            pepper=self.credentials.pepper(),
-            now=self.now,
-        )
-
-    @cached_property
-    def endings(self) -> EndingService:
-        enforcement = Enforcement(self.redis, self.realtime)
-        audit = self.stores.jobs_audit
-        return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
-
-    @cached_property
-    def license_export(self) -> LicenseExportService:
-        return LicenseExportService(
-            store=self.tables, exports=self.exports, seal=self.credentials.seal(), count=self.counters.add
-        )
-
-    @cached_property
-    def presence(self) -> Presence:
-        return Presence(
-            store=self.stores.connections,
-            licenses=self.tables,
-            hub=self.hub,
-            clock=time.monotonic,
-            count=self.counters.add,
-        )
 
     @cached_property
     def confidence(self) -> ConfidenceService:
@@ -152,25 +87,6 @@ class Container(Adapters):
     def engine(self) -> SignalEngine:
         rules = entry_rules(self.strategies["vwap_bounce"])
         return SignalEngine(self.stores.bars, self.calendars, rules, self.settings.market_clock)
-
-    @cached_property
-    def realtime(self) -> RealtimeService:
-        return RealtimeService(
-            hub=self.hub,
-            outbox=self.stores.outbox,
-            sequences=self.stores.signals,
-            now=self.now,
-            universe=self.strategies.symbols,
-            count=self.counters.add,
-            published=telemetry.publish_latency.record,
-        )
-
-    @cached_property
-    def hub_events(self) -> HubEventService:
-        proof, count = self.credentials.event_proof(), self.counters.add
-        return HubEventService(
-            proof=proof, keys=self.tables, presence=self.presence, now=self.now, count=count
-        )
 
     @cached_property
     def signals(self) -> SignalService:

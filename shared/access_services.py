@@ -1,0 +1,89 @@
+"""Composes the services that admit callers, connect bots, and change licenses; see shared/container.py."""
+
+import time
+from functools import cached_property, partial
+
+from shared import telemetry
+from shared.adapter_set import Adapters
+from shared.metrics import Count
+from shared.services.access import AccessService
+from shared.services.counters import Counters
+from shared.services.endings import EndingService
+from shared.services.enforcement import Enforcement
+from shared.services.hub_events import HubEventService
+from shared.services.licenses import LicenseService
+from shared.services.market_clock import MarketClock
+from shared.services.presence import Presence
+from shared.services.realtime import RealtimeService
+from shared.services.served_symbols import ServedSymbols
+
+
+class AccessServices(Adapters):
+    """Who may do what, and who is connected."""
+
+    @cached_property
+    def counters(self) -> Counters:
+        return Counters(self.redis)
+
+    @cached_property
+    def market_clock(self) -> MarketClock:
+        return MarketClock(self.settings.market_clock, self.stores.bars, self.now)
+
+    @cached_property
+    def access(self) -> AccessService:
+        return AccessService(
+            pepper=self.credentials.pepper(),
+            cache=self.redis,
+            keys=self.tables,
+            now=self.now,
+            previous_pepper=self.credentials.previous_pepper(),
+            unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
+        )
+
+    def license_service(self, actor: str) -> LicenseService:
+        """A service whose changes are audited under `actor`."""
+        stores = self.stores
+        return LicenseService(
+            store=self.tables,
+            enforcement=Enforcement(self.redis, self.realtime),
+            served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
+            audit=stores.audit,
+            actor=actor,
+            pepper=self.credentials.pepper(),
+            now=self.now,
+        )
+
+    @cached_property
+    def endings(self) -> EndingService:
+        enforcement = Enforcement(self.redis, self.realtime)
+        audit = self.stores.jobs_audit
+        return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
+
+    @cached_property
+    def presence(self) -> Presence:
+        return Presence(
+            store=self.stores.connections,
+            licenses=self.tables,
+            hub=self.hub,
+            clock=time.monotonic,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def realtime(self) -> RealtimeService:
+        return RealtimeService(
+            hub=self.hub,
+            outbox=self.stores.outbox,
+            sequences=self.stores.signals,
+            now=self.now,
+            universe=self.strategies.symbols,
+            count=self.counters.add,
+            published=telemetry.publish_latency.record,
+        )
+
+    @cached_property
+    def hub_events(self) -> HubEventService:
+        proof, count = self.credentials.event_proof(), self.counters.add
+        return HubEventService(
+            proof=proof, keys=self.tables, presence=self.presence, now=self.now, count=count
+        )
