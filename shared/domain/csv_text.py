@@ -1,0 +1,43 @@
+"""Writes tables as CSV (RFC 4180) that no spreadsheet takes for formulas."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+from shared.domain.plain_json import encode
+
+CSV_TYPE = "text/csv"
+
+# A spreadsheet runs a cell that begins with one of these as a formula, which may call a program or send the
+# table away. A quotation mark before it makes it text; whole and decimal numbers stay as they are.
+_FORMULA = re.compile(r"[=+\-@\t\r\n|%]|[＝＋－＠]")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, header: bool = True) -> str:
+    """`rows` as lines of CSV in the order of `columns`, below a line of their names if `header`."""
+    written = io.StringIO()
+    writer = csv.writer(written)
+    if header:
+        writer.writerow(columns)
+    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+    return written.getvalue()
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case list() | tuple() if all(isinstance(each, str) for each in value):
+            text = " ".join(map(str, value))
+        case list() | tuple() | dict():
+            text = encode(value).decode()
+        case _:
+            text = str(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
