@@ -36,6 +36,7 @@ RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting",
 PLATFORM_SETTINGS = {
     "CONTAINER_NAME_FOR_FUNCTIONS",
     "IDENTITY_ENDPOINT",
+    "WEBSITE_HOSTNAME",
     "WEBSITE_INSTANCE_ID",
     "WEBSITE_SITE_NAME",
 }

@@ -2,6 +2,7 @@
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
+from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
@@ -17,6 +18,7 @@ from shared.adapters.postgres.upkeep import Upkeep
 __all__ = [
     "Audit",
     "BarStore",
+    "ClaimStore",
     "ConnectionStore",
     "Database",
     "ModelStore",
@@ -40,6 +42,7 @@ class Stores:
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
+        self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
