@@ -4,24 +4,27 @@ Table Storage stays the source of truth. Whoever changes a license puts it here 
 newer there. The events of a change are stored in the transaction that lists it, so each is told once.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.adapters.postgres.notification_events import add_in
 from shared.domain.access.license_filter import LicenseFilter, LicenseOrder, searched_text
 from shared.domain.access.licenses import License
 from shared.domain.notifications.events import Event
-from shared.domain.notifications.license_events import expiry_warning, license_events
 from shared.sql import queries
 
 MAX_PUT = 500
 MAX_WARNED = 500
 _SQL = queries("license_list")
 
-Told = Callable[[Connection, Sequence[Event]], Awaitable[None]]
+# Decides the events of a step, from what was listed to what is listed now.
+EventsOf = Callable[[License | None, License], Sequence[Event]]
+# Decides the warning of a license that expires within so many days.
+WarningOf = Callable[[License, int], Event]
 
 
 class Place(NamedTuple):
@@ -40,55 +43,30 @@ class ListedPage(NamedTuple):
 
 
 class LicenseList:
-    """Every method raises Unavailable. Methods `under_jobs` run under the login of the timers."""
+    """Every method raises Unavailable."""
 
-    def __init__(self, database: Database, tell_in: Told, *, under_jobs: bool = False) -> None:
-        """`tell_in` stores events within a transaction."""
+    def __init__(self, database: Database, *, jobs: bool = False) -> None:
+        """`jobs` says whether this is for timers, which run under their own login."""
         self._database = database
-        self._tell_in = tell_in
-        self._jobs = under_jobs
+        self._jobs = jobs
 
-    async def put(self, licenses: Sequence[License], at: datetime) -> int:
-        """Lists licenses that are newer than what is listed, and stores the events of these changes.
+    async def put(self, licenses: Sequence[License], events_of: EventsOf) -> int:
+        """Lists licenses that are newer than what is listed, and stores the events of these steps.
 
-        Returns how many were. `at` is the time of the events.
+        Returns how many were newer. A step and its events are stored together, so each is told once.
         """
         stored = 0
         for start in range(0, len(licenses), MAX_PUT):
             async with self._database.transaction(jobs=self._jobs) as connection:
-                stored += await self._put(connection, licenses[start : start + MAX_PUT], at, is_set_back=False)
+                steps = await _put(connection, licenses[start : start + MAX_PUT], is_set_back=False)
+                await add_in(connection, [event for step in steps for event in events_of(*step)])
+            stored += len(steps)
         return stored
 
-    async def set_back(self, license_: License, at: datetime) -> None:
+    async def set_back(self, license_: License) -> None:
         """Lists a license as it is, although a later revision is listed: the source of truth was restored."""
         async with self._database.transaction(jobs=self._jobs) as connection:
-            await self._put(connection, [license_], at, is_set_back=True)
-
-    async def _put(
-        self, connection: Connection, licenses: Sequence[License], at: datetime, *, is_set_back: bool
-    ) -> int:
-        newest: dict[str, License] = {}
-        for each in licenses:
-            known = newest.get(each.license_id)
-            if known is None or known.revision < each.revision:
-                newest[each.license_id] = each
-        given = {"rows": _rows(newest.values())}
-        inserted = {row[0] for row in await (await connection.execute(_SQL["insert"], given)).fetchall()}
-        others = sorted(newest.keys() - inserted)
-        cursor = await connection.execute(_SQL["lock"], {"license_ids": others})
-        listed = [_license(document) for (document,) in await cursor.fetchall()]
-        steps: list[tuple[License | None, License]] = [
-            (before, newest[before.license_id])
-            for before in listed
-            if is_set_back or before.revision < newest[before.license_id].revision
-        ]
-        if steps:
-            await connection.execute(_SQL["replace"], {"rows": _rows([after for _, after in steps])})
-        steps += [(None, newest[license_id]) for license_id in sorted(inserted)]
-        events = [] if is_set_back else [event for step in steps for event in license_events(*step, at)]
-        if events:
-            await self._tell_in(connection, events)
-        return len(steps)
+            await _put(connection, [license_], is_set_back=True)
 
     async def revisions(self, license_ids: Sequence[str]) -> dict[str, int]:
         """The listed revision of each of these licenses that is listed."""
@@ -96,14 +74,12 @@ class LicenseList:
             cursor = await connection.execute(_SQL["revisions"], {"license_ids": list(license_ids)})
             return dict(await cursor.fetchall())
 
-    async def warn(self, now: datetime) -> int:
+    async def warn(self, now: datetime, warning_of: WarningOf) -> int:
         """Stores the warnings of at most MAX_WARNED licenses that expire soon; returns how many."""
         async with self._database.transaction(jobs=self._jobs) as connection:
             cursor = await connection.execute(_SQL["warn"], {"now": now, "limit": MAX_WARNED})
             due = await cursor.fetchall()
-            events = [expiry_warning(_license(document), days, now) for document, days in due]
-            if events:
-                await self._tell_in(connection, events)
+            await add_in(connection, [warning_of(_license(document), days) for document, days in due])
             return len(due)
 
     async def page(
@@ -145,7 +121,31 @@ class LicenseList:
         return ListedPage(licenses, rows[0][3] if rows else 0, end)
 
 
-def _rows(licenses: Any) -> str:
+async def _put(
+    connection: Connection, licenses: Sequence[License], *, is_set_back: bool
+) -> list[tuple[License | None, License]]:
+    """Lists licenses, and returns the steps: what was listed before, and what is now."""
+    newest: dict[str, License] = {}
+    for each in licenses:
+        known = newest.get(each.license_id)
+        if known is None or known.revision < each.revision:
+            newest[each.license_id] = each
+    given = {"rows": _rows(newest.values())}
+    inserted = {row[0] for row in await (await connection.execute(_SQL["insert"], given)).fetchall()}
+    others = sorted(newest.keys() - inserted)
+    cursor = await connection.execute(_SQL["lock"], {"license_ids": others})
+    listed = [_license(document) for (document,) in await cursor.fetchall()]
+    steps: list[tuple[License | None, License]] = [
+        (before, newest[before.license_id])
+        for before in listed
+        if is_set_back or before.revision < newest[before.license_id].revision
+    ]
+    if steps:
+        await connection.execute(_SQL["replace"], {"rows": _rows([after for _, after in steps])})
+    return steps + [(None, newest[license_id]) for license_id in sorted(inserted)]
+
+
+def _rows(licenses: Iterable[License]) -> str:
     """The licenses as the rows that the queries take."""
     return msgspec.json.encode([_row(each) for each in licenses]).decode()
 

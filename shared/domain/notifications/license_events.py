@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from shared.domain.access.licenses import License
+from shared.domain.access.plans import Plan
 from shared.domain.notifications.events import Event, EventKind
 
 # A license that the list meets for the first time is new only if it was made so lately. Otherwise the list
@@ -11,14 +12,15 @@ NEW_FOR = timedelta(days=1)
 WARNING_DAYS = (7, 1)
 
 
-def license_events(before: License | None, after: License, at: datetime) -> tuple[Event, ...]:
+def license_events(before: License | None, after: License, terms: Plan, at: datetime) -> tuple[Event, ...]:
     """The events of the step from `before` to `after`, which has a higher revision, noticed at `at`.
 
-    Their ids follow from the license's revision, so a repetition is the same event.
+    `terms` are those of `after`. The ids of events follow from the license's revision, so a repetition is the
+    same event.
     """
     if before is None:
         is_new = after.status == "active" and at - after.created_at < NEW_FOR
-        return (_event("license_created", after, at),) if is_new else ()
+        return (_event("license_created", after, terms, at),) if is_new else ()
     kinds: list[EventKind] = []
     if after.grace_until is not None and before.grace_until is None:
         kinds.append("payment_failed")
@@ -26,10 +28,10 @@ def license_events(before: License | None, after: License, at: datetime) -> tupl
         kinds += _of_status(before, after)
     if after.status == "active" and _is_later(after.expires_at, before.expires_at):
         kinds.append("license_extended")
-    return tuple(_event(kind, after, at) for kind in kinds)
+    return tuple(_event(kind, after, terms, at) for kind in kinds)
 
 
-def expiry_warning(license_: License, days: int, at: datetime) -> Event:
+def expiry_warning(license_: License, days: int, terms: Plan, at: datetime) -> Event:
     """The warning, `days` before the end at the most, that `license_` expires; one for each end and `days`."""
     assert license_.expires_at is not None
     end = license_.expires_at.astimezone(UTC)
@@ -40,7 +42,7 @@ def expiry_warning(license_: License, days: int, at: datetime) -> Event:
         at=at,
         account_id=license_.account_id,
         license_id=license_.license_id,
-        values=_values(license_) | {"days_left": max(1, round(left))},
+        values=_values(license_, terms) | {"days": max(1, round(left))},
     )
 
 
@@ -62,22 +64,23 @@ def _is_later(end: datetime | None, former: datetime | None) -> bool:
     return former is not None and (end is None or end > former)
 
 
-def _event(kind: EventKind, license_: License, at: datetime) -> Event:
+def _event(kind: EventKind, license_: License, terms: Plan, at: datetime) -> Event:
     return Event(
         event_id=f"{license_.license_id}.{license_.revision}.{kind}",
         kind=kind,
         at=at,
         account_id=license_.account_id,
         license_id=license_.license_id,
-        values=_values(license_),
+        values=_values(license_, terms),
     )
 
 
-def _values(license_: License) -> dict[str, str | int | float | None]:
+def _values(license_: License, terms: Plan) -> dict[str, str | int | float | None]:
     return {
         "plan": license_.plan,
+        "symbols": ", ".join(terms.symbols),
         "status": license_.status,
-        "suspended_by": license_.suspended_by,
+        "reason": license_.suspended_by,
         "expires_at": _text(license_.expires_at),
         "grace_until": _text(license_.grace_until),
     }
