@@ -21,6 +21,7 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -193,6 +194,12 @@ class LicenseRevoked(Forbidden):
 
 class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
+
+
+class KeysExceeded(Forbidden):
+    """The license has as many valid keys as its plan allows."""
+
+    code = "keys_exceeded"
 
 
 class NotFound(SignalCloudError):
