@@ -78,3 +78,10 @@ async def export_licenses(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+
+
+@timer("timer_licenses")
+async def list_licenses(services: Container) -> None:
+    now = services.now()
+    await services.license_listing.run(now)
+    await services.account_erasures.run(now)

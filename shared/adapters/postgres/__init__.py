@@ -1,10 +1,12 @@
 """Reads and writes Postgres with one store per kind of record. SQL is in shared/sql."""
 
+from shared.adapters.postgres.accounts import AccountStore
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.license_list import LicenseList
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
@@ -17,11 +19,13 @@ from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
+    "AccountStore",
     "Audit",
     "BarStore",
     "ClaimStore",
     "ConnectionStore",
     "Database",
+    "LicenseList",
     "ModelStore",
     "NotificationEvents",
     "Outbox",
@@ -41,11 +45,14 @@ class Stores:
 
     def __init__(self, pools: Pools) -> None:
         database = pools.main
+        self.accounts = AccountStore(database)
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.license_list = LicenseList(database)
+        self.jobs_license_list = LicenseList(database, jobs=True)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)

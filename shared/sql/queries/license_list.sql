@@ -46,14 +46,14 @@ select license_id, revision from license_list where license_id = any(%(license_i
 -- name: warn
 -- Notes that the holders of a bounded number of licenses that expire soon are warned; returns these licenses.
 with due as (
-    select license_id, case when expires_at <= %(now)s + interval '1 day' then 1 else 7 end as days
+    select license_id, case when expires_at <= %(now)s::timestamptz + interval '1 day' then 1 else 7 end as days
     from license_list
     where status = 'active'
-        and expires_at > %(now)s
-        and expires_at <= %(now)s + interval '7 days'
+        and expires_at > %(now)s::timestamptz
+        and expires_at <= %(now)s::timestamptz + interval '7 days'
         and (
             warned_for is distinct from expires_at
-            or (warned_days = 7 and expires_at <= %(now)s + interval '1 day')
+            or (warned_days = 7 and expires_at <= %(now)s::timestamptz + interval '1 day')
         )
     order by expires_at, license_id
     limit %(limit)s
@@ -72,8 +72,10 @@ with judged as (
         *,
         case
             when status = 'revoked' then 'revoked'
-            when status = 'suspended' or grace_until <= %(now)s then 'suspended'
-            when status = 'expired' or expires_at <= %(now)s then 'expired'
+            when status = 'suspended'
+                or grace_until <= %(now)s::timestamptz
+                or document ->> 'suspended_by' = 'payment' then 'suspended'
+            when status = 'expired' or expires_at <= %(now)s::timestamptz then 'expired'
             else 'active'
         end as standing
     from license_list
