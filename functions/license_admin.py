@@ -171,7 +171,7 @@ async def post_license(call: Call, asked: NewLicense) -> LicenseDetail:
     problems=(*_CHANGE, *BODY),
 )
 async def patch_license(call: Call, named: NamedLicense, patch: Patch) -> ChangedLicense:
-    """Changes what the body names, and nothing else. A license that may do more works again within seconds."""
+    """Changes what the body names, and nothing else. What it allows counts within seconds."""
     effect = await _service(call).change(
         named.license_id, patch.apply, patch.reason, may_be_unserved=patch.sent.new_symbols
     )

@@ -36,6 +36,9 @@ def _one_of(about: str, values: tuple[str, ...], before: str = "") -> msgspec.Me
     return msgspec.Meta(description=about, pattern=pattern, extra={"expected": expected})
 
 
+_ACCEPT = msgspec.Meta(description="text/csv for a table.", max_length=256, extra={"in": "header"})
+
+
 class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Selects, orders and pages licenses."""
 
@@ -50,10 +53,7 @@ class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    text: (
-        Annotated[str, _text("Looked for in account, reference, mail and notes, whatever the case.", MAX_TEXT)]
-        | None
-    ) = None
+    text: Annotated[str, _text("Looked for in account, reference, mail and notes.", MAX_TEXT)] | None = None
     order: Annotated[
         str, _one_of("What they are ordered by; backwards after a minus sign.", ORDERS, before="-?")
     ] = "-created"
@@ -63,7 +63,9 @@ class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
         str, _one_of("csv for one table of all that fit, as with `Accept: text/csv`.", _FORMATS)
     ] = "json"
     accept: (
-        Annotated[str, msgspec.Meta(description="text/csv for a table.", max_length=256, extra={"in": "header"})]
+        Annotated[
+            str, msgspec.Meta(description="text/csv for a table.", max_length=256, extra={"in": "header"})
+        ]
         | None
     ) = None
 

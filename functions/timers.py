@@ -82,6 +82,5 @@ async def keep_partitions(services: Container) -> None:
 
 @timer("timer_licenses")
 async def list_licenses(services: Container) -> None:
-    now = services.now()
-    await services.license_listing.run(now)
-    await services.account_erasures.run(now)
+    await services.license_listing.run()
+    await services.account_data.run()

@@ -12,7 +12,7 @@ CSV_TYPE = "text/csv"
 
 # A spreadsheet runs a cell that begins with one of these as a formula, which may call a program or send the
 # table away. A quotation mark before it makes it text; whole and decimal numbers stay as they are.
-_FORMULA = re.compile(r"[=+\-@\t\r\n|%]|[＝＋－＠]")
+_FORMULA = re.compile(r"[=+\-@\t\r\n|%]|[\uff1d\uff0b\uff0d\uff20]")
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 

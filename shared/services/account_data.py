@@ -1,8 +1,8 @@
 """Exports everything that is stored about an account, and erases it.
 
-An erasure has two parts. The request notes it, revokes licenses and keys, and takes the holder from them: from
-then on nothing of the account works. A timer then erases the rows in Postgres, in bounded steps. Each step may
-be repeated, so a process that dies at any point leaves nothing to repair.
+An erasure has two parts. The request notes it, revokes licenses and keys, and takes the holder from them:
+from then on nothing of the account works. A timer then erases the rows in Postgres, in bounded steps. Each
+step may be repeated, so a process that dies at any point leaves nothing to repair.
 """
 
 import logging
@@ -15,7 +15,6 @@ import msgspec
 
 from shared.domain.access.account_data import (
     ACCOUNT_TABLES,
-    PSEUDONYM_PREFIX,
     Erasure,
     erased,
     new_pseudonym,
@@ -47,6 +46,7 @@ class AccountStore(Protocol):
         self, table: str, account_id: str, license_ids: Sequence[str], subjects: Sequence[str]
     ) -> int: ...
     async def begin_erasure(self, account_id: str, pseudonym: str, now: datetime) -> Erasure: ...
+    async def erasure_of(self, account_id: str) -> Erasure | None: ...
     async def erasures_under_way(self, limit: int) -> list[Erasure]: ...
     async def erase_some(self, table: str, erasure: Erasure, subjects: Sequence[str]) -> int: ...
     async def finish_erasure(self, erasure: Erasure, now: datetime) -> None: ...
@@ -60,9 +60,7 @@ class LicensesOfAccounts(Protocol):
 
 
 class LicenseChanger(Protocol):
-    async def change(
-        self, license_id: str, change: Callable[[License], License], reason: str
-    ) -> Effect: ...
+    async def change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect: ...
     async def revoke_key(self, public_id: str) -> Effect: ...
 
 
@@ -86,7 +84,7 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
     """What an erasure does, or would do if it were no dry run.
 
     `pseudonym` replaces the account wherever rows stay. The rows go within a few minutes; send the same
-    request again to see what is left. `complete` says whether every follow-up step of the revocations is done.
+    request again to see what is left. `complete` says whether each follow-up step of the revocations is done.
     """
 
     dry_run: bool
@@ -170,14 +168,14 @@ class AccountDataService:
             tables=tables,
         )
 
-    async def run(self, now: datetime) -> int:
+    async def run(self) -> int:
         """Erases the rows of accounts whose erasure is under way, as far as a run may; returns how many rows.
 
         An erasure is finished when nothing is left, some time after it began: see SETTLES_AFTER.
         """
         rows = 0
         for erasure in await self._store.erasures_under_way(MAX_ERASURES):
-            rows += await self._go_on(erasure, now)
+            rows += await self._go_on(erasure, self._now())
         return rows
 
     async def _go_on(self, erasure: Erasure, now: datetime) -> int:
@@ -202,7 +200,8 @@ class AccountDataService:
     async def _held(self, account_id: str) -> tuple[list[License], list[ApiKey]]:
         """The account's licenses and keys, or those of its pseudonym if its erasure is under way."""
         held = await self._licenses.licenses_of(account_id)
-        for erasure in await self._store.erasures_of(account_id):
+        erasure = await self._store.erasure_of(account_id)
+        if erasure is not None:
             held += await self._licenses.licenses_of(erasure.pseudonym)
         if not held:
             raise NotFound(f"There is no account {account_id[:64]}.")
@@ -222,10 +221,6 @@ class AccountDataService:
             )
             for table in ACCOUNT_TABLES
         ]
-
-
-def is_erased_account(account_id: str) -> bool:
-    return account_id.startswith(PSEUDONYM_PREFIX)
 
 
 def _subjects(account_id: str, held: Sequence[License], keys: Sequence[ApiKey]) -> list[str]:

@@ -131,7 +131,7 @@ class LicenseAdmin:
         """All licenses that fit as CSV; raises ValidationFailed if there are more than MAX_TABLE."""
         found = await self._find(chosen, order, descending, None, MAX_TABLE)
         if found.end is not None:
-            message = f"{found.matching} licenses fit, and a table has {MAX_TABLE} at most: narrow the filter."
+            message = f"{found.matching} licenses fit; a table has {MAX_TABLE} at most: narrow the filter."
             raise ValidationFailed((FieldError("format", "out_of_range", message),))
         return csv_text(COLUMNS, (flat(self.row(each)) for each in found.licenses))
 
@@ -189,7 +189,9 @@ class LicenseAdmin:
         self, chosen: LicenseFilter, order: LicenseOrder, descending: bool, cursor: str | None, limit: int
     ) -> ListedPage:
         symbol = chosen.symbol
-        plans = [] if symbol is None else [name for name in self._plans if symbol in self._plans[name].symbols]
+        plans = (
+            [] if symbol is None else [name for name in self._plans if symbol in self._plans[name].symbols]
+        )
         return await self._listed.page(
             chosen,
             plans_with_symbol=plans,
@@ -211,9 +213,7 @@ def _judged(license_: License, change: Change) -> BulkItem:
 def _compared(before: License, after: License, detail: str) -> BulkItem:
     if after == before:
         return _item(before, "unchanged", detail or "It is so already.")
-    return BulkItem(
-        before.license_id, before.account_id, "changed", detail, differences(before, after)
-    )
+    return BulkItem(before.license_id, before.account_id, "changed", detail, differences(before, after))
 
 
 def _item(license_: License, outcome: BulkOutcome, detail: str) -> BulkItem:

@@ -44,25 +44,29 @@ class LicenseList(Protocol):
 class LicenseListingService:
     """A run that is repeated, or that dies at any point, leaves nothing to repair."""
 
-    def __init__(self, source: LicenseSource, listed: LicenseList, plans: PlanCatalog) -> None:
+    def __init__(
+        self, source: LicenseSource, listed: LicenseList, plans: PlanCatalog, now: Callable[[], datetime]
+    ) -> None:
         self._source = source
         self._listed = listed
         self._plans = plans
+        self._now = now
 
-    async def note(self, license_: License, now: datetime) -> bool:
+    async def note(self, license_: License) -> bool:
         """Lists a license that was just changed, unless Postgres is unavailable: then the timer does."""
         try:
-            await self._listed.put([license_], self._events_of(now))
+            await self._listed.put([license_], self._events_of(self._now()))
         except Unavailable as error:
             log.warning("license %s is listed later: %s", license_.license_id, error.internal)
             return False
         return True
 
-    async def run(self, now: datetime) -> int:
+    async def run(self) -> int:
         """Lists what is newer in the source, page by page, then warns; returns how many it listed.
 
         Raises Unavailable.
         """
+        now = self._now()
         changed = 0
         async for page in self._source.license_pages():
             changed += await self._bring_up_to_date(page, now)

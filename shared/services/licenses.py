@@ -8,7 +8,7 @@ within five seconds, see shared/services/access.py; connections that stay open a
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -45,15 +45,16 @@ from shared.services.enforcement import Enforcement
 from shared.services.key_making import CreatedKey, KeyMaking, NewKeyStore
 
 MAX_KEYS_AT_ONCE = 10_000
-MAX_LISTED = 1_000
 MAX_OVERLAP = timedelta(days=30)
+
+
+Listed = Callable[[License], Awaitable[object]]
 
 
 class KeyStore(NewKeyStore, Protocol):
     async def get_license(self, license_id: str) -> License | None: ...
     async def get_key(self, public_id: str) -> ApiKey | None: ...
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
-    async def list_licenses(self, limit: int) -> list[License]: ...
     async def has_account(self, account_id: str) -> bool: ...
     async def add_license(self, license_: License) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
@@ -95,16 +96,19 @@ class LicenseService:
         enforcement: Enforcement,
         served: SymbolCheck,
         audit: AuditLog,
+        listed: Listed,
         actor: str,
         pepper: bytes,
         now: Callable[[], datetime],
         rng: RandomBytes = secrets.token_bytes,
     ) -> None:
+        """`listed` is told of each license that was stored; it raises nothing if it cannot list it now."""
         self._store = store
         self._plans = plans
         self._enforcement = enforcement
         self._served = served
         self._audit = Auditor(audit, actor)
+        self._listed = listed
         self._now = now
         self._rng = rng
         self._keys = KeyMaking(store=store, plans=plans, pepper=pepper, now=now, rng=rng)
@@ -166,15 +170,13 @@ class LicenseService:
                 raise
             return stored
         await self._audit.note("license created", license_.license_id, account=account_id, plan=plan)
+        await self._listed(license_)
         return license_
 
     async def show(self, license_id: str) -> LicenseView:
         """The license and its keys; raises NotFound."""
         license_ = await self._license(license_id)
         return LicenseView(license_, tuple(await self._store.keys_of(license_id)))
-
-    async def list_licenses(self, limit: int = MAX_LISTED) -> list[License]:
-        return await self._store.list_licenses(min(limit, MAX_LISTED))
 
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
         """The valid keys whose hash is older than `moment`: not used since a rotation of the pepper then."""
@@ -282,6 +284,7 @@ class LicenseService:
         caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
         audited = await self._audit.note(reason, license_id)
+        await self._listed(license_)
         return Effect(license_, caches_told, closed, audited)
 
     async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:

@@ -644,14 +644,13 @@ comment on index license_list_pkey is 'Prevents a license from being listed twic
 
 create index license_list_expiring on license_list (expires_at) where status = 'active';
 
--- A bot's transaction sees its own account's licenses, and one that names no account sees all: an operator's.
+-- A bot's transaction sees its own account's licenses. One that names no account sees all: an operator's, or a timer's.
 alter table license_list enable row level security;
 alter table license_list force row level security;
 create policy own_account_or_operator on license_list to signal_functions
     using (current_setting('app.account_id', true) in ('', account_id));
-create policy all_accounts on license_list to signal_jobs using (true);
 
-grant select, insert, update on license_list to signal_functions, signal_jobs;
+grant select, insert, update on license_list to signal_functions;
 
 -- Erasures of accounts. `account_id` is null when all is done: then nothing connects the pseudonym with the account.
 create table erasures (

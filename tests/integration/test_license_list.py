@@ -1,4 +1,4 @@
-"""The list of licenses in Postgres: keeps the newest, tells each step once, and finds what a filter selects."""
+"""The list of licenses in Postgres: keeps the newest, tells each step once, finds what a filter selects."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -210,8 +210,8 @@ async def test_a_list_ahead_of_a_restored_source_is_set_back_and_tells_nothing(
         async def get_license(self, license_id: str) -> License:
             return restored
 
-    service = LicenseListingService(Source(), LicenseList(database, jobs=True), PLANS)
-    assert await service.run(NOW) == 1
+    service = LicenseListingService(Source(), LicenseList(database), PLANS, lambda: NOW)
+    assert await service.run() == 1
     assert await listed.revisions([restored.license_id]) == {restored.license_id: 1}
     assert await told(database) == before
-    assert await service.run(NOW) == 0
+    assert await service.run() == 0

@@ -211,7 +211,6 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "audit"): "SELECT",  # for operators, and for exports of accounts
         ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
         ("signal_functions", "erasures"): "INSERT SELECT",
-        ("signal_jobs", "license_list"): "INSERT SELECT UPDATE",
         ("signal_jobs", "erasures"): "SELECT UPDATE",
         # Of accounts that are being erased, see 0021.
         ("signal_jobs", "trade_ids"): "DELETE SELECT",

@@ -160,9 +160,9 @@ class FakeKeyStore:
         self._answer()
         return any(each.account_id == account_id for each in self.licenses.values())
 
-    async def list_licenses(self, limit: int) -> list[License]:
+    async def licenses_of(self, account_id: str) -> list[License]:
         self._answer()
-        return list(self.licenses.values())[:limit]
+        return [each for each in self.licenses.values() if each.account_id == account_id]
 
     async def license_pages(self) -> AsyncIterator[list[License]]:
         self._answer()

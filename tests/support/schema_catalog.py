@@ -137,11 +137,11 @@ async def read_catalog(connection: AsyncConnection[TupleRow]) -> Catalog:
 
 
 def _only_permits(kind: str, name: str, how: str, before: Catalog) -> bool:
-    """Whether this is one more policy of a table that had row-level security: it shows rows and hides none."""
+    """Whether this is one more policy of a table that had row-level security: it hides no row."""
     if kind != "policy" or not how.startswith("PERMISSIVE"):
         return False
     is_new = not any((other, same) == ("policy", name) for other, same, _ in before.demands)
-    return is_new and ("row-level security", name.split(".")[0], "on") in before.demands
+    return is_new and ("row-level security", name.split(".", maxsplit=1)[0], "on") in before.demands
 
 
 async def _passed_by_null(connection: AsyncConnection[TupleRow]) -> dict[str, set[str]]:

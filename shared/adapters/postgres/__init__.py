@@ -52,7 +52,6 @@ class Stores:
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.license_list = LicenseList(database)
-        self.jobs_license_list = LicenseList(database, jobs=True)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)

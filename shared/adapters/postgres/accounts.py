@@ -10,7 +10,8 @@ from typing import Any
 from psycopg.rows import class_row, dict_row, scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.access.account_data import ACCOUNT_TABLES, Erasure
+from shared.domain.access.account_data import Erasure
+from shared.domain.access.licenses import FOREVER, NEVER
 from shared.sql import queries
 
 # Rows of a statement: few enough for its time limit.
@@ -19,13 +20,12 @@ READ_ROWS = 1_000
 # Trades of so much time are read in one transaction: an account reports 5,000 a day, or a plan's more.
 _SPAN = timedelta(days=7)
 _SQL = queries("accounts")
-_ERASED = tuple(table.name for table in ACCOUNT_TABLES if table.erased != "kept")
 
 type Row = dict[str, Any]
 
 
 class AccountStore:
-    """Every method raises Unavailable. `subjects` are the ids of an account's licenses and keys, and its own."""
+    """Every method raises Unavailable. `subjects` are an account's id and those of its licenses and keys."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -62,7 +62,7 @@ class AccountStore:
     ) -> int:
         """How many rows the account has in a table of ACCOUNT_TABLES."""
         given: Row = {"account_id": account_id, "license_ids": license_ids, "subjects": subjects}
-        given |= {"since": datetime.min, "until": datetime.max}
+        given |= {"since": NEVER, "until": FOREVER}
         counting = b"select count(*) from (" + _SQL[f"export_{table}"].rstrip(b"; \n") + b") as rows"
         async with self._database.transaction(account_id=account_id) as connection:
             cursor = connection.cursor(row_factory=scalar_row)
@@ -76,6 +76,12 @@ class AccountStore:
             await connection.execute(_SQL["begin_erasure"], given)
             (begun,) = await _under_way(connection, account_id, 1)
             return begun
+
+    async def erasure_of(self, account_id: str) -> Erasure | None:
+        """The account's erasure that is under way, if there is one."""
+        async with self._database.transaction(account_id=account_id) as connection:
+            found = await _under_way(connection, account_id, 1)
+            return found[0] if found else None
 
     async def erasures_under_way(self, limit: int) -> list[Erasure]:
         """At most `limit` erasures that are not finished, the oldest first."""

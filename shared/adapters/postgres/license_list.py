@@ -45,10 +45,8 @@ class ListedPage(NamedTuple):
 class LicenseList:
     """Every method raises Unavailable."""
 
-    def __init__(self, database: Database, *, jobs: bool = False) -> None:
-        """`jobs` says whether this is for timers, which run under their own login."""
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs = jobs
 
     async def put(self, licenses: Sequence[License], events_of: EventsOf) -> int:
         """Lists licenses that are newer than what is listed, and stores the events of these steps.
@@ -57,7 +55,7 @@ class LicenseList:
         """
         stored = 0
         for start in range(0, len(licenses), MAX_PUT):
-            async with self._database.transaction(jobs=self._jobs) as connection:
+            async with self._database.transaction() as connection:
                 steps = await _put(connection, licenses[start : start + MAX_PUT], is_set_back=False)
                 await add_in(connection, [event for step in steps for event in events_of(*step)])
             stored += len(steps)
@@ -65,18 +63,18 @@ class LicenseList:
 
     async def set_back(self, license_: License) -> None:
         """Lists a license as it is, although a later revision is listed: the source of truth was restored."""
-        async with self._database.transaction(jobs=self._jobs) as connection:
+        async with self._database.transaction() as connection:
             await _put(connection, [license_], is_set_back=True)
 
     async def revisions(self, license_ids: Sequence[str]) -> dict[str, int]:
         """The listed revision of each of these licenses that is listed."""
-        async with self._database.transaction(jobs=self._jobs) as connection:
+        async with self._database.transaction() as connection:
             cursor = await connection.execute(_SQL["revisions"], {"license_ids": list(license_ids)})
             return dict(await cursor.fetchall())
 
     async def warn(self, now: datetime, warning_of: WarningOf) -> int:
         """Stores the warnings of at most MAX_WARNED licenses that expire soon; returns how many."""
-        async with self._database.transaction(jobs=self._jobs) as connection:
+        async with self._database.transaction() as connection:
             cursor = await connection.execute(_SQL["warn"], {"now": now, "limit": MAX_WARNED})
             due = await cursor.fetchall()
             await add_in(connection, [warning_of(_license(document), days) for document, days in due])
@@ -114,7 +112,7 @@ class LicenseList:
             "now": now,
             "limit": limit + 1,
         }
-        async with self._database.transaction(jobs=self._jobs) as connection:
+        async with self._database.transaction() as connection:
             rows = await (await connection.execute(_SQL["page"], given)).fetchall()
         licenses = [_license(row[0]) for row in rows[:limit]]
         end = Place(rows[limit - 1][2], rows[limit - 1][1]) if len(rows) > limit else None

@@ -9,8 +9,8 @@ from shared.domain.access.keys import RandomBytes, random_base62
 from shared.domain.access.license_changes import revoked
 from shared.domain.access.licenses import License
 
-# A bot's report that was admitted just before its key was revoked is stored a little later. So an erasure looks
-# again until nothing is found this long after it began; a process knows a revocation within five seconds.
+# A bot's report that was admitted just before its key was revoked is stored a little later. So an erasure
+# looks again until this long after it began; a process knows a revocation within five seconds.
 SETTLES_AFTER = timedelta(minutes=2)
 PSEUDONYM_PREFIX = "erased-"
 

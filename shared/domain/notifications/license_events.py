@@ -32,7 +32,7 @@ def license_events(before: License | None, after: License, terms: Plan, at: date
 
 
 def expiry_warning(license_: License, days: int, terms: Plan, at: datetime) -> Event:
-    """The warning, `days` before the end at the most, that `license_` expires; one for each end and `days`."""
+    """The warning that `license_` expires in `days` or less; one for each end and number of days."""
     assert license_.expires_at is not None
     end = license_.expires_at.astimezone(UTC)
     left = (end - at) / timedelta(days=1)
