@@ -203,6 +203,8 @@ class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
+
+
 class ClaimExpired(Forbidden):
     code = "claim_expired"
 
