@@ -28,11 +28,12 @@ from shared.domain.access.plans import NO_OVERRIDES
 from shared.domain.csv_text import CSV_TYPE
 from shared.services.key_making import CreatedKey
 from shared.services.license_admin import BulkReport, LicensePage
-from shared.services.licenses import Effect, LicenseService
+from shared.services.license_keys import Effect
+from shared.services.licenses import LicenseService
 
 routes = Routes()
 
-_CHANGE = (*ADMISSION, "validation_failed", "not_found", "conflict", "database_unavailable")
+_CHANGE = (*ADMISSION, "validation_failed", "not_found", "conflict")
 
 
 class LicenseDetail(msgspec.Struct, frozen=True):
@@ -168,7 +169,7 @@ async def post_license(call: Call, asked: NewLicense) -> LicenseDetail:
     parameters=NamedLicense,
     body=Body(kinds=(LicensePatch,), max_bytes=body_limits.LICENSE, read=read_patch),
     answer=ChangedLicense,
-    problems=(*_CHANGE, *BODY),
+    problems=(*_CHANGE, *BODY, "database_unavailable"),
 )
 async def patch_license(call: Call, named: NamedLicense, patch: Patch) -> ChangedLicense:
     """Changes what the body names, and nothing else. What it allows counts within seconds."""
@@ -248,7 +249,7 @@ async def revoke_license(call: Call, named: NamedLicense) -> ChangedLicense:
 async def post_license_key(call: Call, named: NamedLicense, asked: NewKey) -> ShownKey:
     """Makes a key of a license, as many as its terms allow at once."""
     end = asked.end(call.services.now())
-    return _shown(await _service(call).create_key(named.license_id, asked.scopes, expires_at=end))
+    return _shown(await _service(call).create_key(named.license_id, asked.scopes or ("bot",), expires_at=end))
 
 
 @routes.post(
@@ -275,7 +276,7 @@ async def rotate_key(call: Call, named: NamedKey, asked: Rotation) -> RotatedKey
     summary="End one key for good",
     parameters=NamedKey,
     answer=RevokedKey,
-    problems=(*ADMISSION, "validation_failed", "not_found"),
+    problems=_CHANGE,
 )
 async def revoke_key(call: Call, named: NamedKey) -> RevokedKey:
     """Revokes a key, and closes its connections; the other keys of its license stay."""

@@ -19,7 +19,7 @@ from shared.domain.access.licenses import LicenseStatus, Scope
 from shared.domain.access.plans import STANDARD
 from shared.domain.problems import Problems
 from shared.services.license_admin import MAX_PAGE
-from shared.services.licenses import MAX_OVERLAP
+from shared.services.license_keys import MAX_OVERLAP
 
 _STATUSES = get_args(LicenseStatus)
 _DAY_S = 86_400
@@ -166,9 +166,9 @@ class Extension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A key to make. It ends at `expires_at`, or after `days`, or with its license."""
+    """A key to make, for bots unless told otherwise. It ends at `expires_at` or after `days`."""
 
-    scopes: list[Scope] = ["bot"]
+    scopes: Annotated[list[Scope], msgspec.Meta(min_length=1, max_length=8)] | None = None
     expires_at: datetime | None = None
     days: _Days | None = None
 

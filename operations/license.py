@@ -30,7 +30,8 @@ from shared.domain.market.bars import is_symbol
 from shared.domain.market.symbols import symbol_fault
 from shared.errors import ConfigurationError
 from shared.services.key_making import CreatedKey
-from shared.services.licenses import Effect, LicenseService, LicenseView
+from shared.services.license_keys import Effect
+from shared.services.licenses import LicenseService, LicenseView
 from shared.settings import Settings, read_settings
 from shared.settings_reader import SettingsReader
 
@@ -144,7 +145,9 @@ async def _show(service: LicenseService, options: argparse.Namespace) -> Outcome
 
 
 async def _list(service: LicenseService, options: argparse.Namespace) -> Outcome:
-    licenses = (await options.admin.page(LicenseFilter(), "id", descending=False, cursor=None, limit=1_000)).licenses
+    licenses = (
+        await options.admin.page(LicenseFilter(), "id", descending=False, cursor=None, limit=1_000)
+    ).licenses
     lines = [
         f"{each.license_id}  {each.account_id:<24} {each.plan:<12} {each.status:<10} "
         f"{each.terms.requests_per_minute:>7}/min  {','.join(each.terms.symbols)}"

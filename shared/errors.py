@@ -21,8 +21,8 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- ClaimExpired             claim_expired
     |   |-- KeysExceeded             keys_exceeded
+    |   |-- ClaimExpired             claim_expired
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence

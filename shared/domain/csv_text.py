@@ -1,7 +1,5 @@
 """Writes tables as CSV (RFC 4180) that no spreadsheet takes for formulas."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,17 +11,20 @@ CSV_TYPE = "text/csv"
 # A spreadsheet runs a cell that begins with one of these as a formula, which may call a program or send the
 # table away. A quotation mark before it makes it text; whole and decimal numbers stay as they are.
 _FORMULA = re.compile(r"[=+\-@\t\r\n|%]|[\uff1d\uff0b\uff0d\uff20]")
+_QUOTED = re.compile(r'[",\r\n]')
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, object]], *, header: bool = True) -> str:
     """`rows` as lines of CSV in the order of `columns`, below a line of their names if `header`."""
-    written = io.StringIO()
-    writer = csv.writer(written)
-    if header:
-        writer.writerow(columns)
-    writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
-    return written.getvalue()
+    lines = [_line(columns)] if header else []
+    lines += [_line([_cell(row.get(column)) for column in columns]) for row in rows]
+    return "".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    quoted = ('"' + cell.replace('"', '""') + '"' if _QUOTED.search(cell) else cell for cell in cells)
+    return ",".join(quoted) + "\r\n"
 
 
 def _cell(value: object) -> str:

@@ -24,7 +24,7 @@ from shared.domain.access.license_rows import key_row
 from shared.domain.access.licenses import ApiKey, License
 from shared.errors import NotFound
 from shared.services.auditing import AuditLog, Auditor
-from shared.services.licenses import Effect
+from shared.services.license_keys import Effect
 
 # Bounds one run of the timer.
 MAX_ERASURES = 20

@@ -25,7 +25,7 @@ from shared.domain.csv_text import csv_text
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.concurrency import run_for_each
-from shared.services.licenses import Effect
+from shared.services.license_keys import Effect
 
 MAX_PAGE = 1_000
 # A table of so many licenses has about 8 MB.

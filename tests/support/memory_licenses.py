@@ -85,9 +85,10 @@ class MemoryLicenseList:
         terms_of, place_of = shipped_plans().terms_of, PLACES[order]
         fitting = [each for each in self.listed.values() if chosen.fits(each, terms_of, now)]
         placed = sorted(((place_of(each), each.license_id) for each in fitting), reverse=descending)
-        left = [each for each in placed if after is None or ((each < after) if descending else (each > after))]
-        page = left[:limit]
-        end = MemoryPlace(*page[-1]) if len(left) > limit else None
+        if after is not None:
+            placed = [each for each in placed if (each < after if descending else each > after)]
+        page = placed[:limit]
+        end = MemoryPlace(*page[-1]) if len(placed) > limit else None
         return MemoryPage([self.listed[license_id] for _, license_id in page], len(fitting), end)
 
 

@@ -17,8 +17,10 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
-PATH_VALUES = {"trade_id": "t-reported"}
+# What the parameters in the paths of routes stand for. The fixture `reported` stores these.
+PATH_VALUES = {"trade_id": "t-reported", "license_id": "lic_Ab0000000001", "public_id": "Ab12Cd"}
+UNKNOWN_PATH_VALUES = {"license_id": "lic_Zz0000000000", "public_id": "Zz99Zz", "trade_id": "never"}
+BAD_PATH_VALUES = {"license_id": "lic_none", "public_id": "Ab", "trade_id": "a b"}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -35,7 +37,21 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "license"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/licenses"): ("ops", {}),
+    ("GET", "ops/licenses/{license_id}"): ("ops", {}),
+    ("POST", "ops/licenses"): ("admin", {"body": {"account_id": "acct-9", "reference": "order 7"}}),
+    ("PATCH", "ops/licenses/{license_id}"): ("admin", {"body": {"notes": "pays late"}}),
+    ("POST", "ops/licenses/{license_id}/extend"): ("admin", {"body": {"until": "2027-03-02T00:00:00Z"}}),
+    ("POST", "ops/licenses/{license_id}/suspend"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/resume"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/revoke"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/keys"): ("admin", {}),
+    ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
+    ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
+    ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
 }
+# A key is rotated once, so the second request is a conflict.
+ONCE = {("POST", "ops/keys/{public_id}/rotate")}
 PUBLIC = {
     ("GET", "health"),
     ("GET", "health/ready"),

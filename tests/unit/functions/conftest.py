@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from shared.domain.access.licenses import ApiKey, License
 from shared.domain.decoding import decode
 from shared.domain.trading.trades import Trade
 from tests.support.api import Api
@@ -18,6 +19,14 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """The trade that PATH_VALUES names, of the account that `Api.key` uses."""
-    trade = decode(msgspec.json.encode(TRADE | PATH_VALUES), Trade)
+    """What PATH_VALUES names: a trade of the account that `Api.key` uses; a license and key of another."""
+    trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)
+    license_id, public_id = PATH_VALUES["license_id"], PATH_VALUES["public_id"]
+    license_ = License(license_id=license_id, account_id="acct-named", created_at=api.clock())
+    await api.key_store.add_license(license_)
+    await api.services.license_listing.note(license_)
+    key = ApiKey(
+        public_id=public_id, key_hash="0" * 64, license_id=license_id, scopes=("bot",), created_at=api.clock()
+    )
+    await api.key_store.add_keys([key])

@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES
@@ -19,7 +20,16 @@ from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.license_plans import a_plan, with_plans
-from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+from tests.support.requests import (
+    ADMITTING,
+    BAD_PATH_VALUES,
+    BAR,
+    PATH_VALUES,
+    SIGNAL,
+    STATE,
+    TRADE,
+    UNKNOWN_PATH_VALUES,
+)
 
 pytestmark = pytest.mark.usefixtures("reported")
 
@@ -34,8 +44,13 @@ TOO_MANY: dict[str, Any] = {
     "trades": {"trades": [TRADE] * 501},
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
-# A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
+# A bad parameter of a route that has no symbol, and no parameter in its path.
+BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "ops/licenses": {"limit": "0"}}
+# What only Postgres can answer, of routes that else need it for no answer.
+ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "ops/licenses"): {"body": {"account_id": "acct-9", "overrides": {"symbols": ["GC"]}}},
+    ("PATCH", "ops/licenses/{license_id}"): {"body": {"overrides": {"symbols": ["GC"]}}},
+}
 
 
 NO_CONFIDENCE = {
@@ -96,8 +111,8 @@ class Caller:
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
             case "daily_quota_exceeded" | "storage_quota_exceeded":
-                used_up = {"trades_per_day" if code.startswith("daily") else "stored_trades": 0}
-                self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), **used_up))
+                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
+                self.api.services.plans = with_plans(a_plan(**{full: 0}))
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -110,17 +125,25 @@ class Caller:
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
             "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
             "unsupported_media_type": {"headers": {"content-type": "application/xml"}},
-            "validation_failed": {"body": []}
-            if has_body
-            else BAD_QUERY.get(self.route.path, {"symbol": "es"}),
+            "validation_failed": self._badly_asked(),
             "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
             if has_body
             else {"colour": "red"},
-            "trade_not_found": {"path": "trades/never-reported"},
-            "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+            "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
+        if code == "conflict" and self.route.path == "signals":
+            return {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
         return changed.get(code)
+
+    def _badly_asked(self) -> dict[str, Any]:
+        """What no reading of the request accepts: its body, a part of its path, or a parameter."""
+        if self.route.body is not None:
+            return {"body": []}
+        if "{" in self.route.path:
+            return {"path": self.route.path.format(**BAD_PATH_VALUES)}
+        return BAD_QUERY.get(self.route.path, {"symbol": "es"})
 
     def change_world(self, code: str) -> bool:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
@@ -132,6 +155,13 @@ class Caller:
                 api.stores.trades.is_busy = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
+            case "conflict":
+                api.key_store.is_busy = True
+                if self.route.path.endswith("/resume"):
+                    # What is active already needs no change, which others could be in the way of.
+                    named = api.key_store.licenses[PATH_VALUES["license_id"]]
+                    suspended = msgspec.structs.replace(named, status="suspended")
+                    api.key_store.licenses[named.license_id] = suspended
             case "realtime_unavailable":
                 api.hub.away = True
             case "withdrawal_expired":
@@ -142,14 +172,18 @@ class Caller:
 
     async def cause(self, code: str) -> Answered:
         key = await self.api.key(self.scope)
-        if code == "conflict":
+        if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
         if code == "no_confidence":
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
         changed = self.bad_request(code)
-        if changed is not None or self.change_world(code):
-            return await self.call(key, **(changed or {}))
+        if changed is None and self.change_world(code):
+            asks = code == "database_unavailable"
+            asked = ASKS_POSTGRES.get((self.route.method, self.route.path), {})
+            changed = asked if asks else {}
+        if changed is not None:
+            return await self.call(key, **changed)
         return await self.of_the_key(code)
 
 
