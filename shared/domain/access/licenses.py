@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -28,11 +28,11 @@ from shared.errors import (
     ValidationFailed,
 )
 
-Scope = Literal["bot", "publisher", "feeder", "ops"]
+Scope = Literal["bot", "publisher", "feeder", "ops", "admin"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
 SuspendedBy = Literal["operator", "payment"]
 KeyStatus = Literal["active", "revoked"]
-ALL_SCOPES: tuple[Scope, ...] = ("bot", "publisher", "feeder", "ops")
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12
@@ -50,7 +50,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
 
     `grace_until` is set when a payment has failed: from then on the license counts as suspended, until it is
     paid. `payment` is the subject that pays for it, such as `stripe:sub_123`. `suspended_by` says who
-    suspended it: an operator, or a payment that failed.
+    suspended or revoked it: an operator, or a payment that failed or was taken back. `paid_until` and
+    `paid_plan` are the end and the plan that its payments last gave it; an operator may have changed both.
     """
 
     license_id: str
@@ -63,6 +64,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     grace_until: datetime | None = None
     reference: str | None = None
     payment: str | None = None
+    paid_until: datetime | None = None
+    paid_plan: str | None = None
     email: str | None = None
     discord_user_id: str | None = None
     notes: str = ""
