@@ -209,10 +209,6 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
-
-
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
