@@ -4,10 +4,21 @@ import gc
 
 import azure.functions as func
 
-from functions import bars, confidence, license_admin, licenses, ops, realtime, signals, timers, trades
+from functions import (
+    bars,
+    confidence,
+    license_admin,
+    licenses,
+    ops,
+    realtime,
+    signals,
+    timers,
+    trades,
+    webhooks,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, license_admin, licenses, ops):
+for area in (confidence, trades, signals, bars, realtime, license_admin, licenses, ops, webhooks):
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

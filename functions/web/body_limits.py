@@ -17,5 +17,6 @@ CLAIM = 4 * KIB  # a mail address
 LICENSE = 32 * KIB  # notes of 2,000 characters, and 100 symbols
 BULK = 4 * KIB  # a filter
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
+WEBHOOK = 256 * KIB  # an invoice with the ten lines that Stripe sends has about 30 KiB
 
 MAX_BODY_BYTES = 1024 * KIB

@@ -15,6 +15,7 @@ from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
 from tests.support.memory_notifications import MemoryNotifications
+from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
@@ -134,5 +135,6 @@ class MemoryStores:
         self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
+        self.payments = MemoryPayments(self.server)
         self.upkeep = MemoryUpkeep(self.server)
         self.connections = MemoryConnections(is_away=lambda: self.server.away)

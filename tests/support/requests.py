@@ -18,9 +18,24 @@ TRADE = {
 }
 
 # What the parameters in the paths of routes stand for. The fixture `reported` stores these.
-PATH_VALUES = {"trade_id": "t-reported", "license_id": "lic_Ab0000000001", "public_id": "Ab12Cd"}
-UNKNOWN_PATH_VALUES = {"license_id": "lic_Zz0000000000", "public_id": "Zz99Zz", "trade_id": "never"}
-BAD_PATH_VALUES = {"license_id": "lic_none", "public_id": "Ab", "trade_id": "a b"}
+PATH_VALUES = {
+    "trade_id": "t-reported",
+    "license_id": "lic_Ab0000000001",
+    "public_id": "Ab12Cd",
+    "payment_event_id": "1",
+}
+UNKNOWN_PATH_VALUES = {
+    "trade_id": "never",
+    "license_id": "lic_Zz0000000000",
+    "public_id": "Zz99Zz",
+    "payment_event_id": "99",
+}
+BAD_PATH_VALUES = {
+    "trade_id": "a b",
+    "license_id": "lic_none",
+    "public_id": "Ab",
+    "payment_event_id": "first",
+}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -49,6 +64,8 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
     ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
+    ("GET", "ops/payment-events"): ("ops", {}),
+    ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 # A key is rotated once, so the second request is a conflict.
 ONCE = {("POST", "ops/keys/{public_id}/rotate")}
@@ -58,5 +75,7 @@ PUBLIC = {
     ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "ws/events"),
+    ("POST", "webhooks/stripe"),
+    ("POST", "webhooks/whop"),
     ("OPTIONS", "ws/events"),
 }

@@ -7,6 +7,7 @@ from shared.domain.access.licenses import ApiKey, License
 from shared.domain.decoding import decode
 from shared.domain.trading.trades import Trade
 from tests.support.api import Api
+from tests.support.payment_histories import Customer
 from tests.support.requests import PATH_VALUES, TRADE
 
 
@@ -19,7 +20,9 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """What PATH_VALUES names: a trade of the account that `Api.key` uses; a license and key of another."""
+    """What PATH_VALUES names: a trade of the account that `Api.key` uses; a license and key of another;
+    a payment event, before an ignored one.
+    """
     trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)
     license_id, public_id = PATH_VALUES["license_id"], PATH_VALUES["public_id"]
@@ -30,3 +33,7 @@ async def reported(api: Api) -> None:
         public_id=public_id, key_hash="0" * 64, license_id=license_id, scopes=("bot",), created_at=api.clock()
     )
     await api.key_store.add_keys([key])
+    event = Customer("stripe").events[0]
+    await api.stores.payments.add(event, api.clock())
+    ignored = msgspec.structs.replace(event, event_id="evt_2", kind="ignored", why_ignored="a test event")
+    await api.stores.payments.add(ignored, api.clock())

@@ -45,11 +45,20 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol, and no parameter in its path.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "ops/licenses": {"limit": "0"}}
+BAD_QUERY = {
+    "ops/trades/suspicious": {"limit": "0"},
+    "ops/licenses": {"limit": "0"},
+    "ops/payment-events": {"state": "lost"},
+}
 # What only Postgres can answer, of routes that else need it for no answer.
 ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "ops/licenses"): {"body": {"account_id": "acct-9", "overrides": {"symbols": ["GC"]}}},
     ("PATCH", "ops/licenses/{license_id}"): {"body": {"overrides": {"symbols": ["GC"]}}},
+}
+# What is in conflict with something stored. The second payment event of the fixture `reported` is ignored.
+CONFLICTS: dict[str, dict[str, Any]] = {
+    "signals": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+    "ops/payment-events/{payment_event_id}/run": {"path": "ops/payment-events/2/run"},
 }
 
 
@@ -120,7 +129,7 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        changed: dict[str, dict[str, Any]] = {
+        changed: dict[str, dict[str, Any] | None] = {
             "malformed_json": {"content": b"{"},
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
             "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
@@ -131,10 +140,9 @@ class Caller:
             else {"colour": "red"},
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "conflict": CONFLICTS.get(self.route.path),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
-        if code == "conflict" and self.route.path == "signals":
-            return {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
         return changed.get(code)
 
     def _badly_asked(self) -> dict[str, Any]:
