@@ -201,6 +201,8 @@ class StorageQuotaExceeded(Forbidden):
 
 class ClaimExpired(Forbidden):
     code = "claim_expired"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 

@@ -119,6 +119,13 @@ class LicenseTables:
         async for page in self._pages(ENDINGS):
             yield [ending_of(entity) for entity in page]
 
+    async def ended_licenses(self, plan: str, before: datetime, limit: int) -> list[License]:
+        """At most `limit` licenses of a plan that expired before a time; scans the table."""
+        found = await self._query(
+            LICENSES, "plan eq @plan and expires_at lt @before", {"plan": plan, "before": before}, limit
+        )
+        return [row_of(LICENSE, entity) for entity in found]
+
     async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
         """The first `limit` endings from `since` to `until`, in order of time, in one partition."""
         found = await self._query(
@@ -159,6 +166,15 @@ class LicenseTables:
         """
         operations = [("create", entity_of(KEY, key.public_id, key)) for key in keys]
         await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
+
+    async def remove_license(self, license_id: str) -> None:
+        """Removes the license after its keys; they may be gone already."""
+        shard = shard_of_license_id(license_id)
+        rows = [(API_KEYS, key.public_id) for key in await self.keys_of(license_id)]
+        for table, row in [*rows, (LICENSES, license_id)]:
+            async with self._bounded(CALL_TIMEOUT_S):
+                deleting = self._table(table).delete_entity(shard, row)
+                await traced(deleting, "delete_entity", "azure_tables")
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         """Applies `change` to the stored license and returns the result.

@@ -24,11 +24,12 @@ from shared.domain.access.claims import (
     read_claim,
 )
 from shared.domain.access.licenses import License, license_refusal
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.try_limits import limits_of_claims, limits_of_requests
 from shared.domain.durations import shown_time
 from shared.domain.notifications.events import Event, EventKind
-from shared.errors import ClaimUsed, NotFound
-from shared.services.licenses import CreatedKey
+from shared.errors import ClaimUsed, LicenseSuspended, NotFound
+from shared.services.key_making import CreatedKey
 from shared.services.tries import Tries
 
 # After a link for a lost key was used, the other keys work so long, so that running bots can be changed.
@@ -51,10 +52,8 @@ class LicensesOfMail(Protocol):
 
 
 class KeyMaker(Protocol):
-    """What the service needs of LicenseService."""
-
-    async def claimed_key(self, license_id: str, claim: str) -> CreatedKey: ...
-    async def replacing_key(self, license_id: str, claim: str, overlap: timedelta) -> CreatedKey: ...
+    async def first(self, license_: License, claim: str) -> CreatedKey: ...
+    async def replacement(self, license_: License, claim: str, overlap: timedelta) -> CreatedKey: ...
 
 
 class LicenseReader(Protocol):
@@ -78,6 +77,7 @@ class ClaimService:
         *,
         store: ClaimStore,
         licenses: LicenseReader,
+        plans: PlanCatalog,
         keys: KeyMaker,
         of_mail: LicensesOfMail,
         tell: Callable[[Sequence[Event]], Awaitable[None]],
@@ -90,6 +90,7 @@ class ClaimService:
         """Tokens are made under the first of `peppers`, and read under any of them."""
         self._store = store
         self._licenses = licenses
+        self._plans = plans
         self._keys = keys
         self._of_mail = of_mail
         self._tell = tell
@@ -132,18 +133,19 @@ class ClaimService:
         if license_ is None:
             raise NotFound("The license of this claim link does not exist any more.")
         refused = license_refusal(license_, self._now())
-        if refused is not None and license_.status != "suspended":
+        # The key of a suspended license works when the license does again.
+        if refused is not None and not isinstance(refused, LicenseSuspended):
             raise refused
         if claim.purpose == "first_key":
-            created, others_end_at = await self._keys.claimed_key(claim.license_id, claim.name), None
+            created, others_end_at = await self._keys.first(license_, claim.name), None
         else:
-            created = await self._keys.replacing_key(claim.license_id, claim.name, OVERLAP)
             others_end_at = self._now() + OVERLAP
+            created = await self._keys.replacement(license_, claim.name, OVERLAP)
         return ClaimedKey(
             key=created.plain,
             license_id=claim.license_id,
             plan=license_.plan,
-            symbols=license_.symbols,
+            symbols=self._plans.terms_of(license_).symbols,
             license_expires_at=license_.expires_at,
             others_end_at=others_end_at,
         )

@@ -48,7 +48,7 @@ class OwnKeys(msgspec.Struct, frozen=True):
 
 
 class RotatedKey(msgspec.Struct, frozen=True):
-    """A new key, which is shown only once, and the key that it replaces, which works until `former_ends_at`."""
+    """A new key, shown only once, and the key that it replaces, which works until `former_ends_at`."""
 
     key: str
     public_id: str
@@ -126,8 +126,8 @@ class OwnKeyService:
         beyond = set(found.scopes) - set(grant.key.scopes)
         if beyond:
             raise ScopeMissing(
-                f"The key {public_id} has scopes that your key lacks: {', '.join(sorted(beyond))}. Only such a "
-                "key, or an operator, may end it."
+                f"The key {public_id} has scopes that your key lacks: {', '.join(sorted(beyond))}. Only "
+                "such a key, or an operator, may end it."
             )
         if public_id == grant.key.public_id and not confirmed:
             raise Conflict(

@@ -186,8 +186,8 @@ class RealtimeService:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the groups of its heartbeats. Raises ValidationFailed, SymbolNotLicensed
-        and Unavailable.
+        each can be closed alone, and in the groups of its heartbeats. Raises ValidationFailed,
+        SymbolNotLicensed and Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."

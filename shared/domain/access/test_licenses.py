@@ -4,12 +4,20 @@ Strangers make them for themselves. So their accounts have names that no other a
 can neither be left nor entered, and no override shows them more than the test stream.
 """
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from shared.domain.access.keys import KeyKind
-from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.licenses import ApiKey, Grant, License
 from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.domain.problems import Problems
+
+
+class GrantMaker(Protocol):
+    """A catalog of plans."""
+
+    def grant(self, license_: License, key: ApiKey) -> Grant: ...
+
 
 TEST_PLAN = "test"
 TEST_ACCOUNT = "sc-test-"
@@ -17,6 +25,26 @@ TEST_LIFETIME = timedelta(days=30)
 TEST_SYMBOLS = (TEST_SYMBOL,)
 # An ended test license and its rows stay so long, so that its holder is told why the key works no more.
 TEST_RETENTION = timedelta(days=7)
+
+# Publishes the test stream. It is stored nowhere, so nobody can present its key.
+_STREAM_LICENSE = License(
+    license_id="lic_000000000000",
+    account_id=f"{TEST_ACCOUNT}stream",
+    plan=TEST_PLAN,
+    created_at=datetime(2026, 1, 1, tzinfo=UTC),
+)
+_STREAM_KEY = ApiKey(
+    public_id="000000",
+    key_hash="",
+    license_id=_STREAM_LICENSE.license_id,
+    scopes=("publisher",),
+    created_at=_STREAM_LICENSE.created_at,
+)
+
+
+def stream_publisher(plans: GrantMaker) -> Grant:
+    """The grant under which the test stream is published."""
+    return plans.grant(_STREAM_LICENSE, _STREAM_KEY)
 
 
 def is_test(license_: License) -> bool:

@@ -23,7 +23,7 @@ def group_of(symbol: str) -> str:
 
 
 def heartbeat_groups(symbols: Iterable[str]) -> tuple[str, ...]:
-    """The groups whose heartbeats have the sequences of `symbols`; the others' are no business of a test key."""
+    """The groups whose heartbeats have the sequences of `symbols`; a test key learns no others."""
     is_test = {symbol == TEST_SYMBOL for symbol in symbols}
     return tuple(group for group, hears in ((HEARTBEATS, False), (TEST_HEARTBEATS, True)) if hears in is_test)
 

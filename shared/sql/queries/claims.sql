@@ -10,14 +10,3 @@ returning used_at;
 select used_at
 from claims_used
 where license_id = %(license_id)s and purpose = %(purpose)s and issued_at = %(issued_at)s;
-
--- name: prune
--- Deletes a bounded number of uses before a time, whose links have expired since.
-delete from claims_used
-where (license_id, purpose, issued_at) in (
-    select license_id, purpose, issued_at
-    from claims_used
-    where used_at < %(before)s
-    order by used_at
-    limit %(limit)s
-);
