@@ -41,7 +41,7 @@ class BusinessServices(AccessServices):
             licenses=self.tables,
             plans=self.plans,
             keys=keys,
-            of_mail=self.stores.license_list,
+            of_mail=self.stores.claims,
             tell=self.stores.notifications.add,
             tries=self.tries,
             peppers=(pepper,) if previous is None else (pepper, previous),

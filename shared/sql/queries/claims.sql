@@ -10,3 +10,11 @@ returning used_at;
 select used_at
 from claims_used
 where license_id = %(license_id)s and purpose = %(purpose)s and issued_at = %(issued_at)s;
+
+-- name: licenses_of_mail
+-- The listed licenses whose holder has a mail address, which is given in lower case.
+select document
+from license_list
+where lower(document ->> 'email') = %(email)s
+order by license_id
+limit %(limit)s;

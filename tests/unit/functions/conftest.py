@@ -18,6 +18,7 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """The trade that PATH_VALUES names, of the account that `Api.key` uses."""
-    trade = decode(msgspec.json.encode(TRADE | PATH_VALUES), Trade)
+    """The trade that PATH_VALUES names, of the account that `Api.key` uses; each license has the key."""
+    api.spare_keys = True
+    trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)

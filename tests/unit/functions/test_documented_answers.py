@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES
@@ -35,7 +36,11 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
+BAD_QUERY = {
+    "ops/trades/suspicious": {"limit": "0"},
+    "trades/{trade_id}": {"path": "trades/a b"},
+    "license/keys/{public_id}": {"path": "license/keys/a b"},
+}
 
 
 NO_CONFIDENCE = {
@@ -117,6 +122,7 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
+            "not_found": {"path": "license/keys/Zz99Zz"},
             "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
@@ -140,7 +146,18 @@ class Caller:
                 return False
         return True
 
+    async def of_own_keys(self, code: str) -> Answered:
+        """A key that cannot be replaced, or ended, as it is asked for."""
+        key = await self.api.key(self.scope)
+        if self.route.method == "DELETE":
+            return await self.call(key, path=f"license/keys/{key.key.public_id}")
+        self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), keys=1))
+        successor = await self.call(key)
+        return await self.call(key if code == "conflict" else successor.json["key"])
+
     async def cause(self, code: str) -> Answered:
+        if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
+            return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
