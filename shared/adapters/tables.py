@@ -146,9 +146,7 @@ class LicenseTables:
     async def remove_ending(self, ending: Ending) -> None:
         """Removes the record of an ending that needs no more attention; it may be gone already."""
         row = ending_row(ending)
-        async with self._bounded(CALL_TIMEOUT_S):
-            deleting = self._table(ENDINGS).delete_entity(row["PartitionKey"], row["RowKey"])
-            await traced(deleting, "delete_entity", "azure_tables")
+        await self._delete(ENDINGS, row["PartitionKey"], row["RowKey"])
 
     async def has_account(self, account_id: str) -> bool:
         """Whether any license, ended or not, is of this account; scans the table."""
@@ -170,11 +168,9 @@ class LicenseTables:
     async def remove_license(self, license_id: str) -> None:
         """Removes the license after its keys; they may be gone already."""
         shard = shard_of_license_id(license_id)
-        rows = [(API_KEYS, key.public_id) for key in await self.keys_of(license_id)]
-        for table, row in [*rows, (LICENSES, license_id)]:
-            async with self._bounded(CALL_TIMEOUT_S):
-                deleting = self._table(table).delete_entity(shard, row)
-                await traced(deleting, "delete_entity", "azure_tables")
+        for key in await self.keys_of(license_id):
+            await self._delete(API_KEYS, shard, key.public_id)
+        await self._delete(LICENSES, shard, license_id)
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         """Applies `change` to the stored license and returns the result.
@@ -283,6 +279,11 @@ class LicenseTables:
             if rows is None:
                 return
             yield rows
+
+    async def _delete(self, table: str, shard: str, row: str) -> None:
+        async with self._bounded(CALL_TIMEOUT_S):
+            deleting = self._table(table).delete_entity(shard, row)
+            await traced(deleting, "delete_entity", "azure_tables")
 
     async def _write(self, table: str, write: Callable[["TableClient"], Awaitable[Any]]) -> None:
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
