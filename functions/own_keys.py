@@ -12,7 +12,7 @@ from functions.web.call import Call
 from functions.web.declaration import ADMISSION, BODY, PUBLIC, json_body
 from functions.web.routes import Routes
 from shared.services.free_test_keys import NewTestKey
-from shared.services.licenses import MAX_OVERLAP
+from shared.services.license_keys import MAX_OVERLAP
 from shared.services.own_keys import EndedKey, OwnKeys, RotatedKey
 
 MAX_OVERLAP_S = int(MAX_OVERLAP.total_seconds())

@@ -6,13 +6,12 @@ a license's keys, and a transaction creates many keys. A row is below 8 KB, of t
 `endings` lists in order of time what ends or has just ended. The first write creates the tables.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.table_errors import translated
 from shared.adapters.table_rows import (
     API_KEYS,
     ENDINGS,
@@ -28,7 +27,6 @@ from shared.adapters.table_rows import (
     missing,
     moment_of,
     row_of,
-    unavailable,
 )
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import is_public_id, shard_of_public_id
@@ -220,9 +218,9 @@ class LicenseTables:
 
     @asynccontextmanager
     async def _bounded(self, timeout_s: float) -> AsyncIterator[None]:
-        """`_translated`, and counts the calls that fail because the store is unavailable."""
+        """`translated`, and counts the calls that fail because the store is unavailable."""
         try:
-            async with _translated(timeout_s):
+            async with translated(timeout_s):
                 yield
         except Unavailable:
             self.error_count += 1
@@ -328,27 +326,3 @@ class LicenseTables:
                 continue
             return after
         raise Conflict(f"Others keep changing the {kind.name} {row}; try again.")
-
-
-@asynccontextmanager
-async def _translated(timeout_s: float) -> AsyncIterator[None]:
-    """Bounds a call and turns the vendor's errors into ours."""
-    from azure.core.exceptions import (
-        AzureError,
-        HttpResponseError,
-        ResourceExistsError,
-        ResourceModifiedError,
-    )
-
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except (ResourceExistsError, ResourceModifiedError) as error:
-        raise Conflict("It exists already, or somebody else changed it.") from error
-    except HttpResponseError as error:
-        if error.status_code == HTTPStatus.CONFLICT:
-            # For a transaction, the SDK raises this as a TableTransactionError.
-            raise Conflict("It exists already.") from error
-        raise unavailable(f"{type(error).__name__}: {error.message}") from error
-    except (AzureError, TimeoutError, OSError) as error:
-        raise unavailable(f"{type(error).__name__}: {error}") from error

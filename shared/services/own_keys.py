@@ -12,7 +12,8 @@ from shared.domain.access.test_licenses import kind_of
 from shared.domain.notifications.events import Event
 from shared.errors import Conflict, NotFound, ScopeMissing
 from shared.services.key_making import CreatedKey
-from shared.services.licenses import Effect, LicenseView
+from shared.services.license_keys import Effect
+from shared.services.licenses import LicenseView
 
 
 class KeyChanges(Protocol):
