@@ -22,9 +22,3 @@ create policy test_accounts on trade_day_figures to signal_jobs using (starts_wi
 create policy test_accounts on account_usage to signal_jobs using (starts_with(account_id, 'sc-test-'));
 grant delete on trades to signal_jobs;
 grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;
-
--- Finds the licenses of a holder who has lost the keys, by the mail address.
-create index license_list_email on license_list (lower(document ->> 'email'))
-    where document ->> 'email' is not null;
-
-grant delete on license_list to signal_jobs;
