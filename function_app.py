@@ -6,10 +6,12 @@ import azure.functions as func
 
 from functions import (
     bars,
+    claims,
     confidence,
     license_admin,
     licenses,
     ops,
+    own_keys,
     realtime,
     signals,
     timers,
@@ -17,8 +19,22 @@ from functions import (
     webhooks,
 )
 
+AREAS = (
+    confidence,
+    trades,
+    signals,
+    bars,
+    realtime,
+    licenses,
+    license_admin,
+    claims,
+    own_keys,
+    webhooks,
+    ops,
+)
+
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, license_admin, licenses, ops, webhooks):
+for area in AREAS:
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

@@ -17,23 +17,28 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores these.
+# What the parameters in the paths of routes stand for. The fixture `reported` stores these, and gives each
+# license a key with this `public_id`, which is revoked.
 PATH_VALUES = {
     "trade_id": "t-reported",
     "license_id": "lic_Ab0000000001",
-    "public_id": "Ab12Cd",
+    "key_id": "Ab12Cd",
+    "public_id": "Sp4re0",
+    "token": "0" * 61,
     "payment_event_id": "1",
 }
 UNKNOWN_PATH_VALUES = {
     "trade_id": "never",
     "license_id": "lic_Zz0000000000",
+    "key_id": "Zz99Zz",
     "public_id": "Zz99Zz",
     "payment_event_id": "99",
 }
 BAD_PATH_VALUES = {
     "trade_id": "a b",
     "license_id": "lic_none",
-    "public_id": "Ab",
+    "key_id": "Ab",
+    "public_id": "a b",
     "payment_event_id": "first",
 }
 
@@ -50,6 +55,9 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("GET", "license/keys"): ("bot", {}),
+    ("POST", "license/rotate"): ("bot", {}),
+    ("DELETE", "license/keys/{public_id}"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
     ("GET", "ops/licenses"): ("ops", {}),
@@ -61,15 +69,21 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/licenses/{license_id}/resume"): ("admin", {}),
     ("POST", "ops/licenses/{license_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/{license_id}/keys"): ("admin", {}),
-    ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
-    ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
+    ("POST", "ops/keys/{key_id}/rotate"): ("admin", {}),
+    ("POST", "ops/keys/{key_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
     ("GET", "ops/payment-events"): ("ops", {}),
     ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
-# A key is rotated once, so the second request is a conflict.
-ONCE = {("POST", "ops/keys/{public_id}/rotate")}
+# What the same key cannot do twice.
+ONCE = {("POST", "ops/keys/{key_id}/rotate"), ("POST", "license/rotate")}
 PUBLIC = {
+    ("GET", "claim/{token}"),
+    ("POST", "claim/{token}"),
+    ("POST", "claims"),
+    ("POST", "test-keys"),
+    ("GET", "static/claim.js"),
+    ("GET", "static/claim.css"),
     ("GET", "health"),
     ("GET", "health/ready"),
     ("GET", "health/active"),

@@ -20,12 +20,13 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """What PATH_VALUES names: a trade of the account that `Api.key` uses; a license and key of another;
-    a payment event, before an ignored one.
+    """Stores what PATH_VALUES names: a trade of the account that `Api.key` uses, a license with a key, two
+    payment events, of which the second is ignored, and in each license a spare key.
     """
+    api.spare_keys = True
     trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)
-    license_id, public_id = PATH_VALUES["license_id"], PATH_VALUES["public_id"]
+    license_id, public_id = PATH_VALUES["license_id"], PATH_VALUES["key_id"]
     license_ = License(license_id=license_id, account_id="acct-named", created_at=api.clock())
     await api.key_store.add_license(license_)
     await api.services.license_listing.note(license_)

@@ -29,6 +29,8 @@ LIMITS = {
     ("POST", "signals"): 16_384,
     ("POST", "bars"): 1_048_576,
     ("POST", "ws/negotiate"): 4_096,
+    ("POST", "license/rotate"): 1_024,
+    ("POST", "claims"): 4_096,
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
@@ -38,13 +40,14 @@ LIMITS |= {
     ("PATCH", "ops/licenses/{license_id}"): 32_768,
     ("POST", "ops/licenses/{license_id}/extend"): 4_096,
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
-    ("POST", "ops/keys/{public_id}/rotate"): 4_096,
+    ("POST", "ops/keys/{key_id}/rotate"): 4_096,
     ("POST", "ops/licenses/bulk"): 4_096,
 }
 SUCCESSES = {
     ("POST", "signals"): 201,
+    ("POST", "license/rotate"): 201,
     ("POST", "ops/licenses/{license_id}/keys"): 201,
-    ("POST", "ops/keys/{public_id}/rotate"): 201,
+    ("POST", "ops/keys/{key_id}/rotate"): 201,
 }
 
 
@@ -119,11 +122,12 @@ async def test_without_the_cache_requests_pass_uncounted(api: Api, method: str, 
     scope, given = ADMITTING[method, path]
     key = await api.key(scope, limit=1)
     api.redis.away = True
-    for number in range(2):
+    times = 1 if (method, path) in ONCE else 2
+    for _ in range(times):
         answered = await api.call(method, path, key=key, **given)
-        assert answered.status < 300 or (number == 1 and (method, path) in ONCE)
+        assert answered.status < 300
         assert "ratelimit" not in answered.headers
-    assert api.counts["limiter_open"] == 2
+    assert api.counts["limiter_open"] == times
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)

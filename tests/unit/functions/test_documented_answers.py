@@ -178,7 +178,18 @@ class Caller:
                 return False
         return True
 
+    async def of_own_keys(self, code: str) -> Answered:
+        """A key that cannot be replaced, or ended, as it is asked for."""
+        key = await self.api.key(self.scope)
+        if self.route.method == "DELETE":
+            return await self.call(key, path=f"license/keys/{key.key.public_id}")
+        self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), keys=1))
+        successor = await self.call(key)
+        return await self.call(key if code == "conflict" else successor.json["key"])
+
     async def cause(self, code: str) -> Answered:
+        if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
+            return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
         if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})

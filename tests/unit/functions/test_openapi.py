@@ -115,12 +115,14 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/webhooks/stripe"): True,
         ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
+        ("post", "/license/rotate"): False,
+        ("post", "/claims"): True,
         ("post", "/ws/events"): True,
         ("post", "/ops/licenses"): True,
         ("patch", "/ops/licenses/{license_id}"): True,
         ("post", "/ops/licenses/{license_id}/extend"): True,
         ("post", "/ops/licenses/{license_id}/keys"): False,
-        ("post", "/ops/keys/{public_id}/rotate"): False,
+        ("post", "/ops/keys/{key_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
     }
 
@@ -264,6 +266,10 @@ def test_every_parameter_is_described() -> None:
     of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
     public = {named: text for named, text in described.items() if not named[0].startswith(of_operators)}
     assert public == {
+        ("/claim/{token}", "get", "token"): "The last part of the claim link.",
+        ("/claim/{token}", "post", "token"): "The last part of the claim link.",
+        ("/license/keys/{public_id}", "delete", "public_id"): "The public id of the key.",
+        ("/license/keys/{public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
