@@ -5,6 +5,7 @@ import gc
 import azure.functions as func
 
 from functions import (
+    accounts,
     bars,
     claims,
     confidence,
@@ -27,6 +28,7 @@ AREAS = (
     realtime,
     licenses,
     license_admin,
+    accounts,
     claims,
     own_keys,
     webhooks,

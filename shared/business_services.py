@@ -1,9 +1,10 @@
 """Composes the services of the business around licenses; see shared/container.py."""
 
 from functools import cached_property
+from typing import IO, TYPE_CHECKING
 
 from shared.access_services import AccessServices
-from shared.services.account_data import AccountDataService
+from shared.services.account_data import MAX_EXPORT_BYTES, MAX_EXPORT_ROWS, AccountDataService
 from shared.services.claimed_keys import ClaimedKeys
 from shared.services.claims import ClaimService
 from shared.services.free_test_keys import FreeTestKeys
@@ -14,6 +15,10 @@ from shared.services.own_keys import OwnKeyService
 from shared.services.payment_inbox import PaymentInbox
 from shared.services.payments import PaymentService
 from shared.services.tries import Tries
+
+if TYPE_CHECKING:
+    from shared.adapters.account_archive import AccountArchive
+    from shared.adapters.postgres.turns import AccountTurns
 
 
 class BusinessServices(AccessServices):
@@ -27,6 +32,19 @@ class BusinessServices(AccessServices):
     def account_data(self) -> AccountDataService:
         store, audit = self.stores.accounts, self.stores.audit
         return AccountDataService(store=store, licenses=self.tables, audit=audit, now=self.now)
+
+    def bounded_archive(self, target: IO[bytes]) -> "AccountArchive":
+        """An export into `target` that fits one answer."""
+        from shared.adapters.account_archive import AccountArchive
+
+        return AccountArchive(target, self.now(), max_rows=MAX_EXPORT_ROWS, max_bytes=MAX_EXPORT_BYTES)
+
+    @cached_property
+    def export_turns(self) -> "AccountTurns":
+        from shared.adapters.postgres.turns import AccountTurns
+
+        refusal = "An export of your account is under way. Wait for its answer, then try again."
+        return AccountTurns(at_once=1, waiting=0, wait_s=1, refusal=refusal)
 
     @cached_property
     def license_export(self) -> LicenseExportService:

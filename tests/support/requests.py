@@ -21,6 +21,7 @@ TRADE = {
 # license a key with this `public_id`, which is revoked.
 PATH_VALUES = {
     "trade_id": "t-reported",
+    "account_id": "acct-named",
     "license_id": "lic_Ab0000000001",
     "key_id": "Ab12Cd",
     "public_id": "Sp4re0",
@@ -29,6 +30,7 @@ PATH_VALUES = {
 }
 UNKNOWN_PATH_VALUES = {
     "trade_id": "never",
+    "account_id": "acct-none",
     "license_id": "lic_Zz0000000000",
     "key_id": "Zz99Zz",
     "public_id": "Zz99Zz",
@@ -36,6 +38,7 @@ UNKNOWN_PATH_VALUES = {
 }
 BAD_PATH_VALUES = {
     "trade_id": "a b",
+    "account_id": "a b",
     "license_id": "lic_none",
     "key_id": "Ab",
     "public_id": "a b",
@@ -72,6 +75,12 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/keys/{key_id}/rotate"): ("admin", {}),
     ("POST", "ops/keys/{key_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
+    ("GET", "account/export"): ("bot", {}),
+    ("GET", "ops/accounts/{account_id}/export"): ("admin", {}),
+    ("POST", "ops/accounts/{account_id}/erase"): (
+        "admin",
+        {"body": {"account_id": "acct-named", "dry_run": False}},
+    ),
     ("GET", "ops/payment-events"): ("ops", {}),
     ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }

@@ -60,6 +60,18 @@ ACCOUNT_TABLES = (
         "connections", ("license_id",), "kept", "Rows of open connections, which end with the keys."
     ),
     AccountTable(
+        "payment_events",
+        ("account_id", "license_id"),
+        "pseudonymised",
+        "Tax and commercial law ask for ten years of payments; mail address and Discord user go.",
+    ),
+    AccountTable(
+        "claims_used", ("license_id",), "kept", "Says that a claim link was used; deleted after 30 days."
+    ),
+    AccountTable("notifications", ("account_id",), "deleted"),
+    AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
+    AccountTable("destinations", ("account_id", "license_id"), "deleted"),
+    AccountTable(
         "erasures", ("account_id",), "kept", "Names the account until its erasure is finished, then no more."
     ),
     AccountTable(

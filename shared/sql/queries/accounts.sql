@@ -58,6 +58,31 @@ select * from license_list where account_id = %(account_id)s order by license_id
 -- The open connections of an account's licenses, for its export.
 select * from connections where license_id = any(%(license_ids)s) order by opened_at;
 
+-- name: export_payment_events
+-- The payment events of an account, for its export.
+select * from payment_events where account_id = %(account_id)s order by payment_event_id;
+
+-- name: export_claims_used
+-- The claim links of an account's licenses that were used, for its export.
+select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
+
+-- name: export_notifications
+-- What an account was notified of, for its export.
+select * from notifications where account_id = %(account_id)s order by notification_id;
+
+-- name: export_notification_events
+-- The events of an account, for its export.
+select event_id, kind, at, account_id, license_id, shown from notification_events
+where account_id = %(account_id)s
+order by received_at;
+
+-- name: export_destinations
+-- Where an account is notified, for its export; without the sealed secrets.
+select destination_id, account_id, license_id, kind, events, address, created_at, ended_at, ended_because
+from destinations
+where account_id = %(account_id)s
+order by created_at;
+
 -- name: export_erasures
 -- The erasure of an account that is under way, for its export.
 select requested_at from erasures where account_id = %(account_id)s;
@@ -103,6 +128,24 @@ set publisher = %(pseudonym)s
 where (symbol, sequence) in (
     select symbol, sequence from signals where publisher = %(account_id)s limit %(limit)s
 );
+
+-- name: erase_payment_events
+-- Gives the payment events of an account its pseudonym, and takes the buyer from them.
+update payment_events
+set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id'
+where account_id = %(account_id)s;
+
+-- name: erase_notifications
+-- Deletes what an account was notified of.
+delete from notifications where account_id = %(account_id)s;
+
+-- name: erase_notification_events
+-- Deletes the events of an account.
+delete from notification_events where account_id = %(account_id)s;
+
+-- name: erase_destinations
+-- Deletes where an account is notified.
+delete from destinations where account_id = %(account_id)s;
 
 -- name: erase_audit
 -- Gives the audit entries on an account, its licenses and its keys its pseudonym; returns how many.

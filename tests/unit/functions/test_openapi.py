@@ -124,6 +124,7 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/ops/licenses/{license_id}/keys"): False,
         ("post", "/ops/keys/{key_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
+        ("post", "/ops/accounts/{account_id}/erase"): True,
     }
 
 
