@@ -13,7 +13,7 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeats
+from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeat_group, heartbeats
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
@@ -63,6 +63,14 @@ class Sequences(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
+class Delayed(Protocol):
+    """What the service needs of DelayedSignals."""
+
+    async def want(self, delay_s: int) -> None: ...
+    async def relay(self) -> int: ...
+    async def heartbeat(self, event_at: datetime) -> None: ...
+
+
 class ClientAccess(msgspec.Struct, frozen=True):
     """What a bot needs to connect; the URL connects once, and not after `expires_at`."""
 
@@ -89,6 +97,7 @@ class RealtimeService:
         hub: Hub,
         outbox: Outbox,
         sequences: Sequences,
+        delayed: Delayed,
         now: Callable[[], datetime],
         universe: Sequence[str],
         count: Counter,
@@ -98,6 +107,7 @@ class RealtimeService:
         self._hub = hub
         self._outbox = outbox
         self._sequences = sequences
+        self._delayed = delayed
         self._now = now
         self._universe = tuple(universe)
         self._count = count
@@ -130,10 +140,14 @@ class RealtimeService:
         return await asyncio.shield(waiting)
 
     async def relay(self) -> int:
-        """Sends all unsent messages of all symbols, also during a pause; returns their number."""
+        """Sends all unsent messages of all symbols, also during a pause, and what is due under delays.
+
+        Returns the number of messages.
+        """
         self._paused_until = float("-inf")
         symbols = await self._outbox.pending()
-        return sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
+        sent = sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
+        return sent + await self._delayed.relay()
 
     async def _drain_all(self, symbol: str) -> int:
         total = 0
@@ -167,6 +181,7 @@ class RealtimeService:
         for message in heartbeats(last, event_at):
             if not await self._send(HEARTBEATS, message):
                 return
+        await self._delayed.heartbeat(event_at)
 
     async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.

@@ -4,6 +4,7 @@ from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.delayed import DelayedFeeds
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.performance import PerformanceStore
@@ -19,6 +20,7 @@ __all__ = [
     "BarStore",
     "ConnectionStore",
     "Database",
+    "DelayedFeeds",
     "ModelStore",
     "Outbox",
     "PerformanceStore",
@@ -41,6 +43,7 @@ class Stores:
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.delayed = DelayedFeeds(database)
         self.models = ModelStore(database)
         self.outbox = Outbox(database)
         self.performance = PerformanceStore(pools.costly)

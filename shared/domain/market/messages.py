@@ -9,14 +9,20 @@ from shared.domain.market.signals import Signal
 
 HUB = "signals"
 MESSAGE_VERSION = 1
-# Every connection is in this group from the start, see RealtimeService.negotiate.
+# Every connection without a delay is in this group from the start, see RealtimeService.negotiate.
 HEARTBEATS = "heartbeats"
 # Web PubSub charges for each 2 KB that it sends, and the frame around a message takes up to 150 bytes more.
 HEARTBEAT_BYTES = 1_800
 
 
-def group_of(symbol: str) -> str:
-    return f"symbol.{symbol}"
+def group_of(symbol: str, delay_s: int = 0) -> str:
+    """The group that gets a symbol's signals, at once or `delay_s` seconds after their publication."""
+    return f"symbol.{symbol}.delay{delay_s}" if delay_s else f"symbol.{symbol}"
+
+
+def heartbeat_group(delay_s: int = 0) -> str:
+    """The group that gets heartbeats with the sequences that were sent under this delay."""
+    return f"{HEARTBEATS}.delay{delay_s}" if delay_s else HEARTBEATS
 
 
 class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="signal"):
