@@ -101,6 +101,8 @@ class Stack:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
         if not settings.get("LICENSE_EXPORT_KEY"):
             settings["LICENSE_EXPORT_KEY"] = export_key(self._state)
+        if not settings.get("PUBLIC_URL"):
+            settings["PUBLIC_URL"] = self.base_url
         source = None if active is None else active.database_url
         endpoints = await asyncio.to_thread(data_services, self._state, settings, port, source)
         self._services.extend(endpoints.started())
