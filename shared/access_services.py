@@ -81,9 +81,7 @@ class AccessServices(Adapters):
             hub=self.hub,
             outbox=self.stores.outbox,
             sequences=self.stores.signals,
-            delayed=DelayedSignals(
-                hub=self.hub, feeds=self.stores.delayed, universe=self.strategies.symbols
-            ),
+            delayed=DelayedSignals(hub=self.hub, feeds=self.stores.delayed, universe=self.strategies.symbols),
             now=self.now,
             universe=self.strategies.symbols,
             count=self.counters.add,

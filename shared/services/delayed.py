@@ -1,8 +1,8 @@
 """Sends signals to bots whose license has a delay, once the delay has passed.
 
-Their connections are in groups of their own (symbol.ES.delay900). A signal is published as always; the relay's
-timer sends its message from the outbox again, to the groups of each delay that is in use. So a delayed signal
-comes up to one interval of the timer later than its delay, and never earlier.
+Their connections are in groups of their own (symbol.ES.delay900). A signal is published as always; the
+relay's timer sends its message from the outbox again, to the groups of each delay that is in use. So a
+delayed signal comes up to one interval of the timer later than its delay.
 """
 
 import asyncio

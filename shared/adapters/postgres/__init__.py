@@ -6,6 +6,7 @@ from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.delayed import DelayedFeeds
+from shared.adapters.postgres.hooks import HookStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
@@ -24,6 +25,7 @@ __all__ = [
     "ConnectionStore",
     "Database",
     "DelayedFeeds",
+    "HookStore",
     "ModelStore",
     "NotificationEvents",
     "Outbox",
@@ -49,6 +51,7 @@ class Stores:
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.delayed = DelayedFeeds(database)
+        self.hooks = HookStore(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
