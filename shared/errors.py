@@ -17,6 +17,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -183,6 +184,10 @@ class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
 
 
+class AddressRefused(Forbidden):
+    code = "address_refused"
+
+
 class LicenseSuspended(Forbidden):
     code = "license_suspended"
 
@@ -201,6 +206,8 @@ class StorageQuotaExceeded(Forbidden):
 
 class ClaimExpired(Forbidden):
     code = "claim_expired"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 

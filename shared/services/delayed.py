@@ -51,7 +51,7 @@ class DelayedFeeds(Protocol):
 
 
 class DelayedSignals:
-    """Delivers at least once and in order per symbol and delay. Every method raises Unavailable."""
+    """Delivers at least once and in order per symbol and delay. `relay` and `heartbeat` raise Unavailable."""
 
     def __init__(self, *, hub: Hub, feeds: DelayedFeeds, universe: Sequence[str]) -> None:
         """`universe` are the symbols that heartbeats name in any case."""
@@ -61,10 +61,17 @@ class DelayedSignals:
         self._begun: set[int] = set()
 
     async def want(self, delay_s: int) -> None:
-        """Makes sure that signals are sent under this delay; asks the database once a process."""
+        """Makes sure that signals are sent under this delay; asks the database once a process.
+
+        If it is unavailable, a later call does it. Without heartbeats, a bot negotiates again.
+        """
         if delay_s not in self._begun:
-            await self._feeds.begin(delay_s)
-            self._begun.add(delay_s)
+            try:
+                await self._feeds.begin(delay_s)
+            except Unavailable as error:
+                log.warning("a delay of %s s may not be sent yet: %s", delay_s, error.internal)
+            else:
+                self._begun.add(delay_s)
 
     async def relay(self) -> int:
         """Sends what is due under every delay; returns the number of messages."""

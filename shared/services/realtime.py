@@ -13,7 +13,7 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeat_group, heartbeats
+from shared.domain.market.messages import RevokedMessage, group_of, heartbeat_group, heartbeats
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
@@ -179,7 +179,7 @@ class RealtimeService:
         """Sends every connection the last sequence of each symbol, 0 if it never had a signal."""
         last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
         for message in heartbeats(last, event_at):
-            if not await self._send(HEARTBEATS, message):
+            if not await self._send(heartbeat_group(), message):
                 return
         await self._delayed.heartbeat(event_at)
 
@@ -187,7 +187,8 @@ class RealtimeService:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
+        each can be closed alone, and in the group of heartbeats. If the license has a delay of signals, the
+        groups of symbols and of heartbeats are those of the delay. Raises ValidationFailed, SymbolNotLicensed
         and Unavailable.
         """
         if wanted is not None and not wanted:
@@ -196,10 +197,13 @@ class RealtimeService:
         symbols = grant.terms.symbols if wanted is None else tuple(dict.fromkeys(wanted))
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)
-        groups = [group_of(symbol) for symbol in symbols]
+        delay_s = grant.terms.signal_delay_s
+        if delay_s:
+            await self._delayed.want(delay_s)
+        groups = [group_of(symbol, delay_s) for symbol in symbols]
         token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
         url = await self._hub.client_access_url(
-            grant.license.account_id, groups, (*token.groups, HEARTBEATS), ACCESS_URL_LIFETIME
+            grant.license.account_id, groups, (*token.groups, heartbeat_group(delay_s)), ACCESS_URL_LIFETIME
         )
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + ACCESS_URL_LIFETIME)
 

@@ -674,6 +674,9 @@ alter table hooks enable row level security;
 alter table hooks force row level security;
 create policy own_account on hooks to signal_functions
     using (account_id = current_setting('app.account_id', true));
+-- Operators name a hook by its id alone; a transaction of theirs says so.
+create policy operators on hooks for select to signal_functions
+    using (current_setting('app.operator', true) = 'hooks');
 
 grant select, insert on hooks to signal_functions;
 grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;

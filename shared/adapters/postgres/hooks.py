@@ -40,9 +40,11 @@ class HookStore:
         async with self._database.transaction(account_id=account_id) as connection:
             return await _one(connection, "hook_of_secret", {"public_id": public_id})
 
-    async def get(self, account_id: str, hook_id: str) -> Hook | None:
-        """A hook of the account, also if it has ended."""
+    async def get(self, account_id: str | None, hook_id: str) -> Hook | None:
+        """A hook of the account, also if it has ended; for operators, who have none, of any account."""
         async with self._database.transaction(account_id=account_id) as connection:
+            if account_id is None:
+                await connection.execute(_SQL["as_operator"])
             return await _one(connection, "hook", {"hook_id": hook_id})
 
     async def of_license(self, account_id: str, license_id: str) -> list[Hook]:

@@ -28,11 +28,13 @@ from shared.errors import (
     ValidationFailed,
 )
 
-Scope = Literal["bot", "publisher", "feeder", "ops"]
+Scope = Literal["bot", "publisher", "feeder", "ops", "hook"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
 SuspendedBy = Literal["operator", "payment"]
 KeyStatus = Literal["active", "revoked"]
+# Those that an operator gives. `hook` is that of the secrets of hooks, see shared/domain/access/hooks.py.
 ALL_SCOPES: tuple[Scope, ...] = ("bot", "publisher", "feeder", "ops")
+HOOK_SCOPES: tuple[Scope, ...] = ("hook",)
 
 LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12

@@ -1,6 +1,6 @@
 """Turns the alert of a publisher's platform into the signals that it stands for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from shared.domain.market.alert_values import action_of, id_of, number_of, symbo
 from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.market.signals import Side
 from shared.domain.problems import Problems, printable
-from shared.errors import FieldCode, FieldError, ValidationFailed
+from shared.errors import FieldCode, FieldError
 
 _OPTIONAL: frozenset[AlertField] = frozenset(
     ("stop_price", "target_price", "event_at", "id", "previous_position")
@@ -144,13 +144,11 @@ def alert_of(values: AlertValues, mapping: AlertMapping) -> Alert:
     )
 
 
-def in_sender_s_names(refused: ValidationFailed, alert: Alert) -> ValidationFailed:
-    """`refused`, with the names of its fields as the sender wrote them."""
-    errors = tuple(
-        FieldError(alert.names.get(error.field, error.field), error.code, error.message)
-        for error in refused.errors
+def with_sender_s_names(errors: Sequence[FieldError], alert: Alert) -> tuple[FieldError, ...]:
+    """`errors` with the names of their fields as the sender wrote them."""
+    return tuple(
+        FieldError(alert.names.get(error.field, error.field), error.code, error.message) for error in errors
     )
-    return ValidationFailed(errors, refused.detail, internal=refused.internal)
 
 
 def _steps(reader: _Reader, words: Mapping[str, Action]) -> tuple[Step, ...] | None:

@@ -24,6 +24,10 @@ select
 from hooks
 where (public_id = %(public_id)s or previous_public_id = %(public_id)s) and ended_at is null;
 
+-- name: as_operator
+-- Shows this transaction the hooks of all accounts.
+select set_config('app.operator', 'hooks', true);
+
 -- name: hook
 -- A hook by its id, also if it has ended.
 select
