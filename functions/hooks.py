@@ -1,4 +1,4 @@
-"""Takes alerts of publishers whose platform can set no header, and lets publishers make addresses for them."""
+"""Takes alerts of publishers whose platform can set no header, and makes addresses for them."""
 
 from datetime import timedelta
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.client_address import client_address
-from functions.web.declaration import ADMISSION, BODY, PUBLIC, READ, WRITE, Body, json_body
+from functions.web.declaration import ADMISSION, BODY, PUBLIC, READ, Body, json_body
 from functions.web.routes import Routes
 from shared.domain.access.hooks import HOOK_ID_PATTERN, Hook, HookRequest
 from shared.services.hook_registry import DEFAULT_OVERLAP, MAX_OVERLAP, Hooks, HookWithAddress
@@ -84,7 +84,7 @@ async def post_alert(call: Call, named: SecretParameters) -> Answer:
     body=json_body(HookRequest, body_limits.HOOK),
     answer=HookWithAddress,
     statuses=((201, "Made"),),
-    problems=(*WRITE, "conflict"),
+    problems=(*ADMISSION, *BODY, "conflict", "database_unavailable"),
 )
 async def post_hooks(call: Call, request: HookRequest) -> HookWithAddress:
     """Makes an address that takes alerts for the license of the caller's key."""
@@ -95,37 +95,37 @@ async def post_hooks(call: Call, request: HookRequest) -> HookWithAddress:
 @routes.get(
     "hooks",
     scope="publisher",
-    summary="The hooks of the own license, without their secrets",
+    summary="The hooks of the own account, without their secrets",
     answer=Hooks,
-    problems=READ,
+    problems=(*ADMISSION, "database_unavailable"),
 )
 async def get_hooks(call: Call) -> Hooks:
-    """Lists the hooks of the caller's license, also those that have ended."""
+    """Lists the hooks of the caller's account, also those that have ended."""
     registry = call.services.hook_registry(f"key {call.grant.key.public_id}")
-    return await registry.listed(call.grant.license.license_id)
+    return await registry.of_account(call.grant.license.account_id)
 
 
 @routes.post(
     "hooks/{hook_id}/rotate",
     scope="publisher",
-    summary="Give a hook of the own license another secret; the former one works during an overlap",
+    summary="Give a hook of the own account another secret; the former one works during an overlap",
     holds_secret=True,
     parameters=HookParameters,
     body=json_body(RotateRequest, body_limits.HOOK, required=False),
     answer=HookWithAddress,
-    problems=(*WRITE, "not_found", "conflict"),
+    problems=(*ADMISSION, *BODY, "not_found", "conflict", "database_unavailable"),
 )
 async def rotate_hook(call: Call, named: HookParameters, request: RotateRequest) -> HookWithAddress:
     """Gives a hook another secret, in case the former one was seen by others."""
     grant = call.grant
     registry = call.services.hook_registry(f"key {grant.key.public_id}")
-    return await registry.rotate(named.hook_id, request.overlap, license_id=grant.license.license_id)
+    return await registry.rotate(named.hook_id, request.overlap, account_id=grant.license.account_id)
 
 
 @routes.post(
     "hooks/{hook_id}/end",
     scope="publisher",
-    summary="End a hook of the own license at once",
+    summary="End a hook of the own account at once",
     parameters=HookParameters,
     answer=Hook,
     problems=(*READ, "not_found"),
@@ -134,4 +134,4 @@ async def end_hook(call: Call, named: HookParameters) -> Hook:
     """Ends a hook: from now on its address takes no alerts."""
     grant = call.grant
     registry = call.services.hook_registry(f"key {grant.key.public_id}")
-    return await registry.end(named.hook_id, license_id=grant.license.license_id)
+    return await registry.end(named.hook_id, account_id=grant.license.account_id)

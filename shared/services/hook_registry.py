@@ -36,7 +36,7 @@ class LicenseReader(Protocol):
 class HookStore(Protocol):
     async def add(self, hook: Hook) -> None: ...
     async def get(self, account_id: str | None, hook_id: str) -> Hook | None: ...
-    async def of_license(self, account_id: str, license_id: str) -> list[Hook]: ...
+    async def of_account(self, account_id: str, license_id: str | None) -> list[Hook]: ...
     async def rotate(self, hook: Hook, public_id: str, at: datetime) -> Hook | None: ...
     async def end(self, account_id: str, hook_id: str, at: datetime) -> Hook | None: ...
 
@@ -52,7 +52,7 @@ class HookWithAddress(msgspec.Struct, frozen=True):
 
 
 class Hooks(msgspec.Struct, frozen=True):
-    """The hooks of one license, the latest first, also those that have ended."""
+    """Hooks of one account, the latest first, also those that have ended."""
 
     hooks: list[Hook]
 
@@ -60,8 +60,7 @@ class Hooks(msgspec.Struct, frozen=True):
 class HookRegistry:
     """Each change is audited under `actor`. Every method raises Unavailable.
 
-    Methods with a `license_id` of None act for operators, on hooks of any license; with one, on its hooks
-    alone.
+    Methods with an `account_id` act on the hooks of this account alone; with None, for operators, on any.
     """
 
     def __init__(
@@ -129,18 +128,22 @@ class HookRegistry:
                 problems.add(f"symbols[{index}]", "symbol_not_licensed", message)
         problems.refuse()
 
-    async def listed(self, license_id: str) -> Hooks:
+    async def of_account(self, account_id: str) -> Hooks:
+        """The hooks of all licenses of an account."""
+        return Hooks(await self._store.of_account(account_id, None))
+
+    async def of_license(self, license_id: str) -> Hooks:
         """The hooks of a license; raises NotFound."""
         license_ = await self._license(license_id)
-        return Hooks(await self._store.of_license(license_.account_id, license_id))
+        return Hooks(await self._store.of_account(license_.account_id, license_id))
 
-    async def rotate(self, hook_id: str, overlap: timedelta, *, license_id: str | None) -> HookWithAddress:
+    async def rotate(self, hook_id: str, overlap: timedelta, *, account_id: str | None) -> HookWithAddress:
         """Gives a hook another secret; the one before works during `overlap`, up to MAX_OVERLAP.
 
         A hook has at most two secrets: that before the former one stops to work. Raises NotFound, and
         Conflict if the hook has ended or was rotated meanwhile.
         """
-        hook = await self._hook(hook_id, license_id)
+        hook = await self._hook(hook_id, account_id)
         if hook.ended_at is not None:
             raise Conflict(f"The hook {hook_id} has ended; make a new one.")
         try:
@@ -155,9 +158,9 @@ class HookRegistry:
         await self._audit.note("hook rotated", hook_id, overlap_s=int(overlap.total_seconds()))
         return self._with_address(rotated, secret)
 
-    async def end(self, hook_id: str, *, license_id: str | None) -> Hook:
+    async def end(self, hook_id: str, *, account_id: str | None) -> Hook:
         """Ends a hook at once; ending it again changes nothing. Raises NotFound."""
-        hook = await self._hook(hook_id, license_id)
+        hook = await self._hook(hook_id, account_id)
         for public_id in (hook.public_id, hook.previous_public_id):
             if public_id is not None:
                 await self._secrets.revoke_key(public_id)
@@ -173,10 +176,9 @@ class HookRegistry:
             raise NotFound(f"There is no license {license_id[:64]}.")
         return license_
 
-    async def _hook(self, hook_id: str, license_id: str | None) -> Hook:
-        account_id = None if license_id is None else (await self._license(license_id)).account_id
+    async def _hook(self, hook_id: str, account_id: str | None) -> Hook:
         hook = await self._store.get(account_id, hook_id)
-        if hook is None or license_id not in (None, hook.license_id):
+        if hook is None:
             raise _no_hook(hook_id)
         return hook
 

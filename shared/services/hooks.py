@@ -11,7 +11,7 @@ from shared.domain.access.hooks import Hook, may_come_from
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.market.alert_mapping import AlertMapping
 from shared.domain.market.alert_text import read_alert
-from shared.domain.market.alerts import Alert, Entry, Step, alert_of, with_sender_s_names
+from shared.domain.market.alerts import Alert, Step, alert_of, with_sender_s_names
 from shared.domain.market.messages import SignalMessage
 from shared.domain.market.signals import Signal, SignalRequest
 from shared.errors import (
@@ -156,28 +156,21 @@ class HookService:
 
     async def _request(self, grant: Grant, hook: Hook, alert: Alert, step: Step) -> SignalRequest | None:
         """The signal of a step; None if it is to close what is not open."""
-        if isinstance(step, Entry):
-            return SignalRequest(
-                symbol=alert.symbol,
-                side=step.side,
-                price=alert.price,
-                strategy=hook.strategy,
-                stop_price=alert.stop_price,
-                target_price=alert.target_price,
-                event_at=alert.event_at,
-            )
         side = step.side
         if side is None:
             last = await self._last.last_of(grant.license.account_id, hook.strategy, alert.symbol)
             if last is None or last.kind != "entry":
                 return None
             side = last.side
+        is_entry = step.kind == "entry"
         return SignalRequest(
             symbol=alert.symbol,
             side=side,
             price=alert.price,
-            kind="exit",
+            kind=step.kind,
             strategy=hook.strategy,
+            stop_price=alert.stop_price if is_entry else None,
+            target_price=alert.target_price if is_entry else None,
             event_at=alert.event_at,
         )
 

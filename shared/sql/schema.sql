@@ -668,7 +668,8 @@ create unique index hooks_public_id on hooks (public_id);
 comment on index hooks_public_id is 'Prevents one secret from opening two hooks.';
 
 create index hooks_previous_public_id on hooks (previous_public_id) where previous_public_id is not null;
-create index hooks_license on hooks (license_id, created_at);
+create index hooks_license on hooks (license_id);
+create index hooks_account on hooks (account_id, created_at);
 
 alter table hooks enable row level security;
 alter table hooks force row level security;

@@ -13,6 +13,8 @@ from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_delayed import MemoryDelayed
+from tests.support.memory_hooks import MemoryHooks
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
@@ -123,6 +125,8 @@ class MemoryStores:
         self.server = Server(now)
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
+        self.delayed = MemoryDelayed(self.server, self.signals)
+        self.hooks = MemoryHooks(self.server)
         self.bars = MemoryBars(self.server, self.signals)
         self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)

@@ -17,8 +17,13 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
-PATH_VALUES = {"trade_id": "t-reported"}
+# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and `hooked`
+# the hook.
+PATH_VALUES = {
+    "trade_id": "t-reported",
+    "hook_id": "hook_Ab12Cd34Ef56",
+    "secret": "sch_nobody",
+}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -33,6 +38,10 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("POST", "hooks"): ("publisher", {"body": {"name": "chart"}}),
+    ("GET", "hooks"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/rotate"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/end"): ("publisher", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
 }
@@ -41,6 +50,7 @@ PUBLIC = {
     ("GET", "health/ready"),
     ("GET", "health/active"),
     ("GET", "openapi.json"),
+    ("POST", "hooks/{secret}"),
     ("POST", "ws/events"),
     ("OPTIONS", "ws/events"),
 }

@@ -47,12 +47,12 @@ class HookStore:
                 await connection.execute(_SQL["as_operator"])
             return await _one(connection, "hook", {"hook_id": hook_id})
 
-    async def of_license(self, account_id: str, license_id: str) -> list[Hook]:
-        """The hooks of a license, the latest first; at most MAX_LISTED."""
+    async def of_account(self, account_id: str, license_id: str | None) -> list[Hook]:
+        """The hooks of an account, or of one license of it, the latest first; at most MAX_LISTED."""
         async with self._database.transaction(account_id=account_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
-            given = {"license_id": license_id, "limit": MAX_LISTED}
-            rows = await (await cursor.execute(_SQL["hooks_of_license"], given)).fetchall()
+            given = {"account_id": account_id, "license_id": license_id, "limit": MAX_LISTED}
+            rows = await (await cursor.execute(_SQL["hooks_of_account"], given)).fetchall()
             return [msgspec.convert(row, Hook) for row in rows]
 
     async def rotate(self, hook: Hook, public_id: str, at: datetime) -> Hook | None:

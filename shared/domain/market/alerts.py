@@ -12,7 +12,7 @@ from shared.domain.market.alert_mapping import ALERT_FIELDS, Action, AlertField,
 from shared.domain.market.alert_text import AlertValue, AlertValues, placeholder_fault, placeholder_in
 from shared.domain.market.alert_values import action_of, id_of, number_of, symbol_of, time_of
 from shared.domain.market.instruments import INSTRUMENTS
-from shared.domain.market.signals import Side
+from shared.domain.market.signals import Kind, Side
 from shared.domain.problems import Problems, printable
 from shared.errors import FieldCode, FieldError
 
@@ -21,17 +21,11 @@ _OPTIONAL: frozenset[AlertField] = frozenset(
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
-    side: Side
+class Step(msgspec.Struct, frozen=True):
+    """One signal that an alert means; an exit without a side leaves whatever is open."""
 
-
-class Exit(msgspec.Struct, frozen=True):
-    """Leaves the open signal; without a side, whichever is open."""
-
+    kind: Kind
     side: Side | None
-
-
-Step = Entry | Exit
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +111,7 @@ def alert_of(values: AlertValues, mapping: AlertMapping) -> Alert:
     price = reader.read("price", number_of)
     words = {folded(word): action for word, action in mapping.words.items()}
     steps = _steps(reader, words)
-    is_entry = steps is None or any(isinstance(step, Entry) for step in steps)
+    is_entry = steps is None or any(step.kind == "entry" for step in steps)
     # A stop of an exit says nothing, and platforms send whatever the plot has then.
     stop = reader.read("stop_price", number_of) if is_entry else None
     target = reader.read("target_price", number_of) if is_entry else None
@@ -187,15 +181,15 @@ def _steps(reader: _Reader, words: Mapping[str, Action]) -> tuple[Step, ...] | N
 def _step_of(action: Action) -> tuple[Step, ...]:
     match action:
         case "long":
-            return (Entry("LONG"),)
+            return (Step("entry", "LONG"),)
         case "short":
-            return (Entry("SHORT"),)
+            return (Step("entry", "SHORT"),)
         case "exit_long":
-            return (Exit("LONG"),)
+            return (Step("exit", "LONG"),)
         case "exit_short":
-            return (Exit("SHORT"),)
+            return (Step("exit", "SHORT"),)
         case "flat":
-            return (Exit(None),)
+            return (Step("exit", None),)
 
 
 def _steps_between(
@@ -206,10 +200,10 @@ def _steps_between(
     A position that stays on its side grew if the action is of that side, or is not told.
     """
     if position == "flat":
-        return () if previous == "flat" else (Exit(_side(previous)),)
+        return () if previous == "flat" else (Step("exit", _side(previous)),)
     enter = _step_of(position)
     if previous in ("long", "short") and previous != position:
-        return (Exit(_side(previous)), *enter)
+        return (Step("exit", _side(previous)), *enter)
     if previous != "flat" and action is not None and action != position:
         return None
     return enter

@@ -36,13 +36,13 @@ select
 from hooks
 where hook_id = %(hook_id)s;
 
--- name: hooks_of_license
--- The hooks of a license, the latest first.
+-- name: hooks_of_account
+-- The hooks of an account, or of one of its licenses, the latest first.
 select
     hook_id, account_id, license_id, public_id, previous_public_id, name, mapping, strategy, symbols, addresses,
     created_at, rotated_at, ended_at
 from hooks
-where license_id = %(license_id)s
+where account_id = %(account_id)s and (%(license_id)s::text is null or license_id = %(license_id)s)
 order by created_at desc, hook_id
 limit %(limit)s;
 

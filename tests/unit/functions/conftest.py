@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from shared.domain.access.hooks import HookRequest
 from shared.domain.decoding import decode
 from shared.domain.trading.trades import Trade
 from tests.support.api import Api
@@ -19,5 +20,16 @@ async def api() -> AsyncIterator[Api]:
 @pytest.fixture
 async def reported(api: Api) -> None:
     """The trade that PATH_VALUES names, of the account that `Api.key` uses."""
-    trade = decode(msgspec.json.encode(TRADE | PATH_VALUES), Trade)
+    trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)
+
+
+@pytest.fixture
+async def hooked(api: Api) -> str:
+    """The secret of the hook that PATH_VALUES names, of the account that `Api.key` uses."""
+    key = await api.key("publisher")
+    made = await api.services.hook_registry("tester").create(key.key.license_id, HookRequest(name="chart"))
+    hook_id = PATH_VALUES["hook_id"]
+    del api.stores.hooks.stored[made.hook.hook_id]
+    await api.stores.hooks.add(msgspec.structs.replace(made.hook, hook_id=hook_id))
+    return made.url.rpartition("/")[2]

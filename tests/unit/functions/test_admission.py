@@ -16,7 +16,7 @@ from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, PUBLIC
 from tests.support.strategies import STRATEGIES
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITH_BODY = [
@@ -30,8 +30,11 @@ LIMITS = {
     ("POST", "bars"): 1_048_576,
     ("POST", "ws/negotiate"): 4_096,
     ("POST", "ws/events"): 65_536,
+    ("POST", "hooks/{secret}"): 16_384,
+    ("POST", "hooks"): 16_384,
+    ("POST", "hooks/{hook_id}/rotate"): 16_384,
 }
-SUCCESSES = {("POST", "signals"): 201}
+SUCCESSES = {("POST", "signals"): 201, ("POST", "hooks"): 201}
 
 
 def test_every_route_is_in_this_test() -> None:

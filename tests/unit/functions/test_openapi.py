@@ -114,6 +114,9 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/bars"): True,
         ("post", "/ws/negotiate"): False,
         ("post", "/ws/events"): True,
+        ("post", "/hooks/{secret}"): True,
+        ("post", "/hooks"): True,
+        ("post", "/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -275,4 +278,7 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
         ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
+        ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
+        ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
     }
