@@ -84,7 +84,7 @@ async def post_alert(call: Call, named: SecretParameters) -> Answer:
     body=json_body(HookRequest, body_limits.HOOK),
     answer=HookWithAddress,
     statuses=((201, "Made"),),
-    problems=(*ADMISSION, *BODY, "conflict", "database_unavailable"),
+    problems=(*ADMISSION, *BODY, "symbol_not_licensed", "conflict", "database_unavailable"),
 )
 async def post_hooks(call: Call, request: HookRequest) -> HookWithAddress:
     """Makes an address that takes alerts for the license of the caller's key."""

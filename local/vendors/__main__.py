@@ -12,12 +12,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from local.vendors.server import Options, serve
 from local.vendors.shops import ACTIONS
+
+if TYPE_CHECKING:
+    import httpx
 
 TIMEOUT_S = 30.0
 _SECRETS = {
@@ -91,6 +92,8 @@ def _ask(arguments: argparse.Namespace) -> int:
     except (FileNotFoundError, KeyError):
         print(f"error: no stack with vendors runs on {arguments.state}: use make up", file=sys.stderr)
         return 1
+    import httpx  # the server does without
+
     headers = {"Authorization": f"Bearer {vendors['control_token']}"}
     with httpx.Client(base_url=vendors["url"], headers=headers, timeout=TIMEOUT_S) as client:
         answer = _send(client, arguments)
@@ -102,7 +105,7 @@ def _ask(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _send(client: httpx.Client, arguments: argparse.Namespace) -> httpx.Response:
+def _send(client: "httpx.Client", arguments: argparse.Namespace) -> "httpx.Response":
     if arguments.command == "received":
         return client.get("/received", params=_given(arguments, "vendor", "after", "wait_s"))
     if arguments.command == "fault":

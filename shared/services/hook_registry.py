@@ -9,7 +9,7 @@ import msgspec
 
 from shared.domain.access.hooks import Hook, HookRequest, check_hook, new_hook_id
 from shared.domain.access.keys import RandomBytes
-from shared.domain.access.licenses import License
+from shared.domain.access.licenses import License, require_among
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.market.alert_mapping import AlertMapping
 from shared.domain.problems import Problems
@@ -92,7 +92,8 @@ class HookRegistry:
     async def create(self, license_id: str, request: HookRequest) -> HookWithAddress:
         """Makes a hook of a license.
 
-        Raises NotFound, ValidationFailed, and Conflict if the license has ended or has too many hooks.
+        Raises NotFound, ValidationFailed, SymbolNotLicensed, and Conflict if the license has ended or has too
+        many hooks.
         """
         license_ = await self._license(license_id)
         self._check(license_, request)
@@ -121,12 +122,9 @@ class HookRegistry:
     def _check(self, license_: License, request: HookRequest) -> None:
         problems = Problems()
         check_hook(request, self._mappings, self._address_lists, problems)
-        covered = self._plans.terms_of(license_).symbols
-        for index, symbol in enumerate(request.symbols):
-            if symbol not in covered:
-                message = f"The license does not cover {symbol}; it covers {', '.join(covered)}."
-                problems.add(f"symbols[{index}]", "symbol_not_licensed", message)
         problems.refuse()
+        fields = {symbol: f"symbols[{index}]" for index, symbol in enumerate(request.symbols)}
+        require_among(self._plans.terms_of(license_).symbols, fields)
 
     async def of_account(self, account_id: str) -> Hooks:
         """The hooks of all licenses of an account."""

@@ -38,7 +38,7 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
-    ("POST", "hooks"): ("publisher", {"body": {"name": "chart"}}),
+    ("POST", "hooks"): ("publisher", {"body": {"name": "chart", "symbols": ["ES"]}}),
     ("GET", "hooks"): ("publisher", {}),
     ("POST", "hooks/{hook_id}/rotate"): ("publisher", {}),
     ("POST", "hooks/{hook_id}/end"): ("publisher", {}),

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -51,8 +51,9 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     with one has an id that follows from it. `email` and `discord_user_id` are the holder's.
 
     `grace_until` is set when a payment has failed: from then on the license counts as suspended, until it is
-    paid. `payment` is the subject that pays for it, such as `stripe:sub_123`. `suspended_by` says who
-    suspended it: an operator, or a payment that failed.
+    paid. `payment` is the subject that pays for it, such as `stripe:sub_123`; its payments gave last what
+    `paid_until` and `paid_plan` say. `suspended_by` says who suspended or revoked the license: an operator,
+    or a payment that failed or was taken back.
     """
 
     license_id: str
@@ -65,6 +66,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     grace_until: datetime | None = None
     reference: str | None = None
     payment: str | None = None
+    paid_until: datetime | None = None
+    paid_plan: str | None = None
     email: str | None = None
     discord_user_id: str | None = None
     notes: str = ""
@@ -184,12 +187,16 @@ def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
 
 
 def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
-    """Raises SymbolNotLicensed for the symbols that the license does not cover.
+    """Raises SymbolNotLicensed or ValidationFailed as `require_among` does, for the license of `grant`."""
+    require_among(grant.terms.symbols, fields)
+
+
+def require_among(licensed: Sequence[str], fields: Mapping[str, str]) -> None:
+    """Raises SymbolNotLicensed for the symbols that are not among those that a license covers.
 
     `fields` maps each requested symbol to the name of its field in the request. If all of them are contracts
     or series of roots, the license is not to blame: raises ValidationFailed, which says what to send.
     """
-    licensed = grant.terms.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
     if not refused:
         return

@@ -209,7 +209,7 @@ async def test_a_hook_that_could_not_work_is_refused(
     answered = await api.call(
         "POST", "hooks", key=await api.key("publisher"), body={"name": "chart"} | request_
     )
-    assert answered.status == 422
+    assert answered.status == (403 if "symbols" in request_ else 422)
     assert set(fields) <= set(answered.fields)
     assert not api.stores.hooks.stored
 
