@@ -9,6 +9,7 @@ from functions import (
     bars,
     claims,
     confidence,
+    hooks,
     license_admin,
     licenses,
     ops,
@@ -32,6 +33,7 @@ AREAS = (
     claims,
     own_keys,
     webhooks,
+    hooks,
     ops,
 )
 

@@ -253,7 +253,7 @@ async def post_license_key(call: Call, named: NamedLicense, asked: NewKey) -> Sh
 
 
 @routes.post(
-    "ops/keys/{key_id}/rotate",
+    "ops/keys/{public_id}/rotate",
     scope="admin",
     summary="Replace a key; the old one works until the overlap is over",
     parameters=NamedKey,
@@ -265,13 +265,13 @@ async def post_license_key(call: Call, named: NamedLicense, asked: NewKey) -> Sh
 )
 async def rotate_key(call: Call, named: NamedKey, asked: Rotation) -> ReplacedKey:
     """Makes a key with the same scopes, and ends the old one after the overlap."""
-    created, effect = await _service(call).rotate_key(named.key_id, timedelta(seconds=asked.overlap_s))
+    created, effect = await _service(call).rotate_key(named.public_id, timedelta(seconds=asked.overlap_s))
     steps = effect.caches_told, effect.connections_closed, effect.audited
-    return ReplacedKey(created.plain, key_row(created.key), named.key_id, *steps)
+    return ReplacedKey(created.plain, key_row(created.key), named.public_id, *steps)
 
 
 @routes.post(
-    "ops/keys/{key_id}/revoke",
+    "ops/keys/{public_id}/revoke",
     scope="admin",
     summary="End one key for good",
     parameters=NamedKey,
@@ -280,8 +280,8 @@ async def rotate_key(call: Call, named: NamedKey, asked: Rotation) -> ReplacedKe
 )
 async def revoke_key(call: Call, named: NamedKey) -> RevokedKey:
     """Revokes a key, and closes its connections; the other keys of its license stay."""
-    effect = await _service(call).revoke_key(named.key_id)
-    return RevokedKey(named.key_id, effect.caches_told, effect.connections_closed, effect.audited)
+    effect = await _service(call).revoke_key(named.public_id)
+    return RevokedKey(named.public_id, effect.caches_told, effect.connections_closed, effect.audited)
 
 
 @routes.post(

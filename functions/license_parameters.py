@@ -106,7 +106,7 @@ class NamedLicense(msgspec.Struct, frozen=True):
 class NamedKey(msgspec.Struct, frozen=True):
     """Names one key, never by the key itself."""
 
-    key_id: Annotated[
+    public_id: Annotated[
         str,
         msgspec.Meta(
             description="The public id of a key: the six characters after its prefix.",

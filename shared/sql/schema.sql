@@ -494,6 +494,29 @@ grant select on suspicious_trades to signal_functions;
 grant select, insert, delete on suspicious_trades to signal_jobs;
 grant select on signal_counters to signal_jobs;
 
+-- Licenses whose signals come late. Their connections are in groups of their own, and the relay sends each message
+-- of the outbox to the groups of every delay that was ever asked for, once it is due there. So a signal costs no
+-- further row, and its publication nothing.
+
+-- The delays that licenses have asked for, in seconds.
+create table signal_delays (
+    delay_s integer primary key check (delay_s between 1 and 86400),
+    created_at timestamptz not null default now()
+);
+comment on index signal_delays_pkey is 'Prevents a delay from being sent twice.';
+
+-- What was last sent to the group of a symbol and a delay. Without a row, nothing was.
+create table delayed_feeds (
+    delay_s integer not null references signal_delays,
+    symbol symbol not null,
+    last_sequence bigint not null check (last_sequence >= 0),
+    primary key (delay_s, symbol)
+);
+comment on index delayed_feeds_pkey is 'Prevents a group from having two places in its symbol''s sequence.';
+
+grant select, insert on signal_delays to signal_functions;
+grant select, insert on delayed_feeds to signal_functions;
+grant update (last_sequence) on delayed_feeds to signal_functions;
 -- The claim links that have given their key. A link needs no row before: its token proves itself.
 create table claims_used (
     license_id text not null check (length(license_id) between 1 and 64),
@@ -662,6 +685,79 @@ create policy own_account_or_operator on license_list to signal_functions
 
 grant select, insert, update on license_list to signal_functions;
 
+-- The inbox of payment vendors: each event once, with what became of it. A timer works on what is received. An event
+-- without a subject belongs to a payment: `links` are the vendor's ids of that payment, which other events share.
+create table payment_events (
+    payment_event_id bigint generated always as identity primary key,
+    provider text not null check (provider in ('stripe', 'whop')),
+    event_id text not null check (length(event_id) between 1 and 255),
+    type text not null check (length(type) between 1 and 255),
+    kind text not null check (length(kind) between 1 and 64),
+    created_at timestamptz not null check (isfinite(created_at)),
+    received_at timestamptz not null default now(),
+    subject text check (length(subject) between 1 and 300),
+    account_id text check (length(account_id) between 1 and 64),
+    links text[] not null default '{}' check (cardinality(links) <= 50),
+    payload jsonb not null check (jsonb_typeof(payload) = 'object' and length(payload::text) <= 32768),
+    state text not null check (state in ('received', 'applied', 'ignored', 'failed')),
+    outcome text not null default '' check (length(outcome) <= 500),
+    license_id text check (length(license_id) between 1 and 64),
+    tries integer not null default 0 check (tries >= 0),
+    next_try_at timestamptz not null default now()
+);
+comment on index payment_events_pkey is 'Prevents two events from having one place in the order of arrival.';
+
+create unique index payment_events_event on payment_events (provider, event_id);
+comment on index payment_events_event is 'Prevents an event that a vendor delivers again from counting twice.';
+
+create index payment_events_due on payment_events (next_try_at, payment_event_id) where state = 'received';
+create index payment_events_state on payment_events (state, payment_event_id);
+create index payment_events_subject on payment_events (subject, payment_event_id) where subject is not null;
+create index payment_events_account on payment_events (account_id, payment_event_id) where account_id is not null;
+create index payment_events_links on payment_events using gin (links);
+
+grant select, insert on payment_events to signal_functions;
+grant update (state, tries, next_try_at) on payment_events to signal_functions;
+grant select, delete on payment_events to signal_jobs;
+grant update (state, outcome, license_id, account_id, tries, next_try_at) on payment_events to signal_jobs;
+-- Addresses that take a publisher's alerts (POST hooks/<secret>). The secret is a key of the license, of which Table
+-- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
+-- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
+create table hooks (
+    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    account_id text not null check (length(account_id) between 1 and 64),
+    license_id text not null check (length(license_id) between 1 and 64),
+    public_id text not null check (length(public_id) = 6),
+    previous_public_id text check (length(previous_public_id) = 6),
+    name text not null check (length(name) between 1 and 64),
+    mapping jsonb not null check (jsonb_typeof(mapping) in ('string', 'object')),
+    strategy text not null check (length(strategy) between 1 and 64),
+    symbols text[] not null check (cardinality(symbols) <= 100),
+    addresses text[] not null check (cardinality(addresses) <= 64),
+    created_at timestamptz not null,
+    rotated_at timestamptz,
+    ended_at timestamptz
+);
+comment on index hooks_pkey is 'Prevents two hooks from having one id.';
+
+create unique index hooks_public_id on hooks (public_id);
+comment on index hooks_public_id is 'Prevents one secret from opening two hooks.';
+
+create index hooks_previous_public_id on hooks (previous_public_id) where previous_public_id is not null;
+create index hooks_license on hooks (license_id);
+create index hooks_account on hooks (account_id, created_at);
+
+alter table hooks enable row level security;
+alter table hooks force row level security;
+create policy own_account on hooks to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+-- Operators name a hook by its id alone; a transaction of theirs says so.
+create policy operators on hooks for select to signal_functions
+    using (current_setting('app.operator', true) = 'hooks');
+
+grant select, insert on hooks to signal_functions;
+grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;
+
 -- Erasures of accounts. `account_id` is null when all is done: then nothing connects the pseudonym with the account.
 create table erasures (
     pseudonym text primary key check (length(pseudonym) between 1 and 64),
@@ -713,6 +809,8 @@ create policy erasure on trade_day_figures to signal_jobs using (is_erased(accou
 create policy erasure on account_usage to signal_jobs using (is_erased(account_id));
 grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;
 
+create policy erasure on hooks to signal_jobs using (is_erased(account_id));
+grant select, delete on hooks to signal_jobs;
 grant update (payload) on payment_events to signal_jobs;
 grant delete on notifications to signal_jobs;
 grant update (publisher) on signals to signal_jobs;
@@ -745,38 +843,3 @@ revoke execute on function pseudonymise_audit(text, text[]) from public;
 grant execute on function pseudonymise_audit(text, text[]) to signal_jobs;
 create index audit_subject on audit (subject);
 grant select on audit to signal_functions;
--- The inbox of payment vendors: each event once, with what became of it. A timer works on what is received. An event
--- without a subject belongs to a payment: `links` are the vendor's ids of that payment, which other events share.
-create table payment_events (
-    payment_event_id bigint generated always as identity primary key,
-    provider text not null check (provider in ('stripe', 'whop')),
-    event_id text not null check (length(event_id) between 1 and 255),
-    type text not null check (length(type) between 1 and 255),
-    kind text not null check (length(kind) between 1 and 64),
-    created_at timestamptz not null check (isfinite(created_at)),
-    received_at timestamptz not null default now(),
-    subject text check (length(subject) between 1 and 300),
-    account_id text check (length(account_id) between 1 and 64),
-    links text[] not null default '{}' check (cardinality(links) <= 50),
-    payload jsonb not null check (jsonb_typeof(payload) = 'object' and length(payload::text) <= 32768),
-    state text not null check (state in ('received', 'applied', 'ignored', 'failed')),
-    outcome text not null default '' check (length(outcome) <= 500),
-    license_id text check (length(license_id) between 1 and 64),
-    tries integer not null default 0 check (tries >= 0),
-    next_try_at timestamptz not null default now()
-);
-comment on index payment_events_pkey is 'Prevents two events from having one place in the order of arrival.';
-
-create unique index payment_events_event on payment_events (provider, event_id);
-comment on index payment_events_event is 'Prevents an event that a vendor delivers again from counting twice.';
-
-create index payment_events_due on payment_events (next_try_at, payment_event_id) where state = 'received';
-create index payment_events_state on payment_events (state, payment_event_id);
-create index payment_events_subject on payment_events (subject, payment_event_id) where subject is not null;
-create index payment_events_account on payment_events (account_id, payment_event_id) where account_id is not null;
-create index payment_events_links on payment_events using gin (links);
-
-grant select, insert on payment_events to signal_functions;
-grant update (state, tries, next_try_at) on payment_events to signal_functions;
-grant select, delete on payment_events to signal_jobs;
-grant update (state, outcome, license_id, account_id, tries, next_try_at) on payment_events to signal_jobs;

@@ -6,6 +6,8 @@ from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.delayed import DelayedFeeds
+from shared.adapters.postgres.hooks import HookStore
 from shared.adapters.postgres.license_list import LicenseList
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
@@ -28,6 +30,8 @@ __all__ = [
     "ClaimStore",
     "ConnectionStore",
     "Database",
+    "DelayedFeeds",
+    "HookStore",
     "LicenseList",
     "ModelStore",
     "NotificationEvents",
@@ -55,6 +59,8 @@ class Stores:
         self.bars = BarStore(database)
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.delayed = DelayedFeeds(database)
+        self.hooks = HookStore(database)
         self.license_list = LicenseList(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)

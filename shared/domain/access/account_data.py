@@ -68,6 +68,7 @@ ACCOUNT_TABLES = (
     AccountTable(
         "claims_used", ("license_id",), "kept", "Says that a claim link was used; deleted after 30 days."
     ),
+    AccountTable("hooks", ("account_id", "license_id", "public_id", "previous_public_id"), "deleted"),
     AccountTable("notifications", ("account_id",), "deleted"),
     AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
     AccountTable("destinations", ("account_id", "license_id"), "deleted"),
@@ -78,7 +79,7 @@ ACCOUNT_TABLES = (
         "audit",
         (),
         "pseudonymised",
-        "Shows who changed what; kept for ten years, as commercial law asks of records.",
+        "Shows who changed what; its entries are never deleted.",
     ),
 )
 

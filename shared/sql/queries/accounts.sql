@@ -66,6 +66,10 @@ select * from payment_events where account_id = %(account_id)s order by payment_
 -- The claim links of an account's licenses that were used, for its export.
 select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
 
+-- name: export_hooks
+-- The hooks of an account, for its export.
+select * from hooks where account_id = %(account_id)s order by created_at;
+
 -- name: export_notifications
 -- What an account was notified of, for its export.
 select * from notifications where account_id = %(account_id)s order by notification_id;
@@ -134,6 +138,10 @@ where (symbol, sequence) in (
 update payment_events
 set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id'
 where account_id = %(account_id)s;
+
+-- name: erase_hooks
+-- Deletes the hooks of an account, whose licenses are revoked already.
+delete from hooks where account_id = %(account_id)s;
 
 -- name: erase_notifications
 -- Deletes what an account was notified of.

@@ -16,7 +16,7 @@ from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, ONCE, PUBLIC
 from tests.support.strategies import STRATEGIES
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITH_BODY = [
@@ -34,13 +34,16 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "hooks/{secret}"): 16_384,
+    ("POST", "hooks"): 16_384,
+    ("POST", "hooks/{hook_id}/rotate"): 16_384,
 }
 LIMITS |= {
     ("POST", "ops/licenses"): 32_768,
     ("PATCH", "ops/licenses/{license_id}"): 32_768,
     ("POST", "ops/licenses/{license_id}/extend"): 4_096,
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
-    ("POST", "ops/keys/{key_id}/rotate"): 4_096,
+    ("POST", "ops/keys/{public_id}/rotate"): 4_096,
     ("POST", "ops/licenses/bulk"): 4_096,
     ("POST", "ops/accounts/{account_id}/erase"): 4_096,
 }
@@ -52,8 +55,9 @@ COSTS = {
 SUCCESSES = {
     ("POST", "signals"): 201,
     ("POST", "license/rotate"): 201,
+    ("POST", "hooks"): 201,
     ("POST", "ops/licenses/{license_id}/keys"): 201,
-    ("POST", "ops/keys/{key_id}/rotate"): 201,
+    ("POST", "ops/keys/{public_id}/rotate"): 201,
 }
 
 

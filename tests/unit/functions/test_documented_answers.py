@@ -15,6 +15,7 @@ from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
 from shared.adapters.account_archive import AccountArchive
 from shared.adapters.postgres.turns import AccountTurns
+from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
@@ -33,7 +34,7 @@ from tests.support.requests import (
     UNKNOWN_PATH_VALUES,
 )
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 PROBLEMS = [
     pytest.param(route, code, id=f"{route.method} {route.path} {code}")
@@ -68,6 +69,22 @@ NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
 }
+
+
+def end_hooks(api: Api) -> None:
+    stored = api.stores.hooks.stored
+    for hook_id, hook in stored.items():
+        stored[hook_id] = msgspec.structs.replace(hook, ended_at=api.clock())
+
+
+def fill_hooks(api: Api) -> None:
+    """Gives every license as many hooks as it may have."""
+    hook = next(iter(api.stores.hooks.stored.values()))
+    for license_id in api.key_store.licenses:
+        for number in range(MAX_HOOKS):
+            hook_id = f"{license_id}-{number}"
+            full = msgspec.structs.replace(hook, hook_id=hook_id, license_id=license_id)
+            api.stores.hooks.stored[hook_id] = full
 
 
 class Caller:
@@ -161,6 +178,8 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
+            case "conflict" if self.route.path.startswith("hooks"):
+                end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
             case "too_many_queries":

@@ -118,11 +118,14 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
+        ("post", "/hooks/{secret}"): True,
+        ("post", "/hooks"): True,
+        ("post", "/hooks/{hook_id}/rotate"): False,
         ("post", "/ops/licenses"): True,
         ("patch", "/ops/licenses/{license_id}"): True,
         ("post", "/ops/licenses/{license_id}/extend"): True,
         ("post", "/ops/licenses/{license_id}/keys"): False,
-        ("post", "/ops/keys/{key_id}/rotate"): False,
+        ("post", "/ops/keys/{public_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
         ("post", "/ops/accounts/{account_id}/erase"): True,
     }
@@ -191,7 +194,7 @@ def test_problems_stand_under_their_status() -> None:
 async def test_every_header_that_an_answer_has_is_described(api: Api) -> None:
     """Beside those that HTTP gives to every answer, and those of CORS."""
     of_http = {"content-type", "cache-control", "x-content-type-options", "vary"}
-    sometimes = {"preference-applied", "accept-encoding"}
+    sometimes = {"preference-applied", "accept-encoding", "content-disposition"}
     described: dict[str, Any] = document(STRATEGIES)
     units = {(route.method, route.path): route.cost.units for route in declared_routes()}
     for (method, path), (scope, given) in ADMITTING.items():
@@ -269,8 +272,8 @@ def test_every_parameter_is_described() -> None:
     assert public == {
         ("/claim/{token}", "get", "token"): "The last part of the claim link.",
         ("/claim/{token}", "post", "token"): "The last part of the claim link.",
-        ("/license/keys/{public_id}", "delete", "public_id"): "The public id of the key.",
-        ("/license/keys/{public_id}", "delete", "confirm"): "true ends the key of this request, too.",
+        ("/license/keys/{own_public_id}", "delete", "own_public_id"): "The public id of the key.",
+        ("/license/keys/{own_public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
@@ -306,4 +309,7 @@ def test_every_parameter_is_described() -> None:
             "post",
             "payment_event_id",
         ): "The id that the list shows.",
+        ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
+        ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
     }
