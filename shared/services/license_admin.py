@@ -114,10 +114,10 @@ class LicenseAdmin:
     def __init__(self, listed: ListedLicenses, plans: PlanCatalog, now: Callable[[], datetime]) -> None:
         self._listed = listed
         self._plans = plans
-        self._now = now
+        self.now = now
 
     def row(self, license_: License) -> LicenseRow:
-        return license_row(license_, self._plans.terms_of, self._now())
+        return license_row(license_, self._plans.terms_of, self.now())
 
     async def page(
         self, chosen: LicenseFilter, order: LicenseOrder, *, descending: bool, cursor: str | None, limit: int
@@ -141,7 +141,7 @@ class LicenseAdmin:
         The filter is judged again on each true record when that is changed. A license that cannot be changed
         does not keep others from it.
         """
-        now = self._now()
+        now = self.now()
         problems = Problems()
         check_bulk(asked, problems)
         if asked.plan is not None and asked.plan not in self._plans:
@@ -199,7 +199,7 @@ class LicenseAdmin:
             descending=descending,
             after=_place(cursor) if cursor else None,
             limit=limit,
-            now=self._now(),
+            now=self.now(),
         )
 
 

@@ -10,7 +10,7 @@ from tests.support.places import ROOT
 
 # Columns that name an account, its licenses and keys, or the person behind it.
 NAMING = re.compile(
-    r"^    (account_id|publisher|license_id|previous_public_id|public_id|key_public_id|email|discord_user_id)\s"
+    r"^    (account_id|publisher|license_id|((key|previous)_)?public_id|email|discord_user_id) "
 )
 SECURITY = (ROOT / "docs/security.md").read_text(encoding="utf-8")
 
