@@ -21,12 +21,14 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
+    |   |-- SessionLost              session_lost
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- SessionTaken             session_taken
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
@@ -195,6 +197,10 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
+class SessionLost(Forbidden):
+    code = "session_lost"
+
+
 class NotFound(SignalCloudError):
     code = "not_found"
 
@@ -227,6 +233,10 @@ class WithdrawalExpired(Conflict):
     """The trade was received too long ago to be withdrawn."""
 
     code = "withdrawal_expired"
+
+
+class SessionTaken(Conflict):
+    code = "session_taken"
 
 
 class RateLimited(SignalCloudError):

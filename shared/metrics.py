@@ -29,6 +29,10 @@ class Count(StrEnum):
     CONNECTIONS_EXCEEDED = "connections_exceeded"
     CONNECTIONS_UNCOUNTED = "connections_uncounted"
     LICENSE_EXPORTS = "license_exports"
+    SESSIONS_TAKEN = "sessions_taken"
+    SESSIONS_REFUSED = "sessions_refused"
+    SESSIONS_TAKEN_OVER = "sessions_taken_over"
+    SESSIONS_UNCHECKED = "sessions_unchecked"
 
 
 # Refused requests are counted by problem code; the names of these counts begin with this.

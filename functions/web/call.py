@@ -11,7 +11,7 @@ from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.rate_limit import RateState
-from shared.errors import BodyTooLarge, UnsupportedMediaType
+from shared.errors import BodyTooLarge, SessionLost, UnsupportedMediaType
 from shared.services.access import Admitted
 
 # curl -d and some bots label JSON as a form. These types are accepted, because the body must parse anyway.
@@ -68,8 +68,8 @@ class Call:
     async def admit(self, *, confidence_key: str | None = None, cost: int = 1) -> Admitted:
         """Admits the caller under the route's scope, and asks the cache for a confidence in the same call.
 
-        Takes `cost` units of the key's rate limit.
-        Raises Unauthenticated, Forbidden, RateLimited and Unavailable.
+        Takes `cost` units of the key's rate limit. A call with a Session-Id is a sign of life of that session.
+        Raises Unauthenticated, Forbidden (SessionLost if another bot has its place), RateLimited and Unavailable.
         """
         if self.scope is None:
             raise RuntimeError("a public route cannot admit a caller")
@@ -77,6 +77,13 @@ class Call:
             self.header("authorization"), self.scope, confidence_key=confidence_key, cost=cost
         )
         self.rate, self._grant = admitted.rate, admitted.grant
+        session_id = self.headers.get("session-id")
+        if session_id is not None:
+            try:
+                self.services.leases.note(admitted.grant, session_id)
+            except SessionLost:
+                await self.services.access.release(admitted)
+                raise
         return admitted
 
     def is_trusted(self) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.sessions import Session
 from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeats
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
@@ -64,13 +65,17 @@ class Sequences(Protocol):
 
 
 class ClientAccess(msgspec.Struct, frozen=True):
-    """What a bot needs to connect; the URL connects once, and not after `expires_at`."""
+    """What a bot needs to connect; the URL connects once, and not after `expires_at`.
+
+    `session` is the one that the bot took with it, if it named its instance.
+    """
 
     url: str
     hub: str
     groups: list[str]
     protocol: str
     expires_at: datetime
+    session: Session | None = None
 
 
 # Sends what is stored for a symbol, see RealtimeService.push.
@@ -168,11 +173,13 @@ class RealtimeService:
             if not await self._send(HEARTBEATS, message):
                 return
 
-    async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
+    async def negotiate(
+        self, grant: Grant, wanted: Sequence[str] | None, session_id: str | None = None
+    ) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
-        The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
+        The account is the hub's user. The connection is in the groups of its license, its key and its session,
+        so that each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
         and Unavailable.
         """
         if wanted is not None and not wanted:
@@ -182,7 +189,8 @@ class RealtimeService:
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)
         groups = [group_of(symbol) for symbol in symbols]
-        token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
+        license_id, public_id = grant.license.license_id, grant.key.public_id
+        token = ClientAccessToken(license_id, public_id, self._new_nonce(), session_id)
         url = await self._hub.client_access_url(
             grant.license.account_id, groups, (*token.groups, HEARTBEATS), ACCESS_URL_LIFETIME
         )

@@ -425,11 +425,14 @@ create table connections (
     connection_id text primary key check (length(connection_id) between 1 and 256),
     license_id text not null check (length(license_id) between 1 and 64),
     opened_at timestamptz not null default now(),
-    checked_at timestamptz not null default now()
+    checked_at timestamptz not null default now(),
+    session_id text check (length(session_id) between 1 and 64),
+    session jsonb check (octet_length(session::text) <= 8192)
 );
 comment on index connections_pkey is 'Prevents one connection from counting twice against its license.';
 
 create index connections_license on connections (license_id, checked_at);
+create index connections_session on connections (session_id) where session_id is not null;
 
 -- The client access URLs that have connected, kept until they expire.
 create table used_urls (
