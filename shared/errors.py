@@ -22,6 +22,7 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |   |-- SessionLost              session_lost
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -199,6 +200,10 @@ class StorageQuotaExceeded(Forbidden):
 
 class SessionLost(Forbidden):
     code = "session_lost"
+class KeysExceeded(Forbidden):
+    """The license has as many valid keys as its plan allows."""
+
+    code = "keys_exceeded"
 
 
 class NotFound(SignalCloudError):

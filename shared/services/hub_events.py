@@ -11,7 +11,7 @@ from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccess
 from shared.domain.access.connections import Opening
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
 from shared.domain.access.licenses import ApiKey, Grant, License, refusal, scope_refusal
-from shared.domain.access.plans import plan_of
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.sessions import SessionRecord
 from shared.domain.decoding import decode
 from shared.domain.limits import ClockSkew
@@ -74,6 +74,7 @@ class HubEventService:
         *,
         proof: Proof,
         keys: KeyReader,
+        plans: PlanCatalog,
         presence: Presence,
         sessions: SessionCheck,
         now: Callable[[], datetime],
@@ -81,6 +82,7 @@ class HubEventService:
     ) -> None:
         self._proof = proof
         self._keys = keys
+        self._plans = plans
         self._presence = presence
         self._sessions = sessions
         self._now = now
@@ -174,17 +176,17 @@ class HubEventService:
             or license_.account_id != event.user_id
         ):
             raise KeyUnknown("The license or the key of this client access URL does not exist.")
-        grant = Grant(license=license_, key=key)
+        grant = self._plans.grant(license_, key)
         refused = refusal(grant, self._now()) or scope_refusal(grant, "bot")
         if refused is not None:
             raise refused
-        session = None
-        if token.session_id is not None:
-            session = await self._sessions.confirm(grant, token.session_id)
+        session_id, session = token.session_id, None
+        if session_id is not None:
+            session = await self._sessions.confirm(grant, session_id)
         elif grant.terms.session_required:
             raise SessionLost("The license's plan needs a session: negotiate with an instance.")
-        limit = plan_of(license_.plan).connections
+        limit = grant.terms.connections
         opening = Opening(
-            event.connection_id, license_.license_id, token.nonce, limit, token.session_id, session
+            event.connection_id, license_.license_id, token.nonce, limit, session_id, session
         )
         await self._presence.open(opening, license_.account_id)

@@ -16,8 +16,9 @@ import msgspec
 
 from shared.domain.access.client_access import group_of_session
 from shared.domain.access.keys import RandomBytes
-from shared.domain.access.licenses import MAX_SYMBOLS, Grant, License, require_symbols
-from shared.domain.access.plans import PlanCatalog
+from shared.domain.access.licenses import Grant, License, require_symbols
+from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.access.plans import MAX_SYMBOLS
 from shared.domain.access.sessions import (
     LEASE,
     EndReason,

@@ -46,7 +46,7 @@ class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     places: int
     symbols: tuple[str, ...]
     since_ms: int
-    expires_ms: int = 0
+    expires_ms: int
     ended_ms: int = 0
     reason: EndReason = ""
     by: str = ""
