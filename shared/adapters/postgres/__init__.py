@@ -5,6 +5,7 @@ from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
+from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
@@ -20,6 +21,7 @@ __all__ = [
     "ConnectionStore",
     "Database",
     "ModelStore",
+    "NotificationEvents",
     "Outbox",
     "PerformanceStore",
     "Pools",
@@ -42,6 +44,7 @@ class Stores:
         self.bars = BarStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.models = ModelStore(database)
+        self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
