@@ -69,6 +69,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     license_export_key: str = ""
     license_export_endpoint: str = ""
+    front_door_id: str = ""
 
     @property
     def tables_address(self) -> str:
@@ -118,6 +119,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cors_origins=reader.origins("CORS_ORIGINS"),
         license_export_key=_export_key(reader),
         license_export_endpoint=_export_endpoint(reader) if client_id else "",
+        front_door_id=_front_door_id(reader),
     )
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
@@ -207,6 +209,14 @@ def _export_key(reader: SettingsReader) -> str:
 def _export_endpoint(reader: SettingsReader) -> str:
     is_needed = bool(reader.optional("LICENSE_EXPORT_ENDPOINT") or reader.optional("LICENSE_EXPORT_KEY"))
     return reader.address("LICENSE_EXPORT_ENDPOINT", "https") if is_needed else ""
+
+
+def _front_door_id(reader: SettingsReader) -> str:
+    """The X-Azure-FDID of the Front Door before this app, without which its headers are not believed."""
+    value = reader.optional("FRONT_DOOR_ID")
+    if value and not is_uuid(value):
+        reader.report("FRONT_DOOR_ID must be the id of a Front Door, a UUID, or empty")
+    return value
 
 
 def _pepper(reader: SettingsReader, name: str, default: str | None = None) -> str:

@@ -50,6 +50,7 @@ BAD_VALUES = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": ("Authorization=AAD", "sekrit"),
     "AZURE_CLIENT_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
     "LICENSE_EXPORT_KEY": ("sekrit", "A" * 43, "A" * 44, "A" * 42 + "=="),
+    "FRONT_DOOR_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
     "CORS_ORIGINS": (
         "*",
         "null",
