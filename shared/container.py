@@ -21,6 +21,7 @@ from shared.services.confidence import ConfidenceService
 from shared.services.evaluator import ConfidenceEvaluator
 from shared.services.health import DependencyChecks, ReadinessService
 from shared.services.measurements import Measurements
+from shared.services.misuse import MisuseService
 from shared.services.models import ModelService
 from shared.services.region import RegionService
 from shared.services.settlement import SettlementService
@@ -78,6 +79,10 @@ class Container(BusinessServices):
     @cached_property
     def settlement(self) -> SettlementService:
         return SettlementService(self.stores.training, self.strategies, self.calendars)
+
+    @cached_property
+    def misuse(self) -> MisuseService:
+        return MisuseService(self.stores.misuse, self.now)
 
     @cached_property
     def suspicions(self) -> SuspicionService:

@@ -6,6 +6,7 @@ import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
 from functions.web.body_text import refuse_other_charset, unpacked, without_mark
+from functions.web.client_address import client_address
 from functions.web.parameters import refuse_query
 from functions.web.preferences import Handling
 from shared.container import Container
@@ -77,12 +78,17 @@ class Call:
             self.header("authorization"), self.scope, confidence_key=confidence_key, cost=cost
         )
         self.rate, self._grant = admitted.rate, admitted.grant
-        session_id = self.headers.get("session-id")
+        headers, services = self.headers, self.services
+        forwarded = headers.get("x-forwarded-for")
+        if services.misuse_counts.is_unseen(admitted.grant, forwarded):
+            address = client_address(headers, services.settings.front_door_id)
+            services.misuse_counts.note_address(admitted.grant, forwarded, address)
+        session_id = headers.get("session-id")
         if session_id is not None:
             try:
-                self.services.leases.note(admitted.grant, session_id)
+                services.leases.note(admitted.grant, session_id)
             except SessionLost:
-                await self.services.access.release(admitted)
+                await services.access.release(admitted)
                 raise
         return admitted
 

@@ -4,6 +4,7 @@ from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.misuse import MisuseStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
@@ -20,6 +21,7 @@ __all__ = [
     "BarStore",
     "ConnectionStore",
     "Database",
+    "MisuseStore",
     "ModelStore",
     "NotificationEvents",
     "Outbox",
@@ -43,6 +45,7 @@ class Stores:
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.misuse = MisuseStore(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
