@@ -10,8 +10,8 @@ from functions.web.parameters import parameter_schema, parameters_of
 from functions.web.preferences import PREFER
 from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
-from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.access.sessions import NOTICED_WITHIN_S
+from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.domain.patterns import with_published_patterns
 from shared.version import VERSION

@@ -200,6 +200,8 @@ class StorageQuotaExceeded(Forbidden):
 
 class SessionLost(Forbidden):
     code = "session_lost"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 

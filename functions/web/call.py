@@ -69,8 +69,9 @@ class Call:
     async def admit(self, *, confidence_key: str | None = None, cost: int = 1) -> Admitted:
         """Admits the caller under the route's scope, and asks the cache for a confidence in the same call.
 
-        Takes `cost` units of the key's rate limit. A call with a Session-Id is a sign of life of that session.
-        Raises Unauthenticated, Forbidden (SessionLost if another bot has its place), RateLimited and Unavailable.
+        Takes `cost` units of the key's rate limit. A call with a Session-Id is a sign of life of that
+        session. Raises Unauthenticated, Forbidden (SessionLost if another bot has its place), RateLimited and
+        Unavailable.
         """
         if self.scope is None:
             raise RuntimeError("a public route cannot admit a caller")

@@ -93,7 +93,7 @@ class AccessService:
         unlimited: Callable[[], None] = lambda: None,
         limited: Callable[[Grant], None] = lambda grant: None,
     ) -> None:
-        """`unlimited` is called for each request that no limit counted, `limited` for each that one refused."""
+        """`unlimited` is called for each request that no limit counted, `limited` for each refused by one."""
         self._pepper = pepper
         self._unlimited = unlimited
         self._limited = limited

@@ -66,7 +66,8 @@ class ConnectedSessions:
 
     async def _renew(self, page: Sequence[ConnectedSession], unknown: set[str]) -> int:
         renewals = [
-            Renewal(license_id=each.license_id, session_id=each.session_id, copy=each.session) for each in page
+            Renewal(license_id=each.license_id, session_id=each.session_id, copy=each.session)
+            for each in page
         ]
         records = await self._leases.renew(renewals)
         ended: list[tuple[str, str]] = []

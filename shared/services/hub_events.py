@@ -113,8 +113,8 @@ class HubEventService:
             await self._presence.close(event.connection_id, event.user_id)
 
     async def _judge_connect(self, event: HubEvent, request: ConnectRequest) -> None:
-        """Refuses a client whose license or key allows nothing now, whose URL was used, whose session is over,
-        or that is too many.
+        """Refuses a client whose license or key allows nothing now, or whose URL was used, or whose session
+        is over, or that is too many.
 
         A client access URL outlives the judgement of `negotiate`, and closing connections is no ban. So this
         asks the source of truth again, and not Redis, which may hang, be empty or be out of date. While it
@@ -186,7 +186,5 @@ class HubEventService:
         elif grant.terms.session_required:
             raise SessionLost("The license's plan needs a session: negotiate with an instance.")
         limit = grant.terms.connections
-        opening = Opening(
-            event.connection_id, license_.license_id, token.nonce, limit, session_id, session
-        )
+        opening = Opening(event.connection_id, license_.license_id, token.nonce, limit, session_id, session)
         await self._presence.open(opening, license_.account_id)

@@ -234,9 +234,7 @@ class LicenseService:
         key = await self._store.update_key(key.public_id, revoked_key)
         license_ = await self._license(key.license_id)
         caches_told = await self._enforcement.tell_caches(license_, [key])
-        closed = await self._enforcement.close_connections(
-            key.license_id, "key revoked", key.public_id
-        )
+        closed = await self._enforcement.close_connections(key.license_id, "key revoked", key.public_id)
         audited = await self._audit.note("key revoked", key.public_id)
         return Effect(license_, caches_told, closed, audited)
 

@@ -1,8 +1,9 @@
 """Counts what may be misuse of a license, in memory, and stores the sums about every half minute.
 
-A process keeps, for each key of the day, the addresses that used it, and for each account its requests beyond the
-limit and its fights over sessions. It stores an account only when there is something to tell, so that a normal
-bot costs one row a day and process. If a process dies, it loses what it has not stored, FLUSH_AFTER_S at most.
+A process keeps, for each key of the day, the addresses that used it, and for each account its requests beyond
+the limit and its fights over sessions. It stores an account only when there is something to tell, so that a
+normal bot costs one row a day and process. If a process dies, it loses what it has not stored, FLUSH_AFTER_S
+at most.
 """
 
 import asyncio
@@ -121,7 +122,7 @@ class MisuseCounts:
         counts.limited_hours |= 1 << self._now().hour
 
     def fought(self, account_id: str, fight: Fight) -> None:
-        """Counts a bot that found its place taken, took it over, or replaced a live session of its instance."""
+        """Counts a bot that found its place taken, took one over, or replaced its instance's live session."""
         counts = self._of(account_id)
         match fight:
             case "refused":

@@ -178,9 +178,9 @@ class RealtimeService:
     ) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
-        The account is the hub's user. The connection is in the groups of its license, its key and its session,
-        so that each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
-        and Unavailable.
+        The account is the hub's user. The connection is in the groups of its license, its key and its
+        session, so that each can be closed alone, and in the group of heartbeats. Raises ValidationFailed,
+        SymbolNotLicensed and Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."

@@ -1,11 +1,12 @@
 """Renews sessions that show a sign of life: authenticated calls with a Session-Id, and open connections.
 
-A call costs no request to Redis: the process notes it in memory, and renews in the background, at most once in
-RENEW_EVERY_S a session, all due sessions in one write. So a call learns within NOTICED_WITHIN_S that its session
-was taken over.
+A call costs no request to Redis: the process notes it in memory, and renews in the background, at most once
+in RENEW_EVERY_S a session, all due sessions in one write. So a call learns within NOTICED_WITHIN_S that its
+session was taken over.
 
-If Redis is unavailable, nobody is refused: sessions stay as this process last knew them (counted, logged once).
-Afterwards each renewal brings its session back, from the copy that the process has, if its place is still free.
+If Redis is unavailable, nobody is refused: sessions stay as this process last knew them (counted, logged
+once). Afterwards each renewal brings its session back, from the copy that the process has, if its place is
+still free.
 """
 
 import asyncio
@@ -60,6 +61,7 @@ class SessionLeases:
         self._count = count
         self._leases: dict[str, _Lease] = {}  # by session id, the oldest first
         self._due: dict[str, Renewal] = {}
+        self._unconfirmed: dict[str, Renewal] = {}
         self._renewing: asyncio.Task[None] | None = None
         self._failing = False
 
@@ -85,6 +87,9 @@ class SessionLeases:
             raise session_lost(lease.record)
         lease.due_at = self._clock() + RENEW_EVERY_S
         self._due[session_id] = self._renewal(grant, session_id, lease.record)
+        self._renew_soon()
+
+    def _renew_soon(self) -> None:
         if self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew_gathered())
 
@@ -108,7 +113,7 @@ class SessionLeases:
         try:
             records = await self._store.renew(renewals)
         except Unavailable as error:
-            self.note_outage(error, len(renewals))
+            self._note_outage(error, len(renewals))
             raise
         self._end_outage()
         for renewal, record in zip(renewals, records, strict=True):
@@ -116,10 +121,18 @@ class SessionLeases:
         return records
 
     def remember(self, license_id: str, record: SessionRecord) -> None:
-        """Remembers a session that was just taken, or refuses its calls from now on if it has ended."""
+        """Remembers a session that Redis has just given, or refuses its calls from now on if it has ended."""
+        self._end_outage()
         self._remember(license_id, record.session_id, record)
 
-    def note_outage(self, error: Unavailable, sessions: int = 1) -> None:
+    def keep_unconfirmed(self, grant: Grant, record: SessionRecord, error: Unavailable) -> None:
+        """Remembers a session that was given during an outage, and brings it to Redis afterwards."""
+        self._note_outage(error)
+        self._remember(grant.license.license_id, record.session_id, record)
+        make_room(self._unconfirmed, MAX_REMEMBERED)
+        self._unconfirmed[record.session_id] = self._renewal(grant, record.session_id, record)
+
+    def _note_outage(self, error: Unavailable, sessions: int = 1) -> None:
         """Counts sessions that could not be checked, and logs the first of an outage."""
         self._count(Count.SESSIONS_UNCHECKED, sessions)
         if not self._failing:
@@ -130,6 +143,10 @@ class SessionLeases:
         if self._failing:
             self._failing = False
             log.info("sessions are checked again")
+        if self._unconfirmed:
+            self._due |= self._unconfirmed
+            self._unconfirmed = {}
+            self._renew_soon()
 
     def _remember(self, license_id: str, session_id: str, record: SessionRecord | None) -> None:
         lease = self._leases.get(session_id)
@@ -165,3 +182,5 @@ class SessionLeases:
                 log.exception("sessions could not be renewed")
         finally:
             self._renewing = None
+            if self._due:
+                self._renew_soon()

@@ -18,7 +18,7 @@ from shared.domain.access.sessions import (
     SessionRecord,
     Taken,
 )
-from tests.support.memory_sessions import LEASE_MS, MemorySessions
+from tests.support.memory_sessions import LEASE_MS, START_MS, MemorySessions
 
 LICENSE = "lic_Ab1234567890"
 KEY = f"sessions:{{{LICENSE}}}"
@@ -45,13 +45,14 @@ steps = st.lists(
 
 
 class World:
-    """The store on Valkey and the model, which get the same requests; time passes by moving the records back."""
+    """The store on Valkey and the model get the same requests; time passes by moving the records back."""
 
-    def __init__(self, store: SessionStore, server: "redis.Redis[bytes]", places: int) -> None:
+    def __init__(self, store: SessionStore, server: redis.Redis, places: int) -> None:
         self.store = store
         self.server = server
         self.places = places
-        self.model = MemorySessions()
+        self.time_ms = START_MS
+        self.model = MemorySessions(clock_ms=lambda: self.time_ms)
         self.made = 0
         self.held: dict[str, SessionRecord] = {}
         server.delete(KEY)
@@ -111,7 +112,7 @@ class World:
         assert sorted(real) == sorted(expected)
 
     async def do_pass(self, milliseconds: int) -> None:
-        self.model.now_ms += milliseconds
+        self.time_ms += milliseconds
         for session_id, text in self.server.hgetall(KEY).items():
             record = msgspec.json.decode(text, type=SessionRecord)
             earlier = {
@@ -149,7 +150,7 @@ def _plain(records: object) -> list[tuple[object, ...]]:
 
 
 @pytest.fixture(scope="module")
-def server(valkey_url: str) -> Iterator["redis.Redis[bytes]"]:
+def server(valkey_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(valkey_url) as client:
         yield client
 
@@ -166,7 +167,7 @@ async def store(valkey_url: str) -> AsyncIterator[SessionStore]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
 )
 async def test_each_place_has_one_holder(
-    store: SessionStore, server: "redis.Redis[bytes]", places: int, taken: list[tuple[object, ...]]
+    store: SessionStore, server: redis.Redis, places: int, taken: list[tuple[object, ...]]
 ) -> None:
     world = World(store, server, places)
     for step in taken:

@@ -28,6 +28,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
 from tests.support.license_plans import PLANS
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.ports import free_port
 from tests.support.served import served_symbols
@@ -220,7 +221,10 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
             await tables.add_endings([Ending(NOW, license_.license_id)])
             timers = [
                 EndingService(
-                    store=store, enforcement=Enforcement(NoCache(), Hub(), PLANS), audit=audit, actor="timer"
+                    store=store,
+                    enforcement=Enforcement(NoCache(), Hub(), MemorySessions(), PLANS),
+                    audit=audit,
+                    actor="timer",
                 )
                 for store in (tables, others)
             ]
@@ -238,7 +242,7 @@ async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
         plans=PLANS,
         store=tables,
-        enforcement=Enforcement(NoCache(), FakeHub(), PLANS),
+        enforcement=Enforcement(NoCache(), FakeHub(), MemorySessions(), PLANS),
         served=served_symbols(MemoryStores(NOW)),
         audit=FakeAudit(),
         actor="tester",

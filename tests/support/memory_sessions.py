@@ -1,6 +1,6 @@
 """The sessions of licenses in memory, decided by the same rules as shared/adapters/redis/lua/sessions.lua."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,21 +25,25 @@ START_MS = 1_772_461_800_000
 
 @dataclass
 class MemorySessions:
-    """`away` makes it fail; `now_ms` is its clock."""
+    """`is_away` makes it fail; `clock_ms` is its clock."""
 
-    now_ms: int = START_MS
-    away: bool = False
+    clock_ms: Callable[[], int] = lambda: START_MS
+    is_away: Callable[[], bool] = lambda: False
     licenses: dict[str, dict[str, SessionRecord]] = field(default_factory=dict)
     renewed: list[int] = field(default_factory=list)
 
     def _of(self, license_id: str) -> dict[str, SessionRecord]:
-        if self.away:
+        if self.is_away():
             raise CacheUnavailable("The cache cannot be reached.", internal="refused")
         records = self.licenses.setdefault(license_id, {})
         for session_id, record in list(records.items()):
             if (record.ended_ms or record.expires_ms) + KEPT_MS < self.now_ms:
                 del records[session_id]
         return records
+
+    @property
+    def now_ms(self) -> int:
+        return self.clock_ms()
 
     def is_live(self, record: SessionRecord) -> bool:
         return not record.has_ended and record.expires_ms > self.now_ms
@@ -141,7 +145,9 @@ class MemorySessions:
         self._finish(records, record, reason, by)
         return record
 
-    async def end(self, license_id: str, public_id: str = "", reason: EndReason = "license_ended") -> list[str]:
+    async def end(
+        self, license_id: str, public_id: str = "", reason: EndReason = "license_ended"
+    ) -> list[str]:
         records = self._of(license_id)
         due = [
             record

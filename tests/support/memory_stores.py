@@ -13,6 +13,7 @@ from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_misuse import MemoryMisuse
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
@@ -133,3 +134,4 @@ class MemoryStores:
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)
         self.connections = MemoryConnections(is_away=lambda: self.server.away)
+        self.misuse = MemoryMisuse(is_away=lambda: self.server.away)

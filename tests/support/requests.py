@@ -32,9 +32,15 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "signals"): ("publisher", {"body": SIGNAL}),
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
+    ("POST", "sessions"): ("bot", {"body": {"instance": "bot-1"}}),
+    ("GET", "sessions"): ("bot", {}),
+    ("DELETE", "sessions/{session_id}"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/misuse"): ("ops", {}),
+    ("GET", "ops/licenses/{license_id}/sessions"): ("ops", {}),
+    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("ops", {}),
 }
 PUBLIC = {
     ("GET", "health"),

@@ -45,9 +45,7 @@ class MisuseStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(
-        self, day: date, counts: Sequence[tuple[str, Counts]], addresses: Sequence[Seen]
-    ) -> None:
+    async def add(self, day: date, counts: Sequence[tuple[str, Counts]], addresses: Sequence[Seen]) -> None:
         """Adds to the counts of accounts on `day`, in the order of their ids, and new addresses of keys."""
         added = {
             "day": day,
@@ -60,7 +58,9 @@ class MisuseStore:
             "sessions_replaced": [each.sessions_replaced for _, each in counts],
         }
         # In one order, so that two processes never wait for each other.
-        ordered = sorted(addresses, key=lambda seen: (seen.account_id, seen.day, seen.public_id, seen.address))
+        ordered = sorted(
+            addresses, key=lambda seen: (seen.account_id, seen.day, seen.public_id, seen.address)
+        )
         seen = {
             "accounts": [each.account_id for each in ordered],
             "days": [each.day for each in ordered],
@@ -72,9 +72,7 @@ class MisuseStore:
             if ordered:
                 await connection.execute(_SQL["add_addresses"], seen)
 
-    async def list(
-        self, since: date, thresholds: Thresholds, limit: int
-    ) -> Sequence[tuple[str, UseFigures]]:
+    async def list(self, since: date, thresholds: Thresholds, limit: int) -> Sequence[tuple[str, UseFigures]]:
         """At most `limit` accounts with their figures from the day `since` on, the most outstanding first."""
         given = {"since": since, "limit": limit, **msgspec.structs.asdict(thresholds)}
         async with self._database.transaction() as connection:

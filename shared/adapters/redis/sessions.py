@@ -1,6 +1,7 @@
 """Keeps the sessions of licenses in Redis: one hash a license, and one script that decides in one step."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -58,8 +59,8 @@ class SessionStore:
         answers: list[SessionRecord | None] = []
         for first in range(0, len(renewals), MAX_RENEWALS_PER_WRITE):
             part = renewals[first : first + MAX_RENEWALS_PER_WRITE]
-            for record in await self._run(*map(_renewal_call, part)):
-                answers.append(_decoded(record) if record else None)
+            replies = await self._run(*map(_renewal_call, part))
+            answers += [_decoded(record) if record else None for record in replies]
         return answers
 
     async def release(
@@ -69,7 +70,9 @@ class SessionStore:
         (record,) = await self._run(_call(license_id, "release", session_id, reason, by))
         return _decoded(record) if record else None
 
-    async def end(self, license_id: str, public_id: str = "", reason: EndReason = "license_ended") -> list[str]:
+    async def end(
+        self, license_id: str, public_id: str = "", reason: EndReason = "license_ended"
+    ) -> list[str]:
         """Ends all sessions of a license, or those that a key last used; returns their ids."""
         (ids,) = await self._run(_call(license_id, "end", public_id, reason))
         return [session_id.decode() for session_id in ids]
@@ -80,7 +83,7 @@ class SessionStore:
         found = [_decoded(record) for record in records]
         return sorted(found, key=lambda record: (record.since_ms, record.session_id))
 
-    async def _run(self, *calls: ScriptCall) -> list[object]:
+    async def _run(self, *calls: ScriptCall) -> list[Any]:
         return await self._redis.run_script("sessions", *calls)
 
 

@@ -1,7 +1,7 @@
-"""Decides what stands out in an account's use of its keys. Nothing is blocked by it: an operator looks and judges.
+"""Decides what stands out in an account's use of its keys. Nothing is blocked by it: an operator judges.
 
-An address is kept as a keyed hash that changes every day, so that it tells how many addresses used a key on one
-day, and neither which they were nor whether they came again.
+An address is kept as a keyed hash that changes every day, so that it tells how many addresses used a key on
+one day, and neither which they were nor whether they came again.
 """
 
 import hashlib
@@ -22,7 +22,8 @@ _PURPOSE = b"signal-cloud misuse "
 class Thresholds(msgspec.Struct, frozen=True):
     """From these figures on, something stands out.
 
-    A bot moves between a few addresses a day, restarts a few times, and is within its limits most of the time.
+    A bot moves between a few addresses a day, restarts a few times, and is within its limits most of the
+    time.
     """
 
     addresses_per_key: int = 6
@@ -39,8 +40,8 @@ class UseFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What an account's keys did; of its worst day, except `limited_percent` and `suspicious_trades`.
 
     `addresses_per_key` is the most addresses of one key on one day. `session_fights` are refused claims of a
-    place and places taken over. `limited_hours` are hours with requests beyond the limit, `limited_percent` the
-    share of these requests among all that the counting processes saw.
+    place and places taken over. `limited_hours` are hours with requests beyond the limit, `limited_percent`
+    the share of these requests among all that the counting processes saw.
     """
 
     addresses_per_key: int
@@ -53,9 +54,7 @@ class UseFigures(msgspec.Struct, frozen=True, kw_only=True):
 def outstanding(figures: UseFigures, thresholds: Thresholds = THRESHOLDS) -> list[str]:
     """The names of the figures that reach their threshold."""
     return [
-        name
-        for name in Thresholds.__struct_fields__
-        if getattr(figures, name) >= getattr(thresholds, name)
+        name for name in Thresholds.__struct_fields__ if getattr(figures, name) >= getattr(thresholds, name)
     ]
 
 

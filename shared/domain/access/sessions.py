@@ -1,7 +1,7 @@
 """Describes sessions: the places of a license and symbol that running bots hold.
 
-A bot names its instance and takes one place of each symbol that it trades, all or none. The place is its own for
-LEASE, which each sign of life renews. shared/adapters/redis/lua/sessions.lua decides.
+A bot names its instance and takes one place of each symbol that it trades, all or none. The place is its own
+for LEASE, which each sign of life renews. shared/adapters/redis/lua/sessions.lua decides.
 """
 
 import re
@@ -36,7 +36,8 @@ EndReason = Literal["", "taken_over", "replaced", "released", "expired", "ended_
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One session as Redis keeps it; times are milliseconds since 1970 by the clock of Redis.
 
-    `public_id` is the key that last used it. With `ended_ms` it is over, for `reason`, through the instance `by`.
+    `public_id` is the key that last used it. With `ended_ms` it is over, for `reason`, through the instance
+    `by`.
     """
 
     session_id: str
@@ -138,6 +139,25 @@ def session_of(record: SessionRecord, *, is_confirmed: bool = True) -> Session:
     )
 
 
+def unconfirmed_record(claim: SessionClaim, now: datetime) -> SessionRecord:
+    """The session of a claim that Redis could not judge; the place may turn out to be another bot's."""
+    now_ms = _milliseconds(now)
+    return SessionRecord(
+        session_id=claim.former or claim.session_id,
+        instance=claim.instance,
+        version=claim.version,
+        public_id=claim.public_id,
+        places=claim.places,
+        symbols=claim.symbols,
+        since_ms=now_ms,
+        expires_ms=now_ms + _milliseconds_of(LEASE),
+    )
+
+
+def ended_record(record: SessionRecord, reason: EndReason, now: datetime) -> SessionRecord:
+    return msgspec.structs.replace(record, ended_ms=_milliseconds(now), reason=reason)
+
+
 def session_taken(refused: Refused) -> SessionTaken:
     """The refusal of a bot whose places others hold: who, since when, and how long to wait."""
     described = "; ".join(_holder_text(record) for record in refused.holders[:3])
@@ -169,24 +189,27 @@ def _holder_text(record: SessionRecord) -> str:
 def _loss_text(record: SessionRecord | None) -> str:
     if record is None:
         return "There is no such session of this license: it was never taken, or is over."
-    when = _stamp(record.ended_ms)
-    match record.reason:
-        case "taken_over":
-            return f"The instance {record.by} took this session over at {when}."
-        case "replaced":
-            return f"The instance {record.by} started again at {when}, and has a newer session."
-        case "expired":
-            return f"This session expired, and the instance {record.by} has its place."
-        case "released":
-            return f"This session was released at {when}."
-        case "ended_by_operator":
-            return f"An operator ended this session at {when}."
-        case _:
-            return f"This session ended at {when}, because its license or key changed."
+    when, by = _stamp(record.ended_ms), record.by
+    texts: dict[EndReason, str] = {
+        "taken_over": f"The instance {by} took this session over at {when}.",
+        "replaced": f"The instance {by} started again at {when}, and has a newer session.",
+        "expired": f"This session expired, and the instance {by} has its place.",
+        "released": f"This session was released at {when}.",
+        "ended_by_operator": f"An operator ended this session at {when}.",
+    }
+    return texts.get(record.reason, f"This session ended at {when}, because its license or key changed.")
 
 
 def _named(symbols: Sequence[str]) -> str:
     return ", ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "")
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _milliseconds_of(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)
 
 
 def _time_of(milliseconds: int) -> datetime:

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.realtime import NegotiateRequest
 from functions.trades import read_trades
 from functions.web.routes import declared_routes
 from shared.domain.access.hub_events import ConnectRequest
@@ -20,6 +19,7 @@ from shared.domain.decoding import decode
 from shared.domain.market.signals import SignalRequest
 from shared.errors import InvalidInput
 from shared.services.bars import BarsRequest
+from shared.services.sessions import NegotiateRequest
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
 from tests.support.strategies import STATES
