@@ -24,11 +24,14 @@ if (!key) {
 }
 
 class Refused extends Error {}
+// Payment or an operator lifts these; the same key then works again.
+const PASSING = ["license_suspended", "license_expired"];
 
 /** The answer's JSON; what may pass (no connection, 429, 5xx) is tried again, anything else throws Refused. */
 async function call(method, path, body) {
   for (let attempt = 1; ; attempt++) {
     let problem;
+    let isPaused = false;
     let waitMs = Math.min(200 * 2 ** attempt, 5_000) * (0.5 + Math.random() / 2);
     try {
       const answer = await fetch(url + path, {
@@ -39,13 +42,14 @@ async function call(method, path, body) {
       });
       if (answer.ok) return await answer.json();
       problem = `${answer.status} ${await answer.text()}`;
-      if (answer.status !== 429 && answer.status < 500) throw new Refused(problem);
+      isPaused = PASSING.some((code) => problem.includes(`"${code}"`));
+      if (!isPaused && answer.status !== 429 && answer.status < 500) throw new Refused(problem);
       waitMs = Math.max(waitMs, 1_000 * Number(answer.headers.get("retry-after") ?? 0));
     } catch (error) {
       if (error instanceof Refused) throw error;
       problem ??= String(error.cause ?? error);
     }
-    if (attempt >= ATTEMPTS) throw new Error(`${method} ${path}: ${problem}`);
+    if (isPaused || attempt >= ATTEMPTS) throw new Error(`${method} ${path}: ${problem}`);
     await sleep(waitMs);
   }
 }
@@ -76,7 +80,12 @@ async function act({ signal }) {
 }
 
 async function take(message) {
-  if (message.type === "revoked") throw new Refused(`license revoked: ${message.reason}`);
+  if (message.type === "revoked") {
+    // Negotiation says whether it is for good; a license that is not paid for can come back.
+    console.error(`access ended: ${message.reason}`);
+    heardAt = 0;
+    return;
+  }
   if (message.type === "heartbeat") {
     // It has the last sequence of every symbol, not only of ours.
     for (const [symbol, last] of Object.entries(message.sequences)) await reach(symbol, last);

@@ -45,6 +45,7 @@ class Bot:
         self._inbox: queue.Queue[Any] = queue.Queue()
         self._api = Api(options.url, options.key, journal)
         self._reporter = Reporter(self._api, journal, self._fatal)
+        self._feed: Feed | None = None
         market = None
         if options.bars is not None:
             bars = read_bars(options.bars, options.start, options.end)
@@ -64,13 +65,12 @@ class Bot:
 
     def run(self) -> int:
         """Until told to stop; the exit status."""
-        feed = None
         try:
             for symbol in self._symbols:
                 found = self._signals_after(symbol, 0, limit=1)
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
             again = self._reporter.report_again
-            feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
+            self._feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
             next_status = 0.0
             while self._stopping is None:
                 self._turn()
@@ -80,8 +80,8 @@ class Bot:
         except (Refused, GaveUp) as error:
             self._fatal(str(error))
         finally:
-            if feed is not None:
-                feed.close()
+            if self._feed is not None:
+                self._feed.close()
             unsent = self._reporter.flush()
         self._journal.tell("summary", reason=self._stopping, unsent=unsent, **self._status())
         return 1 if self._failed or unsent else 0
@@ -109,7 +109,10 @@ class Bot:
 
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "revoked":
-            self._fatal(f"license revoked: {message['reason']}")
+            # Negotiation says whether it is for good; a license that is not paid for can come back.
+            self._journal.tell("access_ended", reason=message["reason"])
+            if self._feed is not None:
+                self._feed.renew()
             return
         if message["type"] == "subscribed":
             for each in self._sequences.values():

@@ -26,6 +26,9 @@ REPORT_EVERY_S = 0.5
 KEEP_REPORTED_S = 15 * 60.0
 # Heartbeats come every 10 s: after two and a half the connection is taken for dead.
 SILENCE_S = 25.0
+# Payment or an operator lifts these; the same key then works again.
+PASSING = ("license_suspended", "license_expired")
+PAUSE_S = 5.0
 # The client can stay in its recovering state for ever, so a fresh one is made after this long.
 DISCONNECTED_S = 6.0
 
@@ -41,6 +44,10 @@ class Refused(Exception):
 
 class GaveUp(Exception):
     """The server could not be reached within the patience given."""
+
+
+class Paused(GaveUp):
+    """The license gives no access just now, because it has expired or is suspended."""
 
 
 class Journal:
@@ -76,7 +83,7 @@ class Api:
     def call(
         self, method: str, path: str, patience_s: float, stop: threading.Event | None = None, **kwargs: Any
     ) -> Any:
-        """The answer's JSON; raises Refused, or GaveUp after `patience_s` or when `stop` is set."""
+        """The answer's JSON; raises Refused or Paused, or GaveUp after `patience_s` or when `stop` is set."""
         deadline = time.monotonic() + patience_s
         for attempt in itertools.count():
             wait_s = random.uniform(0.5, 1) * min(0.1 * 2 ** min(attempt, 6), 5.0)  # noqa: S311 - jitter
@@ -105,12 +112,15 @@ class Api:
         raise AssertionError("unreachable: the loop has no end")
 
 
-def _refusal(answer: httpx.Response) -> Refused:
+def _refusal(answer: httpx.Response) -> Refused | Paused:
     try:
         problem = answer.json()
-        return Refused(answer.status_code, problem.get("code", ""), problem.get("detail", ""))
     except ValueError:
         return Refused(answer.status_code, "", answer.text[:200])
+    code, detail = problem.get("code", ""), problem.get("detail", "")
+    if code in PASSING:
+        return Paused(f"{code}: {detail}")
+    return Refused(answer.status_code, code, detail)
 
 
 class Reporter:
@@ -165,9 +175,11 @@ class Reporter:
             try:
                 if self._batch:
                     self._send()
-            except GaveUp:
+            except GaveUp as error:
                 if time.monotonic() > self._deadline:
                     return
+                if isinstance(error, Paused):
+                    self._stopping.wait(PAUSE_S)
             except Refused as error:
                 self._fatal(f"trades refused: {error}")
                 return
@@ -224,7 +236,7 @@ class Feed:
         self._fatal = fatal
         self._stop = threading.Event()
         self._heard = 0.0
-        self._rejoin_failed = False
+        self._is_lost = False
         self._groups: list[str] = []
         self._thread = threading.Thread(target=self._run, name="feed")
         self._thread.start()
@@ -232,6 +244,10 @@ class Feed:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
+
+    def renew(self) -> None:
+        """Negotiate again, because the server is about to close this connection for good."""
+        self._is_lost = True
 
     def _run(self) -> None:
         pause_s = 0.5
@@ -244,6 +260,9 @@ class Feed:
             except Refused as error:
                 self._fatal(f"not admitted: {error}")
                 return
+            except Paused as error:
+                self._journal.tell("paused", problem=str(error))
+                pause_s = PAUSE_S
             except Exception as error:  # noqa: BLE001 - the client raises many kinds, and all mean: try again
                 self._journal.tell("connect_failed", problem=f"{type(error).__name__}: {error}")
                 pause_s = min(pause_s * 2, 5.0)
@@ -267,7 +286,7 @@ class Feed:
         client.subscribe(CallbackType.GROUP_MESSAGE, self._on_message)
         client.subscribe(CallbackType.REJOIN_GROUP_FAILED, self._on_rejoin_failed)
         self._heard = time.monotonic()
-        self._rejoin_failed = False
+        self._is_lost = False
         return client
 
     def _negotiate(self) -> str:
@@ -285,7 +304,7 @@ class Feed:
         self._inbox.put(args.data)
 
     def _on_rejoin_failed(self, _: object) -> None:
-        self._rejoin_failed = True
+        self._is_lost = True
 
     def _watch(self, client: WebPubSubClient) -> None:
         connected = time.monotonic()
@@ -293,6 +312,6 @@ class Feed:
             now = time.monotonic()
             if client.is_connected():
                 connected = now
-            if now - connected > DISCONNECTED_S or now - self._heard > SILENCE_S or self._rejoin_failed:
+            if now - connected > DISCONNECTED_S or now - self._heard > SILENCE_S or self._is_lost:
                 self._journal.tell("reconnecting", silent_s=round(now - self._heard, 1))
                 return

@@ -22,6 +22,7 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |   |-- SessionLost              session_lost
+    |   |-- ClaimExpired             claim_expired
     |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
@@ -30,10 +31,12 @@
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
     |   |-- SessionTaken             session_taken
+    |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
     |-- ConnectionsExceeded          connections_exceeded
+    |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |   |-- DatabaseBusy         the server answers, but every connection of ours is in use
@@ -202,6 +205,8 @@ class SessionLost(Forbidden):
     code = "session_lost"
 
 
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
@@ -244,6 +249,8 @@ class WithdrawalExpired(Conflict):
 
 class SessionTaken(Conflict):
     code = "session_taken"
+class ClaimUsed(Conflict):
+    code = "claim_used"
 
 
 class RateLimited(SignalCloudError):
@@ -270,6 +277,12 @@ class ConnectionsExceeded(SignalCloudError):
     """The license has as many open connections as its plan allows."""
 
     code = "connections_exceeded"
+
+
+class TriesExceeded(SignalCloudError):
+    """A public route was called too often from one address, for one mail address or by everybody."""
+
+    code = "tries_exceeded"
 
 
 class Unavailable(SignalCloudError):

@@ -15,6 +15,7 @@ def settings_of_running(state: Path) -> Mapping[str, str]:
     names = ("database_url", "redis_url", "tables_connection_string", "webpubsub_connection_string")
     settings = {name.upper(): str(stack[name]) for name in names}
     settings["WEBPUBSUB_HUB"] = stack["hub"]
+    settings |= stack.get("vendors", {}).get("settings", {})
     # A stack whose settings gave it a pepper keeps none here: then the command needs the same setting.
     with contextlib.suppress(FileNotFoundError):
         kept = json.loads((state / "secrets.json").read_text(encoding="utf-8"))

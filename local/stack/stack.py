@@ -21,6 +21,7 @@ from local.stack.ports import HOST, is_port_free
 from local.stack.services import Endpoints, PostgresProcess, data_services, function_host, timer_host
 from local.stack.standby import ActiveStack
 from local.stack.state import StateDirectory
+from local.stack.vendors import VendorStandIns, vendor_stand_ins
 from local.supervisor import Guardian, Service, ServiceFailed, Supervisor, last_lines
 from shared.adapters.postgres import Database, Upkeep
 from shared.adapters.postgres.database import JOBS_ROLE
@@ -74,6 +75,7 @@ class Stack:
         self._admin_url = ""
         self._services: list[Service] = []
         self._timers: Service | None = None
+        self._vendors: VendorStandIns | None = None
         self._ready = False
         self._supervisor = Supervisor(Guardian([state.stack_file, state.load_keys_file]), say, self._publish)
 
@@ -101,10 +103,16 @@ class Stack:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
         if not settings.get("LICENSE_EXPORT_KEY"):
             settings["LICENSE_EXPORT_KEY"] = export_key(self._state)
+        if not settings.get("PUBLIC_URL"):
+            settings["PUBLIC_URL"] = self.base_url
         source = None if active is None else active.database_url
+        if active is None:
+            self._vendors = vendor_stand_ins(self._state, settings, self.base_url)
+            settings |= self._vendors.settings if self._vendors else {}
         endpoints = await asyncio.to_thread(data_services, self._state, settings, port, source)
-        self._services.extend(endpoints.started())
-        await self._supervisor.start(*endpoints.started())
+        first = [*endpoints.started(), *([self._vendors.service] if self._vendors else [])]
+        self._services.extend(first)
+        await self._supervisor.start(*first)
         self._settings = self._complete(endpoints)
         if active is not None:
             self._follow(active)
@@ -233,6 +241,8 @@ class Stack:
                 **{service.name: service.pid for service in self._services if service.pid is not None},
             },
         }
+        if self._vendors is not None:
+            document["vendors"] = dict(self._vendors.document)
         if self.keys.load:
             self._state.publish_load_keys(self.keys.load)
         self._state.publish(document)

@@ -2,6 +2,7 @@
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
+from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.misuse import MisuseStore
@@ -19,6 +20,7 @@ from shared.adapters.postgres.upkeep import Upkeep
 __all__ = [
     "Audit",
     "BarStore",
+    "ClaimStore",
     "ConnectionStore",
     "Database",
     "MisuseStore",
@@ -44,6 +46,7 @@ class Stores:
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
+        self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.misuse = MisuseStore(database)
         self.models = ModelStore(database)

@@ -1,0 +1,1 @@
+"""Stands in for the vendors that sell our licenses and carry our notifications."""
