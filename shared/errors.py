@@ -24,6 +24,7 @@
     |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
     |   |-- KeysExceeded             keys_exceeded
+    |   |-- ClaimExpired             claim_expired
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -211,6 +212,10 @@ class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
+
+
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
 
 
 class NotFound(SignalCloudError):

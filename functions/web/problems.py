@@ -33,6 +33,7 @@ STATUS_OF_CODE = {
     "session_lost": 403,
     "claim_expired": 403,
     "keys_exceeded": 403,
+    "claim_expired": 403,
     "not_found": 404,
     "trade_not_found": 404,
     "no_confidence": 404,
