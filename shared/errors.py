@@ -24,7 +24,6 @@
     |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
     |   |-- KeysExceeded             keys_exceeded
-    |   |-- ClaimExpired             claim_expired
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -206,8 +205,6 @@ class SessionLost(Forbidden):
     code = "session_lost"
 
 
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 

@@ -31,7 +31,6 @@ STATUS_OF_CODE = {
     "license_revoked": 403,
     "storage_quota_exceeded": 403,
     "session_lost": 403,
-    "claim_expired": 403,
     "keys_exceeded": 403,
     "claim_expired": 403,
     "not_found": 404,
