@@ -37,7 +37,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
     "Preference-Applied": ("string", "What was applied of the header Prefer, such as handling=strict."),
 }
-# Every route that admits a caller takes it.
+# Every route of bots takes it.
 SESSION_ID: dict[str, Any] = {
     "name": "session-id",
     "in": "header",
@@ -158,7 +158,7 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
     if route.body is not None and route.body.in_part:
         described.setdefault("parameters", []).append(PREFER)
-    if "session_lost" in route.problems and route.scope != PUBLIC:
+    if route.scope == "bot":
         described.setdefault("parameters", []).append(SESSION_ID)
     if route.body is not None:
         kinds = [schemas[kind] for kind in route.body.kinds]

@@ -37,7 +37,13 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     statuses=((204, "Connection accepted, or event recorded"),),
     problems=(
         *(code for code in ADMISSION if code not in ("key_missing", "key_malformed", "rate_limited")),
-        *("access_url_used", "connections_exceeded", "database_unavailable", "realtime_unavailable"),
+        *(
+            "access_url_used",
+            "connections_exceeded",
+            "session_lost",
+            "database_unavailable",
+            "realtime_unavailable",
+        ),
         *BODY,
     ),
 )

@@ -10,7 +10,7 @@ from functions.web.declaration import ADMISSION, BODY, json_body
 from functions.web.routes import Routes
 from shared.domain.access.licenses import LICENSE_ID_PATTERN
 from shared.domain.access.sessions import SESSION_ID_PATTERN, Session
-from shared.services.sessions import SessionRequest, Sessions
+from shared.services.sessions import Released, SessionRequest, Sessions
 
 routes = Routes()
 
@@ -83,11 +83,11 @@ async def get_sessions(call: Call) -> Sessions:
     scope="bot",
     summary="Release a session of the own license: its places are free at once, its connection is closed",
     parameters=OwnSessionParameters,
-    answer=Session,
-    problems=(*ADMISSION, "validation_failed", "not_found", "cache_unavailable"),
+    answer=Released,
+    problems=(*ADMISSION, "validation_failed", "cache_unavailable"),
 )
-async def delete_session(call: Call, named: OwnSessionParameters) -> Session:
-    """Releases a session of the license, and returns it as it was."""
+async def delete_session(call: Call, named: OwnSessionParameters) -> Released:
+    """Releases a session of the license; idempotent."""
     return await call.services.sessions.release(call.grant, named.session_id)
 
 
@@ -109,10 +109,10 @@ async def get_sessions_of_license(call: Call, named: LicenseParameters) -> Sessi
     scope="ops",
     summary="End a session of a license: its bot is told, and its connection is closed",
     parameters=SessionParameters,
-    answer=Session,
+    answer=Released,
     problems=(*ADMISSION, "validation_failed", "not_found", "cache_unavailable"),
 )
-async def delete_session_of_license(call: Call, named: SessionParameters) -> Session:
-    """Ends a session; its bot may take a new one if a place is free."""
+async def delete_session_of_license(call: Call, named: SessionParameters) -> Released:
+    """Ends a session; idempotent. Its bot may take a new one if a place is free."""
     actor = f"key {call.grant.key.public_id}"
     return await call.services.sessions.end(named.license_id, named.session_id, actor)

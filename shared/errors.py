@@ -251,6 +251,8 @@ class WithdrawalExpired(Conflict):
 
 class SessionTaken(Conflict):
     code = "session_taken"
+
+
 class ClaimUsed(Conflict):
     code = "claim_used"
 

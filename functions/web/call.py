@@ -85,7 +85,7 @@ class Call:
             address = client_address(headers, services.settings.front_door_id)
             services.misuse_counts.note_address(admitted.grant, forwarded, address)
         session_id = headers.get("session-id")
-        if session_id is not None:
+        if session_id is not None and self.scope == "bot":
             try:
                 services.leases.note(admitted.grant, session_id)
             except SessionLost:

@@ -26,7 +26,6 @@ ADMISSION = (
     ),
     "scope_missing",
     "rate_limited",
-    "session_lost",
     "key_store_unavailable",
 )
 BODY = ("malformed_json", "validation_failed", "unknown_field", "body_too_large", "unsupported_media_type")

@@ -95,6 +95,13 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     force: bool = False
 
 
+class Released(msgspec.Struct, frozen=True):
+    """Whether a session was live; it is not any more."""
+
+    session_id: str
+    was_live: bool
+
+
 class Sessions(msgspec.Struct, frozen=True):
     """The live sessions of one license, the oldest first, and the places that each symbol has."""
 
@@ -201,26 +208,28 @@ class SessionService:
         """The live sessions of the caller's license; takes none. Raises CacheUnavailable."""
         return await self._sessions(grant.license.license_id, grant.terms.sessions)
 
-    async def release(self, grant: Grant, session_id: str) -> Session:
-        """Ends a session of the caller's license; raises NotFound and CacheUnavailable."""
-        return session_of(await self._released(grant.license.license_id, session_id, "released"))
+    async def release(self, grant: Grant, session_id: str) -> Released:
+        """Ends a session of the caller's license; raises CacheUnavailable."""
+        record = await self._released(grant.license.license_id, session_id, "released")
+        return Released(session_id, record is not None)
 
     async def sessions_of(self, license_id: str) -> Sessions:
         """The live sessions of a license; raises NotFound, CacheUnavailable and KeyStoreUnavailable."""
         license_ = await self._license(license_id)
         return await self._sessions(license_id, self._plans.terms_of(license_).sessions)
 
-    async def end(self, license_id: str, session_id: str, actor: str) -> Session:
+    async def end(self, license_id: str, session_id: str, actor: str) -> Released:
         """Ends a session for an operator, and closes its connection; audited under `actor`.
 
         Raises NotFound, CacheUnavailable and KeyStoreUnavailable.
         """
         license_ = await self._license(license_id)
         record = await self._released(license_id, session_id, "ended_by_operator")
-        await self._tell([self._event(license_id, license_.account_id, record, "an operator")])
-        audit = Auditor(self._audit, actor)
-        await audit.note("session ended", license_id, session=session_id, instance=record.instance)
-        return session_of(record)
+        if record is not None:
+            await self._tell([self._event(license_id, license_.account_id, record, "an operator")])
+            audit = Auditor(self._audit, actor)
+            await audit.note("session ended", license_id, session=session_id, instance=record.instance)
+        return Released(session_id, record is not None)
 
     async def _sessions(self, license_id: str, places: int) -> Sessions:
         records = await self._store.look(license_id)
@@ -232,10 +241,11 @@ class SessionService:
             raise NotFound(f"There is no license {license_id[:64]}.")
         return license_
 
-    async def _released(self, license_id: str, session_id: str, reason: EndReason) -> SessionRecord:
+    async def _released(self, license_id: str, session_id: str, reason: EndReason) -> SessionRecord | None:
+        """The session as it was, or None if it was over already."""
         record = await self._store.release(license_id, session_id, reason)
         if record is None:
-            raise NotFound(f"This license has no live session {session_id[:64]}.")
+            return None
         self._leases.remember(license_id, ended_record(record, reason, self._now()))
         await self._close(session_id, "session ended")
         return record

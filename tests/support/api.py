@@ -193,12 +193,13 @@ class Api:
         symbols: Sequence[str] = ("ES", "NQ"),
         limit: int = 100,
         account: str = "acct-1",
+        sessions: int | None = None,
     ) -> CreatedKey:
         """A key of a new license."""
         licenses = self.services.license_service("tester")
         license_ = await licenses.create_license(
             account,
-            overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit),
+            overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit, sessions=sessions),
             may_be_unserved=True,
         )
         return await licenses.create_key(license_.license_id, scopes or ("bot",))

@@ -17,8 +17,19 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
-PATH_VALUES = {"trade_id": "t-reported"}
+# What the parameters in the paths of routes stand for. The fixture `reported` stores trade and license.
+PATH_VALUES = {
+    "trade_id": "t-reported",
+    "license_id": "lic_Re0000000000",
+    "session_id": "ses_Re000000000000000000",
+}
+# Routes that answer what only Redis knows; the others do without it.
+NEED_REDIS = {
+    ("GET", "sessions"),
+    ("DELETE", "sessions/{session_id}"),
+    ("GET", "ops/licenses/{license_id}/sessions"),
+    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"),
+}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {

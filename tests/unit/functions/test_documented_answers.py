@@ -35,7 +35,16 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
+BAD_QUERY = {
+    "ops/trades/suspicious": {"limit": "0"},
+    "ops/misuse": {"limit": "0"},
+    "trades/{trade_id}": {"path": "trades/a b"},
+    "sessions/{session_id}": {"path": "sessions/ses_short"},
+    "ops/licenses/{license_id}/sessions": {"path": "ops/licenses/lic_short/sessions"},
+    "ops/licenses/{license_id}/sessions/{session_id}": {
+        "path": "ops/licenses/{license_id}/sessions/ses_short"
+    },
+}
 
 
 NO_CONFIDENCE = {
@@ -51,8 +60,8 @@ class Caller:
         self.api = api
         self.route = route
         self.scope, self.given = ADMITTING[route.method, route.path]
-        if route.path == "ws/negotiate":
-            self.given = {"body": {"symbols": ["ES"]}}
+        if (route.method, route.path) in (("POST", "ws/negotiate"), ("POST", "sessions")):
+            self.given = {"body": {"symbols": ["ES"], "instance": "bot-1"}}
 
     async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
         path = changed.pop("path", self.route.path)
@@ -117,6 +126,8 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
+            "not_found": {"path": self.route.path.replace("{license_id}", "lic_Nobody000000")},
+            "session_lost": {"headers": {"session-id": "never-taken"}},
             "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
@@ -130,6 +141,8 @@ class Caller:
                 api.stores.server.away = True
             case "too_many_queries":
                 api.stores.trades.is_busy = True
+            case "cache_unavailable":
+                api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
             case "realtime_unavailable":
@@ -144,6 +157,10 @@ class Caller:
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "session_taken":
+            key = await self.api.key(self.scope, sessions=1)
+            await self.api.call("POST", "sessions", key=key, body={"instance": "bot-2"})
+            return await self.call(key)
         if code == "no_confidence":
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
@@ -158,5 +175,5 @@ async def test_each_documented_problem_can_happen(api: Api, route: Route, code: 
     answered = await Caller(api, route).cause(code)
     assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
     # A key that counts is told its quota with every problem; other requests count against no limit.
-    counts = code == "scope_missing" or not code.startswith(("key_", "license_"))
+    counts = code == "scope_missing" or not code.startswith(("key_", "license_", "cache_"))
     assert ("ratelimit" in answered.headers) == ("x-ratelimit-limit" in answered.headers) == counts

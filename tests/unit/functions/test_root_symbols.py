@@ -27,6 +27,10 @@ ASKING: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "signals"): (lambda symbol: {"body": SIGNAL | {"symbol": symbol}}, "symbol"),
     ("POST", "bars"): (lambda symbol: {"body": BARS | {"symbol": symbol}}, "symbol"),
     ("POST", "ws/negotiate"): (lambda symbol: {"body": {"symbols": ["NQ", symbol]}}, "symbols[1]"),
+    ("POST", "sessions"): (
+        lambda symbol: {"body": {"instance": "bot-1", "symbols": ["NQ", symbol]}},
+        "symbols[1]",
+    ),
 }
 WRITTEN = {
     "ESZ5": "ES",
@@ -108,6 +112,9 @@ async def test_a_contract_that_the_license_covers_is_served_as_it_is(api: Api) -
             continue  # strategies name their own symbols
         scope, _ = ADMITTING[method, path]
         key = await licenses.create_key(license_.license_id, (scope,))
-        given = {"symbols": ["MES"]} if path == "ws/negotiate" else None
+        given = {
+            "ws/negotiate": {"symbols": ["MES"]},
+            "sessions": {"instance": "bot-1", "symbols": ["MES"]},
+        }.get(path)
         request = {"body": given} if given else ASKING[method, path][0]("MES")
         assert (await api.call(method, path, key=key, **request)).status in (200, 201)
