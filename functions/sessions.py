@@ -106,7 +106,7 @@ async def get_sessions_of_license(call: Call, named: LicenseParameters) -> Sessi
 
 @routes.delete(
     "ops/licenses/{license_id}/sessions/{session_id}",
-    scope="ops",
+    scope="admin",
     summary="End a session of a license: its bot is told, and its connection is closed",
     parameters=SessionParameters,
     answer=Released,

@@ -33,6 +33,10 @@ class Count(StrEnum):
     SESSIONS_REFUSED = "sessions_refused"
     SESSIONS_TAKEN_OVER = "sessions_taken_over"
     SESSIONS_UNCHECKED = "sessions_unchecked"
+    PAYMENT_EVENTS_RECEIVED = "payment_events_received"
+    PAYMENT_EVENTS_REPEATED = "payment_events_repeated"
+    PAYMENT_EVENTS_REFUSED = "payment_events_refused"
+    PAYMENT_EVENTS_FAILED = "payment_events_failed"
 
 
 # Refused requests are counted by problem code; the names of these counts begin with this.

@@ -17,11 +17,15 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores trade and license.
+# What the parameters in the paths of routes stand for. The fixture `reported` stores trade and license, and
+# gives each license a key with this public id, which is revoked.
 PATH_VALUES = {
     "trade_id": "t-reported",
     "license_id": "lic_Re0000000000",
     "session_id": "ses_Re000000000000000000",
+    "public_id": "Sp4re0",
+    "token": "0" * 61,
+    "payment_event_id": "1",
 }
 # Routes that answer what only Redis knows; the others do without it.
 NEED_REDIS = {
@@ -47,17 +51,30 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "sessions"): ("bot", {}),
     ("DELETE", "sessions/{session_id}"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("GET", "license/keys"): ("bot", {}),
+    ("POST", "license/rotate"): ("bot", {}),
+    ("DELETE", "license/keys/{public_id}"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
     ("GET", "ops/misuse"): ("ops", {}),
     ("GET", "ops/licenses/{license_id}/sessions"): ("ops", {}),
-    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("ops", {}),
+    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("admin", {}),
+    ("GET", "ops/payment-events"): ("ops", {}),
+    ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 PUBLIC = {
+    ("GET", "claim/{token}"),
+    ("POST", "claim/{token}"),
+    ("POST", "claims"),
+    ("POST", "test-keys"),
+    ("GET", "static/claim.js"),
+    ("GET", "static/claim.css"),
     ("GET", "health"),
     ("GET", "health/ready"),
     ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "ws/events"),
+    ("POST", "webhooks/stripe"),
+    ("POST", "webhooks/whop"),
     ("OPTIONS", "ws/events"),
 }
