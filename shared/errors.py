@@ -24,8 +24,9 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- KeysExceeded             keys_exceeded
+    |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -33,6 +34,7 @@
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
     |   |-- ExportTooLarge           conflict; the detail says who can make the export
+    |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
@@ -219,6 +221,10 @@ class ClaimExpired(Forbidden):
     code = "claim_expired"
 
 
+class SessionLost(Forbidden):
+    code = "session_lost"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
@@ -261,6 +267,10 @@ class WithdrawalExpired(Conflict):
     """The trade was received too long ago to be withdrawn."""
 
     code = "withdrawal_expired"
+
+
+class SessionTaken(Conflict):
+    code = "session_taken"
 
 
 class ClaimUsed(Conflict):
