@@ -78,6 +78,7 @@ async def export_licenses(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+    await services.payments.forget()
 
 
 @timer("timer_payments")

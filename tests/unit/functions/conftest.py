@@ -19,9 +19,9 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """What PATH_VALUES names: a trade of the account that `Api.key` uses, and the first of two payment events.
+    """What PATH_VALUES names: a trade of the account that `Api.key` uses, and a payment event.
 
-    The second event is an ignored one.
+    A second payment event is an ignored one.
     """
     named = {"trade_id": PATH_VALUES["trade_id"]}
     trade = decode(msgspec.json.encode(TRADE | named), Trade)

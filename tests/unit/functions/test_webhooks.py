@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from local.vendors.whop_shop import WhopShop
 from shared.payment_settings import PaymentSettings
 from tests.support.api import SETTINGS, Answered, Api
 
+Send = Callable[..., Awaitable[Answered]]
 STRIPE_SECRET, WHOP_SECRET = "whsec_a-secret-of-stripe", "ws_a-secret-of-whop"
 PAYMENTS = PaymentSettings(
     stripe_secrets=(STRIPE_SECRET,),
@@ -72,7 +73,7 @@ REFUSED: dict[str, tuple[int, str]] = {
 }
 
 
-async def refuse(api: Api, send: Any, event: dict[str, Any], how: str) -> Answered:
+async def refuse(api: Api, send: Send, event: dict[str, Any], how: str) -> Answered:
     body = packed(event)
     match how:
         case "unsigned":
@@ -95,7 +96,7 @@ async def refuse(api: Api, send: Any, event: dict[str, Any], how: str) -> Answer
 @pytest.mark.parametrize("how", REFUSED)
 @pytest.mark.parametrize(("send", "event"), [(stripe, EVENT), (whop, WHOP_EVENT)], ids=["stripe", "whop"])
 async def test_a_refused_event_leaves_nothing_but_a_count(
-    api: Api, send: Any, event: dict[str, Any], how: str
+    api: Api, send: Send, event: dict[str, Any], how: str
 ) -> None:
     answered = await refuse(api, send, event, how)
     status, code = REFUSED[how]

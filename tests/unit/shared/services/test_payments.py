@@ -355,3 +355,13 @@ async def test_a_conflict_of_the_license_is_shown(world: World) -> None:
     world.service = world.made_service(licenses=Refusing())
     await world.deliver(*Customer("stripe").events)
     assert "another plan" in next(row for row in world.inbox.rows.values() if row.state == "failed").outcome
+
+
+async def test_ignored_events_are_forgotten_after_their_time_and_no_others(world: World) -> None:
+    event = Customer("stripe").events[0]
+    await world.inbox.add(event, world.clock())
+    await world.inbox.add(msgspec.structs.replace(event, event_id="evt_2", kind="ignored"), world.clock())
+    assert await world.service.forget() == 0
+    world.clock.forward(91 * 86_400)
+    assert await world.service.forget() == 1
+    assert list(world.inbox.rows) == [1]
