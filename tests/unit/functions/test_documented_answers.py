@@ -47,7 +47,10 @@ BAD_QUERY = {
     "license/keys/{public_id}": {"path": "license/keys/a b"},
 }
 # The second event of the fixture `reported` is an ignored one.
-CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
+CONFLICTS: dict[str, dict[str, Any]] = {
+    RUN: {"path": "ops/payment-events/2/run"},
+    "signals": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+}
 # What does not exist in place of PATH_VALUES.
 ABSENT = {"hook_id": "hook_000000000000", "payment_event_id": "99", "public_id": "Zz99Zz"}
 
@@ -135,7 +138,7 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        if code == "conflict" and self.route.path != "signals":
+        if code == "conflict" and self.route.path not in CONFLICTS:
             return None
         changed: dict[str, dict[str, Any]] = {
             "malformed_json": {"content": b"{"},
@@ -149,9 +152,7 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
-            "conflict": CONFLICTS.get(
-                self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
-            ),
+            "conflict": CONFLICTS.get(self.route.path, {}),
             "not_found": {"path": self.route.path.format_map(PATH_VALUES | ABSENT)},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
