@@ -48,15 +48,15 @@ class AccessServices(Adapters):
             unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
         )
 
-    def license_service(self, actor: str) -> LicenseService:
-        """A service whose changes are audited under `actor`."""
+    def license_service(self, actor: str, *, jobs: bool = False) -> LicenseService:
+        """A service whose changes are audited under `actor`, by the login of the timers if it is for `jobs`."""
         stores = self.stores
         return LicenseService(
             store=self.tables,
             plans=self.plans,
             enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
-            audit=stores.audit,
+            audit=stores.jobs_audit if jobs else stores.audit,
             listed=self.license_listing.note,
             actor=actor,
             pepper=self.credentials.pepper(),

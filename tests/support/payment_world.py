@@ -11,6 +11,7 @@ from shared.services.licenses import LicenseService
 from shared.services.payments import PaymentService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
 from tests.support.license_plans import PLANS
+from tests.support.memory_licenses import unlisted
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import Server
 from tests.support.payment_histories import PRODUCTS, Customer
@@ -45,6 +46,7 @@ class PaymentWorld:
             enforcement=Enforcement(FakeCache(self.clock), _Hub(), PLANS),  # type: ignore[arg-type]
             served=None,  # type: ignore[arg-type]  # the symbols of plans are not checked
             audit=self.audit,
+            listed=unlisted,
             actor="payments",
             pepper=b"p" * 32,
             now=self.clock,
