@@ -49,7 +49,7 @@ class AccessServices(Adapters):
         )
 
     def license_service(self, actor: str, *, jobs: bool = False) -> LicenseService:
-        """A service whose changes are audited under `actor`, by the login of the timers if it is for `jobs`."""
+        """A service whose changes are audited under `actor`, for `jobs` by the login of the timers."""
         stores = self.stores
         return LicenseService(
             store=self.tables,
