@@ -16,6 +16,8 @@ ALERT = 16 * KIB  # an alert of a publisher's platform
 HOOK = 16 * KIB  # a hook with a mapping of its own
 NEGOTIATE = 4 * KIB  # 100 symbols
 CLAIM = 4 * KIB  # a mail address
+ROTATE = KIB  # a number of seconds
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
+WEBHOOK = 256 * KIB  # an invoice with the ten lines that Stripe sends has about 30 KiB
 
 MAX_BODY_BYTES = 1024 * KIB

@@ -19,13 +19,13 @@ from shared.domain.access.licenses import (
     shard_of_license_id,
 )
 from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.access.test_licenses import kind_of
 from shared.domain.problems import Problems
 from shared.errors import Conflict
 
 MAX_KEYS_PER_TRANSACTION = 100
 # A shard has 14 million public ids, so this many attempts fail only because of a defect.
 MAX_ID_ATTEMPTS = 5
-TEST_PLAN = "test"
 
 
 class NewKeyStore(Protocol):
@@ -63,9 +63,14 @@ class KeyMaking:
         self._rng = rng
 
     async def add(
-        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+        self,
+        license_: License,
+        count: int,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None,
+        claim: str | None = None,
     ) -> list[CreatedKey]:
-        """Makes `count` keys.
+        """Makes `count` keys; `claim` names the claim link that gives them.
 
         Raises ValidationFailed, KeysExceeded, and Conflict if the license has ended.
         """
@@ -78,7 +83,15 @@ class KeyMaking:
         most = self._plans.terms_of(license_).keys
         if len(counted) + count > most:
             raise keys_exceeded(license_, counted, most)
-        return await self._make(license_, count, scopes, expires_at)
+        return await self._make(license_, count, scopes, expires_at, claim)
+
+    async def replacement(self, license_: License, scopes: Sequence[Scope], claim: str) -> CreatedKey:
+        """Makes a key for which the caller ends the others, however many there are.
+
+        Raises Conflict if the license has ended.
+        """
+        (created,) = await self._make(license_, 1, scopes, None, claim)
+        return created
 
     async def successor(self, license_: License, old: ApiKey) -> CreatedKey:
         """Makes the key that replaces `old`; replaced keys that still work do not count, up to as many more.
@@ -104,7 +117,12 @@ class KeyMaking:
         return [key for key in keys if key.scopes != HOOK_SCOPES and is_valid_key(key, now)]
 
     async def _make(
-        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+        self,
+        license_: License,
+        count: int,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None,
+        claim: str | None = None,
     ) -> list[CreatedKey]:
         now = self._now()
         if license_.status in ("revoked", "expired"):
@@ -118,9 +136,9 @@ class KeyMaking:
             scopes=tuple(dict.fromkeys(scopes)),
             created_at=now,
             expires_at=expires_at,
+            claim=claim,
         )
-        kind: KeyKind = "test" if license_.plan == TEST_PLAN else "live"
-        kind = "hook" if template.scopes == HOOK_SCOPES else kind
+        kind = "hook" if template.scopes == HOOK_SCOPES else kind_of(license_)
         created: list[CreatedKey] = []
         while len(created) < count:
             created += await self._store_keys(

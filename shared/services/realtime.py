@@ -13,7 +13,13 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.market.messages import RevokedMessage, group_of, heartbeat_group, heartbeats
+from shared.domain.market.messages import (
+    RevokedMessage,
+    group_of,
+    heartbeat_groups,
+    heartbeats_by_group,
+)
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
@@ -168,7 +174,8 @@ class RealtimeService:
                 for entry in batch.entries:
                     if not await self._send(group_of(symbol), entry.payload):
                         break
-                    self._published(entry.age_s + clock() - claimed_at)
+                    if symbol != TEST_SYMBOL:
+                        self._published(entry.age_s + clock() - claimed_at)
                     await batch.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:
@@ -176,10 +183,13 @@ class RealtimeService:
             return sent
 
     async def heartbeat(self, event_at: datetime) -> None:
-        """Sends every connection the last sequence of each symbol, 0 if it never had a signal."""
+        """Sends every connection the last sequence of each symbol, 0 if it never had a signal.
+
+        Connections that hear the test stream get its sequence in a message of their own.
+        """
         last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
-        for message in heartbeats(last, event_at):
-            if not await self._send(heartbeat_group(), message):
+        for group, message in heartbeats_by_group(last, event_at):
+            if not await self._send(group, message):
                 return
         await self._delayed.heartbeat(event_at)
 
@@ -187,9 +197,9 @@ class RealtimeService:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the group of heartbeats. If the license has a delay of signals, the
-        groups of symbols and of heartbeats are those of the delay. Raises ValidationFailed, SymbolNotLicensed
-        and Unavailable.
+        each can be closed alone, and in the groups of its heartbeats. If the license has a delay of signals,
+        these groups and those of symbols are of the delay. Raises ValidationFailed, SymbolNotLicensed and
+        Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."
@@ -202,8 +212,9 @@ class RealtimeService:
             await self._delayed.want(delay_s)
         groups = [group_of(symbol, delay_s) for symbol in symbols]
         token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
+        memberships = (*token.groups, *heartbeat_groups(symbols, delay_s))
         url = await self._hub.client_access_url(
-            grant.license.account_id, groups, (*token.groups, heartbeat_group(delay_s)), ACCESS_URL_LIFETIME
+            grant.license.account_id, groups, memberships, ACCESS_URL_LIFETIME
         )
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + ACCESS_URL_LIFETIME)
 

@@ -17,10 +17,13 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and `hooked`
-# the hook.
+# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and gives
+# each license a key with this public id, which is revoked; `hooked` stores the hook.
 PATH_VALUES = {
     "trade_id": "t-reported",
+    "public_id": "Sp4re0",
+    "token": "0" * 61,
+    "payment_event_id": "1",
     "hook_id": "hook_Ab12Cd34Ef56",
     "secret": "sch_nobody",
 }
@@ -42,15 +45,28 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "hooks"): ("publisher", {}),
     ("POST", "hooks/{hook_id}/rotate"): ("publisher", {}),
     ("POST", "hooks/{hook_id}/end"): ("publisher", {}),
+    ("GET", "license/keys"): ("bot", {}),
+    ("POST", "license/rotate"): ("bot", {}),
+    ("DELETE", "license/keys/{public_id}"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/payment-events"): ("ops", {}),
+    ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 PUBLIC = {
+    ("GET", "claim/{token}"),
+    ("POST", "claim/{token}"),
+    ("POST", "claims"),
+    ("POST", "test-keys"),
+    ("GET", "static/claim.js"),
+    ("GET", "static/claim.css"),
     ("GET", "health"),
     ("GET", "health/ready"),
     ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "hooks/{secret}"),
     ("POST", "ws/events"),
+    ("POST", "webhooks/stripe"),
+    ("POST", "webhooks/whop"),
     ("OPTIONS", "ws/events"),
 }

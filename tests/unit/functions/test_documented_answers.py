@@ -37,8 +37,22 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
-BAD_QUERY["hooks/{hook_id}/end"] = {"path": "hooks/x/end"}
+RUN = "ops/payment-events/{payment_event_id}/run"
+BAD_QUERY = {
+    "ops/trades/suspicious": {"limit": "0"},
+    "trades/{trade_id}": {"path": "trades/a b"},
+    "ops/payment-events": {"state": "lost"},
+    RUN: {"path": "ops/payment-events/first/run"},
+    "license/keys/{public_id}": {"path": "license/keys/a b"},
+    "hooks/{hook_id}/end": {"path": "hooks/x/end"},
+}
+# The second event of the fixture `reported` is an ignored one.
+CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
+NOT_FOUND = {
+    RUN: {"path": "ops/payment-events/99/run"},
+    "hooks/{hook_id}/rotate": {"path": "hooks/hook_000000000000/rotate"},
+    "hooks/{hook_id}/end": {"path": "hooks/hook_000000000000/end"},
+}
 
 
 NO_CONFIDENCE = {
@@ -124,7 +138,7 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        if code == "conflict" and self.route.path != "signals":
+        if code == "conflict" and self.route.path.startswith("hooks"):
             return None
         changed: dict[str, dict[str, Any]] = {
             "malformed_json": {"content": b"{"},
@@ -138,8 +152,10 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
-            "not_found": {"path": self.route.path.replace("{hook_id}", "hook_000000000000")},
-            "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+            "conflict": CONFLICTS.get(
+                self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
+            ),
+            "not_found": NOT_FOUND.get(self.route.path, {"path": "license/keys/Zz99Zz"}),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
@@ -164,7 +180,18 @@ class Caller:
                 return False
         return True
 
+    async def of_own_keys(self, code: str) -> Answered:
+        """A key that cannot be replaced, or ended, as it is asked for."""
+        key = await self.api.key(self.scope)
+        if self.route.method == "DELETE":
+            return await self.call(key, path=f"license/keys/{key.key.public_id}")
+        self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), keys=1))
+        successor = await self.call(key)
+        return await self.call(key if code == "conflict" else successor.json["key"])
+
     async def cause(self, code: str) -> Answered:
+        if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
+            return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
