@@ -43,7 +43,7 @@ class HookParameters(msgspec.Struct, frozen=True):
     ]
 
 
-class RotateHookRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class HookRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many seconds the former secret works beside the new one; an hour if it is left out."""
 
     overlap_s: Annotated[int, msgspec.Meta(ge=0, le=int(MAX_OVERLAP.total_seconds()))] = int(
@@ -111,11 +111,11 @@ async def get_hooks(call: Call) -> Hooks:
     summary="Give a hook of the own account another secret; the former one works during an overlap",
     holds_secret=True,
     parameters=HookParameters,
-    body=json_body(RotateHookRequest, body_limits.HOOK, required=False),
+    body=json_body(HookRotation, body_limits.HOOK, required=False),
     answer=HookWithAddress,
     problems=(*ADMISSION, *BODY, "not_found", "conflict", "database_unavailable"),
 )
-async def rotate_hook(call: Call, named: HookParameters, request: RotateHookRequest) -> HookWithAddress:
+async def rotate_hook(call: Call, named: HookParameters, request: HookRotation) -> HookWithAddress:
     """Gives a hook another secret, in case the former one was seen by others."""
     grant = call.grant
     registry = call.services.hook_registry(f"key {grant.key.public_id}")

@@ -138,7 +138,7 @@ class KeyMaking:
             expires_at=expires_at,
             claim=claim,
         )
-        kind = "hook" if template.scopes == HOOK_SCOPES else kind_of(license_)
+        kind: KeyKind = "hook" if template.scopes == HOOK_SCOPES else kind_of(license_)
         created: list[CreatedKey] = []
         while len(created) < count:
             created += await self._store_keys(
