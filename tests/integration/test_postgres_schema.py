@@ -189,6 +189,9 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "misuse_days"): "INSERT SELECT UPDATE",
         ("signal_functions", "misuse_addresses"): "INSERT SELECT",
         ("signal_functions", "claims_used"): "INSERT SELECT",
+        ("signal_functions", "hooks"): "INSERT SELECT",  # and UPDATE of the secret and the end
+        ("signal_functions", "signal_delays"): "INSERT SELECT",
+        ("signal_functions", "delayed_feeds"): "INSERT SELECT",  # and UPDATE of last_sequence
         ("signal_functions", "notification_events"): "INSERT SELECT",
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
         ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
