@@ -51,7 +51,7 @@ functions/web/problems.py decides each code's HTTP status.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 FieldCode = Literal[
     "missing",
@@ -77,6 +77,16 @@ class FieldError:
     message: str
 
 
+class LimitState(NamedTuple):
+    """What a limit beside the key's own says: units left (None: not counted), and seconds until it grows."""
+
+    name: Literal["burst", "license"]
+    limit: int
+    window_s: int
+    remaining: int | None
+    reset_s: float
+
+
 class SignalCloudError(Exception):
     """The base of all errors, never raised itself; `detail` is public, `internal` is logged, never sent."""
 
@@ -95,8 +105,9 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
-        # Of the key that was refused, if the refused request counts: limit, remaining, and seconds to reset.
-        self.quota: tuple[int, int, float] | None = None
+        # Of the key that was refused, if the refused request counts: limit, remaining, seconds to reset, and
+        # what other limits say.
+        self.quota: tuple[int, int, float, tuple[LimitState, ...]] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -252,9 +263,18 @@ class RateLimited(SignalCloudError):
 
     code = "rate_limited"
 
-    def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
-        super().__init__(detail, retry_after_s=reset_s)
-        self.quota = limit, remaining, reset_s
+    def __init__(
+        self,
+        detail: str,
+        *,
+        limit: int,
+        remaining: int = 0,
+        reset_s: float,
+        others: tuple[LimitState, ...] = (),
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(detail, retry_after_s=reset_s if retry_after_s is None else retry_after_s)
+        self.quota = limit, remaining, reset_s, others
 
 
 class DailyQuotaExceeded(SignalCloudError):

@@ -203,7 +203,7 @@ async def test_a_caller_over_its_limit_is_told_its_quota() -> None:
 
 async def test_a_refusal_that_counts_tells_the_quota_and_another_does_not() -> None:
     refused = ScopeMissing("x")
-    refused.quota = 3, 1, 7.2
+    refused.quota = 3, 1, 7.2, ()
     response, _ = await answered(refused)
     assert response.headers["ratelimit"] == '"default";r=1;t=8'
     response, _ = await answered(NotFound("x"))
