@@ -8,15 +8,18 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
+from shared.adapters.postgres.payments import PaymentStore
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
 from shared.adapters.postgres.signals import SignalStore
 from shared.adapters.postgres.suspicions import SuspicionStore
+from shared.adapters.postgres.test_licenses import AccountsOfTests
 from shared.adapters.postgres.trades import TradeStore
 from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
+    "AccountsOfTests",
     "Audit",
     "BarStore",
     "ClaimStore",
@@ -25,6 +28,7 @@ __all__ = [
     "ModelStore",
     "NotificationEvents",
     "Outbox",
+    "PaymentStore",
     "PerformanceStore",
     "Pools",
     "SignalStore",
@@ -49,9 +53,11 @@ class Stores:
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
+        self.payments = PaymentStore(database)
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
         self.suspicions = SuspicionStore(database)
+        self.test_accounts = AccountsOfTests(database)
         self.trades = TradeStore(database)
         self.training = TrainingStore(database)
         self.upkeep = Upkeep(database)

@@ -112,7 +112,11 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/trades"): True,
         ("post", "/signals"): True,
         ("post", "/bars"): True,
+        ("post", "/webhooks/stripe"): True,
+        ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
+        ("post", "/license/rotate"): False,
+        ("post", "/claims"): True,
         ("post", "/ws/events"): True,
     }
 
@@ -253,6 +257,10 @@ def test_every_parameter_is_described() -> None:
         for parameter in operation.get("parameters", ())
     }
     assert described == {
+        ("/claim/{token}", "get", "token"): "The last part of the claim link.",
+        ("/claim/{token}", "post", "token"): "The last part of the claim link.",
+        ("/license/keys/{public_id}", "delete", "public_id"): "The public id of the key.",
+        ("/license/keys/{public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
@@ -275,4 +283,17 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
         ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
+        ("/ops/payment-events", "get", "state"): (
+            "Only events of this state: received, applied, ignored or failed."
+        ),
+        ("/ops/payment-events", "get", "subject"): "Only events of this subscription or membership.",
+        ("/ops/payment-events", "get", "before"): (
+            "Only events with a lower id: `next_before` of the page before; 0 for the newest."
+        ),
+        ("/ops/payment-events", "get", "limit"): "At most this many.",
+        (
+            "/ops/payment-events/{payment_event_id}/run",
+            "post",
+            "payment_event_id",
+        ): "The id that the list shows.",
     }
