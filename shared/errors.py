@@ -19,6 +19,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- StrategyNotLicensed      strategy_not_licensed
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -202,6 +203,10 @@ class ScopeMissing(Forbidden):
 
 class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
+
+
+class StrategyNotLicensed(Forbidden):
+    code = "strategy_not_licensed"
 
 
 class LicenseSuspended(Forbidden):

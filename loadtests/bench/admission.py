@@ -30,7 +30,10 @@ from shared.domain.access.plans import Overrides
 KINDS = {
     "key": Overrides(requests_per_minute=100_000),
     "all": Overrides(
-        requests_per_minute=90_000, requests_per_second=80_000, license_requests_per_minute=1_000_000, keys=100
+        requests_per_minute=90_000,
+        requests_per_second=80_000,
+        license_requests_per_minute=1_000_000,
+        keys=100,
     ),
 }
 KEYS = 200
@@ -103,7 +106,7 @@ def _cpu_s(client: redis.Redis) -> float:
 
 def _in(directory: Path, kind: str, seconds: float) -> dict[str, float]:
     """What the checkout in `directory` measures of itself."""
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "loadtests.bench.admission", "--kind", kind, "--seconds", str(seconds)],
         cwd=directory,
         check=True,
@@ -133,7 +136,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m loadtests.bench.admission", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--kind", choices=KINDS, default="key", help="the limits of the licenses (%(default)s)")
+    parser.add_argument("--kind", choices=KINDS, default="key", help="the limits (%(default)s)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measure (%(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of a comparison (%(default)s)")
     parser.add_argument("--former", type=Path, metavar="DIR", help="a checkout to compare with")
