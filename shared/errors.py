@@ -20,6 +20,7 @@
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
     |   |-- StrategyNotLicensed      strategy_not_licensed
+    |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -54,7 +55,7 @@ functions/web/problems.py decides each code's HTTP status.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal
 
 FieldCode = Literal[
     "missing",
@@ -80,16 +81,6 @@ class FieldError:
     message: str
 
 
-class LimitState(NamedTuple):
-    """What a limit beside the key's own says: units left (None: not counted), and seconds until it grows."""
-
-    name: Literal["burst", "license"]
-    limit: int
-    window_s: int
-    remaining: int | None
-    reset_s: float
-
-
 class SignalCloudError(Exception):
     """The base of all errors, never raised itself; `detail` is public, `internal` is logged, never sent."""
 
@@ -108,9 +99,8 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
-        # Of the key that was refused, if the refused request counts: limit, remaining, seconds to reset, and
-        # what other limits say.
-        self.quota: tuple[int, int, float, tuple[LimitState, ...]] | None = None
+        # Of the key that was refused, if the refused request counts: what its RateState says.
+        self.quota: tuple[int, int, float, tuple[Any, ...]] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -209,6 +199,10 @@ class StrategyNotLicensed(Forbidden):
     code = "strategy_not_licensed"
 
 
+class AddressRefused(Forbidden):
+    code = "address_refused"
+
+
 class LicenseSuspended(Forbidden):
     code = "license_suspended"
 
@@ -274,22 +268,7 @@ class ClaimUsed(Conflict):
 
 
 class RateLimited(SignalCloudError):
-    """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
-
     code = "rate_limited"
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        limit: int,
-        remaining: int = 0,
-        reset_s: float,
-        others: tuple[LimitState, ...] = (),
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(detail, retry_after_s=reset_s if retry_after_s is None else retry_after_s)
-        self.quota = limit, remaining, reset_s, others
 
 
 class DailyQuotaExceeded(SignalCloudError):

@@ -7,9 +7,8 @@ from typing import Any
 import azure.functions as func
 import msgspec
 
-from shared.domain.access.rate_limit import WINDOW_S, RateState
+from shared.domain.access.rate_limit import WINDOW_S, LimitState, RateState
 from shared.domain.plain_json import encode
-from shared.errors import LimitState
 
 JSON_TYPE = "application/json"
 HEALTH_TYPE = "application/health+json"

@@ -29,6 +29,7 @@ STATUS_OF_CODE = {
     "scope_missing": 403,
     "symbol_not_licensed": 403,
     "strategy_not_licensed": 403,
+    "address_refused": 403,
     "license_suspended": 403,
     "license_expired": 403,
     "license_revoked": 403,

@@ -6,14 +6,13 @@ from datetime import UTC, datetime, timedelta
 from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
 from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import ApiKey, Grant, License, is_hashed_since, refusal
-from shared.domain.access.rate_limit import REFUSED, Limits, RateState, limits_of
+from shared.domain.access.rate_limit import REFUSED, Limits, LimitState, RateState, limits_of
 from shared.domain.confidence.answers import CacheResult, ModelOutput
 from shared.errors import (
     CacheUnavailable,
     Conflict,
     DatabaseUnavailable,
     KeyStoreUnavailable,
-    LimitState,
     NotFound,
     RealtimeUnavailable,
 )

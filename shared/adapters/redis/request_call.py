@@ -8,9 +8,8 @@ import msgspec
 
 from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.domain.access.admission import Admission
-from shared.domain.access.rate_limit import BURST_WINDOW_S, WINDOW_S, RateState
+from shared.domain.access.rate_limit import BURST_WINDOW_S, WINDOW_S, LimitState, RateState
 from shared.domain.confidence.answers import CacheResult, decode_output
-from shared.errors import LimitState
 
 # The rows that take_requests.lua returns. For each request: limit, remaining, reset_us, life_ms, record; and
 # of a license with more limits: refused, burst, burst_reset_us, license_limit, license_remaining,

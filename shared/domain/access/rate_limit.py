@@ -17,11 +17,12 @@ shared/adapters/redis/lua/take_requests.lua applies the rule across processes.
 """
 
 import math
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from shared.domain.access.plans import Plan
-from shared.errors import LimitState, RateLimited
+from shared.errors import RateLimited
 
 WINDOW_S = 60
 BURST_WINDOW_S = 1
@@ -30,6 +31,16 @@ TRADES_PER_UNIT = 50
 STATES_PER_UNIT = 10
 # Performance may compute the figures of many days.
 PERFORMANCE_UNITS = 5
+
+
+class LimitState(NamedTuple):
+    """What a limit beside the key's own says: units left (None: not counted), and seconds until it grows."""
+
+    name: Literal["burst", "license"]
+    limit: int
+    window_s: int
+    remaining: int | None
+    reset_s: float
 
 
 class RateState(msgspec.Struct, frozen=True, gc=False):
@@ -90,14 +101,9 @@ def rate_limited(rate: RateState, cost: int = 1) -> RateLimited:
         else f"This request needs {min(cost, limit)} of the {whose} of {limit} requests in {window_s} s, and "
         f"{left} are left"
     )
-    return RateLimited(
-        f"{reason}; try again in {whole_seconds(wait_s)} s.",
-        limit=rate.limit,
-        remaining=rate.remaining,
-        reset_s=rate.reset_s,
-        others=rate.others,
-        retry_after_s=wait_s,
-    )
+    error = RateLimited(f"{reason}; try again in {whole_seconds(wait_s)} s.", retry_after_s=wait_s)
+    error.quota = rate.limit, rate.remaining, rate.reset_s, rate.others
+    return error
 
 
 def whole_seconds(wait_s: float) -> int:

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.web.answers import Answer, add_rate_fields, response_of, without_body
-from shared.domain.access.rate_limit import RateState, whole_seconds
-from shared.errors import LimitState
+from shared.domain.access.rate_limit import LimitState, RateState, whole_seconds
 
 
 def fields_of(rate: RateState) -> dict[str, str]:

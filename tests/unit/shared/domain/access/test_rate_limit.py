@@ -2,8 +2,14 @@
 
 import pytest
 
-from shared.domain.access.rate_limit import Limits, RateState, limits_of, rate_limited, whole_seconds
-from shared.errors import LimitState
+from shared.domain.access.rate_limit import (
+    Limits,
+    LimitState,
+    RateState,
+    limits_of,
+    rate_limited,
+    whole_seconds,
+)
 from tests.support.license_plans import a_plan
 
 
