@@ -25,14 +25,17 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- KeysExceeded             keys_exceeded
+    |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- ExportTooLarge           conflict; the detail says who can make the export
+    |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
@@ -219,14 +222,18 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
+
+
+class SessionLost(Forbidden):
+    code = "session_lost"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
-
-
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
 
 
 class NotFound(SignalCloudError):
@@ -257,10 +264,18 @@ class Conflict(SignalCloudError):
     code = "conflict"
 
 
+class ExportTooLarge(Conflict):
+    """An export of an account has more rows or bytes than one answer may have."""
+
+
 class WithdrawalExpired(Conflict):
     """The trade was received too long ago to be withdrawn."""
 
     code = "withdrawal_expired"
+
+
+class SessionTaken(Conflict):
+    code = "session_taken"
 
 
 class ClaimUsed(Conflict):

@@ -21,6 +21,11 @@ def license_rate_key(license_id: str) -> str:
     return f"rate:license:{{{license_id}}}:window"
 
 
+def sessions_key(license_id: str) -> str:
+    """The sessions of one license, by session id; lua/sessions.lua describes them."""
+    return f"sessions:{{{license_id}}}"
+
+
 def lock_key(confidence_key: str) -> str:
     """The lock of the request that computes a confidence; its value is that request's token."""
     return f"lock:{confidence_key}"
