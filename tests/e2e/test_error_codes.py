@@ -68,6 +68,15 @@ def once_refused(stack: RunningStack, key: str) -> httpx.Response:
     return response
 
 
+def twice_rotated_key(stack: RunningStack) -> httpx.Response:
+    """The plan allows one key, and one more that is being replaced."""
+    key = stack.new_key("--plan", "free")["key"]
+    with httpx.Client(base_url=f"{stack.base_url}/api") as client:
+        headers = {"Authorization": f"Bearer {key}"}
+        key = client.post("/license/rotate", headers=headers).raise_for_status().json()["key"]
+        return client.post("/license/rotate", headers={"Authorization": f"Bearer {key}"})
+
+
 def expired_license(stack: RunningStack) -> httpx.Response:
     return once_refused(stack, stack.new_key("--expires", "2s")["key"])
 
@@ -188,7 +197,9 @@ CAUSES: dict[str, Cause] = {
     "signature_invalid": anonymously("POST", "/webhooks/whop"),
     "signature_expired": old_payment_event,
     "scope_missing": lambda stack: as_bot(stack, "/bars", json={"symbol": "ES", "bars": []}),
+    "keys_exceeded": twice_rotated_key,
     "symbol_not_licensed": with_key("--symbols", "NQ"),
+    "strategy_not_licensed": with_key("--strategies", "capitulation_reversal"),
     "license_suspended": with_key(then=("suspend", "{license_id}")),
     "license_expired": expired_license,
     "license_revoked": with_key(then=("revoke", "{license_id}")),
