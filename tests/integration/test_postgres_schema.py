@@ -191,7 +191,12 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
         ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
         ("signal_jobs", "schema_migrations"): "SELECT",
-        ("signal_jobs", "trades"): "SELECT",
+        # A policy bounds the deletion of an account's rows to those of test accounts.
+        ("signal_jobs", "trades"): "DELETE SELECT",
+        ("signal_jobs", "trade_ids"): "DELETE SELECT",
+        ("signal_jobs", "trade_days"): "DELETE SELECT",
+        ("signal_jobs", "trade_day_figures"): "DELETE SELECT",
+        ("signal_jobs", "account_usage"): "DELETE SELECT",
         ("signal_jobs", "signal_counters"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
         ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
