@@ -4,10 +4,22 @@ import gc
 
 import azure.functions as func
 
-from functions import bars, claims, confidence, licenses, ops, own_keys, realtime, signals, timers, trades
+from functions import (
+    bars,
+    claims,
+    confidence,
+    licenses,
+    ops,
+    own_keys,
+    realtime,
+    signals,
+    timers,
+    trades,
+    webhooks,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, licenses, claims, own_keys, ops):
+for area in (confidence, trades, signals, bars, realtime, licenses, claims, own_keys, ops, webhooks):
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

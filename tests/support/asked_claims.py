@@ -1,4 +1,4 @@
-"""The data and the parameters with which the plans of the queries about claim links and test keys are shown."""
+"""The data and the parameters with which the plans of queries about claim links and test keys are shown."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -15,6 +15,7 @@ from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_notifications import MemoryNotifications
+from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
@@ -138,6 +139,7 @@ class MemoryStores:
         self.notifications = MemoryNotifications(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
+        self.payments = MemoryPayments(self.server)
         self.upkeep = MemoryUpkeep(self.server)
         self.claims = MemoryClaims(lambda: self.server.now, is_away=lambda: self.server.away)
         self.test_accounts = MemoryTestAccounts()

@@ -19,7 +19,7 @@ TRADE = {
 
 # What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and gives
 # each license a key with this public id, which is revoked.
-PATH_VALUES = {"trade_id": "t-reported", "public_id": "Sp4re0", "token": "0" * 61}
+PATH_VALUES = {"trade_id": "t-reported", "payment_event_id": "1", "public_id": "Sp4re0", "token": "0" * 61}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -39,6 +39,8 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("DELETE", "license/keys/{public_id}"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/payment-events"): ("ops", {}),
+    ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 PUBLIC = {
     ("GET", "claim/{token}"),
@@ -52,5 +54,7 @@ PUBLIC = {
     ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "ws/events"),
+    ("POST", "webhooks/stripe"),
+    ("POST", "webhooks/whop"),
     ("OPTIONS", "ws/events"),
 }

@@ -32,6 +32,8 @@ LIMITS = {
     ("POST", "license/rotate"): 1_024,
     ("POST", "claims"): 4_096,
     ("POST", "ws/events"): 65_536,
+    ("POST", "webhooks/stripe"): 262_144,
+    ("POST", "webhooks/whop"): 262_144,
 }
 SUCCESSES = {("POST", "signals"): 201, ("POST", "license/rotate"): 201}
 # What the same key cannot do twice.
