@@ -46,8 +46,12 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 # A run that meets nothing but refusals would prove little.
 fail-on = ["missing_auth"]
 """
-# Only Web PubSub itself can send its events.
-ONLY_REFUSED = {"POST /ws/events", "OPTIONS /ws/events"}
+# Only Web PubSub itself can send its events; no made-up token is a claim link, and no public id a key.
+ONLY_REFUSED = {
+    *("POST /ws/events", "OPTIONS /ws/events"),
+    "POST /claim/{token}",
+    "DELETE /license/keys/{public_id}",
+}
 KEY = """
 [auth.openapi.apiKey]
 bearer = "${CONFORMANCE_KEY}"
