@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from functions.web.problems import STATUS_OF_CODE
-from local.stack.state import StateDirectory
 from shared.domain.access.claims import claim_secret, claim_token
 from shared.domain.access.keys import new_key
 from tests.e2e.test_http_api import AN_EXIT, STATE, a_trade
@@ -164,7 +163,8 @@ def strategy_without_features(stack: RunningStack) -> httpx.Response:
 
 def claim(stack: RunningStack, *, days_old: int) -> httpx.Response:
     """The use of a claim link of a new license, which the operator's secret makes as a mail would have it."""
-    secret = claim_secret(StateDirectory(stack.state).secret("api_key_pepper").encode())
+    pepper = json.loads((stack.state / "secrets.json").read_text())["api_key_pepper"]
+    secret = claim_secret(pepper.encode())
     issued = datetime.now(UTC) - timedelta(days=days_old)
     token = claim_token(stack.new_key()["license_id"], "first_key", issued, secret)
     address = f"{stack.base_url}/api/claim/{token}"
