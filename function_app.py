@@ -18,8 +18,21 @@ from functions import (
     webhooks,
 )
 
+AREAS = (
+    confidence,
+    trades,
+    signals,
+    bars,
+    realtime,
+    licenses,
+    claims,
+    own_keys,
+    webhooks,
+    ops,
+)
+
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, licenses, claims, own_keys, ops, webhooks):
+for area in AREAS:
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

@@ -19,7 +19,12 @@ TRADE = {
 
 # What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and gives
 # each license a key with this public id, which is revoked.
-PATH_VALUES = {"trade_id": "t-reported", "payment_event_id": "1", "public_id": "Sp4re0", "token": "0" * 61}
+PATH_VALUES = {
+    "trade_id": "t-reported",
+    "public_id": "Sp4re0",
+    "token": "0" * 61,
+    "payment_event_id": "1",
+}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {

@@ -40,16 +40,13 @@ RUN = "ops/payment-events/{payment_event_id}/run"
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
     "trades/{trade_id}": {"path": "trades/a b"},
-    "license/keys/{public_id}": {"path": "license/keys/a b"},
     "ops/payment-events": {"state": "lost"},
     RUN: {"path": "ops/payment-events/first/run"},
+    "license/keys/{public_id}": {"path": "license/keys/a b"},
 }
 # The second event of the fixture `reported` is an ignored one.
 CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
-NOT_FOUND = {
-    RUN: {"path": "ops/payment-events/99/run"},
-    "license/keys/{public_id}": {"path": "license/keys/Zz99Zz"},
-}
+NOT_FOUND = {RUN: {"path": "ops/payment-events/99/run"}}
 
 
 NO_CONFIDENCE = {
@@ -134,7 +131,7 @@ class Caller:
             "conflict": CONFLICTS.get(
                 self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
             ),
-            "not_found": NOT_FOUND.get(self.route.path, {}),
+            "not_found": NOT_FOUND.get(self.route.path, {"path": "license/keys/Zz99Zz"}),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
