@@ -113,7 +113,8 @@ SAMPLES = {"public_id": "Ab12Cd", "confirm": "true", "state": "received"}
 def test_a_parameter_is_read_to_its_end(struct: Any, parameter: Any, ending: str) -> None:
     def read(value: str) -> Any:
         query = urlencode({parameter.name: value}) if parameter.place == "query" else ""
-        return read_parameters(struct, f"http://localhost/api/things?{query}", {}, {parameter.name: value})
+        path = SAMPLES | {parameter.name: value}
+        return read_parameters(struct, f"http://localhost/api/things?{query}", {}, path)
 
     good = SAMPLES.get(parameter.name, "ES1")
     assert read(good)
