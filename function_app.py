@@ -8,6 +8,7 @@ from functions import (
     bars,
     claims,
     confidence,
+    hooks,
     licenses,
     ops,
     own_keys,
@@ -28,6 +29,7 @@ AREAS = (
     claims,
     own_keys,
     webhooks,
+    hooks,
     ops,
 )
 

@@ -8,6 +8,7 @@ from shared.adapter_set import Adapters
 from shared.metrics import Count
 from shared.services.access import AccessService
 from shared.services.counters import Counters
+from shared.services.delayed import DelayedSignals
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.hub_events import HubEventService
@@ -86,6 +87,7 @@ class AccessServices(Adapters):
             hub=self.hub,
             outbox=self.stores.outbox,
             sequences=self.stores.signals,
+            delayed=DelayedSignals(hub=self.hub, feeds=self.stores.delayed, universe=self.strategies.symbols),
             now=self.now,
             universe=self.strategies.symbols,
             count=self.counters.add,

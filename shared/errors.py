@@ -19,6 +19,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -191,6 +192,10 @@ class ScopeMissing(Forbidden):
 
 class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
+
+
+class AddressRefused(Forbidden):
+    code = "address_refused"
 
 
 class LicenseSuspended(Forbidden):

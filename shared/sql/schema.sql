@@ -494,6 +494,29 @@ grant select on suspicious_trades to signal_functions;
 grant select, insert, delete on suspicious_trades to signal_jobs;
 grant select on signal_counters to signal_jobs;
 
+-- Licenses whose signals come late. Their connections are in groups of their own, and the relay sends each message
+-- of the outbox to the groups of every delay that was ever asked for, once it is due there. So a signal costs no
+-- further row, and its publication nothing.
+
+-- The delays that licenses have asked for, in seconds.
+create table signal_delays (
+    delay_s integer primary key check (delay_s between 1 and 86400),
+    created_at timestamptz not null default now()
+);
+comment on index signal_delays_pkey is 'Prevents a delay from being sent twice.';
+
+-- What was last sent to the group of a symbol and a delay. Without a row, nothing was.
+create table delayed_feeds (
+    delay_s integer not null references signal_delays,
+    symbol symbol not null,
+    last_sequence bigint not null check (last_sequence >= 0),
+    primary key (delay_s, symbol)
+);
+comment on index delayed_feeds_pkey is 'Prevents a group from having two places in its symbol''s sequence.';
+
+grant select, insert on signal_delays to signal_functions;
+grant select, insert on delayed_feeds to signal_functions;
+grant update (last_sequence) on delayed_feeds to signal_functions;
 -- The claim links that have given their key. A link needs no row before: its token proves itself.
 create table claims_used (
     license_id text not null check (length(license_id) between 1 and 64),
@@ -666,3 +689,40 @@ grant select, insert on payment_events to signal_functions;
 grant update (state, tries, next_try_at) on payment_events to signal_functions;
 grant select, delete on payment_events to signal_jobs;
 grant update (state, outcome, license_id, account_id, tries, next_try_at) on payment_events to signal_jobs;
+-- Addresses that take a publisher's alerts (POST hooks/<secret>). The secret is a key of the license, of which Table
+-- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
+-- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
+create table hooks (
+    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    account_id text not null check (length(account_id) between 1 and 64),
+    license_id text not null check (length(license_id) between 1 and 64),
+    public_id text not null check (length(public_id) = 6),
+    previous_public_id text check (length(previous_public_id) = 6),
+    name text not null check (length(name) between 1 and 64),
+    mapping jsonb not null check (jsonb_typeof(mapping) in ('string', 'object')),
+    strategy text not null check (length(strategy) between 1 and 64),
+    symbols text[] not null check (cardinality(symbols) <= 100),
+    addresses text[] not null check (cardinality(addresses) <= 64),
+    created_at timestamptz not null,
+    rotated_at timestamptz,
+    ended_at timestamptz
+);
+comment on index hooks_pkey is 'Prevents two hooks from having one id.';
+
+create unique index hooks_public_id on hooks (public_id);
+comment on index hooks_public_id is 'Prevents one secret from opening two hooks.';
+
+create index hooks_previous_public_id on hooks (previous_public_id) where previous_public_id is not null;
+create index hooks_license on hooks (license_id);
+create index hooks_account on hooks (account_id, created_at);
+
+alter table hooks enable row level security;
+alter table hooks force row level security;
+create policy own_account on hooks to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+-- Operators name a hook by its id alone; a transaction of theirs says so.
+create policy operators on hooks for select to signal_functions
+    using (current_setting('app.operator', true) = 'hooks');
+
+grant select, insert on hooks to signal_functions;
+grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;

@@ -14,6 +14,8 @@ from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_delayed import MemoryDelayed
+from tests.support.memory_hooks import MemoryHooks
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
@@ -131,6 +133,8 @@ class MemoryStores:
         self.server = Server(now)
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
+        self.delayed = MemoryDelayed(self.server, self.signals)
+        self.hooks = MemoryHooks(self.server)
         self.bars = MemoryBars(self.server, self.signals)
         self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)

@@ -17,13 +17,15 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and gives
-# each license a key with this public id, which is revoked.
+# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade and the
+# payment event, and gives each license a key with this public id, which is revoked; `hooked` stores the hook.
 PATH_VALUES = {
     "trade_id": "t-reported",
     "public_id": "Sp4re0",
     "token": "0" * 61,
     "payment_event_id": "1",
+    "hook_id": "hook_Ab12Cd34Ef56",
+    "secret": "sch_nobody",
 }
 
 # For each route that asks for a key: its scope, and a request that it accepts.
@@ -42,6 +44,10 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "license/keys"): ("bot", {}),
     ("POST", "license/rotate"): ("bot", {}),
     ("DELETE", "license/keys/{public_id}"): ("bot", {}),
+    ("POST", "hooks"): ("publisher", {"body": {"name": "chart", "symbols": ["ES"]}}),
+    ("GET", "hooks"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/rotate"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/end"): ("publisher", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
     ("GET", "ops/payment-events"): ("ops", {}),
@@ -58,6 +64,7 @@ PUBLIC = {
     ("GET", "health/ready"),
     ("GET", "health/active"),
     ("GET", "openapi.json"),
+    ("POST", "hooks/{secret}"),
     ("POST", "ws/events"),
     ("POST", "webhooks/stripe"),
     ("POST", "webhooks/whop"),

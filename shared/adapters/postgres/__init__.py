@@ -5,6 +5,8 @@ from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.delayed import DelayedFeeds
+from shared.adapters.postgres.hooks import HookStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
@@ -25,6 +27,8 @@ __all__ = [
     "ClaimStore",
     "ConnectionStore",
     "Database",
+    "DelayedFeeds",
+    "HookStore",
     "ModelStore",
     "NotificationEvents",
     "Outbox",
@@ -50,6 +54,8 @@ class Stores:
         self.bars = BarStore(database)
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.delayed = DelayedFeeds(database)
+        self.hooks = HookStore(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)

@@ -3,6 +3,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
+from shared.domain.access.hooks import HookRequest
 from shared.domain.decoding import decode
 from shared.domain.trading.trades import Trade
 from tests.support.api import Api
@@ -28,3 +29,14 @@ async def reported(api: Api) -> None:
     await api.stores.payments.add(event, api.clock())
     ignored = msgspec.structs.replace(event, event_id="evt_2", kind="ignored", why_ignored="a test event")
     await api.stores.payments.add(ignored, api.clock())
+
+
+@pytest.fixture
+async def hooked(api: Api) -> str:
+    """The secret of the hook that PATH_VALUES names, of the account that `Api.key` uses."""
+    key = await api.key("publisher")
+    made = await api.services.hook_registry("tester").create(key.key.license_id, HookRequest(name="chart"))
+    hook_id = PATH_VALUES["hook_id"]
+    del api.stores.hooks.stored[made.hook.hook_id]
+    await api.stores.hooks.add(msgspec.structs.replace(made.hook, hook_id=hook_id))
+    return made.url.rpartition("/")[2]

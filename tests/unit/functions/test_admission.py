@@ -16,7 +16,7 @@ from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, PUBLIC
 from tests.support.strategies import STRATEGIES
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITH_BODY = [
@@ -34,8 +34,11 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "hooks/{secret}"): 16_384,
+    ("POST", "hooks"): 16_384,
+    ("POST", "hooks/{hook_id}/rotate"): 16_384,
 }
-SUCCESSES = {("POST", "signals"): 201, ("POST", "license/rotate"): 201}
+SUCCESSES = {("POST", "signals"): 201, ("POST", "license/rotate"): 201, ("POST", "hooks"): 201}
 # What the same key cannot do twice.
 ONCE = {("POST", "license/rotate")}
 

@@ -13,6 +13,7 @@ from functions.web.body_limits import MAX_BODY_BYTES
 from functions.web.declaration import Route
 from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
+from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
@@ -20,9 +21,9 @@ from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.license_plans import a_plan, with_plans
-from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+from tests.support.requests import ADMITTING, BAR, PATH_VALUES, SIGNAL, STATE, TRADE
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 PROBLEMS = [
     pytest.param(route, code, id=f"{route.method} {route.path} {code}")
@@ -42,17 +43,35 @@ BAD_QUERY = {
     "trades/{trade_id}": {"path": "trades/a b"},
     "ops/payment-events": {"state": "lost"},
     RUN: {"path": "ops/payment-events/first/run"},
+    "hooks/{hook_id}/end": {"path": "hooks/x/end"},
     "license/keys/{public_id}": {"path": "license/keys/a b"},
 }
 # The second event of the fixture `reported` is an ignored one.
 CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
-NOT_FOUND = {RUN: {"path": "ops/payment-events/99/run"}}
+# What does not exist in place of PATH_VALUES.
+ABSENT = {"hook_id": "hook_000000000000", "payment_event_id": "99", "public_id": "Zz99Zz"}
 
 
 NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
 }
+
+
+def end_hooks(api: Api) -> None:
+    stored = api.stores.hooks.stored
+    for hook_id, hook in stored.items():
+        stored[hook_id] = msgspec.structs.replace(hook, ended_at=api.clock())
+
+
+def fill_hooks(api: Api) -> None:
+    """Gives every license as many hooks as it may have."""
+    hook = next(iter(api.stores.hooks.stored.values()))
+    for license_id in api.key_store.licenses:
+        for number in range(MAX_HOOKS):
+            hook_id = f"{license_id}-{number}"
+            full = msgspec.structs.replace(hook, hook_id=hook_id, license_id=license_id)
+            api.stores.hooks.stored[hook_id] = full
 
 
 class Caller:
@@ -116,6 +135,8 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
+        if code == "conflict" and self.route.path != "signals":
+            return None
         changed: dict[str, dict[str, Any]] = {
             "malformed_json": {"content": b"{"},
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
@@ -131,7 +152,7 @@ class Caller:
             "conflict": CONFLICTS.get(
                 self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
             ),
-            "not_found": NOT_FOUND.get(self.route.path, {"path": "license/keys/Zz99Zz"}),
+            "not_found": {"path": self.route.path.format_map(PATH_VALUES | ABSENT)},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
@@ -140,6 +161,8 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
+            case "conflict":
+                end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
             case "too_many_queries":

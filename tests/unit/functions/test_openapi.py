@@ -118,6 +118,9 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
+        ("post", "/hooks/{secret}"): True,
+        ("post", "/hooks"): True,
+        ("post", "/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -296,4 +299,7 @@ def test_every_parameter_is_described() -> None:
             "post",
             "payment_event_id",
         ): "The id that the list shows.",
+        ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
+        ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
     }

@@ -26,6 +26,7 @@ ASKING: dict[tuple[str, str], tuple[Any, str]] = {
     ("GET", "signals"): (lambda symbol: {"symbol": symbol}, "symbol"),
     ("POST", "signals"): (lambda symbol: {"body": SIGNAL | {"symbol": symbol}}, "symbol"),
     ("POST", "bars"): (lambda symbol: {"body": BARS | {"symbol": symbol}}, "symbol"),
+    ("POST", "hooks"): (lambda symbol: {"body": {"name": "c", "symbols": [symbol]}}, "symbols[0]"),
     ("POST", "ws/negotiate"): (lambda symbol: {"body": {"symbols": ["NQ", symbol]}}, "symbols[1]"),
 }
 WRITTEN = {
