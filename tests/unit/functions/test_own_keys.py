@@ -103,7 +103,8 @@ async def test_a_test_key_hears_the_test_stream_and_nothing_else(api: Api) -> No
     test, live = await a_test_key(api), await api.key()
     await fire("timer_test_stream")
     page = await api.call("GET", "signals", key=test, symbol="TEST")
-    assert [each["signal"]["strategy"] for each in page.json["signals"]] == ["test_stream"]
+    (signal,) = (each["signal"] for each in page.json["signals"])
+    assert (signal["strategy"], signal["source"]) == ("test_stream", "simulated")
     assert (await api.call("GET", "signals", key=live, symbol="TEST")).code == "symbol_not_licensed"
     assert (await api.call("GET", "signals", key=test, symbol="ES")).code == "symbol_not_licensed"
     negotiated = await api.call("POST", "ws/negotiate", key=test)
