@@ -67,12 +67,12 @@ async def test_the_page_may_do_only_what_it_needs(api: Api) -> None:
 
 async def test_the_command_on_the_page_works_as_it_stands(api: Api) -> None:
     claimed = (await use(api, link(api, await licensed(api)))).json
-    (template,) = re.findall(r"data-template='([^']*)'", PAGE)
-    command = html.unescape(template).format(
-        key=claimed["key"], api=f"{api.services.settings.public_url}/api"
-    )
-    curl, flag, header, url = shlex.split(command)
-    assert (curl, flag) == ("curl", "-H")
+    (template,) = re.findall(r'data-template="([^"]*)"', PAGE)
+    address = f"{api.services.settings.public_url}/api"
+    command = html.unescape(template).format(key=claimed["key"], api=address)
+    first, header, last = command.splitlines()
+    curl, silent, url, option, source, document = shlex.split(first)
+    assert (curl, silent, option, source, document) == ("curl", "-s", "-H", "@-", f"<<{last}")
     name, _, value = header.partition(": ")
     path = urlsplit(url).path.removeprefix("/api/")
     answered = await api.call("GET", path, headers={name.lower(): value})
