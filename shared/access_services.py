@@ -12,6 +12,7 @@ from shared.services.delayed import DelayedSignals
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.hub_events import HubEventService
+from shared.services.license_listing import LicenseListingService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.notifications import NotificationService
@@ -56,6 +57,7 @@ class AccessServices(Adapters):
             enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
             audit=stores.audit,
+            listed=self.license_listing.note,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
@@ -63,8 +65,17 @@ class AccessServices(Adapters):
 
     @cached_property
     def endings(self) -> EndingService:
-        store, audit = self.tables, self.stores.jobs_audit
-        return EndingService(store=store, enforcement=self.enforcement, audit=audit, actor="timer")
+        return EndingService(
+            store=self.tables,
+            enforcement=self.enforcement,
+            audit=self.stores.jobs_audit,
+            listed=self.license_listing.note,
+            actor="timer",
+        )
+
+    @cached_property
+    def license_listing(self) -> LicenseListingService:
+        return LicenseListingService(self.tables, self.stores.license_list, self.plans, self.now)
 
     @cached_property
     def enforcement(self) -> Enforcement:

@@ -3,6 +3,8 @@
 from functools import cached_property
 
 from shared.key_services import KeyServices
+from shared.services.account_data import AccountDataService
+from shared.services.license_admin import LicenseAdmin
 from shared.services.license_export import LicenseExportService
 from shared.services.payment_inbox import PaymentInbox
 from shared.services.payments import PaymentService
@@ -10,6 +12,15 @@ from shared.services.payments import PaymentService
 
 class BusinessServices(KeyServices):
     """What sells licenses, reports on them, and keeps them safe."""
+
+    @cached_property
+    def license_admin(self) -> LicenseAdmin:
+        return LicenseAdmin(self.stores.license_list, self.plans, self.now)
+
+    @cached_property
+    def account_data(self) -> AccountDataService:
+        store, audit = self.stores.accounts, self.stores.audit
+        return AccountDataService(store=store, licenses=self.tables, audit=audit, now=self.now)
 
     @cached_property
     def license_export(self) -> LicenseExportService:

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -10,12 +11,15 @@ from shared.adapters.postgres import (
     AccountsOfTests,
     ClaimStore,
     Database,
+    LicenseList,
     Outbox,
     SignalStore,
     TradeStore,
     Upkeep,
 )
 from shared.domain.access.claims import Claim
+from shared.domain.access.licenses import License
+from shared.domain.access.plans import Overrides
 from tests.support.samples import a_draft, a_trade
 
 CLAIM = Claim("lic_Ab0000000000", "first_key", datetime(2026, 3, 2, 14, 30, tzinfo=UTC))
@@ -52,6 +56,26 @@ async def test_a_claim_is_used_once_and_a_use_that_fails_leaves_it_good(database
         assert used_at is None, "another purpose is another link"
 
 
+async def test_licenses_are_found_by_their_holders_address(database: Database) -> None:
+    licenses = [
+        License(
+            license_id=f"lic_Ab000000000{number}",
+            account_id=f"acct-{number}",
+            plan="pro",
+            overrides=Overrides(price=Decimal("12.50")),
+            email=email,
+            expires_at=CLAIM.issued_at,
+            created_at=CLAIM.issued_at,
+        )
+        for number, email in enumerate(("Me@Example.com", "me@example.com", "you@example.com", None))
+    ]
+    await LicenseList(database).put(licenses, lambda before, after: [])
+    store = ClaimStore(database)
+    assert await store.with_email("me@example.com", 9) == licenses[:2]
+    assert await store.with_email("me@example.com", 1) == licenses[:1]
+    assert await store.with_email("nobody@example.com", 9) == []
+
+
 async def test_upkeep_forgets_old_uses_and_old_test_signals(database: Database, database_url: str) -> None:
     async with ClaimStore(database).use(CLAIM):
         pass
@@ -79,8 +103,11 @@ async def test_timers_remove_the_rows_of_test_accounts_and_of_no_others(
     for account in ("sc-test-one", "sc-test-two", "acct-1"):
         await trades.record(account, "key", [a_trade(exit_at=exit_at)])
     rows = AccountsOfTests(database)
-    await rows.remove("sc-test-one")
-    await rows.remove("acct-1")
+    test = License(license_id="lic_Ab0000000001", account_id="sc-test-one", plan="test", created_at=exit_at)
+    listed = LicenseList(database)
+    await listed.put([test], lambda before, after: [])
+    await rows.remove("sc-test-one", test.license_id)
+    await rows.remove("acct-1", "lic_Ab0000000002")
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         found = await connection.execute("""
             select table_name from information_schema.columns

