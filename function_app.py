@@ -10,6 +10,7 @@ from functions import (
     confidence,
     hooks,
     licenses,
+    notifications,
     ops,
     own_keys,
     realtime,
@@ -30,6 +31,7 @@ AREAS = (
     own_keys,
     webhooks,
     hooks,
+    notifications,
     ops,
 )
 

@@ -14,6 +14,7 @@ import function_app  # noqa: F401 - registers every route
 from functions.timer_table import TIMERS
 from functions.web.routes import declared_routes
 from shared.errors import ConfigurationError
+from shared.notification_settings import NAMES
 from shared.settings import read_settings
 from shared.version import VERSION
 from tests.support.places import ROOT
@@ -181,7 +182,7 @@ def test_the_readme_gives_the_default_of_every_setting() -> None:
         "TELEMETRY_SAMPLE_RATIO": telemetry.sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": telemetry.client_id,
-        **dict.fromkeys(needed, ""),
+        **dict.fromkeys((*needed, *NAMES), ""),
         **{timer.setting: "see functions/timers.toml" for timer in TIMERS},
     }
     for names, default, *_ in list(rows(section(README, "Settings")))[1:]:

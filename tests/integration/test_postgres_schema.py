@@ -206,6 +206,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
         ("signal_jobs", "connections"): "SELECT",
         ("signal_jobs", "used_urls"): "DELETE SELECT",
+        ("signal_jobs", "account_usage"): "SELECT",
         ("signal_jobs", "notification_events"): "DELETE INSERT SELECT",  # and UPDATE of fanned_out_at
         ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
         ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",

@@ -17,6 +17,13 @@ TRADE = {
     "pnl": "112.50",
 }
 
+DESTINATION = {
+    "kind": "webhook",
+    "events": ["signal_published"],
+    "url": "https://example.com/hook",
+}
+REPLAY = {"since": "2026-03-01T00:00:00Z"}
+
 # What the parameters in the paths of routes stand for. The fixture `reported` stores the trade and the
 # payment event, and gives each license a key with this public id, which is revoked; `hooked` stores the hook.
 PATH_VALUES = {
@@ -26,6 +33,8 @@ PATH_VALUES = {
     "payment_event_id": "1",
     "hook_id": "hook_Ab12Cd34Ef56",
     "secret": "sch_nobody",
+    "destination_id": "webhook_0123456789abcdef",
+    "notification_id": "01900000-0000-7000-8000-000000000000",
 }
 
 # For each route that asks for a key: its scope, and a request that it accepts.
@@ -41,6 +50,15 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("POST", "destinations"): ("bot", {"body": DESTINATION}),
+    ("GET", "destinations"): ("bot", {}),
+    ("DELETE", "destinations/{destination_id}"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/test"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/secret"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/replay"): ("bot", {"body": REPLAY}),
+    ("GET", "notifications"): ("bot", {}),
+    ("GET", "ops/notifications"): ("ops", {}),
+    ("POST", "ops/notifications/{notification_id}/retry"): ("admin", {}),
     ("GET", "license/keys"): ("bot", {}),
     ("POST", "license/rotate"): ("bot", {}),
     ("DELETE", "license/keys/{public_id}"): ("bot", {}),

@@ -34,11 +34,22 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "destinations"): 4_096,
+    ("POST", "destinations/{destination_id}/replay"): 4_096,
     ("POST", "hooks/{secret}"): 16_384,
     ("POST", "hooks"): 16_384,
     ("POST", "hooks/{hook_id}/rotate"): 16_384,
 }
-SUCCESSES = {("POST", "signals"): 201, ("POST", "license/rotate"): 201, ("POST", "hooks"): 201}
+SUCCESSES = {
+    ("POST", "signals"): 201,
+    ("POST", "destinations"): 201,
+    ("DELETE", "destinations/{destination_id}"): 204,
+    ("POST", "destinations/{destination_id}/test"): 202,
+    ("POST", "destinations/{destination_id}/replay"): 202,
+    ("POST", "ops/notifications/{notification_id}/retry"): 204,
+    ("POST", "license/rotate"): 201,
+    ("POST", "hooks"): 201,
+}
 # What the same key cannot do twice.
 ONCE = {("POST", "license/rotate")}
 

@@ -5,6 +5,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
+from shared.domain.notifications.destinations import MAX_DESTINATIONS
 from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
@@ -41,15 +43,27 @@ RUN = "ops/payment-events/{payment_event_id}/run"
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
     "trades/{trade_id}": {"path": "trades/a b"},
+    "destinations/{destination_id}": {"path": "destinations/a b"},
+    "destinations/{destination_id}/test": {"path": "destinations/a b/test"},
+    "destinations/{destination_id}/secret": {"path": "destinations/a b/secret"},
     "ops/payment-events": {"state": "lost"},
     RUN: {"path": "ops/payment-events/first/run"},
+    "notifications": {"after": "1"},
+    "ops/notifications": {"state": "lost"},
+    "ops/notifications/{notification_id}/retry": {"path": "ops/notifications/1/retry"},
     "hooks/{hook_id}/end": {"path": "hooks/x/end"},
     "license/keys/{public_id}": {"path": "license/keys/a b"},
 }
 # The second event of the fixture `reported` is an ignored one.
 CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
 # What does not exist in place of PATH_VALUES.
-ABSENT = {"hook_id": "hook_000000000000", "payment_event_id": "99", "public_id": "Zz99Zz"}
+ABSENT = {
+    "hook_id": "hook_000000000000",
+    "payment_event_id": "99",
+    "public_id": "Zz99Zz",
+    "destination_id": "webhook_aaaaaaaaaaaaaaaa",
+    "notification_id": str(UUID(int=7)),
+}
 
 
 NO_CONFIDENCE = {
@@ -135,7 +149,7 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        if code == "conflict" and self.route.path != "signals":
+        if code == "conflict" and self.route.path not in ("signals", *CONFLICTS):
             return None
         changed: dict[str, dict[str, Any]] = {
             "malformed_json": {"content": b"{"},
@@ -177,6 +191,23 @@ class Caller:
                 return False
         return True
 
+    def conflict(self) -> bool:
+        """Brings what is stored into the state that the route conflicts with; False if it is none."""
+        stores = self.api.stores
+        stored = stores.destinations.stored
+        (own,) = stored.values()
+        match self.route.path:
+            case "destinations":
+                stored.update({f"webhook_{n:016}": own for n in range(MAX_DESTINATIONS)})
+            case "destinations/{destination_id}/secret":
+                stored[own.destination_id] = msgspec.structs.replace(own, sealed_by="a pepper that is gone")
+            case "ops/notifications/{notification_id}/retry":
+                for row in stores.notification_queue.rows.values():
+                    row.state = "sent"
+            case _:
+                return False
+        return True
+
     async def of_own_keys(self, code: str) -> Answered:
         """A key that cannot be replaced, or ended, as it is asked for."""
         key = await self.api.key(self.scope)
@@ -190,6 +221,8 @@ class Caller:
         if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
             return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
+        if code == "conflict" and self.conflict():
+            return await self.call(key)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})
         if code == "no_confidence":
