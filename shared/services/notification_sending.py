@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
@@ -148,22 +149,28 @@ class SendingService:
         """Stores the result of an attempt; returns until when its lane pauses, None if it goes on."""
         now = self._now()
         result = result_of(outcome, due.tries, now, self._random())
-        await self._note(due, result, now)
+        is_stored = await self._note(due, result, now)
         self._count(_COUNTS[outcome.kind])
         if result.state == "parked":
             self._count(Count.NOTIFICATIONS_PARKED)
             log.warning("%s to %s is parked: %s", due.notification_id, due.lane, outcome.error)
+        if not is_stored:
+            return now + LANE_WAIT  # whatever else goes now might go twice, too
         if outcome.kind in ("sent", "dropped", "gone"):
             return None
         paused_until = now + max(LANE_WAIT, timedelta(seconds=asked_wait_s(outcome)))
         vendor = vendor_of(due.lane, self._channels)
         if outcome.everywhere and vendor is not None:
             ready_at = held(self._channels.paces[vendor].total, paused_until)
-            await self._queue.hold_lane(vendor_lane(vendor), ready_at)
+            with suppress(Unavailable):  # then the vendor says so again
+                await self._queue.hold_lane(vendor_lane(vendor), ready_at)
         return paused_until
 
-    async def _note(self, due: Due, result: Result, now: datetime) -> None:
-        """Stores a result with patience, because a result that is lost makes the receiver get it twice."""
+    async def _note(self, due: Due, result: Result, now: datetime) -> bool:
+        """Stores a result with patience, because if it is lost, the receiver gets the notification twice.
+
+        Returns whether it is stored.
+        """
         events = [parked_event(due, result, now)] if _is_told(due, result) else []
         for wait_s in (*_NOTE_WAITS_S, None):
             try:
@@ -173,10 +180,11 @@ class SendingService:
                 if wait_s is None:
                     log.warning("the result of %s is lost: %s", due.notification_id, error.internal)
                     self._count(Count.NOTIFICATIONS_UNANSWERED)
-                    return
+                    return False
                 await asyncio.sleep(wait_s)
             else:
-                return
+                break
+        return True
 
     async def _free(self, lane: str, rest: Sequence[UUID], paused_until: datetime | None) -> None:
         """Gives back what was not sent, and the lane."""

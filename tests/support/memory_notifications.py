@@ -16,7 +16,7 @@ from shared.domain.notifications.listing import OwnRow, StoredNotification
 from shared.domain.notifications.routing import Route, Subscriber
 from tests.support.memory_signals import Server
 
-NEVER = datetime.min.replace(tzinfo=UTC)
+NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass

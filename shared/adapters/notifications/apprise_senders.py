@@ -2,13 +2,13 @@
 
 Apprise says only whether a message was sent. Its plugins call `requests.post` and `smtplib.SMTP` of their
 modules, so we give these modules our own two: they send as they are told, without redirects, proxies or
-endless answers, and note the answer for the call of their thread. See docs/decisions/0034.
+endless answers, and note the answer for the call that they are part of. See docs/decisions/0034.
 """
 
 import asyncio
 import smtplib
-import threading
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -28,11 +28,12 @@ _HTTP_PLUGINS = ("slack", "telegram", "twilio", "pagerduty")
 # The last part of a thread's time is for what apprise does besides.
 _THREAD_S = TOTAL_S + 5
 _QUIET = {"slack": "?image=no&footer=no", "telegram": "?image=no&detect=no", "pagerduty": "?image=no"}
-_call = threading.local()
+# Apprise sends in threads of its own, which inherit the context.
+_noted: "ContextVar[_Noted | None]" = ContextVar("noted", default=None)
 
 
 class _Noted:
-    """The outcome of the call of one thread, and the stand-ins that it goes to."""
+    """The outcome of one call, and the stand-ins that it goes to."""
 
     def __init__(self, stand_ins: Mapping[str, str]) -> None:
         self.stand_ins = {BASES[name]: base.rstrip("/") for name, base in stand_ins.items() if name in BASES}
@@ -43,6 +44,12 @@ class _Noted:
             if url.startswith(f"{base}/"):
                 return f"{stand_in}{url.removeprefix(base)}"
         return url
+
+
+def _present() -> _Noted:
+    noted = _noted.get()
+    assert noted is not None
+    return noted
 
 
 class AppriseSender:
@@ -66,16 +73,20 @@ def fault_of(address: str) -> str | None:
 
 
 def _send(address: str, message: Message, to: str | None, stand_ins: Mapping[str, str]) -> Outcome:
-    plugin = _plugin(address)
+    apprise, plugin = _library(), _plugin(address)
     if plugin is None:
         return Outcome("gone", "The address is none that apprise takes.")
     if to is not None:
         plugin.targets = [(False, to)]
-    noted = _call.noted = _Noted(stand_ins)
-    try:
-        is_sent = plugin.notify(title=message.title, body=message.text or message.title, body_format="text")
-    finally:
-        _call.noted = None
+    # Only this converts plain text into what each vendor takes, so that no mark of it has a meaning.
+    sender = apprise.Apprise(plugin, asset=plugin.asset)
+    noted = _Noted(stand_ins)
+    _noted.set(noted)  # in the context of this thread alone
+    is_sent = sender.notify(
+        title=message.title if message.text else "",
+        body=message.text or message.title,
+        body_format=apprise.NotifyFormat.TEXT,
+    )
     if noted.outcome is not None:
         return noted.outcome
     return SENT if is_sent else Outcome("refused", "The server cannot be reached, or refuses the login.")
@@ -87,7 +98,8 @@ def _plugin(address: str) -> Any:
     plugin = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
     if plugin is not None:
         plugin.request_rate_per_sec = 0  # our own pace counts over all processes
-        plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_S, TOTAL_S - CONNECT_S
+        # For mails, the first of them bounds each step; requests get limits of their own below.
+        plugin.socket_connect_timeout = plugin.socket_read_timeout = TOTAL_S
         for name in ("include_image", "include_footer"):
             if hasattr(plugin, name):
                 setattr(plugin, name, False)
@@ -116,18 +128,21 @@ class _Requests:
         self._requests = requests
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("get", "put", "delete", "request", "Session"):
+        if name in ("get", "put", "delete", "Session"):
             raise AttributeError(f"a plugin calls requests.{name}, which is not bounded here")
         return getattr(self._requests, name)
 
     def post(self, url: str, **options: Any) -> Any:
-        noted: _Noted = _call.noted
+        return self.request("POST", url, **options)
+
+    def request(self, method: str, url: str, **options: Any) -> Any:
+        noted = _present()
         options |= {"allow_redirects": False, "stream": True, "timeout": (CONNECT_S, TOTAL_S - CONNECT_S)}
         errors = self._requests.exceptions
         with self._requests.Session() as session:
             session.trust_env = False
             try:
-                answer = session.post(noted.address(url), **options)
+                answer = session.request(method, noted.address(url), **options)
             except (errors.ConnectTimeout, errors.SSLError, errors.InvalidURL) as error:
                 noted.outcome = Outcome("refused", f"The vendor cannot be reached: {type(error).__name__}.")
                 raise
@@ -167,7 +182,7 @@ class _Smtplib:
 def _noting(base: type[smtplib.SMTP]) -> type[smtplib.SMTP]:
     class Noting(base):  # type: ignore[valid-type, misc]  # one of two classes
         def sendmail(self, *given: Any, **options: Any) -> dict[str, tuple[int, bytes]]:
-            noted: _Noted = _call.noted
+            noted = _present()
             try:
                 refused: dict[str, tuple[int, bytes]] = super().sendmail(*given, **options)
             except (smtplib.SMTPServerDisconnected, TimeoutError, ConnectionError):
