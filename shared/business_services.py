@@ -6,6 +6,7 @@ import time
 from functools import cached_property
 
 from shared.access_services import AccessServices
+from shared.services.account_data import AccountDataService
 from shared.services.claimed_keys import ClaimedKeys
 from shared.services.claims import ClaimService
 from shared.services.daily_summary import DailySummary
@@ -13,6 +14,7 @@ from shared.services.destinations import DestinationService
 from shared.services.feed_watch import FeedWatch
 from shared.services.free_test_keys import FreeTestKeys
 from shared.services.key_making import KeyMaking
+from shared.services.license_admin import LicenseAdmin
 from shared.services.license_export import LicenseExportService
 from shared.services.notification_fan_out import FanOutService
 from shared.services.notification_lists import NotificationLists
@@ -97,6 +99,15 @@ class BusinessServices(AccessServices):
     @cached_property
     def daily_summary(self) -> DailySummary:
         return DailySummary(self.stores.summaries, self.stores.notifications)
+
+    @cached_property
+    def license_admin(self) -> LicenseAdmin:
+        return LicenseAdmin(self.stores.license_list, self.plans, self.now)
+
+    @cached_property
+    def account_data(self) -> AccountDataService:
+        store, audit = self.stores.accounts, self.stores.audit
+        return AccountDataService(store=store, licenses=self.tables, audit=audit, now=self.now)
 
     @cached_property
     def license_export(self) -> LicenseExportService:

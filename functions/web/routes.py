@@ -34,6 +34,7 @@ class Declaration(TypedDict):
     answer: Any
     statuses: NotRequired[tuple[tuple[int, str], ...]]
     media_type: NotRequired[str]
+    files: NotRequired[tuple[str, ...]]
     problems: NotRequired[tuple[str, ...]]
     parameters: NotRequired[Any]
     body: NotRequired[Body]
@@ -55,6 +56,9 @@ class Routes:
     def post(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("POST", path, declared)
 
+    def patch(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("PATCH", path, declared)
+
     def delete(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("DELETE", path, declared)
 
@@ -71,7 +75,10 @@ class Routes:
 
         def register(handler: Handler) -> Any:
             # Every route refuses query parameters that it does not declare.
-            problems = dict.fromkeys((*declared.get("problems", ()), *(() if method == "OPTIONS" else QUERY)))
+            of_all = () if method == "OPTIONS" else QUERY
+            # Every call of a bot may name its session.
+            of_bots = ("session_lost",) if scope == "bot" else ()
+            problems = dict.fromkeys((*declared.get("problems", ()), *of_all, *of_bots))
             given = declared | {"problems": tuple(problems)}
             route = Route(method=method, path=path, function=handler.__name__, **given)
             _declared.append(route)

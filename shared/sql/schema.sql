@@ -425,11 +425,14 @@ create table connections (
     connection_id text primary key check (length(connection_id) between 1 and 256),
     license_id text not null check (length(license_id) between 1 and 64),
     opened_at timestamptz not null default now(),
-    checked_at timestamptz not null default now()
+    checked_at timestamptz not null default now(),
+    session_id text check (length(session_id) between 1 and 64),
+    session jsonb check (octet_length(session::text) <= 8192)
 );
 comment on index connections_pkey is 'Prevents one connection from counting twice against its license.';
 
 create index connections_license on connections (license_id, checked_at);
+create index connections_session on connections (session_id) where session_id is not null;
 
 -- The client access URLs that have connected, kept until they expire.
 create table used_urls (
@@ -556,6 +559,7 @@ comment on index notification_events_pkey is
     'Prevents one event from being notified twice, however often it is reported.';
 
 create index notification_events_new on notification_events (received_at) where fanned_out_at is null;
+create index notification_events_account on notification_events (account_id) where account_id is not null;
 create index notification_events_received_at on notification_events (received_at);
 
 -- The addresses that customers want to be notified at. `sealed` holds address and secrets, encrypted under the key named
@@ -646,7 +650,7 @@ grant update (fanned_out_at) on notification_events to signal_jobs;
 grant delete on notification_events to signal_jobs;
 grant select, insert on notifications to signal_functions;
 grant update (state, tries, next_try_at, done_at, error) on notifications to signal_functions;
-grant select, insert, update on notifications to signal_jobs;
+grant select, insert, update, delete on notifications to signal_jobs;
 grant select, insert, delete on destinations to signal_functions;
 grant update (sealed, sealed_by) on destinations to signal_functions;
 grant select, delete on destinations to signal_jobs;
@@ -656,6 +660,149 @@ grant select, insert, update, delete on notification_lanes to signal_jobs;
 -- The daily summary reads which accounts have trades.
 create policy all_accounts on account_usage for select to signal_jobs using (true);
 grant select on account_usage to signal_jobs;
+-- Every license as Table Storage has it, the source of truth, in a form that can be filtered and ordered. `document` is
+-- the license as JSON. `symbols` is null if the license has the symbols of its plan. `search` is what a text is looked
+-- for in. `warned_for` is the end of which the holder was warned, `warned_days` the days that were left at the most.
+create table license_list (
+    license_id text primary key check (length(license_id) between 1 and 64),
+    revision bigint not null check (revision >= 1),
+    account_id text not null check (length(account_id) between 1 and 64),
+    plan text not null check (length(plan) between 1 and 64),
+    status text not null check (status in ('active', 'suspended', 'revoked', 'expired')),
+    created_at timestamptz not null,
+    expires_at timestamptz,
+    grace_until timestamptz,
+    symbols text[],
+    reference text check (length(reference) between 1 and 255),
+    search text not null check (length(search) <= 8192),
+    document jsonb not null check (jsonb_typeof(document) = 'object'),
+    warned_for timestamptz,
+    warned_days smallint
+);
+comment on index license_list_pkey is 'Prevents a license from being listed twice, and a change from being told twice.';
+
+create index license_list_expiring on license_list (expires_at) where status = 'active';
+
+-- A bot's transaction sees its own account's licenses. One that names no account sees all: an operator's, or a timer's.
+alter table license_list enable row level security;
+alter table license_list force row level security;
+create policy own_account_or_operator on license_list to signal_functions
+    using (current_setting('app.account_id', true) in ('', account_id));
+
+grant select, insert, update on license_list to signal_functions;
+
+-- Erasures of accounts. `account_id` is null when all is done: then nothing connects the pseudonym with the account.
+create table erasures (
+    pseudonym text primary key check (length(pseudonym) between 1 and 64),
+    account_id text check (length(account_id) between 1 and 64),
+    requested_at timestamptz not null,
+    finished_at timestamptz,
+    check ((account_id is null) = (finished_at is not null))
+);
+comment on index erasures_pkey is 'Prevents two erasures from having one pseudonym.';
+
+create unique index erasures_account on erasures (account_id) where account_id is not null;
+comment on index erasures_account is 'Prevents one account from getting two pseudonyms.';
+
+alter table erasures enable row level security;
+alter table erasures force row level security;
+create policy own_account on erasures to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+create policy all_accounts on erasures to signal_jobs using (true);
+grant select, insert on erasures to signal_functions;
+grant select, update on erasures to signal_jobs;
+
+-- The timers may delete rows of accounts that are being erased, or give them the pseudonym, and no others.
+create function is_erased(account text) returns boolean
+language sql
+stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select exists (select from public.erasures where erasures.account_id = account)
+$$;
+create function is_pseudonym(account text) returns boolean
+language sql
+stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select exists (
+        select from public.erasures where erasures.pseudonym = account and erasures.finished_at is null
+    )
+$$;
+revoke execute on function is_erased(text), is_pseudonym(text) from public;
+grant execute on function is_erased(text), is_pseudonym(text) to signal_jobs;
+
+create policy erasure on trades for update to signal_jobs
+    using (is_erased(account_id)) with check (is_pseudonym(account_id));
+grant update (account_id, trade_id, key_public_id) on trades to signal_jobs;
+
+create policy erasure on trade_ids to signal_jobs using (is_erased(account_id));
+create policy erasure on trade_days to signal_jobs using (is_erased(account_id));
+create policy erasure on trade_day_figures to signal_jobs using (is_erased(account_id));
+create policy erasure on account_usage to signal_jobs using (is_erased(account_id));
+grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;
+
+grant update (publisher) on signals to signal_jobs;
+create index signals_publisher on signals (publisher) where publisher is not null;
+
+-- Gives audit entries the pseudonym of an account that is being erased. It runs with the owner's rights, because
+-- nobody may change an entry otherwise. `subjects` are the account's licenses and keys.
+create function pseudonymise_audit(account text, subjects text[]) returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    substitute text := (select pseudonym from erasures where erasures.account_id = account);
+    changed integer;
+begin
+    if substitute is null then
+        raise exception 'no erasure of this account is under way' using errcode = 'insufficient_privilege';
+    end if;
+    update audit
+    set subject = case when subject = account then substitute else subject end,
+        detail = replace(detail::text, to_json(account)::text, to_json(substitute)::text)::jsonb
+    where (subject = account or subject = any(subjects))
+        and (subject = account or position(to_json(account)::text in detail::text) > 0);
+    get diagnostics changed = row_count;
+    return changed;
+end
+$$;
+revoke execute on function pseudonymise_audit(text, text[]) from public;
+grant execute on function pseudonymise_audit(text, text[]) to signal_jobs;
+create index audit_subject on audit (subject);
+grant select on audit to signal_functions;
+-- What may be misuse of a license, counted for operators: one row an account and day.
+create table misuse_days (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    requests bigint not null check (requests >= 0),
+    limited bigint not null check (limited >= 0),
+    limited_hours integer not null check (limited_hours between 0 and 16777215),
+    sessions_refused bigint not null check (sessions_refused >= 0),
+    sessions_taken_over bigint not null check (sessions_taken_over >= 0),
+    sessions_replaced bigint not null check (sessions_replaced >= 0),
+    primary key (account_id, day)
+);
+comment on index misuse_days_pkey is 'Prevents an account from having two counts of one day.';
+
+create index misuse_days_day on misuse_days (day);
+
+-- The addresses that used a key on a day, each as a keyed hash that differs every day.
+create table misuse_addresses (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    public_id text not null check (length(public_id) between 1 and 64),
+    address bytea not null check (octet_length(address) = 8),
+    primary key (account_id, day, public_id, address)
+);
+comment on index misuse_addresses_pkey is 'Prevents one address of a key from counting twice on a day.';
+
+create index misuse_addresses_day on misuse_addresses (day);
+
+grant select, insert, update on misuse_days to signal_functions;
+grant select, insert on misuse_addresses to signal_functions;
+grant select, delete on misuse_days, misuse_addresses to signal_jobs;
 -- The inbox of payment vendors: each event once, with what became of it. A timer works on what is received. An event
 -- without a subject belongs to a payment: `links` are the vendor's ids of that payment, which other events share.
 create table payment_events (

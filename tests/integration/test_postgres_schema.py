@@ -186,6 +186,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
         ("signal_functions", "used_urls"): "INSERT SELECT",
         ("signal_functions", "suspicious_trades"): "SELECT",
+        ("signal_functions", "misuse_days"): "INSERT SELECT UPDATE",
+        ("signal_functions", "misuse_addresses"): "INSERT SELECT",
         ("signal_functions", "claims_used"): "INSERT SELECT",
         ("signal_functions", "notification_events"): "INSERT SELECT",
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
@@ -198,6 +200,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
         ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
         ("signal_jobs", "suspicious_trades"): "DELETE INSERT SELECT",
+        ("signal_jobs", "misuse_days"): "DELETE SELECT",
+        ("signal_jobs", "misuse_addresses"): "DELETE SELECT",
         ("signal_jobs", "claims_used"): "DELETE SELECT",
         ("signal_jobs", "outbox"): "DELETE SELECT",
         ("signal_jobs", "bars"): "DELETE SELECT",
@@ -206,11 +210,19 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
         ("signal_jobs", "connections"): "SELECT",
         ("signal_jobs", "used_urls"): "DELETE SELECT",
-        ("signal_jobs", "account_usage"): "SELECT",
         ("signal_jobs", "notification_events"): "DELETE INSERT SELECT",  # and UPDATE of fanned_out_at
-        ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
+        ("signal_jobs", "notifications"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "destinations"): "DELETE SELECT",  # and UPDATE of what is sealed, and of its end
+        ("signal_functions", "audit"): "SELECT",  # for operators, and for exports of accounts
+        ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
+        ("signal_functions", "erasures"): "INSERT SELECT",
+        ("signal_jobs", "erasures"): "SELECT UPDATE",
+        # Of accounts that are being erased, see 0021.
+        ("signal_jobs", "trade_ids"): "DELETE SELECT",
+        ("signal_jobs", "trade_days"): "DELETE SELECT",
+        ("signal_jobs", "trade_day_figures"): "DELETE SELECT",
+        ("signal_jobs", "account_usage"): "DELETE SELECT",
     }
 
 

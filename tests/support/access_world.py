@@ -14,6 +14,8 @@ from shared.services.key_making import CreatedKey
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
+from tests.support.memory_licenses import unlisted
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -32,9 +34,10 @@ class World:
         self.licenses = LicenseService(
             plans=PLANS,
             store=self.store,
-            enforcement=Enforcement(self.cache, FakeHub(), PLANS),
+            enforcement=Enforcement(self.cache, FakeHub(), MemorySessions(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=self.audit,
+            listed=unlisted,
             actor="tester",
             pepper=PEPPER,
             now=self.clock,

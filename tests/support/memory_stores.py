@@ -17,6 +17,8 @@ from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_delayed import MemoryDelayed
 from tests.support.memory_hooks import MemoryHooks
+from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
+from tests.support.memory_misuse import MemoryMisuse
 from tests.support.memory_notifications import (
     MemoryDestinations,
     MemoryNotificationList,
@@ -170,6 +172,8 @@ class MemoryStores:
         )
         self.notification_list = MemoryNotificationList(self.notification_queue)
         self.summaries = MemorySummaries(self.server)
+        self.license_list = MemoryLicenseList(self.server, self.notifications)
+        self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.payments = MemoryPayments(self.server)
@@ -177,3 +181,4 @@ class MemoryStores:
         self.claims = MemoryClaims(lambda: self.server.now, is_away=lambda: self.server.away)
         self.test_accounts = MemoryTestAccounts()
         self.connections = MemoryConnections(is_away=lambda: self.server.away)
+        self.misuse = MemoryMisuse(is_away=lambda: self.server.away)

@@ -1,5 +1,6 @@
 """Reads and writes Postgres with one store per kind of record. SQL is in shared/sql."""
 
+from shared.adapters.postgres.accounts import AccountStore
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
@@ -8,6 +9,8 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.delayed import DelayedFeeds
 from shared.adapters.postgres.destinations import DestinationStore
 from shared.adapters.postgres.hooks import HookStore
+from shared.adapters.postgres.license_list import LicenseList
+from shared.adapters.postgres.misuse import MisuseStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.notification_list import NotificationList
@@ -25,6 +28,7 @@ from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
+    "AccountStore",
     "AccountsOfTests",
     "Audit",
     "BarStore",
@@ -34,6 +38,8 @@ __all__ = [
     "DelayedFeeds",
     "DestinationStore",
     "HookStore",
+    "LicenseList",
+    "MisuseStore",
     "ModelStore",
     "NotificationEvents",
     "NotificationList",
@@ -57,6 +63,7 @@ class Stores:
 
     def __init__(self, pools: Pools) -> None:
         database = pools.main
+        self.accounts = AccountStore(database)
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
@@ -64,6 +71,8 @@ class Stores:
         self.connections = ConnectionStore(pools.connections)
         self.delayed = DelayedFeeds(database)
         self.hooks = HookStore(database)
+        self.license_list = LicenseList(database)
+        self.misuse = MisuseStore(database)
         self.models = ModelStore(database)
         self.destinations = DestinationStore(database)
         self.notifications = NotificationEvents(database)

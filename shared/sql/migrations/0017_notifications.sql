@@ -13,6 +13,7 @@ comment on index notification_events_pkey is
     'Prevents one event from being notified twice, however often it is reported.';
 
 create index notification_events_new on notification_events (received_at) where fanned_out_at is null;
+create index notification_events_account on notification_events (account_id) where account_id is not null;
 create index notification_events_received_at on notification_events (received_at);
 
 -- The addresses that customers want to be notified at. `sealed` holds address and secrets, encrypted under the key named
@@ -103,7 +104,7 @@ grant update (fanned_out_at) on notification_events to signal_jobs;
 grant delete on notification_events to signal_jobs;
 grant select, insert on notifications to signal_functions;
 grant update (state, tries, next_try_at, done_at, error) on notifications to signal_functions;
-grant select, insert, update on notifications to signal_jobs;
+grant select, insert, update, delete on notifications to signal_jobs;
 grant select, insert, delete on destinations to signal_functions;
 grant update (sealed, sealed_by) on destinations to signal_functions;
 grant select, delete on destinations to signal_jobs;

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from shared.domain.access.hooks import HookRequest
+from shared.domain.access.licenses import ApiKey, License
 from shared.domain.decoding import decode
 from shared.domain.trading.trades import Trade
 from tests.support.api import Api
@@ -21,11 +22,20 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """Stores what PATH_VALUES names, and a second payment event, an ignored one; each license has the key."""
+    """Stores what PATH_VALUES names: a trade of the account of `Api.key`; a license and key of another;
+    a payment event, before an ignored one.
+    """
     api.spare_keys = True
-    named = {"trade_id": PATH_VALUES["trade_id"]}
-    trade = decode(msgspec.json.encode(TRADE | named), Trade)
+    trade = decode(msgspec.json.encode(TRADE | {"trade_id": PATH_VALUES["trade_id"]}), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)
+    license_id, public_id = PATH_VALUES["license_id"], PATH_VALUES["public_id"]
+    license_ = License(license_id=license_id, account_id="acct-named", created_at=api.clock())
+    await api.key_store.add_license(license_)
+    await api.services.license_listing.note(license_)
+    key = ApiKey(
+        public_id=public_id, key_hash="0" * 64, license_id=license_id, scopes=("bot",), created_at=api.clock()
+    )
+    await api.key_store.add_keys([key])
     event = Customer("stripe").events[0]
     await api.stores.payments.add(event, api.clock())
     ignored = msgspec.structs.replace(event, event_id="evt_2", kind="ignored", why_ignored="a test event")

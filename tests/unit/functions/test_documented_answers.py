@@ -5,7 +5,6 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -23,7 +22,16 @@ from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.license_plans import a_plan, with_plans
-from tests.support.requests import ADMITTING, BAR, PATH_VALUES, SIGNAL, STATE, TRADE
+from tests.support.requests import (
+    ADMITTING,
+    BAD_PATH_VALUES,
+    BAR,
+    PATH_VALUES,
+    SIGNAL,
+    STATE,
+    TRADE,
+    UNKNOWN_PATH_VALUES,
+)
 
 pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
@@ -38,31 +46,24 @@ TOO_MANY: dict[str, Any] = {
     "trades": {"trades": [TRADE] * 501},
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
-# A bad parameter of a route that has no symbol.
-RUN = "ops/payment-events/{payment_event_id}/run"
+# A bad parameter of a route that has no symbol, and no parameter in its path.
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
-    "trades/{trade_id}": {"path": "trades/a b"},
-    "destinations/{destination_id}": {"path": "destinations/a b"},
-    "destinations/{destination_id}/test": {"path": "destinations/a b/test"},
-    "destinations/{destination_id}/secret": {"path": "destinations/a b/secret"},
+    "ops/licenses": {"limit": "0"},
+    "ops/misuse": {"limit": "0"},
     "ops/payment-events": {"state": "lost"},
-    RUN: {"path": "ops/payment-events/first/run"},
-    "notifications": {"after": "1"},
     "ops/notifications": {"state": "lost"},
-    "ops/notifications/{notification_id}/retry": {"path": "ops/notifications/1/retry"},
-    "hooks/{hook_id}/end": {"path": "hooks/x/end"},
-    "license/keys/{public_id}": {"path": "license/keys/a b"},
+    "notifications": {"after": "1"},
 }
-# The second event of the fixture `reported` is an ignored one.
-CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
-# What does not exist in place of PATH_VALUES.
-ABSENT = {
-    "hook_id": "hook_000000000000",
-    "payment_event_id": "99",
-    "public_id": "Zz99Zz",
-    "destination_id": "webhook_aaaaaaaaaaaaaaaa",
-    "notification_id": str(UUID(int=7)),
+# What only Postgres can answer, of routes that else need it for no answer.
+ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "ops/licenses"): {"body": {"account_id": "acct-9", "overrides": {"symbols": ["GC"]}}},
+    ("PATCH", "ops/licenses/{license_id}"): {"body": {"overrides": {"symbols": ["GC"]}}},
+}
+# What is in conflict with something stored. The second payment event of the fixture `reported` is ignored.
+CONFLICTS: dict[str, dict[str, Any]] = {
+    "signals": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+    "ops/payment-events/{payment_event_id}/run": {"path": "ops/payment-events/2/run"},
 }
 
 
@@ -95,8 +96,8 @@ class Caller:
         self.api = api
         self.route = route
         self.scope, self.given = ADMITTING[route.method, route.path]
-        if route.path == "ws/negotiate":
-            self.given = {"body": {"symbols": ["ES"]}}
+        if (route.method, route.path) in (("POST", "ws/negotiate"), ("POST", "sessions")):
+            self.given = {"body": {"symbols": ["ES"], "instance": "bot-1"}}
 
     async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
         path = changed.pop("path", self.route.path)
@@ -149,40 +150,52 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        if code == "conflict" and self.route.path not in ("signals", *CONFLICTS):
-            return None
-        changed: dict[str, dict[str, Any]] = {
+        changed: dict[str, dict[str, Any] | None] = {
             "malformed_json": {"content": b"{"},
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
             "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
             "unsupported_media_type": {"headers": {"content-type": "application/xml"}},
-            "validation_failed": {"body": []}
-            if has_body
-            else BAD_QUERY.get(self.route.path, {"symbol": "es"}),
+            "validation_failed": self._badly_asked(),
             "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
             if has_body
             else {"colour": "red"},
-            "trade_not_found": {"path": "trades/never-reported"},
-            "conflict": CONFLICTS.get(
-                self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
-            ),
-            "not_found": {"path": self.route.path.format_map(PATH_VALUES | ABSENT)},
+            "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "conflict": CONFLICTS.get(self.route.path),
+            "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
+
+    def _badly_asked(self) -> dict[str, Any]:
+        """What no reading of the request accepts: its body, a part of its path, or a parameter."""
+        if self.route.body is not None:
+            return {"body": []}
+        if "{" in self.route.path:
+            return {"path": self.route.path.format(**BAD_PATH_VALUES)}
+        return BAD_QUERY.get(self.route.path, {"symbol": "es"})
 
     def change_world(self, code: str) -> bool:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict":
+            case "conflict" if self.route.path.startswith("hooks"):
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
             case "too_many_queries":
                 api.stores.trades.is_busy = True
+            case "cache_unavailable":
+                api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
+            case "conflict":
+                api.key_store.is_busy = True
+                if self.route.path.endswith("/resume"):
+                    # What is active already needs no change, which others could be in the way of.
+                    named = api.key_store.licenses[PATH_VALUES["license_id"]]
+                    suspended = msgspec.structs.replace(named, status="suspended")
+                    api.key_store.licenses[named.license_id] = suspended
             case "realtime_unavailable":
                 api.hub.away = True
             case "withdrawal_expired":
@@ -223,14 +236,22 @@ class Caller:
         key = await self.api.key(self.scope)
         if code == "conflict" and self.conflict():
             return await self.call(key)
-        if code == "conflict":
+        if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "session_taken":
+            key = await self.api.key(self.scope, sessions=1)
+            await self.api.call("POST", "sessions", key=key, body={"instance": "bot-2"})
+            return await self.call(key)
         if code == "no_confidence":
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
         changed = self.bad_request(code)
-        if changed is not None or self.change_world(code):
-            return await self.call(key, **(changed or {}))
+        if changed is None and self.change_world(code):
+            asks = code == "database_unavailable"
+            asked = ASKS_POSTGRES.get((self.route.method, self.route.path), {})
+            changed = asked if asks else {}
+        if changed is not None:
+            return await self.call(key, **changed)
         return await self.of_the_key(code)
 
 
@@ -239,5 +260,5 @@ async def test_each_documented_problem_can_happen(api: Api, route: Route, code: 
     answered = await Caller(api, route).cause(code)
     assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
     # A key that counts is told its quota with every problem; other requests count against no limit.
-    counts = code == "scope_missing" or not code.startswith(("key_", "license_"))
+    counts = code == "scope_missing" or not code.startswith(("key_", "license_", "cache_"))
     assert ("ratelimit" in answered.headers) == ("x-ratelimit-limit" in answered.headers) == counts
