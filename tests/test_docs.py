@@ -14,6 +14,7 @@ import function_app  # noqa: F401 - registers every route
 from functions.timer_table import TIMERS
 from functions.web.routes import declared_routes
 from shared.errors import ConfigurationError
+from shared.notification_settings import NAMES
 from shared.settings import read_settings
 from shared.version import VERSION
 from tests.support.places import ROOT
@@ -182,7 +183,8 @@ def test_the_readme_gives_the_default_of_every_setting() -> None:
         "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": telemetry.client_id,
         "PAYMENT_MODE": settings.payments.mode,
-        **dict.fromkeys((*needed, "STRIPE_WEBHOOK_SECRET", "WHOP_WEBHOOK_SECRET", "PAYMENT_PLANS"), ""),
+        **dict.fromkeys((*needed, *NAMES), ""),
+        **dict.fromkeys(("STRIPE_WEBHOOK_SECRET", "WHOP_WEBHOOK_SECRET", "PAYMENT_PLANS"), ""),
         **{timer.setting: "see functions/timers.toml" for timer in TIMERS},
     }
     for names, default, *_ in list(rows(section(README, "Settings")))[1:]:

@@ -19,6 +19,10 @@ CLAIM_RETENTION = timedelta(days=30)
 MONTHS_AHEAD = 3
 
 
+# Sent notifications stay so long, so that receivers can have them again.
+NOTIFICATION_RETENTION = timedelta(days=30)
+
+
 class UpkeepReport(msgspec.Struct, frozen=True):
     """Partitions created and rows deleted."""
 
@@ -29,6 +33,7 @@ class UpkeepReport(msgspec.Struct, frozen=True):
     test_signals: int
     test_licenses: int
     claims: int
+    notifications: int
 
 
 class UpkeepStore(Protocol):
@@ -40,6 +45,7 @@ class UpkeepStore(Protocol):
     async def prune_test_signals(self, before: datetime) -> int: ...
     async def prune_bars(self, before: datetime) -> int: ...
     async def prune_claims(self, before: datetime) -> int: ...
+    async def prune_notifications(self, before: datetime) -> int: ...
 
 
 class UpkeepService:
@@ -76,4 +82,5 @@ class UpkeepService:
             test_signals=await self._store.prune_test_signals(now - TEST_RETENTION),
             test_licenses=await self._remove_test_licenses(now),
             claims=await self._store.prune_claims(now - CLAIM_RETENTION),
+            notifications=await self._store.prune_notifications(now - NOTIFICATION_RETENTION),
         )

@@ -38,6 +38,9 @@ COUNTS = {
     "signal_cloud.signals.published": "signals_published",
     "signal_cloud.trades.written": "trades_recorded",
     "signal_cloud.license_exports": "license_exports",
+    "signal_cloud.notifications.sent": "notifications_sent",
+    "signal_cloud.notifications.unanswered": "notifications_unanswered",
+    "signal_cloud.notifications.parked": "notifications_parked",
 }
 
 
