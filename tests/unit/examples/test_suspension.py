@@ -1,4 +1,4 @@
-"""A bot whose license is suspended or expired waits, and goes on when it is paid; at any other end it ends."""
+"""A bot whose license is suspended or expired waits, and goes on when it is paid."""
 
 import argparse
 from collections.abc import Callable
