@@ -13,6 +13,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.hub_events import HubEventService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
+from shared.services.notifications import NotificationService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.served_symbols import ServedSymbols
@@ -24,6 +25,10 @@ class AccessServices(Adapters):
     @cached_property
     def counters(self) -> Counters:
         return Counters(self.redis)
+
+    @cached_property
+    def notifications(self) -> NotificationService:
+        return NotificationService(self.stores.notifications)
 
     @cached_property
     def market_clock(self) -> MarketClock:

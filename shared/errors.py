@@ -21,16 +21,19 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
+    |   |-- ClaimExpired             claim_expired
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
     |-- TooManyQueries               too_many_queries
     |-- ConnectionsExceeded          connections_exceeded
+    |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
     |   |   |-- DatabaseBusy         the server answers, but every connection of ours is in use
@@ -195,6 +198,10 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
+
+
 class NotFound(SignalCloudError):
     code = "not_found"
 
@@ -229,6 +236,10 @@ class WithdrawalExpired(Conflict):
     code = "withdrawal_expired"
 
 
+class ClaimUsed(Conflict):
+    code = "claim_used"
+
+
 class RateLimited(SignalCloudError):
     """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
 
@@ -253,6 +264,12 @@ class ConnectionsExceeded(SignalCloudError):
     """The license has as many open connections as its plan allows."""
 
     code = "connections_exceeded"
+
+
+class TriesExceeded(SignalCloudError):
+    """A public route was called too often from one address, for one mail address or by everybody."""
+
+    code = "tries_exceeded"
 
 
 class Unavailable(SignalCloudError):

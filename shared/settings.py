@@ -9,7 +9,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from shared.errors import ConfigurationError
-from shared.settings_reader import SettingsReader, is_uuid
+from shared.settings_reader import SettingsReader, is_origin, is_uuid
 
 MIN_PEPPER_BYTES = 32
 # If one of these is set, the app runs on a platform, where bars must not set the clock.
@@ -69,6 +69,8 @@ class Settings:
     cors_origins: tuple[str, ...] = ()
     license_export_key: str = ""
     license_export_endpoint: str = ""
+    public_url: str = "http://localhost:7071"
+    front_door_id: str = ""
 
     @property
     def tables_address(self) -> str:
@@ -118,6 +120,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         cors_origins=reader.origins("CORS_ORIGINS"),
         license_export_key=_export_key(reader),
         license_export_endpoint=_export_endpoint(reader) if client_id else "",
+        public_url=_public_url(reader),
+        front_door_id=_front_door_id(reader),
     )
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")
@@ -196,6 +200,18 @@ def _database_url(reader: SettingsReader, name: str = "DATABASE_URL", default: s
     return value
 
 
+def _public_url(reader: SettingsReader) -> str:
+    """The origin under which customers reach the app; the platform names its own host of the app."""
+    host = reader.optional("WEBSITE_HOSTNAME")
+    value = reader.text("PUBLIC_URL", f"https://{host}" if host else "http://localhost:7071")
+    if not is_origin(value) or (_on_platform(reader.environment) and not value.startswith("https://")):
+        reader.report(
+            "PUBLIC_URL must be the scheme and the host under which customers reach the app, such as "
+            "https://signals.example.com; on this platform with https, and without a path"
+        )
+    return value
+
+
 def _export_key(reader: SettingsReader) -> str:
     """The public key of exports, which is not secret; empty if this deployment makes none."""
     value = reader.optional("LICENSE_EXPORT_KEY")
@@ -207,6 +223,14 @@ def _export_key(reader: SettingsReader) -> str:
 def _export_endpoint(reader: SettingsReader) -> str:
     is_needed = bool(reader.optional("LICENSE_EXPORT_ENDPOINT") or reader.optional("LICENSE_EXPORT_KEY"))
     return reader.address("LICENSE_EXPORT_ENDPOINT", "https") if is_needed else ""
+
+
+def _front_door_id(reader: SettingsReader) -> str:
+    """The X-Azure-FDID of the Front Door before this app, without which its headers are not believed."""
+    value = reader.optional("FRONT_DOOR_ID")
+    if value and not is_uuid(value):
+        reader.report("FRONT_DOOR_ID must be the id of a Front Door, a UUID, or empty")
+    return value
 
 
 def _pepper(reader: SettingsReader, name: str, default: str | None = None) -> str:

@@ -33,11 +33,9 @@ OPERATIONS = DOCUMENTS["docs/operations.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert")
 # The platform sets these; no deployment configures them.
-PLATFORM_SETTINGS = {
+PLATFORM_SETTINGS = {f"WEBSITE_{each}" for each in ("HOSTNAME", "INSTANCE_ID", "SITE_NAME")} | {
     "CONTAINER_NAME_FOR_FUNCTIONS",
     "IDENTITY_ENDPOINT",
-    "WEBSITE_INSTANCE_ID",
-    "WEBSITE_SITE_NAME",
 }
 # Names of files that look like names of modules.
 FILES_WITH_DOTS = {"local.settings.json", "local.settings.sample.json"}

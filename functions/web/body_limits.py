@@ -13,6 +13,7 @@ TRADES = 1024 * KIB  # 500 trades with features
 BARS = 1024 * KIB  # 5,000 bars
 SIGNAL = 16 * KIB  # a signal with 32 features
 NEGOTIATE = 4 * KIB  # 100 symbols
+CLAIM = 4 * KIB  # a mail address
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
 
 MAX_BODY_BYTES = 1024 * KIB

@@ -21,7 +21,7 @@ from local.host.answer import BODILESS, Answer, encode_answer
 from local.host.context import InvocationContext, InvocationTrace
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
-from local.host.request import encoded_path, header_fields, query_params, request_url
+from local.host.request import encoded_path, forwarded_for, header_fields, query_params, request_url
 from local.host.routing import Router
 from local.host.single_write import SingleWriteProtocol
 
@@ -78,7 +78,7 @@ class HttpApp:
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         begun_at = time.perf_counter()
         method, path = scope["method"], scope["path"]
-        headers = header_fields(scope["headers"])
+        headers = header_fields(scope["headers"]) | forwarded_for(scope["client"])
         try:
             body = await _whole_body(headers, receive, self._max_body_bytes)
             answer = await self._answer(scope, headers, body)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote
 
-# On Azure the front end and Easy Auth own these headers and overwrite what a caller sends. This host has no
-# front end, so it drops a caller's values: code that trusts such a header must not find it here.
+# On Azure the front end and Easy Auth own these headers. This host has no front end, so it drops a caller's
+# values: code that trusts such a header must not find it here.
 PLATFORM_HEADER_PREFIXES = (
     "x-ms-",
     "x-arr-",
@@ -34,6 +34,14 @@ def header_fields(received: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         if name not in PLATFORM_HEADERS and not name.startswith(PLATFORM_HEADER_PREFIXES):
             headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
+
+
+def forwarded_for(client: tuple[str, int] | None) -> dict[str, str]:
+    """The header by which Azure's front end names the caller's address and port."""
+    if client is None:
+        return {}
+    host, port = client[:2]
+    return {"x-forwarded-for": f"[{host}]:{port}" if ":" in host else f"{host}:{port}"}
 
 
 def request_url(scheme: str, host: str, path: str, query: str) -> str:

@@ -103,6 +103,8 @@ class Stack:
             settings["API_KEY_PEPPER"] = self._state.secret("api_key_pepper")
         if not settings.get("LICENSE_EXPORT_KEY"):
             settings["LICENSE_EXPORT_KEY"] = export_key(self._state)
+        if not settings.get("PUBLIC_URL"):
+            settings["PUBLIC_URL"] = self.base_url
         source = None if active is None else active.database_url
         if active is None:
             self._vendors = vendor_stand_ins(self._state, settings, self.base_url)

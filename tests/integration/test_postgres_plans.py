@@ -17,14 +17,12 @@ from tests.support.asked_queries import (
     BASE,
     DEEP,
     FILL,
-    JOBS,
-    NOT_EXPLAINED,
     PAGE,
-    RUN_BY_HAND,
     SMALL_TABLES,
 )
 from tests.support.plans import nodes
 from tests.support.samples import a_trade
+from tests.support.unasked_queries import JOBS, NOT_EXPLAINED, RUN_BY_HAND
 
 
 @pytest.fixture(scope="module")

@@ -186,12 +186,17 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
         ("signal_functions", "used_urls"): "INSERT SELECT",
         ("signal_functions", "suspicious_trades"): "SELECT",
+        ("signal_functions", "claims_used"): "INSERT SELECT",
+        ("signal_functions", "notification_events"): "INSERT SELECT",
+        ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
+        ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
         ("signal_jobs", "signal_counters"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
         ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
         ("signal_jobs", "suspicious_trades"): "DELETE INSERT SELECT",
+        ("signal_jobs", "claims_used"): "DELETE SELECT",
         ("signal_jobs", "outbox"): "DELETE SELECT",
         ("signal_jobs", "bars"): "DELETE SELECT",
         ("signal_jobs", "bar_changes"): "DELETE SELECT",
@@ -199,6 +204,10 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "models"): "INSERT SELECT",  # and UPDATE of status, a column's
         ("signal_jobs", "connections"): "SELECT",
         ("signal_jobs", "used_urls"): "DELETE SELECT",
+        ("signal_jobs", "notification_events"): "DELETE INSERT SELECT",  # and UPDATE of fanned_out_at
+        ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
+        ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",
+        ("signal_jobs", "destinations"): "DELETE SELECT",  # and UPDATE of what is sealed, and of its end
     }
 
 

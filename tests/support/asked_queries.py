@@ -12,7 +12,9 @@ from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
 from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
+from tests.support import asked_notifications
 from tests.support.samples import a_bar, a_trade
+from tests.support.unasked_queries import JOBS, NOT_EXPLAINED
 
 BASE = datetime(2025, 9, 1, tzinfo=UTC)
 TRADES, ACCOUNTS, SIGNALS, BARS = 120_000, 40, 200_000, 100_000
@@ -310,39 +312,9 @@ ASKED: dict[str, dict[str, Any]] = {
     "upkeep.prune_bar_changes": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.symbols_with_bars": {},
 }
-NOT_EXPLAINED = {
-    "session.enter": "reads no table",
-    "session.in_recovery": "reads no table",
-    "performance.take_turn": "reads no table",
-    "connections.lock_licenses": "reads no table",
-    "connections.unchecked": "reads every open connection, once in 20 seconds",
-    "outbox.wait_at_most": "reads no table",
-    "signals.lock_publisher": "reads no table",
-    "outbox.lock_batch": "reads no table",
-    "trades.ensure_partitions": "reads the catalogue, by name",
-    "upkeep.make_partitions": "reads the catalogue, by name",
-    "migrations.lock_migrations": "reads no table",
-    "migrations.limit_migration": "reads no table",
-    "migrations.ensure_roles": "reads the catalogue, by name",
-    "migrations.is_migrated": "reads the catalogue, by name",
-    "migrations.applied_migrations": "one row a migration, once a start",
-    "migrations.record_migration": "one row a migration",
-}
-RUN_BY_HAND = {
-    "restore": "reads whole tables, in a drill, under its own time limit",
-    "logins": "reads the catalogue, once a deployment",
-    "failover": "reads a table with a row for each symbol, once after a promotion",
-}
-JOBS = {
-    "training.signals_to_settle",
-    "training.settle",
-    "training.outcomes",
-    "training.reported",
-    "suspicions.find",
-    "suspicions.forget",
-    "connections.prune_used_urls",
-    "models.add_model",
-    "models.lock_strategy",
-    "models.retire_champion",
-    "models.crown",
-}
+for _more in (asked_notifications,):  # each has queries of one area, so that this module stays short
+    FILL += _more.FILL
+    ASKED |= _more.ASKED
+    NOT_EXPLAINED |= _more.NOT_EXPLAINED
+    JOBS |= _more.JOBS
+    SMALL_TABLES |= _more.SMALL_TABLES

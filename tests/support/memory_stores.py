@@ -13,6 +13,7 @@ from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
@@ -127,6 +128,7 @@ class MemoryStores:
         self.trades = MemoryTrades(self.server)
         self.performance = self.trades
         self.training = MemoryTraining(self.server)
+        self.notifications = MemoryNotifications(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.upkeep = MemoryUpkeep(self.server)

@@ -2,9 +2,11 @@
 
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
+from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
+from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
@@ -17,9 +19,11 @@ from shared.adapters.postgres.upkeep import Upkeep
 __all__ = [
     "Audit",
     "BarStore",
+    "ClaimStore",
     "ConnectionStore",
     "Database",
     "ModelStore",
+    "NotificationEvents",
     "Outbox",
     "PerformanceStore",
     "Pools",
@@ -40,8 +44,10 @@ class Stores:
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
+        self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
         self.models = ModelStore(database)
+        self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)

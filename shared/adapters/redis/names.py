@@ -19,3 +19,8 @@ def rate_key(key_hash: str) -> str:
 def lock_key(confidence_key: str) -> str:
     """The lock of the request that computes a confidence; its value is that request's token."""
     return f"lock:{confidence_key}"
+
+
+def tries_key(what: str) -> str:
+    """How often something was tried in the present window; `what` names the route and who tried."""
+    return f"tries:{{{what}}}:window"

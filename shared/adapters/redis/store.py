@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from shared.adapters.redis.connection import Command, SharedConnection, unavailable
-from shared.adapters.redis.names import license_key, lock_key, refresh_key
+from shared.adapters.redis.names import license_key, lock_key, refresh_key, tries_key
 from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.domain.access.admission import NO_TAG, Admission, encode_record
 from shared.domain.access.licenses import Grant, refusal, valid_until
@@ -180,6 +180,17 @@ class RedisStore:
         flat: list[bytes]
         (flat,) = await self._ask(("HGETALL", COUNTERS_KEY))
         return {flat[i].decode(): int(flat[i + 1]) for i in range(0, len(flat), 2)}
+
+    async def count_try(self, what: str, window_s: int) -> tuple[int, float]:
+        """Counts one try; returns the number in its window, and the seconds until the window ends.
+
+        The first try begins a window of `window_s`.
+        """
+        key = tries_key(what)
+        _, count, life_ms = await self._ask(
+            ("SET", key, 0, "NX", "EX", window_s), ("INCR", key), ("PTTL", key)
+        )
+        return count, max(0, life_ms) / 1000
 
     async def ping(self) -> float:
         """Returns the seconds that one round trip takes."""

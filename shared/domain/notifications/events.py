@@ -22,6 +22,8 @@ EventKind = Literal[
     "model_promoted",
     "model_retired",
     "daily_summary",
+    "notification_parked",
+    "test",
 ]
 
 

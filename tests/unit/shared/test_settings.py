@@ -50,6 +50,8 @@ BAD_VALUES = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": ("Authorization=AAD", "sekrit"),
     "AZURE_CLIENT_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
     "LICENSE_EXPORT_KEY": ("sekrit", "A" * 43, "A" * 44, "A" * 42 + "=="),
+    "PUBLIC_URL": ("sekrit", "ftp://sekrit", "https://sekrit/api", "https://sekrit/", "https://me@sekrit"),
+    "FRONT_DOOR_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
     "CORS_ORIGINS": (
         "*",
         "null",
@@ -90,6 +92,16 @@ def test_a_bad_value_is_refused_by_its_setting_s_name_and_not_shown(name: str, v
     with pytest.raises(ConfigurationError, match=f"\\b{name} ") as caught:
         read_settings({**GOOD, name: value})
     assert "sekrit" not in caught.value.detail
+
+
+def test_customers_reach_the_app_at_the_platforms_name_unless_a_setting_says_another() -> None:
+    assert read_settings(GOOD).public_url == "http://localhost:7071"
+    hosted = {**GOOD, "WEBSITE_HOSTNAME": "app.azurewebsites.net", "WEBSITE_SITE_NAME": "app"}
+    assert read_settings(hosted).public_url == "https://app.azurewebsites.net"
+    named = {**hosted, "PUBLIC_URL": "https://signals.example.com"}
+    assert read_settings(named).public_url == "https://signals.example.com"
+    with pytest.raises(ConfigurationError, match="PUBLIC_URL "):
+        read_settings({**hosted, "PUBLIC_URL": "http://signals.example.com"})
 
 
 def test_bars_may_set_the_clock_on_one_machine_only() -> None:

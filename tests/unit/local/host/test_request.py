@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.host.request import header_fields, query_params, request_url
+from local.host.request import forwarded_for, header_fields, query_params, request_url
 
 
 def test_values_of_a_repeated_header_are_joined_in_order() -> None:
@@ -16,6 +16,12 @@ def test_values_of_a_repeated_header_are_joined_in_order() -> None:
 )
 def test_headers_of_the_platform_are_dropped(name: str) -> None:
     assert header_fields([(name.encode(), b"forged"), (b"x-client-ip", b"kept")]) == {"x-client-ip": "kept"}
+
+
+def test_the_caller_s_address_is_named_as_azure_names_it() -> None:
+    assert forwarded_for(("203.0.113.7", 4711)) == {"x-forwarded-for": "203.0.113.7:4711"}
+    assert forwarded_for(("2001:db8::1", 4711)) == {"x-forwarded-for": "[2001:db8::1]:4711"}
+    assert forwarded_for(None) == {}
 
 
 @pytest.mark.parametrize(
