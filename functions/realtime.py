@@ -12,7 +12,7 @@ from functions.web.declaration import ADMISSION, BODY, PUBLIC, Body, json_body
 from functions.web.preflight import preflight_answer
 from functions.web.routes import Routes
 from shared.domain.access.hub_events import ConnectRequest
-from shared.domain.access.licenses import MAX_SYMBOLS
+from shared.domain.access.plans import MAX_SYMBOLS
 from shared.domain.market.bars import Symbol
 from shared.services.realtime import ClientAccess
 

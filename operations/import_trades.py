@@ -54,7 +54,8 @@ async def _run(options: argparse.Namespace) -> int:
     container = Container(command_settings(os.environ))
     try:
         license_ = await _license(container, options.license)
-        count, months, problems = await _checked(options.file, container, license_.symbols)
+        symbols = container.plans.terms_of(license_).symbols
+        count, months, problems = await _checked(options.file, container, symbols)
         if problems:
             print("\n".join(problems[:MAX_SHOWN]), file=sys.stderr)
             print("Nothing was imported. Correct these lines, then run the command again.", file=sys.stderr)

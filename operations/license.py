@@ -20,14 +20,16 @@ from local.stack.options import state_directory
 from local.stack.running_stack import settings_of_running
 from operations import arguments
 from operations.command import run_command
+from shared.adapters.plans import shipped_plans
 from shared.container import Container
 from shared.domain.access.keys import KEY_LENGTH, PREFIX, public_id_in
-from shared.domain.access.licenses import ALL_SCOPES, DEFAULT_REQUESTS_PER_MINUTE, License, is_license_id
-from shared.domain.access.plans import PLANS, STANDARD
+from shared.domain.access.licenses import ALL_SCOPES, License, is_license_id
+from shared.domain.access.plans import STANDARD, Overrides
 from shared.domain.market.bars import is_symbol
 from shared.domain.market.symbols import symbol_fault
 from shared.errors import ConfigurationError
-from shared.services.licenses import CreatedKey, Effect, LicenseService, LicenseView
+from shared.services.key_making import CreatedKey
+from shared.services.licenses import Effect, LicenseService, LicenseView
 from shared.settings import Settings, read_settings
 from shared.settings_reader import SettingsReader
 
@@ -53,7 +55,6 @@ ENTRA_NAMES = (
 )
 # The app needs these two to verify events of Web PubSub; this command receives none.
 _UNUSED = dict.fromkeys(("AZURE_TENANT_ID", "WEBPUBSUB_EVENTS_PRINCIPAL"), str(UUID(int=0)))
-DEFAULT_SYMBOLS = "ES,NQ,CL,YM,RTY"
 _FROM_STANDARD_INPUT = "- reads a whole key from standard input"
 # The exit status of a change that is stored, but of which a follow-up step has failed.
 INCOMPLETE = 3
@@ -121,8 +122,7 @@ async def _create(service: LicenseService, options: argparse.Namespace) -> Outco
     license_ = await service.create_license(
         options.account,
         plan=options.plan,
-        symbols=options.symbols,
-        requests_per_minute=options.requests_per_minute,
+        overrides=Overrides(symbols=options.symbols, requests_per_minute=options.requests_per_minute),
         expires_at=options.expires,
         is_new_account=not options.same_account,
         may_be_unserved=options.new_symbols,
@@ -145,8 +145,9 @@ async def _list(service: LicenseService, options: argparse.Namespace) -> Outcome
     licenses = await service.list_licenses()
     lines = [
         f"{each.license_id}  {each.account_id:<24} {each.plan:<12} {each.status:<10} "
-        f"{each.requests_per_minute:>7}/min  {','.join(each.symbols)}"
+        f"{terms.requests_per_minute:>7}/min  {','.join(terms.symbols)}"
         for each in licenses
+        for terms in (shipped_plans().terms_of(each),)
     ]
     return Outcome(licenses, lines or ["there are no licenses"])
 
@@ -214,13 +215,20 @@ def _warnings(effect: Effect, *, ends: bool = True) -> list[str]:
 
 
 def _license_lines(license_: License) -> list[str]:
+    terms = shipped_plans().terms_of(license_)
+    own = license_.overrides
+    limit = f"{terms.requests_per_minute} requests a minute a key{_override(own.requests_per_minute)}"
     return [
         f"{license_.license_id}  {license_.status}",
         f"  account  {license_.account_id}",
-        f"  plan     {license_.plan}, {license_.requests_per_minute} requests a minute a key",
-        f"  symbols  {', '.join(license_.symbols)}",
+        f"  plan     {license_.plan}, {limit}",
+        f"  symbols  {', '.join(terms.symbols)}{_override(own.symbols)}",
         f"  expires  {_time(license_.expires_at) if license_.expires_at else 'never'}",
     ]
+
+
+def _override(value: object) -> str:
+    return "" if value is None else " (override)"
 
 
 def _created_lines(created: CreatedKey) -> list[str]:
@@ -250,14 +258,16 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the account exists and gets one more license, which shares its trades",
     )
-    create.add_argument("--plan", choices=PLANS, default=STANDARD)
-    create.add_argument("--symbols", type=_symbols, default=_symbols(DEFAULT_SYMBOLS), help="such as ES,NQ")
+    create.add_argument("--plan", choices=list(shipped_plans()), default=STANDARD)
+    create.add_argument("--symbols", type=_symbols, help="such as ES,NQ, instead of the plan's")
     create.add_argument(
         "--new-symbols",
         action="store_true",
         help="the symbols may be new: this license's feeder or publisher is the first to serve them",
     )
-    create.add_argument("--requests-per-minute", type=int, default=DEFAULT_REQUESTS_PER_MINUTE, metavar="N")
+    create.add_argument(
+        "--requests-per-minute", type=int, metavar="N", help="of each key, instead of the plan's"
+    )
     show = command("show", _show, "show a license and its keys")
     command("list", _list, "list the first 1000 licenses")
     add_key = command("add-key", _add_key, "make one more key for a license")

@@ -20,7 +20,7 @@ from operations.exports import (
 from shared.adapters.tables import LicenseTables
 from shared.domain.access.exports import Export
 from shared.domain.access.keys import hash_key, parse_key, same_hash
-from shared.domain.access.licenses import Grant, refusal
+from shared.domain.access.licenses import key_refusal, license_refusal
 from shared.settings_reader import SettingsReader
 
 # As the alert license-export-overdue.
@@ -129,7 +129,7 @@ async def _key(text: str, pepper: str, scratch: LicenseTables, live: LicenseTabl
     license_ = None if stored is None else await scratch.get_license(stored.license_id)
     if stored is None or license_ is None:
         return Finding("key", False, f"{presented.public_id} is not in the export")
-    refused = refusal(Grant(license=license_, key=stored), now)
+    refused = key_refusal(stored, now) or license_refusal(license_, now)
     if refused is not None:
         return Finding("key", False, f"{presented.public_id} is refused: {refused.code}")
     if pepper:

@@ -40,6 +40,7 @@ class AccessServices(Adapters):
             pepper=self.credentials.pepper(),
             cache=self.redis,
             keys=self.tables,
+            plans=self.plans,
             now=self.now,
             previous_pepper=self.credentials.previous_pepper(),
             unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
@@ -50,7 +51,8 @@ class AccessServices(Adapters):
         stores = self.stores
         return LicenseService(
             store=self.tables,
-            enforcement=Enforcement(self.redis, self.realtime),
+            plans=self.plans,
+            enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
             audit=stores.audit,
             actor=actor,
@@ -60,15 +62,19 @@ class AccessServices(Adapters):
 
     @cached_property
     def endings(self) -> EndingService:
-        enforcement = Enforcement(self.redis, self.realtime)
-        audit = self.stores.jobs_audit
-        return EndingService(store=self.tables, enforcement=enforcement, audit=audit, actor="timer")
+        store, audit = self.tables, self.stores.jobs_audit
+        return EndingService(store=store, enforcement=self.enforcement, audit=audit, actor="timer")
+
+    @cached_property
+    def enforcement(self) -> Enforcement:
+        return Enforcement(self.redis, self.realtime, self.plans)
 
     @cached_property
     def presence(self) -> Presence:
         return Presence(
             store=self.stores.connections,
             licenses=self.tables,
+            plans=self.plans,
             hub=self.hub,
             clock=time.monotonic,
             count=self.counters.add,
@@ -90,5 +96,10 @@ class AccessServices(Adapters):
     def hub_events(self) -> HubEventService:
         proof, count = self.credentials.event_proof(), self.counters.add
         return HubEventService(
-            proof=proof, keys=self.tables, presence=self.presence, now=self.now, count=count
+            proof=proof,
+            keys=self.tables,
+            plans=self.plans,
+            presence=self.presence,
+            now=self.now,
+            count=count,
         )

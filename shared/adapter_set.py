@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.adapters.calendars import market_calendars
+from shared.adapters.plans import shipped_plans
 from shared.adapters.strategies import shipped_strategies
 from shared.credentials import Credentials
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.market.calendars import MarketCalendars
 from shared.settings import Settings
@@ -46,6 +48,10 @@ class Adapters:
     @cached_property
     def strategies(self) -> StrategyCatalog:
         return shipped_strategies()
+
+    @cached_property
+    def plans(self) -> PlanCatalog:
+        return shipped_plans()
 
     @cached_property
     def calendars(self) -> MarketCalendars:

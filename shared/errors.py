@@ -22,6 +22,7 @@
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
     |   |-- ClaimExpired             claim_expired
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -200,6 +201,10 @@ class StorageQuotaExceeded(Forbidden):
 
 class ClaimExpired(Forbidden):
     code = "claim_expired"
+class KeysExceeded(Forbidden):
+    """The license has as many valid keys as its plan allows."""
+
+    code = "keys_exceeded"
 
 
 class NotFound(SignalCloudError):

@@ -31,6 +31,7 @@ STATUS_OF_CODE = {
     "license_revoked": 403,
     "storage_quota_exceeded": 403,
     "claim_expired": 403,
+    "keys_exceeded": 403,
     "not_found": 404,
     "trade_not_found": 404,
     "no_confidence": 404,

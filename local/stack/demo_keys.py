@@ -9,11 +9,11 @@ from local.stack.state import StateDirectory
 from shared.adapters.tables import LicenseTables
 from shared.container import Container
 from shared.domain.access.keys import hash_key, parse_key, same_hash
-from shared.domain.access.licenses import DEFAULT_REQUESTS_PER_MINUTE, Scope
+from shared.domain.access.licenses import Scope
+from shared.domain.access.plans import Overrides
 from shared.services.licenses import LicenseService
 from shared.settings import read_settings
 
-SYMBOLS = ("ES", "NQ", "CL", "YM", "RTY")
 # Azurite writes its tables to disk every 5 s.
 DURABLE_TIMEOUT_S = 8.0
 LOAD_ACCOUNT = "load"
@@ -24,14 +24,14 @@ LOAD_REQUESTS_PER_MINUTE = 10_000
 class _Account:
     account_id: str
     scope: Scope
-    requests_per_minute: int
+    requests_per_minute: int | None
 
 
 # The three bots of `make run` have accounts of their own, so that each sees only its own trades, and
-# limits that a fast replay does not reach. `bot` and `bot2` have the limits of a customer.
+# limits that a fast replay does not reach. `bot` and `bot2` have the limits of the plan.
 _ACCOUNTS = {
-    "bot": _Account("demo", "bot", DEFAULT_REQUESTS_PER_MINUTE),
-    "bot2": _Account("demo-2", "bot", DEFAULT_REQUESTS_PER_MINUTE),
+    "bot": _Account("demo", "bot", None),
+    "bot2": _Account("demo-2", "bot", None),
     "publisher": _Account("demo-publisher", "publisher", 60_000),
     "feeder": _Account("demo-feeder", "feeder", 60_000),
     "ops": _Account("demo-ops", "ops", 6_000),
@@ -109,15 +109,14 @@ async def _is_known(store: LicenseTables, key: str | None, pepper: bytes) -> boo
 
 async def _make(licenses: LicenseService, account: _Account) -> str:
     license_ = await licenses.create_license(
-        account.account_id, symbols=SYMBOLS, requests_per_minute=account.requests_per_minute
+        account.account_id, overrides=Overrides(requests_per_minute=account.requests_per_minute)
     )
     return (await licenses.create_key(license_.license_id, (account.scope,))).plain
 
 
 async def _make_for_load(licenses: LicenseService, count: int) -> list[str]:
-    license_ = await licenses.create_license(
-        LOAD_ACCOUNT, symbols=SYMBOLS, plan="load", requests_per_minute=LOAD_REQUESTS_PER_MINUTE
-    )
+    overrides = Overrides(requests_per_minute=LOAD_REQUESTS_PER_MINUTE)
+    license_ = await licenses.create_license(LOAD_ACCOUNT, plan="load", overrides=overrides)
     return await licenses.create_keys(license_.license_id, count)
 
 

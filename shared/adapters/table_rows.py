@@ -29,16 +29,16 @@ def unavailable(internal: str) -> Unavailable:
 
 
 class Kind[T](NamedTuple):
-    """How a struct is stored in its table; the field `joined` is a tuple and becomes one text."""
+    """How a struct is stored in its table; the field `composite` is no scalar and becomes JSON text."""
 
     name: str
     table: str
     struct: type[T]
-    joined: str
+    composite: str
     shard: Callable[[str], str]
 
 
-LICENSE = Kind("license", LICENSES, License, "symbols", shard_of_license_id)
+LICENSE = Kind("license", LICENSES, License, "overrides", shard_of_license_id)
 KEY = Kind("API key", API_KEYS, ApiKey, "scopes", shard_of_public_id)
 
 
@@ -48,7 +48,7 @@ def missing[T](kind: Kind[T], row: str) -> NotFound:
 
 def entity_of[T](kind: Kind[T], row: str, struct: T) -> dict[str, Any]:
     values = {name: getattr(struct, name) for name in kind.struct.__annotations__}
-    values[kind.joined] = ",".join(values[kind.joined])
+    values[kind.composite] = msgspec.json.encode(values[kind.composite]).decode()
     # An absent property means None, because Table Storage has no null.
     present = {name: value for name, value in values.items() if value is not None}
     return {"PartitionKey": kind.shard(row), "RowKey": row, **present}
@@ -60,10 +60,10 @@ def row_of[T](kind: Kind[T], entity: Mapping[str, Any]) -> T:
         if isinstance(value, datetime):
             # Converts the SDK's own subclass to a plain datetime.
             values[name] = datetime.combine(value.date(), value.timetz()).astimezone(UTC)
-    values[kind.joined] = tuple(part for part in str(values.get(kind.joined, "")).split(",") if part)
     try:
+        values[kind.composite] = msgspec.json.decode(str(values.get(kind.composite)))
         return msgspec.convert(values, kind.struct)
-    except msgspec.ValidationError as error:
+    except msgspec.MsgspecError as error:
         raise unavailable(f"a row of {kind.table} is damaged: {error}") from error
 
 

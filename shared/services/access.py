@@ -36,6 +36,7 @@ from shared.domain.access.licenses import (
     refusal,
     scope_refusal,
 )
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.rate_limit import RateState, rate_limited
 from shared.domain.confidence.answers import CacheResult
 from shared.errors import (
@@ -86,6 +87,7 @@ class AccessService:
         pepper: bytes,
         cache: AccessCache,
         keys: KeyReader,
+        plans: PlanCatalog,
         now: Callable[[], datetime],
         previous_pepper: bytes | None = None,
         unlimited: Callable[[], None] = lambda: None,
@@ -94,7 +96,7 @@ class AccessService:
         self._pepper = pepper
         self._unlimited = unlimited
         self._cache = cache
-        self._grants = Grants(cache=cache, keys=keys, now=now, previous_pepper=previous_pepper)
+        self._grants = Grants(cache=cache, keys=keys, plans=plans, now=now, previous_pepper=previous_pepper)
         self._endings = self._grants.watch
         self._now = now
         self._presented: dict[str, tuple[ParsedKey, str]] = {}  # oldest first
@@ -185,7 +187,7 @@ class AccessService:
 
         At most the whole limit is taken. None means that no limit counts. Raises RateLimited.
         """
-        cost = min(units, admitted.license.requests_per_minute)
+        cost = min(units, admitted.terms.requests_per_minute)
         key, key_hash = self._presented.get(authorization or "") or self._parsed(authorization)
         known = self._grants.known(key_hash)
         tag = known.tag if known is not None else NO_TAG

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Protocol
 
 from shared.domain.access.endings import Ending
+from shared.domain.access.license_changes import ended
 from shared.domain.access.licenses import (
     ApiKey,
     License,
-    expired,
     is_license_id,
     key_refusal,
     license_refusal,
@@ -77,23 +77,26 @@ class EndingService:
             return None, False
         closed = await self._enforcement.close_connections(license_id, _reason(refused))
         if closed and license_.status == "active":
-            license_ = await self._expire(license_id, now)
+            license_ = await self._mark(license_id, now)
         await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         return refused, closed
 
-    async def _expire(self, license_id: str, now: datetime) -> License:
-        """Marks the license as expired. Of several processes, the one whose change is stored audits it."""
+    async def _mark(self, license_id: str, now: datetime) -> License:
+        """Gives the license the status that its times give it: expired, or suspended after a failed payment.
+
+        Of several processes, the one whose change is stored audits it.
+        """
         is_ours = False
 
-        def expire(before: License) -> License:
+        def mark(before: License) -> License:
             nonlocal is_ours
-            after = expired(before, now)
+            after = ended(before, now)
             is_ours = after != before
             return after
 
-        license_ = await self._store.update_license(license_id, expire)
+        license_ = await self._store.update_license(license_id, mark)
         if is_ours:
-            await self._audit.note("license expired", license_id)
+            await self._audit.note(f"license {license_.status}", license_id)
         return license_
 
     async def _enforce_key(self, public_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:

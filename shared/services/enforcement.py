@@ -6,6 +6,7 @@ from typing import Protocol
 
 from shared.domain.access.client_access import group_of_subject
 from shared.domain.access.licenses import ApiKey, Grant, License
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -22,15 +23,16 @@ class ConnectionCloser(Protocol):
 class Enforcement:
     """Each method returns whether it could; it logs why it could not."""
 
-    def __init__(self, cache: GrantCache, connections: ConnectionCloser) -> None:
+    def __init__(self, cache: GrantCache, connections: ConnectionCloser, plans: PlanCatalog) -> None:
         self._cache = cache
+        self._plans = plans
         self._connections = connections
 
     async def tell_caches(self, license_: License, keys: Sequence[ApiKey]) -> bool:
         """Caches what the license and its keys allow now, under every hash of the keys."""
         try:
             await self._cache.store_grants(
-                [(key_hash, Grant(license=license_, key=key)) for key in keys for key_hash in key.hashes]
+                [(key_hash, self._plans.grant(license_, key)) for key in keys for key_hash in key.hashes]
             )
         except Unavailable as error:
             log.warning("Redis is not told about license %s: %s", license_.license_id, error.internal)

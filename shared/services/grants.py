@@ -23,6 +23,7 @@ from shared.domain.access.licenses import (
     refusal,
     rehashed_key,
 )
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.errors import KeyStoreUnavailable, KeyUnknown, SignalCloudError, Unauthenticated, Unavailable
 from shared.services.bounded import make_room
 from shared.services.ending_watch import EndingReader, EndingWatch
@@ -92,11 +93,13 @@ class Grants:
         *,
         cache: GrantCache,
         keys: KeyReader,
+        plans: PlanCatalog,
         now: Callable[[], datetime],
         previous_pepper: bytes | None = None,
     ) -> None:
         self._cache = cache
         self._keys = keys
+        self._plans = plans
         self._now = now
         self._previous_pepper = previous_pepper
         self.watch = EndingWatch(keys, now=now, noticed=self._doubt, start=EPOCH)
@@ -255,7 +258,7 @@ class Grants:
         if api_key is None:
             return None
         license_ = await self._keys.get_license(api_key.license_id)
-        return Grant(license=license_, key=api_key) if license_ is not None else None
+        return self._plans.grant(license_, api_key) if license_ is not None else None
 
     async def _under_another_pepper(self, key: ParsedKey, key_hash: str, stored: ApiKey) -> ApiKey | None:
         """`stored` if it is the presented key, hashed under the pepper before or after ours; else None."""

@@ -10,8 +10,8 @@ import msgspec
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken, token_in
 from shared.domain.access.connections import Opening
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
-from shared.domain.access.licenses import ApiKey, Grant, License, refusal, scope_refusal
-from shared.domain.access.plans import plan_of
+from shared.domain.access.licenses import ApiKey, License, refusal, scope_refusal
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.decoding import decode
 from shared.domain.limits import ClockSkew
 from shared.errors import (
@@ -68,12 +68,14 @@ class HubEventService:
         *,
         proof: Proof,
         keys: KeyReader,
+        plans: PlanCatalog,
         presence: Presence,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
         self._proof = proof
         self._keys = keys
+        self._plans = plans
         self._presence = presence
         self._now = now
         self._count = count
@@ -165,10 +167,9 @@ class HubEventService:
             or license_.account_id != event.user_id
         ):
             raise KeyUnknown("The license or the key of this client access URL does not exist.")
-        grant = Grant(license=license_, key=key)
+        grant = self._plans.grant(license_, key)
         refused = refusal(grant, self._now()) or scope_refusal(grant, "bot")
         if refused is not None:
             raise refused
-        limit = plan_of(license_.plan).connections
-        opening = Opening(event.connection_id, license_.license_id, token.nonce, limit)
+        opening = Opening(event.connection_id, license_.license_id, token.nonce, grant.terms.connections)
         await self._presence.open(opening, license_.account_id)

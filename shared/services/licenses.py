@@ -14,46 +14,48 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.access.consequences import consequences
 from shared.domain.access.endings import Ending
-from shared.domain.access.keys import RandomBytes, hash_key, new_key, new_public_id, public_id_in
-from shared.domain.access.license_checks import account_exists, check_expiry, check_license, check_scopes
+from shared.domain.access.keys import RandomBytes, public_id_in
+from shared.domain.access.license_changes import resumed, revoked, suspended
+from shared.domain.access.license_checks import (
+    account_exists,
+    check_license,
+    check_new_license,
+    reference_taken,
+)
 from shared.domain.access.licenses import (
-    DEFAULT_REQUESTS_PER_MINUTE,
     ApiKey,
     License,
     Scope,
-    ending_key,
+    is_valid_key,
+    license_id_of,
+    license_refusal,
     new_license_id,
-    resumed,
-    revoked,
+    replaced_key,
     revoked_key,
-    shard_of_license_id,
-    suspended,
 )
+from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.access.plans import NO_OVERRIDES, STANDARD, Overrides
 from shared.domain.limits import ClockSkew
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.enforcement import Enforcement
+from shared.services.key_making import CreatedKey, KeyMaking, NewKeyStore
 
-MAX_KEYS_PER_TRANSACTION = 100
 MAX_KEYS_AT_ONCE = 10_000
 MAX_LISTED = 1_000
 MAX_OVERLAP = timedelta(days=30)
-# A shard has 14 million public ids, so this many attempts fail only because of a defect.
-MAX_ID_ATTEMPTS = 5
 
 
-class KeyStore(Protocol):
+class KeyStore(NewKeyStore, Protocol):
     async def get_license(self, license_id: str) -> License | None: ...
     async def get_key(self, public_id: str) -> ApiKey | None: ...
-    async def keys_of(self, license_id: str) -> list[ApiKey]: ...
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]: ...
     async def list_licenses(self, limit: int) -> list[License]: ...
     async def has_account(self, account_id: str) -> bool: ...
-    async def add_endings(self, endings: Sequence[Ending]) -> None: ...
     async def add_license(self, license_: License) -> None: ...
-    async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
@@ -67,16 +69,6 @@ class LicenseView(msgspec.Struct, frozen=True):
 
     license: License
     keys: tuple[ApiKey, ...]
-
-
-class CreatedKey(msgspec.Struct, frozen=True):
-    """A new key; `plain` is shown only once and stored nowhere."""
-
-    plain: str
-    key: ApiKey
-
-    def __repr__(self) -> str:
-        return f"CreatedKey({self.key.public_id})"
 
 
 class Effect(msgspec.Struct, frozen=True):
@@ -99,6 +91,7 @@ class LicenseService:
         self,
         *,
         store: KeyStore,
+        plans: PlanCatalog,
         enforcement: Enforcement,
         served: SymbolCheck,
         audit: AuditLog,
@@ -108,52 +101,70 @@ class LicenseService:
         rng: RandomBytes = secrets.token_bytes,
     ) -> None:
         self._store = store
+        self._plans = plans
         self._enforcement = enforcement
         self._served = served
         self._audit = Auditor(audit, actor)
-        self._pepper = pepper
         self._now = now
         self._rng = rng
+        self._keys = KeyMaking(store=store, plans=plans, pepper=pepper, now=now, rng=rng)
 
     async def create_license(
         self,
         account_id: str,
         *,
-        symbols: Sequence[str],
-        plan: str = "standard",
-        requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
+        plan: str = STANDARD,
+        overrides: Overrides = NO_OVERRIDES,
         expires_at: datetime | None = None,
+        reference: str | None = None,
+        payment: str | None = None,
+        email: str | None = None,
+        discord_user_id: str | None = None,
+        notes: str = "",
         is_new_account: bool = False,
         may_be_unserved: bool = False,
     ) -> License:
-        """Creates an active license without keys.
+        """Creates an active license without keys; with the same reference again, returns the same license.
 
         Raises ValidationFailed, also for a symbol that nothing serves, unless it `may_be_unserved`: a feeder
         or a publisher that is the first of its symbol needs a license before it can serve it. Raises Conflict
-        if `is_new_account` and another license has this account, with which it would share its trades.
-        Raises DatabaseUnavailable if only Postgres could tell that a symbol is served.
+        if the reference has a license with other values, or if `is_new_account` and another license has this
+        account, with which it would share its trades. Raises DatabaseUnavailable if only Postgres could tell
+        that a symbol is served.
         """
         now = self._now()
         license_ = License(
-            license_id=new_license_id(self._rng),
+            license_id=new_license_id(self._rng) if reference is None else license_id_of(reference),
             account_id=account_id,
             plan=plan,
+            overrides=_without_repeats(overrides),
             expires_at=expires_at,
-            symbols=tuple(dict.fromkeys(symbols)),
-            requests_per_minute=requests_per_minute,
+            reference=reference,
+            payment=payment,
+            email=email,
+            discord_user_id=discord_user_id,
+            notes=notes,
             created_at=now,
         )
         problems = Problems()
-        check_license(license_, now, problems)
+        check_new_license(license_, self._plans, now, problems)
         problems.refuse()
+        if reference is not None and (stored := await self._same(license_)) is not None:
+            return stored
         if not may_be_unserved:
-            await self._served.check(license_.symbols, problems)
-            problems.refuse("The license has symbols that nothing serves.")
+            await self._check_served(license_, problems)
         if is_new_account and await self._store.has_account(account_id):
             raise account_exists(account_id)
         if expires_at is not None:
             await self._store.add_endings([Ending(expires_at, license_.license_id)])
-        await self._store.add_license(license_)
+        try:
+            await self._store.add_license(license_)
+        except Conflict:
+            # Somebody has just created it under the same reference.
+            stored = await self._same(license_)
+            if stored is None:
+                raise
+            return stored
         await self._audit.note("license created", license_.license_id, account=account_id, plan=plan)
         return license_
 
@@ -168,19 +179,16 @@ class LicenseService:
     async def keys_hashed_before(self, moment: datetime) -> list[ApiKey]:
         """The valid keys whose hash is older than `moment`: not used since a rotation of the pepper then."""
         now = self._now()
-        return [
-            key
-            for key in await self._store.keys_hashed_before(moment)
-            if key.status == "active" and (key.expires_at is None or key.expires_at > now)
-        ]
+        return [key for key in await self._store.keys_hashed_before(moment) if is_valid_key(key, now)]
 
     async def create_key(
         self, license_id: str, scopes: Sequence[Scope] = ("bot",), *, expires_at: datetime | None = None
     ) -> CreatedKey:
-        """Creates a key of a license; raises NotFound, ValidationFailed, and Conflict if the license has
-        ended.
+        """Creates a key of a license.
+
+        Raises NotFound, ValidationFailed, KeysExceeded, and Conflict if the license has ended.
         """
-        (created,) = await self._create(await self._license(license_id), 1, scopes, expires_at)
+        (created,) = await self._create(license_id, 1, scopes, expires_at)
         return created
 
     async def create_keys(self, license_id: str, count: int, scopes: Sequence[Scope] = ("bot",)) -> list[str]:
@@ -188,14 +196,14 @@ class LicenseService:
         if not 1 <= count <= MAX_KEYS_AT_ONCE:
             message = f"Expected from 1 to {MAX_KEYS_AT_ONCE} keys."
             raise ValidationFailed((FieldError("count", "out_of_range", message),))
-        created = await self._create(await self._license(license_id), count, scopes, None)
-        return [each.plain for each in created]
+        return [each.plain for each in await self._create(license_id, count, scopes, None)]
 
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
         """Creates a key with the same scopes; the old one expires after `overlap`, or earlier as before.
 
         Without an overlap, the old key's connections are closed at once, else by the timer when it expires.
-        Raises NotFound, ValidationFailed, and Conflict if the key is revoked.
+        Raises NotFound, ValidationFailed, KeysExceeded if the license has as many replaced keys that still
+        work as it may have keys, and Conflict if the key is revoked or was rotated before.
         """
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."
@@ -204,18 +212,19 @@ class LicenseService:
         now = self._now()
         # Without an overlap, the old key is over by the clock of every server, which may be behind ours.
         end = now + overlap if overlap else now - ClockSkew.OPERATOR
-        ending_key(old, end)
+        replaced_key(old, "", end)
         # Creates the new key first, so that a failure in between leaves one key too many and never none.
-        (created,) = await self._create(await self._license(old.license_id), 1, old.scopes, None)
+        created = await self._keys.successor(await self._license(old.license_id), old)
         await self._store.add_endings([Ending(now + overlap, old.public_id)])
-        old = await self._store.update_key(old.public_id, lambda key: ending_key(key, end))
+        successor = created.key.public_id
+        old = await self._store.update_key(old.public_id, lambda key: replaced_key(key, successor, end))
         # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)
         caches_told = await self._enforcement.tell_caches(license_, [old])
         closed = overlap > timedelta(0) or await self._enforcement.close_connections(
             old.public_id, "key expired"
         )
-        audited = await self._audit.note("key rotated", old.public_id, successor=created.key.public_id)
+        audited = await self._audit.note("key rotated", old.public_id, successor=successor)
         return created, Effect(license_, caches_told, closed, audited)
 
     async def revoke_key(self, public_id: str) -> Effect:
@@ -224,87 +233,89 @@ class LicenseService:
         await self._store.add_endings([Ending(self._now(), key.public_id)])
         key = await self._store.update_key(key.public_id, revoked_key)
         license_ = await self._license(key.license_id)
-        return await self._enforce(license_, [key], "key revoked", key.public_id)
+        caches_told = await self._enforcement.tell_caches(license_, [key])
+        closed = await self._enforcement.close_connections(key.public_id, "key revoked")
+        audited = await self._audit.note("key revoked", key.public_id)
+        return Effect(license_, caches_told, closed, audited)
 
     async def suspend_license(self, license_id: str) -> Effect:
         """Refuses all keys of the license until it is resumed; raises NotFound and Conflict."""
-        return await self._change(license_id, suspended, "license suspended")
+        return await self.change(license_id, suspended, "license suspended")
 
     async def revoke_license(self, license_id: str) -> Effect:
         """Ends a license and all its keys, which is final; raises NotFound."""
-        return await self._change(license_id, revoked, "license revoked")
+        return await self.change(license_id, revoked, "license revoked")
 
     async def resume_license(self, license_id: str) -> Effect:
         """Ends a suspension; raises NotFound, and Conflict if the license has ended."""
-        license_ = await self._store.update_license(license_id, resumed)
-        keys = await self._store.keys_of(license_id)
-        caches_told = await self._enforcement.tell_caches(license_, keys)
-        return Effect(license_, caches_told, audited=await self._audit.note("license resumed", license_id))
+        return await self.change(license_id, resumed, "license resumed")
 
-    async def _change(self, license_id: str, change: Callable[[License], License], reason: str) -> Effect:
-        # First, so that only licenses that exist are announced, and only changes that are allowed.
-        change(await self._license(license_id))
-        await self._store.add_endings([Ending(self._now(), license_id)])
+    async def change(
+        self,
+        license_id: str,
+        change: Callable[[License], License],
+        reason: str,
+        *,
+        may_be_unserved: bool = False,
+    ) -> Effect:
+        """Applies a function of shared/domain/access/license_changes.py, and whatever follows from it.
+
+        `change` may run more than once. Clients whose connections this closes get `reason`. A change that is
+        stored already is enforced and audited again if the license allows nothing, because an earlier attempt
+        may have failed half-way. Raises NotFound, ValidationFailed for an unknown plan, a value that no
+        license can have, and a symbol that nothing serves unless it `may_be_unserved`; what `change` raises;
+        DatabaseUnavailable if only Postgres could tell that a symbol is served.
+        """
+        before = await self._license(license_id)
+        planned = change(before)
+        now = self._now()
+        if planned == before and license_refusal(before, now) is None:
+            # Told again, because Redis may have been unavailable the last time.
+            keys = await self._store.keys_of(license_id)
+            return Effect(before, await self._enforcement.tell_caches(before, keys))
+        await self._check(before, planned, may_be_unserved=may_be_unserved)
+        terms = self._plans.terms_of(before), self._plans.terms_of(planned)
+        following = consequences(before, planned, terms, now)
+        if following.endings:
+            await self._store.add_endings(following.endings)
         license_ = await self._store.update_license(license_id, change)
-        return await self._enforce(license_, await self._store.keys_of(license_id), reason, license_id)
+        caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
+        closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
+        audited = await self._audit.note(reason, license_id)
+        return Effect(license_, caches_told, closed, audited)
 
-    async def _enforce(self, license_: License, keys: Sequence[ApiKey], reason: str, subject: str) -> Effect:
-        caches_told = await self._enforcement.tell_caches(license_, keys)
-        closed = await self._enforcement.close_connections(subject, reason)
-        return Effect(license_, caches_told, closed, await self._audit.note(reason, subject))
+    async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:
+        problems = Problems()
+        check_license(planned, self._plans, problems)
+        if planned.plan == before.plan and planned.plan not in self._plans:
+            # A license whose plan is gone can still be ended, extended and moved to another plan.
+            problems = Problems()
+            check_license(msgspec.structs.replace(planned, plan=STANDARD), self._plans, problems)
+        problems.refuse()
+        if not may_be_unserved and planned.overrides.symbols != before.overrides.symbols:
+            await self._check_served(planned, problems)
+
+    async def _check_served(self, license_: License, problems: Problems) -> None:
+        """The symbols of plans are served; those of overrides may not be."""
+        if license_.overrides.symbols is not None:
+            await self._served.check(license_.overrides.symbols, problems)
+            problems.refuse("The license has symbols that nothing serves.")
+
+    async def _same(self, wanted: License) -> License | None:
+        """The license that has the reference of `wanted`; raises Conflict if it has other values."""
+        stored = await self._store.get_license(wanted.license_id)
+        if stored is not None and (refused := reference_taken(stored, wanted)) is not None:
+            raise refused
+        return stored
 
     async def _create(
-        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+        self, license_id: str, count: int, scopes: Sequence[Scope], expires_at: datetime | None
     ) -> list[CreatedKey]:
-        now = self._now()
-        problems = Problems()
-        check_scopes(scopes, problems)
-        check_expiry(expires_at, now, problems)
-        problems.refuse()
-        if license_.status in ("revoked", "expired"):
-            raise Conflict(
-                f"The license {license_.license_id} is {license_.status} and cannot have new keys."
-            )
-        template = ApiKey(
-            public_id="",
-            key_hash="",
-            license_id=license_.license_id,
-            scopes=tuple(dict.fromkeys(scopes)),
-            created_at=now,
-            expires_at=expires_at,
-        )
-        created: list[CreatedKey] = []
-        while len(created) < count:
-            created += await self._store_keys(template, min(MAX_KEYS_PER_TRANSACTION, count - len(created)))
-        made = [each.key.public_id for each in created]
-        await self._audit.note(
-            "keys created", license_.license_id, count=count, first=made[0], scopes=list(scopes)
-        )
+        license_ = await self._license(license_id)
+        created = await self._keys.add(license_, count, scopes, expires_at)
+        first = created[0].key.public_id
+        await self._audit.note("keys created", license_id, count=count, first=first, scopes=list(scopes))
         return created
-
-    async def _store_keys(self, template: ApiKey, count: int) -> list[CreatedKey]:
-        shard = shard_of_license_id(template.license_id)
-        for attempt in range(1, MAX_ID_ATTEMPTS + 1):
-            public_ids: set[str] = set()
-            while len(public_ids) < count:
-                public_ids.add(new_public_id(shard, self._rng))
-            batch = []
-            for public_id in public_ids:
-                plain = new_key(public_id, self._rng)
-                key_hash = hash_key(plain, self._pepper)
-                key = msgspec.structs.replace(template, public_id=public_id, key_hash=key_hash)
-                batch.append(CreatedKey(plain, key))
-            if template.expires_at is not None:
-                endings = [Ending(template.expires_at, public_id) for public_id in public_ids]
-                await self._store.add_endings(endings)
-            try:
-                await self._store.add_keys([each.key for each in batch])
-            except Conflict:
-                if attempt == MAX_ID_ATTEMPTS:
-                    raise
-            else:
-                return batch
-        raise AssertionError("the last attempt raises")
 
     async def _license(self, license_id: str) -> License:
         license_ = await self._store.get_license(license_id)
@@ -317,6 +328,12 @@ class LicenseService:
         if key is None:
             raise _no_key(public_id)
         return key
+
+
+def _without_repeats(overrides: Overrides) -> Overrides:
+    if overrides.symbols is None:
+        return overrides
+    return msgspec.structs.replace(overrides, symbols=tuple(dict.fromkeys(overrides.symbols)))
 
 
 def _public_id(text: str) -> str:

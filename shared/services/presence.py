@@ -24,7 +24,7 @@ import msgspec
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, group_of_subject
 from shared.domain.access.connections import Opening, Verdict
 from shared.domain.access.licenses import License
-from shared.domain.access.plans import plan_of
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.errors import AccessUrlUsed, DatabaseBusy, Unavailable
 from shared.metrics import Count, Counter
 from shared.services.bounded import make_room
@@ -88,12 +88,14 @@ class Presence:
         *,
         store: ConnectionStore,
         licenses: LicenseReader,
+        plans: PlanCatalog,
         hub: Hub,
         clock: Callable[[], float],
         count: Counter,
     ) -> None:
         self._store = store
         self._licenses = licenses
+        self._plans = plans
         self._hub = hub
         self._clock = clock
         self._count = count
@@ -179,7 +181,7 @@ class Presence:
         license_ = await self._licenses.get_license(license_id)
         if license_ is None:
             return
-        limit = plan_of(license_.plan).connections
+        limit = self._plans.terms_of(license_).connections
         excess = await self._store.excess(license_id, limit)
         if excess:
             log.warning(

@@ -178,7 +178,7 @@ class RealtimeService:
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."
             raise ValidationFailed((FieldError("symbols", "out_of_range", message),))
-        symbols = grant.license.symbols if wanted is None else tuple(dict.fromkeys(wanted))
+        symbols = grant.terms.symbols if wanted is None else tuple(dict.fromkeys(wanted))
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)
         groups = [group_of(symbol) for symbol in symbols]

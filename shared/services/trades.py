@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from shared.domain.access.licenses import Grant, check_symbol, refuse_misnamed
-from shared.domain.access.plans import Plan, plan_of
+from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
@@ -136,7 +136,7 @@ class TradeService:
         judged = judge(trades, check, most=MAX_TRADES_PER_REQUEST, strict=strict)
         license_ = grant.license
         recorded = await self._store.record(
-            license_.account_id, grant.key.public_id, [*judged.accepted.values()], plan_of(license_.plan)
+            license_.account_id, grant.key.public_id, [*judged.accepted.values()], grant.terms
         )
         counts = dict.fromkeys(("recorded", "duplicate", "conflict"), 0)
         for result in recorded:

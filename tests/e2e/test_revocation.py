@@ -25,7 +25,7 @@ import pytest
 from operations.license import INCOMPLETE
 from shared.adapters.tables import LicenseTables
 from shared.domain.access.endings import Ending
-from shared.domain.access.licenses import revoked
+from shared.domain.access.license_changes import revoked
 from tests.support.places import ROOT
 from tests.support.running import RunningStack
 from tests.support.stacks import LocalStack, local_stack

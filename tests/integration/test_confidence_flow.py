@@ -13,13 +13,15 @@ from shared.adapters.inference import OnnxInference
 from shared.adapters.postgres import Database, ModelStore, TrainingStore
 from shared.adapters.redis import RedisStore
 from shared.adapters.training_process import TrainingProcess
-from shared.domain.access.licenses import ApiKey, Grant, License
+from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.plans import Overrides
 from shared.domain.confidence.answers import ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState
 from shared.domain.confidence.models import ServedModel
 from shared.services.evaluator import WAIT_S, ConfidenceEvaluator
 from shared.services.settlement import SettlementService
 from shared.services.training import TrainingService
+from tests.support.license_plans import PLANS
 from tests.support.outcomes import made_outcomes
 from tests.support.published import publish
 from tests.support.strategies import DEFAULT, STATES, STRATEGIES
@@ -29,11 +31,14 @@ NOW = datetime(2025, 10, 17, tzinfo=UTC)
 GOOD = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 3.9, "rsi": 8}')
 BAD = STATES.read(b'{"symbol": "ES", "signal_type": "LONG", "vwap_distance": 0.6, "rsi": 92}')
 KEY_HASH = "ab" * 32
-GRANT = Grant(
-    license=License(
-        license_id="l", account_id="a", symbols=("ES",), requests_per_minute=10_000, created_at=FIRST
+GRANT = PLANS.grant(
+    License(
+        license_id="l",
+        account_id="a",
+        overrides=Overrides(symbols=("ES",), requests_per_minute=10_000),
+        created_at=FIRST,
     ),
-    key=ApiKey(public_id="abcdef", key_hash=KEY_HASH, license_id="l", scopes=("bot",), created_at=FIRST),
+    ApiKey(public_id="abcdef", key_hash=KEY_HASH, license_id="l", scopes=("bot",), created_at=FIRST),
 )
 
 

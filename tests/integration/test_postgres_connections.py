@@ -10,6 +10,7 @@ from shared.adapters.postgres import ConnectionStore, Database, Pools, Stores
 from shared.adapters.postgres.connections import CONNECTIONS_POOL_SIZE
 from shared.services.presence import Presence
 from tests.support.counting import Counted
+from tests.support.license_plans import PLANS
 from tests.support.presence import LICENSE, opening, outcome
 
 OTHER = "lic_Zz0000000000"
@@ -40,6 +41,7 @@ async def databases(database_url: str) -> AsyncIterator[list[Database]]:
 def processes(databases: list[Database]) -> list[Presence]:
     return [
         Presence(
+            plans=PLANS,
             store=ConnectionStore(each),
             licenses=NoLicenses(),
             hub=NoHub(),
@@ -130,6 +132,7 @@ async def test_a_busy_main_pool_does_not_open_the_limit(database_url: str) -> No
     )
     counted = Counted()
     process = Presence(
+        plans=PLANS,
         store=Stores(pools).connections,
         licenses=NoLicenses(),
         hub=NoHub(),

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.adapters.postgres import Database, TradeStore, Upkeep
-from shared.domain.access.plans import PLANS, Plan
+from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage
 from shared.domain.trading.trades import least_bytes
 from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
+from tests.support.license_plans import PLANS, a_plan
 from tests.support.samples import START, a_trade
 from tests.support.trades import ALICE, BOB
 
@@ -24,7 +25,7 @@ ROOM = {"connections": 1, "trades_per_day": 10**6, "stored_trades": 10**6, "stor
 
 
 def plan(**limits: int) -> Plan:
-    return Plan(**(ROOM | limits))
+    return msgspec.structs.replace(a_plan(), **(ROOM | limits))
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from shared.adapters.postgres import (
     TradeStore,
     TrainingStore,
 )
-from shared.domain.access.plans import PLANS
 from shared.domain.trading.performance import Performance
 from shared.domain.trading.trades import StoredTrade, Withdrawal
 from shared.errors import DailyQuotaExceeded
+from tests.support.license_plans import a_plan
 from tests.support.outcomes import made_outcomes
 from tests.support.published import publish, trade_of
 from tests.support.samples import START, a_trade
@@ -217,7 +217,7 @@ async def test_a_corrected_exit_time_is_told_that_the_trade_id_is_withdrawn_with
 
 
 async def test_a_withdrawn_trade_keeps_its_place_in_the_quotas(store: TradeStore) -> None:
-    plan = type(PLANS["standard"])(connections=1, trades_per_day=3, stored_trades=10, stored_bytes=10**6)
+    plan = a_plan(trades_per_day=3, stored_trades=10, stored_bytes=10**6)
     await store.record(ALICE, "abc123", [a_trade(f"t{n}") for n in range(3)], plan)
     before = await store.usage(ALICE)
     for n in range(3):

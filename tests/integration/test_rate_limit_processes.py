@@ -14,7 +14,9 @@ from typing import NamedTuple
 import pytest
 
 from shared.adapters.redis import RedisStore
-from shared.domain.access.licenses import ApiKey, Grant, License
+from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.plans import Overrides
+from tests.support.license_plans import PLANS
 from tests.support.places import ROOT
 from tests.support.rate_limit_client import KEY_HASH
 
@@ -67,8 +69,7 @@ async def put_license(url: str, limit: int) -> None:
     license_ = License(
         license_id="lic_Ab1234567890",
         account_id="a",
-        symbols=("ES",),
-        requests_per_minute=limit,
+        overrides=Overrides(symbols=("ES",), requests_per_minute=limit),
         created_at=now,
     )
     key = ApiKey(
@@ -78,7 +79,7 @@ async def put_license(url: str, limit: int) -> None:
         scopes=("bot",),
         created_at=now,
     )
-    await store.store_grant(KEY_HASH, Grant(license=license_, key=key))
+    await store.store_grant(KEY_HASH, PLANS.grant(license_, key))
     await store.close()
 
 

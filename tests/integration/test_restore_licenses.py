@@ -17,7 +17,8 @@ from shared.adapters.sealing import new_private_key, public_key_of, seal
 from shared.adapters.tables import LicenseTables
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import hash_key, new_key
-from shared.domain.access.licenses import revoked, revoked_key
+from shared.domain.access.license_changes import revoked
+from shared.domain.access.licenses import revoked_key
 from shared.services.license_export import packed_export
 from tests.support.license_rows import numbered_key, numbered_license
 from tests.support.ports import free_port

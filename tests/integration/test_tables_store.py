@@ -12,21 +12,22 @@ from azure.data.tables import TableServiceClient
 from shared.adapters.tables import MAX_UPDATE_ATTEMPTS, LicenseTables
 from shared.domain.access.endings import ENFORCED_FOR, Ending
 from shared.domain.access.keys import new_public_id
+from shared.domain.access.license_changes import resumed, suspended, with_notes
 from shared.domain.access.licenses import (
     ApiKey,
     License,
     new_license_id,
     rehashed_key,
-    resumed,
     revoked_key,
     shard_of_license_id,
-    suspended,
 )
+from shared.domain.access.plans import Overrides
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
+from tests.support.license_plans import PLANS
 from tests.support.memory_stores import MemoryStores
 from tests.support.ports import free_port
 from tests.support.served import served_symbols
@@ -47,8 +48,7 @@ def license_of(expires_at: datetime | None = None, license_id: str = "") -> Lice
         license_id=license_id or new_license_id(secrets.token_bytes),
         account_id="acct-1",
         expires_at=expires_at,
-        symbols=("ES", "NQ"),
-        requests_per_minute=250,
+        overrides=Overrides(symbols=("ES", "NQ"), requests_per_minute=250),
         created_at=NOW,
     )
 
@@ -151,16 +151,15 @@ async def test_simultaneous_updates_lose_nothing(tables: LicenseTables) -> None:
     license_ = license_of()
     await tables.add_license(license_)
 
-    def raise_limit(one: License) -> License:
-        limit = one.requests_per_minute + 1
-        return msgspec.structs.replace(one, requests_per_minute=limit, revision=one.revision + 1)
+    def add_note(one: License) -> License:
+        return with_notes(one, one.notes + "+")
 
     # With n writers at once, each loses at most n - 1 races.
     writers = MAX_UPDATE_ATTEMPTS - 1
-    await asyncio.gather(*(tables.update_license(license_.license_id, raise_limit) for _ in range(writers)))
+    await asyncio.gather(*(tables.update_license(license_.license_id, add_note) for _ in range(writers)))
     stored = await tables.get_license(license_.license_id)
     assert stored is not None
-    assert stored.requests_per_minute == 250 + writers
+    assert stored.notes == "+" * writers
     assert stored.revision == 1 + writers
 
 
@@ -221,7 +220,7 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
             await tables.add_endings([Ending(NOW, license_.license_id)])
             timers = [
                 EndingService(
-                    store=store, enforcement=Enforcement(NoCache(), Hub()), audit=audit, actor="timer"
+                    store=store, enforcement=Enforcement(NoCache(), Hub(), PLANS), audit=audit, actor="timer"
                 )
                 for store in (tables, others)
             ]
@@ -237,15 +236,18 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
 
 async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
+        plans=PLANS,
         store=tables,
-        enforcement=Enforcement(NoCache(), FakeHub()),
+        enforcement=Enforcement(NoCache(), FakeHub(), PLANS),
         served=served_symbols(MemoryStores(NOW)),
         audit=FakeAudit(),
         actor="tester",
         pepper=PEPPER,
         now=lambda: datetime.now(UTC),
     )
-    license_ = await service.create_license("load", symbols=["ES"], requests_per_minute=10_000)
+    license_ = await service.create_license(
+        "load", overrides=Overrides(symbols=("ES",), requests_per_minute=10_000)
+    )
     async with asyncio.timeout(20):
         plain = await service.create_keys(license_.license_id, 1_000)
     stored = await tables.keys_of(license_.license_id)

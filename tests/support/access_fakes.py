@@ -95,7 +95,7 @@ class FakeCache:
         if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] > grant.revision:
             return
         self.ends_at[key_hash] = self.clock() + timedelta(seconds=60)
-        limit = 0 if refusal(grant, self.clock()) else grant.license.requests_per_minute
+        limit = 0 if refusal(grant, self.clock()) else grant.terms.requests_per_minute
         self.records[key_hash] = (grant.revision, limit, encode_record(grant, limit))
 
     async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:

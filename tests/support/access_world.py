@@ -6,11 +6,14 @@ from typing import Any
 import pytest
 
 from shared.domain.access.licenses import Scope
+from shared.domain.access.plans import Overrides
 from shared.errors import SignalCloudError
 from shared.services.access import AccessService, Admitted
 from shared.services.enforcement import Enforcement
-from shared.services.licenses import CreatedKey, LicenseService
+from shared.services.key_making import CreatedKey
+from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.license_plans import PLANS
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -27,8 +30,9 @@ class World:
         self.store = FakeKeyStore()
         self.audit = FakeAudit()
         self.licenses = LicenseService(
+            plans=PLANS,
             store=self.store,
-            enforcement=Enforcement(self.cache, FakeHub()),
+            enforcement=Enforcement(self.cache, FakeHub(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=self.audit,
             actor="tester",
@@ -39,6 +43,7 @@ class World:
 
     def process(self) -> AccessService:
         return AccessService(
+            plans=PLANS,
             pepper=PEPPER,
             cache=self.cache,
             keys=self.store,
@@ -49,7 +54,7 @@ class World:
     async def bot(self, limit: int = 3, expires_in_s: float | None = None) -> CreatedKey:
         expires_at = None if expires_in_s is None else self.clock() + timedelta(seconds=expires_in_s)
         license_ = await self.licenses.create_license(
-            "acct-1", symbols=["ES"], requests_per_minute=limit, expires_at=expires_at
+            "acct-1", overrides=Overrides(symbols=("ES",), requests_per_minute=limit), expires_at=expires_at
         )
         return await self.licenses.create_key(license_.license_id)
 

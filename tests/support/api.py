@@ -20,8 +20,9 @@ from shared import container as composition
 from shared.adapters.sealing import new_private_key, public_key_of
 from shared.container import Container
 from shared.domain.access.licenses import Scope
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable, RealtimeUnavailable
-from shared.services.licenses import CreatedKey
+from shared.services.key_making import CreatedKey
 from shared.settings import Settings
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeExports, FakeKeyStore
 from tests.support.app import functions
@@ -191,7 +192,9 @@ class Api:
         """A key of a new license."""
         licenses = self.services.license_service("tester")
         license_ = await licenses.create_license(
-            account, symbols=symbols, requests_per_minute=limit, may_be_unserved=True
+            account,
+            overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit),
+            may_be_unserved=True,
         )
         return await licenses.create_key(license_.license_id, scopes or ("bot",))
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.plans import Overrides
 
 MADE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -13,7 +14,7 @@ def numbered_license(number: int) -> License:
     return License(
         license_id=f"lic_{shard}{number:010}",
         account_id=f"acct-{number}",
-        symbols=("ES", "NQ"),
+        overrides=Overrides(symbols=("ES", "NQ")),
         created_at=MADE_AT,
         expires_at=MADE_AT + timedelta(days=90) if number % 2 else None,
     )

@@ -4,11 +4,13 @@ from datetime import datetime
 
 import pytest
 
+from shared.domain.access.plans import Overrides
 from shared.errors import ValidationFailed
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.license_plans import PLANS
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -23,11 +25,12 @@ class World:
         self.audit = FakeAudit()
         self.hub = FakeHub()
         self.stores = MemoryStores(self.clock())
-        self.enforcement = Enforcement(self.cache, self.hub)
+        self.enforcement = Enforcement(self.cache, self.hub, PLANS)
         self.endings = EndingService(
             store=self.store, enforcement=self.enforcement, audit=self.audit, actor="timer"
         )
         self.service = LicenseService(
+            plans=PLANS,
             store=self.store,
             enforcement=self.enforcement,
             served=served_symbols(self.stores),
@@ -38,7 +41,9 @@ class World:
         )
 
     async def license(self, expires_at: datetime | None = None) -> str:
-        made = await self.service.create_license("acct-1", symbols=["ES", "NQ"], expires_at=expires_at)
+        made = await self.service.create_license(
+            "acct-1", overrides=Overrides(symbols=("ES", "NQ")), expires_at=expires_at
+        )
         return made.license_id
 
 

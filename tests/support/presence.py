@@ -8,9 +8,11 @@ from functools import partial
 from shared.domain.access.client_access import group_of_subject
 from shared.domain.access.connections import Opening
 from shared.domain.access.licenses import License
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable, RealtimeUnavailable, SignalCloudError
 from shared.services.presence import Presence
 from tests.support.counting import Counted
+from tests.support.license_plans import PLANS
 from tests.support.memory_connections import MemoryConnections
 
 LICENSE = "lic_Ab0000000000"
@@ -35,14 +37,23 @@ class World:
 
     def process(self) -> Presence:
         return Presence(
-            store=self.table, licenses=self, hub=self, clock=lambda: self.time, count=self.counted
+            plans=PLANS,
+            store=self.table,
+            licenses=self,
+            hub=self,
+            clock=lambda: self.time,
+            count=self.counted,
         )
 
     async def get_license(self, license_id: str) -> License | None:
         if self.licenses_away:
             raise KeyStoreUnavailable("away", internal="refused")
         return License(
-            license_id=license_id, account_id="acct-1", plan=self.plan, symbols=("ES",), created_at=MADE
+            license_id=license_id,
+            account_id="acct-1",
+            plan=self.plan,
+            overrides=Overrides(symbols=("ES",)),
+            created_at=MADE,
         )
 
     async def close_connection(self, connection_id: str, reason: str) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 from shared.adapters.redis import RedisStore
 from shared.domain.access.admission import Admission
 from shared.domain.access.licenses import ApiKey, Grant, License
+from shared.domain.access.plans import Overrides
 from shared.domain.confidence.answers import CacheResult, ModelOutput
+from tests.support.license_plans import PLANS
 
 HASH = "5b" * 32
 CONFIDENCE = "confidence:{vwap_bounce.1:ES:LONG:21,35,,,}:m1"
@@ -15,16 +17,15 @@ VERDICT = ModelOutput(0.5, "model", "m1")
 
 def grant_of(limit: int = 100, expires_at: datetime | None = None) -> Grant:
     now = datetime.now(UTC)
-    return Grant(
-        license=License(
+    return PLANS.grant(
+        License(
             license_id="lic_Ab1234567890",
             account_id="acct-1",
-            symbols=("ES",),
-            requests_per_minute=limit,
+            overrides=Overrides(symbols=("ES",), requests_per_minute=limit),
             expires_at=expires_at,
             created_at=now,
         ),
-        key=ApiKey(
+        ApiKey(
             public_id="Ab12Cd", key_hash=HASH, license_id="lic_Ab1234567890", scopes=("bot",), created_at=now
         ),
     )

@@ -210,7 +210,7 @@ class RedisStore:
         life = timedelta(seconds=GRANT_TTL_S)
         if end is not None and now < end < now + life:
             life = end - now
-        limit = 0 if refusal(grant, now) else grant.license.requests_per_minute
+        limit = 0 if refusal(grant, now) else grant.terms.requests_per_minute
         return (license_key(key_hash),), (
             grant.revision,
             encode_record(grant, limit),

@@ -17,7 +17,7 @@ from shared.domain.access.licenses import ApiKey, License
 from shared.errors import ExportDamaged, InternalError
 
 FORMAT = "signal-cloud-licenses"
-VERSION = 1
+VERSION = 2
 # 10,000 licenses with 20,000 keys are about 2 MB. The process holds one export in memory, and sends it in one
 # request, because a right to add blobs covers no blocks.
 MAX_PACKED_BYTES = 64 * 1024**2

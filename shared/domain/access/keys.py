@@ -1,5 +1,7 @@
 """Creates and checks API keys: `sc_live_<6-char public id><32 random base62 characters><6-char checksum>`.
 
+A test key begins with `sc_test_` and is the same otherwise. What a key may do depends on its license alone.
+
 Secret scanners recognise a leaked key by its prefix. The checksum (CRC-32 of everything before it, in base62)
 refuses a mistyped or invented key before any lookup: CRC-32 detects every burst of up to 32 bits, so every
 change of one character, and of up to four neighbouring ones. The checksum is no secret and proves nothing.
@@ -16,12 +18,15 @@ import secrets
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from shared.errors import KeyMalformed
 
 RandomBytes = Callable[[int], bytes]
 
+KeyKind = Literal["live", "test"]
 PREFIX = "sc_live_"
+TEST_PREFIX = "sc_test_"
 PUBLIC_ID_LENGTH = 6
 SHARD_LENGTH = 2
 SECRET_LENGTH = 32
@@ -33,7 +38,7 @@ _BASE = len(_ALPHABET)
 # Higher bytes would make the alphabet's first characters more likely than the others.
 _UNBIASED_BELOW = 256 - 256 % _BASE
 _FORMAT = re.compile(
-    rf"{PREFIX}([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
+    rf"sc_(live|test)_([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
 )
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}")
 
@@ -44,6 +49,7 @@ class ParsedKey:
 
     text: str = field(repr=False)
     public_id: str
+    kind: KeyKind = "live"
 
 
 def random_base62(length: int, rng: RandomBytes) -> str:
@@ -54,15 +60,20 @@ def random_base62(length: int, rng: RandomBytes) -> str:
     return "".join(chosen[:length])
 
 
+def base62_of(digest: bytes, length: int) -> str:
+    """`length` characters that follow from `digest`, of 32 bytes; up to 40 are as good as random."""
+    return _base62(int.from_bytes(digest), length)
+
+
 def new_public_id(shard: str, rng: RandomBytes = secrets.token_bytes) -> str:
     return shard + random_base62(PUBLIC_ID_LENGTH - SHARD_LENGTH, rng)
 
 
-def new_key(public_id: str, rng: RandomBytes = secrets.token_bytes) -> str:
+def new_key(public_id: str, kind: KeyKind = "live", *, rng: RandomBytes = secrets.token_bytes) -> str:
     """A new key in plain text; raises ValueError if `public_id` cannot be part of one."""
     if not is_public_id(public_id):
         raise ValueError("a public id has 6 base62 characters")
-    body = PREFIX + public_id + random_base62(SECRET_LENGTH, rng)
+    body = (PREFIX if kind == "live" else TEST_PREFIX) + public_id + random_base62(SECRET_LENGTH, rng)
     return body + _checksum(body)
 
 
@@ -73,7 +84,7 @@ def parse_key(text: str) -> ParsedKey:
         raise KeyMalformed(
             "This is not an API key: its form or its checksum is wrong. Check that you copied all of it."
         )
-    return ParsedKey(text, match[1])
+    return ParsedKey(text, match[2], "live" if match[1] == "live" else "test")
 
 
 def hash_key(key: str, pepper: bytes) -> str:
@@ -92,7 +103,7 @@ def is_public_id(text: str) -> bool:
 
 def public_id_in(text: str) -> str:
     """The public id in `text`, which is an id, the beginning of a key or a whole key; else an empty text."""
-    candidate = text.removeprefix(PREFIX)
+    candidate = text.removeprefix(PREFIX).removeprefix(TEST_PREFIX)
     candidate = candidate[:PUBLIC_ID_LENGTH] if len(text) == KEY_LENGTH else candidate
     return candidate if is_public_id(candidate) else ""
 
@@ -102,9 +113,13 @@ def shard_of_public_id(public_id: str) -> str:
 
 
 def _checksum(body: str) -> str:
-    value = zlib.crc32(body.encode())
+    return _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
+
+
+def _base62(value: int, length: int) -> str:
+    """The last `length` digits of `value`."""
     digits = []
-    for _ in range(CHECKSUM_LENGTH):
+    for _ in range(length):
         value, digit = divmod(value, _BASE)
         digits.append(_ALPHABET[digit])
     return "".join(reversed(digits))

@@ -1,5 +1,6 @@
 """Describes licenses and the API keys that they own, and decides what they allow at a given time."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,7 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, random_base62
+from shared.domain.access.keys import SHARD_LENGTH, RandomBytes, base62_of, random_base62
+from shared.domain.access.plans import NO_OVERRIDES, STANDARD, Overrides, Plan
 from shared.domain.market.symbols import root_hint
 from shared.domain.problems import Problems
 from shared.errors import (
@@ -28,33 +30,42 @@ from shared.errors import (
 
 Scope = Literal["bot", "publisher", "feeder", "ops"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
+SuspendedBy = Literal["operator", "payment"]
 KeyStatus = Literal["active", "revoked"]
 ALL_SCOPES: tuple[Scope, ...] = ("bot", "publisher", "feeder", "ops")
 
-DEFAULT_REQUESTS_PER_MINUTE = 100
-MAX_REQUESTS_PER_MINUTE = 100_000
-MAX_SYMBOLS = 100
-
 LICENSE_PREFIX = "lic_"
+_RANDOM_LENGTH = 12
 NEVER = datetime.min.replace(tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)
 _LICENSE_ID = re.compile(r"lic_[0-9A-Za-z]{12}")
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
-    """An account's entitlement; `requests_per_minute` applies to each of its keys separately.
+    """An account's entitlement: its plan's values, of which single ones can be overridden.
 
     `revision` counts the changes. A license expires at `expires_at`; its status becomes `expired` after a
-    timer has closed its connections.
+    timer has closed its connections. `reference` is the name that an operator or a payment gave it; a license
+    with one has an id that follows from it. `email` and `discord_user_id` are the holder's.
+
+    `grace_until` is set when a payment has failed: from then on the license counts as suspended, until it is
+    paid. `payment` is the subject that pays for it, such as `stripe:sub_123`. `suspended_by` says who
+    suspended it: an operator, or a payment that failed.
     """
 
     license_id: str
     account_id: str
-    plan: str = "standard"
+    plan: str = STANDARD
+    overrides: Overrides = NO_OVERRIDES
     status: LicenseStatus = "active"
+    suspended_by: SuspendedBy | None = None
     expires_at: datetime | None = None
-    symbols: tuple[str, ...]
-    requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE
+    grace_until: datetime | None = None
+    reference: str | None = None
+    payment: str | None = None
+    email: str | None = None
+    discord_user_id: str | None = None
+    notes: str = ""
     created_at: datetime
     revision: int = 1
 
@@ -63,7 +74,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """The stored record of a key: never the secret, only its keyed hash and its public id.
 
     When a key is hashed again under another pepper, `hashed_at` is the time, and `previous_hash` lets
-    processes that still have the former pepper recognise it.
+    processes that still have the former pepper recognise it. `successor` is the public id of the key that
+    replaces this one, which ends after an overlap.
     """
 
     public_id: str
@@ -76,6 +88,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     revision: int = 1
     previous_hash: str | None = None
     hashed_at: datetime | None = None
+    successor: str | None = None
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -84,10 +97,14 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
-    """A presented key and its license, which together decide what it may do; cached as one record."""
+    """A presented key and its license, which together decide what it may do; cached as one record.
+
+    `terms` are the values of the license's plan with its overrides. PlanCatalog.grant makes grants.
+    """
 
     license: License
     key: ApiKey
+    terms: Plan
 
     @property
     def revision(self) -> int:
@@ -97,12 +114,19 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
 
 def newest(one: Grant, other: Grant) -> Grant:
     """The later revision of each part, because a slow cache may hold an earlier one than the caller knows."""
-    license_ = max(one.license, other.license, key=lambda part: part.revision)
-    return Grant(license=license_, key=max(one.key, other.key, key=lambda part: part.revision))
+    # On a tie `one` decides, because its terms may be of a newer file of plans.
+    newer = other if other.license.revision > one.license.revision else one
+    key = max(one.key, other.key, key=lambda part: part.revision)
+    return Grant(license=newer.license, key=key, terms=newer.terms)
 
 
 def new_license_id(rng: RandomBytes) -> str:
-    return LICENSE_PREFIX + random_base62(12, rng)
+    return LICENSE_PREFIX + random_base62(_RANDOM_LENGTH, rng)
+
+
+def license_id_of(reference: str) -> str:
+    """The id of the license with this reference, so that the same reference never makes a second license."""
+    return LICENSE_PREFIX + base62_of(hashlib.sha256(reference.encode()).digest(), _RANDOM_LENGTH)
 
 
 def is_license_id(text: str) -> bool:
@@ -132,11 +156,20 @@ def license_refusal(license_: License, now: datetime) -> SignalCloudError | None
     """The reason why `license_` allows nothing at `now`, or None."""
     if license_.status == "revoked":
         return LicenseRevoked("The license of this API key was revoked.")
+    if license_.suspended_by == "payment" or is_over(license_.grace_until, now):
+        return LicenseSuspended(
+            "The license of this API key is suspended, because a payment failed. It works again as soon as "
+            "the payment is made."
+        )
     if license_.status == "suspended":
         return LicenseSuspended("The license of this API key is suspended.")
-    if license_.status == "expired" or (license_.expires_at is not None and license_.expires_at <= now):
+    if license_.status == "expired" or is_over(license_.expires_at, now):
         return LicenseExpired("The license of this API key has expired.")
     return None
+
+
+def is_over(end: datetime | None, now: datetime) -> bool:
+    return end is not None and end <= now
 
 
 def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
@@ -154,7 +187,7 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
     `fields` maps each requested symbol to the name of its field in the request. If all of them are contracts
     or series of roots, the license is not to blame: raises ValidationFailed, which says what to send.
     """
-    licensed = grant.license.symbols
+    licensed = grant.terms.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
     if not refused:
         return
@@ -169,13 +202,13 @@ def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
 def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:
     """Raises ValidationFailed if `symbol` is a contract or a series of a root, and is not licensed itself."""
     hint = root_hint(symbol)
-    if hint is not None and symbol not in grant.license.symbols:
+    if hint is not None and symbol not in grant.terms.symbols:
         raise ValidationFailed((FieldError(field, "unknown_value", hint),))
 
 
 def check_symbol(grant: Grant, symbol: str, problems: Problems) -> None:
     """Adds the field `symbol` of one item if the license does not cover it."""
-    if symbol not in grant.license.symbols:
+    if symbol not in grant.terms.symbols:
         problems.add("symbol", *_symbol_fault(symbol))
 
 
@@ -188,9 +221,9 @@ def _symbol_fault(symbol: str) -> tuple[FieldCode, str]:
 
 
 def valid_until(grant: Grant) -> datetime | None:
-    """When `grant` expires; None if it never does."""
-    ends = [end for end in (grant.key.expires_at, grant.license.expires_at) if end is not None]
-    return min(ends, default=None)
+    """When `grant` expires, or is suspended for a failed payment; None if that is not to come."""
+    ends = (grant.key.expires_at, grant.license.expires_at, grant.license.grace_until)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def good_until(grant: Grant) -> datetime:
@@ -200,34 +233,6 @@ def good_until(grant: Grant) -> datetime:
     return valid_until(grant) or FOREVER
 
 
-def suspended(license_: License) -> License:
-    """`license_` suspended, unchanged if it was before; raises Conflict if it is revoked or expired."""
-    if license_.status == "suspended":
-        return license_
-    _must_live(license_, "suspended")
-    return _changed(license_, "suspended")
-
-
-def resumed(license_: License) -> License:
-    """`license_` active, unchanged if it was before; raises Conflict if it is revoked or expired."""
-    if license_.status == "active":
-        return license_
-    _must_live(license_, "resumed")
-    return _changed(license_, "active")
-
-
-def revoked(license_: License) -> License:
-    """`license_` revoked, which is final; unchanged if it was before."""
-    return license_ if license_.status == "revoked" else _changed(license_, "revoked")
-
-
-def expired(license_: License, now: datetime) -> License:
-    """`license_` with the status expired if it was active and its time is over; else unchanged."""
-    if license_.status == "active" and license_.expires_at is not None and license_.expires_at <= now:
-        return _changed(license_, "expired")
-    return license_
-
-
 def revoked_key(key: ApiKey) -> ApiKey:
     """`key` revoked, which is final; unchanged if it was before."""
     if key.status == "revoked":
@@ -235,13 +240,23 @@ def revoked_key(key: ApiKey) -> ApiKey:
     return msgspec.structs.replace(key, status="revoked", revision=key.revision + 1)
 
 
-def ending_key(key: ApiKey, end: datetime) -> ApiKey:
-    """`key` that expires at `end`, or earlier if it did before; raises Conflict if it is revoked."""
+def replaced_key(key: ApiKey, successor: str, end: datetime) -> ApiKey:
+    """`key` that its successor replaces, and that expires at `end`, or earlier if it did before.
+
+    Raises Conflict if it is revoked, or was replaced before.
+    """
     if key.status == "revoked":
         raise Conflict(f"The key {key.public_id} is revoked; create a new one.")
-    if key.expires_at is not None and key.expires_at <= end:
+    end = min(end, key.expires_at or end)
+    if key.successor == successor and key.expires_at == end:
         return key
-    return msgspec.structs.replace(key, expires_at=end, revision=key.revision + 1)
+    if key.successor is not None:
+        raise Conflict(f"The key {key.public_id} was rotated before; {key.successor} replaces it.")
+    return msgspec.structs.replace(key, expires_at=end, successor=successor, revision=key.revision + 1)
+
+
+def is_valid_key(key: ApiKey, now: datetime) -> bool:
+    return key_refusal(key, now) is None
 
 
 def rehashed_key(key: ApiKey, old_hash: str, new_hash: str, now: datetime) -> ApiKey:
@@ -255,12 +270,3 @@ def rehashed_key(key: ApiKey, old_hash: str, new_hash: str, now: datetime) -> Ap
 
 def is_hashed_since(key: ApiKey, moment: datetime) -> bool:
     return (key.hashed_at or key.created_at) >= moment
-
-
-def _changed(license_: License, status: LicenseStatus) -> License:
-    return msgspec.structs.replace(license_, status=status, revision=license_.revision + 1)
-
-
-def _must_live(license_: License, verb: str) -> None:
-    if license_.status in ("revoked", "expired"):
-        raise Conflict(f"The license {license_.license_id} is {license_.status} and cannot be {verb}.")

@@ -68,7 +68,7 @@ async def test_each_caller_gets_the_record_of_its_own_license(store: RedisStore)
     await store.store_grants((each, grant_of(limit)) for each, limit in zip(hashes, limits, strict=True))
     told = [each.record for each in await asyncio.gather(*(admitted(store, each) for each in hashes))]
     records = [decode_record(record) for record in told if record]
-    assert [grant.license.requests_per_minute for _, grant in records] == limits
+    assert [grant.terms.requests_per_minute for _, grant in records] == limits
     # Every other caller has its own by now; the tag of another one's is not enough.
     tags = [tag if number % 2 else records[0][0] for number, (tag, _) in enumerate(records)]
     again = await asyncio.gather(

@@ -13,7 +13,8 @@ from shared.adapters.redis.store import (
     GRANT_TTL_S,
     LOCK_TTL_S,
 )
-from shared.domain.access.licenses import revoked_key, suspended
+from shared.domain.access.license_changes import suspended
+from shared.domain.access.licenses import revoked_key
 from shared.domain.confidence.answers import CacheResult
 from tests.support.redis_hot_path import CONFIDENCE, HASH, VERDICT, admitted, find, grant_of
 

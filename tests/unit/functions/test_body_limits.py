@@ -19,7 +19,7 @@ from infra.components import app_settings
 from local.host.configuration import HostError, read_body_limit
 from local.stack.options import read_stack_options
 from local.stack.stack import stack_settings
-from shared.domain.access.licenses import MAX_SYMBOLS
+from shared.domain.access.plans import MAX_SYMBOLS
 from shared.domain.confidence.state_checks import MAX_FIELDS
 from shared.domain.json_text import MAX_PARTS
 from shared.errors import InvalidInput

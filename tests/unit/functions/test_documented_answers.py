@@ -6,7 +6,6 @@
 from datetime import timedelta
 from typing import Any
 
-import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES
@@ -15,10 +14,11 @@ from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
-from shared.domain.access.plans import PLANS
+from shared.domain.access.plans import Overrides
 from shared.domain.trading.trades import WITHDRAWAL_PERIOD
-from shared.services.licenses import CreatedKey
+from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
+from tests.support.license_plans import a_plan, with_plans
 from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
 
 pytestmark = pytest.mark.usefixtures("reported")
@@ -63,7 +63,7 @@ class Caller:
         licenses = self.api.services.license_service("tester")
         end = self.api.clock() + timedelta(seconds=1)
         license_ = await licenses.create_license(
-            "acct-1", symbols=["ES"], expires_at=end if license_end else None
+            "acct-1", overrides=Overrides(symbols=("ES",)), expires_at=end if license_end else None
         )
         key = await licenses.create_key(
             license_.license_id, (self.scope,), expires_at=None if license_end else end
@@ -97,7 +97,7 @@ class Caller:
                 key = await self.api.key(self.scope, symbols=["CL"])
             case "daily_quota_exceeded" | "storage_quota_exceeded":
                 used_up = {"trades_per_day" if code.startswith("daily") else "stored_trades": 0}
-                PLANS["standard"] = msgspec.structs.replace(PLANS["standard"], **used_up)
+                self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), **used_up))
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -151,13 +151,6 @@ class Caller:
         if changed is not None or self.change_world(code):
             return await self.call(key, **(changed or {}))
         return await self.of_the_key(code)
-
-
-@pytest.fixture(autouse=True)
-def own_plans(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test may change a plan; the others keep theirs."""
-    for name, plan in PLANS.items():
-        monkeypatch.setitem(PLANS, name, plan)
 
 
 @pytest.mark.parametrize(("route", "code"), PROBLEMS)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from shared.domain.access.plans import Overrides
 from tests.support.api import Api
 from tests.support.requests import TRADE
 
@@ -48,7 +49,9 @@ async def test_usage_counts_the_accounts_trades_and_is_null_without_a_database(a
 async def test_ends_are_told(api: Api) -> None:
     licenses = api.services.license_service("tester")
     end = api.clock() + timedelta(days=30)
-    license_ = await licenses.create_license("acct-1", symbols=["ES"], plan="load", expires_at=end)
+    license_ = await licenses.create_license(
+        "acct-1", overrides=Overrides(symbols=("ES",)), plan="load", expires_at=end
+    )
     key = await licenses.create_key(license_.license_id, expires_at=end - timedelta(days=1))
     answered = (await api.call("GET", "license", key=key)).json
     assert (answered["plan"], answered["expires_at"]) == ("load", "2026-04-01T14:30:00Z")

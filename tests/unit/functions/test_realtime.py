@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from shared.services.licenses import CreatedKey
+from shared.services.key_making import CreatedKey
 from tests.support.api import HUB_KEY, Answered, Api
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from functions.openapi import document
 from functions.web.routes import declared_routes
+from shared.domain.access.plans import Overrides
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING, BARS, SIGNAL, STATE, TRADE
 from tests.support.strategies import STRATEGIES
@@ -99,7 +100,9 @@ async def test_a_root_outside_of_the_license_is_told_as_that(api: Api, route: tu
 
 async def test_a_contract_that_the_license_covers_is_served_as_it_is(api: Api) -> None:
     licenses = api.services.license_service("tester")
-    license_ = await licenses.create_license("acct-1", symbols=["MES"], may_be_unserved=True)
+    license_ = await licenses.create_license(
+        "acct-1", overrides=Overrides(symbols=("MES",)), may_be_unserved=True
+    )
     for method, path in ASKING:
         if path.startswith("ml/"):
             continue  # strategies name their own symbols

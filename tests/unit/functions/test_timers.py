@@ -13,6 +13,7 @@ from functions.timer_table import TIMERS, Timer
 from shared.adapters.sealing import unseal
 from shared.credentials import Credentials
 from shared.domain.access.exports import read_export
+from shared.domain.access.plans import Overrides
 from shared.domain.confidence.models import Outcome
 from shared.domain.market.outcomes import OutcomeBar, SettledSignal, SignalToSettle
 from shared.metrics import MetricName
@@ -134,8 +135,10 @@ async def test_training_settles_signals_trains_every_strategy_and_reviews_trades
 async def test_licenses_past_their_expiry_are_ended(api: Api) -> None:
     licenses = api.services.license_service("tester")
     end = api.clock() + timedelta(minutes=1)
-    due = await licenses.create_license("acct-1", symbols=["ES"], expires_at=end)
-    other = await licenses.create_license("acct-2", symbols=["ES"], expires_at=end + timedelta(minutes=1))
+    due = await licenses.create_license("acct-1", overrides=Overrides(symbols=("ES",)), expires_at=end)
+    other = await licenses.create_license(
+        "acct-2", overrides=Overrides(symbols=("ES",)), expires_at=end + timedelta(minutes=1)
+    )
     await fire("timer_endings")
     assert api.hub.closed == []
     api.clock.forward(60)

@@ -10,6 +10,7 @@ import pytest
 
 from shared import container as composition
 from shared.container import Container, container
+from shared.domain.access.plans import Overrides
 from tests.support.api import SETTINGS, Api
 
 BUILT_ONCE = [name for name, value in vars(Container).items() if isinstance(value, cached_property)]
@@ -63,8 +64,10 @@ async def test_only_what_was_used_is_closed() -> None:
 
 
 async def test_changes_are_audited_under_who_made_them(api: Api) -> None:
-    await api.services.license_service("timer").create_license("acct-1", symbols=["ES"])
-    await api.services.license_service("somebody").create_license("acct-1", symbols=["ES"])
+    await api.services.license_service("timer").create_license("acct-1", overrides=Overrides(symbols=("ES",)))
+    await api.services.license_service("somebody").create_license(
+        "acct-1", overrides=Overrides(symbols=("ES",))
+    )
     assert [actor for actor, _, _ in api.audit.entries] == ["timer", "somebody"]
 
 

@@ -15,6 +15,7 @@ from functions.web.answers import Answer, Response, response_of
 from functions.web.call import Call
 from functions.web.compression import ABOVE_BYTES, INLINE_BYTES, accepts_gzip, compress, gzipped
 from functions.web.endpoint import endpoint
+from shared.domain.access.plans import Overrides
 from tests.support.api import Answered, Api
 from tests.support.requests import TRADE
 
@@ -171,7 +172,9 @@ async def test_a_client_access_url_is_never_compressed(api: Api) -> None:
     """The token in it is a secret, and the symbols beside it are the caller's text (BREACH)."""
     symbols = [f"S{number}" for number in range(100)]
     licenses = api.services.license_service("tester")
-    license_ = await licenses.create_license("acct-1", symbols=symbols, may_be_unserved=True)
+    license_ = await licenses.create_license(
+        "acct-1", overrides=Overrides(symbols=tuple(symbols)), may_be_unserved=True
+    )
     key = await licenses.create_key(license_.license_id)
     answered = await api.call("POST", "ws/negotiate", key=key, headers=GZIP)
     assert len(answered.body) > ABOVE_BYTES

@@ -8,11 +8,12 @@ import pytest
 
 from shared.domain.access.admission import decode_record
 from shared.domain.access.endings import ENFORCED_FOR, Ending
-from shared.domain.access.licenses import suspended
+from shared.domain.access.license_changes import suspended
 from shared.errors import KeyStoreUnavailable
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from tests.support.access_fakes import FakeHub
+from tests.support.license_plans import PLANS
 from tests.support.license_world import World
 
 
@@ -57,7 +58,7 @@ async def test_of_processes_that_expire_one_license_exactly_one_audits_it(
 ) -> None:
     license_id = await world.license(world.clock() + timedelta(seconds=10))
     world.clock.forward(10)
-    enforcement = Enforcement(world.cache, MeetingHub(processes))
+    enforcement = Enforcement(world.cache, MeetingHub(processes), PLANS)
     racing = [
         EndingService(store=world.store, enforcement=enforcement, audit=world.audit, actor=f"timer {number}")
         for number in range(processes)

@@ -8,11 +8,11 @@ from unittest.mock import patch
 import pytest
 
 from shared.domain.access.keys import hash_key, new_key
-from shared.domain.access.licenses import Grant
 from shared.errors import Unavailable
 from shared.services import grants
 from shared.services.grants import refresh_below_ms
 from tests.support.access_world import World
+from tests.support.license_plans import PLANS
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_a_slow_reader_of_the_key_store_does_not_undo_a_revocation(world: 
     bot = await world.bot()
     before = (world.store.licenses[bot.key.license_id], world.store.keys[bot.key.public_id])
     await world.licenses.revoke_key(bot.key.public_id)
-    await world.cache.store_grant(bot.key.key_hash, Grant(license=before[0], key=before[1]))
+    await world.cache.store_grant(bot.key.key_hash, PLANS.grant(*before))
     assert (await world.refusal(bot.plain)).code == "key_revoked"
 
 

@@ -20,9 +20,10 @@ from shared.errors import (
 from shared.services import hub_events
 from shared.services.full_licenses import FULL_FOR_S
 from shared.services.hub_events import HubEventService
-from shared.services.licenses import CreatedKey
+from shared.services.key_making import CreatedKey
 from shared.services.presence import Presence
 from tests.support.counting import Counted
+from tests.support.license_plans import PLANS
 from tests.support.license_world import World
 from tests.support.memory_connections import MemoryConnections
 
@@ -57,10 +58,15 @@ class Hubs(World):
 
     def process(self) -> HubEventService:
         presence = Presence(
-            store=self.table, licenses=self.store, hub=Hub(), clock=self.clock.timestamp, count=self.counted
+            plans=PLANS,
+            store=self.table,
+            licenses=self.store,
+            hub=Hub(),
+            clock=self.clock.timestamp,
+            count=self.counted,
         )
         return HubEventService(
-            proof=Proof(), keys=self.store, presence=presence, now=self.clock, count=self.counted
+            plans=PLANS, proof=Proof(), keys=self.store, presence=presence, now=self.clock, count=self.counted
         )
 
     async def key(self, **options: object) -> CreatedKey:

@@ -7,6 +7,7 @@ import pytest
 
 from shared.domain.access.exports import read_export
 from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable
 from shared.services.license_export import LicenseExportService, packed_export
 from tests.support.access_fakes import FakeExports, FakeKeyStore
@@ -15,7 +16,9 @@ NOW = datetime(2026, 11, 28, 2, 17, tzinfo=UTC)
 
 
 def a_license(number: int) -> License:
-    return License(license_id=f"lic_Ab{number:010}", account_id="a", symbols=("ES",), created_at=NOW)
+    return License(
+        license_id=f"lic_Ab{number:010}", account_id="a", overrides=Overrides(symbols=("ES",)), created_at=NOW
+    )
 
 
 def a_key(number: int) -> ApiKey:

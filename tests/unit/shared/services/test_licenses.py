@@ -12,6 +12,7 @@ from shared.domain.access.licenses import (
     is_license_id,
     rehashed_key,
 )
+from shared.domain.access.plans import Overrides
 from shared.errors import Conflict, NotFound, ValidationFailed
 from tests.support.access_fakes import Clock
 from tests.support.license_world import World, errors
@@ -25,8 +26,8 @@ def world() -> World:
 async def test_a_new_license_is_active_with_the_default_limit(world: World) -> None:
     view = await world.service.show(await world.license())
     assert is_license_id(view.license.license_id)
-    assert (view.license.status, view.license.requests_per_minute) == ("active", 100)
-    assert view.license.symbols == ("ES", "NQ")
+    assert (view.license.status, view.license.plan) == ("active", "standard")
+    assert view.license.overrides == Overrides(symbols=("ES", "NQ"))
     assert view.keys == ()
 
 
@@ -34,9 +35,8 @@ async def test_every_bad_field_is_named(world: World) -> None:
     with pytest.raises(ValidationFailed) as refused:
         await world.service.create_license(
             "no spaces allowed",
-            symbols=["ES", "not a symbol"],
+            overrides=Overrides(symbols=("ES", "not a symbol"), requests_per_minute=0),
             plan="",
-            requests_per_minute=0,
             expires_at=world.clock(),
         )
     fields = {error.field for error in refused.value.errors}
@@ -186,6 +186,16 @@ async def test_the_audit_says_what_was_created_and_what_follows_what(world: Worl
     assert world.audit.entries[-1] == ("tester", "key rotated", first)
 
 
+OVERRIDABLE = Overrides.__struct_fields__
+
+
+def creation(changed: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a creation for ES that has these values instead."""
+    given = {"account_id": "acct-1", "symbols": ("ES",)} | changed
+    overrides = Overrides(**{name: given.pop(name) for name in OVERRIDABLE if name in given})
+    return {**given, "overrides": overrides}
+
+
 @pytest.mark.parametrize(
     ("changed", "field", "code"),
     [
@@ -194,9 +204,9 @@ async def test_the_audit_says_what_was_created_and_what_follows_what(world: Worl
         ({"account_id": "a" * 65}, "account_id", "invalid_format"),
         ({"plan": "Standard"}, "plan", "unknown_value"),
         ({"plan": "premum"}, "plan", "unknown_value"),
-        ({"symbols": []}, "symbols", "out_of_range"),
-        ({"symbols": [f"S{n}" for n in range(101)]}, "symbols", "out_of_range"),
-        ({"symbols": ["es"]}, "symbols", "invalid_format"),
+        ({"symbols": ()}, "symbols", "out_of_range"),
+        ({"symbols": tuple(f"S{n}" for n in range(101))}, "symbols", "out_of_range"),
+        ({"symbols": ("es",)}, "symbols", "invalid_format"),
         ({"requests_per_minute": 0}, "requests_per_minute", "out_of_range"),
         ({"requests_per_minute": 100_001}, "requests_per_minute", "out_of_range"),
         ({"expires_at": Clock().time}, "expires_at", "out_of_range"),
@@ -206,7 +216,7 @@ async def test_the_audit_says_what_was_created_and_what_follows_what(world: Worl
 async def test_a_license_out_of_bounds_is_refused(
     world: World, changed: dict[str, Any], field: str, code: str
 ) -> None:
-    given = {"account_id": "acct-1", "symbols": ["ES"]} | changed
+    given = creation(changed)
     with pytest.raises(ValidationFailed) as refused:
         await world.service.create_license(given.pop("account_id"), **given)
     assert errors(refused) == [(field, code)]
@@ -219,30 +229,30 @@ async def test_a_license_out_of_bounds_is_refused(
         {"account_id": "a"},
         {"account_id": "A9._-" + "a" * 59},
         {"plan": "load"},
-        {"symbols": [f"S{n}" for n in range(100)], "may_be_unserved": True},
+        {"symbols": tuple(f"S{n}" for n in range(100)), "may_be_unserved": True},
         {"requests_per_minute": 1},
         {"requests_per_minute": 100_000},
         {"expires_at": Clock().time + timedelta(microseconds=1)},
     ],
 )
 async def test_the_ends_of_every_bound_are_accepted(world: World, changed: dict[str, Any]) -> None:
-    given = {"account_id": "acct-1", "symbols": ["ES"]} | changed
+    given = creation(changed)
     made = await world.service.create_license(given.pop("account_id"), **given)
     assert world.store.licenses == {made.license_id: made}
     for name, value in changed.items():
         if name != "may_be_unserved":
-            assert getattr(made, name) == (tuple(value) if name == "symbols" else value)
+            assert getattr(made.overrides if name in OVERRIDABLE else made, name) == value
 
 
 async def test_a_symbol_is_licensed_once(world: World) -> None:
-    made = await world.service.create_license("acct-1", symbols=["NQ", "ES", "NQ"])
-    assert made.symbols == ("NQ", "ES")
+    made = await world.service.create_license("acct-1", overrides=Overrides(symbols=("NQ", "ES", "NQ")))
+    assert made.overrides.symbols == ("NQ", "ES")
     assert (made.plan, made.created_at, made.expires_at) == ("standard", world.clock(), None)
 
 
 async def test_symbols_that_are_none_are_named(world: World) -> None:
     with pytest.raises(ValidationFailed) as refused:
-        await world.service.create_license("acct-1", symbols=["es", "ES", "nq"])
+        await world.service.create_license("acct-1", overrides=Overrides(symbols=("es", "ES", "nq")))
     assert refused.value.errors[0].message == (
         "Symbols are in capitals and without blanks, got es: send ES. "
         "Symbols are in capitals and without blanks, got nq: send NQ."

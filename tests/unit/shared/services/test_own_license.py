@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import msgspec
 
-from shared.domain.access.plans import PLANS
 from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
 from shared.services.own_license import own_license
 from tests.support.grants import CREATED, grant_of
+from tests.support.license_plans import PLANS
 
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "ops"))
 USAGE = Usage(3, 70, 21_000)

@@ -5,11 +5,14 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.access.keys import hash_key, new_key
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable, SignalCloudError, Unavailable
 from shared.services.access import AccessService
 from shared.services.enforcement import Enforcement
-from shared.services.licenses import CreatedKey, LicenseService
+from shared.services.key_making import CreatedKey
+from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
+from tests.support.license_plans import PLANS
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -29,6 +32,7 @@ class Fleet:
 
     def process(self, pepper: bytes, previous: bytes | None = None) -> AccessService:
         return AccessService(
+            plans=PLANS,
             pepper=pepper,
             cache=self.cache,
             keys=self.store,
@@ -38,8 +42,9 @@ class Fleet:
 
     def licenses(self, pepper: bytes) -> LicenseService:
         return LicenseService(
+            plans=PLANS,
             store=self.store,
-            enforcement=Enforcement(self.cache, FakeHub()),
+            enforcement=Enforcement(self.cache, FakeHub(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=FakeAudit(),
             actor="tester",
@@ -49,7 +54,9 @@ class Fleet:
 
     async def old_key(self) -> CreatedKey:
         service = self.licenses(OLD)
-        license_ = await service.create_license("acct-1", symbols=["ES"], requests_per_minute=100)
+        license_ = await service.create_license(
+            "acct-1", overrides=Overrides(symbols=("ES",), requests_per_minute=100)
+        )
         return await service.create_key(license_.license_id)
 
     def forget(self) -> None:

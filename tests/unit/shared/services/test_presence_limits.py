@@ -5,9 +5,10 @@ from functools import partial
 
 import pytest
 
-from shared.domain.access.plans import PLANS, STANDARD
+from shared.domain.access.plans import STANDARD
 from shared.errors import DatabaseBusy
 from shared.services import full_licenses, presence
+from tests.support.license_plans import PLANS
 from tests.support.presence import LICENSE, World, background, outcome
 from tests.support.presence import opening as an_opening
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.domain.access.plans import Overrides
 from shared.errors import DatabaseUnavailable, ValidationFailed
 from tests.support.license_world import World, errors
 from tests.support.samples import a_bar, a_draft
@@ -12,8 +13,9 @@ def world() -> World:
     return World()
 
 
-async def create(world: World, *symbols: str) -> tuple[str, ...]:
-    return (await world.service.create_license("acct-1", symbols=symbols)).symbols
+async def create(world: World, *symbols: str) -> tuple[str, ...] | None:
+    made = await world.service.create_license("acct-1", overrides=Overrides(symbols=symbols))
+    return made.overrides.symbols
 
 
 @pytest.mark.parametrize("symbol", ["ES", "NQ", "CL", "YM", "RTY"])
@@ -59,8 +61,10 @@ async def test_a_symbol_with_bars_or_signals_is_served(world: World) -> None:
 
 async def test_the_first_feeder_or_publisher_of_a_symbol_may_come_before_its_data(world: World) -> None:
     world.stores.server.away = True
-    made = await world.service.create_license("acct-1", symbols=["GC"], may_be_unserved=True)
-    assert made.symbols == ("GC",)
+    made = await world.service.create_license(
+        "acct-1", overrides=Overrides(symbols=("GC",)), may_be_unserved=True
+    )
+    assert made.overrides.symbols == ("GC",)
 
 
 async def test_without_postgres_a_strange_symbol_is_not_guessed(world: World) -> None:

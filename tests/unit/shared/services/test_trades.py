@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from shared.domain.access.licenses import Grant
-from shared.domain.access.plans import PLANS
 from shared.domain.access.quotas import Usage
 from shared.domain.items import Items
 from shared.domain.limits import MAX_REPORT_AGE
@@ -173,19 +172,13 @@ async def test_symbols_outside_of_the_license_refuse_all_if_nothing_else_is_acce
     assert world.stores.trades.recorded == {}
 
 
-async def test_the_plan_of_the_license_bounds_what_is_recorded(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tiny = msgspec.structs.replace(PLANS["standard"], trades_per_day=2)
-    monkeypatch.setitem(PLANS, "tiny", tiny)
-    grant = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="tiny"))
+async def test_the_terms_of_the_license_bound_what_is_recorded(world: World) -> None:
+    grant = msgspec.structs.replace(GRANT, terms=msgspec.structs.replace(GRANT.terms, trades_per_day=2))
     await world.report([GOOD, changed("t-2")], grant=grant)
     with pytest.raises(DailyQuotaExceeded):
         await world.report([changed("t-3")], grant=grant)
     assert world.counted == {"trades_recorded": 2}
-    # A plan without a row of its own has the standard one's limits.
-    unknown = msgspec.structs.replace(GRANT, license=msgspec.structs.replace(GRANT.license, plan="vip"))
-    assert (await world.report([changed("t-3")], grant=unknown)).recorded == 1
+    assert (await world.report([changed("t-3")], grant=GRANT)).recorded == 1
 
 
 async def test_a_pnl_that_contradicts_its_prices_is_named_by_its_trade(world: World) -> None:

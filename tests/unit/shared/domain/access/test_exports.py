@@ -10,10 +10,13 @@ from shared.domain.access import exports
 from shared.domain.access.endings import Ending
 from shared.domain.access.exports import ExportWriter, read_export
 from shared.domain.access.licenses import ApiKey, License
+from shared.domain.access.plans import Overrides
 from shared.errors import ExportDamaged, InternalError
 
 NOW = datetime(2026, 11, 28, 2, 17, tzinfo=UTC)
-LICENSE = License(license_id="lic_Ab0000000000", account_id="a", symbols=("ES", "NQ"), created_at=NOW)
+LICENSE = License(
+    license_id="lic_Ab0000000000", account_id="a", overrides=Overrides(symbols=("ES", "NQ")), created_at=NOW
+)
 KEY = ApiKey(
     public_id="Ab0001",
     key_hash="0" * 64,

@@ -28,7 +28,7 @@ public_ids = st.text(BASE62, min_size=6, max_size=6)
 def keys(draw: st.DrawFn) -> str:
     """Keys out of arbitrary random bytes."""
     seed = draw(st.randoms(use_true_random=False))
-    return new_key(draw(public_ids), seed.randbytes)
+    return new_key(draw(public_ids), rng=seed.randbytes)
 
 
 @given(keys())

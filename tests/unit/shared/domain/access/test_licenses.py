@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from shared.domain.access.license_changes import expired, resumed, revoked, suspended
 from shared.domain.access.licenses import (
     ALL_SCOPES,
     FOREVER,
@@ -14,36 +15,36 @@ from shared.domain.access.licenses import (
     Grant,
     License,
     Scope,
-    ending_key,
-    expired,
     good_until,
     is_hashed_since,
     is_license_id,
     new_license_id,
     refusal,
     rehashed_key,
+    replaced_key,
     require_symbols,
-    resumed,
-    revoked,
     revoked_key,
     scope_refusal,
     shard_of_license_id,
-    suspended,
     valid_until,
 )
+from shared.domain.access.plans import Overrides
 from shared.errors import Conflict, SymbolNotLicensed
+from tests.support.license_plans import PLANS
 
 NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
-LICENSE = License(license_id="lic_Ab0123456789", account_id="a", symbols=("ES", "NQ"), created_at=NOW)
+LICENSE = License(
+    license_id="lic_Ab0123456789", account_id="a", overrides=Overrides(symbols=("ES", "NQ")), created_at=NOW
+)
 KEY = ApiKey(
     public_id="Ab12Cd", key_hash="h1", license_id=LICENSE.license_id, scopes=("bot", "ops"), created_at=NOW
 )
 
 
 def grant(license_: dict[str, Any] | None = None, **key: Any) -> Grant:
-    return Grant(
-        license=msgspec.structs.replace(LICENSE, **(license_ or {})), key=msgspec.structs.replace(KEY, **key)
+    return PLANS.grant(
+        msgspec.structs.replace(LICENSE, **(license_ or {})), msgspec.structs.replace(KEY, **key)
     )
 
 
@@ -146,13 +147,15 @@ def test_a_key_is_revoked_once() -> None:
 
 
 def test_the_life_of_a_key_is_cut_and_never_lengthened() -> None:
-    cut = ending_key(KEY, NOW)
+    cut = replaced_key(KEY, "Ab34Ef", NOW)
     assert (cut.expires_at, cut.revision) == (NOW, 2)
-    assert ending_key(cut, NOW) is cut
-    assert ending_key(cut, NOW + SECOND) is cut
-    assert ending_key(cut, NOW - SECOND).expires_at == NOW - SECOND
+    assert replaced_key(cut, "Ab34Ef", NOW) is cut
+    early = msgspec.structs.replace(KEY, expires_at=NOW - SECOND)
+    assert replaced_key(early, "Ab34Ef", NOW).expires_at == NOW - SECOND
     with pytest.raises(Conflict, match="The key Ab12Cd is revoked"):
-        ending_key(revoked_key(KEY), NOW)
+        replaced_key(revoked_key(KEY), "Ab34Ef", NOW)
+    with pytest.raises(Conflict, match="rotated before; Ab34Ef replaces it"):
+        replaced_key(cut, "Ab56Gh", NOW)
 
 
 def test_a_key_is_hashed_again_once_and_keeps_its_former_hash() -> None:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from shared.domain.access.plans import PLANS, Plan, plan_of
 from shared.domain.access.quotas import Usage, quota_refusal, require_room
 from shared.errors import DailyQuotaExceeded, StorageQuotaExceeded
+from tests.support.license_plans import a_plan
 
-PLAN = Plan(connections=1, trades_per_day=10, stored_trades=100, stored_bytes=5_000)
+PLAN = a_plan(trades_per_day=10, stored_trades=100, stored_bytes=5_000)
 
 
 @pytest.mark.parametrize("usage", [Usage(), Usage(10, 100, 5_000), Usage(9, 99, 4_999).plus(1, 1)])
@@ -40,8 +40,3 @@ def test_a_full_day_is_refused_until_midnight(usage: Usage) -> None:
 
 def test_a_report_counts_for_the_day_and_for_what_is_stored() -> None:
     assert Usage(1, 20, 300).plus(4, 50) == Usage(5, 24, 350)
-
-
-def test_an_unknown_plan_has_the_standard_limits() -> None:
-    assert plan_of("load") is PLANS["load"]
-    assert plan_of("never heard of") is plan_of("") is PLANS["standard"]

@@ -1,0 +1,138 @@
+"""Makes API keys of a license: as many as its plan allows, under ids that are free."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from shared.domain.access.endings import Ending
+from shared.domain.access.keys import KeyKind, RandomBytes, hash_key, new_key, new_public_id
+from shared.domain.access.license_checks import check_expiry, check_scopes, keys_exceeded
+from shared.domain.access.licenses import ApiKey, License, Scope, is_valid_key, shard_of_license_id
+from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.problems import Problems
+from shared.errors import Conflict
+
+MAX_KEYS_PER_TRANSACTION = 100
+# A shard has 14 million public ids, so this many attempts fail only because of a defect.
+MAX_ID_ATTEMPTS = 5
+TEST_PLAN = "test"
+
+
+class NewKeyStore(Protocol):
+    async def keys_of(self, license_id: str) -> list[ApiKey]: ...
+    async def add_endings(self, endings: Sequence[Ending]) -> None: ...
+    async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
+
+
+class CreatedKey(msgspec.Struct, frozen=True):
+    """A new key; `plain` is shown only once and stored nowhere."""
+
+    plain: str
+    key: ApiKey
+
+    def __repr__(self) -> str:
+        return f"CreatedKey({self.key.public_id})"
+
+
+class KeyMaking:
+    """Every method raises KeyStoreUnavailable if Table Storage is unavailable."""
+
+    def __init__(
+        self,
+        *,
+        store: NewKeyStore,
+        plans: PlanCatalog,
+        pepper: bytes,
+        now: Callable[[], datetime],
+        rng: RandomBytes = secrets.token_bytes,
+    ) -> None:
+        self._store = store
+        self._plans = plans
+        self._pepper = pepper
+        self._now = now
+        self._rng = rng
+
+    async def add(
+        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+    ) -> list[CreatedKey]:
+        """Makes `count` keys.
+
+        Raises ValidationFailed, KeysExceeded, and Conflict if the license has ended.
+        """
+        valid = await self._valid_keys(license_)
+        counted = [key for key in valid if key.successor is None]
+        most = self._plans.terms_of(license_).keys
+        if len(counted) + count > most:
+            raise keys_exceeded(license_, counted, most)
+        return await self._make(license_, count, scopes, expires_at)
+
+    async def successor(self, license_: License, old: ApiKey) -> CreatedKey:
+        """Makes the key that replaces `old`; replaced keys that still work do not count, up to as many more.
+
+        Raises KeysExceeded, and Conflict if the license has ended.
+        """
+        replaced = [key for key in await self._valid_keys(license_) if key.successor is not None]
+        most = self._plans.terms_of(license_).keys
+        if len(replaced) >= most:
+            raise keys_exceeded(license_, replaced, most)
+        (created,) = await self._make(license_, 1, old.scopes, None)
+        return created
+
+    async def _valid_keys(self, license_: License) -> list[ApiKey]:
+        now = self._now()
+        return [key for key in await self._store.keys_of(license_.license_id) if is_valid_key(key, now)]
+
+    async def _make(
+        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+    ) -> list[CreatedKey]:
+        now = self._now()
+        problems = Problems()
+        check_scopes(scopes, problems)
+        check_expiry(expires_at, now, problems)
+        problems.refuse()
+        if license_.status in ("revoked", "expired"):
+            raise Conflict(
+                f"The license {license_.license_id} is {license_.status} and cannot have new keys."
+            )
+        template = ApiKey(
+            public_id="",
+            key_hash="",
+            license_id=license_.license_id,
+            scopes=tuple(dict.fromkeys(scopes)),
+            created_at=now,
+            expires_at=expires_at,
+        )
+        kind: KeyKind = "test" if license_.plan == TEST_PLAN else "live"
+        created: list[CreatedKey] = []
+        while len(created) < count:
+            created += await self._store_keys(
+                template, kind, min(MAX_KEYS_PER_TRANSACTION, count - len(created))
+            )
+        return created
+
+    async def _store_keys(self, template: ApiKey, kind: KeyKind, count: int) -> list[CreatedKey]:
+        shard = shard_of_license_id(template.license_id)
+        for attempt in range(1, MAX_ID_ATTEMPTS + 1):
+            public_ids: set[str] = set()
+            while len(public_ids) < count:
+                public_ids.add(new_public_id(shard, self._rng))
+            batch = []
+            for public_id in public_ids:
+                plain = new_key(public_id, kind, rng=self._rng)
+                key_hash = hash_key(plain, self._pepper)
+                key = msgspec.structs.replace(template, public_id=public_id, key_hash=key_hash)
+                batch.append(CreatedKey(plain, key))
+            if template.expires_at is not None:
+                endings = [Ending(template.expires_at, public_id) for public_id in public_ids]
+                await self._store.add_endings(endings)
+            try:
+                await self._store.add_keys([each.key for each in batch])
+            except Conflict:
+                if attempt == MAX_ID_ATTEMPTS:
+                    raise
+            else:
+                return batch
+        raise AssertionError("the last attempt raises")
