@@ -107,6 +107,7 @@ def _compute(
         payment_plans=settings.business.payment_plans,
         payment_mode=settings.business.payment_mode,
         discord_guild_id=settings.business.discord_guild_id,
+        discord_roles=settings.business.discord_roles,
         vendor_secrets=services.vault.vendor_references,
     )
     deployers = Deployers(

@@ -52,6 +52,7 @@ class AppValues:
     payment_plans: str
     payment_mode: str
     discord_guild_id: str
+    discord_roles: str
     vendor_secrets: Mapping[str, pulumi.Input[str]]
 
 
@@ -104,7 +105,11 @@ def _exports(values: AppValues) -> Values:
 
 def _business(values: AppValues) -> Values:
     """What the app sells and whom it notifies; only what the stack has set."""
-    optional = {"PAYMENT_PLANS": values.payment_plans, "DISCORD_GUILD_ID": values.discord_guild_id}
+    optional = {
+        "PAYMENT_PLANS": values.payment_plans,
+        "DISCORD_GUILD_ID": values.discord_guild_id,
+        "DISCORD_ROLES": values.discord_roles,
+    }
     return {
         "PUBLIC_URL": values.public_url,
         "PAYMENT_MODE": values.payment_mode,

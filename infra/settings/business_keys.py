@@ -8,9 +8,16 @@ VENDOR_SECRETS = (
     "stripe_webhook_secret",
     "whop_webhook_secret",
     "discord_bot_token",
+    "notify_community",
+    "notify_ops",
+    "notify_oncall",
+    "notify_telegram",
+    "notify_sms",
+    "notify_mail",
 )
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_SALE = r"(stripe|whop):[A-Za-z0-9_]{1,100}=[a-z][a-z0-9_-]{0,30}"
+_PLAN = r"[a-z][a-z0-9_-]{0,30}"
+_SALE = rf"(stripe|whop):[A-Za-z0-9_]{{1,100}}={_PLAN}"
 
 
 def read_business(reader: SettingsReader) -> BusinessSettings:
@@ -25,6 +32,12 @@ def read_business(reader: SettingsReader) -> BusinessSettings:
         payment_mode=reader.choice("payment_mode", ("live", "test"), default="live"),
         discord_guild_id=reader.matching(
             "discord_guild_id", r"[0-9]{5,20}", "the id of a Discord server", default=""
+        ),
+        discord_roles=reader.matching(
+            "discord_roles",
+            rf"{_PLAN}:[0-9]{{5,20}}(,{_PLAN}:[0-9]{{5,20}})*",
+            "our plans and ids of Discord's roles, such as pro:123456789012345678",
+            default="",
         ),
         public_url=reader.matching(
             "public_url",

@@ -196,6 +196,7 @@ class BusinessSettings:
     payment_plans: str
     payment_mode: str
     discord_guild_id: str
+    discord_roles: str
     public_url: str
 
 
