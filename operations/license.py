@@ -29,7 +29,8 @@ from shared.domain.market.bars import is_symbol
 from shared.domain.market.symbols import symbol_fault
 from shared.errors import ConfigurationError
 from shared.services.key_making import CreatedKey
-from shared.services.licenses import Effect, LicenseService, LicenseView
+from shared.services.license_keys import Effect
+from shared.services.licenses import LicenseService, LicenseView
 from shared.settings import Settings, read_settings
 from shared.settings_reader import SettingsReader
 

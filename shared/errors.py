@@ -21,8 +21,8 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- ClaimExpired             claim_expired
     |   |-- KeysExceeded             keys_exceeded
+    |   |-- ClaimExpired             claim_expired
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
@@ -199,12 +199,14 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
+
+
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
 
 
 class NotFound(SignalCloudError):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from shared.domain.market.feeds import ClockSource
-from shared.services.licenses import MAX_KEYS_AT_ONCE
+from shared.services.license_keys import MAX_KEYS_AT_ONCE
 from shared.settings_reader import SettingsReader
 
 DEFAULT_PORT = 7071

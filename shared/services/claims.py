@@ -24,11 +24,12 @@ from shared.domain.access.claims import (
     read_claim,
 )
 from shared.domain.access.licenses import License, license_refusal
+from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.try_limits import limits_of_claims, limits_of_requests
 from shared.domain.durations import shown_time
 from shared.domain.notifications.events import Event, EventKind
 from shared.errors import ClaimUsed, NotFound
-from shared.services.licenses import CreatedKey
+from shared.services.key_making import CreatedKey
 from shared.services.tries import Tries
 
 # After a link for a lost key was used, the other keys work so long, so that running bots can be changed.
@@ -78,6 +79,7 @@ class ClaimService:
         *,
         store: ClaimStore,
         licenses: LicenseReader,
+        plans: PlanCatalog,
         keys: KeyMaker,
         of_mail: LicensesOfMail,
         tell: Callable[[Sequence[Event]], Awaitable[None]],
@@ -90,6 +92,7 @@ class ClaimService:
         """Tokens are made under the first of `peppers`, and read under any of them."""
         self._store = store
         self._licenses = licenses
+        self._plans = plans
         self._keys = keys
         self._of_mail = of_mail
         self._tell = tell
@@ -143,7 +146,7 @@ class ClaimService:
             key=created.plain,
             license_id=claim.license_id,
             plan=license_.plan,
-            symbols=license_.symbols,
+            symbols=self._plans.terms_of(license_).symbols,
             license_expires_at=license_.expires_at,
             others_end_at=others_end_at,
         )

@@ -150,7 +150,7 @@ def test_what_redis_could_not_be_told_is_said(run: Run, monkeypatch: pytest.Monk
 def test_an_entry_that_could_not_be_audited_is_said(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     license_id = created(run)["license"]["license_id"]
     monkeypatch.setenv("DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/none")
-    code, _, err = run("resume", license_id)
+    code, _, err = run("suspend", license_id)
     assert code == INCOMPLETE
     assert "The audit log did not get an entry" in err
 
@@ -223,10 +223,10 @@ def test_a_symbol_that_nothing_serves_is_refused(run: Run, database_url: str) ->
     assert "send ES. Served are CL, ES" in err
     code, out, _ = run("list", "--json")
     assert json.loads(out) == []
-    assert created(run, "--symbols", "GC", "--new-symbols")["license"]["symbols"] == ["GC"]
+    assert created(run, "--symbols", "GC", "--new-symbols")["license"]["overrides"]["symbols"] == ["GC"]
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("insert into signal_counters (symbol, last_sequence) values ('GC', 1)")
-    assert created(run, "--same-account", "--symbols", "GC")["license"]["symbols"] == ["GC"]
+    assert created(run, "--same-account", "--symbols", "GC")["license"]["overrides"]["symbols"] == ["GC"]
     code, _, err = run("create", "--account", "acct-2", "--symbols", "SI")
     assert code == 1
     assert "Served are CL, ES, GC, NQ" in err

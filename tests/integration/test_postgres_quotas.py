@@ -25,7 +25,7 @@ ROOM = {"connections": 1, "trades_per_day": 10**6, "stored_trades": 10**6, "stor
 
 
 def plan(**limits: int) -> Plan:
-    return msgspec.structs.replace(a_plan(), **(ROOM | limits))
+    return a_plan(**(ROOM | limits))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from shared.domain.access.plans import Plan
 PLANS = shipped_plans()
 
 
-def a_plan(name: str = "standard", **values: Any) -> Plan:
+def a_plan(name: str = "standard", /, **values: Any) -> Plan:
     """The standard plan with other values, under this name."""
     return msgspec.structs.replace(PLANS["standard"], name=name, **values)
 

@@ -40,9 +40,9 @@ class World:
             now=self.clock,
         )
 
-    async def license(self, expires_at: datetime | None = None) -> str:
+    async def license(self, expires_at: datetime | None = None, plan: str = "standard") -> str:
         made = await self.service.create_license(
-            "acct-1", overrides=Overrides(symbols=("ES", "NQ")), expires_at=expires_at
+            "acct-1", plan=plan, overrides=Overrides(symbols=("ES", "NQ")), expires_at=expires_at
         )
         return made.license_id
 

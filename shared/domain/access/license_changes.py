@@ -1,6 +1,7 @@
 """Changes licenses: every function returns the changed license, or the same one if nothing changes.
 
-What is final raises Conflict: a revoked license never works again.
+What an operator has revoked never works again: its changes raise Conflict. A revocation for a payment that
+was taken back can be lifted, by an operator or by a payment.
 """
 
 from datetime import datetime, timedelta
@@ -99,20 +100,21 @@ def suspended(license_: License, by: SuspendedBy = "operator") -> License:
 def resumed(license_: License, by: SuspendedBy = "operator") -> License:
     """`license_` without its suspension and grace; raises Conflict if an operator resumes what has ended.
 
-    A payment does not lift the suspension of an operator.
+    A payment does not lift what an operator has done; an operator lifts also what a payment has done.
     """
     if by == "payment":
-        lifted = license_.status == "suspended" and license_.suspended_by == "payment"
-        alive = {"status": "active", "suspended_by": None} if lifted else {}
+        alive = {"status": "active", "suspended_by": None} if license_.suspended_by == "payment" else {}
         return _changed(license_, grace_until=None, **alive)
-    if license_.status != "active":
+    if license_.status != "active" and license_.suspended_by != "payment":
         _must_live(license_, "resumed")
     return _changed(license_, status="active", suspended_by=None, grace_until=None)
 
 
-def revoked(license_: License) -> License:
-    """`license_` revoked, which is final."""
-    return _changed(license_, status="revoked", suspended_by=None, grace_until=None)
+def revoked(license_: License, by: SuspendedBy = "operator") -> License:
+    """`license_` revoked, which is final if an operator does it, also after a payment did it."""
+    if license_.status == "revoked" and by == "payment":
+        return license_
+    return _changed(license_, status="revoked", suspended_by=by, grace_until=None)
 
 
 def ended(license_: License, now: datetime) -> License:

@@ -96,6 +96,6 @@ def keys_exceeded(license_: License, keys: Sequence[ApiKey], most: int) -> KeysE
     named = ", ".join(key.public_id for key in keys[:_MAX_NAMED])
     more = f" and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else ""
     return KeysExceeded(
-        f"The license {license_.license_id} may have {most} valid keys at once, and has "
-        f"{named or 'none'}{more}. Revoke one, or rotate it."
+        f"The license {license_.license_id} may have {most} valid keys at once, and has {len(keys)}"
+        f"{f': {named}{more}' if keys else ''}. Revoke one, or rotate it."
     )

@@ -49,8 +49,9 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     with one has an id that follows from it. `email` and `discord_user_id` are the holder's.
 
     `grace_until` is set when a payment has failed: from then on the license counts as suspended, until it is
-    paid. `payment` is the subject that pays for it, such as `stripe:sub_123`. `suspended_by` says who
-    suspended it: an operator, or a payment that failed.
+    paid. `payment` is the subject that pays for it, such as `stripe:sub_123`; its payments gave last what
+    `paid_until` and `paid_plan` say. `suspended_by` says who suspended or revoked the license: an operator,
+    or a payment that failed or was taken back.
     """
 
     license_id: str
@@ -63,6 +64,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     grace_until: datetime | None = None
     reference: str | None = None
     payment: str | None = None
+    paid_until: datetime | None = None
+    paid_plan: str | None = None
     email: str | None = None
     discord_user_id: str | None = None
     notes: str = ""

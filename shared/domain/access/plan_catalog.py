@@ -79,5 +79,5 @@ def parse_plans(text: str) -> list[Plan]:
 
 
 def _plan(name: str, table: _Table, standard: _Table) -> Plan:
-    values: dict[str, Any] = standard.given() | table.given() | {"name": name, "title": table.title}
+    values: dict[str, Any] = {"title": name} | standard.given() | table.given() | {"name": name}
     return msgspec.convert(values, Plan)

@@ -44,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     minute allows), and all keys together `license_requests_per_minute` (0: no such limit). `keys` are valid
     at once. `sessions` are places for running bots, each symbol; `session_required` refuses sockets without
     one. `connections` are open sockets. Signals reach the license `signal_delay_s` after they were published.
-    After a failed payment it works for `grace_days`. `price` is of a month, in `currency`.
+    After a failed payment it works for `grace_days`, which need not be whole. `price` is of a month, in
+    `currency`.
 
     The others are of an account: new trades a UTC day, and everything that it has stored. `stored_bytes`
     counts the rows of trades as Postgres holds them, without indexes.
@@ -62,7 +63,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     session_required: bool
     connections: int
     signal_delay_s: int
-    grace_days: int
+    grace_days: float
     price: Decimal
     currency: str
     trades_per_day: int
@@ -83,7 +84,7 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     session_required: bool | None = None
     connections: int | None = None
     signal_delay_s: int | None = None
-    grace_days: int | None = None
+    grace_days: float | None = None
     price: Decimal | None = None
     currency: str | None = None
     trades_per_day: int | None = None

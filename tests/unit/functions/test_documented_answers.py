@@ -96,8 +96,8 @@ class Caller:
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
             case "daily_quota_exceeded" | "storage_quota_exceeded":
-                used_up = {"trades_per_day" if code.startswith("daily") else "stored_trades": 0}
-                self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), **used_up))
+                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
+                self.api.services.plans = with_plans(a_plan(**{full: 0}))
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)

@@ -16,18 +16,34 @@ async def test_a_holder_sees_plan_symbols_limits_and_usage(api: Api) -> None:
         "plan": "standard",
         "status": "active",
         "expires_at": None,
+        "grace_until": None,
         "symbols": ["ES", "NQ"],
         "requests_per_minute": 7,
         "requests_remaining": 6,
         "key": key.key.public_id,
         "key_scopes": ["bot", "ops"],
         "key_expires_at": None,
-        "quotas": {
+        "terms": {
+            "name": "standard",
+            "title": "Standard",
+            "symbols": ["ES", "NQ"],
+            "strategies": [],
+            "requests_per_minute": 7,
+            "requests_per_second": 0,
+            "license_requests_per_minute": 0,
+            "keys": 10,
+            "sessions": 10,
+            "session_required": False,
             "connections": 10,
+            "signal_delay_s": 0,
+            "grace_days": 7,
+            "price": "99.00",
+            "currency": "USD",
             "trades_per_day": 5_000,
             "stored_trades": 2_000_000,
             "stored_bytes": 2 * 1024**3,
         },
+        "overridden": ["symbols", "requests_per_minute"],
         "usage": {"trades_today": 0, "stored_trades": 0, "stored_bytes": 0},
     }
     again = await api.call("GET", "license", key=key)
@@ -43,7 +59,7 @@ async def test_usage_counts_the_accounts_trades_and_is_null_without_a_database(a
     api.stores.server.away = True
     answered = await api.call("GET", "license", key=key)
     assert (answered.status, answered.json["usage"]) == (200, None)
-    assert answered.json["quotas"]["trades_per_day"] == 5_000
+    assert answered.json["terms"]["trades_per_day"] == 5_000
 
 
 async def test_ends_are_told(api: Api) -> None:

@@ -30,7 +30,7 @@ async def test_a_key_is_stored_as_its_hash_only(world: World) -> None:
 
 
 async def test_many_keys_are_stored_in_transactions_of_a_hundred(world: World) -> None:
-    plain = await world.service.create_keys(await world.license(), 250)
+    plain = await world.service.create_keys(await world.license(plan="load"), 250)
     assert len(set(plain)) == 250
     assert world.store.transactions == [100, 100, 50]
     assert {hash_key(each, PEPPER) for each in plain} == {key.key_hash for key in world.store.keys.values()}
@@ -70,7 +70,8 @@ async def test_rotation_overlaps_and_never_lengthens_a_life(world: World) -> Non
     assert new.key.scopes == ("publisher", "ops")
     end = world.store.keys[old.key.public_id].expires_at
     assert end == world.clock() + timedelta(hours=1)
-    await world.service.rotate_key(old.key.public_id, timedelta(hours=5))
+    with pytest.raises(Conflict, match=f"rotated before; {new.key.public_id} replaces it"):
+        await world.service.rotate_key(old.key.public_id, timedelta(hours=5))
     assert world.store.keys[old.key.public_id].expires_at == end
     assert world.hub.closed == []
     world.clock.forward(3600)
@@ -105,7 +106,7 @@ async def test_a_revoked_key_cannot_be_rotated(world: World) -> None:
 
 
 async def test_keys_are_made_by_the_thousands_and_one_by_one(world: World) -> None:
-    license_id = await world.license()
+    license_id = await world.license(plan="load")
     assert len(await world.service.create_keys(license_id, 1)) == 1
     assert len(await world.service.create_keys(license_id, 10_000)) == 10_000
     with pytest.raises(ValidationFailed) as refused:
@@ -160,11 +161,11 @@ async def test_another_overlap_is_refused(world: World, overlap: timedelta) -> N
 
 async def test_a_rotation_tells_the_caches_the_end_of_the_old_key(world: World) -> None:
     old = await world.service.create_key(await world.license())
-    await world.service.rotate_key(old.key.public_id, timedelta(hours=1))
+    new, _ = await world.service.rotate_key(old.key.public_id, timedelta(hours=1))
     _, grant = decode_record(world.cache.records[old.key.key_hash][2])
     assert grant.key.expires_at == world.clock() + timedelta(hours=1)
     world.cache.away = True
-    _, effect = await world.service.rotate_key(old.key.public_id, timedelta(0))
+    _, effect = await world.service.rotate_key(new.key.public_id, timedelta(0))
     assert not effect.caches_told
 
 

@@ -8,7 +8,7 @@ from shared.domain.access.quotas import Usage
 from shared.domain.access.rate_limit import RateState
 from shared.services.own_license import own_license
 from tests.support.grants import CREATED, grant_of
-from tests.support.license_plans import PLANS
+from tests.support.license_plans import a_plan
 
 GRANT = grant_of("acct-1", "ES", "NQ", scopes=("bot", "ops"))
 USAGE = Usage(3, 70, 21_000)
@@ -34,12 +34,14 @@ def test_every_field_is_that_of_the_license_or_of_the_key() -> None:
         "plan": "trial",
         "status": "active",
         "expires_at": CREATED + month,
+        "grace_until": None,
         "symbols": ("ES", "NQ"),
         "requests_per_minute": 100,
         "requests_remaining": None,
         "key": "Ab12Cd",
         "key_scopes": ("bot", "ops"),
         "key_expires_at": CREATED + 2 * month,
-        "quotas": PLANS["standard"],
+        "terms": a_plan(symbols=("ES", "NQ")),
+        "overridden": ("symbols",),
         "usage": USAGE,
     }

@@ -50,9 +50,9 @@ def test_what_goes_in_comes_out() -> None:
 
 def test_the_format_is_the_documented_one() -> None:
     lines = [msgspec.json.decode(line) for line in gzip.decompress(packed()).splitlines()]
-    assert lines[0] == {"format": "signal-cloud-licenses", "version": 1, "made_at": "2026-11-28T02:17:00Z"}
+    assert lines[0] == {"format": "signal-cloud-licenses", "version": 2, "made_at": "2026-11-28T02:17:00Z"}
     assert [next(iter(line)) for line in lines[1:]] == ["apikey", "license", "ending", "end"]
-    assert lines[2]["license"]["symbols"] == ["ES", "NQ"]
+    assert lines[2]["license"]["overrides"]["symbols"] == ["ES", "NQ"]
 
 
 def test_an_empty_store_makes_an_export_too() -> None:
@@ -79,7 +79,7 @@ def test_what_is_damaged_is_refused() -> None:
         gzip.compress(b"".join([lines[0], *lines[2:]])),
         changed(text, b'"ES"', b'"CL"'),
         changed(text, b'"licenses":1', b'"licenses":2'),
-        changed(text, b'"version":1', b'"version":2'),
+        changed(text, b'"version":2', b'"version":3'),
         changed(text, b"signal-cloud-licenses", b"another"),
         changed(text, b'{"ending"', b'{"other"'),
         changed(text, b'"scopes":["bot"]', b'"scopes":["root"]'),
