@@ -4,10 +4,10 @@ import gc
 
 import azure.functions as func
 
-from functions import bars, confidence, licenses, ops, realtime, signals, timers, trades
+from functions import bars, confidence, licenses, ops, realtime, signals, timers, trades, webhooks
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, licenses, ops):
+for area in (confidence, trades, signals, bars, realtime, licenses, ops, webhooks):
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

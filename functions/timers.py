@@ -78,3 +78,8 @@ async def export_licenses(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+
+
+@timer("timer_payments")
+async def apply_payments(services: Container) -> None:
+    await services.payments.run()

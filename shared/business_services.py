@@ -4,6 +4,8 @@ from functools import cached_property
 
 from shared.access_services import AccessServices
 from shared.services.license_export import LicenseExportService
+from shared.services.payment_inbox import PaymentInbox
+from shared.services.payments import PaymentService
 
 
 class BusinessServices(AccessServices):
@@ -13,4 +15,31 @@ class BusinessServices(AccessServices):
     def license_export(self) -> LicenseExportService:
         return LicenseExportService(
             store=self.tables, exports=self.exports, seal=self.credentials.seal(), count=self.counters.add
+        )
+
+    @cached_property
+    def payment_inbox(self) -> PaymentInbox:
+        from shared.adapters.payment_signatures import StripeSignatures, WhopSignatures
+
+        chosen = self.settings.payments
+        return PaymentInbox(
+            store=self.stores.payments,
+            stripe=StripeSignatures(chosen.stripe_secrets),
+            whop=WhopSignatures(chosen.whop_secrets),
+            live=chosen.mode == "live",
+            now=self.now,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def payments(self) -> PaymentService:
+        return PaymentService(
+            store=self.stores.payments,
+            reader=self.tables,
+            licenses=self.license_service("payments"),
+            plans=self.plans,
+            products=self.settings.payments.plans,
+            tell=self.notifications.tell,
+            now=self.now,
+            count=self.counters.add,
         )

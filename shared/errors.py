@@ -14,6 +14,8 @@
     |   |-- KeyRevoked               key_revoked
     |   |-- KeyExpired               key_expired
     |   |-- AccessUrlUsed            access_url_used
+    |   |-- SignatureInvalid         signature_invalid
+    |   |-- SignatureExpired         signature_expired
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
@@ -169,6 +171,14 @@ class AccessUrlUsed(Unauthenticated):
     """A client access URL connects once."""
 
     code = "access_url_used"
+
+
+class SignatureInvalid(Unauthenticated):
+    code = "signature_invalid"
+
+
+class SignatureExpired(Unauthenticated):
+    code = "signature_expired"
 
 
 class Forbidden(SignalCloudError):

@@ -29,6 +29,10 @@ class Count(StrEnum):
     CONNECTIONS_EXCEEDED = "connections_exceeded"
     CONNECTIONS_UNCOUNTED = "connections_uncounted"
     LICENSE_EXPORTS = "license_exports"
+    PAYMENT_EVENTS_RECEIVED = "payment_events_received"
+    PAYMENT_EVENTS_REPEATED = "payment_events_repeated"
+    PAYMENT_EVENTS_REFUSED = "payment_events_refused"
+    PAYMENT_EVENTS_FAILED = "payment_events_failed"
 
 
 # Refused requests are counted by problem code; the names of these counts begin with this.

@@ -3,12 +3,13 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from shared.errors import ConfigurationError
+from shared.payment_settings import PaymentSettings, read_payment_settings
 from shared.settings_reader import SettingsReader, is_origin, is_uuid
 
 MIN_PEPPER_BYTES = 32
@@ -66,6 +67,7 @@ class Settings:
     jobs_database_url: str = ""
     jobs_client_id: str = ""
     telemetry: TelemetrySettings = TelemetrySettings()
+    payments: PaymentSettings = field(default_factory=PaymentSettings)
     cors_origins: tuple[str, ...] = ()
     license_export_key: str = ""
     license_export_endpoint: str = ""
@@ -116,6 +118,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         azure_tenant_id=reader.uuid("AZURE_TENANT_ID") if client_id else "",
         webpubsub_events_principal=reader.uuid("WEBPUBSUB_EVENTS_PRINCIPAL") if client_id else "",
         telemetry=_telemetry(reader),
+        payments=read_payment_settings(reader),
         # Not CORS_ALLOWED_ORIGINS: on some plans the Functions host reads that, and answers preflights.
         cors_origins=reader.origins("CORS_ORIGINS"),
         license_export_key=_export_key(reader),

@@ -15,5 +15,6 @@ SIGNAL = 16 * KIB  # a signal with 32 features
 NEGOTIATE = 4 * KIB  # 100 symbols
 CLAIM = 4 * KIB  # a mail address
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
+WEBHOOK = 256 * KIB  # an invoice with the ten lines that Stripe sends has about 30 KiB
 
 MAX_BODY_BYTES = 1024 * KIB

@@ -101,6 +101,16 @@ class Call:
         """The header `name` (in lower case), or None."""
         return self.headers.get(name)
 
+    def raw_body(self) -> bytes:
+        """The body exactly as it was sent, for signatures over it; raises BodyTooLarge."""
+        body = self.request.get_body()
+        if len(body) > self.max_body_bytes:
+            raise BodyTooLarge(
+                f"The body of this request may have at most {self.max_body_bytes} bytes; "
+                f"this one has {len(body)}."
+            )
+        return body
+
     def read_body(self) -> bytes:
         """The body, which should be JSON in UTF-8, unpacked and without a byte order mark.
 
@@ -109,12 +119,7 @@ class Call:
         """
         if self.refuses_query:
             refuse_query(self.request.url)
-        body = self.request.get_body()
-        if len(body) > self.max_body_bytes:
-            raise BodyTooLarge(
-                f"The body of this request may have at most {self.max_body_bytes} bytes; "
-                f"this one has {len(body)}."
-            )
+        body = self.raw_body()
         given = self.header("content-type")
         if given != JSON_TYPE and given is not None:
             media_type = given.split(";", 1)[0].strip().lower()

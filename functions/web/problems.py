@@ -24,6 +24,8 @@ STATUS_OF_CODE = {
     "key_revoked": 401,
     "key_expired": 401,
     "access_url_used": 401,
+    "signature_invalid": 401,
+    "signature_expired": 401,
     "scope_missing": 403,
     "symbol_not_licensed": 403,
     "license_suspended": 403,

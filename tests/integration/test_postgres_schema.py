@@ -190,6 +190,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "notification_events"): "INSERT SELECT",
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
         ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
+        ("signal_functions", "payment_events"): "INSERT SELECT",  # and UPDATE of what became of it
+        ("signal_jobs", "payment_events"): "DELETE SELECT",  # and UPDATE of what became of it
         ("signal_jobs", "schema_migrations"): "SELECT",
         ("signal_jobs", "trades"): "SELECT",
         ("signal_jobs", "signal_counters"): "SELECT",

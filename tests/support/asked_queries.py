@@ -12,7 +12,7 @@ from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
 from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
-from tests.support import asked_notifications
+from tests.support import asked_notifications, asked_payments
 from tests.support.samples import a_bar, a_trade
 from tests.support.unasked_queries import JOBS, NOT_EXPLAINED
 
@@ -312,7 +312,10 @@ ASKED: dict[str, dict[str, Any]] = {
     "upkeep.prune_bar_changes": {"symbol": "ES", "before": BASE + timedelta(days=1), "limit": BATCH},
     "upkeep.symbols_with_bars": {},
 }
-for _more in (asked_notifications,):  # each has queries of one area, so that this module stays short
+for _more in (
+    asked_notifications,
+    asked_payments,
+):  # each has queries of one area, so that this module stays short
     FILL += _more.FILL
     ASKED |= _more.ASKED
     NOT_EXPLAINED |= _more.NOT_EXPLAINED

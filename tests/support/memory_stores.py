@@ -14,6 +14,7 @@ from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_notifications import MemoryNotifications
+from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
 from tests.support.memory_training import MemorySuspicions, MemoryTraining
@@ -131,5 +132,6 @@ class MemoryStores:
         self.notifications = MemoryNotifications(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
+        self.payments = MemoryPayments(self.server)
         self.upkeep = MemoryUpkeep(self.server)
         self.connections = MemoryConnections(is_away=lambda: self.server.away)

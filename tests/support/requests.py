@@ -18,7 +18,7 @@ TRADE = {
 }
 
 # What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
-PATH_VALUES = {"trade_id": "t-reported"}
+PATH_VALUES = {"trade_id": "t-reported", "payment_event_id": "1"}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -35,6 +35,8 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "license"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/payment-events"): ("ops", {}),
+    ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 PUBLIC = {
     ("GET", "health"),
@@ -42,5 +44,7 @@ PUBLIC = {
     ("GET", "health/active"),
     ("GET", "openapi.json"),
     ("POST", "ws/events"),
+    ("POST", "webhooks/stripe"),
+    ("POST", "webhooks/whop"),
     ("OPTIONS", "ws/events"),
 }

@@ -8,6 +8,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
+from shared.adapters.postgres.payments import PaymentStore
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
 from shared.adapters.postgres.signals import SignalStore
@@ -25,6 +26,7 @@ __all__ = [
     "ModelStore",
     "NotificationEvents",
     "Outbox",
+    "PaymentStore",
     "PerformanceStore",
     "Pools",
     "SignalStore",
@@ -49,6 +51,7 @@ class Stores:
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)
+        self.payments = PaymentStore(database)
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
         self.suspicions = SuspicionStore(database)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -28,11 +28,11 @@ from shared.errors import (
     ValidationFailed,
 )
 
-Scope = Literal["bot", "publisher", "feeder", "ops"]
+Scope = Literal["bot", "publisher", "feeder", "ops", "admin"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
 SuspendedBy = Literal["operator", "payment"]
 KeyStatus = Literal["active", "revoked"]
-ALL_SCOPES: tuple[Scope, ...] = ("bot", "publisher", "feeder", "ops")
+ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12

@@ -30,6 +30,8 @@ LIMITS = {
     ("POST", "bars"): 1_048_576,
     ("POST", "ws/negotiate"): 4_096,
     ("POST", "ws/events"): 65_536,
+    ("POST", "webhooks/stripe"): 262_144,
+    ("POST", "webhooks/whop"): 262_144,
 }
 SUCCESSES = {("POST", "signals"): 201}
 

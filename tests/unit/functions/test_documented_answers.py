@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES
@@ -35,7 +36,16 @@ TOO_MANY: dict[str, Any] = {
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
 # A bad parameter of a route that has no symbol.
-BAD_QUERY = {"ops/trades/suspicious": {"limit": "0"}, "trades/{trade_id}": {"path": "trades/a b"}}
+RUN = "ops/payment-events/{payment_event_id}/run"
+BAD_QUERY = {
+    "ops/trades/suspicious": {"limit": "0"},
+    "trades/{trade_id}": {"path": "trades/a b"},
+    "ops/payment-events": {"state": "lost"},
+    RUN: {"path": "ops/payment-events/first/run"},
+}
+# The second event of the fixture `reported` is an ignored one.
+CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
+NOT_FOUND = {RUN: {"path": "ops/payment-events/99/run"}}
 
 
 NO_CONFIDENCE = {
@@ -117,7 +127,10 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": "trades/never-reported"},
-            "conflict": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+            "conflict": CONFLICTS.get(
+                self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
+            ),
+            "not_found": NOT_FOUND.get(self.route.path, {}),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)

@@ -112,6 +112,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/trades"): True,
         ("post", "/signals"): True,
         ("post", "/bars"): True,
+        ("post", "/webhooks/stripe"): True,
+        ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
         ("post", "/ws/events"): True,
     }
@@ -275,4 +277,17 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
         ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
+        ("/ops/payment-events", "get", "state"): (
+            "Only events of this state: received, applied, ignored or failed."
+        ),
+        ("/ops/payment-events", "get", "subject"): "Only events of this subscription or membership.",
+        ("/ops/payment-events", "get", "before"): (
+            "Only events with a lower id: `next_before` of the page before; 0 for the newest."
+        ),
+        ("/ops/payment-events", "get", "limit"): "At most this many.",
+        (
+            "/ops/payment-events/{payment_event_id}/run",
+            "post",
+            "payment_event_id",
+        ): "The id that the list shows.",
     }
