@@ -125,6 +125,7 @@ class Container(BusinessServices):
     def status(self) -> StatusService:
         return StatusService(
             outbox=self.stores.outbox,
+            backlogs=self.stores.backlogs,
             signals=self.stores.signals,
             bars=self.stores.bars,
             models=self.stores.models,

@@ -68,6 +68,10 @@ class MetricName(StrEnum):
     BARS_AGE = "signal_cloud.bars.age"
     BARS_QUARANTINED = "signal_cloud.bars.quarantined"
     MODEL_IN_USE = "signal_cloud.model.in_use"
+    PAYMENTS_AGE = "signal_cloud.payments.age"
+    PAYMENTS_FAILED = "signal_cloud.payments.failed"
+    NOTIFICATIONS_AGE = "signal_cloud.notifications.age"
+    NOTIFICATIONS_PARKED = "signal_cloud.notifications.parked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,4 +146,8 @@ METRICS = (
         Count.BARS_QUARANTINED,
     ),
     Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
+    Metric(_N.PAYMENTS_AGE, "gauge", "s", "age of the oldest payment event that waits"),
+    Metric(_N.PAYMENTS_FAILED, "gauge", "{event}", "payment events given up within a day"),
+    Metric(_N.NOTIFICATIONS_AGE, "gauge", "s", "time by which the most overdue notification is late"),
+    Metric(_N.NOTIFICATIONS_PARKED, "gauge", "{notification}", "notifications given up within a day"),
 )

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.backlog import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
 from shared.domain.market.calendars import MarketCalendars
@@ -28,6 +29,11 @@ LATENCY_WINDOW = timedelta(minutes=15)
 
 class Outbox(Protocol):
     async def depth(self) -> tuple[int, float]: ...
+
+
+class Backlogs(Protocol):
+    async def payments(self) -> Backlog: ...
+    async def notifications(self) -> Backlog: ...
 
 
 class Signals(Protocol):
@@ -68,7 +74,9 @@ class ModelInUse(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The status of the whole system; `counts` is null while Redis is unavailable.
 
-    `publish_latency` is the time from the receipt of a bar to the publication of its signal.
+    `payments` are the events of payment vendors; the age is of the oldest whose subscription is known. The
+    age of `notifications` is the time by which the most overdue is late. `publish_latency` is the time from
+    the receipt of a bar to the publication of its signal.
     """
 
     version: str
@@ -76,6 +84,8 @@ class Status(msgspec.Struct, frozen=True):
     market_now: datetime
     counts: dict[str, int] | None
     outbox: OutboxStatus
+    payments: Backlog
+    notifications: Backlog
     publish_latency: Latency
     last_sequences: dict[str, int]
     feeds: list[FeedHealth]
@@ -87,6 +97,7 @@ class StatusService:
         self,
         *,
         outbox: Outbox,
+        backlogs: Backlogs,
         signals: Signals,
         bars: Bars,
         models: Models,
@@ -97,6 +108,7 @@ class StatusService:
         calendars: MarketCalendars,
     ) -> None:
         self._outbox = outbox
+        self._backlogs = backlogs
         self._signals = signals
         self._bars = bars
         self._models = models
@@ -116,6 +128,8 @@ class StatusService:
             market_now=market_now,
             counts=await self._counts(),
             outbox=OutboxStatus(depth, round(oldest_s, 3)),
+            payments=await self._backlogs.payments(),
+            notifications=await self._backlogs.notifications(),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
             last_sequences=await self._signals.last_sequences(None),
             feeds=await self._feeds(market_now),

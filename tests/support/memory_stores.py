@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from shared.domain.backlog import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
@@ -117,6 +118,23 @@ class MemoryUpkeep:
         return self._done("bars", before)
 
 
+@dataclass
+class MemoryBacklogs:
+    """What waits, as the test says it."""
+
+    server: Server
+    waiting_payments: Backlog = field(default_factory=lambda: Backlog(0, 0.0, 0))
+    waiting_notifications: Backlog = field(default_factory=lambda: Backlog(0, 0.0, 0))
+
+    async def payments(self) -> Backlog:
+        self.server.answer()
+        return self.waiting_payments
+
+    async def notifications(self) -> Backlog:
+        self.server.answer()
+        return self.waiting_notifications
+
+
 class MemoryStores:
     """Every store over one server."""
 
@@ -124,6 +142,7 @@ class MemoryStores:
         self.server = Server(now)
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
+        self.backlogs = MemoryBacklogs(self.server)
         self.bars = MemoryBars(self.server, self.signals)
         self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)

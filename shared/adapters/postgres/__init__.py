@@ -1,6 +1,7 @@
 """Reads and writes Postgres with one store per kind of record. SQL is in shared/sql."""
 
 from shared.adapters.postgres.audit import Audit
+from shared.adapters.postgres.backlogs import Backlogs
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
@@ -45,6 +46,7 @@ class Stores:
         database = pools.main
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
+        self.backlogs = Backlogs(database)
         self.bars = BarStore(database)
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
