@@ -4,10 +4,35 @@ import gc
 
 import azure.functions as func
 
-from functions import bars, confidence, licenses, ops, realtime, signals, timers, trades, webhooks
+from functions import (
+    bars,
+    claims,
+    confidence,
+    licenses,
+    ops,
+    own_keys,
+    realtime,
+    signals,
+    timers,
+    trades,
+    webhooks,
+)
+
+AREAS = (
+    confidence,
+    trades,
+    signals,
+    bars,
+    realtime,
+    licenses,
+    claims,
+    own_keys,
+    webhooks,
+    ops,
+)
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.ANONYMOUS)
-for area in (confidence, trades, signals, bars, realtime, licenses, ops, webhooks):
+for area in AREAS:
     app.register_functions(area.routes.blueprint)
 app.register_functions(timers.blueprint)
 

@@ -75,6 +75,11 @@ async def export_licenses(services: Container) -> None:
     await services.license_export.run(services.now())
 
 
+@timer("timer_test_stream")
+async def publish_test_signal(services: Container) -> None:
+    await services.test_stream.run(services.now())
+
+
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from shared.adapters.telemetry_start import start_later
 from shared.business_services import BusinessServices
+from shared.domain.access.test_licenses import stream_publisher
 from shared.domain.confidence.market_state import StateReader
 from shared.domain.limits import MAX_REPORT_AGE
 from shared.metrics import Count
@@ -27,6 +28,7 @@ from shared.services.settlement import SettlementService
 from shared.services.signal_engine import SignalEngine
 from shared.services.signals import SignalService
 from shared.services.status import StatusService
+from shared.services.stream_of_tests import StreamOfTestSignals
 from shared.services.suspicions import SuspicionService
 from shared.services.trades import TradeService
 from shared.services.training import TrainingService
@@ -97,6 +99,10 @@ class Container(BusinessServices):
         )
 
     @cached_property
+    def test_stream(self) -> StreamOfTestSignals:
+        return StreamOfTestSignals(self.signals.publish, stream_publisher(self.plans))
+
+    @cached_property
     def bars(self) -> BarService:
         return BarService(
             bars=self.stores.bars,
@@ -143,7 +149,12 @@ class Container(BusinessServices):
 
     @cached_property
     def upkeep(self) -> UpkeepService:
-        return UpkeepService(self.stores.upkeep, self.realtime.relay, self.measurements.refresh)
+        return UpkeepService(
+            self.stores.upkeep,
+            self.realtime.relay,
+            self.measurements.refresh,
+            self.test_keys.remove_ended,
+        )
 
     @cached_property
     def readiness(self) -> ReadinessService:

@@ -83,18 +83,20 @@ async function askForLink(event) {
   else say(answer.content.detail);
 }
 
-async function copy(text, what) {
+async function copy(text, what, place) {
   try {
     await navigator.clipboard.writeText(text);
     say(`${what} copied.`);
   } catch {
-    say(`The browser did not allow copying. Select the ${what.toLowerCase()} and copy it.`);
+    element(place).focus();
+    if (place !== "key") getSelection().selectAllChildren(element(place));
+    say(`The browser did not allow copying. The ${what.toLowerCase()} is selected: copy it by hand.`);
   }
 }
 
 element("show").addEventListener("click", useLink);
 element("again").addEventListener("click", useLink);
 element("ask").addEventListener("submit", askForLink);
-element("copy").addEventListener("click", () => copy(element("key").value, "Key"));
-element("copy-command").addEventListener("click", () => copy(element("command").textContent, "Command"));
+element("copy").addEventListener("click", () => copy(element("key").value, "Key", "key"));
+element("copy-command").addEventListener("click", () => copy(element("command").textContent, "Command", "command"));
 element("key").addEventListener("focus", () => element("key").select());

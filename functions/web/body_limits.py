@@ -14,6 +14,7 @@ BARS = 1024 * KIB  # 5,000 bars
 SIGNAL = 16 * KIB  # a signal with 32 features
 NEGOTIATE = 4 * KIB  # 100 symbols
 CLAIM = 4 * KIB  # a mail address
+ROTATE = KIB  # a number of seconds
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
 WEBHOOK = 256 * KIB  # an invoice with the ten lines that Stripe sends has about 30 KiB
 

@@ -6,13 +6,12 @@ a license's keys, and a transaction creates many keys. A row is below 8 KB, of t
 `endings` lists in order of time what ends or has just ended. The first write creates the tables.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.table_errors import translated
 from shared.adapters.table_rows import (
     API_KEYS,
     ENDINGS,
@@ -28,7 +27,6 @@ from shared.adapters.table_rows import (
     missing,
     moment_of,
     row_of,
-    unavailable,
 )
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import is_public_id, shard_of_public_id
@@ -119,6 +117,13 @@ class LicenseTables:
         async for page in self._pages(ENDINGS):
             yield [ending_of(entity) for entity in page]
 
+    async def ended_licenses(self, plan: str, before: datetime, limit: int) -> list[License]:
+        """At most `limit` licenses of a plan that expired before a time; scans the table."""
+        found = await self._query(
+            LICENSES, "plan eq @plan and expires_at lt @before", {"plan": plan, "before": before}, limit
+        )
+        return [row_of(LICENSE, entity) for entity in found]
+
     async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]:
         """The first `limit` endings from `since` to `until`, in order of time, in one partition."""
         found = await self._query(
@@ -139,9 +144,7 @@ class LicenseTables:
     async def remove_ending(self, ending: Ending) -> None:
         """Removes the record of an ending that needs no more attention; it may be gone already."""
         row = ending_row(ending)
-        async with self._bounded(CALL_TIMEOUT_S):
-            deleting = self._table(ENDINGS).delete_entity(row["PartitionKey"], row["RowKey"])
-            await traced(deleting, "delete_entity", "azure_tables")
+        await self._delete(ENDINGS, row["PartitionKey"], row["RowKey"])
 
     async def has_account(self, account_id: str) -> bool:
         """Whether any license, ended or not, is of this account; scans the table."""
@@ -159,6 +162,13 @@ class LicenseTables:
         """
         operations = [("create", entity_of(KEY, key.public_id, key)) for key in keys]
         await self._write(API_KEYS, lambda table: table.submit_transaction(operations))
+
+    async def remove_license(self, license_id: str) -> None:
+        """Removes the license after its keys; they may be gone already."""
+        shard = shard_of_license_id(license_id)
+        for key in await self.keys_of(license_id):
+            await self._delete(API_KEYS, shard, key.public_id)
+        await self._delete(LICENSES, shard, license_id)
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         """Applies `change` to the stored license and returns the result.
@@ -208,9 +218,9 @@ class LicenseTables:
 
     @asynccontextmanager
     async def _bounded(self, timeout_s: float) -> AsyncIterator[None]:
-        """`_translated`, and counts the calls that fail because the store is unavailable."""
+        """`translated`, and counts the calls that fail because the store is unavailable."""
         try:
-            async with _translated(timeout_s):
+            async with translated(timeout_s):
                 yield
         except Unavailable:
             self.error_count += 1
@@ -268,6 +278,11 @@ class LicenseTables:
                 return
             yield rows
 
+    async def _delete(self, table: str, shard: str, row: str) -> None:
+        async with self._bounded(CALL_TIMEOUT_S):
+            deleting = self._table(table).delete_entity(shard, row)
+            await traced(deleting, "delete_entity", "azure_tables")
+
     async def _write(self, table: str, write: Callable[["TableClient"], Awaitable[Any]]) -> None:
         from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
@@ -311,27 +326,3 @@ class LicenseTables:
                 continue
             return after
         raise Conflict(f"Others keep changing the {kind.name} {row}; try again.")
-
-
-@asynccontextmanager
-async def _translated(timeout_s: float) -> AsyncIterator[None]:
-    """Bounds a call and turns the vendor's errors into ours."""
-    from azure.core.exceptions import (
-        AzureError,
-        HttpResponseError,
-        ResourceExistsError,
-        ResourceModifiedError,
-    )
-
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except (ResourceExistsError, ResourceModifiedError) as error:
-        raise Conflict("It exists already, or somebody else changed it.") from error
-    except HttpResponseError as error:
-        if error.status_code == HTTPStatus.CONFLICT:
-            # For a transaction, the SDK raises this as a TableTransactionError.
-            raise Conflict("It exists already.") from error
-        raise unavailable(f"{type(error).__name__}: {error.message}") from error
-    except (AzureError, TimeoutError, OSError) as error:
-        raise unavailable(f"{type(error).__name__}: {error}") from error

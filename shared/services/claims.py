@@ -28,7 +28,7 @@ from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.try_limits import limits_of_claims, limits_of_requests
 from shared.domain.durations import shown_time
 from shared.domain.notifications.events import Event, EventKind
-from shared.errors import ClaimUsed, NotFound
+from shared.errors import ClaimUsed, LicenseSuspended, NotFound
 from shared.services.key_making import CreatedKey
 from shared.services.tries import Tries
 
@@ -52,10 +52,8 @@ class LicensesOfMail(Protocol):
 
 
 class KeyMaker(Protocol):
-    """What the service needs of LicenseService."""
-
-    async def claimed_key(self, license_id: str, claim: str) -> CreatedKey: ...
-    async def replacing_key(self, license_id: str, claim: str, overlap: timedelta) -> CreatedKey: ...
+    async def first(self, license_: License, claim: str) -> CreatedKey: ...
+    async def replacement(self, license_: License, claim: str, overlap: timedelta) -> CreatedKey: ...
 
 
 class LicenseReader(Protocol):
@@ -135,13 +133,14 @@ class ClaimService:
         if license_ is None:
             raise NotFound("The license of this claim link does not exist any more.")
         refused = license_refusal(license_, self._now())
-        if refused is not None and license_.status != "suspended":
+        # The key of a suspended license works when the license does again.
+        if refused is not None and not isinstance(refused, LicenseSuspended):
             raise refused
         if claim.purpose == "first_key":
-            created, others_end_at = await self._keys.claimed_key(claim.license_id, claim.name), None
+            created, others_end_at = await self._keys.first(license_, claim.name), None
         else:
-            created = await self._keys.replacing_key(claim.license_id, claim.name, OVERLAP)
             others_end_at = self._now() + OVERLAP
+            created = await self._keys.replacement(license_, claim.name, OVERLAP)
         return ClaimedKey(
             key=created.plain,
             license_id=claim.license_id,

@@ -12,13 +12,13 @@ from shared.domain.access.keys import KeyKind, RandomBytes, hash_key, new_key, n
 from shared.domain.access.license_checks import check_expiry, check_scopes, keys_exceeded
 from shared.domain.access.licenses import ApiKey, License, Scope, is_valid_key, shard_of_license_id
 from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.access.test_licenses import kind_of
 from shared.domain.problems import Problems
 from shared.errors import Conflict
 
 MAX_KEYS_PER_TRANSACTION = 100
 # A shard has 14 million public ids, so this many attempts fail only because of a defect.
 MAX_ID_ATTEMPTS = 5
-TEST_PLAN = "test"
 
 
 class NewKeyStore(Protocol):
@@ -56,9 +56,14 @@ class KeyMaking:
         self._rng = rng
 
     async def add(
-        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+        self,
+        license_: License,
+        count: int,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None,
+        claim: str | None = None,
     ) -> list[CreatedKey]:
-        """Makes `count` keys.
+        """Makes `count` keys; `claim` names the claim link that gives them.
 
         Raises ValidationFailed, KeysExceeded, and Conflict if the license has ended.
         """
@@ -67,7 +72,15 @@ class KeyMaking:
         most = self._plans.terms_of(license_).keys
         if len(counted) + count > most:
             raise keys_exceeded(license_, counted, most)
-        return await self._make(license_, count, scopes, expires_at)
+        return await self._make(license_, count, scopes, expires_at, claim)
+
+    async def replacement(self, license_: License, scopes: Sequence[Scope], claim: str) -> CreatedKey:
+        """Makes a key for which the caller ends the others, however many there are.
+
+        Raises Conflict if the license has ended.
+        """
+        (created,) = await self._make(license_, 1, scopes, None, claim)
+        return created
 
     async def successor(self, license_: License, old: ApiKey) -> CreatedKey:
         """Makes the key that replaces `old`; replaced keys that still work do not count, up to as many more.
@@ -86,7 +99,12 @@ class KeyMaking:
         return [key for key in await self._store.keys_of(license_.license_id) if is_valid_key(key, now)]
 
     async def _make(
-        self, license_: License, count: int, scopes: Sequence[Scope], expires_at: datetime | None
+        self,
+        license_: License,
+        count: int,
+        scopes: Sequence[Scope],
+        expires_at: datetime | None,
+        claim: str | None = None,
     ) -> list[CreatedKey]:
         now = self._now()
         problems = Problems()
@@ -104,8 +122,9 @@ class KeyMaking:
             scopes=tuple(dict.fromkeys(scopes)),
             created_at=now,
             expires_at=expires_at,
+            claim=claim,
         )
-        kind: KeyKind = "test" if license_.plan == TEST_PLAN else "live"
+        kind = kind_of(license_)
         created: list[CreatedKey] = []
         while len(created) < count:
             created += await self._store_keys(

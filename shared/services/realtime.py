@@ -13,7 +13,15 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
-from shared.domain.market.messages import HEARTBEATS, RevokedMessage, group_of, heartbeats
+from shared.domain.market.messages import (
+    HEARTBEATS,
+    TEST_HEARTBEATS,
+    RevokedMessage,
+    group_of,
+    heartbeat_groups,
+    heartbeats,
+)
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 
@@ -154,7 +162,8 @@ class RealtimeService:
                 for entry in batch.entries:
                     if not await self._send(group_of(symbol), entry.payload):
                         break
-                    self._published(entry.age_s + clock() - claimed_at)
+                    if symbol != TEST_SYMBOL:
+                        self._published(entry.age_s + clock() - claimed_at)
                     await batch.sent(entry.sequence)
                     sent += 1
                     if clock() >= ends_at:
@@ -162,18 +171,23 @@ class RealtimeService:
             return sent
 
     async def heartbeat(self, event_at: datetime) -> None:
-        """Sends every connection the last sequence of each symbol, 0 if it never had a signal."""
+        """Sends every connection the last sequence of each symbol, 0 if it never had a signal.
+
+        Connections that hear the test stream get its sequence in a message of their own.
+        """
         last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
-        for message in heartbeats(last, event_at):
-            if not await self._send(HEARTBEATS, message):
-                return
+        test = {symbol: last.pop(symbol) for symbol in (TEST_SYMBOL,) if symbol in last}
+        for group, sequences in ((HEARTBEATS, last), (TEST_HEARTBEATS, test)):
+            for message in heartbeats(sequences, event_at):
+                if not await self._send(group, message):
+                    return
 
     async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the group of heartbeats. Raises ValidationFailed, SymbolNotLicensed
-        and Unavailable.
+        each can be closed alone, and in the groups of its heartbeats. Raises ValidationFailed,
+        SymbolNotLicensed and Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."
@@ -183,8 +197,9 @@ class RealtimeService:
         self._count(Count.NEGOTIATED)
         groups = [group_of(symbol) for symbol in symbols]
         token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
+        memberships = (*token.groups, *heartbeat_groups(symbols))
         url = await self._hub.client_access_url(
-            grant.license.account_id, groups, (*token.groups, HEARTBEATS), ACCESS_URL_LIFETIME
+            grant.license.account_id, groups, memberships, ACCESS_URL_LIFETIME
         )
         return ClientAccess(url, self._hub.hub, groups, SUBPROTOCOL, self._now() + ACCESS_URL_LIFETIME)
 

@@ -19,6 +19,7 @@ from shared.domain.market.signal_checks import (
     spans_of_last_price,
 )
 from shared.domain.market.signals import Signal, SignalDraft, SignalRequest
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.domain.problems import Problems
 from shared.metrics import Count, Counter
 from shared.services.market_clock import MarketClock
@@ -96,7 +97,7 @@ class SignalService:
                 raise problems.refusal()
             return message_of(earlier), False
         signal, new = await self._store.publish(draft)
-        if new:
+        if new and draft.symbol != TEST_SYMBOL:
             self._count(Count.SIGNALS_PUBLISHED)
         await self._push(signal.symbol)
         return message_of(signal), new

@@ -20,6 +20,7 @@ from shared.domain.market.feeds import (
     spans_to_cover,
 )
 from shared.domain.market.signals import Latency
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
 from shared.version import VERSION
@@ -131,7 +132,7 @@ class StatusService:
             payments=await self._backlogs.payments(),
             notifications=await self._backlogs.notifications(),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
-            last_sequences=await self._signals.last_sequences(None),
+            last_sequences=await self._last_sequences(),
             feeds=await self._feeds(market_now),
             models=[await self._in_use(strategy) for strategy in self._strategies],
         )
@@ -150,6 +151,11 @@ class StatusService:
         spans = spans_of_strays(feeds, self._calendars)
         found = {feed.symbol: feed for feed in await self._bars.newest_bars(spans)} if spans else {}
         return [found.get(feed.symbol, feed) for feed in feeds]
+
+    async def _last_sequences(self) -> dict[str, int]:
+        """Those of live symbols; the test stream says nothing of the system's work."""
+        last = await self._signals.last_sequences(None)
+        return {symbol: sequence for symbol, sequence in last.items() if symbol != TEST_SYMBOL}
 
     async def _counts(self) -> dict[str, int] | None:
         try:

@@ -6,12 +6,16 @@ from typing import Protocol
 
 import msgspec
 
+from shared.domain.market.test_stream import RETENTION as TEST_RETENTION
+
 # Sent messages stay for a day, to show what was sent when.
 OUTBOX_RETENTION = timedelta(days=1)
 # Bots that lost their connection replay signals up to this age.
 SIGNAL_RETENTION = timedelta(days=90)
 # Training and replays use bars up to this age.
 BAR_RETENTION = timedelta(days=730)
+# The uses of claim links stay longer than any link is good.
+CLAIM_RETENTION = timedelta(days=30)
 MONTHS_AHEAD = 3
 
 
@@ -22,6 +26,9 @@ class UpkeepReport(msgspec.Struct, frozen=True):
     outbox: int
     signals: int
     bars: int
+    test_signals: int
+    test_licenses: int
+    claims: int
 
 
 class UpkeepStore(Protocol):
@@ -30,7 +37,9 @@ class UpkeepStore(Protocol):
     async def ensure_partitions(self, first: datetime, months_ahead: int = 0) -> int: ...
     async def prune_outbox(self, before: datetime) -> int: ...
     async def prune_signals(self, before: datetime) -> int: ...
+    async def prune_test_signals(self, before: datetime) -> int: ...
     async def prune_bars(self, before: datetime) -> int: ...
+    async def prune_claims(self, before: datetime) -> int: ...
 
 
 class UpkeepService:
@@ -41,11 +50,16 @@ class UpkeepService:
         store: UpkeepStore,
         relay: Callable[[], Awaitable[object]],
         measure: Callable[[], Awaitable[None]],
+        remove_test_licenses: Callable[[datetime], Awaitable[int]],
     ) -> None:
-        """`relay` sends waiting messages, and `measure` then reads the status of the system."""
+        """`relay` sends waiting messages, and `measure` then reads the status of the system.
+
+        `remove_test_licenses` removes those that ended long ago, and returns their number.
+        """
         self._store = store
         self._relay = relay
         self._measure = measure
+        self._remove_test_licenses = remove_test_licenses
 
     async def relay_and_measure(self) -> None:
         """Sends the messages that could not be sent at once, then measures; raises Unavailable."""
@@ -59,4 +73,7 @@ class UpkeepService:
             outbox=await self._store.prune_outbox(now - OUTBOX_RETENTION),
             signals=await self._store.prune_signals(now - SIGNAL_RETENTION),
             bars=await self._store.prune_bars(now - BAR_RETENTION),
+            test_signals=await self._store.prune_test_signals(now - TEST_RETENTION),
+            test_licenses=await self._remove_test_licenses(now),
+            claims=await self._store.prune_claims(now - CLAIM_RETENTION),
         )

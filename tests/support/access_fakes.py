@@ -205,6 +205,16 @@ class FakeKeyStore:
         self.keys.update({key.public_id: key for key in keys})
         self.transactions.append(len(keys))
 
+    async def ended_licenses(self, plan: str, before: datetime, limit: int) -> list[License]:
+        self._answer()
+        found = [each for each in self.licenses.values() if each.plan == plan]
+        return [each for each in found if each.expires_at is not None and each.expires_at < before][:limit]
+
+    async def remove_license(self, license_id: str) -> None:
+        self._answer()
+        self.keys = {name: key for name, key in self.keys.items() if key.license_id != license_id}
+        self.licenses.pop(license_id, None)
+
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         self._answer()
         if license_id not in self.licenses:

@@ -19,7 +19,7 @@ from local.host.routing import Template
 from shared import container as composition
 from shared.adapters.sealing import new_private_key, public_key_of
 from shared.container import Container
-from shared.domain.access.licenses import Scope
+from shared.domain.access.licenses import ApiKey, Scope
 from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable, RealtimeUnavailable
 from shared.services.key_making import CreatedKey
@@ -53,6 +53,7 @@ class MemoryRedis(FakeCache):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self.sums: dict[str, int] = {}
+        self.tries: dict[str, int] = {}
 
     async def ping(self) -> None:
         self._answer()
@@ -65,6 +66,11 @@ class MemoryRedis(FakeCache):
     async def counts(self) -> dict[str, int]:
         self._answer()
         return dict(self.sums)
+
+    async def count_try(self, what: str, window_s: int) -> tuple[int, float]:
+        self._answer()
+        self.tries[what] = self.tries.get(what, 0) + 1
+        return self.tries[what], float(window_s)
 
     async def get_confidence(self, key: str) -> None:
         self._answer()
@@ -157,6 +163,7 @@ class Api:
         self.stores = MemoryStores(self.clock())
         self.audit = FakeAudit()
         self.exports = FakeExports()
+        self.spare_keys = False
         self.services = Container(settings)
         vars(self.services).update(
             now=self.clock,
@@ -196,7 +203,21 @@ class Api:
             overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit),
             may_be_unserved=True,
         )
+        if self.spare_keys:
+            self._add_spare_key(license_.license_id)
         return await licenses.create_key(license_.license_id, scopes or ("bot",))
+
+    def _add_spare_key(self, license_id: str) -> None:
+        """Adds the key that PATH_VALUES names: of this license, and revoked."""
+        public_id = PATH_VALUES["public_id"]
+        self.key_store.keys[public_id] = ApiKey(
+            public_id=public_id,
+            key_hash="-",
+            license_id=license_id,
+            scopes=(),
+            status="revoked",
+            created_at=self.clock(),
+        )
 
     async def call(
         self,
@@ -268,6 +289,8 @@ def _check_documented(method: str, path: str, answered: Answered) -> None:
     assert answered.headers["content-type"] in content
     if answered.status >= 400 and "problem" in answered.headers["content-type"]:
         assert answered.code in told["description"].split(", ")
+    if "json" not in answered.headers["content-type"]:
+        return
     schema = content[answered.headers["content-type"]]["schema"]
     whole = {**schema, "components": described["components"]}
     jsonschema.validate(answered.json, whole, cls=jsonschema.Draft202012Validator)

@@ -7,16 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from shared.domain.access.claims import Claim
+from shared.domain.access.licenses import License
 from shared.errors import DatabaseUnavailable
 
 
 class MemoryClaims:
-    """`is_away` makes it fail, and `dies` lets each commit fail."""
+    """`is_away` makes it fail, and `dies` lets each commit fail; `listed` are the licenses."""
 
     def __init__(self, now: Callable[[], datetime], is_away: Callable[[], bool] = lambda: False) -> None:
         self.now = now
         self.is_away = is_away
         self.dies = False
+        self.listed: list[License] = []
         self.used: dict[Claim, datetime] = {}
         self._locks: defaultdict[Claim, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -30,6 +32,20 @@ class MemoryClaims:
                 raise DatabaseUnavailable("died before the commit")
             self.used.setdefault(claim, self.now())
 
+    async def with_email(self, email: str, limit: int) -> list[License]:
+        self._answer()
+        return [each for each in self.listed if (each.email or "").lower() == email][:limit]
+
     def _answer(self) -> None:
         if self.is_away():
             raise DatabaseUnavailable("away")
+
+
+class MemoryTestAccounts:
+    """Remembers the accounts whose rows were removed."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    async def remove(self, account_id: str) -> None:
+        self.removed.append(account_id)

@@ -13,6 +13,7 @@ from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
+from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
@@ -117,6 +118,12 @@ class MemoryUpkeep:
     async def prune_bars(self, before: datetime) -> int:
         return self._done("bars", before)
 
+    async def prune_test_signals(self, before: datetime) -> int:
+        return self._done("test signals", before)
+
+    async def prune_claims(self, before: datetime) -> int:
+        return self._done("claims", before)
+
 
 @dataclass
 class MemoryBacklogs:
@@ -153,4 +160,6 @@ class MemoryStores:
         self.models = MemoryModels(self.server)
         self.payments = MemoryPayments(self.server)
         self.upkeep = MemoryUpkeep(self.server)
+        self.claims = MemoryClaims(lambda: self.server.now, is_away=lambda: self.server.away)
+        self.test_accounts = MemoryTestAccounts()
         self.connections = MemoryConnections(is_away=lambda: self.server.away)

@@ -17,8 +17,14 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade.
-PATH_VALUES = {"trade_id": "t-reported", "payment_event_id": "1"}
+# What the parameters in the paths of routes stand for. The fixture `reported` stores the trade, and gives
+# each license a key with this public id, which is revoked.
+PATH_VALUES = {
+    "trade_id": "t-reported",
+    "public_id": "Sp4re0",
+    "token": "0" * 61,
+    "payment_event_id": "1",
+}
 
 # For each route that asks for a key: its scope, and a request that it accepts.
 ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
@@ -33,12 +39,21 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("GET", "license/keys"): ("bot", {}),
+    ("POST", "license/rotate"): ("bot", {}),
+    ("DELETE", "license/keys/{public_id}"): ("bot", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
     ("GET", "ops/payment-events"): ("ops", {}),
     ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
 PUBLIC = {
+    ("GET", "claim/{token}"),
+    ("POST", "claim/{token}"),
+    ("POST", "claims"),
+    ("POST", "test-keys"),
+    ("GET", "static/claim.js"),
+    ("GET", "static/claim.css"),
     ("GET", "health"),
     ("GET", "health/ready"),
     ("GET", "health/active"),

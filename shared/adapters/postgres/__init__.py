@@ -14,11 +14,13 @@ from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
 from shared.adapters.postgres.signals import SignalStore
 from shared.adapters.postgres.suspicions import SuspicionStore
+from shared.adapters.postgres.test_licenses import AccountsOfTests
 from shared.adapters.postgres.trades import TradeStore
 from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
+    "AccountsOfTests",
     "Audit",
     "BarStore",
     "ClaimStore",
@@ -57,6 +59,7 @@ class Stores:
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
         self.suspicions = SuspicionStore(database)
+        self.test_accounts = AccountsOfTests(database)
         self.trades = TradeStore(database)
         self.training = TrainingStore(database)
         self.upkeep = Upkeep(database)

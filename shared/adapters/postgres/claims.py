@@ -1,12 +1,16 @@
-"""Remembers which claim links were used, so that each gives one key."""
+"""Remembers which claim links were used, so that each gives one key, and finds the licenses of a holder."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+import msgspec
+from psycopg.rows import scalar_row
+
 from shared.adapters.postgres.database import Database
 from shared.domain.access.claims import Claim
+from shared.domain.access.licenses import License
 from shared.sql import queries
 
 # Each use holds a connection while Table Storage stores the key, so few of them may run at once.
@@ -38,3 +42,10 @@ class ClaimStore:
             used = await (await connection.execute(_SQL["used_at"], asked)).fetchone()
             assert used is not None
             yield used[0]
+
+    async def with_email(self, email: str, limit: int) -> list[License]:
+        """At most `limit` licenses, of whatever status, of the holder of this mail address in lower case."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=scalar_row)
+            await cursor.execute(_SQL["licenses_of_mail"], {"email": email, "limit": limit})
+            return msgspec.convert(await cursor.fetchall(), list[License])

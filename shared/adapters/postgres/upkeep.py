@@ -5,6 +5,7 @@ from datetime import datetime
 from psycopg.rows import scalar_row
 
 from shared.adapters.postgres.database import Database
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.sql import queries
 
 # Rows per statement: few enough for its time limit, and for its locks not to delay requests.
@@ -36,6 +37,14 @@ class Upkeep:
     async def prune_signals(self, before: datetime) -> int:
         """Deletes signals that were received before a time and have no message left; returns their number."""
         return await self._prune("prune_signals", before)
+
+    async def prune_test_signals(self, before: datetime) -> int:
+        """Deletes signals of the test stream that were received before a time; returns their number."""
+        return await self._prune("prune_symbol_signals", before, symbol=TEST_SYMBOL)
+
+    async def prune_claims(self, before: datetime) -> int:
+        """Deletes uses of claim links before a time; returns their number."""
+        return await self._prune("prune_claims", before)
 
     async def prune_bars(self, before: datetime) -> int:
         """Deletes bars that began before a time, and their changes; returns the number of bars."""

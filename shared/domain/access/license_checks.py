@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from shared.domain.access.licenses import ALL_SCOPES, ApiKey, License, Scope
 from shared.domain.access.plans import check_values
+from shared.domain.access.test_licenses import check_apart
 from shared.domain.problems import Problems
 from shared.errors import Conflict, KeysExceeded
 
@@ -37,6 +38,7 @@ def check_license(license_: License, plans: Iterable[str], problems: Problems) -
     if license_.plan not in names:
         problems.add("plan", "unknown_value", f"Expected one of {', '.join(names)}.")
     check_values(license_.overrides, problems)
+    check_apart(license_, problems)
     for name, text, pattern, message in (
         ("reference", license_.reference, _LINE, f"Expected from 1 to {MAX_LINE} printable characters."),
         ("payment", license_.payment, _LINE, f"Expected from 1 to {MAX_LINE} printable characters."),

@@ -78,7 +78,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 
     When a key is hashed again under another pepper, `hashed_at` is the time, and `previous_hash` lets
     processes that still have the former pepper recognise it. `successor` is the public id of the key that
-    replaces this one, which ends after an overlap.
+    replaces this one, which ends after an overlap. `claim` names the claim link that gave the key.
     """
 
     public_id: str
@@ -92,6 +92,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     previous_hash: str | None = None
     hashed_at: datetime | None = None
     successor: str | None = None
+    claim: str | None = None
 
     @property
     def hashes(self) -> tuple[str, ...]:
@@ -256,6 +257,14 @@ def replaced_key(key: ApiKey, successor: str, end: datetime) -> ApiKey:
     if key.successor is not None:
         raise Conflict(f"The key {key.public_id} was rotated before; {key.successor} replaces it.")
     return msgspec.structs.replace(key, expires_at=end, successor=successor, revision=key.revision + 1)
+
+
+def ending_key(key: ApiKey, successor: str, end: datetime) -> ApiKey:
+    """`key` that expires at `end` at the latest, because `successor` was given for it."""
+    if key.status == "revoked" or (key.expires_at is not None and key.expires_at <= end):
+        return key
+    replaced_by = key.successor or successor
+    return msgspec.structs.replace(key, expires_at=end, successor=replaced_by, revision=key.revision + 1)
 
 
 def is_valid_key(key: ApiKey, now: datetime) -> bool:

@@ -1,22 +1,31 @@
 """Describes the messages on the hub `signals`, and names the groups that they go to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 import msgspec
 
 from shared.domain.market.signals import Signal
+from shared.domain.market.test_stream import TEST_SYMBOL
 
 HUB = "signals"
 MESSAGE_VERSION = 1
 # Every connection is in this group from the start, see RealtimeService.negotiate.
 HEARTBEATS = "heartbeats"
+# Connections that hear the test stream are in this group, and in no other unless they hear more.
+TEST_HEARTBEATS = "heartbeats.test"
 # Web PubSub charges for each 2 KB that it sends, and the frame around a message takes up to 150 bytes more.
 HEARTBEAT_BYTES = 1_800
 
 
 def group_of(symbol: str) -> str:
     return f"symbol.{symbol}"
+
+
+def heartbeat_groups(symbols: Iterable[str]) -> tuple[str, ...]:
+    """The groups whose heartbeats have the sequences of `symbols`; a test key learns no others."""
+    is_test = {symbol == TEST_SYMBOL for symbol in symbols}
+    return tuple(group for group, hears in ((HEARTBEATS, False), (TEST_HEARTBEATS, True)) if hears in is_test)
 
 
 class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="signal"):

@@ -9,6 +9,7 @@ EventKind = Literal[
     "signal_published",
     "license_created",
     "license_extended",
+    "license_changed",
     "license_expiring",
     "license_expired",
     "license_suspended",

@@ -12,3 +12,13 @@ create index claims_used_used_at on claims_used (used_at);
 
 grant select, insert on claims_used to signal_functions;
 grant select, delete on claims_used to signal_jobs;
+
+-- Test licenses are made by strangers, and removed with all their rows when they have ended. The timers may delete
+-- the trades of their accounts, and of no others.
+create policy test_accounts on trades for delete to signal_jobs using (starts_with(account_id, 'sc-test-'));
+create policy test_accounts on trade_ids to signal_jobs using (starts_with(account_id, 'sc-test-'));
+create policy test_accounts on trade_days to signal_jobs using (starts_with(account_id, 'sc-test-'));
+create policy test_accounts on trade_day_figures to signal_jobs using (starts_with(account_id, 'sc-test-'));
+create policy test_accounts on account_usage to signal_jobs using (starts_with(account_id, 'sc-test-'));
+grant delete on trades to signal_jobs;
+grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;

@@ -11,13 +11,10 @@ select used_at
 from claims_used
 where license_id = %(license_id)s and purpose = %(purpose)s and issued_at = %(issued_at)s;
 
--- name: prune
--- Deletes a bounded number of uses before a time, whose links have expired since.
-delete from claims_used
-where (license_id, purpose, issued_at) in (
-    select license_id, purpose, issued_at
-    from claims_used
-    where used_at < %(before)s
-    order by used_at
-    limit %(limit)s
-);
+-- name: licenses_of_mail
+-- The listed licenses whose holder has a mail address, which is given in lower case.
+select document
+from license_list
+where lower(document ->> 'email') = %(email)s
+order by license_id
+limit %(limit)s;

@@ -103,11 +103,11 @@ from signal_counters
 where %(symbols)s::text[] is null or symbol = any(%(symbols)s::text[]);
 
 -- name: latency
--- Milliseconds from the receipt of a signal's cause to its publication: their number, and three percentiles (50, 95, 99).
+-- Milliseconds from the receipt of a signal's cause to its publication, without the test stream: their number, and three percentiles (50, 95, 99).
 select
     count(*) as n,
     percentile_cont(array[0.5, 0.95, 0.99])
         within group (order by extract(epoch from sent_at - received_at)::double precision * 1000) as percentiles
 from signals
 join outbox using (symbol, sequence)
-where received_at >= %(since)s and sent_at is not null;
+where received_at >= %(since)s and sent_at is not null and symbol <> 'TEST';

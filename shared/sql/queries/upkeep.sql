@@ -23,6 +23,20 @@ where (symbol, sequence) in (
     limit %(limit)s
 );
 
+-- name: prune_symbol_signals
+-- Deletes a bounded number of a symbol's oldest signals, which were received before a time and have no message left.
+delete from signals
+where symbol = %(symbol)s and sequence in (
+    select sequence
+    from signals
+    where symbol = %(symbol)s and received_at < %(before)s
+        and not exists (
+            select from outbox where outbox.symbol = signals.symbol and outbox.sequence = signals.sequence
+        )
+    order by sequence
+    limit %(limit)s
+);
+
 -- name: prune_bars
 -- Deletes a bounded number of a symbol's bars that began before a time.
 delete from bars
@@ -46,3 +60,14 @@ where symbol = %(symbol)s and change in (
 -- name: symbols_with_bars
 -- The symbols that ever had a bar.
 select symbol from feeds order by symbol;
+
+-- name: prune_claims
+-- Deletes a bounded number of uses before a time, whose links have expired since.
+delete from claims_used
+where (license_id, purpose, issued_at) in (
+    select license_id, purpose, issued_at
+    from claims_used
+    where used_at < %(before)s
+    order by used_at
+    limit %(limit)s
+);

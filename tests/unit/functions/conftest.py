@@ -19,7 +19,8 @@ async def api() -> AsyncIterator[Api]:
 
 @pytest.fixture
 async def reported(api: Api) -> None:
-    """What PATH_VALUES names: a trade of the account that `Api.key` uses, and a payment event, before an ignored one."""
+    """Stores what PATH_VALUES names, and a second payment event, an ignored one; each license has the key."""
+    api.spare_keys = True
     named = {"trade_id": PATH_VALUES["trade_id"]}
     trade = decode(msgspec.json.encode(TRADE | named), Trade)
     await api.stores.trades.record("acct-1", "key", [trade], None)

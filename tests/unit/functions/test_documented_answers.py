@@ -41,6 +41,7 @@ BAD_QUERY = {
     "trades/{trade_id}": {"path": "trades/a b"},
     "ops/payment-events": {"state": "lost"},
     RUN: {"path": "ops/payment-events/first/run"},
+    "license/keys/{public_id}": {"path": "license/keys/a b"},
 }
 # The second event of the fixture `reported` is an ignored one.
 CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
@@ -129,7 +130,7 @@ class Caller:
             "conflict": CONFLICTS.get(
                 self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
             ),
-            "not_found": NOT_FOUND.get(self.route.path, {}),
+            "not_found": NOT_FOUND.get(self.route.path, {"path": "license/keys/Zz99Zz"}),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
@@ -152,7 +153,18 @@ class Caller:
                 return False
         return True
 
+    async def of_own_keys(self, code: str) -> Answered:
+        """A key that cannot be replaced, or ended, as it is asked for."""
+        key = await self.api.key(self.scope)
+        if self.route.method == "DELETE":
+            return await self.call(key, path=f"license/keys/{key.key.public_id}")
+        self.api.services.plans = with_plans(msgspec.structs.replace(a_plan(), keys=1))
+        successor = await self.call(key)
+        return await self.call(key if code == "conflict" else successor.json["key"])
+
     async def cause(self, code: str) -> Answered:
+        if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
+            return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
         if code == "conflict":
             await self.call(key, headers={"idempotency-key": "k"})

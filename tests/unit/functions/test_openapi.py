@@ -115,6 +115,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/webhooks/stripe"): True,
         ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
+        ("post", "/license/rotate"): False,
+        ("post", "/claims"): True,
         ("post", "/ws/events"): True,
     }
 
@@ -255,6 +257,10 @@ def test_every_parameter_is_described() -> None:
         for parameter in operation.get("parameters", ())
     }
     assert described == {
+        ("/claim/{token}", "get", "token"): "The last part of the claim link.",
+        ("/claim/{token}", "post", "token"): "The last part of the claim link.",
+        ("/license/keys/{public_id}", "delete", "public_id"): "The public id of the key.",
+        ("/license/keys/{public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",

@@ -182,6 +182,8 @@ async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
         ("outbox", now - timedelta(days=1)),
         ("signals", now - timedelta(days=90)),
         ("bars", now - timedelta(days=730)),
+        ("test signals", now - timedelta(days=1)),
+        ("claims", now - timedelta(days=30)),
     ]
 
 

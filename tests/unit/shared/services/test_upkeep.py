@@ -20,7 +20,11 @@ def a_service(done: list[str], *, relay_fails: bool = False) -> UpkeepService:
     async def measure() -> None:
         done.append("measure")
 
-    return UpkeepService(MemoryStores(NOW).upkeep, relay, measure)
+    async def remove_test_licenses(now: datetime) -> int:
+        assert now == NOW
+        return 3
+
+    return UpkeepService(MemoryStores(NOW).upkeep, relay, measure, remove_test_licenses)
 
 
 async def test_messages_are_sent_before_the_system_is_measured() -> None:
@@ -37,4 +41,4 @@ async def test_nothing_is_measured_if_messages_cannot_be_sent() -> None:
 
 
 async def test_a_run_reports_what_it_did() -> None:
-    assert await a_service([]).run(NOW) == UpkeepReport(0, 0, 0, 0)
+    assert await a_service([]).run(NOW) == UpkeepReport(0, 0, 0, 0, test_signals=0, test_licenses=3, claims=0)

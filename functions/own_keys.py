@@ -1,0 +1,104 @@
+"""Lets holders of keys replace them, and gives test keys to whoever asks."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import msgspec
+
+from functions.claims import network
+from functions.web import body_limits
+from functions.web.answers import Answer
+from functions.web.call import Call
+from functions.web.declaration import ADMISSION, BODY, PUBLIC, json_body
+from functions.web.routes import Routes
+from shared.services.free_test_keys import NewTestKey
+from shared.services.license_keys import MAX_OVERLAP
+from shared.services.own_keys import EndedKey, OwnKeys, RotatedKey
+
+MAX_OVERLAP_S = int(MAX_OVERLAP.total_seconds())
+DEFAULT_OVERLAP_S = 24 * 3600
+
+routes = Routes()
+
+
+class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many seconds the replaced key works beside the new one; 0 ends it at once."""
+
+    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_OVERLAP_S)] = DEFAULT_OVERLAP_S
+
+
+class KeyParameters(msgspec.Struct, frozen=True):
+    """Names a key, and confirms that it may be the one in use."""
+
+    public_id: Annotated[
+        str,
+        msgspec.Meta(
+            description="The public id of the key.",
+            pattern=r"^[0-9A-Za-z]{6}\Z",
+            extra={"in": "path", "expected": "Expected the 6 characters after the prefix of the key."},
+        ),
+    ]
+    confirm: Annotated[
+        str,
+        msgspec.Meta(
+            description="true ends the key of this request, too.",
+            pattern=r"^(true|false)\Z",
+            extra={"expected": "Expected true or false."},
+        ),
+    ] = "false"
+
+
+@routes.get(
+    "license/keys",
+    scope="bot",
+    summary="The keys of the license: how they begin, scopes, times; never the keys themselves",
+    answer=OwnKeys,
+    problems=ADMISSION,
+)
+async def get_license_keys(call: Call) -> OwnKeys:
+    """Lists the keys of the caller's license, the newest first."""
+    return await call.services.own_keys.list_keys(call.grant)
+
+
+@routes.post(
+    "license/rotate",
+    scope="bot",
+    summary="Replace the key of this request; the answer shows the new key, once",
+    holds_secret=True,
+    body=json_body(RotateRequest, body_limits.ROTATE, required=False),
+    answer=RotatedKey,
+    statuses=((201, "Replaced; the former key works until former_ends_at"),),
+    problems=(*ADMISSION, *BODY, "keys_exceeded", "conflict"),
+)
+async def rotate_license_key(call: Call, request: RotateRequest) -> Answer:
+    """Replaces the caller's key, which works for a while beside the new one."""
+    overlap = timedelta(seconds=request.overlap_s)
+    return Answer(await call.services.own_keys.rotate(call.grant, overlap), 201)
+
+
+@routes.delete(
+    "license/keys/{public_id}",
+    scope="bot",
+    summary="End a key of the license at once; its connections are closed",
+    parameters=KeyParameters,
+    answer=EndedKey,
+    problems=(*ADMISSION, "validation_failed", "not_found", "conflict"),
+)
+async def end_license_key(call: Call, parameters: KeyParameters) -> EndedKey:
+    """Ends a key of the caller's license; the caller's own only if that is confirmed."""
+    is_confirmed = parameters.confirm == "true"
+    return await call.services.own_keys.end(call.grant, parameters.public_id, confirmed=is_confirmed)
+
+
+@routes.post(
+    "test-keys",
+    scope=PUBLIC,
+    summary="Get a test key, free of charge, which hears the test stream for 30 days",
+    holds_secret=True,
+    answer=NewTestKey,
+    statuses=((201, "Created; the answer shows the key, once"),),
+    problems=("tries_exceeded", "cache_unavailable", "key_store_unavailable"),
+)
+async def create_test_key(call: Call) -> Answer:
+    """Makes a test license with a key of its own; it hears the symbol TEST, and nothing else."""
+    return Answer(await call.services.test_keys.create(network(call)), 201)

@@ -1,0 +1,23 @@
+-- name: remove_trades
+-- Deletes the trades of a test account.
+delete from trades where account_id = %(account_id)s;
+
+-- name: remove_trade_ids
+-- Deletes the trade_ids of a test account.
+delete from trade_ids where account_id = %(account_id)s;
+
+-- name: remove_days
+-- Deletes the counts of a test account's days.
+delete from trade_days where account_id = %(account_id)s;
+
+-- name: remove_figures
+-- Deletes the figures of a test account's days.
+delete from trade_day_figures where account_id = %(account_id)s;
+
+-- name: remove_usage
+-- Deletes what counts against the quotas of a test account.
+delete from account_usage where account_id = %(account_id)s;
+
+-- name: remove_suspicions
+-- Deletes the suspicious trades of a test account.
+delete from suspicious_trades where account_id = %(account_id)s;
