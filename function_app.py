@@ -8,6 +8,8 @@ from functions import (
     bars,
     claims,
     confidence,
+    hooks,
+    license_admin,
     licenses,
     ops,
     own_keys,
@@ -24,10 +26,12 @@ AREAS = (
     signals,
     bars,
     realtime,
+    license_admin,
     licenses,
     claims,
     own_keys,
     webhooks,
+    hooks,
     ops,
 )
 

@@ -19,6 +19,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -31,6 +32,7 @@
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
     |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- ExportTooLarge           conflict; the detail says who can make the export
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
@@ -193,6 +195,10 @@ class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
 
 
+class AddressRefused(Forbidden):
+    code = "address_refused"
+
+
 class LicenseSuspended(Forbidden):
     code = "license_suspended"
 
@@ -209,14 +215,14 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
-
-
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
 
 
 class NotFound(SignalCloudError):
@@ -245,6 +251,10 @@ class MethodNotAllowed(SignalCloudError):
 
 class Conflict(SignalCloudError):
     code = "conflict"
+
+
+class ExportTooLarge(Conflict):
+    """An export of an account has more rows or bytes than one answer may have."""
 
 
 class WithdrawalExpired(Conflict):

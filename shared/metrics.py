@@ -70,8 +70,6 @@ class MetricName(StrEnum):
     MODEL_IN_USE = "signal_cloud.model.in_use"
     PAYMENTS_AGE = "signal_cloud.payments.age"
     PAYMENTS_FAILED = "signal_cloud.payments.failed"
-    NOTIFICATIONS_AGE = "signal_cloud.notifications.age"
-    NOTIFICATIONS_PARKED = "signal_cloud.notifications.parked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +146,4 @@ METRICS = (
     Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
     Metric(_N.PAYMENTS_AGE, "gauge", "s", "age of the oldest payment event that waits"),
     Metric(_N.PAYMENTS_FAILED, "gauge", "{event}", "payment events given up within a day"),
-    Metric(_N.NOTIFICATIONS_AGE, "gauge", "s", "time by which the most overdue notification is late"),
-    Metric(_N.NOTIFICATIONS_PARKED, "gauge", "{notification}", "notifications given up within a day"),
 )

@@ -82,8 +82,6 @@ def _status_points(metric: MetricName, status: Status) -> list[Observation]:
         MetricName.OUTBOX_AGE: status.outbox.oldest_s,
         MetricName.PAYMENTS_AGE: status.payments.oldest_s,
         MetricName.PAYMENTS_FAILED: status.payments.failed,
-        MetricName.NOTIFICATIONS_AGE: status.notifications.oldest_s,
-        MetricName.NOTIFICATIONS_PARKED: status.notifications.failed,
     }
     if metric in single:
         return [Observation(single[metric])]

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.backlog import Backlog
+from shared.domain.payments.inbox import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
 from shared.domain.market.calendars import MarketCalendars
@@ -32,9 +32,8 @@ class Outbox(Protocol):
     async def depth(self) -> tuple[int, float]: ...
 
 
-class Backlogs(Protocol):
-    async def payments(self) -> Backlog: ...
-    async def notifications(self) -> Backlog: ...
+class Payments(Protocol):
+    async def backlog(self) -> Backlog: ...
 
 
 class Signals(Protocol):
@@ -75,9 +74,8 @@ class ModelInUse(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The status of the whole system; `counts` is null while Redis is unavailable.
 
-    `payments` are the events of payment vendors; the age is of the oldest whose subscription is known. The
-    age of `notifications` is the time by which the most overdue is late. `publish_latency` is the time from
-    the receipt of a bar to the publication of its signal.
+    `payments` are the events of payment vendors; the age is of the oldest whose subscription is known.
+    `publish_latency` is the time from the receipt of a bar to the publication of its signal.
     """
 
     version: str
@@ -86,7 +84,6 @@ class Status(msgspec.Struct, frozen=True):
     counts: dict[str, int] | None
     outbox: OutboxStatus
     payments: Backlog
-    notifications: Backlog
     publish_latency: Latency
     last_sequences: dict[str, int]
     feeds: list[FeedHealth]
@@ -98,7 +95,7 @@ class StatusService:
         self,
         *,
         outbox: Outbox,
-        backlogs: Backlogs,
+        payments: Payments,
         signals: Signals,
         bars: Bars,
         models: Models,
@@ -109,7 +106,7 @@ class StatusService:
         calendars: MarketCalendars,
     ) -> None:
         self._outbox = outbox
-        self._backlogs = backlogs
+        self._payments = payments
         self._signals = signals
         self._bars = bars
         self._models = models
@@ -129,8 +126,7 @@ class StatusService:
             market_now=market_now,
             counts=await self._counts(),
             outbox=OutboxStatus(depth, round(oldest_s, 3)),
-            payments=await self._backlogs.payments(),
-            notifications=await self._backlogs.notifications(),
+            payments=await self._payments.backlog(),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
             last_sequences=await self._last_sequences(),
             feeds=await self._feeds(market_now),

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pytest
 
+from shared.domain.access.licenses import License
 from shared.domain.access.plans import Overrides
 from shared.errors import ValidationFailed
 from shared.services.endings import EndingService
@@ -26,8 +27,13 @@ class World:
         self.hub = FakeHub()
         self.stores = MemoryStores(self.clock())
         self.enforcement = Enforcement(self.cache, self.hub, PLANS)
+        self.listed: list[License] = []
         self.endings = EndingService(
-            store=self.store, enforcement=self.enforcement, audit=self.audit, actor="timer"
+            store=self.store,
+            enforcement=self.enforcement,
+            audit=self.audit,
+            listed=self.note,
+            actor="timer",
         )
         self.service = LicenseService(
             plans=PLANS,
@@ -35,10 +41,14 @@ class World:
             enforcement=self.enforcement,
             served=served_symbols(self.stores),
             audit=self.audit,
+            listed=self.note,
             actor="tester",
             pepper=PEPPER,
             now=self.clock,
         )
+
+    async def note(self, license_: License) -> None:
+        self.listed.append(license_)
 
     async def license(self, expires_at: datetime | None = None, plan: str = "standard") -> str:
         made = await self.service.create_license(

@@ -7,7 +7,6 @@ from datetime import datetime
 
 import msgspec
 
-from shared.domain.backlog import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
@@ -15,6 +14,9 @@ from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_delayed import MemoryDelayed
+from tests.support.memory_hooks import MemoryHooks
+from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
@@ -125,23 +127,6 @@ class MemoryUpkeep:
         return self._done("claims", before)
 
 
-@dataclass
-class MemoryBacklogs:
-    """What waits, as the test says it."""
-
-    server: Server
-    waiting_payments: Backlog = field(default_factory=lambda: Backlog(0, 0.0, 0))
-    waiting_notifications: Backlog = field(default_factory=lambda: Backlog(0, 0.0, 0))
-
-    async def payments(self) -> Backlog:
-        self.server.answer()
-        return self.waiting_payments
-
-    async def notifications(self) -> Backlog:
-        self.server.answer()
-        return self.waiting_notifications
-
-
 class MemoryStores:
     """Every store over one server."""
 
@@ -149,13 +134,16 @@ class MemoryStores:
         self.server = Server(now)
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
-        self.backlogs = MemoryBacklogs(self.server)
+        self.delayed = MemoryDelayed(self.server, self.signals)
+        self.hooks = MemoryHooks(self.server)
         self.bars = MemoryBars(self.server, self.signals)
         self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)
         self.performance = self.trades
         self.training = MemoryTraining(self.server)
         self.notifications = MemoryNotifications(self.server)
+        self.license_list = MemoryLicenseList(self.server, self.notifications)
+        self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.payments = MemoryPayments(self.server)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.domain.backlog import Backlog
+from shared.domain.payments.inbox import Backlog
 from shared.domain.market.feeds import FeedHealth
 from shared.domain.market.signals import Latency
 from shared.errors import DatabaseUnavailable
@@ -21,7 +21,6 @@ STATUS = Status(
     counts=None,
     outbox=OutboxStatus(4, 12.5),
     payments=Backlog(3, 301.5, 1),
-    notifications=Backlog(2, 4.0, 5),
     publish_latency=Latency(0, None, None, None),
     last_sequences={},
     feeds=[FeedHealth(symbol="ES", state="stale", age_s=400.0, last_open_time=NOW, source="live")],
@@ -104,8 +103,6 @@ async def test_the_system_is_told_as_it_was_last_read() -> None:
     assert world.read("outbox.age") == [(12.5, {})]
     assert world.read("payments.age") == [(301.5, {})]
     assert world.read("payments.failed") == [(1, {})]
-    assert world.read("notifications.age") == [(4.0, {})]
-    assert world.read("notifications.parked") == [(5, {})]
     assert world.read("bars.age") == [(400.0, {"symbol": "ES", "state": "stale"})]
     assert world.read("model.in_use") == [
         (1, {"strategy": "a", "version": "a-1", "basis": "model"}),
