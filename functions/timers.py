@@ -67,6 +67,8 @@ async def enforce_endings(services: Container) -> None:
 
 @timer("timer_connections")
 async def compare_connections(services: Container) -> None:
+    # First, because a session that nothing renews for a minute is over.
+    await services.connected_sessions.renew()
     await services.presence.reconcile()
 
 

@@ -24,20 +24,22 @@
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- KeysExceeded             keys_exceeded
+    |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
-    |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- WithdrawalExpired        withdrawal_expired; the trade is too old to be withdrawn
     |   |-- ExportTooLarge           conflict; the detail says who can make the export
+    |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
-    |-- TooManyQueries               too_many_queries
-    |-- ConnectionsExceeded          connections_exceeded
+    |-- TooManyQueries               too_many_queries; the account has costly queries under way
+    |-- ConnectionsExceeded          connections_exceeded; the plan allows no more open ones
     |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
@@ -219,6 +221,10 @@ class ClaimExpired(Forbidden):
     code = "claim_expired"
 
 
+class SessionLost(Forbidden):
+    code = "session_lost"
+
+
 class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
@@ -258,9 +264,11 @@ class ExportTooLarge(Conflict):
 
 
 class WithdrawalExpired(Conflict):
-    """The trade was received too long ago to be withdrawn."""
-
     code = "withdrawal_expired"
+
+
+class SessionTaken(Conflict):
+    code = "session_taken"
 
 
 class ClaimUsed(Conflict):
@@ -282,14 +290,10 @@ class DailyQuotaExceeded(SignalCloudError):
 
 
 class TooManyQueries(SignalCloudError):
-    """The account has as many costly queries under way as it may have."""
-
     code = "too_many_queries"
 
 
 class ConnectionsExceeded(SignalCloudError):
-    """The license has as many open connections as its plan allows."""
-
     code = "connections_exceeded"
 
 

@@ -12,7 +12,7 @@ from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
 from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
-from tests.support import asked_licenses, asked_notifications, asked_payments
+from tests.support import asked_licenses, asked_misuse, asked_notifications, asked_payments
 from tests.support.samples import a_bar, a_trade
 from tests.support.unasked_queries import JOBS, NOT_EXPLAINED
 
@@ -298,6 +298,8 @@ ASKED: dict[str, dict[str, Any]] = {
         "connection_ids": ["connection-new"],
         "license_ids": ["lic_7"],
         "nonces": ["nonce-new"],
+        "session_ids": [None],
+        "sessions": [None],
     },
     "connections.close": {"connection_ids": ["connection-7"]},
     "connections.forget_missing": {"license_id": "lic_7", "listed": ["connection-7"], "older_than_s": 60},
@@ -314,6 +316,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 for _more in (
     asked_licenses,
+    asked_misuse,
     asked_notifications,
     asked_payments,
 ):  # each has queries of one area, so that this module stays short

@@ -16,6 +16,11 @@ def rate_key(key_hash: str) -> str:
     return f"rate:{{{key_hash}}}:window"
 
 
+def sessions_key(license_id: str) -> str:
+    """The sessions of one license, by session id; lua/sessions.lua describes them."""
+    return f"sessions:{{{license_id}}}"
+
+
 def lock_key(confidence_key: str) -> str:
     """The lock of the request that computes a confidence; its value is that request's token."""
     return f"lock:{confidence_key}"

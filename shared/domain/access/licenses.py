@@ -40,7 +40,8 @@ LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12
 NEVER = datetime.min.replace(tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)
-_LICENSE_ID = re.compile(r"lic_[0-9A-Za-z]{12}")
+LICENSE_ID_PATTERN = r"^lic_[0-9A-Za-z]{12}\Z"
+_LICENSE_ID = re.compile(LICENSE_ID_PATTERN)
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +137,7 @@ def license_id_of(reference: str) -> str:
 
 
 def is_license_id(text: str) -> bool:
-    return _LICENSE_ID.fullmatch(text) is not None
+    return _LICENSE_ID.match(text) is not None
 
 
 def shard_of_license_id(license_id: str) -> str:

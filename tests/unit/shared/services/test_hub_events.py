@@ -22,6 +22,7 @@ from shared.services.full_licenses import FULL_FOR_S
 from shared.services.hub_events import HubEventService
 from shared.services.key_making import CreatedKey
 from shared.services.presence import Presence
+from shared.services.session_leases import SessionLeases
 from tests.support.counting import Counted
 from tests.support.license_plans import PLANS
 from tests.support.license_world import World
@@ -66,7 +67,13 @@ class Hubs(World):
             count=self.counted,
         )
         return HubEventService(
-            plans=PLANS, proof=Proof(), keys=self.store, presence=presence, now=self.clock, count=self.counted
+            plans=PLANS,
+            proof=Proof(),
+            keys=self.store,
+            presence=presence,
+            sessions=SessionLeases(self.sessions, clock=self.clock.timestamp, count=self.counted),
+            now=self.clock,
+            count=self.counted,
         )
 
     async def key(self, **options: object) -> CreatedKey:
