@@ -184,7 +184,7 @@ LOG_ALERTS = (
     LogAlert(
         "notifications-parked",
         2,
-        "The app has given up ten or more notifications within a day.",
+        "The app has given up ten or more notifications within an hour.",
         "PT1H",
         "PT15M",
     ),

@@ -6,7 +6,6 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.payments.inbox import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import FeedState
 from shared.domain.market.calendars import MarketCalendars
@@ -21,6 +20,7 @@ from shared.domain.market.feeds import (
 )
 from shared.domain.market.signals import Latency
 from shared.domain.market.test_stream import TEST_SYMBOL
+from shared.domain.payments.inbox import Backlog
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
 from shared.version import VERSION

@@ -61,7 +61,7 @@ FIRES: dict[str, list[Rows]] = {
     "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
     "payments-late": [[metric("payments.age", 0, NOON - MINUTE), metric("payments.age", 301)]],
     "payments-failed": [[metric("payments.failed", 0, NOON - MINUTE), metric("payments.failed", 1)]],
-    "notifications-parked": [[metric("notifications.parked", 10)]],
+    "notifications-parked": [[metric("notifications.parked", 4), metric("notifications.parked", 6)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],

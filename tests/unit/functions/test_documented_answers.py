@@ -6,6 +6,7 @@
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from functions.web.body_limits import MAX_BODY_BYTES

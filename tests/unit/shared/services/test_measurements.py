@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from shared.domain.payments.inbox import Backlog
 from shared.domain.market.feeds import FeedHealth
 from shared.domain.market.signals import Latency
+from shared.domain.payments.inbox import Backlog
 from shared.errors import DatabaseUnavailable
 from shared.metrics import METRICS, MetricName
 from shared.services.measurements import REFRESH_S, STALE_AFTER_S, Measurements

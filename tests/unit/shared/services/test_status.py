@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from shared.adapters.calendars import market_calendars
-from shared.domain.payments.inbox import Backlog
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import BAR_INTERVAL
 from shared.domain.market.feeds import ClockSource
+from shared.domain.payments.inbox import Backlog
 from shared.errors import CacheUnavailable, DatabaseUnavailable
 from shared.services.market_clock import MarketClock
 from shared.services.status import ModelInUse, OutboxStatus, StatusService
