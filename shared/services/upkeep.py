@@ -16,6 +16,8 @@ SIGNAL_RETENTION = timedelta(days=90)
 BAR_RETENTION = timedelta(days=730)
 # The uses of claim links stay longer than any link is good.
 CLAIM_RETENTION = timedelta(days=30)
+# Counts of misuse and hashed addresses; docs/security.md promises this.
+MISUSE_RETENTION = timedelta(days=90)
 MONTHS_AHEAD = 3
 
 
@@ -29,6 +31,7 @@ class UpkeepReport(msgspec.Struct, frozen=True):
     test_signals: int
     test_licenses: int
     claims: int
+    misuse: int
 
 
 class UpkeepStore(Protocol):
@@ -40,6 +43,7 @@ class UpkeepStore(Protocol):
     async def prune_test_signals(self, before: datetime) -> int: ...
     async def prune_bars(self, before: datetime) -> int: ...
     async def prune_claims(self, before: datetime) -> int: ...
+    async def prune_misuse(self, before: datetime) -> int: ...
 
 
 class UpkeepService:
@@ -76,4 +80,5 @@ class UpkeepService:
             test_signals=await self._store.prune_test_signals(now - TEST_RETENTION),
             test_licenses=await self._remove_test_licenses(now),
             claims=await self._store.prune_claims(now - CLAIM_RETENTION),
+            misuse=await self._store.prune_misuse(now - MISUSE_RETENTION),
         )

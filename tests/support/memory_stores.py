@@ -124,6 +124,9 @@ class MemoryUpkeep:
     async def prune_claims(self, before: datetime) -> int:
         return self._done("claims", before)
 
+    async def prune_misuse(self, before: datetime) -> int:
+        return self._done("misuse", before)
+
 
 class MemoryStores:
     """Every store over one server."""

@@ -80,12 +80,17 @@ class Hubs(World):
         return await self.service.create_key(await self.license(), **options)  # type: ignore[arg-type]
 
     async def connect(
-        self, key: CreatedKey, nonce: str = "", user: str = "acct-1", process: HubEventService | None = None
+        self,
+        key: CreatedKey,
+        nonce: str = "",
+        user: str = "acct-1",
+        process: HubEventService | None = None,
+        session_id: str | None = None,
     ) -> str:
         """The code of the refusal of a client that holds a URL of this key, or "in"."""
         self.serial += 1
         nonce = nonce or f"n-{self.serial}"
-        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce)
+        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce, session_id)
         body = msgspec.json.encode(ConnectRequest({GROUP_CLAIM: list(token.groups)}))
         event = HubEvent("connect", f"c-{self.serial}", user)
         try:
