@@ -45,8 +45,8 @@ class RenewingStore(Protocol):
 class _Lease(msgspec.Struct):
     """A session that this process has seen; `record` is None until Redis has answered.
 
-    A call from `judged_at` on is judged, and one from `due_at` on renews it; both on the process's clock. A
-    session that has ended stays so. One that Redis did not know `unknown` times in a row may still come back.
+    A call from `judged_at` on is judged, and one from `due_at` on renews it; both on the process's clock. One
+    that Redis did not know `unknown` times in a row may still come back.
     """
 
     license_id: str
@@ -58,6 +58,11 @@ class _Lease(msgspec.Struct):
     @property
     def has_ended(self) -> bool:
         return self.record is not None and self.record.has_ended
+
+    @property
+    def copy(self) -> SessionRecord | None:
+        """What may restore the session."""
+        return None if self.has_ended else self.record
 
 
 class SessionLeases:
@@ -91,16 +96,19 @@ class SessionLeases:
             lease = self._leases[session_id] = _Lease(license_id)
         elif lease.license_id != license_id:
             raise session_lost(None)
-        elif lease.has_ended:
-            raise session_lost(lease.record)
         now = self._clock()
-        if now >= lease.due_at:
+        is_due = now >= lease.due_at
+        if is_due:
+            # Asks again about one that is over, too: Redis alone decides, and may have been emptied since.
             lease.due_at = now + RENEW_EVERY_S
-            self._due[session_id] = self._renewal(grant, session_id, lease.record)
+            self._due[session_id] = self._renewal(grant, session_id, lease.copy)
             self._renew_soon()
-        if lease.unknown >= LOST_AFTER_UNKNOWN:
+        if lease.has_ended:
+            raise session_lost(lease.record)
+        if lease.unknown < LOST_AFTER_UNKNOWN:
+            lease.judged_at = lease.due_at
+        elif not is_due:
             raise session_lost(None)
-        lease.judged_at = lease.due_at
 
     def _renew_soon(self) -> None:
         if self._renewing is None:
@@ -112,7 +120,7 @@ class SessionLeases:
         None if Redis is unavailable, and this process has not seen the session.
         """
         lease = self._leases.get(session_id)
-        known = lease.record if lease is not None and lease.license_id == grant.license.license_id else None
+        known = lease.copy if lease is not None and lease.license_id == grant.license.license_id else None
         try:
             (record,) = await self.renew([self._renewal(grant, session_id, known)])
         except Unavailable:
