@@ -8,6 +8,8 @@ from functions import (
     bars,
     claims,
     confidence,
+    hooks,
+    license_admin,
     licenses,
     ops,
     own_keys,
@@ -25,11 +27,13 @@ AREAS = (
     signals,
     bars,
     realtime,
+    license_admin,
     sessions,
     licenses,
     claims,
     own_keys,
     webhooks,
+    hooks,
     ops,
 )
 

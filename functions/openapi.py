@@ -178,7 +178,9 @@ def _response(
     route: Route, status: int, description: str, schema: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     described = {"description": description, "headers": _headers(route, status)}
-    return described if schema is None else described | {"content": {route.media_type: {"schema": schema}}}
+    content: dict[str, Any] = {} if schema is None else {route.media_type: {"schema": schema}}
+    content |= {media_type: {} for media_type in route.files}
+    return described | {"content": content} if content else described
 
 
 def _problems(route: Route) -> dict[str, Any]:

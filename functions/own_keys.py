@@ -30,7 +30,7 @@ class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class KeyParameters(msgspec.Struct, frozen=True):
     """Names a key, and confirms that it may be the one in use."""
 
-    public_id: Annotated[
+    own_public_id: Annotated[
         str,
         msgspec.Meta(
             description="The public id of the key.",
@@ -77,7 +77,7 @@ async def rotate_license_key(call: Call, request: RotateRequest) -> Answer:
 
 
 @routes.delete(
-    "license/keys/{public_id}",
+    "license/keys/{own_public_id}",
     scope="bot",
     summary="End a key of the license at once; its connections are closed",
     parameters=KeyParameters,
@@ -87,7 +87,7 @@ async def rotate_license_key(call: Call, request: RotateRequest) -> Answer:
 async def end_license_key(call: Call, parameters: KeyParameters) -> EndedKey:
     """Ends a key of the caller's license; the caller's own only if that is confirmed."""
     is_confirmed = parameters.confirm == "true"
-    return await call.services.own_keys.end(call.grant, parameters.public_id, confirmed=is_confirmed)
+    return await call.services.own_keys.end(call.grant, parameters.own_public_id, confirmed=is_confirmed)
 
 
 @routes.post(

@@ -28,13 +28,16 @@ def schemas_of(kinds: Sequence[Any], requests: Iterable[Any]) -> tuple[dict[Any,
 
 
 def _structs_in(kinds: Iterable[Any]) -> dict[str, inspect.StructType]:
-    """The structs in `kinds`, at any depth, by their names."""
+    """The structs in `kinds`, at any depth, by their names; raises ValueError if two have the same name."""
     found: dict[str, inspect.StructType] = {}
     left = list(inspect.multi_type_info(kinds))
     while left:
         kind = left.pop()
         if isinstance(kind, inspect.StructType):
-            if kind.cls.__name__ in found:
+            known = found.get(kind.cls.__name__)
+            if known is not None and known.cls is not kind.cls:
+                raise ValueError(f"two structs of the API are named {kind.cls.__name__}")
+            if known is not None:
                 continue
             found[kind.cls.__name__] = kind
         left += _parts(kind)

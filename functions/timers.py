@@ -87,6 +87,12 @@ async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
 
 
+@timer("timer_licenses")
+async def list_licenses(services: Container) -> None:
+    await services.license_listing.run()
+    await services.account_data.run()
+
+
 @timer("timer_payments")
 async def apply_payments(services: Container) -> None:
     await services.payments.run()

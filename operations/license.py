@@ -23,6 +23,7 @@ from operations.command import run_command
 from shared.adapters.plans import shipped_plans
 from shared.container import Container
 from shared.domain.access.keys import KEY_LENGTH, PREFIX, public_id_in
+from shared.domain.access.license_filter import LicenseFilter
 from shared.domain.access.licenses import ALL_SCOPES, License, is_license_id
 from shared.domain.access.plans import STANDARD, Overrides
 from shared.domain.market.bars import is_symbol
@@ -88,6 +89,7 @@ async def _run(options: argparse.Namespace) -> int:
     container = Container(command_settings(os.environ))
     try:
         actor = f"license command of {getpass.getuser()}"
+        options.admin = container.license_admin
         outcome = await command(container.license_service(actor), options)
     finally:
         await container.close()
@@ -143,12 +145,13 @@ async def _show(service: LicenseService, options: argparse.Namespace) -> Outcome
 
 
 async def _list(service: LicenseService, options: argparse.Namespace) -> Outcome:
-    licenses = await service.list_licenses()
+    licenses = (
+        await options.admin.page(LicenseFilter(), "id", descending=False, cursor=None, limit=1_000)
+    ).licenses
     lines = [
         f"{each.license_id}  {each.account_id:<24} {each.plan:<12} {each.status:<10} "
-        f"{terms.requests_per_minute:>7}/min  {','.join(terms.symbols)}"
+        f"{each.terms.requests_per_minute:>7}/min  {','.join(each.terms.symbols)}"
         for each in licenses
-        for terms in (shipped_plans().terms_of(each),)
     ]
     return Outcome(licenses, lines or ["there are no licenses"])
 

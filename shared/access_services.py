@@ -9,9 +9,11 @@ from shared.metrics import Count
 from shared.services.access import AccessService
 from shared.services.connected_sessions import ConnectedSessions
 from shared.services.counters import Counters
+from shared.services.delayed import DelayedSignals
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
 from shared.services.hub_events import HubEventService
+from shared.services.license_listing import LicenseListingService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
 from shared.services.misuse_counts import MisuseCounts
@@ -60,6 +62,7 @@ class AccessServices(Adapters):
             enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
             audit=stores.audit,
+            listed=self.license_listing.note,
             actor=actor,
             pepper=self.credentials.pepper(),
             now=self.now,
@@ -67,8 +70,17 @@ class AccessServices(Adapters):
 
     @cached_property
     def endings(self) -> EndingService:
-        store, audit = self.tables, self.stores.jobs_audit
-        return EndingService(store=store, enforcement=self.enforcement, audit=audit, actor="timer")
+        return EndingService(
+            store=self.tables,
+            enforcement=self.enforcement,
+            audit=self.stores.jobs_audit,
+            listed=self.license_listing.note,
+            actor="timer",
+        )
+
+    @cached_property
+    def license_listing(self) -> LicenseListingService:
+        return LicenseListingService(self.tables, self.stores.license_list, self.plans, self.now)
 
     @cached_property
     def enforcement(self) -> Enforcement:
@@ -91,6 +103,7 @@ class AccessServices(Adapters):
             hub=self.hub,
             outbox=self.stores.outbox,
             sequences=self.stores.signals,
+            delayed=DelayedSignals(hub=self.hub, feeds=self.stores.delayed, universe=self.strategies.symbols),
             now=self.now,
             universe=self.strategies.symbols,
             count=self.counters.add,

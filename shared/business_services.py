@@ -3,10 +3,12 @@
 from functools import cached_property
 
 from shared.access_services import AccessServices
+from shared.services.account_data import AccountDataService
 from shared.services.claimed_keys import ClaimedKeys
 from shared.services.claims import ClaimService
 from shared.services.free_test_keys import FreeTestKeys
 from shared.services.key_making import KeyMaking
+from shared.services.license_admin import LicenseAdmin
 from shared.services.license_export import LicenseExportService
 from shared.services.own_keys import OwnKeyService
 from shared.services.payment_inbox import PaymentInbox
@@ -16,6 +18,15 @@ from shared.services.tries import Tries
 
 class BusinessServices(AccessServices):
     """What sells licenses, reports on them, and keeps them safe."""
+
+    @cached_property
+    def license_admin(self) -> LicenseAdmin:
+        return LicenseAdmin(self.stores.license_list, self.plans, self.now)
+
+    @cached_property
+    def account_data(self) -> AccountDataService:
+        store, audit = self.stores.accounts, self.stores.audit
+        return AccountDataService(store=store, licenses=self.tables, audit=audit, now=self.now)
 
     @cached_property
     def license_export(self) -> LicenseExportService:

@@ -21,6 +21,8 @@ from shared.services.bars import BarService
 from shared.services.confidence import ConfidenceService
 from shared.services.evaluator import ConfidenceEvaluator
 from shared.services.health import DependencyChecks, ReadinessService
+from shared.services.hook_registry import HookRegistry
+from shared.services.hooks import HookService
 from shared.services.measurements import Measurements
 from shared.services.misuse import MisuseService
 from shared.services.models import ModelService
@@ -97,10 +99,45 @@ class Container(BusinessServices):
 
     @cached_property
     def signals(self) -> SignalService:
-        store, push, count = self.stores.signals, self.realtime.push, self.counters.add
-        clock, calendars = self.market_clock, self.calendars
         return SignalService(
-            store=store, push=push, now=self.now, market_clock=clock, calendars=calendars, count=count
+            store=self.stores.signals,
+            visible=self.stores.delayed,
+            push=self.realtime.push,
+            now=self.now,
+            market_clock=self.market_clock,
+            calendars=self.calendars,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def hooks(self) -> HookService:
+        from shared.adapters.alert_mappings import shipped_address_lists, shipped_mappings
+
+        return HookService(
+            admit=self.access.admit,
+            hooks=self.stores.hooks,
+            last=self.stores.signals,
+            publish=self.signals.publish,
+            mappings=shipped_mappings(),
+            address_lists=shipped_address_lists(),
+            now=self.now,
+        )
+
+    def hook_registry(self, actor: str) -> HookRegistry:
+        """A service whose changes are audited under `actor`."""
+        from shared.adapters.alert_mappings import shipped_address_lists, shipped_mappings
+
+        return HookRegistry(
+            secrets=self.license_service(actor),
+            licenses=self.tables,
+            plans=self.plans,
+            store=self.stores.hooks,
+            mappings=shipped_mappings(),
+            address_lists=shipped_address_lists(),
+            audit=self.stores.audit,
+            actor=actor,
+            public_url=self.settings.public_url,
+            now=self.now,
         )
 
     @cached_property

@@ -19,6 +19,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
@@ -31,13 +32,14 @@
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
-    |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- WithdrawalExpired        withdrawal_expired; the trade is too old to be withdrawn
+    |   |-- ExportTooLarge           conflict; the detail says who can make the export
     |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
-    |-- TooManyQueries               too_many_queries
-    |-- ConnectionsExceeded          connections_exceeded
+    |-- TooManyQueries               too_many_queries; the account has costly queries under way
+    |-- ConnectionsExceeded          connections_exceeded; the plan allows no more open ones
     |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
@@ -195,6 +197,10 @@ class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
 
 
+class AddressRefused(Forbidden):
+    code = "address_refused"
+
+
 class LicenseSuspended(Forbidden):
     code = "license_suspended"
 
@@ -211,6 +217,10 @@ class StorageQuotaExceeded(Forbidden):
     code = "storage_quota_exceeded"
 
 
+class ClaimExpired(Forbidden):
+    code = "claim_expired"
+
+
 class SessionLost(Forbidden):
     code = "session_lost"
 
@@ -219,10 +229,6 @@ class KeysExceeded(Forbidden):
     """The license has as many valid keys as its plan allows."""
 
     code = "keys_exceeded"
-
-
-class ClaimExpired(Forbidden):
-    code = "claim_expired"
 
 
 class NotFound(SignalCloudError):
@@ -253,9 +259,11 @@ class Conflict(SignalCloudError):
     code = "conflict"
 
 
-class WithdrawalExpired(Conflict):
-    """The trade was received too long ago to be withdrawn."""
+class ExportTooLarge(Conflict):
+    """An export of an account has more rows or bytes than one answer may have."""
 
+
+class WithdrawalExpired(Conflict):
     code = "withdrawal_expired"
 
 
@@ -282,14 +290,10 @@ class DailyQuotaExceeded(SignalCloudError):
 
 
 class TooManyQueries(SignalCloudError):
-    """The account has as many costly queries under way as it may have."""
-
     code = "too_many_queries"
 
 
 class ConnectionsExceeded(SignalCloudError):
-    """The license has as many open connections as its plan allows."""
-
     code = "connections_exceeded"
 
 

@@ -193,7 +193,7 @@ def test_the_readme_names_every_route_with_its_scope_and_no_other() -> None:
     described = {}
     for route, scope, *_ in rows(section(README, "HTTP")):
         for method, path, query in re.findall(r"`([A-Z]+) ([\w./{}-]+)(?:\?([^`]*))?`", route):
-            described[method, path] = "public" if scope in ("none", "Web PubSub") else scope, query
+            described[method, path] = "public" if scope in ("none", "Web PubSub", "secret") else scope, query
     routes = {(route.method, route.path): route for route in declared_routes()}
     assert {key: scope for key, (scope, _) in described.items()} == {
         key: route.scope for key, route in routes.items()

@@ -12,10 +12,14 @@ CONFIDENCE_BATCH = 128 * KIB  # 100 market states
 TRADES = 1024 * KIB  # 500 trades with features
 BARS = 1024 * KIB  # 5,000 bars
 SIGNAL = 16 * KIB  # a signal with 32 features
+ALERT = 16 * KIB  # an alert of a publisher's platform
+HOOK = 16 * KIB  # a hook with a mapping of its own
 NEGOTIATE = 4 * KIB  # 100 symbols
 SESSION = 4 * KIB  # 100 symbols
 CLAIM = 4 * KIB  # a mail address
 ROTATE = KIB  # a number of seconds
+LICENSE = 32 * KIB  # notes of 2,000 characters, and 100 symbols
+BULK = 4 * KIB  # a filter
 HUB_EVENT = 64 * KIB  # the claims, headers and query of a client that connects
 WEBHOOK = 256 * KIB  # an invoice with the ten lines that Stripe sends has about 30 KiB
 

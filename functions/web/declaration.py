@@ -92,6 +92,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     answer: Any
     statuses: tuple[tuple[int, str], ...] = ((200, "Done"),)
     media_type: str = JSON_TYPE
+    # Media types in which the answer may come as a file instead.
+    files: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     parameters: Any = None
     body: Body | None = None

@@ -34,6 +34,7 @@ class Declaration(TypedDict):
     answer: Any
     statuses: NotRequired[tuple[tuple[int, str], ...]]
     media_type: NotRequired[str]
+    files: NotRequired[tuple[str, ...]]
     problems: NotRequired[tuple[str, ...]]
     parameters: NotRequired[Any]
     body: NotRequired[Body]
@@ -54,6 +55,9 @@ class Routes:
 
     def post(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("POST", path, declared)
+
+    def patch(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
+        return self._declare("PATCH", path, declared)
 
     def delete(self, path: str, **declared: Unpack[Declaration]) -> Callable[[Handler], Any]:
         return self._declare("DELETE", path, declared)

@@ -98,9 +98,10 @@ class LicenseTables:
         keys = [row_of(KEY, entity) for entity in found]
         return [key for key in keys if not is_hashed_since(key, moment)]
 
-    async def list_licenses(self, limit: int) -> list[License]:
-        """The first `limit` licenses, in order of id."""
-        return [row_of(LICENSE, entity) for entity in await self._query(LICENSES, "", {}, limit)]
+    async def licenses_of(self, account_id: str) -> list[License]:
+        """Every license of one account; scans the table."""
+        found = await self._query(LICENSES, "account_id eq @account", {"account": account_id})
+        return [row_of(LICENSE, entity) for entity in found]
 
     async def license_pages(self) -> AsyncIterator[list[License]]:
         """Every license, PAGE_ROWS at a time. A change during the reading may be in it or not."""

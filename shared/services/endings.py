@@ -6,7 +6,7 @@ have been unavailable, and a connection that was judged just before the ending m
 closing.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
@@ -44,8 +44,18 @@ class EndingStore(Protocol):
 class EndingService:
     """Repeats are harmless: what has ended stays ended, and an open license or key is left alone."""
 
-    def __init__(self, *, store: EndingStore, enforcement: Enforcement, audit: AuditLog, actor: str) -> None:
+    def __init__(
+        self,
+        *,
+        store: EndingStore,
+        enforcement: Enforcement,
+        audit: AuditLog,
+        listed: Callable[[License], Awaitable[object]],
+        actor: str,
+    ) -> None:
+        """`listed` is told of each license that got another status; see LicenseService."""
         self._store = store
+        self._listed = listed
         self._enforcement = enforcement
         self._audit = Auditor(audit, actor)
 
@@ -97,6 +107,7 @@ class EndingService:
         license_ = await self._store.update_license(license_id, mark)
         if is_ours:
             await self._audit.note(f"license {license_.status}", license_id)
+            await self._listed(license_)
         return license_
 
     async def _enforce_key(self, public_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:

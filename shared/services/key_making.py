@@ -10,7 +10,14 @@ import msgspec
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import KeyKind, RandomBytes, hash_key, new_key, new_public_id
 from shared.domain.access.license_checks import check_expiry, check_scopes, keys_exceeded
-from shared.domain.access.licenses import ApiKey, License, Scope, is_valid_key, shard_of_license_id
+from shared.domain.access.licenses import (
+    HOOK_SCOPES,
+    ApiKey,
+    License,
+    Scope,
+    is_valid_key,
+    shard_of_license_id,
+)
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.test_licenses import kind_of
 from shared.domain.problems import Problems
@@ -67,6 +74,10 @@ class KeyMaking:
 
         Raises ValidationFailed, KeysExceeded, and Conflict if the license has ended.
         """
+        problems = Problems()
+        check_scopes(scopes, problems)
+        check_expiry(expires_at, self._now(), problems)
+        problems.refuse()
         valid = await self._valid_keys(license_)
         counted = [key for key in valid if key.successor is None]
         most = self._plans.terms_of(license_).keys
@@ -87,16 +98,23 @@ class KeyMaking:
 
         Raises KeysExceeded, and Conflict if the license has ended.
         """
-        replaced = [key for key in await self._valid_keys(license_) if key.successor is not None]
-        most = self._plans.terms_of(license_).keys
-        if len(replaced) >= most:
-            raise keys_exceeded(license_, replaced, most)
+        if old.scopes != HOOK_SCOPES:
+            replaced = [key for key in await self._valid_keys(license_) if key.successor is not None]
+            most = self._plans.terms_of(license_).keys
+            if len(replaced) >= most:
+                raise keys_exceeded(license_, replaced, most)
         (created,) = await self._make(license_, 1, old.scopes, None)
         return created
 
+    async def hook_secret(self, license_: License) -> CreatedKey:
+        """Makes the secret of a hook, which counts as no key; raises Conflict if the license has ended."""
+        (created,) = await self._make(license_, 1, HOOK_SCOPES, None)
+        return created
+
     async def _valid_keys(self, license_: License) -> list[ApiKey]:
-        now = self._now()
-        return [key for key in await self._store.keys_of(license_.license_id) if is_valid_key(key, now)]
+        """The valid keys, without the secrets of hooks."""
+        now, keys = self._now(), await self._store.keys_of(license_.license_id)
+        return [key for key in keys if key.scopes != HOOK_SCOPES and is_valid_key(key, now)]
 
     async def _make(
         self,
@@ -107,10 +125,6 @@ class KeyMaking:
         claim: str | None = None,
     ) -> list[CreatedKey]:
         now = self._now()
-        problems = Problems()
-        check_scopes(scopes, problems)
-        check_expiry(expires_at, now, problems)
-        problems.refuse()
         if license_.status in ("revoked", "expired"):
             raise Conflict(
                 f"The license {license_.license_id} is {license_.status} and cannot have new keys."
@@ -124,7 +138,7 @@ class KeyMaking:
             expires_at=expires_at,
             claim=claim,
         )
-        kind = kind_of(license_)
+        kind: KeyKind = "hook" if template.scopes == HOOK_SCOPES else kind_of(license_)
         created: list[CreatedKey] = []
         while len(created) < count:
             created += await self._store_keys(

@@ -94,6 +94,12 @@ class KeyService:
             raise ValidationFailed((FieldError("count", "out_of_range", message),))
         return [each.plain for each in await self._create(license_id, count, scopes, None)]
 
+    async def create_hook_secret(self, license_id: str) -> CreatedKey:
+        """Creates the secret of a hook; raises NotFound, and Conflict if the license has ended."""
+        created = await self._keys.hook_secret(await self._license(license_id))
+        await self._audit.note("hook secret created", license_id, key=created.key.public_id)
+        return created
+
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
         """Creates a key with the same scopes; the old one expires after `overlap`, or earlier as before.
 

@@ -8,7 +8,7 @@ within five seconds, see shared/services/access.py; connections that stay open a
 """
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -39,11 +39,8 @@ from shared.services.auditing import AuditLog
 from shared.services.enforcement import Enforcement
 from shared.services.license_keys import Effect, KeyService, KeyStore
 
-MAX_LISTED = 1_000
-
 
 class LicenseStore(KeyStore, Protocol):
-    async def list_licenses(self, limit: int) -> list[License]: ...
     async def has_account(self, account_id: str) -> bool: ...
     async def add_license(self, license_: License) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
@@ -71,11 +68,13 @@ class LicenseService(KeyService):
         enforcement: Enforcement,
         served: SymbolCheck,
         audit: AuditLog,
+        listed: Callable[[License], Awaitable[object]],
         actor: str,
         pepper: bytes,
         now: Callable[[], datetime],
         rng: RandomBytes = secrets.token_bytes,
     ) -> None:
+        """`listed` is told of each license that was stored; it raises nothing if it cannot list it now."""
         super().__init__(
             store=store,
             plans=plans,
@@ -86,6 +85,7 @@ class LicenseService(KeyService):
             now=now,
             rng=rng,
         )
+        self._listed = listed
         self._store = store
         self._plans = plans
         self._served = served
@@ -157,15 +157,13 @@ class LicenseService(KeyService):
         await self._audit.note(
             "license created", license_.license_id, account=license_.account_id, plan=license_.plan
         )
+        await self._listed(license_)
         return license_
 
     async def show(self, license_id: str) -> LicenseView:
         """The license and its keys; raises NotFound."""
         license_ = await self._license(license_id)
         return LicenseView(license_, tuple(await self._store.keys_of(license_id)))
-
-    async def list_licenses(self, limit: int = MAX_LISTED) -> list[License]:
-        return await self._store.list_licenses(min(limit, MAX_LISTED))
 
     async def suspend_license(self, license_id: str) -> Effect:
         """Refuses all keys of the license until it is resumed; raises NotFound and Conflict."""
@@ -211,6 +209,7 @@ class LicenseService(KeyService):
         caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
         audited = await self._audit.note(reason, license_id)
+        await self._listed(license_)
         return Effect(license_, caches_told, closed, audited)
 
     async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:

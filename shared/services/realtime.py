@@ -72,6 +72,14 @@ class Sequences(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
+class Delayed(Protocol):
+    """What the service needs of DelayedSignals."""
+
+    async def want(self, delay_s: int) -> None: ...
+    async def relay(self) -> int: ...
+    async def heartbeat(self, event_at: datetime) -> None: ...
+
+
 class ClientAccess(msgspec.Struct, frozen=True):
     """What a bot needs to connect; the URL connects once, and not after `expires_at`.
 
@@ -102,6 +110,7 @@ class RealtimeService:
         hub: Hub,
         outbox: Outbox,
         sequences: Sequences,
+        delayed: Delayed,
         now: Callable[[], datetime],
         universe: Sequence[str],
         count: Counter,
@@ -111,6 +120,7 @@ class RealtimeService:
         self._hub = hub
         self._outbox = outbox
         self._sequences = sequences
+        self._delayed = delayed
         self._now = now
         self._universe = tuple(universe)
         self._count = count
@@ -143,10 +153,14 @@ class RealtimeService:
         return await asyncio.shield(waiting)
 
     async def relay(self) -> int:
-        """Sends all unsent messages of all symbols, also during a pause; returns their number."""
+        """Sends all unsent messages of all symbols, also during a pause, and what is due under delays.
+
+        Returns the number of messages.
+        """
         self._paused_until = float("-inf")
         symbols = await self._outbox.pending()
-        return sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
+        sent = sum(await asyncio.gather(*(self._drain_all(symbol) for symbol in symbols)))
+        return sent + await self._delayed.relay()
 
     async def _drain_all(self, symbol: str) -> int:
         total = 0
@@ -186,6 +200,7 @@ class RealtimeService:
             for message in heartbeats(sequences, event_at):
                 if not await self._send(group, message):
                     return
+        await self._delayed.heartbeat(event_at)
 
     async def negotiate(
         self, grant: Grant, wanted: Sequence[str] | None, session_id: str | None = None
@@ -193,7 +208,8 @@ class RealtimeService:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
         The account is the hub's user. The connection is in the groups of its license, its key and its
-        session, so that each can be closed alone, and in the groups of its heartbeats. Raises
+        session, so that each can be closed alone, and in the groups of its heartbeats. If the license has a
+        delay of signals, the groups of symbols and of heartbeats are those of the delay. Raises
         ValidationFailed, SymbolNotLicensed and Unavailable.
         """
         if wanted is not None and not wanted:
@@ -202,10 +218,13 @@ class RealtimeService:
         symbols = grant.terms.symbols if wanted is None else tuple(dict.fromkeys(wanted))
         require_symbols(grant, {symbol: f"symbols[{index}]" for index, symbol in enumerate(symbols)})
         self._count(Count.NEGOTIATED)
-        groups = [group_of(symbol) for symbol in symbols]
+        delay_s = grant.terms.signal_delay_s
+        if delay_s:
+            await self._delayed.want(delay_s)
+        groups = [group_of(symbol, delay_s) for symbol in symbols]
         license_id, public_id = grant.license.license_id, grant.key.public_id
         token = ClientAccessToken(license_id, public_id, self._new_nonce(), session_id)
-        memberships = (*token.groups, *heartbeat_groups(symbols))
+        memberships = (*token.groups, *heartbeat_groups(symbols, delay_s))
         url = await self._hub.client_access_url(
             grant.license.account_id, groups, memberships, ACCESS_URL_LIFETIME
         )

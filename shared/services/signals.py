@@ -36,16 +36,22 @@ class SignalStore(Protocol):
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]: ...
 
 
+class VisibleSequences(Protocol):
+    async def visible_sequences(self, delay_s: int, symbols: Sequence[str] | None) -> dict[str, int]: ...
+
+
 class SignalPage(msgspec.Struct, frozen=True):
     """Signals in sequence order; repeat with `after=next_after` until that equals `last_sequence`.
 
-    If no stored signal follows `after`, the two are equal.
+    If no stored signal follows `after`, the two are equal. If the license has a delay, `delay_s` says so:
+    the page and `last_sequence` leave out what was published in its last seconds.
     """
 
     symbol: str
     signals: list[SignalMessage]
     next_after: int
     last_sequence: int
+    delay_s: int
 
 
 class SignalService:
@@ -55,6 +61,7 @@ class SignalService:
         self,
         *,
         store: SignalStore,
+        visible: VisibleSequences,
         push: Push,
         now: Callable[[], datetime],
         market_clock: MarketClock,
@@ -62,6 +69,7 @@ class SignalService:
         count: Counter,
     ) -> None:
         self._store = store
+        self._visible = visible
         self._push = push
         self._now = now
         self._market_clock = market_clock
@@ -128,12 +136,20 @@ class SignalService:
         )
 
     async def page(self, grant: Grant, symbol: str, after: int, limit: int) -> SignalPage:
-        """Signals of one symbol after the sequence `after`; raises SymbolNotLicensed and Unavailable."""
+        """Signals of one symbol after the sequence `after`; raises SymbolNotLicensed and Unavailable.
+
+        A license with a delay sees those that were published so long ago.
+        """
         require_symbols(grant, {symbol: "symbol"})
+        delay_s = grant.terms.signal_delay_s
         # Reads the last sequence first, so that a signal that is published in between is listed, not skipped.
-        last = (await self._store.last_sequences([symbol])).get(symbol, 0)
+        if delay_s:
+            last = (await self._visible.visible_sequences(delay_s, [symbol])).get(symbol, 0)
+        else:
+            last = (await self._store.last_sequences([symbol])).get(symbol, 0)
         signals = await self._store.list(symbol, after=after, limit=limit)
+        if delay_s:
+            signals = [signal for signal in signals if signal.sequence <= last]
         next_after = signals[-1].sequence if signals else last
-        return SignalPage(
-            symbol, [message_of(signal) for signal in signals], next_after, max(last, next_after)
-        )
+        listed = [message_of(signal) for signal in signals]
+        return SignalPage(symbol, listed, next_after, max(last, next_after), delay_s)

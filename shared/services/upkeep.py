@@ -8,8 +8,8 @@ import msgspec
 
 from shared.domain.market.test_stream import RETENTION as TEST_RETENTION
 
-# Sent messages stay for a day, to show what was sent when.
-OUTBOX_RETENTION = timedelta(days=1)
+# Sent messages stay for two days: longer than any delay after which they are sent again.
+OUTBOX_RETENTION = timedelta(days=2)
 # Bots that lost their connection replay signals up to this age.
 SIGNAL_RETENTION = timedelta(days=90)
 # Training and replays use bars up to this age.

@@ -497,6 +497,29 @@ grant select on suspicious_trades to signal_functions;
 grant select, insert, delete on suspicious_trades to signal_jobs;
 grant select on signal_counters to signal_jobs;
 
+-- Licenses whose signals come late. Their connections are in groups of their own, and the relay sends each message
+-- of the outbox to the groups of every delay that was ever asked for, once it is due there. So a signal costs no
+-- further row, and its publication nothing.
+
+-- The delays that licenses have asked for, in seconds.
+create table signal_delays (
+    delay_s integer primary key check (delay_s between 1 and 86400),
+    created_at timestamptz not null default now()
+);
+comment on index signal_delays_pkey is 'Prevents a delay from being sent twice.';
+
+-- What was last sent to the group of a symbol and a delay. Without a row, nothing was.
+create table delayed_feeds (
+    delay_s integer not null references signal_delays,
+    symbol symbol not null,
+    last_sequence bigint not null check (last_sequence >= 0),
+    primary key (delay_s, symbol)
+);
+comment on index delayed_feeds_pkey is 'Prevents a group from having two places in its symbol''s sequence.';
+
+grant select, insert on signal_delays to signal_functions;
+grant select, insert on delayed_feeds to signal_functions;
+grant update (last_sequence) on delayed_feeds to signal_functions;
 -- The claim links that have given their key. A link needs no row before: its token proves itself.
 create table claims_used (
     license_id text not null check (length(license_id) between 1 and 64),
@@ -634,6 +657,118 @@ grant select, delete on destinations to signal_jobs;
 grant update (sealed, sealed_by, ended_at, ended_because) on destinations to signal_jobs;
 grant select, insert, update, delete on notification_lanes to signal_jobs;
 
+-- Every license as Table Storage has it, the source of truth, in a form that can be filtered and ordered. `document` is
+-- the license as JSON. `symbols` is null if the license has the symbols of its plan. `search` is what a text is looked
+-- for in. `warned_for` is the end of which the holder was warned, `warned_days` the days that were left at the most.
+create table license_list (
+    license_id text primary key check (length(license_id) between 1 and 64),
+    revision bigint not null check (revision >= 1),
+    account_id text not null check (length(account_id) between 1 and 64),
+    plan text not null check (length(plan) between 1 and 64),
+    status text not null check (status in ('active', 'suspended', 'revoked', 'expired')),
+    created_at timestamptz not null,
+    expires_at timestamptz,
+    grace_until timestamptz,
+    symbols text[],
+    reference text check (length(reference) between 1 and 255),
+    search text not null check (length(search) <= 8192),
+    document jsonb not null check (jsonb_typeof(document) = 'object'),
+    warned_for timestamptz,
+    warned_days smallint
+);
+comment on index license_list_pkey is 'Prevents a license from being listed twice, and a change from being told twice.';
+
+create index license_list_expiring on license_list (expires_at) where status = 'active';
+
+-- A bot's transaction sees its own account's licenses. One that names no account sees all: an operator's, or a timer's.
+alter table license_list enable row level security;
+alter table license_list force row level security;
+create policy own_account_or_operator on license_list to signal_functions
+    using (current_setting('app.account_id', true) in ('', account_id));
+
+grant select, insert, update on license_list to signal_functions;
+
+-- Erasures of accounts. `account_id` is null when all is done: then nothing connects the pseudonym with the account.
+create table erasures (
+    pseudonym text primary key check (length(pseudonym) between 1 and 64),
+    account_id text check (length(account_id) between 1 and 64),
+    requested_at timestamptz not null,
+    finished_at timestamptz,
+    check ((account_id is null) = (finished_at is not null))
+);
+comment on index erasures_pkey is 'Prevents two erasures from having one pseudonym.';
+
+create unique index erasures_account on erasures (account_id) where account_id is not null;
+comment on index erasures_account is 'Prevents one account from getting two pseudonyms.';
+
+alter table erasures enable row level security;
+alter table erasures force row level security;
+create policy own_account on erasures to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+create policy all_accounts on erasures to signal_jobs using (true);
+grant select, insert on erasures to signal_functions;
+grant select, update on erasures to signal_jobs;
+
+-- The timers may delete rows of accounts that are being erased, or give them the pseudonym, and no others.
+create function is_erased(account text) returns boolean
+language sql
+stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select exists (select from public.erasures where erasures.account_id = account)
+$$;
+create function is_pseudonym(account text) returns boolean
+language sql
+stable
+set search_path = pg_catalog, public, pg_temp
+as $$
+    select exists (
+        select from public.erasures where erasures.pseudonym = account and erasures.finished_at is null
+    )
+$$;
+revoke execute on function is_erased(text), is_pseudonym(text) from public;
+grant execute on function is_erased(text), is_pseudonym(text) to signal_jobs;
+
+create policy erasure on trades for update to signal_jobs
+    using (is_erased(account_id)) with check (is_pseudonym(account_id));
+grant update (account_id, trade_id, key_public_id) on trades to signal_jobs;
+
+create policy erasure on trade_ids to signal_jobs using (is_erased(account_id));
+create policy erasure on trade_days to signal_jobs using (is_erased(account_id));
+create policy erasure on trade_day_figures to signal_jobs using (is_erased(account_id));
+create policy erasure on account_usage to signal_jobs using (is_erased(account_id));
+grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;
+
+grant update (publisher) on signals to signal_jobs;
+create index signals_publisher on signals (publisher) where publisher is not null;
+
+-- Gives audit entries the pseudonym of an account that is being erased. It runs with the owner's rights, because
+-- nobody may change an entry otherwise. `subjects` are the account's licenses and keys.
+create function pseudonymise_audit(account text, subjects text[]) returns integer
+language plpgsql
+security definer
+set search_path = pg_catalog, public, pg_temp
+as $$
+declare
+    substitute text := (select pseudonym from erasures where erasures.account_id = account);
+    changed integer;
+begin
+    if substitute is null then
+        raise exception 'no erasure of this account is under way' using errcode = 'insufficient_privilege';
+    end if;
+    update audit
+    set subject = case when subject = account then substitute else subject end,
+        detail = replace(detail::text, to_json(account)::text, to_json(substitute)::text)::jsonb
+    where (subject = account or subject = any(subjects))
+        and (subject = account or position(to_json(account)::text in detail::text) > 0);
+    get diagnostics changed = row_count;
+    return changed;
+end
+$$;
+revoke execute on function pseudonymise_audit(text, text[]) from public;
+grant execute on function pseudonymise_audit(text, text[]) to signal_jobs;
+create index audit_subject on audit (subject);
+grant select on audit to signal_functions;
 -- What may be misuse of a license, counted for operators: one row an account and day.
 create table misuse_days (
     account_id text not null check (length(account_id) between 1 and 64),
@@ -700,3 +835,40 @@ grant select, insert on payment_events to signal_functions;
 grant update (state, tries, next_try_at) on payment_events to signal_functions;
 grant select, delete on payment_events to signal_jobs;
 grant update (state, outcome, license_id, account_id, tries, next_try_at) on payment_events to signal_jobs;
+-- Addresses that take a publisher's alerts (POST hooks/<secret>). The secret is a key of the license, of which Table
+-- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
+-- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
+create table hooks (
+    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    account_id text not null check (length(account_id) between 1 and 64),
+    license_id text not null check (length(license_id) between 1 and 64),
+    public_id text not null check (length(public_id) = 6),
+    previous_public_id text check (length(previous_public_id) = 6),
+    name text not null check (length(name) between 1 and 64),
+    mapping jsonb not null check (jsonb_typeof(mapping) in ('string', 'object')),
+    strategy text not null check (length(strategy) between 1 and 64),
+    symbols text[] not null check (cardinality(symbols) <= 100),
+    addresses text[] not null check (cardinality(addresses) <= 64),
+    created_at timestamptz not null,
+    rotated_at timestamptz,
+    ended_at timestamptz
+);
+comment on index hooks_pkey is 'Prevents two hooks from having one id.';
+
+create unique index hooks_public_id on hooks (public_id);
+comment on index hooks_public_id is 'Prevents one secret from opening two hooks.';
+
+create index hooks_previous_public_id on hooks (previous_public_id) where previous_public_id is not null;
+create index hooks_license on hooks (license_id);
+create index hooks_account on hooks (account_id, created_at);
+
+alter table hooks enable row level security;
+alter table hooks force row level security;
+create policy own_account on hooks to signal_functions
+    using (account_id = current_setting('app.account_id', true));
+-- Operators name a hook by its id alone; a transaction of theirs says so.
+create policy operators on hooks for select to signal_functions
+    using (current_setting('app.operator', true) = 'hooks');
+
+grant select, insert on hooks to signal_functions;
+grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;

@@ -33,6 +33,11 @@ def directory() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
-    with stack_directory() as made, local_stack("up", made / "state") as started:
+    # More heartbeats than in Azure, because tests wait for the next one.
+    often = "*/2 * * * * *"
+    with (
+        stack_directory() as made,
+        local_stack("up", made / "state", HEARTBEAT_SCHEDULE=often) as started,
+    ):
         started.await_ready()
         yield RunningStack(started.state)

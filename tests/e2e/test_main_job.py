@@ -43,13 +43,25 @@ def assert_all_equal(running: LocalStack) -> None:
 
 
 def test_bots_receive_and_report_exactly_what_the_server_has(directory: Path) -> None:
-    bars = bars_file(directory / "bars.csv", 1500)
-    with local_stack("run", directory / "state", BARS=str(bars), SPEED="15000", EXIT="1") as running:
+    """From a file of another program, whose format and times are told before the stack starts."""
+    path = directory / "es 12-25.txt"
+    path.write_bytes(
+        vendors.ninjatrader(simulated_es()[:1500], "America/New_York").content(";", "\r\n", mark=True)
+    )
+    named = {"ZONE": "America/New_York", "STAMP": "end"}
+    with local_stack(
+        "run", directory / "state", None, BARS=str(path), SPEED="15000", EXIT="1", **named
+    ) as running:
         running.await_ready()
         assert running.await_end(JOB_TIMEOUT_S) == 0, f"{running.output}\n{running.logs()}"
+        told, _, rest = running.output.partition("postgres")
+        assert "es 12-25.txt: NinjaTrader, 1,500 rows" in told
+        assert "times: America/New_York (as ZONE says); end of the minute (as STAMP says)" in told
+        assert "1,500 bars of 2025-06-29 22:00 to" in told
+        assert "skipped" not in told
+        assert "signals from 1500 bars" in rest
+        assert " 0 signals received" not in rest
         assert_all_equal(running)
-        assert "signals from 1500 bars" in running.output
-        assert " 0 signals received" not in running.output
         assert "500" not in access_statuses(running)
         assert running.left_behind() == []
 
@@ -73,25 +85,6 @@ def test_a_bar_file_that_cannot_be_used_is_told_in_one_line(directory: Path) -> 
         assert running.await_end(JOB_TIMEOUT_S) == 2, running.output
         assert "not one of 1 row is a bar: 1 whose volume is not a plain decimal number" in running.output
         assert "Traceback" not in running.output
-
-
-def test_a_file_of_ninjatrader_is_told_before_the_stack_starts_and_replayed(directory: Path) -> None:
-    bars = simulated_es()[:600]
-    path = directory / "es 12-25.txt"
-    path.write_bytes(vendors.ninjatrader(bars, "America/New_York").content(";", "\r\n", mark=True))
-    named = {"ZONE": "America/New_York", "STAMP": "end"}
-    with local_stack(
-        "run", directory / "state", None, BARS=str(path), SPEED="15000", EXIT="1", **named
-    ) as running:
-        running.await_ready()
-        assert running.await_end(JOB_TIMEOUT_S) == 0, f"{running.output}\n{running.logs()}"
-        told, _, rest = running.output.partition("postgres")
-        assert "es 12-25.txt: NinjaTrader, 600 rows" in told
-        assert "times: America/New_York (as ZONE says); end of the minute (as STAMP says)" in told
-        assert "600 bars of 2025-06-29 22:00 to" in told
-        assert "skipped" not in told
-        assert "signals from 600 bars" in rest
-        assert_all_equal(running)
 
 
 def test_nothing_is_lost_while_services_are_away(directory: Path) -> None:

@@ -245,7 +245,7 @@ def test_an_unreachable_key_store_is_told(run: Run, monkeypatch: pytest.MonkeyPa
     address = f"http://127.0.0.1:{free_port()}/a"
     connection = f"DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;TableEndpoint={address};"
     monkeypatch.setenv("TABLES_CONNECTION_STRING", connection)
-    code, _, err = run("list")
+    code, _, err = run("show", "lic_abcdefghijkl")
     assert code == 1
     assert err.startswith("key_store_unavailable: ")
 

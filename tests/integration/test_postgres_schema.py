@@ -214,6 +214,15 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
         ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "destinations"): "DELETE SELECT",  # and UPDATE of what is sealed, and of its end
+        ("signal_functions", "audit"): "SELECT",  # for operators, and for exports of accounts
+        ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
+        ("signal_functions", "erasures"): "INSERT SELECT",
+        ("signal_jobs", "erasures"): "SELECT UPDATE",
+        # Of accounts that are being erased, see 0021.
+        ("signal_jobs", "trade_ids"): "DELETE SELECT",
+        ("signal_jobs", "trade_days"): "DELETE SELECT",
+        ("signal_jobs", "trade_day_figures"): "DELETE SELECT",
+        ("signal_jobs", "account_usage"): "DELETE SELECT",
     }
 
 

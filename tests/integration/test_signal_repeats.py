@@ -52,6 +52,7 @@ class World:
 
         self.service = SignalService(
             store=store,
+            visible=None,  # type: ignore[arg-type]  # reads no page
             push=pushed,
             now=lambda: self.now,
             market_clock=MarketClock("wall", store, lambda: self.now),  # type: ignore[arg-type]  # reads none

@@ -28,6 +28,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
 from tests.support.license_plans import PLANS
+from tests.support.memory_licenses import unlisted
 from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.ports import free_port
@@ -76,7 +77,7 @@ async def test_nothing_is_there_before_the_first_write(tables: LicenseTables) ->
     assert await tables.get_license("lic_abcdefghijkl") is None
     assert await tables.get_key("abcdef") is None
     assert await tables.keys_of("lic_abcdefghijkl") == []
-    assert await tables.list_licenses(10) == []
+    assert await tables.licenses_of("acct-1") == []
     assert await tables.endings(NOW, NOW, 10) == []
     await tables.ping()
 
@@ -183,11 +184,13 @@ async def test_who_always_loses_the_race_is_told(
         await tables.update_license(license_.license_id, change_while_another_writes)
 
 
-async def test_licenses_are_listed_up_to_a_limit(tables: LicenseTables) -> None:
-    for _ in range(4):
-        await tables.add_license(license_of())
-    assert len(await tables.list_licenses(3)) == 3
-    assert len(await tables.list_licenses(10)) == 4
+async def test_the_licenses_of_an_account_are_found(tables: LicenseTables) -> None:
+    mine = [license_of() for _ in range(2)]
+    other = msgspec.structs.replace(license_of(), account_id="acct-other")
+    for each in (*mine, other):
+        await tables.add_license(each)
+    found = await tables.licenses_of(mine[0].account_id)
+    assert {each.license_id for each in found} == {each.license_id for each in mine}
 
 
 async def test_endings_are_listed_in_order_of_time_until_they_are_removed(tables: LicenseTables) -> None:
@@ -224,6 +227,7 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
                     store=store,
                     enforcement=Enforcement(NoCache(), Hub(), MemorySessions(), PLANS),
                     audit=audit,
+                    listed=unlisted,
                     actor="timer",
                 )
                 for store in (tables, others)
@@ -245,6 +249,7 @@ async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
         enforcement=Enforcement(NoCache(), FakeHub(), MemorySessions(), PLANS),
         served=served_symbols(MemoryStores(NOW)),
         audit=FakeAudit(),
+        listed=unlisted,
         actor="tester",
         pepper=PEPPER,
         now=lambda: datetime.now(UTC),

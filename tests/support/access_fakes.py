@@ -128,7 +128,10 @@ class FakeCache:
 
 
 class FakeKeyStore:
-    """Licenses and keys in two dicts; `away` makes it fail, `taken` refuses that many inserts of keys."""
+    """Licenses and keys in two dicts; `away` makes it fail, `taken` refuses that many inserts of keys.
+
+    While it `is_busy`, others change or add the same at the same time, so that each change is a conflict.
+    """
 
     def __init__(self) -> None:
         self.licenses: dict[str, License] = {}
@@ -136,6 +139,7 @@ class FakeKeyStore:
         self.recorded_endings: set[Ending] = set()
         self.away = False
         self.taken = 0
+        self.is_busy = False
         self.reads = 0
         self.transactions: list[int] = []
 
@@ -160,9 +164,9 @@ class FakeKeyStore:
         self._answer()
         return any(each.account_id == account_id for each in self.licenses.values())
 
-    async def list_licenses(self, limit: int) -> list[License]:
+    async def licenses_of(self, account_id: str) -> list[License]:
         self._answer()
-        return list(self.licenses.values())[:limit]
+        return [each for each in self.licenses.values() if each.account_id == account_id]
 
     async def license_pages(self) -> AsyncIterator[list[License]]:
         self._answer()
@@ -193,10 +197,12 @@ class FakeKeyStore:
 
     async def add_license(self, license_: License) -> None:
         self._answer()
+        self._be_busy()
         self.licenses[license_.license_id] = license_
 
     async def add_keys(self, keys: Sequence[ApiKey]) -> None:
         self._answer()
+        self._be_busy()
         if self.taken:
             self.taken -= 1
             raise Conflict("taken")
@@ -217,6 +223,7 @@ class FakeKeyStore:
 
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License:
         self._answer()
+        self._be_busy()
         if license_id not in self.licenses:
             raise NotFound("no such license")
         self.licenses[license_id] = change(self.licenses[license_id])
@@ -224,10 +231,15 @@ class FakeKeyStore:
 
     async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey:
         self._answer()
+        self._be_busy()
         if public_id not in self.keys:
             raise NotFound("no such key")
         self.keys[public_id] = change(self.keys[public_id])
         return self.keys[public_id]
+
+    def _be_busy(self) -> None:
+        if self.is_busy:
+            raise Conflict("others change it")
 
     def _answer(self) -> None:
         if self.away:

@@ -14,6 +14,7 @@ from shared.services.key_making import CreatedKey
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
+from tests.support.memory_licenses import unlisted
 from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
@@ -36,6 +37,7 @@ class World:
             enforcement=Enforcement(self.cache, FakeHub(), MemorySessions(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=self.audit,
+            listed=unlisted,
             actor="tester",
             pepper=PEPPER,
             now=self.clock,

@@ -4,6 +4,7 @@ from datetime import datetime
 
 import pytest
 
+from shared.domain.access.licenses import License
 from shared.domain.access.plans import Overrides
 from shared.errors import ValidationFailed
 from shared.services.endings import EndingService
@@ -28,8 +29,13 @@ class World:
         self.stores = MemoryStores(self.clock())
         self.sessions = MemorySessions(clock_ms=lambda: round(self.clock.timestamp() * 1000))
         self.enforcement = Enforcement(self.cache, self.hub, self.sessions, PLANS)
+        self.listed: list[License] = []
         self.endings = EndingService(
-            store=self.store, enforcement=self.enforcement, audit=self.audit, actor="timer"
+            store=self.store,
+            enforcement=self.enforcement,
+            audit=self.audit,
+            listed=self.note,
+            actor="timer",
         )
         self.service = LicenseService(
             plans=PLANS,
@@ -37,10 +43,14 @@ class World:
             enforcement=self.enforcement,
             served=served_symbols(self.stores),
             audit=self.audit,
+            listed=self.note,
             actor="tester",
             pepper=PEPPER,
             now=self.clock,
         )
+
+    async def note(self, license_: License) -> None:
+        self.listed.append(license_)
 
     async def license(self, expires_at: datetime | None = None, plan: str = "standard") -> str:
         made = await self.service.create_license(

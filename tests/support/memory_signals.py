@@ -144,6 +144,15 @@ class MemorySignals:
         earlier = self._earlier(draft)
         return None if earlier is None else signal_of_retry(earlier, draft)
 
+    async def last_of(self, publisher: str, strategy: str, symbol: str) -> Signal | None:
+        self._server.answer()
+        found = [
+            signal
+            for draft, signal in self._stored
+            if (draft.publisher, draft.strategy, draft.symbol) == (publisher, strategy, symbol)
+        ]
+        return max(found, key=lambda signal: (signal.event_at, signal.sequence), default=None)
+
     async def last_price(self, spans: Sequence[Span]) -> LastPrice | None:
         self._server.answer()
         bars = {

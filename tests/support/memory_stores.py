@@ -14,6 +14,9 @@ from shared.domain.market.feeds import Coverage, Span
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
+from tests.support.memory_delayed import MemoryDelayed
+from tests.support.memory_hooks import MemoryHooks
+from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
 from tests.support.memory_misuse import MemoryMisuse
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
@@ -135,12 +138,16 @@ class MemoryStores:
         self.server = Server(now)
         self.outbox = MemoryOutbox(self.server)
         self.signals = MemorySignals(self.server, self.outbox)
+        self.delayed = MemoryDelayed(self.server, self.signals)
+        self.hooks = MemoryHooks(self.server)
         self.bars = MemoryBars(self.server, self.signals)
         self.signals.bars = self.bars.bars
         self.trades = MemoryTrades(self.server)
         self.performance = self.trades
         self.training = MemoryTraining(self.server)
         self.notifications = MemoryNotifications(self.server)
+        self.license_list = MemoryLicenseList(self.server, self.notifications)
+        self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)
         self.models = MemoryModels(self.server)
         self.payments = MemoryPayments(self.server)

@@ -106,6 +106,23 @@ class HangingHub(FakeHub):
         await super().send_to_group(group, payload)
 
 
+class FakeDelayed:
+    """Takes note of the delays that were wanted, and of the heartbeats."""
+
+    def __init__(self) -> None:
+        self.wanted: list[int] = []
+        self.beats: list[datetime] = []
+
+    async def want(self, delay_s: int) -> None:
+        self.wanted.append(delay_s)
+
+    async def relay(self) -> int:
+        return 0
+
+    async def heartbeat(self, event_at: datetime) -> None:
+        self.beats.append(event_at)
+
+
 class FakeSequences:
     async def last_sequences(self, symbols: Sequence[str] | None) -> dict[str, int]:
         return {"ES": 7}
@@ -116,11 +133,13 @@ def service(
     outbox: FakeOutbox,
     counted: Counted | None = None,
     sequences: FakeSequences | None = None,
+    delayed: FakeDelayed | None = None,
 ) -> RealtimeService:
     return RealtimeService(
         hub=hub,
         outbox=outbox,
         sequences=sequences or FakeSequences(),
+        delayed=delayed or FakeDelayed(),
         now=lambda: NOW,
         universe=("ES", "NQ"),
         count=Counted() if counted is None else counted,

@@ -17,15 +17,36 @@ TRADE = {
     "pnl": "112.50",
 }
 
-# What the parameters in the paths of routes stand for. The fixture `reported` stores trade and license, and
-# gives each license a key with this public id, which is revoked.
+# What the parameters in the paths of routes stand for. The fixture `reported` stores them, `hooked` the hook;
+# each license that a test makes has a revoked key with `own_public_id`.
 PATH_VALUES = {
     "trade_id": "t-reported",
-    "license_id": "lic_Re0000000000",
+    "license_id": "lic_Ab0000000001",
+    "public_id": "Ab12Cd",
     "session_id": "ses_Re000000000000000000",
-    "public_id": "Sp4re0",
+    "own_public_id": "Sp4re0",
     "token": "0" * 61,
     "payment_event_id": "1",
+    "hook_id": "hook_Ab12Cd34Ef56",
+    "secret": "sch_nobody",
+}
+UNKNOWN_PATH_VALUES = {
+    "trade_id": "never",
+    "license_id": "lic_Zz0000000000",
+    "public_id": "Zz99Zz",
+    "session_id": "ses_Zz000000000000000000",
+    "own_public_id": "Zz99Zz",
+    "payment_event_id": "99",
+    "hook_id": "hook_000000000000",
+}
+BAD_PATH_VALUES = {
+    "trade_id": "a b",
+    "license_id": "lic_none",
+    "public_id": "Ab",
+    "session_id": "ses_short",
+    "own_public_id": "a b",
+    "payment_event_id": "first",
+    "hook_id": "x",
 }
 # Routes that answer what only Redis knows; the others do without it.
 NEED_REDIS = {
@@ -53,15 +74,33 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "license"): ("bot", {}),
     ("GET", "license/keys"): ("bot", {}),
     ("POST", "license/rotate"): ("bot", {}),
-    ("DELETE", "license/keys/{public_id}"): ("bot", {}),
+    ("DELETE", "license/keys/{own_public_id}"): ("bot", {}),
+    ("POST", "hooks"): ("publisher", {"body": {"name": "chart", "symbols": ["ES"]}}),
+    ("GET", "hooks"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/rotate"): ("publisher", {}),
+    ("POST", "hooks/{hook_id}/end"): ("publisher", {}),
     ("GET", "status"): ("ops", {}),
     ("GET", "ops/trades/suspicious"): ("ops", {}),
+    ("GET", "ops/licenses"): ("ops", {}),
+    ("GET", "ops/licenses/{license_id}"): ("ops", {}),
+    ("POST", "ops/licenses"): ("admin", {"body": {"account_id": "acct-9", "reference": "order 7"}}),
+    ("PATCH", "ops/licenses/{license_id}"): ("admin", {"body": {"notes": "pays late"}}),
+    ("POST", "ops/licenses/{license_id}/extend"): ("admin", {"body": {"until": "2027-03-02T00:00:00Z"}}),
+    ("POST", "ops/licenses/{license_id}/suspend"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/resume"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/revoke"): ("admin", {}),
+    ("POST", "ops/licenses/{license_id}/keys"): ("admin", {}),
+    ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
+    ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
+    ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
     ("GET", "ops/misuse"): ("ops", {}),
     ("GET", "ops/licenses/{license_id}/sessions"): ("ops", {}),
     ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("admin", {}),
     ("GET", "ops/payment-events"): ("ops", {}),
     ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }
+# A key is rotated once, so the second request is a conflict.
+ONCE = {("POST", "ops/keys/{public_id}/rotate"), ("POST", "license/rotate")}
 PUBLIC = {
     ("GET", "claim/{token}"),
     ("POST", "claim/{token}"),
@@ -73,6 +112,7 @@ PUBLIC = {
     ("GET", "health/ready"),
     ("GET", "health/active"),
     ("GET", "openapi.json"),
+    ("POST", "hooks/{secret}"),
     ("POST", "ws/events"),
     ("POST", "webhooks/stripe"),
     ("POST", "webhooks/whop"),

@@ -1,18 +1,19 @@
 """A running stack as its users meet it: clients with keys, and the license command."""
 
+import contextlib
+import io
 import json
 import os
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 
 import httpx
 
-from tests.support.places import ROOT
+from operations.license import main as license_command
 
 
 @dataclass
@@ -57,14 +58,13 @@ class RunningStack:
         }
 
     def license(self, *arguments: str) -> Any:
-        """What `python -m operations.license` prints as JSON."""
-        run = subprocess.run(
-            [sys.executable, "-m", "operations.license", arguments[0], "--json", *arguments[1:]],
-            cwd=ROOT,
-            env=os.environ | {"STATE": str(self.state)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, run.stderr
-        return json.loads(run.stdout)
+        """What `python -m operations.license` prints as JSON; run in this process, which saves a second."""
+        output, errors = io.StringIO(), io.StringIO()
+        with (
+            patch.dict(os.environ, STATE=str(self.state)),
+            contextlib.redirect_stdout(output),
+            contextlib.redirect_stderr(errors),
+        ):
+            status = license_command([arguments[0], "--json", *arguments[1:]])
+        assert status == 0, errors.getvalue()
+        return json.loads(output.getvalue())

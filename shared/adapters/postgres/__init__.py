@@ -1,10 +1,14 @@
 """Reads and writes Postgres with one store per kind of record. SQL is in shared/sql."""
 
+from shared.adapters.postgres.accounts import AccountStore
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.bars import BarStore
 from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
+from shared.adapters.postgres.delayed import DelayedFeeds
+from shared.adapters.postgres.hooks import HookStore
+from shared.adapters.postgres.license_list import LicenseList
 from shared.adapters.postgres.misuse import MisuseStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
@@ -20,12 +24,16 @@ from shared.adapters.postgres.training import TrainingStore
 from shared.adapters.postgres.upkeep import Upkeep
 
 __all__ = [
+    "AccountStore",
     "AccountsOfTests",
     "Audit",
     "BarStore",
     "ClaimStore",
     "ConnectionStore",
     "Database",
+    "DelayedFeeds",
+    "HookStore",
+    "LicenseList",
     "MisuseStore",
     "ModelStore",
     "NotificationEvents",
@@ -47,11 +55,15 @@ class Stores:
 
     def __init__(self, pools: Pools) -> None:
         database = pools.main
+        self.accounts = AccountStore(database)
         self.audit = Audit(database)
         self.jobs_audit = Audit(database, jobs=True)
         self.bars = BarStore(database)
         self.claims = ClaimStore(database)
         self.connections = ConnectionStore(pools.connections)
+        self.delayed = DelayedFeeds(database)
+        self.hooks = HookStore(database)
+        self.license_list = LicenseList(database)
         self.misuse = MisuseStore(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)

@@ -101,6 +101,13 @@ class SignalStore:
             earlier = await _earlier(connection, draft)
             return None if earlier is None else signal_of_retry(earlier, draft)
 
+    async def last_of(self, publisher: str, strategy: str, symbol: str) -> Signal | None:
+        """The last signal of a publisher's strategy on a symbol; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Signal))
+            given = {"publisher": publisher, "strategy": strategy, "symbol": symbol}
+            return await (await cursor.execute(_SQL["last_of_publisher"], given)).fetchone()
+
     async def last_price(self, spans: Sequence[Span]) -> LastPrice | None:
         """The close of the newest bar in `spans`, None if they have none; raises Unavailable."""
         async with self._database.transaction() as connection:

@@ -1,6 +1,7 @@
 """Creates and checks API keys: `sc_live_<6-char public id><32 random base62 characters><6-char checksum>`.
 
-A test key begins with `sc_test_` and is the same otherwise. What a key may do depends on its license alone.
+A test key begins with `sc_test_`, and the secret of a hook with `sch_`; otherwise they are the same. What a
+key may do depends on its license and its scopes alone.
 
 Secret scanners recognise a leaked key by its prefix. The checksum (CRC-32 of everything before it, in base62)
 refuses a mistyped or invented key before any lookup: CRC-32 detects every burst of up to 32 bits, so every
@@ -24,9 +25,12 @@ from shared.errors import KeyMalformed
 
 RandomBytes = Callable[[int], bytes]
 
-KeyKind = Literal["live", "test"]
+KeyKind = Literal["live", "test", "hook"]
 PREFIX = "sc_live_"
 TEST_PREFIX = "sc_test_"
+HOOK_PREFIX = "sch_"
+_PREFIXES: dict[KeyKind, str] = {"live": PREFIX, "test": TEST_PREFIX, "hook": HOOK_PREFIX}
+_KINDS = {prefix: kind for kind, prefix in _PREFIXES.items()}
 PUBLIC_ID_LENGTH = 6
 SHARD_LENGTH = 2
 SECRET_LENGTH = 32
@@ -38,7 +42,8 @@ _BASE = len(_ALPHABET)
 # Higher bytes would make the alphabet's first characters more likely than the others.
 _UNBIASED_BELOW = 256 - 256 % _BASE
 _FORMAT = re.compile(
-    rf"sc_(live|test)_([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
+    rf"({'|'.join(_KINDS)})([0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}})"
+    rf"[0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}}"
 )
 _PUBLIC_ID = re.compile(rf"[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}")
 
@@ -73,18 +78,18 @@ def new_key(public_id: str, kind: KeyKind = "live", *, rng: RandomBytes = secret
     """A new key in plain text; raises ValueError if `public_id` cannot be part of one."""
     if not is_public_id(public_id):
         raise ValueError("a public id has 6 base62 characters")
-    body = (PREFIX if kind == "live" else TEST_PREFIX) + public_id + random_base62(SECRET_LENGTH, rng)
+    body = _PREFIXES[kind] + public_id + random_base62(SECRET_LENGTH, rng)
     return body + _checksum(body)
 
 
 def parse_key(text: str) -> ParsedKey:
     """The key in `text`; raises KeyMalformed if its form or checksum is wrong."""
-    match = _FORMAT.fullmatch(text) if len(text) == KEY_LENGTH else None
+    match = _FORMAT.fullmatch(text) if len(text) <= KEY_LENGTH else None
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         raise KeyMalformed(
             "This is not an API key: its form or its checksum is wrong. Check that you copied all of it."
         )
-    return ParsedKey(text, match[2], "live" if match[1] == "live" else "test")
+    return ParsedKey(text, match[2], _KINDS[match[1]])
 
 
 def hash_key(key: str, pepper: bytes) -> str:

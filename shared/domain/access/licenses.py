@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 
@@ -28,11 +28,13 @@ from shared.errors import (
     ValidationFailed,
 )
 
-Scope = Literal["bot", "publisher", "feeder", "ops", "admin"]
+Scope = Literal["bot", "publisher", "feeder", "ops", "admin", "hook"]
 LicenseStatus = Literal["active", "suspended", "revoked", "expired"]
 SuspendedBy = Literal["operator", "payment"]
 KeyStatus = Literal["active", "revoked"]
-ALL_SCOPES: tuple[Scope, ...] = get_args(Scope)
+# Those that an operator gives. `hook` is that of the secrets of hooks, see shared/domain/access/hooks.py.
+ALL_SCOPES: tuple[Scope, ...] = ("bot", "publisher", "feeder", "ops", "admin")
+HOOK_SCOPES: tuple[Scope, ...] = ("hook",)
 
 LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12
@@ -187,12 +189,16 @@ def scope_refusal(grant: Grant, scope: Scope) -> Forbidden | None:
 
 
 def require_symbols(grant: Grant, fields: Mapping[str, str]) -> None:
-    """Raises SymbolNotLicensed for the symbols that the license does not cover.
+    """Raises SymbolNotLicensed or ValidationFailed as `require_among` does, for the license of `grant`."""
+    require_among(grant.terms.symbols, fields)
+
+
+def require_among(licensed: Sequence[str], fields: Mapping[str, str]) -> None:
+    """Raises SymbolNotLicensed for the symbols that are not among those that a license covers.
 
     `fields` maps each requested symbol to the name of its field in the request. If all of them are contracts
     or series of roots, the license is not to blame: raises ValidationFailed, which says what to send.
     """
-    licensed = grant.terms.symbols
     refused = {symbol: field for symbol, field in fields.items() if symbol not in licensed}
     if not refused:
         return

@@ -10,7 +10,7 @@ from shared.domain.market.test_stream import TEST_SYMBOL
 
 HUB = "signals"
 MESSAGE_VERSION = 1
-# Every connection is in this group from the start, see RealtimeService.negotiate.
+# Every connection without a delay is in this group from the start, see RealtimeService.negotiate.
 HEARTBEATS = "heartbeats"
 # Connections that hear the test stream are in this group, and in no other unless they hear more.
 TEST_HEARTBEATS = "heartbeats.test"
@@ -18,14 +18,21 @@ TEST_HEARTBEATS = "heartbeats.test"
 HEARTBEAT_BYTES = 1_800
 
 
-def group_of(symbol: str) -> str:
-    return f"symbol.{symbol}"
+def group_of(symbol: str, delay_s: int = 0) -> str:
+    """The group that gets a symbol's signals, at once or `delay_s` seconds after their publication."""
+    return f"symbol.{symbol}.delay{delay_s}" if delay_s else f"symbol.{symbol}"
 
 
-def heartbeat_groups(symbols: Iterable[str]) -> tuple[str, ...]:
+def heartbeat_group(delay_s: int = 0) -> str:
+    """The group that gets heartbeats with the sequences that were sent under this delay."""
+    return f"{HEARTBEATS}.delay{delay_s}" if delay_s else HEARTBEATS
+
+
+def heartbeat_groups(symbols: Iterable[str], delay_s: int = 0) -> tuple[str, ...]:
     """The groups whose heartbeats have the sequences of `symbols`; a test key learns no others."""
     is_test = {symbol == TEST_SYMBOL for symbol in symbols}
-    return tuple(group for group, hears in ((HEARTBEATS, False), (TEST_HEARTBEATS, True)) if hears in is_test)
+    groups = ((heartbeat_group(delay_s), False), (TEST_HEARTBEATS, True))
+    return tuple(group for group, hears in groups if hears in is_test)
 
 
 class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="signal"):

@@ -66,6 +66,16 @@ select
 from signals
 where symbol = %(symbol)s and idempotency_key = %(idempotency_key)s;
 
+-- name: last_of_publisher
+-- The last signal of a publisher's strategy on a symbol, by the time of the market.
+select
+    id, symbol, sequence, strategy, strategy_version, kind, side, price, stop_price, target_price, event_at,
+    expires_at, features, source
+from signals
+where symbol = %(symbol)s and strategy = %(strategy)s and publisher = %(publisher)s
+order by event_at desc, sequence desc
+limit 1;
+
 -- name: published_strategies
 -- Those of some strategies that ever had a signal.
 select strategy from published_strategies where strategy = any(%(strategies)s::text[]);

@@ -1,4 +1,4 @@
-"""A bot whose license is suspended or expired waits, and goes on when it is paid; another end ends it."""
+"""A bot whose license is suspended or expired waits, and goes on when it is paid; else it ends."""
 
 import argparse
 from collections.abc import Callable

@@ -13,10 +13,10 @@ from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES, Scope
 from shared.domain.access.rate_limit import PERFORMANCE_UNITS
 from tests.support.api import Api, function_of
-from tests.support.requests import ADMITTING, NEED_REDIS, PUBLIC
+from tests.support.requests import ADMITTING, NEED_REDIS, ONCE, PUBLIC
 from tests.support.strategies import STRATEGIES
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 ROUTES = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING]
 WITHOUT_REDIS = [pytest.param(*route, id=" ".join(route)) for route in ADMITTING if route not in NEED_REDIS]
@@ -36,10 +36,25 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "hooks/{secret}"): 16_384,
+    ("POST", "hooks"): 16_384,
+    ("POST", "hooks/{hook_id}/rotate"): 16_384,
 }
-SUCCESSES = {("POST", "signals"): 201, ("POST", "license/rotate"): 201}
-# What the same key cannot do twice.
-ONCE = {("POST", "license/rotate")}
+LIMITS |= {
+    ("POST", "ops/licenses"): 32_768,
+    ("PATCH", "ops/licenses/{license_id}"): 32_768,
+    ("POST", "ops/licenses/{license_id}/extend"): 4_096,
+    ("POST", "ops/licenses/{license_id}/keys"): 4_096,
+    ("POST", "ops/keys/{public_id}/rotate"): 4_096,
+    ("POST", "ops/licenses/bulk"): 4_096,
+}
+SUCCESSES = {
+    ("POST", "signals"): 201,
+    ("POST", "license/rotate"): 201,
+    ("POST", "hooks"): 201,
+    ("POST", "ops/licenses/{license_id}/keys"): 201,
+    ("POST", "ops/keys/{public_id}/rotate"): 201,
+}
 
 
 def test_every_route_is_in_this_test() -> None:

@@ -13,6 +13,7 @@ from functions.web.body_limits import MAX_BODY_BYTES
 from functions.web.declaration import Route
 from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
+from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
@@ -20,9 +21,18 @@ from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
 from tests.support.license_plans import a_plan, with_plans
-from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+from tests.support.requests import (
+    ADMITTING,
+    BAD_PATH_VALUES,
+    BAR,
+    PATH_VALUES,
+    SIGNAL,
+    STATE,
+    TRADE,
+    UNKNOWN_PATH_VALUES,
+)
 
-pytestmark = pytest.mark.usefixtures("reported")
+pytestmark = pytest.mark.usefixtures("reported", "hooked")
 
 PROBLEMS = [
     pytest.param(route, code, id=f"{route.method} {route.path} {code}")
@@ -35,26 +45,22 @@ TOO_MANY: dict[str, Any] = {
     "trades": {"trades": [TRADE] * 501},
     "bars": {"symbol": "ES", "bars": [BAR] * 5_001},
 }
-# A bad parameter of a route that has no symbol.
-RUN = "ops/payment-events/{payment_event_id}/run"
-OF_LICENSE = "ops/licenses/{license_id}/sessions"
+# A bad parameter of a route that has no symbol, and no parameter in its path.
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
+    "ops/licenses": {"limit": "0"},
     "ops/misuse": {"limit": "0"},
-    "trades/{trade_id}": {"path": "trades/a b"},
     "ops/payment-events": {"state": "lost"},
-    RUN: {"path": "ops/payment-events/first/run"},
-    "license/keys/{public_id}": {"path": "license/keys/a b"},
-    "sessions/{session_id}": {"path": "sessions/ses_short"},
-    OF_LICENSE: {"path": "ops/licenses/lic_short/sessions"},
-    OF_LICENSE + "/{session_id}": {"path": "ops/licenses/{license_id}/sessions/ses_short"},
 }
-# The second event of the fixture `reported` is an ignored one.
-CONFLICTS: dict[str, dict[str, Any]] = {RUN: {"path": "ops/payment-events/2/run"}}
-NOT_FOUND = {
-    RUN: {"path": "ops/payment-events/99/run"},
-    OF_LICENSE: {"path": "ops/licenses/lic_Nobody000000/sessions"},
-    OF_LICENSE + "/{session_id}": {"path": "ops/licenses/lic_Nobody000000/sessions/{session_id}"},
+# What only Postgres can answer, of routes that else need it for no answer.
+ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
+    ("POST", "ops/licenses"): {"body": {"account_id": "acct-9", "overrides": {"symbols": ["GC"]}}},
+    ("PATCH", "ops/licenses/{license_id}"): {"body": {"overrides": {"symbols": ["GC"]}}},
+}
+# What is in conflict with something stored. The second payment event of the fixture `reported` is ignored.
+CONFLICTS: dict[str, dict[str, Any]] = {
+    "signals": {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}},
+    "ops/payment-events/{payment_event_id}/run": {"path": "ops/payment-events/2/run"},
 }
 
 
@@ -62,6 +68,22 @@ NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
 }
+
+
+def end_hooks(api: Api) -> None:
+    stored = api.stores.hooks.stored
+    for hook_id, hook in stored.items():
+        stored[hook_id] = msgspec.structs.replace(hook, ended_at=api.clock())
+
+
+def fill_hooks(api: Api) -> None:
+    """Gives every license as many hooks as it may have."""
+    hook = next(iter(api.stores.hooks.stored.values()))
+    for license_id in api.key_store.licenses:
+        for number in range(MAX_HOOKS):
+            hook_id = f"{license_id}-{number}"
+            full = msgspec.structs.replace(hook, hook_id=hook_id, license_id=license_id)
+            api.stores.hooks.stored[hook_id] = full
 
 
 class Caller:
@@ -125,31 +147,37 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
-        changed: dict[str, dict[str, Any]] = {
+        changed: dict[str, dict[str, Any] | None] = {
             "malformed_json": {"content": b"{"},
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
             "batch_too_large": {"body": TOO_MANY.get(self.route.path)},
             "unsupported_media_type": {"headers": {"content-type": "application/xml"}},
-            "validation_failed": {"body": []}
-            if has_body
-            else BAD_QUERY.get(self.route.path, {"symbol": "es"}),
+            "validation_failed": self._badly_asked(),
             "unknown_field": {"body": self.given.get("body", {}) | {"colour": "red"}}
             if has_body
             else {"colour": "red"},
-            "trade_not_found": {"path": "trades/never-reported"},
+            "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "conflict": CONFLICTS.get(self.route.path),
             "session_lost": {"headers": {"session-id": "never-taken"}},
-            "conflict": CONFLICTS.get(
-                self.route.path, {"headers": {"idempotency-key": "k"}, "body": SIGNAL | {"price": "1"}}
-            ),
-            "not_found": NOT_FOUND.get(self.route.path, {"path": "license/keys/Zz99Zz"}),
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
+
+    def _badly_asked(self) -> dict[str, Any]:
+        """What no reading of the request accepts: its body, a part of its path, or a parameter."""
+        if self.route.body is not None:
+            return {"body": []}
+        if "{" in self.route.path:
+            return {"path": self.route.path.format(**BAD_PATH_VALUES)}
+        return BAD_QUERY.get(self.route.path, {"symbol": "es"})
 
     def change_world(self, code: str) -> bool:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
+            case "conflict" if self.route.path.startswith("hooks"):
+                end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
             case "too_many_queries":
@@ -158,6 +186,13 @@ class Caller:
                 api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
+            case "conflict":
+                api.key_store.is_busy = True
+                if self.route.path.endswith("/resume"):
+                    # What is active already needs no change, which others could be in the way of.
+                    named = api.key_store.licenses[PATH_VALUES["license_id"]]
+                    suspended = msgspec.structs.replace(named, status="suspended")
+                    api.key_store.licenses[named.license_id] = suspended
             case "realtime_unavailable":
                 api.hub.away = True
             case "withdrawal_expired":
@@ -179,7 +214,7 @@ class Caller:
         if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
             return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
-        if code == "conflict":
+        if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
         if code == "session_taken":
             key = await self.api.key(self.scope, sessions=1)
@@ -189,8 +224,12 @@ class Caller:
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
         changed = self.bad_request(code)
-        if changed is not None or self.change_world(code):
-            return await self.call(key, **(changed or {}))
+        if changed is None and self.change_world(code):
+            asks = code == "database_unavailable"
+            asked = ASKS_POSTGRES.get((self.route.method, self.route.path), {})
+            changed = asked if asks else {}
+        if changed is not None:
+            return await self.call(key, **changed)
         return await self.of_the_key(code)
 
 

@@ -119,6 +119,15 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
+        ("post", "/hooks/{secret}"): True,
+        ("post", "/hooks"): True,
+        ("post", "/hooks/{hook_id}/rotate"): False,
+        ("post", "/ops/licenses"): True,
+        ("patch", "/ops/licenses/{license_id}"): True,
+        ("post", "/ops/licenses/{license_id}/extend"): True,
+        ("post", "/ops/licenses/{license_id}/keys"): False,
+        ("post", "/ops/keys/{public_id}/rotate"): False,
+        ("post", "/ops/licenses/bulk"): True,
     }
 
 
@@ -266,11 +275,14 @@ def test_every_parameter_is_described() -> None:
         for parameter in operation.get("parameters", ())
         if parameter != SESSION_ID
     }
-    assert described == {
+    assert all(described.values())
+    of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
+    public = {named: text for named, text in described.items() if not named[0].startswith(of_operators)}
+    assert public == {
         ("/claim/{token}", "get", "token"): "The last part of the claim link.",
         ("/claim/{token}", "post", "token"): "The last part of the claim link.",
-        ("/license/keys/{public_id}", "delete", "public_id"): "The public id of the key.",
-        ("/license/keys/{public_id}", "delete", "confirm"): "true ends the key of this request, too.",
+        ("/license/keys/{own_public_id}", "delete", "own_public_id"): "The public id of the key.",
+        ("/license/keys/{own_public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",
         ("/signals", "get", "limit"): "At most this many.",
@@ -314,4 +326,7 @@ def test_every_parameter_is_described() -> None:
             "post",
             "payment_event_id",
         ): "The id that the list shows.",
+        ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
+        ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
     }

@@ -179,7 +179,7 @@ async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
     now = api.clock()
     assert api.stores.upkeep.calls == [
         ("partitions to 3 months later", now),
-        ("outbox", now - timedelta(days=1)),
+        ("outbox", now - timedelta(days=2)),
         ("signals", now - timedelta(days=90)),
         ("bars", now - timedelta(days=730)),
         ("test signals", now - timedelta(days=1)),

@@ -61,7 +61,13 @@ async def test_of_processes_that_expire_one_license_exactly_one_audits_it(
     world.clock.forward(10)
     enforcement = Enforcement(world.cache, MeetingHub(processes), MemorySessions(), PLANS)
     racing = [
-        EndingService(store=world.store, enforcement=enforcement, audit=world.audit, actor=f"timer {number}")
+        EndingService(
+            store=world.store,
+            enforcement=enforcement,
+            audit=world.audit,
+            listed=world.note,
+            actor=f"timer {number}",
+        )
         for number in range(processes)
     ]
     assert await asyncio.gather(*(each.run(world.clock()) for each in racing)) == [1] * processes

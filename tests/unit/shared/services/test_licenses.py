@@ -8,7 +8,6 @@ import pytest
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import (
-    License,
     is_license_id,
     rehashed_key,
 )
@@ -279,21 +278,16 @@ async def test_a_license_is_shown_with_its_keys(world: World) -> None:
     assert view.keys == tuple(key.key for key in keys)
 
 
-async def test_licenses_are_listed_up_to_a_bound(world: World) -> None:
-    made = [await world.license() for _ in range(3)]
-    assert [each.license_id for each in await world.service.list_licenses()] == made
-    assert len(await world.service.list_licenses(2)) == 2
-    asked: list[int] = []
-
-    async def listed(limit: int) -> list[License]:
-        asked.append(limit)
-        return []
-
-    world.store.list_licenses = listed  # type: ignore[method-assign]
-    for limit in (1_000, 1_001, 5_000_000):
-        await world.service.list_licenses(limit)
-    await world.service.list_licenses()
-    assert asked == [1_000] * 4
+async def test_each_stored_change_of_a_license_is_listed(world: World) -> None:
+    license_id = await world.license()
+    await world.service.suspend_license(license_id)
+    await world.service.resume_license(license_id)
+    await world.service.resume_license(license_id)
+    assert [(each.license_id, each.status) for each in world.listed] == [
+        (license_id, "active"),
+        (license_id, "suspended"),
+        (license_id, "active"),
+    ]
 
 
 async def test_a_license_that_has_ended_takes_no_keys(world: World) -> None:

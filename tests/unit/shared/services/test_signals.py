@@ -65,6 +65,7 @@ def service(store: FakeStore) -> SignalService:
 
     return SignalService(
         store=store,
+        visible=unused,
         push=pushed,
         now=lambda: NOW,
         market_clock=MarketClock("wall", unused, lambda: NOW),
@@ -147,6 +148,7 @@ def over(stores: MemoryStores, market_clock: MarketClock) -> SignalService:
 
     return SignalService(
         store=stores.signals,
+        visible=stores.delayed,
         push=pushed,
         now=lambda: NOW,
         market_clock=market_clock,
