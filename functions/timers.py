@@ -67,12 +67,27 @@ async def enforce_endings(services: Container) -> None:
 
 @timer("timer_connections")
 async def compare_connections(services: Container) -> None:
+    # First, because a session that nothing renews for a minute is over.
+    await services.connected_sessions.renew()
     await services.presence.reconcile()
 
 
 @timer("timer_license_export")
 async def export_licenses(services: Container) -> None:
     await services.license_export.run(services.now())
+
+
+@timer("timer_notifications")
+async def send_notifications(services: Container) -> None:
+    await services.feed_watch.run()
+    await services.destinations.reseal()
+    await services.fan_out.run()
+    await services.sending.run()
+
+
+@timer("timer_daily_summary")
+async def sum_up_day(services: Container) -> None:
+    await services.daily_summary.run(services.now())
 
 
 @timer("timer_test_stream")
@@ -83,6 +98,7 @@ async def publish_test_signal(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+    await services.payments.forget()
 
 
 @timer("timer_licenses")

@@ -111,8 +111,8 @@ def main() -> int:
             figures = asyncio.run(run(server.start()))
         finally:
             server.stop()
-    for name, value in figures.items():
-        print(f"{name:<26} {value:8.0f} ms")
+    lines = [f"{name:<26} {value:8.0f} ms\n" for name, value in figures.items()]
+    sys.stdout.write("".join(lines))
     return 0
 
 

@@ -101,6 +101,9 @@ def _add_create(create: argparse.ArgumentParser) -> None:
     create.add_argument("--reference", help="your name for it; the same again makes no second license")
     create.add_argument("--symbols", type=_symbols, help="such as ES,NQ, instead of the plan's")
     create.add_argument(
+        "--strategies", type=_names, help="whose confidences it covers, instead of the plan's; empty for all"
+    )
+    create.add_argument(
         "--new-symbols",
         action="store_true",
         help="the symbols may be new: this license's feeder or publisher is the first to serve them",
@@ -201,6 +204,10 @@ def _symbols(text: str) -> tuple[str, ...]:
         if not is_symbol(symbol):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list such as ES,NQ. {symbol_fault(symbol)}")
     return symbols
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _key(text: str) -> str:

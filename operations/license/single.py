@@ -22,7 +22,11 @@ async def create(desk: Desk, options: argparse.Namespace) -> Outcome:
     license_ = await desk.licenses.create_license(
         options.account,
         plan=options.plan,
-        overrides=Overrides(symbols=options.symbols, requests_per_minute=options.requests_per_minute),
+        overrides=Overrides(
+            symbols=options.symbols,
+            strategies=options.strategies,
+            requests_per_minute=options.requests_per_minute,
+        ),
         expires_at=options.expires,
         reference=options.reference,
         email=options.email,

@@ -425,11 +425,14 @@ create table connections (
     connection_id text primary key check (length(connection_id) between 1 and 256),
     license_id text not null check (length(license_id) between 1 and 64),
     opened_at timestamptz not null default now(),
-    checked_at timestamptz not null default now()
+    checked_at timestamptz not null default now(),
+    session_id text check (length(session_id) between 1 and 64),
+    session jsonb check (octet_length(session::text) <= 8192)
 );
 comment on index connections_pkey is 'Prevents one connection from counting twice against its license.';
 
 create index connections_license on connections (license_id, checked_at);
+create index connections_session on connections (session_id) where session_id is not null;
 
 -- The client access URLs that have connected, kept until they expire.
 create table used_urls (
@@ -556,6 +559,7 @@ comment on index notification_events_pkey is
     'Prevents one event from being notified twice, however often it is reported.';
 
 create index notification_events_new on notification_events (received_at) where fanned_out_at is null;
+create index notification_events_account on notification_events (account_id) where account_id is not null;
 create index notification_events_received_at on notification_events (received_at);
 
 -- The addresses that customers want to be notified at. `sealed` holds address and secrets, encrypted under the key named
@@ -610,8 +614,8 @@ create index notifications_account on notifications (account_id, notification_id
 -- `busy_until`, so that the messages of one lane go one after another, in order.
 create table notification_lanes (
     lane text primary key check (length(lane) between 1 and 128),
-    ready_at timestamptz not null default '-infinity',
-    busy_until timestamptz not null default '-infinity'
+    ready_at timestamptz not null default 'epoch',
+    busy_until timestamptz not null default 'epoch'
 );
 comment on index notification_lanes_pkey is 'Prevents two runs from sending to one place at the same time.';
 
@@ -622,8 +626,8 @@ alter table notifications force row level security;
 alter table destinations enable row level security;
 alter table destinations force row level security;
 
--- Functions store the events of any account. They read those of which their account was notified. Operators read the
--- rows of all accounts; a transaction of theirs says so.
+-- Functions store the events of any account, and read those of their account and those of none, such as signals.
+-- Operators read the rows of all accounts; a transaction of theirs says so.
 create policy any_event on notification_events for insert to signal_functions with check (true);
 create policy own_account on notifications to signal_functions
     using (account_id = current_setting('app.account_id', true));
@@ -631,11 +635,10 @@ create policy operators on notifications for select to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
 create policy operators_retry on notifications for update to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
-create policy notified on notification_events for select to signal_functions
-    using (
-        account_id = current_setting('app.account_id', true)
-        or exists (select from notifications where notifications.event_id = notification_events.event_id)
-    );
+create policy own_account on notification_events for select to signal_functions
+    using (account_id is null or account_id = current_setting('app.account_id', true));
+create policy operators on notification_events for select to signal_functions
+    using (current_setting('app.operator', true) = 'notifications');
 create policy own_account on destinations to signal_functions
     using (account_id = current_setting('app.account_id', true));
 create policy all_accounts on notification_events to signal_jobs using (true);
@@ -647,13 +650,16 @@ grant update (fanned_out_at) on notification_events to signal_jobs;
 grant delete on notification_events to signal_jobs;
 grant select, insert on notifications to signal_functions;
 grant update (state, tries, next_try_at, done_at, error) on notifications to signal_functions;
-grant select, insert, update on notifications to signal_jobs;
+grant select, insert, update, delete on notifications to signal_jobs;
 grant select, insert, delete on destinations to signal_functions;
 grant update (sealed, sealed_by) on destinations to signal_functions;
 grant select, delete on destinations to signal_jobs;
 grant update (sealed, sealed_by, ended_at, ended_because) on destinations to signal_jobs;
 grant select, insert, update, delete on notification_lanes to signal_jobs;
 
+-- The daily summary reads which accounts have trades.
+create policy all_accounts on account_usage for select to signal_jobs using (true);
+grant select on account_usage to signal_jobs;
 -- Every license as Table Storage has it, the source of truth, in a form that can be filtered and ordered. `document` is
 -- the license as JSON. `symbols` is null if the license has the symbols of its plan. `search` is what a text is looked
 -- for in. `warned_for` is the end of which the holder was warned, `warned_days` the days that were left at the most.
@@ -671,7 +677,8 @@ create table license_list (
     search text not null check (length(search) <= 8192),
     document jsonb not null check (jsonb_typeof(document) = 'object'),
     warned_for timestamptz,
-    warned_days smallint
+    warned_days smallint,
+    email text generated always as (lower(document ->> 'email')) stored
 );
 comment on index license_list_pkey is 'Prevents a license from being listed twice, and a change from being told twice.';
 
@@ -685,6 +692,37 @@ create policy own_account_or_operator on license_list to signal_functions
 
 grant select, insert, update on license_list to signal_functions;
 
+-- What may be misuse of a license, counted for operators: one row an account and day.
+create table misuse_days (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    requests bigint not null check (requests >= 0),
+    limited bigint not null check (limited >= 0),
+    limited_hours integer not null check (limited_hours between 0 and 16777215),
+    sessions_refused bigint not null check (sessions_refused >= 0),
+    sessions_taken_over bigint not null check (sessions_taken_over >= 0),
+    sessions_replaced bigint not null check (sessions_replaced >= 0),
+    primary key (account_id, day)
+);
+comment on index misuse_days_pkey is 'Prevents an account from having two counts of one day.';
+
+create index misuse_days_day on misuse_days (day);
+
+-- The addresses that used a key on a day, each as a keyed hash that differs every day.
+create table misuse_addresses (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    public_id text not null check (length(public_id) between 1 and 64),
+    address bytea not null check (octet_length(address) = 8),
+    primary key (account_id, day, public_id, address)
+);
+comment on index misuse_addresses_pkey is 'Prevents one address of a key from counting twice on a day.';
+
+create index misuse_addresses_day on misuse_addresses (day);
+
+grant select, insert, update on misuse_days to signal_functions;
+grant select, insert on misuse_addresses to signal_functions;
+grant select, delete on misuse_days, misuse_addresses to signal_jobs;
 -- The inbox of payment vendors: each event once, with what became of it. A timer works on what is received. An event
 -- without a subject belongs to a payment: `links` are the vendor's ids of that payment, which other events share.
 create table payment_events (
@@ -724,7 +762,7 @@ grant update (state, outcome, license_id, account_id, tries, next_try_at) on pay
 -- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
 -- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
 create table hooks (
-    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    hook_id text primary key check (length(hook_id) = 17),
     account_id text not null check (length(account_id) between 1 and 64),
     license_id text not null check (length(license_id) between 1 and 64),
     public_id text not null check (length(public_id) = 6),
@@ -757,6 +795,14 @@ create policy operators on hooks for select to signal_functions
 
 grant select, insert on hooks to signal_functions;
 grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;
+
+-- Finds the licenses of a holder who has lost the keys. A column, because row-level security lets no index of an
+-- expression be used.
+create index license_list_email on license_list (email) where email is not null;
+
+-- A test license is removed from the list, too, when it has ended.
+create policy test_licenses on license_list to signal_jobs using (plan = 'test');
+grant select, delete on license_list to signal_jobs;
 
 -- Erasures of accounts. `account_id` is null when all is done: then nothing connects the pseudonym with the account.
 create table erasures (

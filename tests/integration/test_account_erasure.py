@@ -1,4 +1,4 @@
-"""Everything of one account is exported, and erased for good, also after a crash half-way; others keep theirs."""
+"""Everything of one account is exported, and erased for good, also after a crash half-way."""
 
 import json
 import zipfile
@@ -31,7 +31,8 @@ insert into signals (
 ) values ('ES', {1}, 's', 1, 'entry', 'LONG', 1, now(), '{{}}', 'live', '{0}');
 insert into payment_events (provider, event_id, type, kind, created_at, account_id, payload, state)
 values ('stripe', 'evt_{1}', 't', 'paid', now(), '{0}', '{{"email": "a@b.example", "amount": 1}}', 'applied');
-insert into notification_events (event_id, kind, at, account_id, shown) values ('e-{1}', 'test', now(), '{0}', '{{}}');
+insert into notification_events (event_id, kind, at, account_id, shown)
+values ('e-{1}', 'test', now(), '{0}', '{{}}');
 insert into notifications (event_id, lane, account_id, next_try_at) values ('e-{1}', 'mail:x', '{0}', now());
 insert into destinations
 values ('d-{1}', '{0}', 'lic_x', 'webhook', '{{test}}', 'https://x', 'sealed', 'key', now());

@@ -50,11 +50,22 @@ ACCOUNT_TABLES = (
         "pseudonymised",
         "Other accounts received and traded them; kept as all signals are, for 90 days.",
     ),
+    AccountTable("destinations", ("account_id", "license_id"), "deleted"),
+    AccountTable("misuse_days", ("account_id",), "deleted"),
+    AccountTable("misuse_addresses", ("account_id", "public_id"), "deleted"),
+    AccountTable("notifications", ("account_id",), "deleted"),
+    AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
     AccountTable(
         "license_list",
-        ("license_id", "account_id"),
+        ("license_id", "account_id", "email"),
         "kept",
         "Follows Table Storage, where the license has its pseudonym and no holder.",
+    ),
+    AccountTable(
+        "claims_used",
+        ("license_id",),
+        "kept",
+        "Names licenses alone, so that no claim link works twice; deleted after 30 days.",
     ),
     AccountTable(
         "connections", ("license_id",), "kept", "Rows of open connections, which end with the keys."
@@ -65,13 +76,7 @@ ACCOUNT_TABLES = (
         "pseudonymised",
         "Tax and commercial law ask for ten years of payments; mail address and Discord user go.",
     ),
-    AccountTable(
-        "claims_used", ("license_id",), "kept", "Says that a claim link was used; deleted after 30 days."
-    ),
     AccountTable("hooks", ("account_id", "license_id", "public_id", "previous_public_id"), "deleted"),
-    AccountTable("notifications", ("account_id",), "deleted"),
-    AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
-    AccountTable("destinations", ("account_id", "license_id"), "deleted"),
     AccountTable(
         "erasures", ("account_id",), "kept", "Names the account until its erasure is finished, then no more."
     ),

@@ -50,9 +50,38 @@ select * from suspicious_trades where account_id = %(account_id)s order by found
 -- The signals that an account has published, for its export.
 select * from signals where publisher = %(account_id)s order by symbol, sequence;
 
+-- name: export_destinations
+-- Where an account is notified, without what is sealed, for its export.
+select destination_id, account_id, license_id, kind, events, address, created_at, ended_at, ended_because
+from destinations
+where account_id = %(account_id)s
+order by created_at, destination_id;
+
+-- name: export_misuse_days
+-- What was counted of an account each day, for its export.
+select * from misuse_days where account_id = %(account_id)s order by day;
+
+-- name: export_misuse_addresses
+-- The hashes of the addresses that used an account's keys, for its export.
+select account_id, day, public_id, encode(address, 'hex') as address from misuse_addresses
+where account_id = %(account_id)s
+order by day, public_id;
+
+-- name: export_notifications
+-- What an account's destinations were sent, for its export.
+select * from notifications where account_id = %(account_id)s order by notification_id;
+
+-- name: export_notification_events
+-- The events of an account that somebody was notified of, for its export.
+select * from notification_events where account_id = %(account_id)s order by received_at, event_id;
+
 -- name: export_license_list
 -- An account's licenses as they are listed, for its export.
 select * from license_list where account_id = %(account_id)s order by license_id;
+
+-- name: export_claims_used
+-- When the claim links of an account's licenses were used, for its export.
+select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
 
 -- name: export_connections
 -- The open connections of an account's licenses, for its export.
@@ -62,30 +91,9 @@ select * from connections where license_id = any(%(license_ids)s) order by opene
 -- The payment events of an account, for its export.
 select * from payment_events where account_id = %(account_id)s order by payment_event_id;
 
--- name: export_claims_used
--- The claim links of an account's licenses that were used, for its export.
-select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
-
 -- name: export_hooks
 -- The hooks of an account, for its export.
 select * from hooks where account_id = %(account_id)s order by created_at;
-
--- name: export_notifications
--- What an account was notified of, for its export.
-select * from notifications where account_id = %(account_id)s order by notification_id;
-
--- name: export_notification_events
--- The events of an account, for its export.
-select event_id, kind, at, account_id, license_id, shown from notification_events
-where account_id = %(account_id)s
-order by received_at;
-
--- name: export_destinations
--- Where an account is notified, for its export; without the sealed secrets.
-select destination_id, account_id, license_id, kind, events, address, created_at, ended_at, ended_because
-from destinations
-where account_id = %(account_id)s
-order by created_at;
 
 -- name: export_erasures
 -- The erasure of an account that is under way, for its export.
@@ -125,6 +133,30 @@ delete from account_usage where account_id = %(account_id)s;
 -- Deletes what operators were shown of an account.
 delete from suspicious_trades where account_id = %(account_id)s;
 
+-- name: erase_destinations
+-- Deletes where an account is notified.
+delete from destinations where account_id = %(account_id)s;
+
+-- name: erase_misuse_days
+-- Deletes what was counted of an account.
+delete from misuse_days where account_id = %(account_id)s;
+
+-- name: erase_misuse_addresses
+-- Deletes the hashes of the addresses that used an account's keys.
+delete from misuse_addresses where account_id = %(account_id)s;
+
+-- name: erase_notifications
+-- Deletes a bounded number of the notifications of an account's destinations.
+delete from notifications
+where notification_id in (
+    select notification_id from notifications where account_id = %(account_id)s limit %(limit)s
+);
+
+-- name: erase_notification_events
+-- Deletes a bounded number of an account's events, with their notifications.
+delete from notification_events
+where event_id in (select event_id from notification_events where account_id = %(account_id)s limit %(limit)s);
+
 -- name: erase_signals
 -- Gives a bounded number of the signals that an account has published its pseudonym.
 update signals
@@ -142,18 +174,6 @@ where account_id = %(account_id)s;
 -- name: erase_hooks
 -- Deletes the hooks of an account, whose licenses are revoked already.
 delete from hooks where account_id = %(account_id)s;
-
--- name: erase_notifications
--- Deletes what an account was notified of.
-delete from notifications where account_id = %(account_id)s;
-
--- name: erase_notification_events
--- Deletes the events of an account.
-delete from notification_events where account_id = %(account_id)s;
-
--- name: erase_destinations
--- Deletes where an account is notified.
-delete from destinations where account_id = %(account_id)s;
 
 -- name: erase_audit
 -- Gives the audit entries on an account, its licenses and its keys its pseudonym; returns how many.

@@ -19,6 +19,7 @@ from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
+from shared.domain.notifications.destinations import MAX_DESTINATIONS
 from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
@@ -51,7 +52,10 @@ TOO_MANY: dict[str, Any] = {
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
     "ops/licenses": {"limit": "0"},
+    "ops/misuse": {"limit": "0"},
     "ops/payment-events": {"state": "lost"},
+    "ops/notifications": {"state": "lost"},
+    "notifications": {"after": "1"},
 }
 # What only Postgres can answer, of routes that else need it for no answer.
 ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
@@ -68,6 +72,13 @@ CONFLICTS: dict[str, dict[str, Any]] = {
 NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
+}
+
+
+REFUSING_PLANS = {
+    "strategy_not_licensed": a_plan(strategies=("another",)),
+    "daily_quota_exceeded": a_plan(trades_per_day=0),
+    "storage_quota_exceeded": a_plan(stored_trades=0),
 }
 
 
@@ -94,8 +105,8 @@ class Caller:
         self.api = api
         self.route = route
         self.scope, self.given = ADMITTING[route.method, route.path]
-        if route.path == "ws/negotiate":
-            self.given = {"body": {"symbols": ["ES"]}}
+        if (route.method, route.path) in (("POST", "ws/negotiate"), ("POST", "sessions")):
+            self.given = {"body": {"symbols": ["ES"], "instance": "bot-1"}}
 
     async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
         path = changed.pop("path", self.route.path)
@@ -138,9 +149,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded" | "storage_quota_exceeded":
-                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
-                self.api.services.plans = with_plans(a_plan(**{full: 0}))
+            case _ if code in REFUSING_PLANS:
+                self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -162,6 +172,10 @@ class Caller:
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)}
             | ({"body": {"account_id": UNKNOWN_PATH_VALUES["account_id"]}} if is_erasure else {}),
             "conflict": CONFLICTS.get(self.route.path),
+            "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
+            if self.route.path.startswith("ops/")
+            else None,
+            "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
@@ -178,7 +192,7 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict" if "hooks" in self.route.path:
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
@@ -186,6 +200,8 @@ class Caller:
                 api.stores.trades.is_busy = True
                 # The turns of exports, of which an account has one at a time, are all taken.
                 api.services.export_turns = AccountTurns(at_once=0, waiting=0, wait_s=1, refusal="taken")
+            case "cache_unavailable":
+                api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
             case "conflict":
@@ -206,6 +222,23 @@ class Caller:
                 return False
         return True
 
+    def conflict(self) -> bool:
+        """Brings what is stored into the state that the route conflicts with; False if it is none."""
+        stores = self.api.stores
+        stored = stores.destinations.stored
+        (own,) = stored.values()
+        match self.route.path:
+            case "destinations":
+                stored.update({f"webhook_{n:016}": own for n in range(MAX_DESTINATIONS)})
+            case "destinations/{destination_id}/secret":
+                stored[own.destination_id] = msgspec.structs.replace(own, sealed_by="a pepper that is gone")
+            case "ops/notifications/{notification_id}/retry":
+                for row in stores.notification_queue.rows.values():
+                    row.state = "sent"
+            case _:
+                return False
+        return True
+
     async def of_own_keys(self, code: str) -> Answered:
         """A key that cannot be replaced, or ended, as it is asked for."""
         key = await self.api.key(self.scope)
@@ -219,8 +252,14 @@ class Caller:
         if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
             return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
+        if code == "conflict" and self.conflict():
+            return await self.call(key)
         if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "session_taken":
+            key = await self.api.key(self.scope, sessions=1)
+            await self.api.call("POST", "sessions", key=key, body={"instance": "bot-2"})
+            return await self.call(key)
         if code == "no_confidence":
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
@@ -239,5 +278,5 @@ async def test_each_documented_problem_can_happen(api: Api, route: Route, code: 
     answered = await Caller(api, route).cause(code)
     assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
     # A key that counts is told its quota with every problem; other requests count against no limit.
-    counts = code == "scope_missing" or not code.startswith(("key_", "license_"))
+    counts = code == "scope_missing" or not code.startswith(("key_", "license_", "cache_"))
     assert ("ratelimit" in answered.headers) == ("x-ratelimit-limit" in answered.headers) == counts

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from functions.openapi import document
+from functions.openapi import SESSION_ID, document
 from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
@@ -81,7 +81,7 @@ def test_allowed_methods_of_a_path_with_a_parameter_are_those_of_its_route() -> 
 
 
 def test_the_parameter_of_a_path_is_described_as_one() -> None:
-    (described,) = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
+    described, _ = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
     assert (described["in"], described["required"], described["example"]) == ("path", True, "my-1")
     assert described["schema"]["pattern"] == published(TRADE_ID_PATTERN)
 
@@ -115,9 +115,12 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/webhooks/stripe"): True,
         ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
+        ("post", "/sessions"): True,
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
+        ("post", "/destinations"): True,
+        ("post", "/destinations/{destination_id}/replay"): True,
         ("post", "/hooks/{secret}"): True,
         ("post", "/hooks"): True,
         ("post", "/hooks/{hook_id}/rotate"): False,
@@ -128,6 +131,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/ops/keys/{public_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
         ("post", "/ops/accounts/{account_id}/erase"): True,
+        ("post", "/ops/licenses/{license_id}/hooks"): True,
+        ("post", "/ops/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -259,17 +264,41 @@ def test_an_optional_category_may_be_null() -> None:
     }
 
 
+def test_every_call_of_a_bot_may_name_its_session() -> None:
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+    for (method, path), (scope, _) in ADMITTING.items():
+        operation = paths[f"/{path}"][method.lower()]
+        assert (SESSION_ID in operation.get("parameters", ())) == (scope == "bot")
+        assert ("session_lost" in operation["responses"]["403"]["description"]) == (scope == "bot")
+
+
 def test_every_parameter_is_described() -> None:
     described = {
         (path, method, parameter["name"]): parameter["description"]
         for path, operations in document(STRATEGIES)["paths"].items()
         for method, operation in operations.items()
         for parameter in operation.get("parameters", ())
+        if parameter != SESSION_ID
     }
+    own = "The id of one of the account's destinations."
     assert all(described.values())
     of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
     public = {named: text for named, text in described.items() if not named[0].startswith(of_operators)}
     assert public == {
+        ("/destinations/{destination_id}", "delete", "destination_id"): own,
+        **{
+            (f"/destinations/{{destination_id}}/{action}", "post", "destination_id"): own
+            for action in ("test", "secret", "replay")
+        },
+        ("/notifications", "get", "after"): "next_after of the previous page.",
+        ("/notifications", "get", "limit"): "At most this many.",
+        ("/ops/notifications", "get", "state"): "Those in this state: waiting, sent, parked or dropped.",
+        ("/ops/notifications", "get", "lane"): "Those of one receiver, such as channel:ops.",
+        ("/ops/notifications", "get", "before"): "next_before of the previous page.",
+        ("/ops/notifications", "get", "limit"): "At most this many.",
+        ("/ops/notifications/{notification_id}/retry", "post", "notification_id"): (
+            "The id of a notification that is parked or dropped."
+        ),
         ("/claim/{token}", "get", "token"): "The last part of the claim link.",
         ("/claim/{token}", "post", "token"): "The last part of the claim link.",
         ("/license/keys/{own_public_id}", "delete", "own_public_id"): "The public id of the key.",
@@ -296,6 +325,14 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
         ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
+        ("/ops/misuse", "get", "limit"): "At most this many.",
+        ("/ops/misuse", "get", "days"): "The last days, today included.",
+        ("/sessions/{session_id}", "delete", "session_id"): "The session_id of a session.",
+        ("/ops/licenses/{license_id}/sessions", "get", "license_id"): "The id of a license.",
+        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "license_id"): "The id of a license.",
+        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "session_id"): (
+            "The session_id of a session."
+        ),
         ("/ops/payment-events", "get", "state"): (
             "Only events of this state: received, applied, ignored or failed."
         ),
@@ -312,4 +349,6 @@ def test_every_parameter_is_described() -> None:
         ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
         ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
         ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}", "delete", "hook_id"): "The hook's id, which is not its secret.",
     }
