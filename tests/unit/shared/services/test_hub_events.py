@@ -86,6 +86,7 @@ class Hubs(World):
         key: CreatedKey,
         nonce: str = "",
         user: str = "acct-1",
+        *,
         process: HubEventService | None = None,
         groups: Sequence[str] = ("symbol.ES", "symbol.NQ"),
         session_id: str | None = None,
