@@ -218,7 +218,8 @@ class PaymentService:
             )
         after = settled(before, state, plan, self._plans, now)
         if after != before:
-            reason = "license changed by payment"
+            # Clients whose connections this closes are told it, and the audit has it.
+            reason = f"license {'changed' if after.status == 'active' else after.status} by payment"
             await self._licenses.change(
                 before.license_id, lambda stored: settled(stored, state, plan, self._plans, now), reason
             )

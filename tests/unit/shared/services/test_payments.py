@@ -59,6 +59,8 @@ async def test_a_customer_who_fails_to_pay_is_suspended_and_works_again_once_pai
     customer.do("fail")
     await world.deliver(*customer.events[seen:])
     assert world.license_of(customer).status == "suspended"
+    group = f"license.{world.license_of(customer).license_id}"
+    assert world.hub.closed == [(group, "license suspended by payment")]
     seen = len(customer.happened)
     customer.do("pay")
     await world.deliver(*customer.events[seen:])
