@@ -6,6 +6,7 @@ in the inbox repeats the change, which then changes nothing. An event that canno
 growing delays, then is parked as failed, where operators see it and run it again.
 """
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -148,6 +149,8 @@ class PaymentService:
         self._count(Count.PAYMENT_EVENTS_FAILED)
         log.warning("payment event %s is parked: %s", entry.payment_event_id, outcome)
         await self._store.put_off(entry.payment_event_id, outcome, None)
+        # A customer may have paid and have no key.
+        await self._tell([_parked(entry, outcome, self._now())])
 
     async def _apply(self, turn: Turn) -> None:
         if len(turn.events) > MAX_RELATED:
@@ -241,4 +244,19 @@ def _claim_of(license_: License, now: datetime) -> Event:
         at=now,
         account_id=license_.account_id,
         license_id=license_.license_id,
+    )
+
+
+def _parked(entry: DueEvent, outcome: str, now: datetime) -> Event:
+    """One cause is told once a day, however many events it parks."""
+    cause = hashlib.sha256(outcome.encode()).hexdigest()[:12]
+    return Event(
+        event_id=f"payment_parked:{cause}:{now:%Y%m%d}",
+        kind="payment_parked",
+        at=now,
+        values={
+            "payment_event_id": entry.payment_event_id,
+            "subject": entry.subject or "an unknown subscription",
+            "outcome": outcome,
+        },
     )

@@ -76,6 +76,10 @@ async def test_an_unknown_product_is_parked_and_works_after_the_setting_is_mende
     assert "PAYMENT_PLANS has no plan for stripe:price_starter" in failed[0].outcome
     assert world.keys.licenses == {}
     assert world.counts["payment_events_failed"] == len(failed)
+    told = {each.event_id: each for each in reversed(world.told)}
+    (parked,) = told.values()
+    assert (parked.kind, parked.values["outcome"]) == ("payment_parked", failed[-1].outcome)
+    assert parked.values["subject"] == customer.subject
     world.products["stripe:price_starter"] = "starter"
     await world.inbox.run_again(failed[0].payment_event_id, world.clock())
     await world.service.run()
@@ -129,7 +133,7 @@ async def test_a_license_waits_a_moment_for_the_buyers_address(world: PaymentWor
     late = msgspec.structs.replace(customer.events[-1], event_id="late")
     await world.deliver(late)
     assert world.license_of(customer).email == EMAIL
-    (told,) = world.told
+    told = world.told[-1]
     assert (told.kind, told.license_id) == ("claim_requested", license_.license_id)
 
 
