@@ -24,8 +24,9 @@ from shared.domain.payments.products import plan_of
 from shared.errors import Conflict, NotFound, SignalCloudError, Unavailable
 from shared.metrics import Count, Counter
 
-# Events of one run; the next run, seconds later, takes the rest.
-MAX_A_RUN = 100
+# Events that are asked for at once, and how often in one run; the next run, seconds later, takes the rest.
+MAX_A_BATCH = 100
+MAX_BATCHES = 20
 MAX_RELATED = 5_000
 # A license is made without a buyer's address only if none has come in this time, because its link is mailed.
 ADDRESS_WAIT = timedelta(seconds=45)
@@ -108,12 +109,17 @@ class PaymentService:
 
     async def run(self) -> int:
         """Works on the events that are due, in order; returns how many. Raises Unavailable."""
-        due = await self._store.due(self._now(), MAX_A_RUN)
-        done: set[int] = set()
-        for entry in due:
-            if entry.payment_event_id not in done:
-                done |= await self._work(entry)
-        return len(due)
+        worked = 0
+        for _ in range(MAX_BATCHES):
+            due = await self._store.due(self._now(), MAX_A_BATCH)
+            done: set[int] = set()
+            for entry in due:
+                if entry.payment_event_id not in done:
+                    done |= await self._work(entry)
+            worked += len(due)
+            if len(due) < MAX_A_BATCH:
+                break
+        return worked
 
     async def forget(self) -> int:
         """Deletes ignored events after their time; returns how many. All others are folded for ever."""

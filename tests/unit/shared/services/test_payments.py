@@ -178,3 +178,12 @@ async def test_ignored_events_are_forgotten_after_their_time_and_no_others(world
     world.clock.forward(91 * 86_400)
     assert await world.service.forget() == 1
     assert list(world.inbox.rows) == [1]
+
+
+async def test_a_rush_of_buyers_is_served_in_one_run(world: PaymentWorld) -> None:
+    customers = [Customer("stripe", seed) for seed in range(40)]
+    for event in (event for customer in customers for event in customer.events):
+        await world.inbox.add(event, world.clock())
+    assert await world.service.run() >= 200
+    assert len(world.keys.licenses) == 40
+    assert world.states == {"applied"}
