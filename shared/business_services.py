@@ -53,7 +53,7 @@ class BusinessServices(AccessServices):
         return PaymentService(
             store=self.stores.payments,
             reader=self.tables,
-            licenses=self.license_service("payments"),
+            licenses=self.license_service("payments", jobs=True),
             plans=self.plans,
             products=self.settings.payments.plans,
             tell=self.notifications.tell,

@@ -70,6 +70,13 @@ NO_CONFIDENCE = {
 }
 
 
+REFUSING_PLANS = {
+    "strategy_not_licensed": a_plan(strategies=("another",)),
+    "daily_quota_exceeded": a_plan(trades_per_day=0),
+    "storage_quota_exceeded": a_plan(stored_trades=0),
+}
+
+
 def end_hooks(api: Api) -> None:
     stored = api.stores.hooks.stored
     for hook_id, hook in stored.items():
@@ -137,9 +144,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded" | "storage_quota_exceeded":
-                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
-                self.api.services.plans = with_plans(a_plan(**{full: 0}))
+            case _ if code in REFUSING_PLANS:
+                self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
