@@ -47,8 +47,13 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 # A run that meets nothing but refusals would prove little.
 fail-on = ["missing_auth"]
 """
-# Only Web PubSub and the payment vendors themselves can send their events.
-ONLY_REFUSED = {"POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"}
+# Only Web PubSub and the payment vendors themselves can send their events; no made-up token is a claim link,
+# and no public id a key.
+ONLY_REFUSED = {
+    *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
+    "POST /claim/{token}",
+    "DELETE /license/keys/{own_public_id}",
+}
 A_PAYMENT_EVENT = """
 insert into payment_events (provider, event_id, type, kind, created_at, payload, state)
 values (

@@ -12,7 +12,14 @@ from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
 from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
-from tests.support import asked_hooks, asked_licenses, asked_misuse, asked_notifications, asked_payments
+from tests.support import (
+    asked_claims,
+    asked_hooks,
+    asked_licenses,
+    asked_misuse,
+    asked_notifications,
+    asked_payments,
+)
 from tests.support.samples import a_bar, a_trade
 from tests.support.unasked_queries import JOBS, NOT_EXPLAINED
 
@@ -316,6 +323,7 @@ ASKED: dict[str, dict[str, Any]] = {
     "upkeep.symbols_with_bars": {},
 }
 for _more in (
+    asked_claims,
     asked_licenses,
     asked_misuse,
     asked_notifications,
