@@ -8,6 +8,7 @@ from functions import (
     bars,
     claims,
     confidence,
+    hook_admin,
     hooks,
     license_admin,
     licenses,
@@ -34,6 +35,7 @@ AREAS = (
     own_keys,
     webhooks,
     hooks,
+    hook_admin,
     ops,
 )
 

@@ -33,14 +33,14 @@
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
-    |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- WithdrawalExpired        withdrawal_expired; the trade is too old to be withdrawn
     |   |-- ExportTooLarge           conflict; the detail says who can make the export
     |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
-    |-- TooManyQueries               too_many_queries
-    |-- ConnectionsExceeded          connections_exceeded
+    |-- TooManyQueries               too_many_queries; the account has costly queries under way
+    |-- ConnectionsExceeded          connections_exceeded; the plan allows no more open ones
     |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
@@ -266,8 +266,6 @@ class ExportTooLarge(Conflict):
 
 
 class WithdrawalExpired(Conflict):
-    """The trade was received too long ago to be withdrawn."""
-
     code = "withdrawal_expired"
 
 
@@ -288,14 +286,10 @@ class DailyQuotaExceeded(SignalCloudError):
 
 
 class TooManyQueries(SignalCloudError):
-    """The account has as many costly queries under way as it may have."""
-
     code = "too_many_queries"
 
 
 class ConnectionsExceeded(SignalCloudError):
-    """The license has as many open connections as its plan allows."""
-
     code = "connections_exceeded"
 
 

@@ -165,6 +165,9 @@ class Caller:
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "conflict": CONFLICTS.get(self.route.path),
+            "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
+            if self.route.path.startswith("ops/")
+            else None,
             "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
@@ -182,7 +185,7 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict" if "hooks" in self.route.path:
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
