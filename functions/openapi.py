@@ -10,6 +10,7 @@ from functions.web.parameters import parameter_schema, parameters_of
 from functions.web.preferences import PREFER
 from functions.web.problems import PROBLEM_TYPE, STATUS_OF_CODE, Problem
 from functions.web.routes import declared_routes
+from shared.domain.access.sessions import NOTICED_WITHIN_S
 from shared.domain.confidence.market_state import MAX_STATES_PER_REQUEST
 from shared.domain.confidence.strategy import Feature, Strategy, StrategyCatalog
 from shared.domain.patterns import with_published_patterns
@@ -26,8 +27,15 @@ answers a CORS preflight with 204, without a key and without counting against a 
 # What a request that counts against a limit is told, whatever the answer; absent while nothing counts.
 _HEADERS: dict[str, tuple[str, str]] = {
     "X-Request-Id": ("string", "Names this request in our log; a valid one of the caller is kept."),
-    "RateLimit": ("string", '`"default";r=<requests left>;t=<seconds until the quota next grows>`'),
-    "RateLimit-Policy": ("string", '`"default";q=<requests>;w=<window in seconds>`'),
+    "RateLimit": (
+        "string",
+        '`"default";r=<requests left>;t=<seconds until the quota next grows>` of the key; if the plan has '
+        'them, then `"burst"` while it refuses, and `"license"` of all keys of the license.',
+    ),
+    "RateLimit-Policy": (
+        "string",
+        '`"default";q=<requests>;w=<window in seconds>`; then `"burst"`, `"license"` if the plan has them.',
+    ),
     "X-RateLimit-Limit": ("integer", "Requests in a window of 60 seconds, as q of RateLimit-Policy."),
     "X-RateLimit-Remaining": ("integer", "Requests left, as r of RateLimit."),
     "X-RateLimit-Reset": ("integer", "Seconds from now until the quota next grows, as t of RateLimit."),
@@ -35,6 +43,16 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
     "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
     "Preference-Applied": ("string", "What was applied of the header Prefer, such as handling=strict."),
+}
+# Every route of bots takes it.
+SESSION_ID: dict[str, Any] = {
+    "name": "session-id",
+    "in": "header",
+    "description": (
+        "The session that the running bot holds: the call renews it. If another bot has its place since, "
+        f"calls are refused (session_lost) within {NOTICED_WITHIN_S} seconds."
+    ),
+    "schema": {"type": "string"},
 }
 _QUOTA = [name for name in _HEADERS if "RateLimit" in name]
 
@@ -147,6 +165,8 @@ def _operation(route: Route, schemas: Mapping[Any, dict[str, Any]]) -> dict[str,
         described["parameters"] = [parameter_schema(each) for each in parameters_of(route.parameters)]
     if route.body is not None and route.body.in_part:
         described.setdefault("parameters", []).append(PREFER)
+    if route.scope == "bot":
+        described.setdefault("parameters", []).append(SESSION_ID)
     if route.body is not None:
         kinds = [schemas[kind] for kind in route.body.kinds]
         content = {"application/json": {"schema": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}}}

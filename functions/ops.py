@@ -12,6 +12,7 @@ from functions.web.preflight import preflight_answer
 from functions.web.routes import Routes, allowed_methods, register_function
 from shared.errors import ConfigurationError, MethodNotAllowed, NotFound
 from shared.services.health import Readiness, misconfigured
+from shared.services.misuse import MAX_DAYS, Misuse
 from shared.services.status import Status
 from shared.services.suspicions import MAX_LISTED, SuspiciousTrades
 
@@ -103,6 +104,26 @@ class ListParameters(msgspec.Struct, frozen=True):
 async def get_suspicious_trades(call: Call, chosen: ListParameters) -> SuspiciousTrades:
     """Lists trades of all accounts that do not fit the signals that they claim, with the reason."""
     return await call.services.suspicions.newest(chosen.limit)
+
+
+class MisuseParameters(msgspec.Struct, frozen=True):
+    """Bounds a list of accounts."""
+
+    days: Annotated[int, msgspec.Meta(description="The last days, today included.", ge=1, le=MAX_DAYS)] = 7
+    limit: Annotated[int, msgspec.Meta(description="At most this many.", ge=1, le=MAX_LISTED)] = 100
+
+
+@routes.get(
+    "ops/misuse",
+    scope="ops",
+    summary="Accounts whose use of their keys stands out: addresses, sessions, limits, impossible trades",
+    parameters=MisuseParameters,
+    answer=Misuse,
+    problems=READ,
+)
+async def get_misuse(call: Call, chosen: MisuseParameters) -> Misuse:
+    """Lists accounts by what stands out, with the thresholds; nothing is blocked by it."""
+    return await call.services.misuse.list(chosen.days, chosen.limit)
 
 
 @routes.get("openapi.json", scope=PUBLIC, summary="This document", answer=dict[str, Any])

@@ -1,9 +1,5 @@
 """Lets bots connect to the hub, and receives the hub's events."""
 
-from typing import Annotated
-
-import msgspec
-
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
@@ -12,21 +8,10 @@ from functions.web.declaration import ADMISSION, BODY, PUBLIC, Body, json_body
 from functions.web.preflight import preflight_answer
 from functions.web.routes import Routes
 from shared.domain.access.hub_events import ConnectRequest
-from shared.domain.access.plans import MAX_SYMBOLS
-from shared.domain.market.bars import Symbol
 from shared.services.realtime import ClientAccess
+from shared.services.sessions import NegotiateRequest
 
 routes = Routes()
-
-
-class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The symbols to receive; without them, all symbols that the license covers."""
-
-    # The service refuses an empty list, with the reason.
-    symbols: (
-        Annotated[list[Symbol], msgspec.Meta(max_length=MAX_SYMBOLS, extra_json_schema={"minItems": 1})]
-        | None
-    ) = None
 
 
 @routes.post(
@@ -36,11 +21,11 @@ class NegotiateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     holds_secret=True,
     body=json_body(NegotiateRequest, body_limits.NEGOTIATE, required=False),
     answer=ClientAccess,
-    problems=(*ADMISSION, *BODY, "symbol_not_licensed", "realtime_unavailable"),
+    problems=(*ADMISSION, *BODY, "symbol_not_licensed", "session_taken", "realtime_unavailable"),
 )
 async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     """Returns a client access URL whose holder may join exactly the groups of the requested symbols."""
-    return await call.services.realtime.negotiate(call.grant, request.symbols)
+    return await call.services.sessions.negotiate(call.grant, request, call.header("session-id"))
 
 
 @routes.post(
@@ -52,7 +37,13 @@ async def negotiate(call: Call, request: NegotiateRequest) -> ClientAccess:
     statuses=((204, "Connection accepted, or event recorded"),),
     problems=(
         *(code for code in ADMISSION if code not in ("key_missing", "key_malformed", "rate_limited")),
-        *("access_url_used", "connections_exceeded", "database_unavailable", "realtime_unavailable"),
+        *(
+            "access_url_used",
+            "connections_exceeded",
+            "session_lost",
+            "database_unavailable",
+            "realtime_unavailable",
+        ),
         *BODY,
     ),
 )

@@ -67,6 +67,8 @@ async def enforce_endings(services: Container) -> None:
 
 @timer("timer_connections")
 async def compare_connections(services: Container) -> None:
+    # First, because a session that nothing renews for a minute is over.
+    await services.connected_sessions.renew()
     await services.presence.reconcile()
 
 
@@ -83,6 +85,7 @@ async def publish_test_signal(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+    await services.payments.forget()
 
 
 @timer("timer_licenses")

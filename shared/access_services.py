@@ -7,6 +7,7 @@ from shared import telemetry
 from shared.adapter_set import Adapters
 from shared.metrics import Count
 from shared.services.access import AccessService
+from shared.services.connected_sessions import ConnectedSessions
 from shared.services.counters import Counters
 from shared.services.delayed import DelayedSignals
 from shared.services.endings import EndingService
@@ -15,10 +16,13 @@ from shared.services.hub_events import HubEventService
 from shared.services.license_listing import LicenseListingService
 from shared.services.licenses import LicenseService
 from shared.services.market_clock import MarketClock
+from shared.services.misuse_counts import MisuseCounts
 from shared.services.notifications import NotificationService
 from shared.services.presence import Presence
 from shared.services.realtime import RealtimeService
 from shared.services.served_symbols import ServedSymbols
+from shared.services.session_leases import SessionLeases
+from shared.services.sessions import SessionService
 
 
 class AccessServices(Adapters):
@@ -46,17 +50,18 @@ class AccessServices(Adapters):
             now=self.now,
             previous_pepper=self.credentials.previous_pepper(),
             unlimited=partial(self.counters.add, Count.LIMITER_OPEN),
+            limited=self.misuse_counts.limited,
         )
 
-    def license_service(self, actor: str) -> LicenseService:
-        """A service whose changes are audited under `actor`."""
+    def license_service(self, actor: str, *, jobs: bool = False) -> LicenseService:
+        """A service whose changes are audited under `actor`, for `jobs` by the login of the timers."""
         stores = self.stores
         return LicenseService(
             store=self.tables,
             plans=self.plans,
             enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
-            audit=stores.audit,
+            audit=stores.jobs_audit if jobs else stores.audit,
             listed=self.license_listing.note,
             actor=actor,
             pepper=self.credentials.pepper(),
@@ -79,7 +84,7 @@ class AccessServices(Adapters):
 
     @cached_property
     def enforcement(self) -> Enforcement:
-        return Enforcement(self.redis, self.realtime, self.plans)
+        return Enforcement(self.redis, self.realtime, self.session_store, self.plans)
 
     @cached_property
     def presence(self) -> Presence:
@@ -113,6 +118,44 @@ class AccessServices(Adapters):
             keys=self.tables,
             plans=self.plans,
             presence=self.presence,
+            sessions=self.leases,
             now=self.now,
             count=count,
+        )
+
+    @cached_property
+    def leases(self) -> SessionLeases:
+        return SessionLeases(self.session_store, clock=time.monotonic, count=self.counters.add)
+
+    @cached_property
+    def sessions(self) -> SessionService:
+        return SessionService(
+            store=self.session_store,
+            leases=self.leases,
+            connections=self.realtime,
+            licenses=self.tables,
+            plans=self.plans,
+            audit=self.stores.audit,
+            tell=self.notifications.tell,
+            fought=self.misuse_counts.fought,
+            now=self.now,
+            count=self.counters.add,
+        )
+
+    @cached_property
+    def connected_sessions(self) -> ConnectedSessions:
+        return ConnectedSessions(
+            store=self.stores.connections,
+            leases=self.leases,
+            hub=self.hub,
+            close_group=self.realtime.close_group,
+        )
+
+    @cached_property
+    def misuse_counts(self) -> MisuseCounts:
+        # Not the store itself: the first request must not wait for the import of the database's driver.
+        return MisuseCounts(
+            store=lambda: self.stores.misuse,
+            secret=self.credentials.pepper(),
+            now=self.now,
         )

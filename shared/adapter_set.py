@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shared.adapters.export_blobs import ExportBlobs
     from shared.adapters.postgres import Pools, Stores
     from shared.adapters.redis import RedisStore
+    from shared.adapters.redis.sessions import SessionStore
     from shared.adapters.tables import LicenseTables
     from shared.adapters.web_pubsub import WebPubSubHub
 
@@ -82,6 +83,12 @@ class Adapters:
         from shared.adapters.redis.entra import EntraRedisStore
 
         return EntraRedisStore(self.settings.redis_url, tokens, REDIS_SCOPE)
+
+    @cached_property
+    def session_store(self) -> "SessionStore":
+        from shared.adapters.redis.sessions import SessionStore
+
+        return SessionStore(self.redis)
 
     @cached_property
     def tables(self) -> "LicenseTables":

@@ -47,7 +47,7 @@ class BusinessServices(KeyServices):
         return PaymentService(
             store=self.stores.payments,
             reader=self.tables,
-            licenses=self.license_service("payments"),
+            licenses=self.license_service("payments", jobs=True),
             plans=self.plans,
             products=self.settings.payments.plans,
             tell=self.notifications.tell,

@@ -24,6 +24,7 @@ from shared.services.health import DependencyChecks, ReadinessService
 from shared.services.hook_registry import HookRegistry
 from shared.services.hooks import HookService
 from shared.services.measurements import Measurements
+from shared.services.misuse import MisuseService
 from shared.services.models import ModelService
 from shared.services.region import RegionService
 from shared.services.settlement import SettlementService
@@ -82,6 +83,10 @@ class Container(BusinessServices):
     @cached_property
     def settlement(self) -> SettlementService:
         return SettlementService(self.stores.training, self.strategies, self.calendars)
+
+    @cached_property
+    def misuse(self) -> MisuseService:
+        return MisuseService(self.stores.misuse, self.now)
 
     @cached_property
     def suspicions(self) -> SuspicionService:

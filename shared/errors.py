@@ -19,25 +19,28 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- StrategyNotLicensed      strategy_not_licensed
     |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
     |   |-- LicenseRevoked           license_revoked
     |   |-- StorageQuotaExceeded     storage_quota_exceeded
-    |   |-- KeysExceeded             keys_exceeded
+    |   |-- SessionLost              session_lost
     |   |-- ClaimExpired             claim_expired
+    |   |-- KeysExceeded             keys_exceeded
     |-- NotFound                     not_found
     |   |-- TradeNotFound            trade_not_found
     |   |-- NoConfidence             no_confidence
     |-- MethodNotAllowed             method_not_allowed
     |-- Conflict                     conflict
-    |   |-- WithdrawalExpired        withdrawal_expired
+    |   |-- WithdrawalExpired        withdrawal_expired; the trade is too old to be withdrawn
     |   |-- ExportTooLarge           conflict; the detail says who can make the export
+    |   |-- SessionTaken             session_taken
     |   |-- ClaimUsed                claim_used
     |-- RateLimited                  rate_limited
     |-- DailyQuotaExceeded           daily_quota_exceeded
-    |-- TooManyQueries               too_many_queries
-    |-- ConnectionsExceeded          connections_exceeded
+    |-- TooManyQueries               too_many_queries; the account has costly queries under way
+    |-- ConnectionsExceeded          connections_exceeded; the plan allows no more open ones
     |-- TriesExceeded                tries_exceeded
     |-- Unavailable                  a dependency cannot be reached; a later attempt may succeed
     |   |-- DatabaseUnavailable      database_unavailable
@@ -55,7 +58,7 @@ functions/web/problems.py decides each code's HTTP status.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 FieldCode = Literal[
     "missing",
@@ -99,8 +102,8 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
-        # Of the key that was refused, if the refused request counts: limit, remaining, and seconds to reset.
-        self.quota: tuple[int, int, float] | None = None
+        # Of the key that was refused, if the refused request counts: what its RateState says.
+        self.quota: tuple[int, int, float, tuple[Any, ...]] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -195,6 +198,10 @@ class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
 
 
+class StrategyNotLicensed(Forbidden):
+    code = "strategy_not_licensed"
+
+
 class AddressRefused(Forbidden):
     code = "address_refused"
 
@@ -217,6 +224,10 @@ class StorageQuotaExceeded(Forbidden):
 
 class ClaimExpired(Forbidden):
     code = "claim_expired"
+
+
+class SessionLost(Forbidden):
+    code = "session_lost"
 
 
 class KeysExceeded(Forbidden):
@@ -258,9 +269,11 @@ class ExportTooLarge(Conflict):
 
 
 class WithdrawalExpired(Conflict):
-    """The trade was received too long ago to be withdrawn."""
-
     code = "withdrawal_expired"
+
+
+class SessionTaken(Conflict):
+    code = "session_taken"
 
 
 class ClaimUsed(Conflict):
@@ -268,13 +281,7 @@ class ClaimUsed(Conflict):
 
 
 class RateLimited(SignalCloudError):
-    """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
-
     code = "rate_limited"
-
-    def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
-        super().__init__(detail, retry_after_s=reset_s)
-        self.quota = limit, remaining, reset_s
 
 
 class DailyQuotaExceeded(SignalCloudError):
@@ -282,14 +289,10 @@ class DailyQuotaExceeded(SignalCloudError):
 
 
 class TooManyQueries(SignalCloudError):
-    """The account has as many costly queries under way as it may have."""
-
     code = "too_many_queries"
 
 
 class ConnectionsExceeded(SignalCloudError):
-    """The license has as many open connections as its plan allows."""
-
     code = "connections_exceeded"
 
 

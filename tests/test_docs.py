@@ -181,7 +181,8 @@ def test_the_readme_gives_the_default_of_every_setting() -> None:
         "TELEMETRY_SAMPLE_RATIO": telemetry.sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": telemetry.client_id,
-        **dict.fromkeys(needed, ""),
+        "PAYMENT_MODE": settings.payments.mode,
+        **dict.fromkeys((*needed, "STRIPE_WEBHOOK_SECRET", "WHOP_WEBHOOK_SECRET", "PAYMENT_PLANS"), ""),
         **{timer.setting: "see functions/timers.toml" for timer in TIMERS},
     }
     for names, default, *_ in list(rows(section(README, "Settings")))[1:]:
@@ -296,6 +297,7 @@ PROCEDURES = (
     "Export and restore licenses",
     "Rotate the pepper",
     "End a license or a key",
+    "Payments",
     "Scale for an event",
     "Import old trades",
     "Quotas and costly queries",

@@ -15,6 +15,7 @@ SIGNAL = 16 * KIB  # a signal with 32 features
 ALERT = 16 * KIB  # an alert of a publisher's platform
 HOOK = 16 * KIB  # a hook with a mapping of its own
 NEGOTIATE = 4 * KIB  # 100 symbols
+SESSION = 4 * KIB  # 100 symbols
 CLAIM = 4 * KIB  # a mail address
 ROTATE = KIB  # a number of seconds
 LICENSE = 32 * KIB  # notes of 2,000 characters, and 100 symbols

@@ -6,12 +6,13 @@ import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
 from functions.web.body_text import refuse_other_charset, unpacked, without_mark
+from functions.web.client_address import client_address
 from functions.web.parameters import refuse_query
 from functions.web.preferences import Handling
 from shared.container import Container
 from shared.domain.access.licenses import Grant, Scope
 from shared.domain.access.rate_limit import RateState
-from shared.errors import BodyTooLarge, UnsupportedMediaType
+from shared.errors import BodyTooLarge, SessionLost, UnsupportedMediaType
 from shared.services.access import Admitted
 
 # curl -d and some bots label JSON as a form. These types are accepted, because the body must parse anyway.
@@ -68,8 +69,9 @@ class Call:
     async def admit(self, *, confidence_key: str | None = None, cost: int = 1) -> Admitted:
         """Admits the caller under the route's scope, and asks the cache for a confidence in the same call.
 
-        Takes `cost` units of the key's rate limit.
-        Raises Unauthenticated, Forbidden, RateLimited and Unavailable.
+        Takes `cost` units of the key's rate limit. A call with a Session-Id is a sign of life of that
+        session. Raises Unauthenticated, Forbidden (SessionLost if another bot has its place), RateLimited and
+        Unavailable.
         """
         if self.scope is None:
             raise RuntimeError("a public route cannot admit a caller")
@@ -77,6 +79,18 @@ class Call:
             self.header("authorization"), self.scope, confidence_key=confidence_key, cost=cost
         )
         self.rate, self._grant = admitted.rate, admitted.grant
+        headers, services = self.headers, self.services
+        forwarded = headers.get("x-forwarded-for")
+        if services.misuse_counts.is_unseen(admitted.grant, forwarded):
+            address = client_address(headers, services.settings.front_door_id)
+            services.misuse_counts.note_address(admitted.grant, forwarded, address)
+        session_id = headers.get("session-id")
+        if session_id is not None and self.scope == "bot":
+            try:
+                services.leases.note(admitted.grant, session_id)
+            except SessionLost:
+                await services.access.release(admitted)
+                raise
         return admitted
 
     def is_trusted(self) -> bool:

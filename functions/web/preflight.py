@@ -15,7 +15,10 @@ from functions.web.routes import allowed_methods, declared_routes
 # Chrome remembers an answer for two hours at most, other browsers for longer.
 MAX_AGE_S = 7_200
 # What a page may send to every route, beside the headers that routes declare as parameters.
-_SENT = ("Authorization", "Content-Encoding", "Content-Type", "Prefer", "Traceparent", "X-Request-Id")
+_SENT = (
+    *("Authorization", "Content-Encoding", "Content-Type", "Prefer", "Session-Id"),
+    *("Traceparent", "X-Request-Id"),
+)
 
 
 def preflight_answer(call: Call, path: str) -> Answer | None:

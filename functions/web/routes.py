@@ -75,7 +75,10 @@ class Routes:
 
         def register(handler: Handler) -> Any:
             # Every route refuses query parameters that it does not declare.
-            problems = dict.fromkeys((*declared.get("problems", ()), *(() if method == "OPTIONS" else QUERY)))
+            of_all = () if method == "OPTIONS" else QUERY
+            # Every call of a bot may name its session.
+            of_bots = ("session_lost",) if scope == "bot" else ()
+            problems = dict.fromkeys((*declared.get("problems", ()), *of_all, *of_bots))
             given = declared | {"problems": tuple(problems)}
             route = Route(method=method, path=path, function=handler.__name__, **given)
             _declared.append(route)

@@ -91,10 +91,12 @@ class AccessService:
         now: Callable[[], datetime],
         previous_pepper: bytes | None = None,
         unlimited: Callable[[], None] = lambda: None,
+        limited: Callable[[Grant], None] = lambda grant: None,
     ) -> None:
-        """`unlimited` is called for each request that no limit counted."""
+        """`unlimited` is called for each request that no limit counted, `limited` for each refused by one."""
         self._pepper = pepper
         self._unlimited = unlimited
+        self._limited = limited
         self._cache = cache
         self._grants = Grants(cache=cache, keys=keys, plans=plans, now=now, previous_pepper=previous_pepper)
         self._endings = self._grants.watch
@@ -170,7 +172,7 @@ class AccessService:
                 self._presented.pop(authorization or "", None)
                 await self.release(admitted)
                 if (rate := admission.rate) is not None:
-                    error.quota = rate.limit, rate.remaining, rate.reset_s
+                    error.quota = rate.limit, rate.remaining, rate.reset_s, rate.others
                 raise
             admitted = Admitted(grant, admission.rate, admission.cache_result)
         if presented is None and authorization:
@@ -179,6 +181,7 @@ class AccessService:
             # A process whose clock is ahead of ours wrote the record: the grant ends within that skew.
             return self._admit_unlimited(grant, scope, now)
         if not admission.allowed:
+            self._limited(grant)
             raise rate_limited(admission.rate, cost)
         return admitted
 
@@ -202,6 +205,7 @@ class AccessService:
             self._unlimited()
             return None
         if not admission.allowed:
+            self._limited(admitted)
             raise rate_limited(admission.rate, cost)
         return admission.rate
 

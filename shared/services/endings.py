@@ -115,7 +115,7 @@ class EndingService:
         refused = key_refusal(key, now) if key is not None else None
         if key is None or refused is None:
             return None, False
-        closed = await self._enforcement.close_connections(public_id, _reason(refused))
+        closed = await self._enforcement.close_connections(key.license_id, _reason(refused), public_id)
         license_ = await self._store.get_license(key.license_id)
         if license_ is not None:
             await self._enforcement.tell_caches(license_, [key])

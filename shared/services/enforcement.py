@@ -1,4 +1,4 @@
-"""Enforces the end of a license or key where it is remembered: in the caches, and in open connections."""
+"""Enforces the end of a license or key where it is remembered: in caches, sessions and open connections."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -16,6 +16,10 @@ class GrantCache(Protocol):
     async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None: ...
 
 
+class SessionEnder(Protocol):
+    async def end(self, license_id: str, public_id: str = "") -> list[str]: ...
+
+
 class ConnectionCloser(Protocol):
     async def close_group(self, group: str, reason: str) -> None: ...
 
@@ -23,8 +27,15 @@ class ConnectionCloser(Protocol):
 class Enforcement:
     """Each method returns whether it could; it logs why it could not."""
 
-    def __init__(self, cache: GrantCache, connections: ConnectionCloser, plans: PlanCatalog) -> None:
+    def __init__(
+        self,
+        cache: GrantCache,
+        connections: ConnectionCloser,
+        sessions: SessionEnder,
+        plans: PlanCatalog,
+    ) -> None:
         self._cache = cache
+        self._sessions = sessions
         self._plans = plans
         self._connections = connections
 
@@ -39,8 +50,16 @@ class Enforcement:
             return False
         return True
 
-    async def close_connections(self, subject: str, reason: str) -> bool:
-        """Closes exactly the connections of `subject`, a license id or a key's public id."""
+    async def close_connections(self, license_id: str, reason: str, public_id: str = "") -> bool:
+        """Ends the sessions and closes the connections of a license, or exactly those of one of its keys.
+
+        Returns whether the connections are closed. Sessions that stay run out, because nothing renews them.
+        """
+        subject = public_id or license_id
+        try:
+            await self._sessions.end(license_id, public_id)
+        except Unavailable as error:
+            log.warning("the sessions of %s run out by themselves: %s", subject, error.internal)
         try:
             await self._connections.close_group(group_of_subject(subject), reason)
         except Unavailable as error:

@@ -1,17 +1,23 @@
 """Decides which clients Web PubSub may connect, and counts the connections that it reports."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken, token_in
+from shared.domain.access.client_access import (
+    ACCESS_URL_LIFETIME,
+    ClientAccessToken,
+    require_groups,
+    token_in,
+)
 from shared.domain.access.connections import Opening
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
-from shared.domain.access.licenses import ApiKey, License, refusal, scope_refusal
+from shared.domain.access.licenses import ApiKey, Grant, License, refusal, scope_refusal
 from shared.domain.access.plan_catalog import PlanCatalog
+from shared.domain.access.sessions import SessionRecord
 from shared.domain.decoding import decode
 from shared.domain.limits import ClockSkew
 from shared.errors import (
@@ -19,6 +25,7 @@ from shared.errors import (
     FieldError,
     Forbidden,
     KeyUnknown,
+    SessionLost,
     SignalCloudError,
     Unauthenticated,
     Unavailable,
@@ -46,6 +53,10 @@ class KeyReader(Protocol):
     async def get_license(self, license_id: str) -> License | None: ...
 
 
+class SessionCheck(Protocol):
+    async def confirm(self, grant: Grant, session_id: str) -> SessionRecord | None: ...
+
+
 class Presence(Protocol):
     def refuse_if_full(self, license_id: str, account_id: str) -> None: ...
     async def open(self, opening: Opening, account_id: str) -> None: ...
@@ -70,6 +81,7 @@ class HubEventService:
         keys: KeyReader,
         plans: PlanCatalog,
         presence: Presence,
+        sessions: SessionCheck,
         now: Callable[[], datetime],
         count: Counter,
     ) -> None:
@@ -77,6 +89,7 @@ class HubEventService:
         self._keys = keys
         self._plans = plans
         self._presence = presence
+        self._sessions = sessions
         self._now = now
         self._count = count
         self._judging: set[str] = set()  # nonces
@@ -105,7 +118,8 @@ class HubEventService:
             await self._presence.close(event.connection_id, event.user_id)
 
     async def _judge_connect(self, event: HubEvent, request: ConnectRequest) -> None:
-        """Refuses a client whose license or key allows nothing now, whose URL was used, or that is too many.
+        """Refuses a client whose license or key allows nothing now, or whose URL was used, or whose session
+        is over, or that is too many.
 
         A client access URL outlives the judgement of `negotiate`, and closing connections is no ban. So this
         asks the source of truth again, and not Redis, which may hang, be empty or be out of date. While it
@@ -123,7 +137,7 @@ class HubEventService:
             self._presence.refuse_if_full(token.license_id, event.user_id)
             self._judging.add(token.nonce)
             try:
-                await self._open(event, token)
+                await self._open(event, token, request.joinable)
                 self._remember(token.nonce, _Judged(event.connection_id, self._now() + URL_LIFE))
             except AccessUrlUsed as refused:
                 self._remember(token.nonce, _Judged("", self._now() + URL_LIFE, refused))
@@ -156,7 +170,7 @@ class HubEventService:
         make_room(self._judged, MAX_REMEMBERED)
         self._judged[nonce] = judged
 
-    async def _open(self, event: HubEvent, token: ClientAccessToken) -> None:
+    async def _open(self, event: HubEvent, token: ClientAccessToken, joinable: Sequence[str]) -> None:
         key, license_ = await asyncio.gather(
             self._keys.get_key(token.public_id), self._keys.get_license(token.license_id)
         )
@@ -171,5 +185,12 @@ class HubEventService:
         refused = refusal(grant, self._now()) or scope_refusal(grant, "bot")
         if refused is not None:
             raise refused
-        opening = Opening(event.connection_id, license_.license_id, token.nonce, grant.terms.connections)
+        require_groups(grant.terms, joinable)
+        session_id, session = token.session_id, None
+        if session_id is not None:
+            session = await self._sessions.confirm(grant, session_id)
+        elif grant.terms.session_required:
+            raise SessionLost("The license's plan needs a session: negotiate with an instance.")
+        limit = grant.terms.connections
+        opening = Opening(event.connection_id, license_.license_id, token.nonce, limit, session_id, session)
         await self._presence.open(opening, license_.account_id)

@@ -124,7 +124,7 @@ class KeyService:
         license_ = await self._license(old.license_id)
         caches_told = await self._enforcement.tell_caches(license_, [old])
         closed = overlap > timedelta(0) or await self._enforcement.close_connections(
-            old.public_id, "key expired"
+            license_.license_id, "key expired", old.public_id
         )
         audited = await self._audit.note("key rotated", old.public_id, successor=successor)
         return created, Effect(license_, caches_told, closed, audited)
@@ -136,7 +136,7 @@ class KeyService:
         key = await self._key_store.update_key(key.public_id, revoked_key)
         license_ = await self._license(key.license_id)
         caches_told = await self._enforcement.tell_caches(license_, [key])
-        closed = await self._enforcement.close_connections(key.public_id, "key revoked")
+        closed = await self._enforcement.close_connections(key.license_id, "key revoked", key.public_id)
         audited = await self._audit.note("key revoked", key.public_id)
         return Effect(license_, caches_told, closed, audited)
 

@@ -13,13 +13,12 @@ import msgspec
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
 from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.sessions import Session
 from shared.domain.market.messages import (
-    HEARTBEATS,
-    TEST_HEARTBEATS,
     RevokedMessage,
     group_of,
     heartbeat_groups,
-    heartbeats,
+    heartbeats_by_group,
 )
 from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
@@ -80,13 +79,17 @@ class Delayed(Protocol):
 
 
 class ClientAccess(msgspec.Struct, frozen=True):
-    """What a bot needs to connect; the URL connects once, and not after `expires_at`."""
+    """What a bot needs to connect; the URL connects once, and not after `expires_at`.
+
+    `session` is the one that the bot took with it, if it named its instance.
+    """
 
     url: str
     hub: str
     groups: list[str]
     protocol: str
     expires_at: datetime
+    session: Session | None = None
 
 
 # Sends what is stored for a symbol, see RealtimeService.push.
@@ -190,20 +193,20 @@ class RealtimeService:
         Connections that hear the test stream get its sequence in a message of their own.
         """
         last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
-        test = {symbol: last.pop(symbol) for symbol in (TEST_SYMBOL,) if symbol in last}
-        for group, sequences in ((HEARTBEATS, last), (TEST_HEARTBEATS, test)):
-            for message in heartbeats(sequences, event_at):
-                if not await self._send(group, message):
-                    return
+        for group, message in heartbeats_by_group(last, event_at):
+            if not await self._send(group, message):
+                return
         await self._delayed.heartbeat(event_at)
 
-    async def negotiate(self, grant: Grant, wanted: Sequence[str] | None) -> ClientAccess:
+    async def negotiate(
+        self, grant: Grant, wanted: Sequence[str] | None, session_id: str | None = None
+    ) -> ClientAccess:
         """A client access URL for the groups of the `wanted` symbols, or of all that the license covers.
 
-        The account is the hub's user. The connection is in the groups of its license and its key, so that
-        each can be closed alone, and in the groups of its heartbeats. If the license has a delay of signals,
-        the groups of symbols and of heartbeats are those of the delay. Raises ValidationFailed,
-        SymbolNotLicensed and Unavailable.
+        The account is the hub's user. The connection is in the groups of its license, its key and its
+        session, so that each can be closed alone, and in the groups of its heartbeats. If the license has a
+        delay of signals, the groups of symbols and of heartbeats are those of the delay. Raises
+        ValidationFailed, SymbolNotLicensed and Unavailable.
         """
         if wanted is not None and not wanted:
             message = "Without symbols a connection hears nothing: name some, or leave this out for all."
@@ -215,7 +218,8 @@ class RealtimeService:
         if delay_s:
             await self._delayed.want(delay_s)
         groups = [group_of(symbol, delay_s) for symbol in symbols]
-        token = ClientAccessToken(grant.license.license_id, grant.key.public_id, self._new_nonce())
+        license_id, public_id = grant.license.license_id, grant.key.public_id
+        token = ClientAccessToken(license_id, public_id, self._new_nonce(), session_id)
         memberships = (*token.groups, *heartbeat_groups(symbols, delay_s))
         url = await self._hub.client_access_url(
             grant.license.account_id, groups, memberships, ACCESS_URL_LIFETIME

@@ -425,11 +425,14 @@ create table connections (
     connection_id text primary key check (length(connection_id) between 1 and 256),
     license_id text not null check (length(license_id) between 1 and 64),
     opened_at timestamptz not null default now(),
-    checked_at timestamptz not null default now()
+    checked_at timestamptz not null default now(),
+    session_id text check (length(session_id) between 1 and 64),
+    session jsonb check (octet_length(session::text) <= 8192)
 );
 comment on index connections_pkey is 'Prevents one connection from counting twice against its license.';
 
 create index connections_license on connections (license_id, checked_at);
+create index connections_session on connections (session_id) where session_id is not null;
 
 -- The client access URLs that have connected, kept until they expire.
 create table used_urls (
@@ -767,6 +770,37 @@ revoke execute on function pseudonymise_audit(text, text[]) from public;
 grant execute on function pseudonymise_audit(text, text[]) to signal_jobs;
 create index audit_subject on audit (subject);
 grant select on audit to signal_functions;
+-- What may be misuse of a license, counted for operators: one row an account and day.
+create table misuse_days (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    requests bigint not null check (requests >= 0),
+    limited bigint not null check (limited >= 0),
+    limited_hours integer not null check (limited_hours between 0 and 16777215),
+    sessions_refused bigint not null check (sessions_refused >= 0),
+    sessions_taken_over bigint not null check (sessions_taken_over >= 0),
+    sessions_replaced bigint not null check (sessions_replaced >= 0),
+    primary key (account_id, day)
+);
+comment on index misuse_days_pkey is 'Prevents an account from having two counts of one day.';
+
+create index misuse_days_day on misuse_days (day);
+
+-- The addresses that used a key on a day, each as a keyed hash that differs every day.
+create table misuse_addresses (
+    account_id text not null check (length(account_id) between 1 and 64),
+    day date not null check (isfinite(day)),
+    public_id text not null check (length(public_id) between 1 and 64),
+    address bytea not null check (octet_length(address) = 8),
+    primary key (account_id, day, public_id, address)
+);
+comment on index misuse_addresses_pkey is 'Prevents one address of a key from counting twice on a day.';
+
+create index misuse_addresses_day on misuse_addresses (day);
+
+grant select, insert, update on misuse_days to signal_functions;
+grant select, insert on misuse_addresses to signal_functions;
+grant select, delete on misuse_days, misuse_addresses to signal_jobs;
 -- The inbox of payment vendors: each event once, with what became of it. A timer works on what is received. An event
 -- without a subject belongs to a payment: `links` are the vendor's ids of that payment, which other events share.
 create table payment_events (
@@ -806,7 +840,7 @@ grant update (state, outcome, license_id, account_id, tries, next_try_at) on pay
 -- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
 -- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
 create table hooks (
-    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    hook_id text primary key check (length(hook_id) = 17),
     account_id text not null check (length(account_id) between 1 and 64),
     license_id text not null check (length(license_id) between 1 and 64),
     public_id text not null check (length(public_id) = 6),

@@ -186,7 +186,12 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "connections"): "DELETE INSERT SELECT",  # and UPDATE of checked_at, a column's
         ("signal_functions", "used_urls"): "INSERT SELECT",
         ("signal_functions", "suspicious_trades"): "SELECT",
+        ("signal_functions", "misuse_days"): "INSERT SELECT UPDATE",
+        ("signal_functions", "misuse_addresses"): "INSERT SELECT",
         ("signal_functions", "claims_used"): "INSERT SELECT",
+        ("signal_functions", "hooks"): "INSERT SELECT",  # and UPDATE of the secret and the end
+        ("signal_functions", "signal_delays"): "INSERT SELECT",
+        ("signal_functions", "delayed_feeds"): "INSERT SELECT",  # and UPDATE of last_sequence
         ("signal_functions", "notification_events"): "INSERT SELECT",
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
         ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
@@ -203,6 +208,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
         ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
         ("signal_jobs", "suspicious_trades"): "DELETE INSERT SELECT",
+        ("signal_jobs", "misuse_days"): "DELETE SELECT",
+        ("signal_jobs", "misuse_addresses"): "DELETE SELECT",
         ("signal_jobs", "claims_used"): "DELETE SELECT",
         ("signal_jobs", "outbox"): "DELETE SELECT",
         ("signal_jobs", "bars"): "DELETE SELECT",

@@ -29,6 +29,7 @@ from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
 from tests.support.license_plans import PLANS
 from tests.support.memory_licenses import unlisted
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.ports import free_port
 from tests.support.served import served_symbols
@@ -239,7 +240,7 @@ async def test_of_two_processes_that_expire_a_license_one_audits_it(
             timers = [
                 EndingService(
                     store=store,
-                    enforcement=Enforcement(NoCache(), Hub(), PLANS),
+                    enforcement=Enforcement(NoCache(), Hub(), MemorySessions(), PLANS),
                     audit=audit,
                     listed=unlisted,
                     actor="timer",
@@ -260,7 +261,7 @@ async def test_a_thousand_keys_are_made_quickly(tables: LicenseTables) -> None:
     service = LicenseService(
         plans=PLANS,
         store=tables,
-        enforcement=Enforcement(NoCache(), FakeHub(), PLANS),
+        enforcement=Enforcement(NoCache(), FakeHub(), MemorySessions(), PLANS),
         served=served_symbols(MemoryStores(NOW)),
         audit=FakeAudit(),
         listed=unlisted,

@@ -15,6 +15,7 @@ from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
 from tests.support.memory_licenses import unlisted
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -33,7 +34,7 @@ class World:
         self.licenses = LicenseService(
             plans=PLANS,
             store=self.store,
-            enforcement=Enforcement(self.cache, FakeHub(), PLANS),
+            enforcement=Enforcement(self.cache, FakeHub(), MemorySessions(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=self.audit,
             listed=unlisted,

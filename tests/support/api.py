@@ -26,6 +26,7 @@ from shared.services.key_making import CreatedKey
 from shared.settings import Settings
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeExports, FakeKeyStore
 from tests.support.app import functions
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.requests import PATH_VALUES
 from tests.support.strategies import STRATEGIES
@@ -158,6 +159,9 @@ class Api:
     def __init__(self, settings: Settings = SETTINGS) -> None:
         self.clock = Clock()
         self.redis = MemoryRedis(self.clock)
+        self.session_store = MemorySessions(
+            clock_ms=lambda: round(self.clock.timestamp() * 1000), is_away=lambda: self.redis.away
+        )
         self.key_store = MemoryKeyStore()
         self.hub = MemoryHub()
         self.stores = MemoryStores(self.clock())
@@ -168,6 +172,7 @@ class Api:
         vars(self.services).update(
             now=self.clock,
             redis=self.redis,
+            session_store=self.session_store,
             tables=self.key_store,
             hub=self.hub,
             exports=self.exports,
@@ -195,12 +200,13 @@ class Api:
         symbols: Sequence[str] = ("ES", "NQ"),
         limit: int = 100,
         account: str = "acct-1",
+        sessions: int | None = None,
     ) -> CreatedKey:
         """A key of a new license."""
         licenses = self.services.license_service("tester")
         license_ = await licenses.create_license(
             account,
-            overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit),
+            overrides=Overrides(symbols=tuple(symbols), requests_per_minute=limit, sessions=sessions),
             may_be_unserved=True,
         )
         if self.spare_keys:

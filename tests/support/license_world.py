@@ -12,6 +12,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -26,7 +27,8 @@ class World:
         self.audit = FakeAudit()
         self.hub = FakeHub()
         self.stores = MemoryStores(self.clock())
-        self.enforcement = Enforcement(self.cache, self.hub, PLANS)
+        self.sessions = MemorySessions(clock_ms=lambda: round(self.clock.timestamp() * 1000))
+        self.enforcement = Enforcement(self.cache, self.hub, self.sessions, PLANS)
         self.listed: list[License] = []
         self.endings = EndingService(
             store=self.store,

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
-from shared.domain.access.connections import Opening, Verdict, judge_openings
+from shared.domain.access.connections import ConnectedSession, Opening, Verdict, judge_openings
+from shared.domain.access.sessions import SessionRecord
 from shared.errors import DatabaseBusy, DatabaseUnavailable
 
 
@@ -13,6 +14,8 @@ class Row:
     license_id: str
     opened_at: float
     checked_at: float
+    session_id: str | None = None
+    session: SessionRecord | None = None
 
 
 @dataclass
@@ -49,7 +52,7 @@ class MemoryConnections:
         for opening, verdict in zip(openings, verdicts, strict=True):
             if verdict == "opened":
                 self.used.setdefault(opening.nonce, opening.connection_id)
-                row = Row(opening.license_id, self.clock(), self.clock())
+                row = Row(opening.license_id, self.clock(), self.clock(), opening.session_id, opening.session)
                 self.rows.setdefault(opening.connection_id, row)
         return verdicts
 
@@ -86,6 +89,15 @@ class MemoryConnections:
     async def excess(self, license_id: str, limit: int) -> list[str]:
         self._answer()
         return sorted(self.of(license_id), key=lambda name: (self.rows[name].opened_at, name))[limit:]
+
+    async def connected_sessions(self, after: str, limit: int) -> list[ConnectedSession]:
+        self._answer()
+        found: dict[str, ConnectedSession] = {}
+        for name, row in sorted(self.rows.items(), key=lambda each: -each[1].opened_at):
+            if row.session_id is not None and row.session_id > after:
+                new = ConnectedSession(row.license_id, row.session_id, row.session, [])
+                found.setdefault(row.session_id, new).connection_ids.append(name)
+        return [found[session_id] for session_id in sorted(found)][:limit]
 
     async def prune_used_urls(self, older_than_s: float) -> int:
         self._answer()

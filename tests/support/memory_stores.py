@@ -17,6 +17,7 @@ from tests.support.memory_connections import MemoryConnections
 from tests.support.memory_delayed import MemoryDelayed
 from tests.support.memory_hooks import MemoryHooks
 from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
+from tests.support.memory_misuse import MemoryMisuse
 from tests.support.memory_notifications import MemoryNotifications
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
@@ -151,3 +152,4 @@ class MemoryStores:
         self.claims = MemoryClaims(lambda: self.server.now, is_away=lambda: self.server.away)
         self.test_accounts = MemoryTestAccounts()
         self.connections = MemoryConnections(is_away=lambda: self.server.away)
+        self.misuse = MemoryMisuse(is_away=lambda: self.server.away)

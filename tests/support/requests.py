@@ -23,6 +23,7 @@ PATH_VALUES = {
     "trade_id": "t-reported",
     "license_id": "lic_Ab0000000001",
     "public_id": "Ab12Cd",
+    "session_id": "ses_Re000000000000000000",
     "own_public_id": "Sp4re0",
     "token": "0" * 61,
     "payment_event_id": "1",
@@ -33,6 +34,7 @@ UNKNOWN_PATH_VALUES = {
     "trade_id": "never",
     "license_id": "lic_Zz0000000000",
     "public_id": "Zz99Zz",
+    "session_id": "ses_Zz000000000000000000",
     "own_public_id": "Zz99Zz",
     "payment_event_id": "99",
     "hook_id": "hook_000000000000",
@@ -41,9 +43,17 @@ BAD_PATH_VALUES = {
     "trade_id": "a b",
     "license_id": "lic_none",
     "public_id": "Ab",
+    "session_id": "ses_short",
     "own_public_id": "a b",
     "payment_event_id": "first",
     "hook_id": "x",
+}
+# Routes that answer what only Redis knows; the others do without it.
+NEED_REDIS = {
+    ("GET", "sessions"),
+    ("DELETE", "sessions/{session_id}"),
+    ("GET", "ops/licenses/{license_id}/sessions"),
+    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"),
 }
 
 # For each route that asks for a key: its scope, and a request that it accepts.
@@ -58,6 +68,9 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "signals"): ("publisher", {"body": SIGNAL}),
     ("POST", "bars"): ("feeder", {"body": BARS}),
     ("POST", "ws/negotiate"): ("bot", {}),
+    ("POST", "sessions"): ("bot", {"body": {"instance": "bot-1"}}),
+    ("GET", "sessions"): ("bot", {}),
+    ("DELETE", "sessions/{session_id}"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
     ("GET", "license/keys"): ("bot", {}),
     ("POST", "license/rotate"): ("bot", {}),
@@ -80,6 +93,13 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
     ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
+    ("POST", "ops/licenses/{license_id}/hooks"): ("admin", {"body": {"name": "chart"}}),
+    ("GET", "ops/licenses/{license_id}/hooks"): ("ops", {}),
+    ("POST", "ops/hooks/{hook_id}/rotate"): ("admin", {}),
+    ("DELETE", "ops/hooks/{hook_id}"): ("admin", {}),
+    ("GET", "ops/misuse"): ("ops", {}),
+    ("GET", "ops/licenses/{license_id}/sessions"): ("ops", {}),
+    ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("admin", {}),
     ("GET", "ops/payment-events"): ("ops", {}),
     ("POST", "ops/payment-events/{payment_event_id}/run"): ("admin", {}),
 }

@@ -6,6 +6,7 @@ NOT_EXPLAINED = {
     "performance.take_turn": "reads no table",
     "connections.lock_licenses": "reads no table",
     "connections.unchecked": "reads every open connection, once in 20 seconds",
+    "connections.connected_sessions": "reads every open connection, once in 20 seconds",
     "outbox.wait_at_most": "reads no table",
     "signals.lock_publisher": "reads no table",
     "outbox.lock_batch": "reads no table",

@@ -9,6 +9,7 @@ from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.delayed import DelayedFeeds
 from shared.adapters.postgres.hooks import HookStore
 from shared.adapters.postgres.license_list import LicenseList
+from shared.adapters.postgres.misuse import MisuseStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
 from shared.adapters.postgres.outbox import Outbox
@@ -33,6 +34,7 @@ __all__ = [
     "DelayedFeeds",
     "HookStore",
     "LicenseList",
+    "MisuseStore",
     "ModelStore",
     "NotificationEvents",
     "Outbox",
@@ -62,6 +64,7 @@ class Stores:
         self.delayed = DelayedFeeds(database)
         self.hooks = HookStore(database)
         self.license_list = LicenseList(database)
+        self.misuse = MisuseStore(database)
         self.models = ModelStore(database)
         self.notifications = NotificationEvents(database)
         self.outbox = Outbox(database)

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
+import msgspec
 from psycopg.rows import scalar_row
 
 from shared.adapters.postgres.database import Connection, Database
-from shared.domain.access.connections import Opening, Verdict, judge_openings
+from shared.domain.access.connections import ConnectedSession, Opening, Verdict, judge_openings
+from shared.domain.access.sessions import SessionRecord
 from shared.sql import queries
 
 # One connection is for `record`, of which a process makes one at a time, and one for all other methods.
@@ -50,6 +52,8 @@ class ConnectionStore:
                 "connection_ids": [opening.connection_id for opening in opened],
                 "license_ids": [opening.license_id for opening in opened],
                 "nonces": [opening.nonce for opening in opened],
+                "session_ids": [opening.session_id for opening in opened],
+                "sessions": [_text_of(opening.session) for opening in opened],
             }
             await connection.execute(_SQL["open"], added)
         return verdicts
@@ -95,8 +99,25 @@ class ConnectionStore:
             given = {"license_id": license_id, "allowed": limit, "limit": MAX_EXCESS}
             return await (await cursor.execute(_SQL["excess"], given)).fetchall()
 
+    async def connected_sessions(self, after: str, limit: int) -> list[ConnectedSession]:
+        """At most `limit` sessions with open connections, by id, from the one that follows `after`."""
+        async with self._beside, self._database.transaction(jobs=True) as connection:
+            cursor = await connection.execute(_SQL["connected_sessions"], {"after": after, "limit": limit})
+            return [
+                ConnectedSession(license_id, session_id, _record_of(session), connection_ids)
+                for license_id, session_id, session, connection_ids in await cursor.fetchall()
+            ]
+
     async def prune_used_urls(self, older_than_s: float) -> int:
         """Deletes at most MAX_PRUNED marks of client access URLs that were used so long ago."""
         async with self._beside, self._database.transaction(jobs=True) as connection:
             given = {"older_than_s": older_than_s, "limit": MAX_PRUNED}
             return (await connection.execute(_SQL["prune_used_urls"], given)).rowcount
+
+
+def _text_of(session: SessionRecord | None) -> str | None:
+    return None if session is None else msgspec.json.encode(session).decode()
+
+
+def _record_of(text: str | None) -> SessionRecord | None:
+    return None if text is None else msgspec.json.decode(text, type=SessionRecord)

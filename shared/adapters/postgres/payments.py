@@ -17,7 +17,8 @@ from shared.sql import queries
 
 # The state machine folds all events of a subscription each time: some six a month.
 MAX_RELATED = 5_000
-FORGOTTEN_AT_ONCE = 1_000
+BATCH = 1_000
+MAX_BATCHES = 20
 _NO_CURSOR = 2**63 - 1
 _SQL = queries("payments")
 
@@ -139,10 +140,15 @@ class PaymentStore:
             return await (await cursor.execute(_SQL[name], values)).fetchall()
 
     async def forget_ignored(self, before: datetime) -> int:
-        """Deletes at most FORGOTTEN_AT_ONCE ignored events received before a time; returns how many."""
-        values = {"before": before, "limit": FORGOTTEN_AT_ONCE}
-        async with self._database.transaction(jobs=True) as connection:
-            return (await connection.execute(_SQL["forget_ignored"], values)).rowcount
+        """Deletes ignored events received before a time, at most MAX_BATCHES * BATCH; returns how many."""
+        forgotten = 0
+        for _ in range(MAX_BATCHES):
+            async with self._database.transaction(jobs=True) as connection:
+                values = {"before": before, "limit": BATCH}
+                forgotten += (rows := (await connection.execute(_SQL["forget_ignored"], values)).rowcount)
+            if rows < BATCH:
+                break
+        return forgotten
 
 
 def _known(row: _Row) -> KnownEvent:

@@ -23,7 +23,7 @@ from shared.adapters.redis.names import license_key, lock_key, refresh_key, trie
 from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.domain.access.admission import NO_TAG, Admission, encode_record
 from shared.domain.access.licenses import Grant, refusal, valid_until
-from shared.domain.access.rate_limit import WINDOW_S
+from shared.domain.access.rate_limit import BURST_WINDOW_S, REFUSED, WINDOW_S, limits_of
 from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
     CacheResult,
@@ -79,10 +79,12 @@ class RedisStore:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         socket_timeout_s: float = SOCKET_TIMEOUT_S,
         window_s: float = WINDOW_S,
+        burst_window_s: float = BURST_WINDOW_S,
         credential_provider: "CredentialProvider | None" = None,
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password if there is no provider."""
-        self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
+        windows = round(window_s * 1e6), round(burst_window_s * 1e6)
+        self._limits = (*windows, round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._requests: list[TakenRequest] = []
         self._taking: asyncio.Task[None] | None = None
         # Lock tokens need only differ from each other: a random part per process, and a count.
@@ -138,7 +140,7 @@ class RedisStore:
         """`store_grant` for many grants, in one write."""
         calls = [self._grant_call(key_hash, grant) for key_hash, grant in grants]
         if calls:
-            await self._run("store_grant", *calls)
+            await self.run_script("store_grant", *calls)
 
     async def grant_record(self, key_hash: str) -> bytes | None:
         """The cached record of a grant, as `encode_record` makes it; None if there is none."""
@@ -153,7 +155,7 @@ class RedisStore:
 
     async def get_confidence(self, key: str) -> CacheResult | None:
         """The cached confidence; a result without one while a process computes it; None if none does."""
-        ((held, value, life_ms),) = await self._run("get_confidence", ((key, lock_key(key)), ()))
+        ((held, value, life_ms),) = await self.run_script("get_confidence", ((key, lock_key(key)), ()))
         output = decode_output(value) if value is not None else None
         if output is not None and life_ms >= 0:
             return CacheResult(key, output, max(0, round(CONFIDENCE_TTL_S * 1e3) - life_ms))
@@ -161,14 +163,14 @@ class RedisStore:
 
     async def put_confidences(self, entries: Sequence[tuple[str, ModelOutput, str | None]]) -> None:
         """Caches each (key, output, lock token), and releases the lock if the token holds it."""
-        _, life_ms, _ = self._limits
+        life_ms = self._limits[2]
         keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
         arguments = [part for _, output, token in entries for part in (encode_output(output), token or "")]
-        await self._run("put_confidences", (keys, (life_ms, *arguments)))
+        await self.run_script("put_confidences", (keys, (life_ms, *arguments)))
 
     async def release(self, key: str, token: str) -> bool:
         """Releases the lock on the confidence `key`; returns False if `token` does not hold it."""
-        (released,) = await self._run("release", ((lock_key(key),), (token,)))
+        (released,) = await self.run_script("release", ((lock_key(key),), (token,)))
         return bool(released == 1)
 
     async def add_counts(self, counts: dict[str, int]) -> None:
@@ -210,10 +212,10 @@ class RedisStore:
         life = timedelta(seconds=GRANT_TTL_S)
         if end is not None and now < end < now + life:
             life = end - now
-        limit = 0 if refusal(grant, now) else grant.terms.requests_per_minute
+        limits = REFUSED if refusal(grant, now) else limits_of(grant.terms)
         return (license_key(key_hash),), (
             grant.revision,
-            encode_record(grant, limit),
+            encode_record(grant, limits),
             max(1, math.ceil(life / timedelta(milliseconds=1))),
         )
 
@@ -224,7 +226,7 @@ class RedisStore:
             del self._requests[:MAX_REQUESTS_PER_CALL]
             call = RequestCall(batch, f"{self._token_base}.{next(self._tokens)}")
             try:
-                (reply,) = await self._run(
+                (reply,) = await self.run_script(
                     "take_requests", call.keys_and_arguments(self._limits), ask=self._ask_untraced
                 )
                 call.hand_out(reply)
@@ -236,7 +238,7 @@ class RedisStore:
                 _fail(batch, unavailable(f"{type(defect).__name__}: {defect}"))
         self._taking = None
 
-    async def _run(self, name: str, *calls: ScriptCall, ask: Ask | None = None) -> list[Any]:
+    async def run_script(self, name: str, *calls: ScriptCall, ask: Ask | None = None) -> list[Any]:
         """Returns the script's answer to each of `calls`, which go out in one write."""
         from redis.exceptions import NoScriptError
 
@@ -247,8 +249,12 @@ class RedisStore:
         except Unavailable as error:
             if not isinstance(error.__cause__, NoScriptError):
                 raise
-        # The server does not have the script, because it is new or restarted. EVAL sends and runs the source.
-        return await ask(*[("EVAL", script.source, len(keys), *keys, *argv) for keys, argv in calls])
+        # The server does not have the script, because it is new or restarted. EVAL sends, keeps and runs it.
+        commands: list[Command] = [
+            ("EVALSHA" if later else "EVAL", script.sha if later else script.source, len(keys), *keys, *argv)
+            for later, (keys, argv) in enumerate(calls)
+        ]
+        return await ask(*commands)
 
     async def _ask(self, *commands: Command) -> list[Any]:
         return await traced(self._ask_untraced(*commands), str(commands[0][0]), "redis")

@@ -5,16 +5,32 @@ from typing import Literal
 
 import msgspec
 
+from shared.domain.access.sessions import SessionRecord
+
 Verdict = Literal["opened", "used", "exceeded"]
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A connection that wants to open, under a license with `limit` connections at most."""
+    """A connection that wants to open, under a license with `limit` connections at most.
+
+    `session_id` is its session, if it has one; `session` restores it if Redis loses it.
+    """
 
     connection_id: str
     license_id: str
     nonce: str
     limit: int
+    session_id: str | None = None
+    session: SessionRecord | None = None
+
+
+class ConnectedSession(msgspec.Struct, frozen=True):
+    """A session with open connections, the youngest of which is first; it should have one."""
+
+    license_id: str
+    session_id: str
+    session: SessionRecord | None
+    connection_ids: list[str]
 
 
 def judge_openings(

@@ -19,11 +19,11 @@ class Consequences(msgspec.Struct, frozen=True):
 def consequences(before: License, after: License, terms: tuple[Plan, Plan], now: datetime) -> Consequences:
     """What follows when `before` becomes `after`; `terms` are those of both.
 
-    Connections are closed if the license allows nothing now, or if they are in groups of symbols that it
-    would not get any more: clients connect again by themselves.
+    Connections are closed, and sessions end, if the license allows nothing now, if they are in groups of
+    symbols that it would not get any more, or if it has fewer places: clients connect again by themselves.
     """
     has_ended = license_refusal(after, now) is not None
-    closes = has_ended or _has_other_groups(*terms)
+    closes = has_ended or _has_other_groups(*terms) or terms[1].sessions < terms[0].sessions
     endings = [Ending(now, after.license_id)] if closes else []
     for old, new in ((before.expires_at, after.expires_at), (before.grace_until, after.grace_until)):
         if new is not None and new != old and new > now:

@@ -24,6 +24,7 @@ from shared.errors import (
     LicenseSuspended,
     ScopeMissing,
     SignalCloudError,
+    StrategyNotLicensed,
     SymbolNotLicensed,
     ValidationFailed,
 )
@@ -40,7 +41,8 @@ LICENSE_PREFIX = "lic_"
 _RANDOM_LENGTH = 12
 NEVER = datetime.min.replace(tzinfo=UTC)
 FOREVER = datetime.max.replace(tzinfo=UTC)
-_LICENSE_ID = re.compile(r"lic_[0-9A-Za-z]{12}")
+LICENSE_ID_PATTERN = r"^lic_[0-9A-Za-z]{12}\Z"
+_LICENSE_ID = re.compile(LICENSE_ID_PATTERN)
 
 
 class License(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +138,7 @@ def license_id_of(reference: str) -> str:
 
 
 def is_license_id(text: str) -> bool:
-    return _LICENSE_ID.fullmatch(text) is not None
+    return _LICENSE_ID.match(text) is not None
 
 
 def shard_of_license_id(license_id: str) -> str:
@@ -207,6 +209,19 @@ def require_among(licensed: Sequence[str], fields: Mapping[str, str]) -> None:
     raise SymbolNotLicensed(
         f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.", errors=errors
     )
+
+
+def require_strategies(grant: Grant, fields: Mapping[str, str]) -> None:
+    """Raises StrategyNotLicensed for the strategies whose confidences the license does not cover.
+
+    `fields` maps each requested strategy to the name of its field in the request.
+    """
+    licensed = grant.terms.strategies
+    refused = {name: field for name, field in fields.items() if name not in licensed} if licensed else {}
+    if refused:
+        message = f"The license covers confidences of {', '.join(licensed)}, and not of {', '.join(refused)}."
+        errors = tuple(FieldError(field, "unknown_value", message) for field in refused.values())
+        raise StrategyNotLicensed(message, errors=errors)
 
 
 def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:

@@ -14,13 +14,16 @@ select nonce, connection_id from used_urls where nonce = any(%(nonces)s);
 -- name: open
 -- Adds connections and marks their client access URLs as used; repeated ones change nothing.
 with opened as (
-    select * from unnest(%(connection_ids)s::text[], %(license_ids)s::text[], %(nonces)s::text[])
-        as opened(connection_id, license_id, nonce)
+    select * from unnest(
+        %(connection_ids)s::text[], %(license_ids)s::text[], %(nonces)s::text[],
+        %(session_ids)s::text[], %(sessions)s::text[]
+    ) as opened(connection_id, license_id, nonce, session_id, session)
 ), marked as (
     insert into used_urls (nonce, connection_id) select nonce, connection_id from opened
     on conflict (nonce) do nothing
 )
-insert into connections (connection_id, license_id) select connection_id, license_id from opened
+insert into connections (connection_id, license_id, session_id, session)
+select connection_id, license_id, session_id, session::jsonb from opened
 on conflict (connection_id) do nothing;
 
 -- name: close
@@ -64,6 +67,16 @@ from connections
 where license_id = %(license_id)s
 order by opened_at, connection_id
 offset %(allowed)s
+limit %(limit)s;
+
+-- name: connected_sessions
+-- Sessions that have open connections, in the order of their ids, each with its connections, the youngest first.
+select min(license_id), session_id, (array_agg(session::text) filter (where session is not null))[1],
+    array_agg(connection_id order by opened_at desc, connection_id)
+from connections
+where session_id > %(after)s
+group by session_id
+order by session_id
 limit %(limit)s;
 
 -- name: prune_used_urls

@@ -49,6 +49,7 @@ TOO_MANY: dict[str, Any] = {
 BAD_QUERY = {
     "ops/trades/suspicious": {"limit": "0"},
     "ops/licenses": {"limit": "0"},
+    "ops/misuse": {"limit": "0"},
     "ops/payment-events": {"state": "lost"},
 }
 # What only Postgres can answer, of routes that else need it for no answer.
@@ -66,6 +67,13 @@ CONFLICTS: dict[str, dict[str, Any]] = {
 NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
+}
+
+
+REFUSING_PLANS = {
+    "strategy_not_licensed": a_plan(strategies=("another",)),
+    "daily_quota_exceeded": a_plan(trades_per_day=0),
+    "storage_quota_exceeded": a_plan(stored_trades=0),
 }
 
 
@@ -92,8 +100,8 @@ class Caller:
         self.api = api
         self.route = route
         self.scope, self.given = ADMITTING[route.method, route.path]
-        if route.path == "ws/negotiate":
-            self.given = {"body": {"symbols": ["ES"]}}
+        if (route.method, route.path) in (("POST", "ws/negotiate"), ("POST", "sessions")):
+            self.given = {"body": {"symbols": ["ES"], "instance": "bot-1"}}
 
     async def call(self, key: CreatedKey | str | None, **changed: Any) -> Answered:
         path = changed.pop("path", self.route.path)
@@ -136,9 +144,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded" | "storage_quota_exceeded":
-                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
-                self.api.services.plans = with_plans(a_plan(**{full: 0}))
+            case _ if code in REFUSING_PLANS:
+                self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -158,6 +165,10 @@ class Caller:
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "conflict": CONFLICTS.get(self.route.path),
+            "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
+            if self.route.path.startswith("ops/")
+            else None,
+            "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
         return changed.get(code)
@@ -174,15 +185,17 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict" if "hooks" in self.route.path:
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
             case "too_many_queries":
                 api.stores.trades.is_busy = True
+            case "cache_unavailable":
+                api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict":
                 api.key_store.is_busy = True
                 if self.route.path.endswith("/resume"):
                     # What is active already needs no change, which others could be in the way of.
@@ -212,6 +225,10 @@ class Caller:
         key = await self.api.key(self.scope)
         if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
+        if code == "session_taken":
+            key = await self.api.key(self.scope, sessions=1)
+            await self.api.call("POST", "sessions", key=key, body={"instance": "bot-2"})
+            return await self.call(key)
         if code == "no_confidence":
             publisher = await self.api.key("publisher")
             await self.api.call("POST", "signals", key=publisher, body=SIGNAL)
@@ -230,5 +247,5 @@ async def test_each_documented_problem_can_happen(api: Api, route: Route, code: 
     answered = await Caller(api, route).cause(code)
     assert (answered.status, answered.code) == (STATUS_OF_CODE[code], code)
     # A key that counts is told its quota with every problem; other requests count against no limit.
-    counts = code == "scope_missing" or not code.startswith(("key_", "license_"))
+    counts = code == "scope_missing" or not code.startswith(("key_", "license_", "cache_"))
     assert ("ratelimit" in answered.headers) == ("x-ratelimit-limit" in answered.headers) == counts

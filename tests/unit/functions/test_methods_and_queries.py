@@ -10,6 +10,8 @@ from functions.web.routes import allowed_methods, declared_routes
 from tests.support.api import Answered, Api
 from tests.support.requests import ADMITTING
 
+pytestmark = pytest.mark.usefixtures("reported")
+
 # An OPTIONS asks about the address, and not for what parameters choose.
 ASKING = [
     pytest.param(route, id=f"{route.method} {route.path}")

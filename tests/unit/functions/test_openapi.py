@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from functions.openapi import document
+from functions.openapi import SESSION_ID, document
 from functions.web.preferences import PREFER
 from functions.web.routes import allowed_methods, declared_routes
 from shared.domain.confidence.strategy import Feature, StrategyCatalog
@@ -81,7 +81,7 @@ def test_allowed_methods_of_a_path_with_a_parameter_are_those_of_its_route() -> 
 
 
 def test_the_parameter_of_a_path_is_described_as_one() -> None:
-    (described,) = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
+    described, _ = document(STRATEGIES)["paths"]["/trades/{trade_id}"]["delete"]["parameters"]
     assert (described["in"], described["required"], described["example"]) == ("path", True, "my-1")
     assert described["schema"]["pattern"] == published(TRADE_ID_PATTERN)
 
@@ -115,6 +115,7 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/webhooks/stripe"): True,
         ("post", "/webhooks/whop"): True,
         ("post", "/ws/negotiate"): False,
+        ("post", "/sessions"): True,
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
@@ -127,6 +128,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/ops/licenses/{license_id}/keys"): False,
         ("post", "/ops/keys/{public_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
+        ("post", "/ops/licenses/{license_id}/hooks"): True,
+        ("post", "/ops/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -258,12 +261,21 @@ def test_an_optional_category_may_be_null() -> None:
     }
 
 
+def test_every_call_of_a_bot_may_name_its_session() -> None:
+    paths: dict[str, Any] = document(STRATEGIES)["paths"]
+    for (method, path), (scope, _) in ADMITTING.items():
+        operation = paths[f"/{path}"][method.lower()]
+        assert (SESSION_ID in operation.get("parameters", ())) == (scope == "bot")
+        assert ("session_lost" in operation["responses"]["403"]["description"]) == (scope == "bot")
+
+
 def test_every_parameter_is_described() -> None:
     described = {
         (path, method, parameter["name"]): parameter["description"]
         for path, operations in document(STRATEGIES)["paths"].items()
         for method, operation in operations.items()
         for parameter in operation.get("parameters", ())
+        if parameter != SESSION_ID
     }
     assert all(described.values())
     of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
@@ -295,6 +307,14 @@ def test_every_parameter_is_described() -> None:
         ("/performance", "get", "since"): "Trades with exit_at from this time on.",
         ("/performance", "get", "until"): "Trades with exit_at before this time.",
         ("/ops/trades/suspicious", "get", "limit"): "At most this many.",
+        ("/ops/misuse", "get", "limit"): "At most this many.",
+        ("/ops/misuse", "get", "days"): "The last days, today included.",
+        ("/sessions/{session_id}", "delete", "session_id"): "The session_id of a session.",
+        ("/ops/licenses/{license_id}/sessions", "get", "license_id"): "The id of a license.",
+        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "license_id"): "The id of a license.",
+        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "session_id"): (
+            "The session_id of a session."
+        ),
         ("/ops/payment-events", "get", "state"): (
             "Only events of this state: received, applied, ignored or failed."
         ),
@@ -311,4 +331,6 @@ def test_every_parameter_is_described() -> None:
         ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
         ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
         ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}", "delete", "hook_id"): "The hook's id, which is not its secret.",
     }

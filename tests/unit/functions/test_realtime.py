@@ -33,6 +33,7 @@ async def test_client_access_covers_what_is_asked_for(api: Api, body: object, sy
         "groups": groups,
         "protocol": "json.reliable.webpubsub.azure.v1",
         "expires_at": "2026-03-02T14:35:00Z",
+        "session": None,
     }
     assert api.counts == {"negotiated": 1}
 

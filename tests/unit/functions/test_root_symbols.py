@@ -28,6 +28,10 @@ ASKING: dict[tuple[str, str], tuple[Any, str]] = {
     ("POST", "bars"): (lambda symbol: {"body": BARS | {"symbol": symbol}}, "symbol"),
     ("POST", "hooks"): (lambda symbol: {"body": {"name": "c", "symbols": [symbol]}}, "symbols[0]"),
     ("POST", "ws/negotiate"): (lambda symbol: {"body": {"symbols": ["NQ", symbol]}}, "symbols[1]"),
+    ("POST", "sessions"): (
+        lambda symbol: {"body": {"instance": "bot-1", "symbols": ["NQ", symbol]}},
+        "symbols[1]",
+    ),
 }
 WRITTEN = {
     "ESZ5": "ES",
@@ -110,6 +114,9 @@ async def test_a_contract_that_the_license_covers_is_served_as_it_is(api: Api) -
             continue  # strategies name their own symbols
         scope, _ = ADMITTING[method, path]
         key = await licenses.create_key(license_.license_id, (scope,))
-        given = {"symbols": ["MES"]} if path == "ws/negotiate" else None
+        given = {
+            "ws/negotiate": {"symbols": ["MES"]},
+            "sessions": {"instance": "bot-1", "symbols": ["MES"]},
+        }.get(path)
         request = {"body": given} if given else ASKING[method, path][0]("MES")
         assert (await api.call(method, path, key=key, **request)).status in (200, 201)

@@ -66,7 +66,8 @@ def test_what_a_declaration_leaves_out() -> None:
     declare()
     route = declared_routes()[-1]
     assert (route.statuses, route.media_type) == (((200, "Done"),), "application/json")
-    assert (route.problems, route.parameters, route.body) == (("unknown_field",), None, None)
+    assert route.problems == ("unknown_field", "session_lost")
+    assert (route.parameters, route.body) == (None, None)
     assert not route.admits_in_service
     assert not route.holds_secret
     assert route.if_misconfigured is None

@@ -9,7 +9,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from functions.bars import read_bars
-from functions.realtime import NegotiateRequest
 from functions.trades import read_trades
 from shared.domain.access.hub_events import ConnectRequest
 from shared.domain.decoding import decode
@@ -18,6 +17,7 @@ from shared.domain.market.signals import SignalRequest
 from shared.domain.trading.trades import Trade
 from shared.errors import MalformedJson
 from shared.services.bars import BarsRequest
+from shared.services.sessions import NegotiateRequest
 from tests.support.requests import BAR, SIGNAL, TRADE
 
 ALL_OF_A_TRADE: dict[str, Any] = TRADE | {

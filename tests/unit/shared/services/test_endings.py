@@ -15,6 +15,7 @@ from shared.services.enforcement import Enforcement
 from tests.support.access_fakes import FakeHub
 from tests.support.license_plans import PLANS
 from tests.support.license_world import World
+from tests.support.memory_sessions import MemorySessions
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ async def test_of_processes_that_expire_one_license_exactly_one_audits_it(
 ) -> None:
     license_id = await world.license(world.clock() + timedelta(seconds=10))
     world.clock.forward(10)
-    enforcement = Enforcement(world.cache, MeetingHub(processes), PLANS)
+    enforcement = Enforcement(world.cache, MeetingHub(processes), MemorySessions(), PLANS)
     racing = [
         EndingService(
             store=world.store,

@@ -14,6 +14,7 @@ from shared.services.licenses import LicenseService
 from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
 from tests.support.memory_licenses import unlisted
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
 from tests.support.served import served_symbols
 
@@ -45,7 +46,7 @@ class Fleet:
         return LicenseService(
             plans=PLANS,
             store=self.store,
-            enforcement=Enforcement(self.cache, FakeHub(), PLANS),
+            enforcement=Enforcement(self.cache, FakeHub(), MemorySessions(), PLANS),
             served=served_symbols(MemoryStores(self.clock())),
             audit=FakeAudit(),
             listed=unlisted,
