@@ -12,6 +12,7 @@ from functions import (
     hooks,
     license_admin,
     licenses,
+    notifications,
     ops,
     own_keys,
     realtime,
@@ -36,6 +37,7 @@ AREAS = (
     webhooks,
     hooks,
     hook_admin,
+    notifications,
     ops,
 )
 

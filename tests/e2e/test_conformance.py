@@ -47,11 +47,10 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 # A run that meets nothing but refusals would prove little.
 fail-on = ["missing_auth"]
 """
-# Only Web PubSub and the payment vendors themselves can send their events. No made-up token is a claim link,
-# and no made-up public id a key.
+# Only Web PubSub and the payment vendors themselves can send their events; no made-up token is a claim link,
+# and no public id a key.
 ONLY_REFUSED = {
-    *("POST /ws/events", "OPTIONS /ws/events"),
-    *("POST /webhooks/stripe", "POST /webhooks/whop"),
+    *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
     "POST /claim/{token}",
     "DELETE /license/keys/{own_public_id}",
 }

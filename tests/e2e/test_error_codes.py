@@ -171,6 +171,13 @@ def strategy_without_features(stack: RunningStack) -> httpx.Response:
     return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
 
 
+def old_payment_event(stack: RunningStack) -> httpx.Response:
+    """An event of Stripe whose signature is good, and ten minutes old."""
+    secret = stack.document["vendors"]["settings"]["STRIPE_WEBHOOK_SECRET"]
+    headers = {"Stripe-Signature": sign_stripe(b"{}", secret, int(time.time()) - 600)}
+    return httpx.post(f"{stack.base_url}/api/webhooks/stripe", content=b"{}", headers=headers)
+
+
 def claim(stack: RunningStack, *, days_old: int) -> httpx.Response:
     """The use of a claim link of a new license, which the operator's secret makes as a mail would have it."""
     pepper = json.loads((stack.state / "secrets.json").read_text())["api_key_pepper"]
@@ -189,13 +196,6 @@ def flooded_mailbox(stack: RunningStack) -> httpx.Response:
     ]
     assert [each.status_code for each in asked[:3]] == [202] * 3
     return asked[-1]
-
-
-def old_payment_event(stack: RunningStack) -> httpx.Response:
-    """An event of Stripe whose signature is good, and ten minutes old."""
-    secret = stack.document["vendors"]["settings"]["STRIPE_WEBHOOK_SECRET"]
-    headers = {"Stripe-Signature": sign_stripe(b"{}", secret, int(time.time()) - 600)}
-    return httpx.post(f"{stack.base_url}/api/webhooks/stripe", content=b"{}", headers=headers)
 
 
 def anonymously(method: str, path: str, **headers: str) -> Cause:

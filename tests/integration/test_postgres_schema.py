@@ -219,7 +219,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_jobs", "connections"): "SELECT",
         ("signal_jobs", "used_urls"): "DELETE SELECT",
         ("signal_jobs", "notification_events"): "DELETE INSERT SELECT",  # and UPDATE of fanned_out_at
-        ("signal_jobs", "notifications"): "INSERT SELECT UPDATE",
+        ("signal_jobs", "notifications"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "notification_lanes"): "DELETE INSERT SELECT UPDATE",
         ("signal_jobs", "destinations"): "DELETE SELECT",  # and UPDATE of what is sealed, and of its end
         ("signal_functions", "audit"): "SELECT",  # for operators, and for exports of accounts

@@ -13,6 +13,7 @@ from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
 from tests.support.license_plans import PLANS
 from tests.support.memory_licenses import unlisted
 from tests.support.memory_payments import MemoryPayments
+from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_signals import Server
 from tests.support.payment_histories import PRODUCTS, Customer
 
@@ -43,7 +44,7 @@ class PaymentWorld:
         self.licenses = LicenseService(
             store=self.keys,
             plans=PLANS,
-            enforcement=Enforcement(FakeCache(self.clock), _Hub(), PLANS),  # type: ignore[arg-type]
+            enforcement=Enforcement(FakeCache(self.clock), _Hub(), MemorySessions(), PLANS),  # type: ignore[arg-type]
             served=None,  # type: ignore[arg-type]  # the symbols of plans are not checked
             audit=self.audit,
             listed=unlisted,

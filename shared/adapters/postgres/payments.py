@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.payments.events import PaymentEvent, account_of
-from shared.domain.payments.inbox import DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
+from shared.domain.payments.inbox import Backlog, DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
 from shared.errors import Conflict, NotFound
 from shared.sql import queries
 
@@ -138,6 +138,15 @@ class PaymentStore:
         async with self._database.transaction() as connection:
             cursor = connection.cursor(row_factory=class_row(ListedPaymentEvent))
             return await (await cursor.execute(_SQL[name], values)).fetchall()
+
+    async def backlog(self) -> Backlog:
+        """How many events wait and since when, and how many were given up; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Backlog))
+            await cursor.execute(_SQL["backlog"])
+            found = await cursor.fetchone()
+        assert found is not None
+        return found
 
     async def forget_ignored(self, before: datetime) -> int:
         """Deletes ignored events received before a time, at most MAX_BATCHES * BATCH; returns how many."""

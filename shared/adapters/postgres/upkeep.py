@@ -46,12 +46,21 @@ class Upkeep:
         """Deletes uses of claim links before a time; returns their number."""
         return await self._prune("prune_claims", before)
 
+    async def prune_misuse(self, before: datetime) -> int:
+        """Deletes counts of misuse and hashed addresses of the days before a time; returns their number."""
+        counts = await self._prune("prune_misuse_days", before)
+        return counts + await self._prune("prune_misuse_addresses", before)
+
     async def prune_bars(self, before: datetime) -> int:
         """Deletes bars that began before a time, and their changes; returns the number of bars."""
         symbols = await self._symbols()
         for symbol in symbols:
             await self._prune("prune_bar_changes", before, symbol=symbol)
         return sum([await self._prune("prune_bars", before, symbol=symbol) for symbol in symbols])
+
+    async def prune_notifications(self, before: datetime) -> int:
+        """Deletes events received before a time, and their notifications; returns the number of events."""
+        return await self._prune("prune_notifications", before)
 
     async def _symbols(self) -> list[str]:
         async with self._database.transaction(jobs=True) as connection:

@@ -50,6 +50,9 @@ ACCOUNT_TABLES = (
         "pseudonymised",
         "Other accounts received and traded them; kept as all signals are, for 90 days.",
     ),
+    AccountTable("destinations", ("account_id", "license_id"), "deleted"),
+    AccountTable("notifications", ("account_id",), "deleted"),
+    AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
     AccountTable(
         "license_list",
         ("license_id", "account_id", "email"),

@@ -61,6 +61,16 @@ where symbol = %(symbol)s and change in (
 -- The symbols that ever had a bar.
 select symbol from feeds order by symbol;
 
+-- name: prune_notifications
+-- Deletes events received before a time, with their notifications, if it was decided who is notified.
+delete from notification_events
+where ctid = any (array(
+    select ctid from notification_events
+    where received_at < %(before)s and fanned_out_at is not null
+    order by received_at
+    limit %(limit)s
+));
+
 -- name: prune_claims
 -- Deletes a bounded number of uses before a time, whose links have expired since.
 delete from claims_used
@@ -69,5 +79,23 @@ where (license_id, purpose, issued_at) in (
     from claims_used
     where used_at < %(before)s
     order by used_at
+    limit %(limit)s
+);
+
+-- name: prune_misuse_days
+-- Deletes a bounded number of counts of days before a day.
+delete from misuse_days
+where (account_id, day) in (
+    select account_id, day from misuse_days where day < %(before)s::date order by day limit %(limit)s
+);
+
+-- name: prune_misuse_addresses
+-- Deletes a bounded number of addresses of days before a day.
+delete from misuse_addresses
+where (account_id, day, public_id, address) in (
+    select account_id, day, public_id, address
+    from misuse_addresses
+    where day < %(before)s::date
+    order by day
     limit %(limit)s
 );

@@ -36,6 +36,8 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "destinations"): 4_096,
+    ("POST", "destinations/{destination_id}/replay"): 4_096,
     ("POST", "hooks/{secret}"): 16_384,
     ("POST", "hooks"): 16_384,
     ("POST", "hooks/{hook_id}/rotate"): 16_384,
@@ -57,6 +59,11 @@ SUCCESSES = {
     ("POST", "ops/licenses/{license_id}/keys"): 201,
     ("POST", "ops/licenses/{license_id}/hooks"): 201,
     ("POST", "ops/keys/{public_id}/rotate"): 201,
+    ("POST", "destinations"): 201,
+    ("DELETE", "destinations/{destination_id}"): 204,
+    ("POST", "destinations/{destination_id}/test"): 202,
+    ("POST", "destinations/{destination_id}/replay"): 202,
+    ("POST", "ops/notifications/{notification_id}/retry"): 204,
 }
 
 

@@ -88,11 +88,12 @@ class Hubs(World):
         user: str = "acct-1",
         process: HubEventService | None = None,
         groups: Sequence[str] = ("symbol.ES", "symbol.NQ"),
+        session_id: str | None = None,
     ) -> str:
         """The code of the refusal of a client that holds a URL of this key, or "in"."""
         self.serial += 1
         nonce = nonce or f"n-{self.serial}"
-        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce)
+        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce, session_id)
         roles = [f"webpubsub.joinLeaveGroup.{group}" for group in groups]
         body = msgspec.json.encode(ConnectRequest({GROUP_CLAIM: list(token.groups), ROLE_CLAIM: roles}))
         event = HubEvent("connect", f"c-{self.serial}", user)
