@@ -158,6 +158,15 @@ async def test_the_test_stream_is_published_once_a_minute_and_counts_as_nothing(
     assert status["feeds"] == []
 
 
+async def test_a_stranger_with_a_test_key_makes_us_send_nothing(api: Api) -> None:
+    key = await a_test_key(api)
+    assert api.stores.notifications.events == {}
+    wanted = {"kind": "webhook", "url": "https://example.com/hook", "events": ["key_rotated"]}
+    refused = await api.call("POST", "destinations", key=key, body=wanted)
+    assert (refused.status, refused.code) == (409, "conflict")
+    assert "test license" in refused.json["detail"]
+
+
 async def test_no_override_opens_a_live_symbol_to_a_test_license(api: Api) -> None:
     key = await a_test_key(api)
     (license_,) = api.key_store.licenses.values()
