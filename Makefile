@@ -10,7 +10,7 @@ export HOST KEYS SCENARIO USERS SPAWN_RATE DURATION_S LOCUST_ARGS
 export BASE
 
 .DEFAULT_GOAL := help
-.PHONY: help run up license simulate calendars test mutants bench flame bootstrap migrate smoke drill package \
+.PHONY: help run up license notify simulate calendars test mutants bench flame bootstrap migrate smoke drill package \
 	loadtest infra-preview lint check format lock clean
 
 help: ## List the targets and their variables
@@ -32,6 +32,9 @@ up: ## Run the stack alone, for clients and load; writes stack.json when ready
 
 license: ## Manage licenses and keys of a stack or a deployment, e.g. ARGS="list"
 	@$(PROJECT_PYTHON) -m operations.license $(ARGS)
+
+notify: ## Test a channel of notifications, list them, retry what was given up, e.g. ARGS="test discord"
+	@$(PROJECT_PYTHON) -m operations.notify $(ARGS)
 
 simulate: ## Write the simulated bars again, e.g. ARGS="--help"
 	@$(PROJECT_PYTHON) -m local simulate $(ARGS)
@@ -81,7 +84,7 @@ lint: ## Check style, formatting and types
 	@$(PROJECT_PYTHON) -m mypy .
 
 check: lint ## What to run after each change: style, types and unit tests, in under a minute
-	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_architecture.py tests/test_docs.py tests/test_threat_model.py -q -n 2
+	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_*.py -q -n 2
 
 format: ## Format the code and fix what ruff can fix
 	@$(PROJECT_PYTHON) -m ruff check --fix .

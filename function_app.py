@@ -8,9 +8,11 @@ from functions import (
     bars,
     claims,
     confidence,
+    hook_admin,
     hooks,
     license_admin,
     licenses,
+    notifications,
     ops,
     own_keys,
     realtime,
@@ -34,6 +36,8 @@ AREAS = (
     own_keys,
     webhooks,
     hooks,
+    hook_admin,
+    notifications,
     ops,
 )
 

@@ -77,6 +77,19 @@ async def export_licenses(services: Container) -> None:
     await services.license_export.run(services.now())
 
 
+@timer("timer_notifications")
+async def send_notifications(services: Container) -> None:
+    await services.feed_watch.run()
+    await services.destinations.reseal()
+    await services.fan_out.run()
+    await services.sending.run()
+
+
+@timer("timer_daily_summary")
+async def sum_up_day(services: Container) -> None:
+    await services.daily_summary.run(services.now())
+
+
 @timer("timer_test_stream")
 async def publish_test_signal(services: Container) -> None:
     await services.test_stream.run(services.now())
@@ -85,6 +98,7 @@ async def publish_test_signal(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+    await services.payments.forget()
 
 
 @timer("timer_licenses")

@@ -9,16 +9,21 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from shared.adapters.calendars import market_calendars
+from shared.adapters.notifications.files import shipped_channels, shipped_templates
 from shared.adapters.plans import shipped_plans
 from shared.adapters.strategies import shipped_strategies
 from shared.credentials import Credentials
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.confidence.strategy import StrategyCatalog
 from shared.domain.market.calendars import MarketCalendars
+from shared.domain.notifications.channels import ChannelCatalog
+from shared.domain.notifications.messages import Templates
 from shared.settings import Settings
 
 if TYPE_CHECKING:
     from shared.adapters.export_blobs import ExportBlobs
+    from shared.adapters.notifications.secret_box import SecretBox
+    from shared.adapters.notifications.senders import Senders
     from shared.adapters.postgres import Pools, Stores
     from shared.adapters.redis import RedisStore
     from shared.adapters.redis.sessions import SessionStore
@@ -53,6 +58,29 @@ class Adapters:
     @cached_property
     def plans(self) -> PlanCatalog:
         return shipped_plans()
+
+    @cached_property
+    def channels(self) -> ChannelCatalog:
+        return shipped_channels()
+
+    @cached_property
+    def templates(self) -> Templates:
+        return shipped_templates()
+
+    @cached_property
+    def senders(self) -> "Senders":
+        from shared.adapters.notifications.senders import Senders
+
+        given = self.settings.notifications
+        return Senders(
+            given.vendor_addresses, bot_token=given.discord_bot_token, guild_id=given.discord_guild_id
+        )
+
+    @cached_property
+    def secret_box(self) -> "SecretBox":
+        from shared.adapters.notifications.secret_box import SecretBox
+
+        return SecretBox(self.credentials.pepper(), self.credentials.previous_pepper())
 
     @cached_property
     def calendars(self) -> MarketCalendars:

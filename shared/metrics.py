@@ -29,6 +29,11 @@ class Count(StrEnum):
     CONNECTIONS_EXCEEDED = "connections_exceeded"
     CONNECTIONS_UNCOUNTED = "connections_uncounted"
     LICENSE_EXPORTS = "license_exports"
+    NOTIFICATIONS_SENT = "notifications_sent"
+    NOTIFICATIONS_DROPPED = "notifications_dropped"
+    NOTIFICATIONS_REFUSED = "notifications_refused"
+    NOTIFICATIONS_UNANSWERED = "notifications_unanswered"
+    NOTIFICATIONS_PARKED = "notifications_parked"
     SESSIONS_TAKEN = "sessions_taken"
     SESSIONS_REFUSED = "sessions_refused"
     SESSIONS_TAKEN_OVER = "sessions_taken_over"
@@ -72,6 +77,11 @@ class MetricName(StrEnum):
     BARS_AGE = "signal_cloud.bars.age"
     BARS_QUARANTINED = "signal_cloud.bars.quarantined"
     MODEL_IN_USE = "signal_cloud.model.in_use"
+    NOTIFICATIONS_SENT = "signal_cloud.notifications.sent"
+    NOTIFICATIONS_UNANSWERED = "signal_cloud.notifications.unanswered"
+    NOTIFICATIONS_PARKED = "signal_cloud.notifications.parked"
+    PAYMENTS_AGE = "signal_cloud.payments.age"
+    PAYMENTS_FAILED = "signal_cloud.payments.failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +156,27 @@ METRICS = (
         Count.BARS_QUARANTINED,
     ),
     Metric(_N.MODEL_IN_USE, "gauge", "1", "1 for the model version that serves a strategy"),
+    Metric(
+        _N.NOTIFICATIONS_SENT,
+        "counter",
+        "{notification}",
+        "notifications that their receiver took",
+        Count.NOTIFICATIONS_SENT,
+    ),
+    Metric(
+        _N.NOTIFICATIONS_UNANSWERED,
+        "counter",
+        "{attempt}",
+        "attempts whose answer was lost, so that the receiver may get the notification twice",
+        Count.NOTIFICATIONS_UNANSWERED,
+    ),
+    Metric(
+        _N.NOTIFICATIONS_PARKED,
+        "counter",
+        "{notification}",
+        "notifications that were given up until an operator lets them be tried again",
+        Count.NOTIFICATIONS_PARKED,
+    ),
+    Metric(_N.PAYMENTS_AGE, "gauge", "s", "age of the oldest payment event that waits"),
+    Metric(_N.PAYMENTS_FAILED, "gauge", "{event}", "payment events given up within a day"),
 )

@@ -9,6 +9,7 @@ from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
 from shared.errors import ConfigurationError
+from shared.notification_settings import NotificationSettings, read_notifications
 from shared.payment_settings import PaymentSettings, read_payment_settings
 from shared.settings_reader import SettingsReader, is_origin, is_uuid
 
@@ -73,6 +74,7 @@ class Settings:
     license_export_endpoint: str = ""
     public_url: str = "http://localhost:7071"
     front_door_id: str = ""
+    notifications: NotificationSettings = field(default_factory=NotificationSettings)
 
     @property
     def tables_address(self) -> str:
@@ -125,6 +127,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         license_export_endpoint=_export_endpoint(reader) if client_id else "",
         public_url=_public_url(reader),
         front_door_id=_front_door_id(reader),
+        notifications=read_notifications(reader, on_platform=_on_platform(environment)),
     )
     if previous and previous == pepper:
         reader.report("API_KEY_PEPPER_PREVIOUS is the pepper itself: leave it empty")

@@ -21,6 +21,10 @@ MISUSE_RETENTION = timedelta(days=90)
 MONTHS_AHEAD = 3
 
 
+# Sent notifications stay so long, so that receivers can have them again.
+NOTIFICATION_RETENTION = timedelta(days=30)
+
+
 class UpkeepReport(msgspec.Struct, frozen=True):
     """Partitions created and rows deleted."""
 
@@ -31,6 +35,7 @@ class UpkeepReport(msgspec.Struct, frozen=True):
     test_signals: int
     test_licenses: int
     claims: int
+    notifications: int
     misuse: int
 
 
@@ -43,6 +48,7 @@ class UpkeepStore(Protocol):
     async def prune_test_signals(self, before: datetime) -> int: ...
     async def prune_bars(self, before: datetime) -> int: ...
     async def prune_claims(self, before: datetime) -> int: ...
+    async def prune_notifications(self, before: datetime) -> int: ...
     async def prune_misuse(self, before: datetime) -> int: ...
 
 
@@ -80,5 +86,6 @@ class UpkeepService:
             test_signals=await self._store.prune_test_signals(now - TEST_RETENTION),
             test_licenses=await self._remove_test_licenses(now),
             claims=await self._store.prune_claims(now - CLAIM_RETENTION),
+            notifications=await self._store.prune_notifications(now - NOTIFICATION_RETENTION),
             misuse=await self._store.prune_misuse(now - MISUSE_RETENTION),
         )

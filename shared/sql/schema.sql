@@ -559,6 +559,7 @@ comment on index notification_events_pkey is
     'Prevents one event from being notified twice, however often it is reported.';
 
 create index notification_events_new on notification_events (received_at) where fanned_out_at is null;
+create index notification_events_account on notification_events (account_id) where account_id is not null;
 create index notification_events_received_at on notification_events (received_at);
 
 -- The addresses that customers want to be notified at. `sealed` holds address and secrets, encrypted under the key named
@@ -613,8 +614,8 @@ create index notifications_account on notifications (account_id, notification_id
 -- `busy_until`, so that the messages of one lane go one after another, in order.
 create table notification_lanes (
     lane text primary key check (length(lane) between 1 and 128),
-    ready_at timestamptz not null default '-infinity',
-    busy_until timestamptz not null default '-infinity'
+    ready_at timestamptz not null default 'epoch',
+    busy_until timestamptz not null default 'epoch'
 );
 comment on index notification_lanes_pkey is 'Prevents two runs from sending to one place at the same time.';
 
@@ -625,8 +626,8 @@ alter table notifications force row level security;
 alter table destinations enable row level security;
 alter table destinations force row level security;
 
--- Functions store the events of any account. They read those of which their account was notified. Operators read the
--- rows of all accounts; a transaction of theirs says so.
+-- Functions store the events of any account, and read those of their account and those of none, such as signals.
+-- Operators read the rows of all accounts; a transaction of theirs says so.
 create policy any_event on notification_events for insert to signal_functions with check (true);
 create policy own_account on notifications to signal_functions
     using (account_id = current_setting('app.account_id', true));
@@ -634,11 +635,10 @@ create policy operators on notifications for select to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
 create policy operators_retry on notifications for update to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
-create policy notified on notification_events for select to signal_functions
-    using (
-        account_id = current_setting('app.account_id', true)
-        or exists (select from notifications where notifications.event_id = notification_events.event_id)
-    );
+create policy own_account on notification_events for select to signal_functions
+    using (account_id is null or account_id = current_setting('app.account_id', true));
+create policy operators on notification_events for select to signal_functions
+    using (current_setting('app.operator', true) = 'notifications');
 create policy own_account on destinations to signal_functions
     using (account_id = current_setting('app.account_id', true));
 create policy all_accounts on notification_events to signal_jobs using (true);
@@ -650,13 +650,16 @@ grant update (fanned_out_at) on notification_events to signal_jobs;
 grant delete on notification_events to signal_jobs;
 grant select, insert on notifications to signal_functions;
 grant update (state, tries, next_try_at, done_at, error) on notifications to signal_functions;
-grant select, insert, update on notifications to signal_jobs;
+grant select, insert, update, delete on notifications to signal_jobs;
 grant select, insert, delete on destinations to signal_functions;
 grant update (sealed, sealed_by) on destinations to signal_functions;
 grant select, delete on destinations to signal_jobs;
 grant update (sealed, sealed_by, ended_at, ended_because) on destinations to signal_jobs;
 grant select, insert, update, delete on notification_lanes to signal_jobs;
 
+-- The daily summary reads which accounts have trades.
+create policy all_accounts on account_usage for select to signal_jobs using (true);
+grant select on account_usage to signal_jobs;
 -- Every license as Table Storage has it, the source of truth, in a form that can be filtered and ordered. `document` is
 -- the license as JSON. `symbols` is null if the license has the symbols of its plan. `search` is what a text is looked
 -- for in. `warned_for` is the end of which the holder was warned, `warned_days` the days that were left at the most.
@@ -674,7 +677,8 @@ create table license_list (
     search text not null check (length(search) <= 8192),
     document jsonb not null check (jsonb_typeof(document) = 'object'),
     warned_for timestamptz,
-    warned_days smallint
+    warned_days smallint,
+    email text generated always as (lower(document ->> 'email')) stored
 );
 comment on index license_list_pkey is 'Prevents a license from being listed twice, and a change from being told twice.';
 
@@ -839,7 +843,7 @@ grant update (state, outcome, license_id, account_id, tries, next_try_at) on pay
 -- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
 -- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
 create table hooks (
-    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    hook_id text primary key check (length(hook_id) = 17),
     account_id text not null check (length(account_id) between 1 and 64),
     license_id text not null check (length(license_id) between 1 and 64),
     public_id text not null check (length(public_id) = 6),
@@ -872,3 +876,11 @@ create policy operators on hooks for select to signal_functions
 
 grant select, insert on hooks to signal_functions;
 grant update (public_id, previous_public_id, rotated_at, ended_at) on hooks to signal_functions;
+
+-- Finds the licenses of a holder who has lost the keys. A column, because row-level security lets no index of an
+-- expression be used.
+create index license_list_email on license_list (email) where email is not null;
+
+-- A test license is removed from the list, too, when it has ended.
+create policy test_licenses on license_list to signal_jobs using (plan = 'test');
+grant select, delete on license_list to signal_jobs;

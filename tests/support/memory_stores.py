@@ -11,6 +11,7 @@ from shared.domain.confidence.models import StoredModel
 from shared.domain.market.arrivals import StoredCounts
 from shared.domain.market.bars import Bar, FeedState, Source
 from shared.domain.market.feeds import Coverage, Span
+from shared.domain.notifications.summaries import AccountDay
 from tests.support.memory_bars import MemoryBarStore, MemoryTurn
 from tests.support.memory_claims import MemoryClaims, MemoryTestAccounts
 from tests.support.memory_connections import MemoryConnections
@@ -18,7 +19,12 @@ from tests.support.memory_delayed import MemoryDelayed
 from tests.support.memory_hooks import MemoryHooks
 from tests.support.memory_licenses import MemoryAccounts, MemoryLicenseList
 from tests.support.memory_misuse import MemoryMisuse
-from tests.support.memory_notifications import MemoryNotifications
+from tests.support.memory_notifications import (
+    MemoryDestinations,
+    MemoryNotificationList,
+    MemoryNotifications,
+    MemoryQueue,
+)
 from tests.support.memory_payments import MemoryPayments
 from tests.support.memory_signals import MemoryOutbox, MemorySignals, Server
 from tests.support.memory_trades import MemoryTrades
@@ -130,6 +136,23 @@ class MemoryUpkeep:
     async def prune_misuse(self, before: datetime) -> int:
         return self._done("misuse", before)
 
+    async def prune_notifications(self, before: datetime) -> int:
+        return self._done("notifications", before)
+
+
+class MemorySummaries:
+    """`days` are what accounts closed on the day that is asked for."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self.days: list[AccountDay] = []
+
+    async def of_accounts(
+        self, *, after: str, since: datetime, until: datetime, limit: int
+    ) -> list[AccountDay]:
+        self._server.answer()
+        return [each for each in self.days if each.account_id > after][:limit]
+
 
 class MemoryStores:
     """Every store over one server."""
@@ -146,6 +169,12 @@ class MemoryStores:
         self.performance = self.trades
         self.training = MemoryTraining(self.server)
         self.notifications = MemoryNotifications(self.server)
+        self.destinations = MemoryDestinations(self.server)
+        self.notification_queue = MemoryQueue(
+            self.server, self.notifications, self.destinations, lambda: self.server.now
+        )
+        self.notification_list = MemoryNotificationList(self.notification_queue)
+        self.summaries = MemorySummaries(self.server)
         self.license_list = MemoryLicenseList(self.server, self.notifications)
         self.accounts = MemoryAccounts(self.server)
         self.suspicions = MemorySuspicions(self.server)

@@ -17,6 +17,13 @@ TRADE = {
     "pnl": "112.50",
 }
 
+DESTINATION = {
+    "kind": "webhook",
+    "events": ["signal_published"],
+    "url": "https://example.com/hook",
+}
+REPLAY = {"since": "2026-03-01T00:00:00Z"}
+
 # What the parameters in the paths of routes stand for. The fixture `reported` stores them, `hooked` the hook;
 # each license that a test makes has a revoked key with `own_public_id`.
 PATH_VALUES = {
@@ -29,6 +36,8 @@ PATH_VALUES = {
     "payment_event_id": "1",
     "hook_id": "hook_Ab12Cd34Ef56",
     "secret": "sch_nobody",
+    "destination_id": "webhook_0123456789abcdef",
+    "notification_id": "01900000-0000-7000-8000-000000000000",
 }
 UNKNOWN_PATH_VALUES = {
     "trade_id": "never",
@@ -38,6 +47,8 @@ UNKNOWN_PATH_VALUES = {
     "own_public_id": "Zz99Zz",
     "payment_event_id": "99",
     "hook_id": "hook_000000000000",
+    "destination_id": "webhook_aaaaaaaaaaaaaaaa",
+    "notification_id": "01900000-0000-7000-8000-000000000007",
 }
 BAD_PATH_VALUES = {
     "trade_id": "a b",
@@ -47,6 +58,8 @@ BAD_PATH_VALUES = {
     "own_public_id": "a b",
     "payment_event_id": "first",
     "hook_id": "x",
+    "destination_id": "a b",
+    "notification_id": "1",
 }
 # Routes that answer what only Redis knows; the others do without it.
 NEED_REDIS = {
@@ -72,6 +85,15 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("GET", "sessions"): ("bot", {}),
     ("DELETE", "sessions/{session_id}"): ("bot", {}),
     ("GET", "license"): ("bot", {}),
+    ("POST", "destinations"): ("bot", {"body": DESTINATION}),
+    ("GET", "destinations"): ("bot", {}),
+    ("DELETE", "destinations/{destination_id}"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/test"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/secret"): ("bot", {}),
+    ("POST", "destinations/{destination_id}/replay"): ("bot", {"body": REPLAY}),
+    ("GET", "notifications"): ("bot", {}),
+    ("GET", "ops/notifications"): ("ops", {}),
+    ("POST", "ops/notifications/{notification_id}/retry"): ("admin", {}),
     ("GET", "license/keys"): ("bot", {}),
     ("POST", "license/rotate"): ("bot", {}),
     ("DELETE", "license/keys/{own_public_id}"): ("bot", {}),
@@ -93,6 +115,10 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
     ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
+    ("POST", "ops/licenses/{license_id}/hooks"): ("admin", {"body": {"name": "chart"}}),
+    ("GET", "ops/licenses/{license_id}/hooks"): ("ops", {}),
+    ("POST", "ops/hooks/{hook_id}/rotate"): ("admin", {}),
+    ("DELETE", "ops/hooks/{hook_id}"): ("admin", {}),
     ("GET", "ops/misuse"): ("ops", {}),
     ("GET", "ops/licenses/{license_id}/sessions"): ("ops", {}),
     ("DELETE", "ops/licenses/{license_id}/sessions/{session_id}"): ("admin", {}),

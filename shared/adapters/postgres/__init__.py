@@ -7,16 +7,20 @@ from shared.adapters.postgres.claims import ClaimStore
 from shared.adapters.postgres.connections import ConnectionStore
 from shared.adapters.postgres.database import Database
 from shared.adapters.postgres.delayed import DelayedFeeds
+from shared.adapters.postgres.destinations import DestinationStore
 from shared.adapters.postgres.hooks import HookStore
 from shared.adapters.postgres.license_list import LicenseList
 from shared.adapters.postgres.misuse import MisuseStore
 from shared.adapters.postgres.models import ModelStore
 from shared.adapters.postgres.notification_events import NotificationEvents
+from shared.adapters.postgres.notification_list import NotificationList
+from shared.adapters.postgres.notification_queue import NotificationQueue
 from shared.adapters.postgres.outbox import Outbox
 from shared.adapters.postgres.payments import PaymentStore
 from shared.adapters.postgres.performance import PerformanceStore
 from shared.adapters.postgres.pools import Pools
 from shared.adapters.postgres.signals import SignalStore
+from shared.adapters.postgres.summaries import SummaryStore
 from shared.adapters.postgres.suspicions import SuspicionStore
 from shared.adapters.postgres.test_licenses import AccountsOfTests
 from shared.adapters.postgres.trades import TradeStore
@@ -32,17 +36,21 @@ __all__ = [
     "ConnectionStore",
     "Database",
     "DelayedFeeds",
+    "DestinationStore",
     "HookStore",
     "LicenseList",
     "MisuseStore",
     "ModelStore",
     "NotificationEvents",
+    "NotificationList",
+    "NotificationQueue",
     "Outbox",
     "PaymentStore",
     "PerformanceStore",
     "Pools",
     "SignalStore",
     "Stores",
+    "SummaryStore",
     "SuspicionStore",
     "TradeStore",
     "TrainingStore",
@@ -66,11 +74,15 @@ class Stores:
         self.license_list = LicenseList(database)
         self.misuse = MisuseStore(database)
         self.models = ModelStore(database)
+        self.destinations = DestinationStore(database)
         self.notifications = NotificationEvents(database)
+        self.notification_list = NotificationList(database)
+        self.notification_queue = NotificationQueue(database)
         self.outbox = Outbox(database)
         self.payments = PaymentStore(database)
         self.performance = PerformanceStore(pools.costly)
         self.signals = SignalStore(database)
+        self.summaries = SummaryStore(database)
         self.suspicions = SuspicionStore(database)
         self.test_accounts = AccountsOfTests(database)
         self.trades = TradeStore(database)

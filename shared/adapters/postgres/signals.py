@@ -1,13 +1,14 @@
 """Stores signals. Each takes the next sequence of its symbol, without gaps, and queues its message."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from psycopg.rows import class_row, dict_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Connection, Database
+from shared.adapters.postgres.notification_events import add_in
 from shared.adapters.postgres.spans import span_parameters
 from shared.domain.confidence.strategy import is_strategy_name
 from shared.domain.market.bars import BAR_INTERVAL
@@ -21,6 +22,7 @@ from shared.domain.market.repeats import (
 )
 from shared.domain.market.signal_checks import LastPrice
 from shared.domain.market.signals import Latency, Signal, SignalDraft
+from shared.domain.notifications.signal_events import signal_events
 from shared.domain.plain_json import encode
 from shared.sql import queries
 
@@ -39,6 +41,7 @@ async def publish_in(connection: Connection, draft: SignalDraft) -> tuple[Signal
         payload = encode(message_of(signal))
         queued = {"symbol": signal.symbol, "sequence": signal.sequence, "payload": payload}
         await connection.execute(_SQL["queue_message"], queued)
+        await add_in(connection, signal_events(signal, datetime.now(UTC)))
         return signal, True
     await connection.execute(_SQL["give_sequence_back"], {"symbol": draft.symbol})
     key = {"symbol": draft.symbol, "idempotency_key": draft.idempotency_key}

@@ -58,6 +58,10 @@ class Upkeep:
             await self._prune("prune_bar_changes", before, symbol=symbol)
         return sum([await self._prune("prune_bars", before, symbol=symbol) for symbol in symbols])
 
+    async def prune_notifications(self, before: datetime) -> int:
+        """Deletes events received before a time, and their notifications; returns the number of events."""
+        return await self._prune("prune_notifications", before)
+
     async def _symbols(self) -> list[str]:
         async with self._database.transaction(jobs=True) as connection:
             cursor = connection.cursor(row_factory=scalar_row)

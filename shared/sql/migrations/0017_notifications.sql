@@ -13,6 +13,7 @@ comment on index notification_events_pkey is
     'Prevents one event from being notified twice, however often it is reported.';
 
 create index notification_events_new on notification_events (received_at) where fanned_out_at is null;
+create index notification_events_account on notification_events (account_id) where account_id is not null;
 create index notification_events_received_at on notification_events (received_at);
 
 -- The addresses that customers want to be notified at. `sealed` holds address and secrets, encrypted under the key named
@@ -67,8 +68,8 @@ create index notifications_account on notifications (account_id, notification_id
 -- `busy_until`, so that the messages of one lane go one after another, in order.
 create table notification_lanes (
     lane text primary key check (length(lane) between 1 and 128),
-    ready_at timestamptz not null default '-infinity',
-    busy_until timestamptz not null default '-infinity'
+    ready_at timestamptz not null default 'epoch',
+    busy_until timestamptz not null default 'epoch'
 );
 comment on index notification_lanes_pkey is 'Prevents two runs from sending to one place at the same time.';
 
@@ -79,8 +80,8 @@ alter table notifications force row level security;
 alter table destinations enable row level security;
 alter table destinations force row level security;
 
--- Functions store the events of any account. They read those of which their account was notified. Operators read the
--- rows of all accounts; a transaction of theirs says so.
+-- Functions store the events of any account, and read those of their account and those of none, such as signals.
+-- Operators read the rows of all accounts; a transaction of theirs says so.
 create policy any_event on notification_events for insert to signal_functions with check (true);
 create policy own_account on notifications to signal_functions
     using (account_id = current_setting('app.account_id', true));
@@ -88,11 +89,10 @@ create policy operators on notifications for select to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
 create policy operators_retry on notifications for update to signal_functions
     using (current_setting('app.operator', true) = 'notifications');
-create policy notified on notification_events for select to signal_functions
-    using (
-        account_id = current_setting('app.account_id', true)
-        or exists (select from notifications where notifications.event_id = notification_events.event_id)
-    );
+create policy own_account on notification_events for select to signal_functions
+    using (account_id is null or account_id = current_setting('app.account_id', true));
+create policy operators on notification_events for select to signal_functions
+    using (current_setting('app.operator', true) = 'notifications');
 create policy own_account on destinations to signal_functions
     using (account_id = current_setting('app.account_id', true));
 create policy all_accounts on notification_events to signal_jobs using (true);
@@ -104,9 +104,13 @@ grant update (fanned_out_at) on notification_events to signal_jobs;
 grant delete on notification_events to signal_jobs;
 grant select, insert on notifications to signal_functions;
 grant update (state, tries, next_try_at, done_at, error) on notifications to signal_functions;
-grant select, insert, update on notifications to signal_jobs;
+grant select, insert, update, delete on notifications to signal_jobs;
 grant select, insert, delete on destinations to signal_functions;
 grant update (sealed, sealed_by) on destinations to signal_functions;
 grant select, delete on destinations to signal_jobs;
 grant update (sealed, sealed_by, ended_at, ended_because) on destinations to signal_jobs;
 grant select, insert, update, delete on notification_lanes to signal_jobs;
+
+-- The daily summary reads which accounts have trades.
+create policy all_accounts on account_usage for select to signal_jobs using (true);
+grant select on account_usage to signal_jobs;

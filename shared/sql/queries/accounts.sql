@@ -50,9 +50,28 @@ select * from suspicious_trades where account_id = %(account_id)s order by found
 -- The signals that an account has published, for its export.
 select * from signals where publisher = %(account_id)s order by symbol, sequence;
 
+-- name: export_destinations
+-- Where an account is notified, without what is sealed, for its export.
+select destination_id, account_id, license_id, kind, events, address, created_at, ended_at, ended_because
+from destinations
+where account_id = %(account_id)s
+order by created_at, destination_id;
+
+-- name: export_notifications
+-- What an account's destinations were sent, for its export.
+select * from notifications where account_id = %(account_id)s order by notification_id;
+
+-- name: export_notification_events
+-- The events of an account that somebody was notified of, for its export.
+select * from notification_events where account_id = %(account_id)s order by received_at, event_id;
+
 -- name: export_license_list
 -- An account's licenses as they are listed, for its export.
 select * from license_list where account_id = %(account_id)s order by license_id;
+
+-- name: export_claims_used
+-- When the claim links of an account's licenses were used, for its export.
+select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
 
 -- name: export_connections
 -- The open connections of an account's licenses, for its export.
@@ -95,6 +114,22 @@ delete from account_usage where account_id = %(account_id)s;
 -- name: erase_suspicious_trades
 -- Deletes what operators were shown of an account.
 delete from suspicious_trades where account_id = %(account_id)s;
+
+-- name: erase_destinations
+-- Deletes where an account is notified.
+delete from destinations where account_id = %(account_id)s;
+
+-- name: erase_notifications
+-- Deletes a bounded number of the notifications of an account's destinations.
+delete from notifications
+where notification_id in (
+    select notification_id from notifications where account_id = %(account_id)s limit %(limit)s
+);
+
+-- name: erase_notification_events
+-- Deletes a bounded number of an account's events, with their notifications.
+delete from notification_events
+where event_id in (select event_id from notification_events where account_id = %(account_id)s limit %(limit)s);
 
 -- name: erase_signals
 -- Gives a bounded number of the signals that an account has published its pseudonym.

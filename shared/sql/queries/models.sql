@@ -29,8 +29,10 @@ where version = %(version)s;
 update models set status = 'retired'
 where status = 'champion'
     and strategy = (select strategy from models where version = %(version)s)
-    and version <> %(version)s;
+    and version <> %(version)s
+returning strategy, version;
 
 -- name: crown
--- Makes a version its strategy's champion.
-update models set status = 'champion' where version = %(version)s;
+-- Makes a version its strategy's champion; no row if it is.
+update models set status = 'champion' where version = %(version)s and status <> 'champion'
+returning strategy, version, basis;

@@ -61,6 +61,16 @@ where symbol = %(symbol)s and change in (
 -- The symbols that ever had a bar.
 select symbol from feeds order by symbol;
 
+-- name: prune_notifications
+-- Deletes events received before a time, with their notifications, if it was decided who is notified.
+delete from notification_events
+where ctid = any (array(
+    select ctid from notification_events
+    where received_at < %(before)s and fanned_out_at is not null
+    order by received_at
+    limit %(limit)s
+));
+
 -- name: prune_claims
 -- Deletes a bounded number of uses before a time, whose links have expired since.
 delete from claims_used

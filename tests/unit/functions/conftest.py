@@ -10,6 +10,7 @@ from shared.domain.trading.trades import Trade
 from tests.support.api import Api
 from tests.support.payment_histories import Customer
 from tests.support.requests import PATH_VALUES, TRADE
+from tests.support.sample_notifications import put_notification
 
 
 @pytest.fixture
@@ -39,6 +40,7 @@ async def reported(api: Api) -> None:
     await api.stores.payments.add(event, api.clock())
     ignored = msgspec.structs.replace(event, event_id="evt_2", kind="ignored", why_ignored="a test event")
     await api.stores.payments.add(ignored, api.clock())
+    await put_notification(api)
 
 
 @pytest.fixture

@@ -36,6 +36,8 @@ LIMITS = {
     ("POST", "ws/events"): 65_536,
     ("POST", "webhooks/stripe"): 262_144,
     ("POST", "webhooks/whop"): 262_144,
+    ("POST", "destinations"): 4_096,
+    ("POST", "destinations/{destination_id}/replay"): 4_096,
     ("POST", "hooks/{secret}"): 16_384,
     ("POST", "hooks"): 16_384,
     ("POST", "hooks/{hook_id}/rotate"): 16_384,
@@ -47,13 +49,21 @@ LIMITS |= {
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
     ("POST", "ops/keys/{public_id}/rotate"): 4_096,
     ("POST", "ops/licenses/bulk"): 4_096,
+    ("POST", "ops/licenses/{license_id}/hooks"): 16_384,
+    ("POST", "ops/hooks/{hook_id}/rotate"): 16_384,
 }
 SUCCESSES = {
     ("POST", "signals"): 201,
     ("POST", "license/rotate"): 201,
     ("POST", "hooks"): 201,
     ("POST", "ops/licenses/{license_id}/keys"): 201,
+    ("POST", "ops/licenses/{license_id}/hooks"): 201,
     ("POST", "ops/keys/{public_id}/rotate"): 201,
+    ("POST", "destinations"): 201,
+    ("DELETE", "destinations/{destination_id}"): 204,
+    ("POST", "destinations/{destination_id}/test"): 202,
+    ("POST", "destinations/{destination_id}/replay"): 202,
+    ("POST", "ops/notifications/{notification_id}/retry"): 204,
 }
 
 

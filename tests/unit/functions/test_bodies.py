@@ -21,7 +21,7 @@ from shared.errors import InvalidInput
 from shared.services.bars import BarsRequest
 from shared.services.sessions import NegotiateRequest, SessionRequest
 from tests.support.api import Answered, Api
-from tests.support.requests import ADMITTING, BAR, SIGNAL, STATE, TRADE
+from tests.support.requests import ADMITTING, BAR, DESTINATION, REPLAY, SIGNAL, STATE, TRADE
 from tests.support.strategies import STATES
 
 # For each route: a body that it accepts, a name that stands in it, and the path of that name in an error.
@@ -34,14 +34,17 @@ BODIES: dict[str, tuple[Any, str, str]] = {
     "hooks": ({"name": "chart", "strategy": "s"}, "strategy", "strategy"),
     "hooks/{hook_id}/rotate": ({"overlap_s": 60}, "overlap_s", "overlap_s"),
     "ws/negotiate": ({"symbols": ["ES"]}, "symbols", "symbols"),
+    "destinations": (DESTINATION, "url", "url"),
+    "destinations/{destination_id}/replay": (REPLAY, "since", "since"),
     "sessions": ({"instance": "bot-1", "symbols": ["ES"]}, "symbols", "symbols"),
 }
+SUCCESSES = {"signals": 201, "hooks": 201, "destinations": 201, "destinations/{destination_id}/replay": 202}
 SINGLE_TRADE = (TRADE, "pnl", "trades[0].pnl")
 EACH = [*BODIES.items(), ("trades", SINGLE_TRADE)]
 ROUTES = pytest.mark.parametrize(("path", "body"), EACH, ids=[*BODIES, "a single trade"])
 
 
-pytestmark = pytest.mark.usefixtures("hooked")
+pytestmark = pytest.mark.usefixtures("hooked", "reported")
 
 
 def raw_deflate(text: bytes) -> bytes:
@@ -103,7 +106,7 @@ async def test_what_the_world_sends_is_read(
     api: Api, path: str, body: Any, headers: dict[str, str], packed: Callable[[bytes], bytes]
 ) -> None:
     answered = await send(api, path, packed(text_of(body)), **headers)
-    assert answered.status == (201 if path in ("signals", "hooks") else 200)
+    assert answered.status == SUCCESSES.get(path, 200)
 
 
 def unreadable(status: int, said: str, packed: Callable[[bytes], bytes], **headers: str) -> Any:
@@ -187,7 +190,7 @@ async def test_a_number_that_json_has_not_is_named(api: Api, path: str, body: An
     text = re.sub(rf'"{name}": [^,}}]*', f'"{name}": {number}', text_of(body).decode(), count=1)
     answered = await send(api, path, text.encode())
     assert (answered.status, answered.code, answered.fields) == (422, "validation_failed", [field])
-    is_of_no_number = name == "symbols" or path == "hooks"
+    is_of_no_number = name in ("symbols", "url", "since") or path == "hooks"
     expected = "wrong_type" if is_of_no_number and number == "1e400" else "out_of_range"
     assert answered.json["errors"][0]["code"] == expected
     assert stored(api) == before

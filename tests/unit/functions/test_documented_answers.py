@@ -17,6 +17,7 @@ from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
 from shared.domain.access.plans import Overrides
+from shared.domain.notifications.destinations import MAX_DESTINATIONS
 from shared.domain.trading.trades import WITHDRAWAL_PERIOD
 from shared.services.key_making import CreatedKey
 from tests.support.api import Answered, Api
@@ -51,6 +52,8 @@ BAD_QUERY = {
     "ops/licenses": {"limit": "0"},
     "ops/misuse": {"limit": "0"},
     "ops/payment-events": {"state": "lost"},
+    "ops/notifications": {"state": "lost"},
+    "notifications": {"after": "1"},
 }
 # What only Postgres can answer, of routes that else need it for no answer.
 ASKS_POSTGRES: dict[tuple[str, str], dict[str, Any]] = {
@@ -67,6 +70,13 @@ CONFLICTS: dict[str, dict[str, Any]] = {
 NO_CONFIDENCE = {
     "ml/get_confidence": STATE | {"strategy": "manual"},
     "ml/get_confidence/batch": {"states": [STATE, STATE | {"strategy": "manual"}]},
+}
+
+
+REFUSING_PLANS = {
+    "strategy_not_licensed": a_plan(strategies=("another",)),
+    "daily_quota_exceeded": a_plan(trades_per_day=0),
+    "storage_quota_exceeded": a_plan(stored_trades=0),
 }
 
 
@@ -137,9 +147,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded" | "storage_quota_exceeded":
-                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
-                self.api.services.plans = with_plans(a_plan(**{full: 0}))
+            case _ if code in REFUSING_PLANS:
+                self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -159,6 +168,9 @@ class Caller:
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "conflict": CONFLICTS.get(self.route.path),
+            "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
+            if self.route.path.startswith("ops/")
+            else None,
             "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
@@ -176,7 +188,7 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict" if "hooks" in self.route.path:
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True
@@ -201,6 +213,23 @@ class Caller:
                 return False
         return True
 
+    def conflict(self) -> bool:
+        """Brings what is stored into the state that the route conflicts with; False if it is none."""
+        stores = self.api.stores
+        stored = stores.destinations.stored
+        (own,) = stored.values()
+        match self.route.path:
+            case "destinations":
+                stored.update({f"webhook_{n:016}": own for n in range(MAX_DESTINATIONS)})
+            case "destinations/{destination_id}/secret":
+                stored[own.destination_id] = msgspec.structs.replace(own, sealed_by="a pepper that is gone")
+            case "ops/notifications/{notification_id}/retry":
+                for row in stores.notification_queue.rows.values():
+                    row.state = "sent"
+            case _:
+                return False
+        return True
+
     async def of_own_keys(self, code: str) -> Answered:
         """A key that cannot be replaced, or ended, as it is asked for."""
         key = await self.api.key(self.scope)
@@ -214,6 +243,8 @@ class Caller:
         if self.route.path.startswith("license/") and code in ("conflict", "keys_exceeded"):
             return await self.of_own_keys(code)
         key = await self.api.key(self.scope)
+        if code == "conflict" and self.conflict():
+            return await self.call(key)
         if code == "conflict" and self.route.path == "signals":
             await self.call(key, headers={"idempotency-key": "k"})
         if code == "session_taken":

@@ -119,6 +119,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/license/rotate"): False,
         ("post", "/claims"): True,
         ("post", "/ws/events"): True,
+        ("post", "/destinations"): True,
+        ("post", "/destinations/{destination_id}/replay"): True,
         ("post", "/hooks/{secret}"): True,
         ("post", "/hooks"): True,
         ("post", "/hooks/{hook_id}/rotate"): False,
@@ -128,6 +130,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/ops/licenses/{license_id}/keys"): False,
         ("post", "/ops/keys/{public_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
+        ("post", "/ops/licenses/{license_id}/hooks"): True,
+        ("post", "/ops/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -275,10 +279,25 @@ def test_every_parameter_is_described() -> None:
         for parameter in operation.get("parameters", ())
         if parameter != SESSION_ID
     }
+    own = "The id of one of the account's destinations."
     assert all(described.values())
     of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
     public = {named: text for named, text in described.items() if not named[0].startswith(of_operators)}
     assert public == {
+        ("/destinations/{destination_id}", "delete", "destination_id"): own,
+        **{
+            (f"/destinations/{{destination_id}}/{action}", "post", "destination_id"): own
+            for action in ("test", "secret", "replay")
+        },
+        ("/notifications", "get", "after"): "next_after of the previous page.",
+        ("/notifications", "get", "limit"): "At most this many.",
+        ("/ops/notifications", "get", "state"): "Those in this state: waiting, sent, parked or dropped.",
+        ("/ops/notifications", "get", "lane"): "Those of one receiver, such as channel:ops.",
+        ("/ops/notifications", "get", "before"): "next_before of the previous page.",
+        ("/ops/notifications", "get", "limit"): "At most this many.",
+        ("/ops/notifications/{notification_id}/retry", "post", "notification_id"): (
+            "The id of a notification that is parked or dropped."
+        ),
         ("/claim/{token}", "get", "token"): "The last part of the claim link.",
         ("/claim/{token}", "post", "token"): "The last part of the claim link.",
         ("/license/keys/{own_public_id}", "delete", "own_public_id"): "The public id of the key.",
@@ -329,4 +348,6 @@ def test_every_parameter_is_described() -> None:
         ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
         ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
         ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}", "delete", "hook_id"): "The hook's id, which is not its secret.",
     }

@@ -1,0 +1,1 @@
+"""Sends notifications: one module a way to send, each imported by the timer alone."""

@@ -1,0 +1,72 @@
+"""No lane and no vendor gets more than its pace allows, and no notification is forgotten."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain.notifications.channels import Pace, VendorPace
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, planned
+from shared.domain.notifications.events import Event
+from shared.domain.notifications.lanes import held, may_go_at, taken
+
+NOW = datetime(2026, 3, 2, 14, 30, tzinfo=UTC)
+EVENT = Event(event_id="e", kind="test", at=NOW)
+paces = st.builds(Pace, per_minute=st.integers(1, 600), burst=st.integers(1, 10))
+
+
+def due(number: int, lane: str) -> Due:
+    return Due(notification_id=UUID(int=number), lane=lane, account_id=None, tries=0, event=EVENT)
+
+
+@given(paces, st.lists(st.floats(0, 30), min_size=1, max_size=60))
+def test_in_any_minute_a_lane_takes_its_pace_and_one_burst(pace: Pace, waits: list[float]) -> None:
+    ready, now, went = NOW, NOW, []
+    for wait in waits:
+        now = may_go_at(ready, pace, now + timedelta(seconds=wait))
+        ready = taken(ready, pace, now)
+        went.append(now)
+    for first in went:
+        within = [at for at in went if first <= at < first + timedelta(seconds=60)]
+        assert len(within) <= pace.per_minute + pace.burst
+
+
+@given(paces, st.floats(0, 3_600))
+def test_a_held_lane_is_quiet_until_then(pace: Pace, wait_s: float) -> None:
+    until = NOW + timedelta(seconds=wait_s)
+    assert may_go_at(held(pace, until), pace, NOW) >= until - timedelta(microseconds=2)
+
+
+@given(
+    st.lists(st.sampled_from(["own:a", "own:b", "own:c"]), max_size=80),
+    st.builds(VendorPace, total=paces, lane=paces),
+    st.sets(st.sampled_from(["own:a", "own:b", "own:c", "vendor:webhook"])),
+)
+def test_a_plan_loses_nothing_and_keeps_the_order(lanes: list[str], pace: VendorPace, free: set[str]) -> None:
+    given_ = [due(number, lane) for number, lane in enumerate(lanes)]
+    plan = planned(given_, dict.fromkeys(free, NOW), lambda lane: "webhook", {"webhook": pace}, NOW)
+    sent = [each.notification_id for each in plan.sends]
+    assert sent == sorted(sent)
+    assert not set(sent) & set(plan.postponed)
+    assert {each.lane for each in plan.sends} <= free
+    if "vendor:webhook" not in free:
+        assert not plan.sends
+    assert max(Counter(each.lane for each in plan.sends).values(), default=0) <= MAX_PER_LANE
+    assert len(sent) <= pace.total.burst
+    assert all(at > NOW for at in plan.postponed.values())
+    # Within a lane, nothing that comes later is postponed to an earlier time.
+    for lane in set(lanes):
+        times = [
+            plan.postponed[each.notification_id]
+            for each in given_
+            if each.lane == lane and each.notification_id in plan.postponed
+        ]
+        assert times == sorted(times)
+    assert set(plan.ready) == {each.lane for each in plan.sends} | ({"vendor:webhook"} if sent else set())
+
+
+def test_a_lane_without_a_vendor_is_tried_at_once_and_paces_nothing() -> None:
+    plan = planned([due(1, "channel:gone")], {"channel:gone": NOW}, lambda lane: None, {}, NOW)
+    assert [each.lane for each in plan.sends] == ["channel:gone"]
