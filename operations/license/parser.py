@@ -39,15 +39,7 @@ def parser() -> argparse.ArgumentParser:
     _add_create(command("create", single.create, "make a license and its first key"))
     show = command("show", single.show, "show a license and its keys")
     listed = command("list", many.listed, "list licenses by filter, in order")
-    _add_filter(listed)
-    listed.add_argument(
-        "--order",
-        choices=[f"{sign}{order}" for order in ORDERS for sign in ("", "-")],
-        default="id",
-        help="backwards with a minus sign: --order=-created",
-    )
-    listed.add_argument("--limit", type=_number(1, 1_000_000), default=DEFAULT_LISTED, metavar="N")
-    listed.add_argument("--csv", action="store_true", help="print one table of all that fit, in CSV")
+    _add_list(listed)
     extend = command("extend", single.extend, "extend a license, also after it has expired")
     plan = command("plan", single.plan, "move a license to another plan")
     override = command("override", single.override, "let single values of a license differ from its plan's")
@@ -67,6 +59,32 @@ def parser() -> argparse.ArgumentParser:
         "until", type=_until, help="a span such as 30d, or a time such as 2027-01-31T00:00:00Z"
     )
     plan.add_argument("plan", choices=list(shipped_plans()))
+    _add_overrides(override)
+    _add_contact(note, default=None)
+    unrotated.add_argument("--since", type=arguments.time, required=True, help="such as 2027-01-31T00:00:00Z")
+    _add_rotate(rotate)
+    revoke.add_argument(
+        "subject",
+        type=_key,
+        metavar="license-or-key",
+        help=f"such as lic_4f... or {PREFIX}Ab12Cd; {_FROM_STANDARD_INPUT}",
+    )
+    return made
+
+
+def _add_list(listed: argparse.ArgumentParser) -> None:
+    _add_filter(listed)
+    listed.add_argument(
+        "--order",
+        choices=[f"{sign}{order}" for order in ORDERS for sign in ("", "-")],
+        default="id",
+        help="backwards with a minus sign: --order=-created",
+    )
+    listed.add_argument("--limit", type=_number(1, 1_000_000), default=DEFAULT_LISTED, metavar="N")
+    listed.add_argument("--csv", action="store_true", help="print one table of all that fit, in CSV")
+
+
+def _add_overrides(override: argparse.ArgumentParser) -> None:
     override.add_argument(
         "values",
         action=_Overrides,
@@ -75,19 +93,13 @@ def parser() -> argparse.ArgumentParser:
         help="name= takes the plan's value again",
     )
     override.add_argument("--new-symbols", action="store_true", help="the symbols may be new")
-    _add_contact(note, default=None)
-    unrotated.add_argument("--since", type=arguments.time, required=True, help="such as 2027-01-31T00:00:00Z")
+
+
+def _add_rotate(rotate: argparse.ArgumentParser) -> None:
     rotate.add_argument("key", type=_key, help=f"such as {PREFIX}Ab12Cd, or Ab12Cd; {_FROM_STANDARD_INPUT}")
     rotate.add_argument(
         "--overlap", type=arguments.span, default=timedelta(days=1), help="such as 24h (the default)"
     )
-    revoke.add_argument(
-        "subject",
-        type=_key,
-        metavar="license-or-key",
-        help=f"such as lic_4f... or {PREFIX}Ab12Cd; {_FROM_STANDARD_INPUT}",
-    )
-    return made
 
 
 def _add_create(create: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ def license_events(before: License | None, after: License, terms: Plan, at: date
     """The events of the step from `before` to `after`, which has a higher revision, noticed at `at`.
 
     `terms` are those of `after`. The ids of events follow from the license's revision, so a repetition is the
-    same event. Licenses of the test plan are made by strangers, and tell nobody anything.
+    same event. Nobody is told of test licenses, which strangers make in any number.
     """
     if is_test(after):
         return ()
