@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from operations.account import main as account_command
 from operations.license import INCOMPLETE, NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
@@ -299,3 +301,24 @@ def test_licenses_are_listed_by_filter_and_changed_in_bulk(run: Run) -> None:
     assert json.loads(run("list", "--plan", "starter", "--json")[1]) == []
     code, _, err = run("bulk", "revoke", "--yes")
     assert (code, "filter: Name at least one value" in err) == (1, True)
+
+
+def test_an_account_is_exported_and_erased_by_a_command(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    created(run, "--email", "a@b.example")
+    target = tmp_path / "account.zip"
+    assert account_command(["export", "acct-1", "--file", str(target)]) == 0
+    assert target.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(target) as made:
+        assert json.loads(made.read("licenses.json"))[0]["email"] == "a@b.example"
+    assert account_command(["erase", "acct-1"]) == 0
+    assert "Nothing is erased yet" in capsys.readouterr().out
+    # Web PubSub is away, so the closing of connections is left to do.
+    assert account_command(["erase", "acct-1", "--yes", "--json"]) == INCOMPLETE
+    report = json.loads(capsys.readouterr().out)
+    rows = json.loads(run("list", "--json")[1])
+    assert [(row["account_id"], row["status"], row["email"]) for row in rows] == [
+        (report["pseudonym"], "revoked", None)
+    ]
+    assert account_command(["export", "acct-none", "--file", str(target)]) == 1
