@@ -86,8 +86,8 @@ class Hubs(World):
         key: CreatedKey,
         nonce: str = "",
         user: str = "acct-1",
-        process: HubEventService | None = None,
         *,
+        process: HubEventService | None = None,
         groups: Sequence[str] = (),
         session_id: str | None = None,
     ) -> str:
