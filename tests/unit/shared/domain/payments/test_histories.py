@@ -243,3 +243,23 @@ def test_events_that_name_no_subscription_make_no_state() -> None:
     assert linked
     assert state_of(linked) is None
     assert state_of([]) is None
+
+
+def test_a_failed_payment_that_the_seller_forgives_is_made_up_for() -> None:
+    customer = Customer("stripe")
+    assert after(customer, "fail").grace_until is not None
+    customer.wait(86_400)
+    customer.do("pay")
+    forgiven = [each for each in customer.events if each.at < customer.events[-1].at or each.facets]
+    state = state_of(forgiven)
+    assert state is not None
+    assert (state.failed_at, state.customer) == (None, customer.bought.customer_id)
+
+
+def test_a_failure_and_a_renewal_in_one_second_is_a_failure() -> None:
+    customer = Customer("stripe")
+    customer.do("fail")
+    without_status = [each for each in customer.events if each.kind != "past_due"]
+    state = state_of(without_status)
+    assert state is not None
+    assert state.failed_at == customer.events[-1].at
