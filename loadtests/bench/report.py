@@ -100,7 +100,7 @@ def _worker(cost: WorkerCost) -> Iterator[str]:
         "the body and returns the same answer in an `HttpResponse`. "
         f"{KEYS} keys ask for {HOT_STATES} states; {cost.cached_share:.1%} of the confidences were cached. "
         "`python -m loadtests.bench.worker` measures this part alone. A bot that sends its Session-Id "
-        f"costs {cost.session_times:.3f} times one that has no session ({cost.session_us:+.2f} us called directly); "
+        f"costs {cost.session_times:.3f} times one without ({cost.session_us:+.2f} us called directly); "
         f"the counts of misuse are {cost.counted_us:+.2f} us of the second row."
     )
     yield ""
