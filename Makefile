@@ -84,7 +84,7 @@ lint: ## Check style, formatting and types
 	@$(PROJECT_PYTHON) -m mypy .
 
 check: lint ## What to run after each change: style, types and unit tests, in under a minute
-	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_architecture.py tests/test_docs.py tests/test_threat_model.py -q -n 2
+	@$(PROJECT_PYTHON) -m pytest tests/unit tests/test_*.py -q -n 2
 
 format: ## Format the code and fix what ruff can fix
 	@$(PROJECT_PYTHON) -m ruff check --fix .

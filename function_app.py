@@ -8,6 +8,7 @@ from functions import (
     bars,
     claims,
     confidence,
+    hook_admin,
     hooks,
     license_admin,
     licenses,
@@ -35,6 +36,7 @@ AREAS = (
     own_keys,
     webhooks,
     hooks,
+    hook_admin,
     notifications,
     ops,
 )

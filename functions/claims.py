@@ -38,7 +38,7 @@ class ClaimRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The mail address of a license whose holder has no key."""
 
     email: Annotated[
-        str, msgspec.Meta(max_length=MAX_EMAIL, pattern=r"^[^@\s\x00]{1,64}@[^@\s\x00]{1,190}\Z")
+        str, msgspec.Meta(max_length=MAX_EMAIL, pattern=r"^[!-?A-~]{1,64}@[0-9A-Za-z.-]{1,189}\Z")
     ]
 
 

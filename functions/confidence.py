@@ -19,7 +19,7 @@ _BATCH_COST = Cost(per_unit=STATES_PER_UNIT, items="states")
     summary="The confidence for one market state",
     body=Body(kinds=("MarketState",), max_bytes=body_limits.CONFIDENCE),
     answer=ConfidenceAnswer,
-    problems=(*WRITE, "no_confidence"),
+    problems=(*WRITE, "strategy_not_licensed", "no_confidence"),
     admits_in_service=True,
 )
 async def get_confidence(call: Call) -> Answer:
@@ -34,7 +34,7 @@ async def get_confidence(call: Call) -> Answer:
     body=Body(kinds=("MarketStates",), max_bytes=body_limits.CONFIDENCE_BATCH),
     cost=_BATCH_COST,
     answer=ConfidenceBatch,
-    problems=(*WRITE, "batch_too_large", "no_confidence"),
+    problems=(*WRITE, "strategy_not_licensed", "batch_too_large", "no_confidence"),
 )
 async def get_confidence_batch(call: Call) -> ConfidenceBatch:
     """Answers the confidences of 1 to 100 market states."""

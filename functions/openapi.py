@@ -27,8 +27,15 @@ answers a CORS preflight with 204, without a key and without counting against a 
 # What a request that counts against a limit is told, whatever the answer; absent while nothing counts.
 _HEADERS: dict[str, tuple[str, str]] = {
     "X-Request-Id": ("string", "Names this request in our log; a valid one of the caller is kept."),
-    "RateLimit": ("string", '`"default";r=<requests left>;t=<seconds until the quota next grows>`'),
-    "RateLimit-Policy": ("string", '`"default";q=<requests>;w=<window in seconds>`'),
+    "RateLimit": (
+        "string",
+        '`"default";r=<requests left>;t=<seconds until the quota next grows>` of the key; if the plan has '
+        'them, then `"burst"` while it refuses, and `"license"` of all keys of the license.',
+    ),
+    "RateLimit-Policy": (
+        "string",
+        '`"default";q=<requests>;w=<window in seconds>`; then `"burst"`, `"license"` if the plan has them.',
+    ),
     "X-RateLimit-Limit": ("integer", "Requests in a window of 60 seconds, as q of RateLimit-Policy."),
     "X-RateLimit-Remaining": ("integer", "Requests left, as r of RateLimit."),
     "X-RateLimit-Reset": ("integer", "Seconds from now until the quota next grows, as t of RateLimit."),

@@ -98,6 +98,7 @@ async def publish_test_signal(services: Container) -> None:
 @timer("timer_upkeep")
 async def keep_partitions(services: Container) -> None:
     await services.upkeep.run(services.now())
+    await services.payments.forget()
 
 
 @timer("timer_licenses")

@@ -62,7 +62,7 @@ class PaymentEventParameters(msgspec.Struct, frozen=True):
             str,
             msgspec.Meta(
                 description="Only events of this state: received, applied, ignored or failed.",
-                pattern=r"(received|applied|ignored|failed)\Z",
+                pattern=r"^(received|applied|ignored|failed)\Z",
                 examples=["failed"],
                 extra={"expected": "Expected received, applied, ignored or failed."},
             ),

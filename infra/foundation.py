@@ -127,6 +127,7 @@ def make_services(settings: Settings, base: Foundation) -> Services:
                 pulumi.Output.secret(settings.api_key_pepper_previous)
                 if settings.api_key_pepper_previous
                 else None,
+                settings.business.secrets,
             ),
         ),
         realtime=Realtime(

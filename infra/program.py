@@ -14,7 +14,7 @@ from infra.components.operations_machine import OperationsMachine, OperationsMac
 from infra.components.postgres import DATABASE
 from infra.components.realtime import HUB
 from infra.foundation import Foundation, Services, make_foundation, make_services
-from infra.roles import assign
+from infra.roles import assign, vendor_scope
 from infra.settings.model import Settings
 from infra.watching import watch
 
@@ -55,6 +55,10 @@ def _roles(base: Foundation, services: Services) -> list[pulumi.Resource]:
                 "license-exports": services.storage.exports_id,
                 "pepper": services.vault.pepper_id,
                 "pepper-previous": services.vault.previous_pepper_id,
+                **{
+                    vendor_scope(name): identity
+                    for name, identity in services.vault.vendor_secret_ids.items()
+                },
                 "webpubsub": services.realtime.service_id,
                 "application-insights": base.monitoring.application_insights_id,
             },
@@ -98,6 +102,13 @@ def _compute(
         cors_origins=settings.compute.cors_origins,
         license_export_key=settings.license_export_key,
         license_export_endpoint=services.storage.exports_endpoint,
+        front_door_id=_front_door_id(settings, edge),
+        public_url=_public_url(settings, base, edge),
+        payment_plans=settings.business.payment_plans,
+        payment_mode=settings.business.payment_mode,
+        discord_guild_id=settings.business.discord_guild_id,
+        discord_roles=settings.business.discord_roles,
+        vendor_secrets=services.vault.vendor_references,
     )
     deployers = Deployers(
         settings.network.deployers, base.network.operations_subnet_id if base.network else None
@@ -121,6 +132,14 @@ def _compute(
             depends_on=needed,
         ),
     )
+
+
+def _public_url(settings: Settings, base: Foundation, edge: Edge | None) -> pulumi.Input[str]:
+    """The address under which customers reach the app, for the links in messages."""
+    if settings.business.public_url:
+        return settings.business.public_url
+    host = edge.host if edge else app_host(base.placement)
+    return pulumi.Output.concat("https://", host)
 
 
 def _front_door_id(settings: Settings, edge: Edge | None) -> pulumi.Output[str] | None:

@@ -3,12 +3,12 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import pulumi
 from pulumi_azure_native import authorization
 
 from infra.naming import PROJECT
+from infra.settings.business_keys import VENDOR_SECRETS
 
 # Azure's built-in roles have the same id in every tenant.
 ROLE_IDS = {
@@ -21,17 +21,8 @@ ROLE_IDS = {
     "Web PubSub Service Owner": "12cf5a90-567b-43ae-8102-96cf46c7d9b4",
 }
 
-Scope = Literal[
-    "host-storage",
-    "table-licenses",
-    "table-apikeys",
-    "table-endings",
-    "license-exports",
-    "pepper",
-    "pepper-previous",
-    "webpubsub",
-    "application-insights",
-]
+# What a role is over: a service, a table, or a secret of the vault.
+type Scope = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +34,11 @@ class Assignment:
     scope: Scope
     why: str
     condition: str | None = None
+
+
+def vendor_scope(name: str) -> Scope:
+    """The scope of a vendor's secret, and the key of the role over it."""
+    return f"secret-{name.replace('_', '-')}"
 
 
 _BLOBS = "Microsoft.Storage/storageAccounts/blobServices/containers/blobs"
@@ -109,6 +105,15 @@ ASSIGNMENTS = (
         "Key Vault Secrets User",
         "pepper-previous",
         "App Service resolves API_KEY_PEPPER_PREVIOUS as the app while API keys move to the new pepper",
+    ),
+    *(
+        Assignment(
+            vendor_scope(name),
+            "Key Vault Secrets User",
+            vendor_scope(name),
+            f"App Service resolves {name.upper()} as the app",
+        )
+        for name in VENDOR_SECRETS
     ),
     Assignment(
         "webpubsub",

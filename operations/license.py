@@ -125,7 +125,11 @@ async def _create(service: LicenseService, options: argparse.Namespace) -> Outco
     license_ = await service.create_license(
         options.account,
         plan=options.plan,
-        overrides=Overrides(symbols=options.symbols, requests_per_minute=options.requests_per_minute),
+        overrides=Overrides(
+            symbols=options.symbols,
+            strategies=options.strategies,
+            requests_per_minute=options.requests_per_minute,
+        ),
         expires_at=options.expires,
         is_new_account=not options.same_account,
         may_be_unserved=options.new_symbols,
@@ -265,6 +269,9 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--plan", choices=list(shipped_plans()), default=STANDARD)
     create.add_argument("--symbols", type=_symbols, help="such as ES,NQ, instead of the plan's")
     create.add_argument(
+        "--strategies", type=_names, help="whose confidences it covers, instead of the plan's; empty for all"
+    )
+    create.add_argument(
         "--new-symbols",
         action="store_true",
         help="the symbols may be new: this license's feeder or publisher is the first to serve them",
@@ -308,6 +315,10 @@ def _symbols(text: str) -> tuple[str, ...]:
         if not is_symbol(symbol):
             raise argparse.ArgumentTypeError(f"{text!r} is not a list such as ES,NQ. {symbol_fault(symbol)}")
     return symbols
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _key(text: str) -> str:

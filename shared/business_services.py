@@ -5,28 +5,22 @@ import secrets
 import time
 from functools import cached_property
 
-from shared.access_services import AccessServices
+from shared.key_services import KeyServices
 from shared.services.account_data import AccountDataService
-from shared.services.claimed_keys import ClaimedKeys
-from shared.services.claims import ClaimService
 from shared.services.daily_summary import DailySummary
 from shared.services.destinations import DestinationService
 from shared.services.feed_watch import FeedWatch
-from shared.services.free_test_keys import FreeTestKeys
-from shared.services.key_making import KeyMaking
 from shared.services.license_admin import LicenseAdmin
 from shared.services.license_export import LicenseExportService
 from shared.services.notification_fan_out import FanOutService
 from shared.services.notification_lists import NotificationLists
 from shared.services.notification_receivers import Receivers
 from shared.services.notification_sending import SendingService
-from shared.services.own_keys import OwnKeyService
 from shared.services.payment_inbox import PaymentInbox
 from shared.services.payments import PaymentService
-from shared.services.tries import Tries
 
 
-class BusinessServices(AccessServices):
+class BusinessServices(KeyServices):
     """What sells licenses, reports on them, and keeps them safe."""
 
     @cached_property
@@ -134,52 +128,10 @@ class BusinessServices(AccessServices):
         return PaymentService(
             store=self.stores.payments,
             reader=self.tables,
-            licenses=self.license_service("payments"),
+            licenses=self.license_service("payments", jobs=True),
             plans=self.plans,
             products=self.settings.payments.plans,
             tell=self.notifications.tell,
             now=self.now,
             count=self.counters.add,
-        )
-
-    @cached_property
-    def tries(self) -> Tries:
-        return Tries(self.redis)
-
-    @cached_property
-    def claims(self) -> ClaimService:
-        pepper, previous = self.credentials.pepper(), self.credentials.previous_pepper()
-        making = KeyMaking(store=self.tables, plans=self.plans, pepper=pepper, now=self.now)
-        keys = ClaimedKeys(
-            store=self.tables,
-            making=making,
-            enforcement=self.enforcement,
-            audit=self.stores.audit,
-            now=self.now,
-        )
-        return ClaimService(
-            store=self.stores.claims,
-            licenses=self.tables,
-            plans=self.plans,
-            keys=keys,
-            of_mail=self.stores.claims,
-            tell=self.stores.notifications.add,
-            tries=self.tries,
-            peppers=(pepper,) if previous is None else (pepper, previous),
-            public_url=self.settings.public_url,
-            now=self.now,
-        )
-
-    @cached_property
-    def own_keys(self) -> OwnKeyService:
-        return OwnKeyService(licenses=self.license_service, tell=self.notifications.tell, now=self.now)
-
-    @cached_property
-    def test_keys(self) -> FreeTestKeys:
-        return FreeTestKeys(
-            licenses=self.license_service("test keys"),
-            store=self.tables,
-            rows=self.stores.test_accounts,
-            tries=self.tries,
-            now=self.now,
         )

@@ -173,6 +173,7 @@ class Container(BusinessServices):
     def status(self) -> StatusService:
         return StatusService(
             outbox=self.stores.outbox,
+            payments=self.stores.payments,
             signals=self.stores.signals,
             bars=self.stores.bars,
             models=self.stores.models,

@@ -19,6 +19,7 @@
     |-- Forbidden                    the caller is known and may not do this
     |   |-- ScopeMissing             scope_missing
     |   |-- SymbolNotLicensed        symbol_not_licensed
+    |   |-- StrategyNotLicensed      strategy_not_licensed
     |   |-- AddressRefused           address_refused
     |   |-- LicenseSuspended         license_suspended
     |   |-- LicenseExpired           license_expired
@@ -57,7 +58,7 @@ functions/web/problems.py decides each code's HTTP status.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 FieldCode = Literal[
     "missing",
@@ -101,8 +102,8 @@ class SignalCloudError(Exception):
         self.internal = internal
         self.errors = errors
         self.retry_after_s = retry_after_s
-        # Of the key that was refused, if the refused request counts: limit, remaining, and seconds to reset.
-        self.quota: tuple[int, int, float] | None = None
+        # Of the key that was refused, if the refused request counts: what its RateState says.
+        self.quota: tuple[int, int, float, tuple[Any, ...]] | None = None
 
 
 class InvalidInput(SignalCloudError):
@@ -197,6 +198,10 @@ class SymbolNotLicensed(Forbidden):
     code = "symbol_not_licensed"
 
 
+class StrategyNotLicensed(Forbidden):
+    code = "strategy_not_licensed"
+
+
 class AddressRefused(Forbidden):
     code = "address_refused"
 
@@ -276,13 +281,7 @@ class ClaimUsed(Conflict):
 
 
 class RateLimited(SignalCloudError):
-    """Holds the key's limit per window, what is left of it, and the seconds until the request has room."""
-
     code = "rate_limited"
-
-    def __init__(self, detail: str, *, limit: int, remaining: int = 0, reset_s: float) -> None:
-        super().__init__(detail, retry_after_s=reset_s)
-        self.quota = limit, remaining, reset_s
 
 
 class DailyQuotaExceeded(SignalCloudError):

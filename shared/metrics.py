@@ -80,6 +80,8 @@ class MetricName(StrEnum):
     NOTIFICATIONS_SENT = "signal_cloud.notifications.sent"
     NOTIFICATIONS_UNANSWERED = "signal_cloud.notifications.unanswered"
     NOTIFICATIONS_PARKED = "signal_cloud.notifications.parked"
+    PAYMENTS_AGE = "signal_cloud.payments.age"
+    PAYMENTS_FAILED = "signal_cloud.payments.failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,4 +177,6 @@ METRICS = (
         "notifications that were given up until an operator lets them be tried again",
         Count.NOTIFICATIONS_PARKED,
     ),
+    Metric(_N.PAYMENTS_AGE, "gauge", "s", "age of the oldest payment event that waits"),
+    Metric(_N.PAYMENTS_FAILED, "gauge", "{event}", "payment events given up within a day"),
 )

@@ -10,6 +10,7 @@ from shared.settings_reader import SettingsReader
 MAX_SECRETS = 2
 MIN_SECRET = 16
 MAX_PRODUCTS = 200
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _PAIR = re.compile(r"(?P<product>(?:stripe|whop):[A-Za-z0-9_.-]{1,120})=(?P<plan>[a-z][a-z0-9_-]{0,63})")
 
 
@@ -31,20 +32,29 @@ def read_payment_settings(reader: SettingsReader) -> PaymentSettings:
     """The settings; problems go to the reader."""
     return PaymentSettings(
         stripe_secrets=_secrets(reader, "STRIPE_WEBHOOK_SECRET"),
-        whop_secrets=_secrets(reader, "WHOP_WEBHOOK_SECRET"),
+        whop_secrets=_secrets(reader, "WHOP_WEBHOOK_SECRET", standard=True),
         plans=_plans(reader),
         mode=reader.choice("PAYMENT_MODE", "live", ("live", "test")),
     )
 
 
-def _secrets(reader: SettingsReader, name: str) -> tuple[str, ...]:
+def _secrets(reader: SettingsReader, name: str, *, standard: bool = False) -> tuple[str, ...]:
+    """The secrets in a setting; if they are `standard`, one that begins with whsec_ has a key in base64."""
     secrets = tuple(part.strip() for part in reader.text(name, "").split(",") if part.strip())
-    if len(secrets) > MAX_SECRETS or any(len(each) < MIN_SECRET for each in secrets):
+    bad = [each for each in secrets if len(each) < MIN_SECRET or (standard and not _is_standard(each))]
+    if len(secrets) > MAX_SECRETS or bad:
         reader.report(
             f"{name} must be the secret of the webhook, of at least {MIN_SECRET} characters, or two with a "
             "comma between them while you rotate it"
         )
     return secrets
+
+
+def _is_standard(secret: str) -> bool:
+    encoded = secret.removeprefix("whsec_")
+    if encoded == secret:
+        return True
+    return _BASE64.fullmatch(encoded) is not None and len(encoded.rstrip("=")) % 4 != 1
 
 
 def _plans(reader: SettingsReader) -> Mapping[str, str]:

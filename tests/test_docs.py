@@ -4,7 +4,6 @@ import dataclasses
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -17,20 +16,12 @@ from shared.errors import ConfigurationError
 from shared.notification_settings import NAMES
 from shared.settings import read_settings
 from shared.version import VERSION
+from tests.support.documents import DOCUMENTS, ROOMS, code_of, made, rows, section, shell_blocks, slug
 from tests.support.places import ROOT
 
-ROOMS = "docs|examples|functions|infra|loadtests|local|operations|shared|tests"
-# Directories that hold no documents of ours.
-FOREIGN = {".venv", ".local", "node_modules", ".pytest_cache", ".git"}
-DOCUMENTS = {
-    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
-    for path in sorted(ROOT.rglob("*.md"))
-    if not FOREIGN & set(path.relative_to(ROOT).parts)
-}
 # Everything but the changelog, which also names what is no longer there.
 PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.md"}
 README = DOCUMENTS["README.md"]
-OPERATIONS = DOCUMENTS["docs/operations.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert")
 # The platform sets these; no deployment configures them.
@@ -51,36 +42,6 @@ COMMAND_MODULES = {
 }
 
 
-def section(text: str, heading: str) -> str:
-    """The text below a heading of the second level, up to the next one."""
-    found = re.findall(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert len(found) == 1, heading
-    return str(found[0])
-
-
-def rows(text: str) -> Iterator[list[str]]:
-    """The cells of every row of the tables in `text`, without their headings."""
-    for line in re.findall(r"^\|(.*)\|$", text, re.MULTILINE):
-        cells = [cell.strip() for cell in line.split("|")]
-        if not set("".join(cells)) <= set("-: "):
-            yield cells
-
-
-def shell_blocks(text: str) -> list[str]:
-    found = re.findall(r"^( *)```sh\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    return [re.sub(rf"^{indent}", "", block, flags=re.MULTILINE) for indent, block in found]
-
-
-def code_of(text: str) -> list[str]:
-    """Every shell block and every span of code."""
-    return [*shell_blocks(text), *re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))]
-
-
-def slug(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
-
-
 # Commands
 
 BLOCKS = [(name, block) for name, text in PRESENT.items() for block in shell_blocks(text)]
@@ -93,15 +54,6 @@ def test_commands_are_valid_shell(name: str, block: str) -> None:
         ["bash", "-n"], input=re.sub(r"<[a-z -]+>", "x", block), capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, f"{name}: {run.stderr}"
-
-
-def made(text: str) -> list[tuple[str, str]]:
-    """Each make target that code in `text` names, with the rest of its line."""
-    return [
-        (target, rest)
-        for code in code_of(text)
-        for target, rest in re.findall(r"(?:^|[\s`])make (?:--silent )?([a-z][a-z-]*)([^\n#]*)", code)
-    ]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -182,7 +134,9 @@ def test_the_readme_gives_the_default_of_every_setting() -> None:
         "TELEMETRY_SAMPLE_RATIO": telemetry.sample_ratio,
         "APPLICATIONINSIGHTS_CONNECTION_STRING": telemetry.connection_string,
         "APPLICATIONINSIGHTS_AUTHENTICATION_STRING": telemetry.client_id,
+        "PAYMENT_MODE": settings.payments.mode,
         **dict.fromkeys((*needed, *NAMES), ""),
+        **dict.fromkeys(("STRIPE_WEBHOOK_SECRET", "WHOP_WEBHOOK_SECRET", "PAYMENT_PLANS"), ""),
         **{timer.setting: "see functions/timers.toml" for timer in TIMERS},
     }
     for names, default, *_ in list(rows(section(README, "Settings")))[1:]:
@@ -283,66 +237,3 @@ def test_the_changelog_sorts_changes_by_kind_and_knows_the_version() -> None:
         found = re.findall(r"^### (.+)$", part, re.MULTILINE)
         assert found == [kind for kind in kinds if kind in found], found
         assert not re.findall(r"^- ", part.split("### ")[0], re.MULTILINE), "an entry without a kind"
-
-
-# The operations guide
-
-SECTIONS = dict(re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", OPERATIONS, re.MULTILINE | re.DOTALL))
-PROCEDURES = (
-    "First deployment",
-    "The machine for operations",
-    "Rehearsal",
-    "Roll back",
-    "Restore to a point in time",
-    "Export and restore licenses",
-    "Rotate the pepper",
-    "End a license or a key",
-    "Scale for an event",
-    "Import old trades",
-    "Quotas and costly queries",
-    "Region loss",
-    "Make a stack again",
-    "Drift",
-    "Measure attacks",
-)
-
-
-def test_every_procedure_says_what_was_walked_through_and_what_was_not() -> None:
-    assert tuple(SECTIONS) == (*PROCEDURES, "On call", "Runbooks")
-    for name in PROCEDURES:
-        assert "*Walked through:*" in SECTIONS[name], name
-        assert "*Not:*" in SECTIONS[name], name
-
-
-def test_the_guide_names_the_commands_and_files_of_operators() -> None:
-    named = {target for target, _ in made(OPERATIONS)}
-    assert {"migrate", "smoke", "drill", "license", "loadtest"} <= named
-    assert len(re.findall(r"`(?:docs|tests|infra|\.github)/[\w./-]+\.\w+`", OPERATIONS)) > 5
-
-
-def test_outputs_and_configuration_exist() -> None:
-    outputs = (ROOT / "infra/program.py").read_text(encoding="utf-8")
-    for name in set(re.findall(r"\$\(output (\w+)\)", OPERATIONS)):
-        assert f'"{name}"' in outputs, name
-    settings = "".join(
-        path.read_text(encoding="utf-8") for path in (ROOT / "infra/settings").glob("*keys.py")
-    )
-    for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", OPERATIONS)):
-        assert f'"{name}"' in settings, name
-
-
-def test_every_alert_has_its_runbook_and_no_runbook_is_left_over() -> None:
-    described = section(DOCUMENTS["infra/README.md"], "Alerts")
-    alerts = set(re.findall(r"^\| `([a-z0-9-]+)` \|", described, re.MULTILINE))
-    runbooks = re.findall(r"^### ([a-z0-9-]+)$", SECTIONS["Runbooks"], re.MULTILINE)
-    assert sorted(alerts) == sorted(runbooks)
-    assert {path.stem for path in (ROOT / "infra/alerts").glob("*.kql")} <= alerts
-
-
-def test_a_runbook_says_something() -> None:
-    for name, text in re.findall(
-        r"^### (\S+)\n(.*?)(?=^### |\Z)", SECTIONS["Runbooks"], re.MULTILINE | re.DOTALL
-    ):
-        assert len(text.split()) >= 10, name
-        for other in re.findall(r"(?:[Ss]ee|[Aa]s(?: in)?) `([a-z-]+)`", text):
-            assert f"### {other}\n" in OPERATIONS, f"{name} points to {other}"

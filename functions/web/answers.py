@@ -7,7 +7,7 @@ from typing import Any
 import azure.functions as func
 import msgspec
 
-from shared.domain.access.rate_limit import WINDOW_S, RateState
+from shared.domain.access.rate_limit import WINDOW_S, LimitState, RateState
 from shared.domain.plain_json import encode
 
 JSON_TYPE = "application/json"
@@ -85,13 +85,29 @@ def add_rate_fields(headers: dict[str, str], rate: RateState) -> None:
 
     `X-RateLimit-Limit` is q, `X-RateLimit-Remaining` r, and `X-RateLimit-Reset` t: seconds from now, not a
     time, because a bot's clock may be wrong. Some services send a time under this name; a client that takes
-    ours for one does not wait at all, and Retry-After of the refusal tells it.
+    ours for one does not wait at all, and Retry-After of the refusal tells it. If all keys of the license
+    together have less left than the key, these three are of the license's limit.
     """
     t = _SECONDS[math.ceil(rate.reset_s) if rate.reset_s < WINDOW_S else WINDOW_S]
     headers["ratelimit"] = f"{_POLICY};r={rate.remaining};t={t}"
     headers["ratelimit-policy"], headers["x-ratelimit-limit"] = _policy(rate.limit)
     headers["x-ratelimit-remaining"] = str(rate.remaining)
     headers["x-ratelimit-reset"] = t
+    for other in rate.others:
+        _add_limit(headers, rate, other)
+
+
+def _add_limit(headers: dict[str, str], rate: RateState, other: LimitState) -> None:
+    """Adds one more limit, under its name as the name of its policy."""
+    headers["ratelimit-policy"] += f', "{other.name}";q={other.limit};w={other.window_s}'
+    if other.remaining is None:
+        return
+    t = _SECONDS[min(math.ceil(other.reset_s), other.window_s)]
+    headers["ratelimit"] += f', "{other.name}";r={other.remaining};t={t}'
+    if other.name == "license" and other.remaining < rate.remaining:
+        headers["x-ratelimit-limit"] = str(other.limit)
+        headers["x-ratelimit-remaining"] = str(other.remaining)
+        headers["x-ratelimit-reset"] = t
 
 
 @lru_cache(1_024)

@@ -28,6 +28,7 @@ STATUS_OF_CODE = {
     "signature_expired": 401,
     "scope_missing": 403,
     "symbol_not_licensed": 403,
+    "strategy_not_licensed": 403,
     "address_refused": 403,
     "license_suspended": 403,
     "license_expired": 403,

@@ -173,6 +173,21 @@ LOG_ALERTS = (
         "P2D",
         "PT1H",
     ),
+    LogAlert(
+        "payments-late",
+        1,
+        "A buyer's payment event has waited for over five minutes.",
+        "PT10M",
+        "PT5M",
+    ),
+    LogAlert("payments-failed", 2, "The app has given up a payment event.", "PT1H", "PT15M"),
+    LogAlert(
+        "notifications-parked",
+        2,
+        "The app has given up ten or more notifications within an hour.",
+        "PT1H",
+        "PT15M",
+    ),
     LogAlert("defects", 3, "The app raised unexpected errors.", "PT15M", "PT15M"),
     LogAlert(
         "logs-capped",

@@ -24,7 +24,7 @@ class AppValues:
     """Values of the app's settings; each field becomes the setting of its name, in capitals.
 
     `api_key_pepper_previous` is None unless a rotation is under way; without it there is no such setting. Nor
-    is there one of `cors_origins` without origins, or of exports without their key.
+    is there one of any other value that is empty. `vendor_secrets` are references by the settings' names.
     """
 
     azure_client_id: pulumi.Input[str]
@@ -47,6 +47,13 @@ class AppValues:
     cors_origins: tuple[str, ...]
     license_export_key: str
     license_export_endpoint: str
+    front_door_id: pulumi.Input[str] | None
+    public_url: pulumi.Input[str]
+    payment_plans: str
+    payment_mode: str
+    discord_guild_id: str
+    discord_roles: str
+    vendor_secrets: Mapping[str, pulumi.Input[str]]
 
 
 def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
@@ -56,6 +63,7 @@ def app_values(values: AppValues, schedules: Mapping[str, str]) -> Values:
         **({} if previous is None else {"API_KEY_PEPPER_PREVIOUS": previous}),
         **({"CORS_ORIGINS": ",".join(values.cors_origins)} if values.cors_origins else {}),
         **_exports(values),
+        **_business(values),
         "AZURE_CLIENT_ID": values.azure_client_id,
         "AZURE_TENANT_ID": values.azure_tenant_id,
         "DATABASE_URL": values.database_url,
@@ -92,6 +100,22 @@ def _exports(values: AppValues) -> Values:
     return {
         "LICENSE_EXPORT_KEY": values.license_export_key,
         "LICENSE_EXPORT_ENDPOINT": values.license_export_endpoint,
+    }
+
+
+def _business(values: AppValues) -> Values:
+    """What the app sells and whom it notifies; only what the stack has set."""
+    optional = {
+        "PAYMENT_PLANS": values.payment_plans,
+        "DISCORD_GUILD_ID": values.discord_guild_id,
+        "DISCORD_ROLES": values.discord_roles,
+    }
+    return {
+        "PUBLIC_URL": values.public_url,
+        "PAYMENT_MODE": values.payment_mode,
+        **({} if values.front_door_id is None else {"FRONT_DOOR_ID": values.front_door_id}),
+        **{name: value for name, value in optional.items() if value},
+        **{name.upper(): reference for name, reference in values.vendor_secrets.items()},
     }
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import pulumi
 from pulumi_azure_native import network, privatedns
 
-from infra.components.network_rules import bastion_rules, endpoint_rules, operations_rules
+from infra.components.network_rules import app_rules, bastion_rules, endpoint_rules, operations_rules
 from infra.components.operations_machine import way_out
 from infra.components.placement import Placement, Turns, under
 from infra.settings.model import OperationsSettings
@@ -90,7 +90,7 @@ class Network(pulumi.ComponentResource):
                 name="app",
                 address_prefix=app,
                 delegations=[network.DelegationArgs(name="app", service_name=_DELEGATIONS[args.plan])],
-                network_security_group=self._rules("app", []),
+                network_security_group=self._rules("app", app_rules(app, endpoints, args.address_space)),
             ),
             network.SubnetArgs(
                 name="endpoints",

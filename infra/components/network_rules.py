@@ -32,6 +32,19 @@ def endpoint_rules(sources: Sequence[str], endpoints: str) -> Rules:
     ]
 
 
+def app_rules(app: str, endpoints: str, space: str) -> Rules:
+    """Out: the services, its own instances, and the internet by Azure's default; nothing else in the network.
+
+    The app sends to addresses that customers choose: mail, chats and webhooks. If its own check of them
+    failed, they would still not reach the machine for operations.
+    """
+    return [
+        _leaving("services", 100, endpoints, _SERVICE_PORTS, "Data and secrets"),
+        _leaving("itself", 110, app, ("0-65535",), "Instances of the plan", "*"),
+        _outbound("to-network", 4000, space, "Deny", "Nothing that a customer names is in the network"),
+    ]
+
+
 def operations_rules(endpoints: str, bastion: str | None) -> Rules:
     """In: SSH from the Bastion, if there is one. Out: the services, and the web.
 
@@ -75,6 +88,21 @@ def _entering(name: str, priority: int, source: str, port: str, why: str) -> net
         source_port_range="*",
         destination_address_prefix="*",
         destination_port_range=port,
+    )
+
+
+def _outbound(name: str, priority: int, destination: str, access: str, why: str) -> network.SecurityRuleArgs:
+    return network.SecurityRuleArgs(
+        name=name,
+        description=why,
+        priority=priority,
+        direction="Outbound",
+        access=access,
+        protocol="*",
+        source_address_prefix="*",
+        source_port_range="*",
+        destination_address_prefix=destination,
+        destination_port_range="*",
     )
 
 

@@ -154,6 +154,12 @@ def _check_primary(settings: Settings, reader: SettingsReader) -> None:
     if settings.primary is None:
         return
     postgres, key = settings.postgres, "primary_postgres_id"
+    if not settings.business.public_url:
+        reader.conflict(
+            "public_url must be the output url of the first region's stack: customers know no other address",
+            "public_url",
+            key,
+        )
     for setting, refused, why in (
         ("postgres_sku", postgres.tier == "Burstable", "Azure makes no replica of that size"),
         ("postgres_high_availability", postgres.high_availability, "a replica has no standby"),

@@ -6,6 +6,7 @@ README.md of infra describes each key; a test holds the two together.
 import re
 from typing import cast
 
+from infra.settings.business_keys import read_business
 from infra.settings.combinations import check_combinations
 from infra.settings.compute_keys import read_compute, read_network
 from infra.settings.model import Settings, Zones
@@ -54,6 +55,7 @@ def read_settings(config: StackConfig) -> Settings:
         postgres=read_postgres(reader),
         webpubsub=read_webpubsub(reader),
         edge=read_edge(reader),
+        business=read_business(reader),
         monitoring=read_monitoring(reader),
         notifications=read_notifications(reader),
     )

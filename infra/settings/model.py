@@ -185,6 +185,22 @@ class NotificationSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BusinessSettings:
+    """What the stack sells, and whom the app notifies.
+
+    `secrets` has only those that are set, by the names of VENDOR_SECRETS. Without a `public_url`, customers
+    reach the app under the stack's own address.
+    """
+
+    secrets: Mapping[str, str] = field(repr=False)
+    payment_plans: str
+    payment_mode: str
+    discord_guild_id: str
+    discord_roles: str
+    public_url: str
+
+
+@dataclass(frozen=True, slots=True)
 class PrimarySettings:
     """What a stack in the second region shares with that of the first: the ids of its database server, of its
     storage account with licenses and keys, and of its Front Door.
@@ -223,5 +239,6 @@ class Settings:
     postgres: PostgresSettings
     webpubsub: WebPubSubSettings
     edge: EdgeSettings
+    business: BusinessSettings
     monitoring: MonitoringSettings
     notifications: NotificationSettings

@@ -18,7 +18,7 @@ PAYMENT_PLANS = (
     "stripe:price_starter=starter,stripe:price_pro=pro,whop:plan_starter=starter,whop:plan_pro=pro"
 )
 GUILD_ID = "81384788765712384"
-_WEBHOOK = "417429632418316298"
+ROLES = {"starter": "417719834231439361", "pro": "417719834231439360"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,14 @@ def vendor_stand_ins(
         "WHOP_WEBHOOK_SECRET": f"ws_{state.secret('whop_webhook_secret')}",
         "DISCORD_BOT_TOKEN": state.secret("discord_bot_token"),
         "DISCORD_GUILD_ID": GUILD_ID,
+        "DISCORD_ROLES": ",".join(f"{plan}:{role}" for plan, role in ROLES.items()),
+        # Addresses of Apprise; VENDOR_ADDRESSES leads all but the mail to the stand-ins.
+        "NOTIFY_COMMUNITY": f"discord://417429632418316298/{'c' * 68}",
+        "NOTIFY_OPS": f"slack://T1234567890/B1234567890/{'o' * 24}",
+        "NOTIFY_ONCALL": f"pagerduty://{'p' * 32}@signal-cloud",
+        "NOTIFY_TELEGRAM": f"tgram://110201543:{'t' * 35}/-1001234567890",
+        "NOTIFY_SMS": f"twilio://AC{'a' * 32}:{'s' * 32}@15017122661/15558675310",
+        "NOTIFY_MAIL": f"mailto://mailer:local@{HOST}:{smtp_port}?from=licenses@example.com&smtp={HOST}",
     }
     found = wanted | {name: settings[name] for name in wanted if settings.get(name)}
     argv = (

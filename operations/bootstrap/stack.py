@@ -17,6 +17,7 @@ _FROM_PRIMARY = {
     "primary_postgres_id": "postgres_server_id",
     "primary_storage_id": "data_storage_account_id",
     "primary_front_door_id": "front_door_id",
+    "public_url": "url",
 }
 # Failures that pass by themselves. `pulumi up` continues where the failed one stopped.
 _PASSING = re.compile(

@@ -172,7 +172,7 @@ class AccessService:
                 self._presented.pop(authorization or "", None)
                 await self.release(admitted)
                 if (rate := admission.rate) is not None:
-                    error.quota = rate.limit, rate.remaining, rate.reset_s
+                    error.quota = rate.limit, rate.remaining, rate.reset_s, rate.others
                 raise
             admitted = Admitted(grant, admission.rate, admission.cache_result)
         if presented is None and authorization:

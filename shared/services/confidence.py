@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.licenses import Grant, require_symbols
+from shared.domain.access.licenses import Grant, require_strategies, require_symbols
 from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState, StateReader
 from shared.errors import SignalCloudError, ValidationFailed
@@ -70,7 +70,8 @@ class ConfidenceService:
         The body of a caller that this process does not trust is not read before its key is looked up. For
         all others the state is read first, because one call to Redis both admits the caller and asks for the
         cached confidence. A caller that may not ask never learns what is wrong with its state. Raises what
-        `admit` raises, InvalidInput, NoConfidence, SymbolNotLicensed and Unavailable.
+        `admit` raises, InvalidInput, NoConfidence, SymbolNotLicensed, StrategyNotLicensed
+        and Unavailable.
         """
         admitted = None if caller.is_trusted() else await caller.meet()
         state = self._state(caller.read_body)
@@ -83,6 +84,7 @@ class ConfidenceService:
             raise await self._explained(state, caller.read_body, self._states.read)
         try:
             require_symbols(admitted.grant, {state.symbol: "symbol"})
+            require_strategies(admitted.grant, {state.strategy: "strategy"})
         except SignalCloudError:
             await self._release(admitted)
             raise
@@ -114,6 +116,7 @@ class ConfidenceService:
         self._count(Count.CONFIDENCE_ASKED, len(states))
         for index, state in enumerate(states):
             require_symbols(grant, {state.symbol: f"states[{index}].symbol"})
+            require_strategies(grant, {state.strategy: f"states[{index}].strategy"})
         return ConfidenceBatch(await self._evaluator.answer_batch(states))
 
     def _state(self, read_body: Callable[[], bytes]) -> MarketState | SignalCloudError:

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 
-from shared.domain.market.messages import group_of, heartbeat_group, heartbeats
+from shared.domain.market.messages import group_of, heartbeats_by_group
 from shared.errors import Unavailable
 
 # A batch notes what it has sent in one transaction, which the database ends after 30 s.
@@ -112,9 +112,9 @@ class DelayedSignals:
         sent = await self._feeds.sent_sequences() if delays else {}
         for delay_s in delays:
             last = dict.fromkeys(self._universe, 0) | sent.get(delay_s, {})
-            for message in heartbeats(last, event_at):
+            for group, message in heartbeats_by_group(last, event_at, delay_s):
                 try:
-                    await self._hub.send_to_group(heartbeat_group(delay_s), message)
+                    await self._hub.send_to_group(group, message)
                 except Unavailable as error:
                     log.warning("a delayed heartbeat is left out: %s", error.internal)
                     return

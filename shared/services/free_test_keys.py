@@ -40,7 +40,7 @@ class EndedLicenses(Protocol):
 
 
 class AccountRows(Protocol):
-    async def remove(self, account_id: str) -> None: ...
+    async def remove(self, account_id: str, license_id: str) -> None: ...
 
 
 class NewTestKey(msgspec.Struct, frozen=True):
@@ -94,6 +94,6 @@ class FreeTestKeys:
         """
         ended = await self._store.ended_licenses(TEST_PLAN, now - TEST_RETENTION, MAX_REMOVED)
         for license_ in ended:
-            await self._rows.remove(license_.account_id)
+            await self._rows.remove(license_.account_id, license_.license_id)
             await self._store.remove_license(license_.license_id)
         return len(ended)

@@ -1,13 +1,18 @@
 """Decides which clients Web PubSub may connect, and counts the connections that it reports."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
 
-from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken, token_in
+from shared.domain.access.client_access import (
+    ACCESS_URL_LIFETIME,
+    ClientAccessToken,
+    require_groups,
+    token_in,
+)
 from shared.domain.access.connections import Opening
 from shared.domain.access.hub_events import ConnectRequest, HubEvent
 from shared.domain.access.licenses import ApiKey, Grant, License, refusal, scope_refusal
@@ -132,7 +137,7 @@ class HubEventService:
             self._presence.refuse_if_full(token.license_id, event.user_id)
             self._judging.add(token.nonce)
             try:
-                await self._open(event, token)
+                await self._open(event, token, request.joinable)
                 self._remember(token.nonce, _Judged(event.connection_id, self._now() + URL_LIFE))
             except AccessUrlUsed as refused:
                 self._remember(token.nonce, _Judged("", self._now() + URL_LIFE, refused))
@@ -165,7 +170,7 @@ class HubEventService:
         make_room(self._judged, MAX_REMEMBERED)
         self._judged[nonce] = judged
 
-    async def _open(self, event: HubEvent, token: ClientAccessToken) -> None:
+    async def _open(self, event: HubEvent, token: ClientAccessToken, joinable: Sequence[str]) -> None:
         key, license_ = await asyncio.gather(
             self._keys.get_key(token.public_id), self._keys.get_license(token.license_id)
         )
@@ -180,6 +185,7 @@ class HubEventService:
         refused = refusal(grant, self._now()) or scope_refusal(grant, "bot")
         if refused is not None:
             raise refused
+        require_groups(grant.terms, joinable)
         session_id, session = token.session_id, None
         if session_id is not None:
             session = await self._sessions.confirm(grant, session_id)

@@ -77,11 +77,15 @@ class Measurements:
 
 
 def _status_points(metric: MetricName, status: Status) -> list[Observation]:
+    single = {
+        MetricName.OUTBOX_DEPTH: status.outbox.depth,
+        MetricName.OUTBOX_AGE: status.outbox.oldest_s,
+        MetricName.PAYMENTS_AGE: status.payments.oldest_s,
+        MetricName.PAYMENTS_FAILED: status.payments.failed,
+    }
+    if metric in single:
+        return [Observation(single[metric])]
     match metric:
-        case MetricName.OUTBOX_DEPTH:
-            return [Observation(status.outbox.depth)]
-        case MetricName.OUTBOX_AGE:
-            return [Observation(status.outbox.oldest_s)]
         case MetricName.BARS_AGE:
             return [
                 Observation(feed.age_s, {"symbol": feed.symbol, "state": feed.state}) for feed in status.feeds

@@ -28,13 +28,14 @@ MAX_A_RUN = 100
 MAX_RELATED = 5_000
 # A license is made without a buyer's address only if none has come in this time, because its link is mailed.
 ADDRESS_WAIT = timedelta(seconds=45)
-_SOON = timedelta(seconds=5)
 _FIRST_DELAY = timedelta(seconds=5)
 _LONGEST_DELAY = timedelta(hours=1)
 # The delays add up to more than a day, in which an outage of a dependency should be over.
 MAX_TRIES = 34
 # An event that names only a payment waits some ten minutes for those that name the subscription.
 MAX_TRIES_UNLINKED = 8
+# Events that change no license are kept this long, to show that they came.
+IGNORED_RETENTION = timedelta(days=90)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ class PaymentTurns(Protocol):
     async def due(self, now: datetime, limit: int) -> list[DueEvent]: ...
     def turn(self, payment_event_id: int) -> AbstractAsyncContextManager[Turn]: ...
     async def put_off(self, payment_event_id: int, outcome: str, until: datetime | None) -> None: ...
+    async def forget_ignored(self, before: datetime) -> int: ...
 
 
 class LicenseReader(Protocol):
@@ -111,6 +113,10 @@ class PaymentService:
             if entry.payment_event_id not in done:
                 done |= await self._work(entry)
         return len(due)
+
+    async def forget(self) -> int:
+        """Deletes ignored events after their time; returns how many. All others are folded for ever."""
+        return await self._store.forget_ignored(self._now() - IGNORED_RETENTION)
 
     async def _work(self, entry: DueEvent) -> set[int]:
         """Applies an event, with all others of its subscription; returns the ids of those."""

@@ -15,12 +15,10 @@ from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccess
 from shared.domain.access.licenses import Grant, require_symbols
 from shared.domain.access.sessions import Session
 from shared.domain.market.messages import (
-    HEARTBEATS,
-    TEST_HEARTBEATS,
     RevokedMessage,
     group_of,
     heartbeat_groups,
-    heartbeats,
+    heartbeats_by_group,
 )
 from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.errors import FieldError, SignalCloudError, Unavailable, ValidationFailed
@@ -195,11 +193,9 @@ class RealtimeService:
         Connections that hear the test stream get its sequence in a message of their own.
         """
         last = dict.fromkeys(self._universe, 0) | await self._sequences.last_sequences(None)
-        test = {symbol: last.pop(symbol) for symbol in (TEST_SYMBOL,) if symbol in last}
-        for group, sequences in ((HEARTBEATS, last), (TEST_HEARTBEATS, test)):
-            for message in heartbeats(sequences, event_at):
-                if not await self._send(group, message):
-                    return
+        for group, message in heartbeats_by_group(last, event_at):
+            if not await self._send(group, message):
+                return
         await self._delayed.heartbeat(event_at)
 
     async def negotiate(

@@ -31,6 +31,8 @@ from shared.services.bounded import make_room
 # Due sessions of this long share one write.
 GATHERED_S = 0.5
 MAX_REMEMBERED = 20_000
+# Redis may have been emptied: then another process, which has a copy, brings the session back meanwhile.
+LOST_AFTER_UNKNOWN = 2
 _ALWAYS = float("-inf")
 
 log = logging.getLogger(__name__)
@@ -43,13 +45,24 @@ class RenewingStore(Protocol):
 class _Lease(msgspec.Struct):
     """A session that this process has seen; `record` is None until Redis has answered.
 
-    It is renewed when a call comes after `due_at`, on the process's clock. `is_lost` stays.
+    A call from `judged_at` on is judged, and one from `due_at` on renews it; both on the process's clock. One
+    that Redis did not know `unknown` times in a row may still come back.
     """
 
     license_id: str
     record: SessionRecord | None = None
+    judged_at: float = _ALWAYS
     due_at: float = _ALWAYS
-    is_lost: bool = False
+    unknown: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        return self.record is not None and self.record.has_ended
+
+    @property
+    def copy(self) -> SessionRecord | None:
+        """What may restore the session."""
+        return None if self.has_ended else self.record
 
 
 class SessionLeases:
@@ -71,7 +84,7 @@ class SessionLeases:
         Asks nobody: on the hot path it is one look-up, and a comparison of times.
         """
         lease = self._leases.get(session_id)
-        if lease is None or self._clock() >= lease.due_at:
+        if lease is None or self._clock() >= lease.judged_at:
             self._judge(grant, session_id, lease)
 
     def _judge(self, grant: Grant, session_id: str, lease: _Lease | None) -> None:
@@ -83,11 +96,19 @@ class SessionLeases:
             lease = self._leases[session_id] = _Lease(license_id)
         elif lease.license_id != license_id:
             raise session_lost(None)
-        elif lease.is_lost:
+        now = self._clock()
+        is_due = now >= lease.due_at
+        if is_due:
+            # Asks again about one that is over, too: Redis alone decides, and may have been emptied since.
+            lease.due_at = now + RENEW_EVERY_S
+            self._due[session_id] = self._renewal(grant, session_id, lease.copy)
+            self._renew_soon()
+        if lease.has_ended:
             raise session_lost(lease.record)
-        lease.due_at = self._clock() + RENEW_EVERY_S
-        self._due[session_id] = self._renewal(grant, session_id, lease.record)
-        self._renew_soon()
+        if lease.unknown < LOST_AFTER_UNKNOWN:
+            lease.judged_at = lease.due_at
+        elif not is_due:
+            raise session_lost(None)
 
     def _renew_soon(self) -> None:
         if self._renewing is None:
@@ -99,7 +120,7 @@ class SessionLeases:
         None if Redis is unavailable, and this process has not seen the session.
         """
         lease = self._leases.get(session_id)
-        known = lease.record if lease is not None and lease.license_id == grant.license.license_id else None
+        known = lease.copy if lease is not None and lease.license_id == grant.license.license_id else None
         try:
             (record,) = await self.renew([self._renewal(grant, session_id, known)])
         except Unavailable:
@@ -155,9 +176,12 @@ class SessionLeases:
             lease = self._leases[session_id] = _Lease(license_id)
         elif lease.license_id != license_id:
             return
-        lease.record = record
-        lease.is_lost = record is None or record.has_ended
-        lease.due_at = _ALWAYS if lease.is_lost else self._clock() + RENEW_EVERY_S
+        lease.unknown = lease.unknown + 1 if record is None else 0
+        if record is not None:
+            lease.record = record
+        lease.due_at = self._clock() + RENEW_EVERY_S
+        is_over = lease.has_ended or lease.unknown >= LOST_AFTER_UNKNOWN
+        lease.judged_at = _ALWAYS if is_over else lease.due_at
 
     @staticmethod
     def _renewal(grant: Grant, session_id: str, copy: SessionRecord | None) -> Renewal:

@@ -129,6 +129,7 @@ class SignalService:
             expires_at=expires_at,
             received_at=self._now(),
             features=request.features,
+            source="simulated" if request.symbol == TEST_SYMBOL else "live",
             # The account keeps equal keys of different publishers apart.
             idempotency_key=f"{account_id}:{idempotency_key}" if idempotency_key else None,
             publisher=account_id,

@@ -20,6 +20,7 @@ from shared.domain.market.feeds import (
 )
 from shared.domain.market.signals import Latency
 from shared.domain.market.test_stream import TEST_SYMBOL
+from shared.domain.payments.inbox import Backlog
 from shared.errors import Unavailable
 from shared.services.market_clock import MarketClock
 from shared.version import VERSION
@@ -29,6 +30,10 @@ LATENCY_WINDOW = timedelta(minutes=15)
 
 class Outbox(Protocol):
     async def depth(self) -> tuple[int, float]: ...
+
+
+class Payments(Protocol):
+    async def backlog(self) -> Backlog: ...
 
 
 class Signals(Protocol):
@@ -69,6 +74,7 @@ class ModelInUse(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The status of the whole system; `counts` is null while Redis is unavailable.
 
+    `payments` are the events of payment vendors; the age is of the oldest whose subscription is known.
     `publish_latency` is the time from the receipt of a bar to the publication of its signal.
     """
 
@@ -77,6 +83,7 @@ class Status(msgspec.Struct, frozen=True):
     market_now: datetime
     counts: dict[str, int] | None
     outbox: OutboxStatus
+    payments: Backlog
     publish_latency: Latency
     last_sequences: dict[str, int]
     feeds: list[FeedHealth]
@@ -88,6 +95,7 @@ class StatusService:
         self,
         *,
         outbox: Outbox,
+        payments: Payments,
         signals: Signals,
         bars: Bars,
         models: Models,
@@ -98,6 +106,7 @@ class StatusService:
         calendars: MarketCalendars,
     ) -> None:
         self._outbox = outbox
+        self._payments = payments
         self._signals = signals
         self._bars = bars
         self._models = models
@@ -117,6 +126,7 @@ class StatusService:
             market_now=market_now,
             counts=await self._counts(),
             outbox=OutboxStatus(depth, round(oldest_s, 3)),
+            payments=await self._payments.backlog(),
             publish_latency=await self._signals.latency_ms(now - LATENCY_WINDOW),
             last_sequences=await self._last_sequences(),
             feeds=await self._feeds(market_now),

@@ -16,6 +16,8 @@ SIGNAL_RETENTION = timedelta(days=90)
 BAR_RETENTION = timedelta(days=730)
 # The uses of claim links stay longer than any link is good.
 CLAIM_RETENTION = timedelta(days=30)
+# Counts of misuse and hashed addresses; docs/security.md promises this.
+MISUSE_RETENTION = timedelta(days=90)
 MONTHS_AHEAD = 3
 
 
@@ -34,6 +36,7 @@ class UpkeepReport(msgspec.Struct, frozen=True):
     test_licenses: int
     claims: int
     notifications: int
+    misuse: int
 
 
 class UpkeepStore(Protocol):
@@ -46,6 +49,7 @@ class UpkeepStore(Protocol):
     async def prune_bars(self, before: datetime) -> int: ...
     async def prune_claims(self, before: datetime) -> int: ...
     async def prune_notifications(self, before: datetime) -> int: ...
+    async def prune_misuse(self, before: datetime) -> int: ...
 
 
 class UpkeepService:
@@ -83,4 +87,5 @@ class UpkeepService:
             test_licenses=await self._remove_test_licenses(now),
             claims=await self._store.prune_claims(now - CLAIM_RETENTION),
             notifications=await self._store.prune_notifications(now - NOTIFICATION_RETENTION),
+            misuse=await self._store.prune_misuse(now - MISUSE_RETENTION),
         )

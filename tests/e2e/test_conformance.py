@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from functions.web.declaration import PUBLIC
@@ -46,8 +47,22 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 # A run that meets nothing but refusals would prove little.
 fail-on = ["missing_auth"]
 """
-# Only Web PubSub itself can send its events.
-ONLY_REFUSED = {"POST /ws/events", "OPTIONS /ws/events"}
+# Only Web PubSub and the payment vendors themselves can send their events; no made-up token is a claim link,
+# and no public id a key.
+ONLY_REFUSED = {
+    *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
+    "POST /claim/{token}",
+    "DELETE /license/keys/{own_public_id}",
+}
+A_PAYMENT_EVENT = """
+insert into payment_events (provider, event_id, type, kind, created_at, payload, state)
+values (
+    'stripe', 'evt_1', 'charge.succeeded', 'linked', '2026-03-02Z', '{
+        "provider": "stripe", "event_id": "evt_1", "type": "charge.succeeded", "kind": "linked",
+        "at": "2026-03-02T00:00:00Z"
+    }', 'applied'
+)
+"""
 KEY = """
 [auth.openapi.apiKey]
 bearer = "${CONFORMANCE_KEY}"
@@ -61,7 +76,11 @@ def own_stack() -> Iterator[RunningStack]:
         Path(made).chmod(0o711)
         with local_stack("up", Path(made) / "state") as started:
             started.await_ready()
-            yield RunningStack(started.state)
+            stack = RunningStack(started.state)
+            # A vendor sells nothing here, so the inbox gets its first event by hand.
+            with psycopg.connect(stack.document["database_url"], autocommit=True) as connection:
+                connection.execute(A_PAYMENT_EVENT)
+            yield stack
 
 
 def succeeded(exchanges: Path, names: list[str]) -> set[str]:

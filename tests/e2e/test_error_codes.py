@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -12,6 +13,8 @@ import psycopg
 import pytest
 
 from functions.web.problems import STATUS_OF_CODE
+from local.vendors.delivery import sign_stripe
+from shared.domain.access.claims import claim_secret, claim_token
 from shared.domain.access.keys import new_key
 from tests.e2e.test_http_api import AN_EXIT, STATE, a_trade
 from tests.support.running import RunningStack
@@ -65,6 +68,15 @@ def once_refused(stack: RunningStack, key: str) -> httpx.Response:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     return response
+
+
+def twice_rotated_key(stack: RunningStack) -> httpx.Response:
+    """The plan allows one key, and one more that is being replaced."""
+    key = stack.new_key("--plan", "free")["key"]
+    with httpx.Client(base_url=f"{stack.base_url}/api") as client:
+        headers = {"Authorization": f"Bearer {key}"}
+        key = client.post("/license/rotate", headers=headers).raise_for_status().json()["key"]
+        return client.post("/license/rotate", headers={"Authorization": f"Bearer {key}"})
 
 
 def expired_license(stack: RunningStack) -> httpx.Response:
@@ -159,6 +171,33 @@ def strategy_without_features(stack: RunningStack) -> httpx.Response:
     return as_bot(stack, "/ml/get_confidence", json={**STATE, "strategy": "manual"})
 
 
+def old_payment_event(stack: RunningStack) -> httpx.Response:
+    """An event of Stripe whose signature is good, and ten minutes old."""
+    secret = stack.document["vendors"]["settings"]["STRIPE_WEBHOOK_SECRET"]
+    headers = {"Stripe-Signature": sign_stripe(b"{}", secret, int(time.time()) - 600)}
+    return httpx.post(f"{stack.base_url}/api/webhooks/stripe", content=b"{}", headers=headers)
+
+
+def claim(stack: RunningStack, *, days_old: int) -> httpx.Response:
+    """The use of a claim link of a new license, which the operator's secret makes as a mail would have it."""
+    pepper = json.loads((stack.state / "secrets.json").read_text())["api_key_pepper"]
+    secret = claim_secret(pepper.encode())
+    issued = datetime.now(UTC) - timedelta(days=days_old)
+    token = claim_token(stack.new_key()["license_id"], "first_key", issued, secret)
+    address = f"{stack.base_url}/api/claim/{token}"
+    first = httpx.post(address, timeout=10)
+    return httpx.post(address, timeout=10) if first.status_code == 200 else first
+
+
+def flooded_mailbox(stack: RunningStack) -> httpx.Response:
+    asked = [
+        httpx.post(f"{stack.base_url}/api/claims", json={"email": "flooded@example.com"}, timeout=10)
+        for _ in range(4)
+    ]
+    assert [each.status_code for each in asked[:3]] == [202] * 3
+    return asked[-1]
+
+
 def anonymously(method: str, path: str, **headers: str) -> Cause:
     return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
 
@@ -177,8 +216,12 @@ CAUSES: dict[str, Cause] = {
     "key_unknown": lambda stack: ask(stack, new_key("zz9zz9")),
     "key_revoked": with_key(then=("revoke", "{public_id}")),
     "key_expired": expired_key,
+    "signature_invalid": anonymously("POST", "/webhooks/whop"),
+    "signature_expired": old_payment_event,
     "scope_missing": lambda stack: as_bot(stack, "/bars", json={"symbol": "ES", "bars": []}),
+    "keys_exceeded": twice_rotated_key,
     "symbol_not_licensed": with_key("--symbols", "NQ"),
+    "strategy_not_licensed": with_key("--strategies", "capitulation_reversal"),
     "license_suspended": with_key(then=("suspend", "{license_id}")),
     "license_expired": expired_license,
     "license_revoked": with_key(then=("revoke", "{license_id}")),
@@ -192,6 +235,9 @@ CAUSES: dict[str, Cause] = {
     "daily_quota_exceeded": used_up_day,
     "storage_quota_exceeded": full_account,
     "too_many_queries": third_query,
+    "claim_used": lambda stack: claim(stack, days_old=0),
+    "claim_expired": lambda stack: claim(stack, days_old=8),
+    "tries_exceeded": flooded_mailbox,
 }
 
 

@@ -160,6 +160,8 @@ def test_the_curl_calls_answer(stack: RunningStack) -> None:
     withdrawn = answer("-X DELETE")
     assert withdrawn["trade_id"] == "my-1"
     assert answer("-X DELETE") == withdrawn, "it can be repeated, as the README says"
+    assert "is on its way" in answer("/api/claims")["detail"]
+    assert answer("/api/test-keys")["key"].startswith("sc_test_")
 
 
 def test_the_confidence_that_the_readme_shows_has_the_fields_that_come(stack: RunningStack) -> None:

@@ -39,6 +39,14 @@ EXPECTED = {
     ),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper"),
     ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", "api-key-pepper-previous"),
+    *(
+        ("4633458b-17de-408a-b874-0445c86b69e6", "Microsoft.KeyVault/vaults/secrets", name)
+        for name in (
+            *("stripe-webhook-secret", "whop-webhook-secret", "discord-bot-token"),
+            *("notify-community", "notify-ops", "notify-oncall"),
+            *("notify-telegram", "notify-sms", "notify-mail"),
+        )
+    ),
     ("12cf5a90-567b-43ae-8102-96cf46c7d9b4", "Microsoft.SignalRService/webPubSub", "webpubsub"),
     ("3913510d-42f4-4e42-8a64-420c390055eb", "Microsoft.Insights/components", "application-insights"),
 }

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from infra.components.vault import secret_name
 from infra.naming import Names
 from infra.offline.recording import Recording, Resource, record
+from infra.settings.business_keys import VENDOR_SECRETS
 from infra.settings.keys import read_settings
 from infra.settings.reader import StackConfig
 from infra.settings.stacks import STACKS, stack_from_files
-from tests.infra.recording import VARIANTS, recorded, settings_of
+from tests.infra.recording import VARIANTS, recorded, recorded_with, settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -169,8 +171,22 @@ def test_the_pepper_is_a_secret_and_nowhere_else(stack: Recording) -> None:
     pepper = stack.settings.api_key_pepper
     assert_only_in_vault(stack, pepper, "api-key-pepper")
     secrets = stack.of_type("Microsoft.KeyVault/vaults/secrets")
-    assert {each.own_name for each in secrets} == {"api-key-pepper", "api-key-pepper-previous"}
+    vendors = {secret_name(name) for name in VENDOR_SECRETS}
+    assert {each.own_name for each in secrets} == {"api-key-pepper", "api-key-pepper-previous"} | vendors
     assert all(each.secrets == {"properties.value"} for each in secrets)
+
+
+def test_vendors_secrets_are_in_the_vault_and_nowhere_else(stack: Recording) -> None:
+    for name, value in stack.settings.business.secrets.items():
+        assert_only_in_vault(stack, value, secret_name(name))
+
+
+def test_a_stack_that_sells_nothing_has_no_settings_of_vendors() -> None:
+    nothing = dict.fromkeys((*VENDOR_SECRETS, "payment_plans", "discord_guild_id"), "")
+    stack = recorded_with("prod", **nothing)
+    values = {each["name"] for each in stack.only("Microsoft.Web/sites").inputs["siteConfig"]["appSettings"]}
+    assert not values & {key.upper() for key in nothing}
+    assert len(stack.of_type("Microsoft.KeyVault/vaults/secrets")) == 2 + len(VENDOR_SECRETS)
 
 
 def assert_only_in_vault(stack: Recording, value: str, name: str) -> None:

@@ -8,6 +8,8 @@ import pytest
 
 from shared.adapters.postgres import ConnectionStore, Database, Pools, Stores
 from shared.adapters.postgres.connections import CONNECTIONS_POOL_SIZE
+from shared.domain.access.connections import ConnectedSession, Opening
+from shared.domain.access.sessions import SessionRecord
 from shared.services.presence import Presence
 from tests.support.counting import Counted
 from tests.support.license_plans import PLANS
@@ -179,3 +181,25 @@ async def test_a_thousand_openings_take_little_time(databases: list[Database]) -
     asked = [opening(f"c{n}", license_id=f"lic_Ab{n:010}") for n in range(1_000)]
     async with asyncio.timeout(5):
         await asyncio.gather(*(running[n % 4].open(each, "a") for n, each in enumerate(asked)))
+
+
+async def test_a_connection_remembers_its_session(databases: list[Database]) -> None:
+    store = ConnectionStore(databases[0])
+    record = SessionRecord(
+        session_id="ses_1", instance="bot-1", places=1, symbols=("ES",), since_ms=1, expires_ms=2
+    )
+    openings = [
+        Opening("c1", LICENSE, "n1", 10, "ses_1", record),
+        Opening("c2", LICENSE, "n2", 10, "ses_2", None),
+        Opening("c3", LICENSE, "n3", 10),
+    ]
+    for opening_ in openings:
+        await store.record([opening_], [])
+    await store.record([Opening("c4", LICENSE, "n4", 10, "ses_1", record)], [])
+    assert await store.connected_sessions("", 10) == [
+        ConnectedSession(LICENSE, "ses_1", record, ["c4", "c1"]),
+        ConnectedSession(LICENSE, "ses_2", None, ["c2"]),
+    ]
+    assert [each.session_id for each in await store.connected_sessions("ses_1", 10)] == ["ses_2"]
+    await store.record([], ["c1", "c4", "c2"])
+    assert await store.connected_sessions("", 10) == []

@@ -151,7 +151,7 @@ async def test_upkeep_makes_the_coming_months_across_a_new_year(
         "trades_2025_02",
     ]
     again = await upkeep_of(database).run(datetime(2024, 11, 30, tzinfo=UTC))
-    assert again == UpkeepReport(0, 0, 0, 0, 0, 0, 0, 0)
+    assert again == UpkeepReport(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Database, database_url: str) -> None:

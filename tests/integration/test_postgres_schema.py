@@ -189,13 +189,21 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "misuse_days"): "INSERT SELECT UPDATE",
         ("signal_functions", "misuse_addresses"): "INSERT SELECT",
         ("signal_functions", "claims_used"): "INSERT SELECT",
+        ("signal_functions", "hooks"): "INSERT SELECT",  # and UPDATE of the secret and the end
+        ("signal_functions", "signal_delays"): "INSERT SELECT",
+        ("signal_functions", "delayed_feeds"): "INSERT SELECT",  # and UPDATE of last_sequence
         ("signal_functions", "notification_events"): "INSERT SELECT",
         ("signal_functions", "notifications"): "INSERT SELECT",  # and UPDATE of what a retry changes
         ("signal_functions", "destinations"): "DELETE INSERT SELECT",  # and UPDATE of what is sealed
         ("signal_functions", "payment_events"): "INSERT SELECT",  # and UPDATE of what became of it
         ("signal_jobs", "payment_events"): "DELETE SELECT",  # and UPDATE of what became of it
         ("signal_jobs", "schema_migrations"): "SELECT",
-        ("signal_jobs", "trades"): "SELECT",
+        # Policies bound the deletion of an account's rows to test accounts and those that are being erased.
+        ("signal_jobs", "trades"): "DELETE SELECT",
+        ("signal_jobs", "trade_ids"): "DELETE SELECT",
+        ("signal_jobs", "trade_days"): "DELETE SELECT",
+        ("signal_jobs", "trade_day_figures"): "DELETE SELECT",
+        ("signal_jobs", "account_usage"): "DELETE SELECT",
         ("signal_jobs", "signal_counters"): "SELECT",
         ("signal_jobs", "signals"): "DELETE SELECT",  # and UPDATE of settled, a column's
         ("signal_jobs", "signal_outcomes"): "INSERT SELECT",
@@ -218,11 +226,7 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
         ("signal_functions", "erasures"): "INSERT SELECT",
         ("signal_jobs", "erasures"): "SELECT UPDATE",
-        # Of accounts that are being erased, see 0021.
-        ("signal_jobs", "trade_ids"): "DELETE SELECT",
-        ("signal_jobs", "trade_days"): "DELETE SELECT",
-        ("signal_jobs", "trade_day_figures"): "DELETE SELECT",
-        ("signal_jobs", "account_usage"): "DELETE SELECT",
+        ("signal_jobs", "license_list"): "DELETE SELECT",  # of test licenses, as a policy says
     }
 
 

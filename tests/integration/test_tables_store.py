@@ -193,6 +193,21 @@ async def test_the_licenses_of_an_account_are_found(tables: LicenseTables) -> No
     assert {each.license_id for each in found} == {each.license_id for each in mine}
 
 
+async def test_an_ended_license_of_a_plan_is_found_and_removed_with_its_keys(tables: LicenseTables) -> None:
+    over, later = (license_of(NOW + timedelta(days=days)) for days in (0, 2))
+    of_plan = [msgspec.structs.replace(each, plan="gone") for each in (over, later, license_of())]
+    for each in (*of_plan, other := license_of(NOW)):
+        await tables.add_license(each)
+    keys = [key_of(over), key_of(over)]
+    await tables.add_keys(keys)
+    assert await tables.ended_licenses("gone", NOW + timedelta(days=1), 9) == [of_plan[0]]
+    for _ in range(2):
+        await tables.remove_license(over.license_id)
+    assert await tables.ended_licenses("gone", NOW + timedelta(days=1), 9) == []
+    assert await tables.keys_of(over.license_id) == []
+    assert await tables.get_license(other.license_id) == other
+
+
 async def test_endings_are_listed_in_order_of_time_until_they_are_removed(tables: LicenseTables) -> None:
     moments = [NOW + timedelta(microseconds=step) for step in (-1, 0, 1, 2)]
     endings = [Ending(at, f"key{n}") for n, at in enumerate(moments)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from shared.domain.access.admission import NO_TAG, Admission, decode_record, encode_record
 from shared.domain.access.endings import Ending
 from shared.domain.access.licenses import ApiKey, Grant, License, is_hashed_since, refusal
-from shared.domain.access.rate_limit import RateState
+from shared.domain.access.rate_limit import REFUSED, Limits, LimitState, RateState, limits_of
 from shared.domain.confidence.answers import CacheResult, ModelOutput
 from shared.errors import (
     CacheUnavailable,
@@ -16,6 +16,7 @@ from shared.errors import (
     NotFound,
     RealtimeUnavailable,
 )
+from tests.support.rate_model import RateModel
 
 
 class Clock:
@@ -39,11 +40,10 @@ class FakeCache:
 
     def __init__(self, clock: Clock, window_s: float = 60.0) -> None:
         self.clock = clock
-        self.window_s = window_s
+        self.model = RateModel(round(window_s * 1e6), 1_000_000)
         self.away = False
         self.forgetful = False
-        self.records: dict[str, tuple[int, int, bytes]] = {}
-        self.times: dict[str, list[datetime]] = {}
+        self.records: dict[str, tuple[int, Limits, bytes]] = {}
         self.confidences: dict[str, ModelOutput] = {}
         self.locks: dict[str, str] = {}
         self.claims: dict[str, datetime] = {}
@@ -62,27 +62,37 @@ class FakeCache:
         self.admits += 1
         if key_hash not in self.records or self.clock() >= self.ends_at[key_hash]:
             return None
-        _, limit, whole = self.records[key_hash]
+        _, limits, whole = self.records[key_hash]
         record = None if decode_record(whole)[0] == tag else whole
         now = self.clock()
         life_ms = round((self.ends_at[key_hash] - now).total_seconds() * 1000)
-        if limit == 0:
+        if limits == REFUSED:
             return Admission(record, allowed=False, rate=None, life_ms=life_ms)
-        times = self.times[key_hash] = [
-            time for time in self.times.get(key_hash, []) if (now - time).total_seconds() <= self.window_s
-        ]
-        cost = min(cost, limit)
-        excess = len(times) + cost - paid - limit
-        allowed = excess <= 0
-        if allowed:
-            times += [now] * (cost - paid)
-        leaves = times[0 if allowed else excess + paid - 1]
-        reset_s = self.window_s - (now - leaves).total_seconds()
-        rate = RateState(limit, limit - len(times), reset_s)
+        rate, allowed = self._rate(key_hash, decode_record(whole)[1], limits, cost, paid)
         cache_result = None
         if confidence_key is not None:
             cache_result = self._find(confidence_key) if allowed else CacheResult(confidence_key)
         return Admission(record, allowed, rate, life_ms, cache_result)
+
+    def _rate(
+        self, key_hash: str, grant: Grant, limits: Limits, cost: int, paid: int
+    ) -> tuple[RateState, bool]:
+        now, license_id = round(self.clock().timestamp() * 1e6), grant.license.license_id
+        verdict = self.model.take(key_hash, license_id, limits, now, cost=cost, paid=paid)
+        oldest = min(each for each in [*self.model.keys[key_hash], now] if each >= now - self.model.window)
+        grows_us = oldest + self.model.window - now
+        others: list[LimitState] = []
+        if limits.burst:
+            wait_us = verdict.waits.get("burst")
+            left = None if wait_us is None else 0
+            others.append(LimitState("burst", limits.burst, 1, left, _seconds(wait_us or 1)))
+        if verdict.license_left is not None:
+            reset_s = _seconds(verdict.waits.get("license", self.model.window))
+            others.append(LimitState("license", limits.license, 60, verdict.license_left, reset_s))
+        refused_by = max(verdict.waits, key=lambda name: verdict.waits[name], default="key")
+        reset_s = _seconds(verdict.waits.get("key", grows_us + 1))
+        state = RateState(limits.key, verdict.key_left, reset_s, tuple(others), refused_by)
+        return state, verdict.allowed
 
     def _find(self, key: str) -> CacheResult:
         if key in self.confidences:
@@ -92,11 +102,11 @@ class FakeCache:
 
     async def store_grant(self, key_hash: str, grant: Grant) -> None:
         self._answer()
-        if self.forgetful or self.records.get(key_hash, (0, 0, b""))[0] > grant.revision:
+        if self.forgetful or self.records.get(key_hash, (0, REFUSED, b""))[0] > grant.revision:
             return
         self.ends_at[key_hash] = self.clock() + timedelta(seconds=60)
-        limit = 0 if refusal(grant, self.clock()) else grant.terms.requests_per_minute
-        self.records[key_hash] = (grant.revision, limit, encode_record(grant, limit))
+        limits = REFUSED if refusal(grant, self.clock()) else limits_of(grant.terms)
+        self.records[key_hash] = (grant.revision, limits, encode_record(grant, limits))
 
     async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
         for key_hash, grant in grants:
@@ -125,6 +135,11 @@ class FakeCache:
     def _answer(self) -> None:
         if self.away:
             raise CacheUnavailable("away")
+
+
+def _seconds(wait_us: int) -> float:
+    """The clock of tests stands still, so that the microsecond after a window would round to a second."""
+    return (wait_us - 1) / 1e6
 
 
 class FakeKeyStore:

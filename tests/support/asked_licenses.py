@@ -47,7 +47,8 @@ ASKED: dict[str, dict[str, Any]] = {
         for name in (
             "begin_erasure", "finish_erasure", "erasures_under_way", "span_of_trades", "export_trade_ids",
             "export_trade_days", "export_trade_day_figures", "export_account_usage", "export_signals",
-            "export_suspicious_trades", "export_connections", "export_erasures", "export_audit",
+            "export_suspicious_trades", "export_connections", "export_claims_used", "export_erasures",
+            "export_audit",
             "erase_trades", "erase_trade_ids", "erase_trade_days", "erase_trade_day_figures",
             "erase_account_usage", "erase_suspicious_trades", "erase_signals",
         )

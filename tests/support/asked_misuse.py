@@ -29,9 +29,9 @@ ASKED: dict[str, dict[str, Any]] = {
         "public_ids": ["Ab12Cd"],
         "addresses": [b"12345678"],
     },
-    "misuse.prune_days": {"before": DAY, "limit": 100},
-    "misuse.prune_addresses": {"before": DAY, "limit": 100},
+    "upkeep.prune_misuse_days": {"before": DAY, "limit": 100},
+    "upkeep.prune_misuse_addresses": {"before": DAY, "limit": 100},
 }
-JOBS = {"misuse.prune_days", "misuse.prune_addresses"}
+JOBS: set[str] = set()
 NOT_EXPLAINED = {"misuse.list": "reads the days that an operator asks for, of all accounts"}
 SMALL_TABLES: set[str] = set()

@@ -36,6 +36,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "state": "received",
         "outcome": "",
     },
+    "payments.backlog": {},
     "payments.due": {"now": BASE.replace(year=BASE.year + 10), "limit": 100},
     "payments.subject_of": _NUMBER,
     "payments.related": {"subject": "stripe:sub_7", "limit": 5_001},

@@ -12,7 +12,14 @@ from shared.domain.confidence.safeguards import MAX_ACCOUNT_TO_OTHERS
 from shared.domain.market.outcomes import HORIZON
 from shared.domain.market.repeats import REPEAT_WINDOW
 from shared.domain.trading.signal_fit import FIT
-from tests.support import asked_licenses, asked_misuse, asked_notifications, asked_payments
+from tests.support import (
+    asked_claims,
+    asked_hooks,
+    asked_licenses,
+    asked_misuse,
+    asked_notifications,
+    asked_payments,
+)
 from tests.support.samples import a_bar, a_trade
 from tests.support.unasked_queries import JOBS, NOT_EXPLAINED
 
@@ -77,8 +84,9 @@ insert into suspicious_trades
 select 'account-' || n % 40, 'trade-' || n, 'entry_time', 'ES', n, at, 1, at
 from generate_series(1, 50000) as n,
     lateral (select '{BASE}'::timestamptz + n * interval '60 seconds' as at);
-insert into outbox (symbol, sequence, payload, sent_at)
-select symbol, sequence, '{{}}', case when sequence < {SIGNALS // 2 - 20} then received_at end from signals;
+insert into outbox (symbol, sequence, payload, created_at, sent_at)
+select symbol, sequence, '{{}}', received_at, case when sequence < {SIGNALS // 2 - 20} then received_at end
+from signals;
 insert into bars
 select 'ES', '{BASE}'::timestamptz + n * interval '1 minute', 1, 1, 1, 1, 1, 'live', now()
 from generate_series(1, {BARS}) as n;
@@ -315,9 +323,11 @@ ASKED: dict[str, dict[str, Any]] = {
     "upkeep.symbols_with_bars": {},
 }
 for _more in (
+    asked_claims,
     asked_licenses,
     asked_misuse,
     asked_notifications,
+    asked_hooks,
     asked_payments,
 ):  # each has queries of one area, so that this module stays short
     FILL += _more.FILL

@@ -47,5 +47,5 @@ class MemoryTestAccounts:
     def __init__(self) -> None:
         self.removed: list[str] = []
 
-    async def remove(self, account_id: str) -> None:
+    async def remove(self, account_id: str, license_id: str) -> None:
         self.removed.append(account_id)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from shared.domain.payments.events import PaymentEvent, account_of
-from shared.domain.payments.inbox import DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
+from shared.domain.payments.inbox import Backlog, DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
 from shared.errors import Conflict, NotFound
 from tests.support.memory_signals import Server
 
@@ -43,12 +43,17 @@ class MemoryPayments:
         self.rows: dict[int, ListedPaymentEvent] = {}
         self.events: dict[int, PaymentEvent] = {}
         self.due_at: dict[int, datetime] = {}
+        self.waiting = Backlog(0, 0.0, 0)
 
     def answer(self) -> None:
         self._server.answer()
 
     def put(self, row: ListedPaymentEvent, **values: Any) -> None:
         self.rows[row.payment_event_id] = msgspec.structs.replace(row, **values)
+
+    async def backlog(self) -> Backlog:
+        self.answer()
+        return self.waiting
 
     async def add(self, event: PaymentEvent, now: datetime) -> bool:
         self.answer()

@@ -133,6 +133,9 @@ class MemoryUpkeep:
     async def prune_claims(self, before: datetime) -> int:
         return self._done("claims", before)
 
+    async def prune_misuse(self, before: datetime) -> int:
+        return self._done("misuse", before)
+
     async def prune_notifications(self, before: datetime) -> int:
         return self._done("notifications", before)
 

@@ -49,11 +49,17 @@ def _negotiation(generated: dict[str, Any]) -> dict[str, Any]:
     return generated | ({"symbols": [SYMBOL]} if generated.get("symbols") else {})
 
 
+def _rotation(generated: dict[str, Any]) -> dict[str, Any]:
+    # The key of the run must outlive it.
+    return generated | {"overlap_s": 20 * 24 * 3600}
+
+
 GOOD_BODIES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "/trades": _trades,
     "/bars": _bars,
     "/signals": _signal,
     "/ws/negotiate": _negotiation,
+    "/license/rotate": _rotation,
 }
 
 

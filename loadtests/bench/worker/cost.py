@@ -46,6 +46,21 @@ class WorkerCost:
         return [each.direct_confidence.cpu_us - each.direct_echo.cpu_us for each in self.rounds]
 
     @property
+    def session_times(self) -> float:
+        """Processor time of a confidence for a bot that holds a session, times one without; median."""
+        return self.median(lambda each: each.library_session.cpu_us / each.library_confidence.cpu_us)
+
+    @property
+    def session_us(self) -> float:
+        """The same as a difference, with the functions called directly; median of the rounds."""
+        return self.median(lambda each: each.direct_session.cpu_us - each.direct_confidence.cpu_us)
+
+    @property
+    def counted_us(self) -> float:
+        """Processor time that the counts of misuse add to a confidence; median of the rounds."""
+        return self.median(lambda each: each.direct_confidence.cpu_us - each.direct_uncounted.cpu_us)
+
+    @property
     def cached_share(self) -> float:
         """Share of the confidences that were answered from the cache."""
         sides = [side for each in self.rounds for side in (each.library_confidence, each.direct_confidence)]
@@ -98,5 +113,7 @@ def describe(cost: WorkerCost) -> str:
     return (
         f"worker library, {CONCURRENCY} at once: a cached confidence costs {cost.times_echo:.2f} times an "
         f"echo ({each}); called directly, {cost.own_us:.1f} us more than the echo ({own}); "
-        f"{cost.cached_share:.1%} cached, {cost.wrong} wrong"
+        f"{cost.cached_share:.1%} cached, {cost.wrong} wrong; with a session "
+        f"{cost.session_times:.3f} times one without ({cost.session_us:+.2f} us called directly), the counts "
+        f"of misuse cost {cost.counted_us:+.2f} us"
     )

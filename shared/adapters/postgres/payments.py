@@ -11,13 +11,14 @@ from psycopg.types.json import Jsonb
 
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.payments.events import PaymentEvent, account_of
-from shared.domain.payments.inbox import DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
+from shared.domain.payments.inbox import Backlog, DueEvent, KnownEvent, ListedPaymentEvent, PaymentFilter
 from shared.errors import Conflict, NotFound
 from shared.sql import queries
 
 # The state machine folds all events of a subscription each time: some six a month.
 MAX_RELATED = 5_000
-FORGOTTEN_AT_ONCE = 1_000
+BATCH = 1_000
+MAX_BATCHES = 20
 _NO_CURSOR = 2**63 - 1
 _SQL = queries("payments")
 
@@ -138,11 +139,25 @@ class PaymentStore:
             cursor = connection.cursor(row_factory=class_row(ListedPaymentEvent))
             return await (await cursor.execute(_SQL[name], values)).fetchall()
 
+    async def backlog(self) -> Backlog:
+        """How many events wait and since when, and how many were given up; raises Unavailable."""
+        async with self._database.transaction() as connection:
+            cursor = connection.cursor(row_factory=class_row(Backlog))
+            await cursor.execute(_SQL["backlog"])
+            found = await cursor.fetchone()
+        assert found is not None
+        return found
+
     async def forget_ignored(self, before: datetime) -> int:
-        """Deletes at most FORGOTTEN_AT_ONCE ignored events received before a time; returns how many."""
-        values = {"before": before, "limit": FORGOTTEN_AT_ONCE}
-        async with self._database.transaction(jobs=True) as connection:
-            return (await connection.execute(_SQL["forget_ignored"], values)).rowcount
+        """Deletes ignored events received before a time, at most MAX_BATCHES * BATCH; returns how many."""
+        forgotten = 0
+        for _ in range(MAX_BATCHES):
+            async with self._database.transaction(jobs=True) as connection:
+                values = {"before": before, "limit": BATCH}
+                forgotten += (rows := (await connection.execute(_SQL["forget_ignored"], values)).rowcount)
+            if rows < BATCH:
+                break
+        return forgotten
 
 
 def _known(row: _Row) -> KnownEvent:

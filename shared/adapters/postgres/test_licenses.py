@@ -12,8 +12,8 @@ class AccountsOfTests:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def remove(self, account_id: str) -> None:
-        """Deletes all rows of a test account; the plan bounds their number."""
+    async def remove(self, account_id: str, license_id: str) -> None:
+        """Deletes all rows of a test account and of its license; the plan bounds their number."""
         async with self._database.transaction(jobs=True) as connection:
             for query in _SQL.values():
-                await connection.execute(query, {"account_id": account_id})
+                await connection.execute(query, {"account_id": account_id, "license_id": license_id})

@@ -46,6 +46,11 @@ class Upkeep:
         """Deletes uses of claim links before a time; returns their number."""
         return await self._prune("prune_claims", before)
 
+    async def prune_misuse(self, before: datetime) -> int:
+        """Deletes counts of misuse and hashed addresses of the days before a time; returns their number."""
+        counts = await self._prune("prune_misuse_days", before)
+        return counts + await self._prune("prune_misuse_addresses", before)
+
     async def prune_bars(self, before: datetime) -> int:
         """Deletes bars that began before a time, and their changes; returns the number of bars."""
         symbols = await self._symbols()

@@ -16,6 +16,11 @@ def rate_key(key_hash: str) -> str:
     return f"rate:{{{key_hash}}}:window"
 
 
+def license_rate_key(license_id: str) -> str:
+    """The times of the last window's requests of all keys of a license; take_requests.lua builds it, too."""
+    return f"rate:license:{{{license_id}}}:window"
+
+
 def sessions_key(license_id: str) -> str:
     """The sessions of one license, by session id; lua/sessions.lua describes them."""
     return f"sessions:{{{license_id}}}"

@@ -2,19 +2,26 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from shared.adapters.redis.names import license_key, lock_key, rate_key
 from shared.domain.access.admission import Admission
-from shared.domain.access.rate_limit import RateState
+from shared.domain.access.rate_limit import BURST_WINDOW_S, WINDOW_S, LimitState, RateState
 from shared.domain.confidence.answers import CacheResult, decode_output
 
-# The rows that take_requests.lua returns. For each request: limit, remaining, reset_us, life_ms, record.
-type RequestRow = tuple[int, int, int, int, bytes | None]
+# The rows that take_requests.lua returns. For each request: limit, remaining, reset_us, life_ms, record; and
+# of a license with more limits: refused, burst, burst_reset_us, license_limit, license_remaining,
+# license_reset_us.
+type RequestRow = Sequence[Any]
 # For each confidence: outcome, value.
 type ConfidenceRow = tuple[int, bytes | None]
 type Reply = tuple[list[RequestRow], list[ConfidenceRow]]
+
+
+ROW = 5
+_REFUSING = ("key", "key", "burst", "license")
 
 
 class TakenRequest(msgspec.Struct, gc=False):
@@ -62,16 +69,18 @@ class RequestCall:
         requests, confidences = reply
         lookups = self._cache_results(confidences)
         for request, row, cache_result in zip(self.batch, requests, lookups, strict=True):
-            limit, remaining, reset_us, life_ms, record = row
+            limit, remaining, reset_us, life_ms, record = row[:ROW]
             if request.answer.done():
                 continue
             if limit < 0:
                 request.answer.set_result(None)
                 continue
             allowed = remaining >= 0
-            rate = (
-                RateState(limit, remaining if allowed else -1 - remaining, reset_us / 1e6) if limit else None
-            )
+            rate: RateState | None = None
+            if limit:
+                left = remaining if allowed else -1 - remaining
+                others, refused_by = _others(row[ROW:]) if len(row) > ROW else ((), _REFUSING[0])
+                rate = RateState(limit, left, reset_us / 1e6, others, refused_by)
             request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
     def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:
@@ -89,3 +98,15 @@ class RequestCall:
         for number, cache_result in leaders.items():
             results[number] = cache_result
         return results
+
+
+def _others(values: Sequence[int]) -> tuple[tuple[LimitState, ...], str]:
+    """The further limits that a row tells of, and the one that refuses the request."""
+    refused, burst, burst_us, license_limit, license_left, license_us = values
+    others: list[LimitState] = []
+    if burst:
+        left = 0 if burst_us else None
+        others.append(LimitState("burst", burst, BURST_WINDOW_S, left, burst_us / 1e6))
+    if license_limit:
+        others.append(LimitState("license", license_limit, WINDOW_S, license_left, license_us / 1e6))
+    return tuple(others), _REFUSING[refused]

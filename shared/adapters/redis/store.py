@@ -23,7 +23,7 @@ from shared.adapters.redis.names import license_key, lock_key, refresh_key, trie
 from shared.adapters.redis.request_call import RequestCall, TakenRequest
 from shared.domain.access.admission import NO_TAG, Admission, encode_record
 from shared.domain.access.licenses import Grant, refusal, valid_until
-from shared.domain.access.rate_limit import WINDOW_S
+from shared.domain.access.rate_limit import BURST_WINDOW_S, REFUSED, WINDOW_S, limits_of
 from shared.domain.confidence.answers import (
     CONFIDENCE_TTL_S,
     CacheResult,
@@ -79,10 +79,12 @@ class RedisStore:
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         socket_timeout_s: float = SOCKET_TIMEOUT_S,
         window_s: float = WINDOW_S,
+        burst_window_s: float = BURST_WINDOW_S,
         credential_provider: "CredentialProvider | None" = None,
     ) -> None:
         """`url` is redis://, rediss:// or unix://, with user and password if there is no provider."""
-        self._limits = (round(window_s * 1e6), round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
+        windows = round(window_s * 1e6), round(burst_window_s * 1e6)
+        self._limits = (*windows, round(CONFIDENCE_TTL_S * 1e3), round(LOCK_TTL_S * 1e3))
         self._requests: list[TakenRequest] = []
         self._taking: asyncio.Task[None] | None = None
         # Lock tokens need only differ from each other: a random part per process, and a count.
@@ -161,7 +163,7 @@ class RedisStore:
 
     async def put_confidences(self, entries: Sequence[tuple[str, ModelOutput, str | None]]) -> None:
         """Caches each (key, output, lock token), and releases the lock if the token holds it."""
-        _, life_ms, _ = self._limits
+        life_ms = self._limits[2]
         keys = [part for key, _, _ in entries for part in (key, lock_key(key))]
         arguments = [part for _, output, token in entries for part in (encode_output(output), token or "")]
         await self.run_script("put_confidences", (keys, (life_ms, *arguments)))
@@ -210,10 +212,10 @@ class RedisStore:
         life = timedelta(seconds=GRANT_TTL_S)
         if end is not None and now < end < now + life:
             life = end - now
-        limit = 0 if refusal(grant, now) else grant.terms.requests_per_minute
+        limits = REFUSED if refusal(grant, now) else limits_of(grant.terms)
         return (license_key(key_hash),), (
             grant.revision,
-            encode_record(grant, limit),
+            encode_record(grant, limits),
             max(1, math.ceil(life / timedelta(milliseconds=1))),
         )
 

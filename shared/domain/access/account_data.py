@@ -55,9 +55,15 @@ ACCOUNT_TABLES = (
     AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
     AccountTable(
         "license_list",
-        ("license_id", "account_id"),
+        ("license_id", "account_id", "email"),
         "kept",
         "Follows Table Storage, where the license has its pseudonym and no holder.",
+    ),
+    AccountTable(
+        "claims_used",
+        ("license_id",),
+        "kept",
+        "Names licenses alone, so that no claim link works twice; deleted after 30 days.",
     ),
     AccountTable(
         "connections", ("license_id",), "kept", "Rows of open connections, which end with the keys."

@@ -5,7 +5,7 @@ import hashlib
 import msgspec
 
 from shared.domain.access.licenses import Grant
-from shared.domain.access.rate_limit import RateState
+from shared.domain.access.rate_limit import Limits, RateState
 from shared.domain.confidence.answers import CacheResult
 
 TAG_BYTES = 16
@@ -29,14 +29,18 @@ class Admission(msgspec.Struct, frozen=True, gc=False):
     cache_result: CacheResult | None = None
 
 
-def encode_record(grant: Grant, limit: int) -> bytes:
-    """The record to cache for a grant with this limit: `<revision> <limit> <tag> <Grant as JSON>`.
+def encode_record(grant: Grant, limits: Limits) -> bytes:
+    """The record to cache for a grant with these limits: `<revision> <limits> <tag> <Grant as JSON>`.
 
-    The tag is a digest of the JSON: Redis does not send the record to a caller that holds its tag.
+    The limits are the key's, such as `100`; if there are others, `100/<burst>/<license's>/<license id>`. The
+    tag is a digest of the JSON: Redis does not send the record to a caller that holds its tag.
     """
     encoded = msgspec.json.encode(grant)
     tag = hashlib.blake2b(encoded, digest_size=TAG_BYTES // 2).hexdigest().encode()
-    return b"%d %d %b %b" % (grant.revision, limit, tag, encoded)
+    others = ""
+    if limits.burst or limits.license:
+        others = f"/{limits.burst}/{limits.license}/{grant.license.license_id}"
+    return b"%d %d%b %b %b" % (grant.revision, limits.key, others.encode(), tag, encoded)
 
 
 def decode_record(record: bytes) -> tuple[str, Grant]:

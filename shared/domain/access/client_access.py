@@ -13,10 +13,14 @@ from datetime import timedelta
 import msgspec
 
 from shared.domain.access.licenses import is_license_id
+from shared.domain.access.plans import Plan
+from shared.domain.market.messages import group_of
+from shared.errors import SymbolNotLicensed
 
 # A URL must be used within this time. It connects once, so a client negotiates for each new connection.
 ACCESS_URL_LIFETIME = timedelta(minutes=5)
 
+MAX_NAMED = 5
 _LICENSE = "license."
 _KEY = "key."
 _ONCE = "once."
@@ -41,6 +45,17 @@ class ClientAccessToken(msgspec.Struct, frozen=True):
 def group_of_subject(subject: str) -> str:
     """The group of all connections of a license id, or of a key's public id."""
     return (_LICENSE if is_license_id(subject) else _KEY) + subject
+
+
+def require_groups(terms: Plan, groups: Iterable[str]) -> None:
+    """Raises SymbolNotLicensed if a license with these terms would not get one of the groups now."""
+    covered = {group_of(symbol, terms.signal_delay_s) for symbol in terms.symbols}
+    others = [group for group in groups if group not in covered]
+    if others:
+        raise SymbolNotLicensed(
+            f"The license has changed since this client access URL was made, and does not cover "
+            f"{', '.join(others[:MAX_NAMED])} now: negotiate again."
+        )
 
 
 def group_of_session(session_id: str) -> str:

@@ -6,6 +6,8 @@ import msgspec
 
 EventKind = Literal["connect", "connected", "disconnected"]
 GROUP_CLAIM = "webpubsub.group"
+ROLE_CLAIM = "role"
+_JOIN_ROLE = "webpubsub.joinLeaveGroup."
 
 
 class HubEvent(msgspec.Struct, frozen=True):
@@ -25,3 +27,9 @@ class ConnectRequest(msgspec.Struct, frozen=True):
     def groups(self) -> list[str]:
         """The groups that the token puts its connection into."""
         return self.claims.get(GROUP_CLAIM, [])
+
+    @property
+    def joinable(self) -> list[str]:
+        """The groups that the token lets its connection join: those of symbols."""
+        roles = self.claims.get(ROLE_CLAIM, [])
+        return [role.removeprefix(_JOIN_ROLE) for role in roles if role.startswith(_JOIN_ROLE)]

@@ -24,6 +24,7 @@ from shared.errors import (
     LicenseSuspended,
     ScopeMissing,
     SignalCloudError,
+    StrategyNotLicensed,
     SymbolNotLicensed,
     ValidationFailed,
 )
@@ -208,6 +209,19 @@ def require_among(licensed: Sequence[str], fields: Mapping[str, str]) -> None:
     raise SymbolNotLicensed(
         f"The license does not cover {', '.join(refused)}; it covers {', '.join(licensed)}.", errors=errors
     )
+
+
+def require_strategies(grant: Grant, fields: Mapping[str, str]) -> None:
+    """Raises StrategyNotLicensed for the strategies whose confidences the license does not cover.
+
+    `fields` maps each requested strategy to the name of its field in the request.
+    """
+    licensed = grant.terms.strategies
+    refused = {name: field for name, field in fields.items() if name not in licensed} if licensed else {}
+    if refused:
+        message = f"The license covers confidences of {', '.join(licensed)}, and not of {', '.join(refused)}."
+        errors = tuple(FieldError(field, "unknown_value", message) for field in refused.values())
+        raise StrategyNotLicensed(message, errors=errors)
 
 
 def refuse_misnamed(grant: Grant, symbol: str, field: str) -> None:

@@ -6,12 +6,11 @@ one day, and neither which they were nor whether they came again.
 
 import hashlib
 import hmac
-from datetime import date, timedelta
+from datetime import date
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import msgspec
 
-KEPT = timedelta(days=90)
 # Of each key and day in one process; more say nothing new.
 MAX_ADDRESSES = 64
 # Of an IPv6 address, the network that one household or server gets.

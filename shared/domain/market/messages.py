@@ -23,16 +23,24 @@ def group_of(symbol: str, delay_s: int = 0) -> str:
     return f"symbol.{symbol}.delay{delay_s}" if delay_s else f"symbol.{symbol}"
 
 
-def heartbeat_group(delay_s: int = 0) -> str:
-    """The group that gets heartbeats with the sequences that were sent under this delay."""
-    return f"{HEARTBEATS}.delay{delay_s}" if delay_s else HEARTBEATS
-
-
 def heartbeat_groups(symbols: Iterable[str], delay_s: int = 0) -> tuple[str, ...]:
-    """The groups whose heartbeats have the sequences of `symbols`; a test key learns no others."""
+    """The groups whose heartbeats have the sequences of `symbols`; a test key learns no others.
+
+    With a delay, they have those that were sent under this delay.
+    """
     is_test = {symbol == TEST_SYMBOL for symbol in symbols}
-    groups = ((heartbeat_group(delay_s), False), (TEST_HEARTBEATS, True))
-    return tuple(group for group, hears in groups if hears in is_test)
+    groups = [group for group, hears in ((HEARTBEATS, False), (TEST_HEARTBEATS, True)) if hears in is_test]
+    return tuple(f"{group}.delay{delay_s}" if delay_s else group for group in groups)
+
+
+def heartbeats_by_group(
+    sequences: Mapping[str, int], event_at: datetime, delay_s: int = 0
+) -> Iterator[tuple[str, bytes]]:
+    """The heartbeats for each group: all but the test stream, and the test stream."""
+    for symbols in (sequences.keys() - {TEST_SYMBOL}, sequences.keys() & {TEST_SYMBOL}):
+        for group in heartbeat_groups(symbols, delay_s):
+            for message in heartbeats({symbol: sequences[symbol] for symbol in symbols}, event_at):
+                yield group, message
 
 
 class SignalMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="signal"):

@@ -11,6 +11,14 @@ from shared.domain.payments.events import PaymentEvent, PaymentKind, Provider
 InboxState = Literal["received", "applied", "ignored", "failed"]
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """How many events wait, the age in seconds of the oldest, and how many were given up within a day."""
+
+    waiting: int
+    oldest_s: float
+    failed: int
+
+
 class DueEvent(msgspec.Struct, frozen=True):
     """A received event that the timer should work on; it has done so `tries` times."""
 

@@ -11,7 +11,7 @@ import msgspec
 from shared.domain.payments.events import MAX_TEXT
 
 _Seconds = Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799)]
-_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"\A[!-~]+\Z")]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"^[!-~]+\Z")]
 
 
 class Price(msgspec.Struct):

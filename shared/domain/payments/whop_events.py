@@ -64,7 +64,7 @@ class _Dispute(msgspec.Struct):
 class WhopEvent(msgspec.Struct):
     """The envelope of an event, as far as we read it."""
 
-    type: Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"\A[!-~]+\Z")]
+    type: Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"^[!-~]+\Z")]
     timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
     data: msgspec.Raw
 

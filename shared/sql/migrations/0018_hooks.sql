@@ -2,7 +2,7 @@
 -- Storage has a keyed hash; `public_id` says which key it is, and `previous_public_id` which one before it still
 -- works during an overlap. `mapping` is the name of a file in shared/hooks, or a mapping itself.
 create table hooks (
-    hook_id text primary key check (hook_id ~ '^hook_[0-9A-Za-z]{12}$'),
+    hook_id text primary key check (length(hook_id) = 17),
     account_id text not null check (length(account_id) between 1 and 64),
     license_id text not null check (length(license_id) between 1 and 64),
     public_id text not null check (length(public_id) = 6),

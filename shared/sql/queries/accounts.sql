@@ -69,6 +69,10 @@ select * from notification_events where account_id = %(account_id)s order by rec
 -- An account's licenses as they are listed, for its export.
 select * from license_list where account_id = %(account_id)s order by license_id;
 
+-- name: export_claims_used
+-- When the claim links of an account's licenses were used, for its export.
+select * from claims_used where license_id = any(%(license_ids)s) order by used_at;
+
 -- name: export_connections
 -- The open connections of an account's licenses, for its export.
 select * from connections where license_id = any(%(license_ids)s) order by opened_at;

@@ -15,6 +15,6 @@ where license_id = %(license_id)s and purpose = %(purpose)s and issued_at = %(is
 -- The listed licenses whose holder has a mail address, which is given in lower case.
 select document
 from license_list
-where lower(document ->> 'email') = %(email)s
+where email = %(email)s
 order by license_id
 limit %(limit)s;

@@ -75,21 +75,3 @@ cross join lateral (
 group by account_id, addresses_per_key, session_fights, limited_hours, limited_percent, suspicious_trades
 order by count(*) filter (where ratio >= 1) desc, sum(least(ratio, 10)) desc, account_id
 limit %(limit)s;
-
--- name: prune_days
--- Deletes a bounded number of counts of days before a day.
-delete from misuse_days
-where (account_id, day) in (
-    select account_id, day from misuse_days where day < %(before)s::date order by day limit %(limit)s
-);
-
--- name: prune_addresses
--- Deletes a bounded number of addresses of days before a day.
-delete from misuse_addresses
-where (account_id, day, public_id, address) in (
-    select account_id, day, public_id, address
-    from misuse_addresses
-    where day < %(before)s::date
-    order by day
-    limit %(limit)s
-);

@@ -129,3 +129,16 @@ where payment_event_id = any (array(
     order by payment_event_id
     limit %(limit)s
 ));
+
+-- name: backlog
+-- Events that wait, the age in seconds of the oldest whose subscription is known, and those given up within a day.
+select
+    count(*) filter (where state = 'received')::integer as waiting,
+    coalesce(
+        extract(
+            epoch from clock_timestamp() - min(received_at) filter (where state = 'received' and subject is not null)
+        ), 0
+    )::double precision as oldest_s,
+    count(*) filter (where state = 'failed' and received_at > clock_timestamp() - interval '1 day')::integer as failed
+from payment_events
+where state in ('received', 'failed');

@@ -21,3 +21,7 @@ delete from account_usage where account_id = %(account_id)s;
 -- name: remove_suspicions
 -- Deletes the suspicious trades of a test account.
 delete from suspicious_trades where account_id = %(account_id)s;
+
+-- name: remove_listed
+-- Removes a test license from the list of licenses.
+delete from license_list where license_id = %(license_id)s and account_id = %(account_id)s;

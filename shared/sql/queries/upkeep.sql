@@ -81,3 +81,21 @@ where (license_id, purpose, issued_at) in (
     order by used_at
     limit %(limit)s
 );
+
+-- name: prune_misuse_days
+-- Deletes a bounded number of counts of days before a day.
+delete from misuse_days
+where (account_id, day) in (
+    select account_id, day from misuse_days where day < %(before)s::date order by day limit %(limit)s
+);
+
+-- name: prune_misuse_addresses
+-- Deletes a bounded number of addresses of days before a day.
+delete from misuse_addresses
+where (account_id, day, public_id, address) in (
+    select account_id, day, public_id, address
+    from misuse_addresses
+    where day < %(before)s::date
+    order by day
+    limit %(limit)s
+);

@@ -59,6 +59,9 @@ FIRES: dict[str, list[Rows]] = {
     "limiter-open": [[metric("limiter.open", 4), metric("limiter.open", 6)]],
     "connections-exceeded": [[metric("connections.exceeded", 20), metric("connections.exceeded", 30)]],
     "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
+    "payments-late": [[metric("payments.age", 0, NOON - MINUTE), metric("payments.age", 301)]],
+    "payments-failed": [[metric("payments.failed", 0, NOON - MINUTE), metric("payments.failed", 1)]],
+    "notifications-parked": [[metric("notifications.parked", 4), metric("notifications.parked", 6)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
@@ -120,6 +123,13 @@ SILENT: dict[str, list[Rows]] = {
     "limiter-open": [[metric("limiter.open", 9)], []],
     "connections-exceeded": [[metric("connections.exceeded", 49)], []],
     "connections-uncounted": [[metric("connections.uncounted", 9), metric("connections.exceeded", 99)], []],
+    "payments-late": [
+        [metric("payments.age", 400, NOON - MINUTE), metric("payments.age", 0)],
+        [metric("payments.age", 299)],
+        [],
+    ],
+    "payments-failed": [[metric("payments.failed", 3, NOON - MINUTE), metric("payments.failed", 0)], []],
+    "notifications-parked": [[metric("notifications.parked", 9)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
     "logs-capped": [
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],

@@ -112,6 +112,19 @@ def test_subnets_are_apart_and_ruled() -> None:
     assert allow["priority"] < deny["priority"]
 
 
+def test_the_app_reaches_the_services_and_nothing_else_in_the_network() -> None:
+    stack = recorded("prod")
+    network = stack.only("Microsoft.Network/virtualNetworks")
+    subnets = {each["name"]: each for each in network.inputs["subnets"]}
+    rules = stack.by_id(subnets["app"]["networkSecurityGroup"]["id"]).inputs["securityRules"]
+    services, itself, deny = sorted(rules, key=lambda rule: int(rule["priority"]))
+    assert services["destinationAddressPrefix"] == subnets["endpoints"]["addressPrefix"]
+    assert itself["destinationAddressPrefix"] == subnets["app"]["addressPrefix"]
+    space = network.inputs["addressSpace"]["addressPrefixes"][0]
+    assert (deny["access"], deny["destinationAddressPrefix"]) == ("Deny", space)
+    assert {rule["direction"] for rule in rules} == {"Outbound"}
+
+
 def test_flex_consumption_gets_a_subnet_of_its_kind() -> None:
     network = recorded("prod-flex").only("Microsoft.Network/virtualNetworks")
     (app,) = (each for each in network.inputs["subnets"] if each["name"] == "app")

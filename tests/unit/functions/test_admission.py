@@ -49,12 +49,15 @@ LIMITS |= {
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
     ("POST", "ops/keys/{public_id}/rotate"): 4_096,
     ("POST", "ops/licenses/bulk"): 4_096,
+    ("POST", "ops/licenses/{license_id}/hooks"): 16_384,
+    ("POST", "ops/hooks/{hook_id}/rotate"): 16_384,
 }
 SUCCESSES = {
     ("POST", "signals"): 201,
     ("POST", "license/rotate"): 201,
     ("POST", "hooks"): 201,
     ("POST", "ops/licenses/{license_id}/keys"): 201,
+    ("POST", "ops/licenses/{license_id}/hooks"): 201,
     ("POST", "ops/keys/{public_id}/rotate"): 201,
     ("POST", "destinations"): 201,
     ("DELETE", "destinations/{destination_id}"): 204,

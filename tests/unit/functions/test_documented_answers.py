@@ -73,6 +73,13 @@ NO_CONFIDENCE = {
 }
 
 
+REFUSING_PLANS = {
+    "strategy_not_licensed": a_plan(strategies=("another",)),
+    "daily_quota_exceeded": a_plan(trades_per_day=0),
+    "storage_quota_exceeded": a_plan(stored_trades=0),
+}
+
+
 def end_hooks(api: Api) -> None:
     stored = api.stores.hooks.stored
     for hook_id, hook in stored.items():
@@ -140,9 +147,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
-            case "daily_quota_exceeded" | "storage_quota_exceeded":
-                full = "trades_per_day" if code.startswith("daily") else "stored_trades"
-                self.api.services.plans = with_plans(a_plan(**{full: 0}))
+            case _ if code in REFUSING_PLANS:
+                self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
                 raise AssertionError(f"nothing here causes {code}")
         return await self.call(key)
@@ -162,6 +168,9 @@ class Caller:
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
             "conflict": CONFLICTS.get(self.route.path),
+            "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
+            if self.route.path.startswith("ops/")
+            else None,
             "session_lost": {"headers": {"session-id": "never-taken"}},
             "no_confidence": {"body": NO_CONFIDENCE.get(self.route.path)},
         }
@@ -179,7 +188,7 @@ class Caller:
         """Makes the servers fail, or the time pass, that the code is of; False if it is of none."""
         api = self.api
         match code:
-            case "conflict" if self.route.path.startswith("hooks"):
+            case "conflict" if "hooks" in self.route.path:
                 end_hooks(api) if "rotate" in self.route.path else fill_hooks(api)
             case "database_unavailable":
                 api.stores.server.away = True

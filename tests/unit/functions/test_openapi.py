@@ -130,6 +130,8 @@ def test_a_body_is_required_unless_all_of_it_may_be_left_out() -> None:
         ("post", "/ops/licenses/{license_id}/keys"): False,
         ("post", "/ops/keys/{public_id}/rotate"): False,
         ("post", "/ops/licenses/bulk"): True,
+        ("post", "/ops/licenses/{license_id}/hooks"): True,
+        ("post", "/ops/hooks/{hook_id}/rotate"): False,
     }
 
 
@@ -346,4 +348,6 @@ def test_every_parameter_is_described() -> None:
         ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
         ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
         ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
+        ("/ops/hooks/{hook_id}", "delete", "hook_id"): "The hook's id, which is not its secret.",
     }

@@ -134,6 +134,7 @@ async def test_the_status_of_a_new_deployment(api: Api) -> None:
         "market_now": "2026-03-02T14:30:00Z",
         "counts": {"requests": 1},
         "outbox": {"depth": 0, "oldest_s": 0.0},
+        "payments": {"waiting": 0, "oldest_s": 0.0, "failed": 0},
         "publish_latency": {"count": 3, "p50_ms": 1.0, "p95_ms": 2.0, "p99_ms": 3.0},
         "last_sequences": {},
         "feeds": [],

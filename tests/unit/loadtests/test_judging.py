@@ -51,13 +51,18 @@ def side_cost(cpu_us: float, uncached: int = 0) -> Cost:
     return Cost(calls=1_000, uncached=uncached, wall_s=0.2, cpu_s=cpu_us / 1_000)
 
 
-def one_round(confidence_us: float = 64.0, direct_us: float = 29.0, uncached: int = 0) -> Round:
+def one_round(
+    confidence_us: float = 64.0, direct_us: float = 29.0, uncached: int = 0, session_us: float | None = None
+) -> Round:
     """A round whose echo takes 50 us through the library and 10 us when it is called directly."""
     return Round(
         library_echo=side_cost(50.0),
         library_confidence=side_cost(confidence_us, uncached),
+        library_session=side_cost(session_us or confidence_us),
         direct_echo=side_cost(10.0),
         direct_confidence=side_cost(direct_us),
+        direct_session=side_cost(direct_us),
+        direct_uncounted=side_cost(direct_us),
     )
 
 
@@ -132,6 +137,7 @@ def test_a_run_that_reaches_every_target_meets_all() -> None:
         (figures(GOOD, worker=worker_cost(confidence_us=66.0)), "times an echo"),
         (figures(GOOD, worker=worker_cost(direct_us=31.0)), "own share"),
         (figures(GOOD, worker=worker_cost(wrong=1)), "wrong confidences"),
+        (figures(GOOD, worker=WorkerCost([one_round(60.0, session_us=64.0)], 0)), "holds a session"),
         (figures(GOOD, misses=measured(per_second=2_499)), "throughput at 0%"),
         (figures(GOOD, misses=measured(per_second=2_500, p50_ms=1, p99_ms=4.1)), "p99 at 0%"),
         (figures(GOOD, failed=1), "Locust"),

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.errors import ConfigurationError
+from shared.payment_settings import PaymentSettings
 from shared.settings import read_settings
 
 GOOD = {
@@ -52,6 +53,19 @@ BAD_VALUES = {
     "LICENSE_EXPORT_KEY": ("sekrit", "A" * 43, "A" * 44, "A" * 42 + "=="),
     "PUBLIC_URL": ("sekrit", "ftp://sekrit", "https://sekrit/api", "https://sekrit/", "https://me@sekrit"),
     "FRONT_DOOR_ID": ("sekrit", "11059fcc-5514-4800-b5f8-49808b9cfab"),
+    "STRIPE_WEBHOOK_SECRET": ("sekrit", "sekrit,", "whsec_sekrit-one-long,sekrit", ",".join(["w" * 16] * 3)),
+    "WHOP_WEBHOOK_SECRET": ("sekrit", "whsec_sekrit-sekrit", f"whsec_{'s' * 13}", ",".join(["w" * 16] * 3)),
+    "PAYMENT_MODE": ("sekrit", "LIVE", "live,test"),
+    "PAYMENT_PLANS": (
+        "sekrit",
+        "price_1=sekrit",
+        "paypal:price_1=sekrit",
+        "stripe:price_1=Sekrit",
+        "stripe:price_1=sekrit,stripe:price_1=pro",
+        "stripe:=sekrit",
+        "stripe:price 1=sekrit",
+        ",".join(f"stripe:price_{number}=sekrit" for number in range(201)),
+    ),
     "CORS_ORIGINS": (
         "*",
         "null",
@@ -240,3 +254,24 @@ def test_a_reference_is_never_taken_for_the_pepper() -> None:
     for others in (ENTRA, GOOD):
         with pytest.raises(ConfigurationError, match="that the platform has not resolved"):
             read_settings({**others, "API_KEY_PEPPER": REFERENCE})
+
+
+def test_payments_are_off_until_they_are_set_up() -> None:
+    assert read_settings(GOOD).payments == PaymentSettings()
+    given = {
+        "STRIPE_WEBHOOK_SECRET": " whsec_0123456789, whsec_abcdefghij ",
+        "WHOP_WEBHOOK_SECRET": "ws_0123456789abc",
+        "PAYMENT_PLANS": "stripe:price_1=pro, whop:plan_2=starter,",
+        "PAYMENT_MODE": "test",
+    }
+    assert read_settings(GOOD | given).payments == PaymentSettings(
+        stripe_secrets=("whsec_0123456789", "whsec_abcdefghij"),
+        whop_secrets=("ws_0123456789abc",),
+        plans={"stripe:price_1": "pro", "whop:plan_2": "starter"},
+        mode="test",
+    )
+
+
+def test_the_secrets_of_vendors_are_in_no_representation() -> None:
+    given = {"STRIPE_WEBHOOK_SECRET": "whsec_0123456789", "WHOP_WEBHOOK_SECRET": "ws_0123456789abc"}
+    assert "0123456789" not in repr(read_settings(GOOD | given).payments)

@@ -288,6 +288,7 @@ STATUS: Status = msgspec.convert(
         "market_now": "2026-01-02T15:00:00Z",
         "counts": None,
         "outbox": {"depth": 4, "oldest_s": 12.5},
+        "payments": {"waiting": 0, "oldest_s": 0.0, "failed": 0},
         "publish_latency": {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None},
         "last_sequences": {},
         "feeds": [

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from functions.web.answers import Answer, add_rate_fields, response_of, without_body
-from shared.domain.access.rate_limit import RateState, whole_seconds
+from shared.domain.access.rate_limit import LimitState, RateState, whole_seconds
 
 
 def fields_of(rate: RateState) -> dict[str, str]:
@@ -30,6 +30,21 @@ def test_quota_comes_back_within_the_window() -> None:
     """The first request of a window: take_requests.lua says 60.000001 s."""
     fields = fields_of(RateState(limit=100, remaining=99, reset_s=60.000001))
     assert (fields["ratelimit"], fields["x-ratelimit-reset"]) == ('"default";r=99;t=60', "60")
+
+
+def test_further_limits_follow_the_keys_and_the_older_names_say_the_tightest() -> None:
+    burst, license_ = LimitState("burst", 5, 1, None, 0.0), LimitState("license", 150, 60, 9, 30.2)
+    fields = fields_of(RateState(100, 37, 12.01, (burst, license_)))
+    assert fields == {
+        "ratelimit": '"default";r=37;t=13, "license";r=9;t=31',
+        "ratelimit-policy": '"default";q=100;w=60, "burst";q=5;w=1, "license";q=150;w=60',
+        "x-ratelimit-limit": "150",
+        "x-ratelimit-remaining": "9",
+        "x-ratelimit-reset": "31",
+    }
+    refused = fields_of(RateState(100, 3, 12.01, (LimitState("burst", 5, 1, 0, 0.3),), "burst"))
+    assert refused["ratelimit"] == '"default";r=3;t=13, "burst";r=0;t=1'
+    assert (refused["x-ratelimit-remaining"], refused["x-ratelimit-limit"]) == ("3", "100")
 
 
 def test_a_head_keeps_the_headers_and_states_the_length() -> None:

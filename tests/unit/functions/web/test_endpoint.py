@@ -20,13 +20,13 @@ from functions.web.endpoint import endpoint
 from functions.web.routes import Routes, declared_routes
 from shared import container as composition
 from shared.container import Container
+from shared.domain.access.rate_limit import RateState, rate_limited
 from shared.errors import (
     ConfigurationError,
     Conflict,
     DatabaseUnavailable,
     KeyMissing,
     NotFound,
-    RateLimited,
     ScopeMissing,
     SignalCloudError,
     ValidationFailed,
@@ -179,7 +179,7 @@ async def test_another_request_id_is_made_and_is_never_the_same(given: str | Non
     [
         (KeyMissing("x"), {"refused.key_missing": 1}),
         (ScopeMissing("x"), {"refused.scope_missing": 1}),
-        (RateLimited("x", limit=3, reset_s=7.0), {"refused.rate_limited": 1}),
+        (rate_limited(RateState(3, 0, 7.0)), {"refused.rate_limited": 1}),
         (NotFound("x"), {}),
         (Conflict("x"), {}),
         (ValidationFailed(()), {}),
@@ -194,7 +194,7 @@ async def test_refusals_are_counted_by_code_and_our_failures_together(
 
 
 async def test_a_caller_over_its_limit_is_told_its_quota() -> None:
-    response, problem = await answered(RateLimited("x", limit=3, reset_s=7.2))
+    response, problem = await answered(rate_limited(RateState(3, 0, 7.2)))
     assert (response.status_code, problem["code"]) == (429, "rate_limited")
     assert response.headers["ratelimit"] == '"default";r=0;t=8'
     assert response.headers["ratelimit-policy"] == '"default";q=3;w=60'
@@ -203,7 +203,7 @@ async def test_a_caller_over_its_limit_is_told_its_quota() -> None:
 
 async def test_a_refusal_that_counts_tells_the_quota_and_another_does_not() -> None:
     refused = ScopeMissing("x")
-    refused.quota = 3, 1, 7.2
+    refused.quota = 3, 1, 7.2, ()
     response, _ = await answered(refused)
     assert response.headers["ratelimit"] == '"default";r=1;t=8'
     response, _ = await answered(NotFound("x"))

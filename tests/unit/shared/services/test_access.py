@@ -10,6 +10,7 @@ import pytest
 from shared.domain.access.admission import encode_record
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ApiKey, revoked_key
+from shared.domain.access.rate_limit import REFUSED
 from shared.domain.confidence.answers import CacheResult, ModelOutput
 from shared.errors import RateLimited, SignalCloudError
 from shared.services import access
@@ -148,7 +149,7 @@ async def test_a_rotation_does_not_undo_in_the_caches_what_changes_meanwhile(wor
 async def test_a_record_of_a_clock_ahead_of_ours_lets_in_uncounted(world: World) -> None:
     bot = await world.bot()
     grant = (await world.admit(bot.plain)).grant
-    world.cache.records[bot.key.key_hash] = (grant.revision, 0, encode_record(grant, 0))
+    world.cache.records[bot.key.key_hash] = (grant.revision, REFUSED, encode_record(grant, REFUSED))
     assert (await world.admit(bot.plain)).rate is None
     assert world.unlimited == [1]
 

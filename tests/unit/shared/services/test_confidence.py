@@ -3,8 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
+from shared.domain.access.licenses import Grant
 from shared.domain.access.rate_limit import RateState, rate_limited
 from shared.domain.confidence.answers import CacheResult, ConfidenceAnswer, EncodedAnswer
 from shared.domain.confidence.market_state import MarketState
@@ -15,6 +17,7 @@ from shared.errors import (
     MalformedJson,
     NoConfidence,
     SignalCloudError,
+    StrategyNotLicensed,
     SymbolNotLicensed,
     ValidationFailed,
 )
@@ -234,6 +237,25 @@ async def test_a_symbol_outside_of_the_license_gives_the_lock_back() -> None:
     assert world.released == [world.admitted]
     assert world.evaluator.computed == []
     assert world.counted == {"confidence_asked": 1}
+
+
+def covering(strategy: str) -> Grant:
+    return msgspec.structs.replace(GRANT, terms=msgspec.structs.replace(GRANT.terms, strategies=(strategy,)))
+
+
+async def test_a_strategy_outside_of_the_license_is_refused_and_gives_the_lock_back() -> None:
+    other = covering("another")
+    world = World()
+    world.admitted = Admitted(other, cache_result=CacheResult("key of ES", lock_token="mine"))
+    with pytest.raises(StrategyNotLicensed, match=f"of another, and not of {DEFAULT.name}") as refused:
+        await world.answer()
+    assert [error.field for error in refused.value.errors] == ["strategy"]
+    assert world.released == [world.admitted]
+    with pytest.raises(StrategyNotLicensed) as refused:
+        await world.service.answer_batch(other, batch("ES"), free)
+    assert [error.field for error in refused.value.errors] == ["states[0].strategy"]
+    world.admitted = Admitted(covering(DEFAULT.name))
+    assert await world.answer()
 
 
 def batch(*symbols: str) -> bytes:

@@ -1,14 +1,16 @@
 """Events of the hub: proven first, clients judged by the source of truth, connections counted."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import msgspec
 import pytest
 
 from shared.domain.access.client_access import ACCESS_URL_LIFETIME, ClientAccessToken
-from shared.domain.access.hub_events import GROUP_CLAIM, ConnectRequest, EventKind, HubEvent
+from shared.domain.access.hub_events import GROUP_CLAIM, ROLE_CLAIM, ConnectRequest, EventKind, HubEvent
+from shared.domain.access.license_changes import with_overrides
+from shared.domain.access.plans import Overrides
 from shared.errors import (
     KeyStoreUnavailable,
     KeyUnknown,
@@ -80,13 +82,21 @@ class Hubs(World):
         return await self.service.create_key(await self.license(), **options)  # type: ignore[arg-type]
 
     async def connect(
-        self, key: CreatedKey, nonce: str = "", user: str = "acct-1", process: HubEventService | None = None
+        self,
+        key: CreatedKey,
+        nonce: str = "",
+        user: str = "acct-1",
+        *,
+        process: HubEventService | None = None,
+        groups: Sequence[str] = ("symbol.ES", "symbol.NQ"),
+        session_id: str | None = None,
     ) -> str:
         """The code of the refusal of a client that holds a URL of this key, or "in"."""
         self.serial += 1
         nonce = nonce or f"n-{self.serial}"
-        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce)
-        body = msgspec.json.encode(ConnectRequest({GROUP_CLAIM: list(token.groups)}))
+        token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce, session_id)
+        roles = [f"webpubsub.joinLeaveGroup.{group}" for group in groups]
+        body = msgspec.json.encode(ConnectRequest({GROUP_CLAIM: list(token.groups), ROLE_CLAIM: roles}))
         event = HubEvent("connect", f"c-{self.serial}", user)
         try:
             await (process or self.first).take(event, HEADERS, lambda: body)
@@ -127,6 +137,20 @@ async def test_each_ending_refuses_urls_from_before_without_asking_redis(hubs: H
     hubs.clock.forward(5)
     assert await hubs.connect(key) == "license_expired"
     assert hubs.counted == {"connections_refused": 6}
+
+
+async def test_a_url_from_before_the_license_lost_a_symbol_is_refused(hubs: Hubs) -> None:
+    key = await hubs.key()
+    license_id = key.key.license_id
+    await hubs.service.change(
+        license_id, lambda one: with_overrides(one, Overrides(symbols=("ES",))), "license changed"
+    )
+    assert await hubs.connect(key) == "symbol_not_licensed"
+    assert await hubs.connect(key, groups=["symbol.ES"]) == "in"
+    late = Overrides(symbols=("ES",), signal_delay_s=900)
+    await hubs.service.change(license_id, lambda one: with_overrides(one, late), "license changed")
+    assert await hubs.connect(key, groups=["symbol.ES"]) == "symbol_not_licensed"
+    assert await hubs.connect(key, groups=["symbol.ES.delay900"]) == "in"
 
 
 async def test_while_the_source_of_truth_cannot_be_asked_clients_are_refused_for_now(hubs: Hubs) -> None:

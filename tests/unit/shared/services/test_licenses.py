@@ -12,6 +12,7 @@ from shared.domain.access.licenses import (
     rehashed_key,
 )
 from shared.domain.access.plans import Overrides
+from shared.domain.access.rate_limit import REFUSED, Limits
 from shared.errors import Conflict, NotFound, ValidationFailed
 from tests.support.access_fakes import Clock
 from tests.support.license_world import World, errors
@@ -264,10 +265,10 @@ async def test_what_ends_is_told_to_the_caches_under_every_hash(world: World) ->
     world.store.keys[moved.public_id] = moved
     await world.service.suspend_license(license_id)
     assert set(world.cache.records) == {"new", created.key.key_hash}
-    assert {limit for _, limit, _ in world.cache.records.values()} == {0}
+    assert {limits for _, limits, _ in world.cache.records.values()} == {REFUSED}
     effect = await world.service.resume_license(license_id)
     assert (effect.license.status, effect.caches_told, effect.connections_closed) == ("active", True, True)
-    assert {limit for _, limit, _ in world.cache.records.values()} == {100}
+    assert {limits for _, limits, _ in world.cache.records.values()} == {Limits(100)}
 
 
 async def test_a_license_is_shown_with_its_keys(world: World) -> None:

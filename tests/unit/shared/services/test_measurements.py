@@ -7,6 +7,7 @@ import pytest
 
 from shared.domain.market.feeds import FeedHealth
 from shared.domain.market.signals import Latency
+from shared.domain.payments.inbox import Backlog
 from shared.errors import DatabaseUnavailable
 from shared.metrics import METRICS, MetricName
 from shared.services.measurements import REFRESH_S, STALE_AFTER_S, Measurements
@@ -19,6 +20,7 @@ STATUS = Status(
     market_now=NOW,
     counts=None,
     outbox=OutboxStatus(4, 12.5),
+    payments=Backlog(3, 301.5, 1),
     publish_latency=Latency(0, None, None, None),
     last_sequences={},
     feeds=[FeedHealth(symbol="ES", state="stale", age_s=400.0, last_open_time=NOW, source="live")],
@@ -102,6 +104,8 @@ async def test_the_system_is_told_as_it_was_last_read() -> None:
     await world.measurements.refresh()
     assert world.read("outbox.depth") == [(4, {})]
     assert world.read("outbox.age") == [(12.5, {})]
+    assert world.read("payments.age") == [(301.5, {})]
+    assert world.read("payments.failed") == [(1, {})]
     assert world.read("bars.age") == [(400.0, {"symbol": "ES", "state": "stale"})]
     assert world.read("model.in_use") == [
         (1, {"strategy": "a", "version": "a-1", "basis": "model"}),

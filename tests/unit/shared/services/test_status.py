@@ -9,6 +9,7 @@ from shared.adapters.calendars import market_calendars
 from shared.domain.confidence.models import StoredModel
 from shared.domain.market.bars import BAR_INTERVAL
 from shared.domain.market.feeds import ClockSource
+from shared.domain.payments.inbox import Backlog
 from shared.errors import CacheUnavailable, DatabaseUnavailable
 from shared.services.market_clock import MarketClock
 from shared.services.status import ModelInUse, OutboxStatus, StatusService
@@ -36,6 +37,7 @@ class World:
         stores = self.stores
         self.service = StatusService(
             outbox=stores.outbox,
+            payments=stores.payments,
             signals=stores.signals,
             bars=stores.bars,
             models=stores.models,
@@ -51,10 +53,12 @@ async def test_it_says_what_was_done_and_how_it_stands() -> None:
     world = World()
     await world.stores.bars.insert("ES", [bar(NOW - timedelta(minutes=9), 6500)], "simulated", NOW)
     world.stores.outbox.waiting["ES"] = [Entry(1, b"", 1.23456), Entry(2, b"", 0.5)]
+    world.stores.payments.waiting = Backlog(3, 301.5, 1)
     status = await world.service.status()
     assert (status.version, status.now, status.market_now) == (VERSION, NOW, NOW)
     assert status.counts == {"requests": 7}
     assert status.outbox == OutboxStatus(2, 1.235)
+    assert status.payments == Backlog(3, 301.5, 1)
     assert (status.publish_latency.count, status.publish_latency.p99_ms) == (3, 3.0)
     assert world.stores.signals.asked_latency_since == [NOW - timedelta(minutes=15)]
     assert [(feed.symbol, feed.state, feed.age_s, feed.source) for feed in status.feeds] == [

@@ -42,5 +42,5 @@ async def test_nothing_is_measured_if_messages_cannot_be_sent() -> None:
 
 async def test_a_run_reports_what_it_did() -> None:
     assert await a_service([]).run(NOW) == UpkeepReport(
-        0, 0, 0, 0, test_signals=0, test_licenses=3, claims=0, notifications=0
+        0, 0, 0, 0, test_signals=0, test_licenses=3, claims=0, notifications=0, misuse=0
     )

@@ -2,7 +2,12 @@
 
 import pytest
 
-from shared.domain.access.client_access import ClientAccessToken, group_of_subject, token_in
+from shared.domain.access.client_access import (
+    ClientAccessToken,
+    group_of_session,
+    group_of_subject,
+    token_in,
+)
 
 TOKEN = ClientAccessToken("lic_Ab0000000000", "Ab12Cd", "n0nce")
 
@@ -22,11 +27,18 @@ def test_the_groups_name_the_license_the_key_and_the_url() -> None:
         (*TOKEN.groups, "key.Zz12Cd"),
         (*TOKEN.groups, "license.lic_Zz0000000000"),
         (*TOKEN.groups, "once.another"),
+        (*TOKEN.groups, "session.ses_1", "session.ses_2"),
         ("license.", "symbol.ES", "key"),
     ],
 )
 def test_other_groups_are_not_one_of_our_urls(groups: list[str]) -> None:
     assert token_in(groups) is None
+
+
+def test_a_url_of_a_session_has_its_group_too() -> None:
+    token = ClientAccessToken("lic_Ab0000000000", "Ab12Cd", "n0nce", "ses_1")
+    assert token.groups == (*TOKEN.groups, group_of_session("ses_1"))
+    assert token_in(token.groups) == token
 
 
 def test_a_subject_is_closed_by_its_own_group() -> None:

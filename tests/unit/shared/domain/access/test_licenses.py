@@ -6,7 +6,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared.domain.access.license_changes import expired, resumed, revoked, suspended
 from shared.domain.access.licenses import (
     ALL_SCOPES,
     FOREVER,
@@ -105,39 +104,6 @@ def test_a_grant_ends_with_its_first_part() -> None:
 def test_a_revision_counts_the_changes_of_both_parts() -> None:
     assert grant().revision == 2
     assert grant({"revision": 4}, revision=3).revision == 7
-
-
-def test_a_suspension_can_be_ended() -> None:
-    off = suspended(LICENSE)
-    assert (off.status, off.revision) == ("suspended", 2)
-    assert suspended(off) is off
-    on = resumed(off)
-    assert (on.status, on.revision) == ("active", 3)
-    assert resumed(on) is on
-
-
-def test_an_ended_license_stays_ended() -> None:
-    gone = revoked(LICENSE)
-    assert (gone.status, gone.revision) == ("revoked", 2)
-    assert revoked(gone) is gone
-    over = msgspec.structs.replace(LICENSE, status="expired")
-    for ended in (gone, over):
-        with pytest.raises(Conflict, match=f"is {ended.status} and cannot be suspended"):
-            suspended(ended)
-        with pytest.raises(Conflict, match=f"is {ended.status} and cannot be resumed"):
-            resumed(ended)
-    assert revoked(over).status == "revoked"
-
-
-def test_only_an_active_license_whose_time_is_over_is_marked() -> None:
-    due = msgspec.structs.replace(LICENSE, expires_at=NOW)
-    marked = expired(due, NOW)
-    assert (marked.status, marked.revision) == ("expired", 2)
-    assert expired(marked, NOW) is marked
-    assert expired(due, NOW - SECOND) is due
-    assert expired(LICENSE, NOW) is LICENSE
-    off = suspended(due)
-    assert expired(off, NOW) is off
 
 
 def test_a_key_is_revoked_once() -> None:
