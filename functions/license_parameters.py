@@ -32,7 +32,7 @@ def _text(about: str, most: int = 64) -> msgspec.Meta:
 
 def _one_of(about: str, values: tuple[str, ...], before: str = "") -> msgspec.Meta:
     expected = f"Expected one of {', '.join(values)}{', also after a minus sign' if before else ''}."
-    pattern = f"^{before}({'|'.join(values)})$"
+    pattern = f"^{before}({'|'.join(values)})\\Z"
     return msgspec.Meta(description=about, pattern=pattern, extra={"expected": expected})
 
 
@@ -96,7 +96,7 @@ class NamedLicense(msgspec.Struct, frozen=True):
         str,
         msgspec.Meta(
             description="The id of a license.",
-            pattern="^lic_[0-9A-Za-z]{12}$",
+            pattern=r"^lic_[0-9A-Za-z]{12}\Z",
             examples=["lic_0123456789Ab"],
             extra={"in": "path", "expected": "Expected an id such as lic_0123456789Ab."},
         ),
@@ -110,7 +110,7 @@ class NamedKey(msgspec.Struct, frozen=True):
         str,
         msgspec.Meta(
             description="The public id of a key: the six characters after its prefix.",
-            pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}$",
+            pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}\\Z",
             examples=["Ab12Cd"],
             extra={"in": "path", "expected": f"Expected the {PUBLIC_ID_LENGTH} characters after the prefix."},
         ),

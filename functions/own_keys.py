@@ -35,6 +35,7 @@ class KeyParameters(msgspec.Struct, frozen=True):
         msgspec.Meta(
             description="The public id of the key.",
             pattern=r"^[0-9A-Za-z]{6}\Z",
+            examples=["Ab12Cd"],
             extra={"in": "path", "expected": "Expected the 6 characters after the prefix of the key."},
         ),
     ]
@@ -43,6 +44,7 @@ class KeyParameters(msgspec.Struct, frozen=True):
         msgspec.Meta(
             description="true ends the key of this request, too.",
             pattern=r"^(true|false)\Z",
+            examples=["true"],
             extra={"expected": "Expected true or false."},
         ),
     ] = "false"

@@ -120,11 +120,8 @@ class ValidationFailed(InvalidInput):
     code = "validation_failed"
 
     def __init__(self, errors: tuple[FieldError, ...], detail: str = "", *, internal: str = "") -> None:
-        super().__init__(
-            detail or "The request has fields that cannot be accepted; see errors.",
-            errors=errors,
-            internal=internal,
-        )
+        told = detail or "The request has fields that cannot be accepted; see errors."
+        super().__init__(told, errors=errors, internal=internal)
         if errors and all(error.code == "unknown_field" for error in errors):
             self.code = "unknown_field"  # type: ignore[misc]  # more specific than the class's code
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -28,6 +29,7 @@ from shared.domain.patterns import published
 from shared.errors import ValidationFailed
 from tests.support.app import functions as registered
 from tests.support.places import ROOT
+from tests.support.requests import PATH_VALUES
 from tests.support.strategies import STRATEGIES
 
 # What may follow a good text without being seen: line ends of all kinds, and a NUL.
@@ -104,8 +106,14 @@ PARAMETERS = [
     if isinstance(each.kind, inspect.StrType) and each.kind.pattern is not None
 ]
 
-# Values of parameters that no symbol fits.
-SAMPLES = {"public_id": "Ab12Cd", "confirm": "true", "state": "received"}
+
+def sample_of(parameter: Any) -> str:
+    """A value that the pattern of a parameter accepts: of a choice, the first."""
+    pattern = parameter.kind.pattern
+    choice = re.match(r"\^(?:-\?)?\(([a-z]+)", pattern)
+    named = (parameter.example or "", PATH_VALUES.get(parameter.name, ""), choice[1] if choice else "")
+    known = (*named, "ES1", "channel:ops", str(UUID(int=7)))
+    return next(each for each in known if re.search(pattern, each))
 
 
 @pytest.mark.parametrize(("struct", "parameter"), PARAMETERS, ids=lambda each: getattr(each, "name", ""))
@@ -113,10 +121,10 @@ SAMPLES = {"public_id": "Ab12Cd", "confirm": "true", "state": "received"}
 def test_a_parameter_is_read_to_its_end(struct: Any, parameter: Any, ending: str) -> None:
     def read(value: str) -> Any:
         query = urlencode({parameter.name: value}) if parameter.place == "query" else ""
-        path = SAMPLES | {parameter.name: value}
+        path = PATH_VALUES | {parameter.name: value}
         return read_parameters(struct, f"http://localhost/api/things?{query}", {}, path)
 
-    good = SAMPLES.get(parameter.name) or parameter.example or "ES1"
+    good = sample_of(parameter)
     assert read(good)
     with pytest.raises(ValidationFailed):
         read(f"{good}{ending}")

@@ -30,10 +30,7 @@ from shared.domain.access.plans import Overrides
 KINDS = {
     "key": Overrides(requests_per_minute=100_000),
     "all": Overrides(
-        requests_per_minute=90_000,
-        requests_per_second=80_000,
-        license_requests_per_minute=1_000_000,
-        keys=100,
+        requests_per_minute=90_000, requests_per_second=80_000, license_requests_per_minute=1_000_000
     ),
 }
 KEYS = 200

@@ -11,7 +11,7 @@ import time
 from functools import lru_cache
 
 from local.host.answer import Answer
-from local.host.request import encoded_path
+from local.host.request import path_for_logs
 
 LOG_FLUSH_S = 0.05
 # What fits into a pipe in one piece (PIPE_BUF), so that lines of several workers never mix.
@@ -29,13 +29,13 @@ class AccessLog:
     def add(self, method: str, path: str, answer: Answer, begun_at: float) -> None:
         """Adds the line of an answer that has just been sent; `begun_at` is of time.perf_counter.
 
-        The line has no query, because a query may hold secrets.
+        The line has no query, and not those parts of the path that are secrets.
         """
         status, headers, body = answer
         request_id = next((value for name, value in headers if name == b"x-request-id"), b"-")
         now, took_ms = time.time(), (time.perf_counter() - begun_at) * 1_000
         line = (
-            f"{_second(int(now))}.{int(now % 1 * 1_000):03d}Z {method} {encoded_path(path)} {status}"
+            f"{_second(int(now))}.{int(now % 1 * 1_000):03d}Z {method} {path_for_logs(path)} {status}"
             f" {took_ms:.1f}ms {len(body)}B {request_id.decode('latin-1')}\n"
         )
         if self._size + len(line) > _WRITE_BYTES:

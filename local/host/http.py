@@ -21,7 +21,7 @@ from local.host.answer import BODILESS, Answer, encode_answer
 from local.host.context import InvocationContext, InvocationTrace
 from local.host.indexing import UserFunction
 from local.host.invoking import invoke
-from local.host.request import encoded_path, forwarded_for, header_fields, query_params, request_url
+from local.host.request import forwarded_for, header_fields, path_for_logs, query_params, request_url
 from local.host.routing import Router
 from local.host.single_write import SingleWriteProtocol
 
@@ -115,7 +115,7 @@ class HttpApp:
             return encode_answer(result, to_head=method == "HEAD")
         # The platform answers an empty 500 for whatever a function raises, its own cancellation included.
         except (Exception, asyncio.CancelledError):
-            logger.exception("Function %s failed: %s %s", function.name, method, encoded_path(path))
+            logger.exception("Function %s failed: %s %s", function.name, method, path_for_logs(path))
             return _FAILED
 
 

@@ -22,6 +22,10 @@ PLATFORM_HEADER_PREFIXES = (
     "x-waws-",
 )
 PLATFORM_HEADERS = frozenset({"client-ip", "disguised-host", "was-default-hostname"})
+# Parts of paths that are secrets: those of hooks and claim links, and keys that somebody put into an address.
+_SECRET_PARTS = re.compile(
+    r"(?<=/hooks/)(?!hook_)[^/]+|(?<=/claim/)[^/]+|(?:sch|sc_live|sc_test)_[0-9A-Za-z]+", re.IGNORECASE
+)
 _PATH_SAFE = "/:@!$&'()*+,;=~-._"
 _PLAIN_PATH = re.compile(r"[\w/.~-]*", re.ASCII)  # needs no encoding
 
@@ -58,6 +62,11 @@ def query_params(query: str) -> dict[str, str]:
         key = spelling.setdefault(name.lower(), name)
         params[key] = f"{params[key]},{value}" if key in params else value
     return {name: value for name, value in params.items() if value}
+
+
+def path_for_logs(path: str) -> str:
+    """The path, encoded, without the secrets in it."""
+    return _SECRET_PARTS.sub("***", encoded_path(path))
 
 
 @lru_cache(1_024)

@@ -16,7 +16,7 @@ MAX_EMBEDS = 10
 # As measured by many: a webhook may send five messages within two seconds.
 WEBHOOK_LIMIT = 5
 WEBHOOK_WINDOW_S = 2.0
-_SNOWFLAKE = re.compile(r"\d{5,20}")
+_SNOWFLAKE = re.compile(r"[0-9]{5,20}")
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{30,100}")
 
 

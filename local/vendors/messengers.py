@@ -14,7 +14,7 @@ from local.vendors.received import Received
 
 MAX_TELEGRAM_TEXT = 4_096
 MAX_SMS_TEXT = 1_600
-_NUMBER = re.compile(r"\+[1-9]\d{6,14}")
+_NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 _SEVERITIES = ("critical", "error", "warning", "info")
 
 
@@ -79,7 +79,7 @@ class Telegram:
         chat, text = body.get("chat_id"), body.get("text")
         if chat in (None, ""):
             return _telegram_error(400, "Bad Request: chat_id is empty")
-        if not re.fullmatch(r"-?\d+|@\w{5,}", str(chat)):
+        if not re.fullmatch(r"-?[0-9]+|@\w{5,}", str(chat)):
             return _telegram_error(400, "Bad Request: chat not found")
         if not isinstance(text, str) or not text.strip():
             return _telegram_error(400, "Bad Request: message text is empty")
@@ -169,7 +169,7 @@ async def _fields(request: web.Request) -> dict[str, Any]:
 
 
 def _is_bot_token(token: str) -> bool:
-    return re.fullmatch(r"\d{6,12}:[A-Za-z0-9_-]{30,50}", token) is not None
+    return re.fullmatch(r"[0-9]{6,12}:[A-Za-z0-9_-]{30,50}", token) is not None
 
 
 def _telegram_error(status: int, text: str) -> web.Response:

@@ -8,6 +8,7 @@ import msgspec
 
 from shared.domain.access.keys import RandomBytes
 from shared.domain.access.licenses import Grant
+from shared.domain.access.test_licenses import is_test
 from shared.domain.notifications.destinations import (
     MAX_DESTINATIONS,
     OVERLAP,
@@ -120,7 +121,12 @@ class DestinationService:
         self._rng = rng
 
     async def add(self, grant: Grant, request: DestinationRequest) -> AddedDestination:
-        """Raises ValidationFailed, and Conflict if the account has MAX_DESTINATIONS."""
+        """Raises ValidationFailed, and Conflict if the account has MAX_DESTINATIONS, or a test license.
+
+        Anybody has a test license, and would make us send to any address.
+        """
+        if is_test(grant.license):
+            raise Conflict("A test license has no destinations; a license of another plan has them.")
         address, shown = checked_address(request, self._stand_in)
         secret = new_secret(self._rng) if request.kind == "webhook" else None
         destination_id = new_destination_id(request.kind, self._rng)

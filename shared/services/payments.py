@@ -6,6 +6,7 @@ in the inbox repeats the change, which then changes nothing. An event that canno
 growing delays, then is parked as failed, where operators see it and run it again.
 """
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -23,8 +24,9 @@ from shared.domain.payments.products import plan_of
 from shared.errors import Conflict, NotFound, SignalCloudError, Unavailable
 from shared.metrics import Count, Counter
 
-# Events of one run; the next run, seconds later, takes the rest.
-MAX_A_RUN = 100
+# Events that are asked for at once, and how often in one run; the next run, seconds later, takes the rest.
+MAX_A_BATCH = 100
+MAX_BATCHES = 20
 MAX_RELATED = 5_000
 # A license is made without a buyer's address only if none has come in this time, because its link is mailed.
 ADDRESS_WAIT = timedelta(seconds=45)
@@ -107,12 +109,17 @@ class PaymentService:
 
     async def run(self) -> int:
         """Works on the events that are due, in order; returns how many. Raises Unavailable."""
-        due = await self._store.due(self._now(), MAX_A_RUN)
-        done: set[int] = set()
-        for entry in due:
-            if entry.payment_event_id not in done:
-                done |= await self._work(entry)
-        return len(due)
+        worked = 0
+        for _ in range(MAX_BATCHES):
+            due = await self._store.due(self._now(), MAX_A_BATCH)
+            done: set[int] = set()
+            for entry in due:
+                if entry.payment_event_id not in done:
+                    done |= await self._work(entry)
+            worked += len(due)
+            if len(due) < MAX_A_BATCH:
+                break
+        return worked
 
     async def forget(self) -> int:
         """Deletes ignored events after their time; returns how many. All others are folded for ever."""
@@ -148,6 +155,8 @@ class PaymentService:
         self._count(Count.PAYMENT_EVENTS_FAILED)
         log.warning("payment event %s is parked: %s", entry.payment_event_id, outcome)
         await self._store.put_off(entry.payment_event_id, outcome, None)
+        # A customer may have paid and have no key.
+        await self._tell([_parked(entry, outcome, self._now())])
 
     async def _apply(self, turn: Turn) -> None:
         if len(turn.events) > MAX_RELATED:
@@ -218,7 +227,8 @@ class PaymentService:
             )
         after = settled(before, state, plan, self._plans, now)
         if after != before:
-            reason = "license changed by payment"
+            # Clients whose connections this closes are told it, and the audit has it.
+            reason = f"license {'changed' if after.status == 'active' else after.status} by payment"
             await self._licenses.change(
                 before.license_id, lambda stored: settled(stored, state, plan, self._plans, now), reason
             )
@@ -240,4 +250,19 @@ def _claim_of(license_: License, now: datetime) -> Event:
         at=now,
         account_id=license_.account_id,
         license_id=license_.license_id,
+    )
+
+
+def _parked(entry: DueEvent, outcome: str, now: datetime) -> Event:
+    """One cause is told once a day, however many events it parks."""
+    cause = hashlib.sha256(outcome.encode()).hexdigest()[:12]
+    return Event(
+        event_id=f"payment_parked:{cause}:{now:%Y%m%d}",
+        kind="payment_parked",
+        at=now,
+        values={
+            "payment_event_id": entry.payment_event_id,
+            "subject": entry.subject or "an unknown subscription",
+            "outcome": outcome,
+        },
     )

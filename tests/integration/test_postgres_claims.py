@@ -106,6 +106,10 @@ async def test_timers_remove_the_rows_of_test_accounts_and_of_no_others(
     test = License(license_id="lic_Ab0000000001", account_id="sc-test-one", plan="test", created_at=exit_at)
     listed = LicenseList(database)
     await listed.put([test], lambda before, after: [])
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        await connection.execute(
+            "insert into misuse_days values ('sc-test-one', '2026-03-02', 1, 0, 0, 0, 0, 0)"
+        )
     await rows.remove("sc-test-one", test.license_id)
     await rows.remove("acct-1", "lic_Ab0000000002")
     async with await psycopg.AsyncConnection.connect(database_url) as connection:

@@ -30,6 +30,8 @@ ASKED: dict[str, dict[str, Any]] = {
     "test_licenses.remove_figures": TEST_ACCOUNT,
     "test_licenses.remove_usage": TEST_ACCOUNT,
     "test_licenses.remove_suspicions": TEST_ACCOUNT,
+    "test_licenses.remove_misuse": TEST_ACCOUNT,
+    "test_licenses.remove_addresses": TEST_ACCOUNT,
     "test_licenses.remove_listed": TEST_ACCOUNT | {"license_id": "lic_7"},
 }
 JOBS = {name for name in ASKED if name.startswith("test_licenses.")}

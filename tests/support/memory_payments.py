@@ -87,7 +87,7 @@ class MemoryPayments:
             each for each, row in self.rows.items() if row.state == "received" and self.due_at[each] <= now
         ]
         waiting.sort(key=lambda each: (self.due_at[each], each))
-        return [DueEvent(each, self.rows[each].tries) for each in waiting[:limit]]
+        return [DueEvent(each, self.rows[each].subject, self.rows[each].tries) for each in waiting[:limit]]
 
     @asynccontextmanager
     async def turn(self, payment_event_id: int) -> AsyncIterator[MemoryTurn]:

@@ -9,7 +9,7 @@ from shared.domain.payments.events import PaymentEvent
 from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from shared.services.payments import PaymentService
-from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeKeyStore
+from tests.support.access_fakes import Clock, FakeAudit, FakeCache, FakeHub, FakeKeyStore
 from tests.support.license_plans import PLANS
 from tests.support.memory_licenses import unlisted
 from tests.support.memory_payments import MemoryPayments
@@ -18,23 +18,13 @@ from tests.support.memory_signals import Server
 from tests.support.payment_histories import PRODUCTS, Customer
 
 
-class _Hub:
-    def __init__(self) -> None:
-        self.closed: list[str] = []
-
-    async def close_license(self, license_id: str, reason: str) -> None:
-        self.closed.append(license_id)
-
-    async def close_key(self, public_id: str, reason: str) -> None:
-        self.closed.append(public_id)
-
-
 class PaymentWorld:
     """The service over servers in memory, at the time of the customer's first event."""
 
     def __init__(self, products: dict[str, str] | None = None) -> None:
         self.clock = Clock()
         self.keys = FakeKeyStore()
+        self.hub = FakeHub()
         self.server = Server(self.clock())
         self.inbox = MemoryPayments(self.server)
         self.audit = FakeAudit()
@@ -44,7 +34,7 @@ class PaymentWorld:
         self.licenses = LicenseService(
             store=self.keys,
             plans=PLANS,
-            enforcement=Enforcement(FakeCache(self.clock), _Hub(), MemorySessions(), PLANS),  # type: ignore[arg-type]
+            enforcement=Enforcement(FakeCache(self.clock), self.hub, MemorySessions(), PLANS),
             served=None,  # type: ignore[arg-type]  # the symbols of plans are not checked
             audit=self.audit,
             listed=unlisted,

@@ -58,10 +58,7 @@ class RateState(msgspec.Struct, frozen=True, gc=False):
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """The limits to apply to a key; `burst` and `license` are 0 if they could never refuse a request.
-
-    `license` is that of all keys together.
-    """
+    """The limits to apply to a key; `license` is that of all keys together. 0 means none of that kind."""
 
     key: int
     burst: int = 0
@@ -73,12 +70,12 @@ REFUSED = Limits(0)
 
 
 def limits_of(terms: Plan) -> Limits:
-    """The limits of a license's key. A license has at most as many replaced keys as it has others."""
-    burst, together = terms.requests_per_second, terms.license_requests_per_minute
+    """The limits of each key of a license; a burst limit that could never refuse is left out."""
+    burst = terms.requests_per_second
     return Limits(
         terms.requests_per_minute,
         burst if burst < terms.requests_per_minute else 0,
-        together if together < 2 * terms.keys * terms.requests_per_minute else 0,
+        terms.license_requests_per_minute,
     )
 
 

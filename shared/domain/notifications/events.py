@@ -24,6 +24,7 @@ EventKind = Literal[
     "model_retired",
     "daily_summary",
     "notification_parked",
+    "payment_parked",
     "test",
 ]
 

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from shared.domain.access.licenses import License
 from shared.domain.access.plans import Plan
+from shared.domain.access.test_licenses import is_test
 from shared.domain.notifications.events import Event, EventKind
 
 # A license that the list meets for the first time is new only if it was made so lately. Otherwise the list
@@ -16,8 +17,10 @@ def license_events(before: License | None, after: License, terms: Plan, at: date
     """The events of the step from `before` to `after`, which has a higher revision, noticed at `at`.
 
     `terms` are those of `after`. The ids of events follow from the license's revision, so a repetition is the
-    same event.
+    same event. Nobody is told of test licenses, which strangers make in any number.
     """
+    if is_test(after):
+        return ()
     if before is None:
         is_new = after.status == "active" and at - after.created_at < NEW_FOR
         return (_event("license_created", after, terms, at),) if is_new else ()

@@ -36,6 +36,7 @@ SHOWN: dict[EventKind, tuple[str, ...]] = {
     "model_retired": ("strategy", "version"),
     "daily_summary": ("day", "trades", "wins", "win_rate", "net_pnl", "accounts"),
     "notification_parked": ("notification_id", "lane", "event", "tries", "error"),
+    "payment_parked": ("payment_event_id", "subject", "outcome"),
     "test": ("note",),
 }
 COMMON = ("account_id", "license_id", "at")

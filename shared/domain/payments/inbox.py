@@ -23,6 +23,7 @@ class DueEvent(msgspec.Struct, frozen=True):
     """A received event that the timer should work on; it has done so `tries` times."""
 
     payment_event_id: int
+    subject: str | None
     tries: int
 
 

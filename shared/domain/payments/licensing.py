@@ -124,6 +124,8 @@ def changes_between(before: License | None, after: License, now: datetime) -> st
         said.append("never ends" if end is None else f"ends at {end:%Y-%m-%dT%H:%M:%SZ}")
     if after.grace_until is not None and before.grace_until != after.grace_until:
         said.append(f"suspended from {after.grace_until:%Y-%m-%dT%H:%M:%SZ} on, unless it is paid")
+    if before.grace_until is not None and after.grace_until is None and after.status == "active":
+        said.append("paid in time")
     if before.status != after.status:
         said.append(f"{before.status} became {after.status}")
     if (before.email, before.discord_user_id) != (after.email, after.discord_user_id):

@@ -48,7 +48,7 @@ select license_id, revision from license_list where license_id = any(%(license_i
 with due as (
     select license_id, case when expires_at <= %(now)s::timestamptz + interval '1 day' then 1 else 7 end as days
     from license_list
-    where status = 'active'
+    where status = 'active' and plan <> 'test'
         and expires_at > %(now)s::timestamptz
         and expires_at <= %(now)s::timestamptz + interval '7 days'
         and (

@@ -12,7 +12,7 @@ returning payment_event_id;
 
 -- name: due
 -- The received events whose time has come, the longest due first.
-select payment_event_id, tries
+select payment_event_id, subject, tries
 from payment_events
 where state = 'received' and next_try_at <= %(now)s
 order by next_try_at, payment_event_id

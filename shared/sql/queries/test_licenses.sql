@@ -25,3 +25,11 @@ delete from suspicious_trades where account_id = %(account_id)s;
 -- name: remove_listed
 -- Removes a test license from the list of licenses.
 delete from license_list where license_id = %(license_id)s and account_id = %(account_id)s;
+
+-- name: remove_misuse
+-- Deletes what was counted of a test account's use.
+delete from misuse_days where account_id = %(account_id)s;
+
+-- name: remove_addresses
+-- Deletes the hashes of the addresses that used the keys of a test account.
+delete from misuse_addresses where account_id = %(account_id)s;

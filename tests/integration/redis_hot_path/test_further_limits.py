@@ -43,12 +43,10 @@ requests = st.builds(
 
 
 def grant(limits: Limits) -> Grant:
-    """One whose terms have these limits, and so many keys that none is left out."""
     overrides = Overrides(
         requests_per_minute=limits.key,
         requests_per_second=limits.burst,
         license_requests_per_minute=limits.license,
-        keys=100,
     )
     plain = grant_of()
     return PLANS.grant(msgspec.structs.replace(plain.license, overrides=overrides), plain.key)

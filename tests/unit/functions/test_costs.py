@@ -1,11 +1,14 @@
 """What requests cost of the rate limit: as the route declares, or by the size of the body."""
 
+import re
 from typing import Any
 
 import pytest
 
+from functions.web.declaration import Cost
 from functions.web.routes import declared_routes
 from tests.support.api import Answered, Api
+from tests.support.places import ROOT
 from tests.support.requests import STATE, TRADE
 
 
@@ -125,6 +128,22 @@ async def test_a_license_record_that_expires_between_both_calls_is_read_again(
     monkeypatch.setattr(api.redis, "take_request", forgetful)
     answered = await api.call("POST", "trades", key=key, body=trades(500))
     assert (answered.status, left(answered)) == (200, 30 - 1 - 10)
+
+
+def test_the_readme_lists_what_costs_more_than_one() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| costs | request |")[2]
+    found = re.findall(r"^\| (.+) \| (.+) \|$", table.partition("\n\n")[0], re.MULTILINE)
+    rows = {request: cost for cost, request in found}
+    assert rows.pop("every other one") == "1"
+    assert rows == {
+        f"`{route.method} {route.path}`": (
+            f"1 for each {route.cost.per_unit} {route.cost.items}, or part of them"
+            if route.cost.per_unit
+            else str(route.cost.units)
+        )
+        for route in declared_routes()
+        if route.cost != Cost()
+    }
 
 
 async def test_the_document_states_what_costs_more_than_one(api: Api) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import azure.functions as func
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.api import Answered, Api
+from shared import telemetry
+from tests.support.api import Answered, Api, function_of
 from tests.support.places import ROOT
 
 BUY = {"action": "buy", "ticker": "ES1!", "price": "6543.25", "stop": 6540, "target": "6550"}
@@ -232,6 +234,14 @@ async def test_a_mapping_of_its_own_reads_what_its_sender_writes(api: Api, hook:
     alert = {"Richtung": "REIN", "markt": "S&P", "kurs": {"jetzt": 6543.25}}
     assert (await door.send(alert)).status == 201
     assert (await door.send(alert | {"farbe": "rot"})).code == "unknown_field"
+
+
+def test_a_secret_in_a_path_is_in_no_trace() -> None:
+    secret = "sch_Ab12Cd"
+    _, _, route_params = function_of("POST", f"hooks/{secret}")
+    url = f"http://localhost/api/hooks/{secret}"
+    request = func.HttpRequest(method="POST", url=url, route_params=route_params, body=b"")
+    assert telemetry._route(request) == "/api/hooks/{secret}"
 
 
 README = json.loads(

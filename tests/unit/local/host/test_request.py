@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.host.request import forwarded_for, header_fields, query_params, request_url
+from local.host.request import forwarded_for, header_fields, path_for_logs, query_params, request_url
 
 
 def test_values_of_a_repeated_header_are_joined_in_order() -> None:
@@ -16,6 +16,23 @@ def test_values_of_a_repeated_header_are_joined_in_order() -> None:
 )
 def test_headers_of_the_platform_are_dropped(name: str) -> None:
     assert header_fields([(name.encode(), b"forged"), (b"x-client-ip", b"kept")]) == {"x-client-ip": "kept"}
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        ("/api/hooks/sch_Ab12Cd0123456789", "/api/hooks/***"),
+        ("/api/Hooks/mistyped", "/api/Hooks/***"),
+        ("/api/hook/sch_Ab12Cd0123456789", "/api/hook/***"),
+        ("/api/hooks/hook_Ab12Cd34Ef56/rotate", "/api/hooks/hook_Ab12Cd34Ef56/rotate"),
+        ("/api/claim/0123", "/api/claim/***"),
+        ("/api/trades/sc_live_Ab12Cd0123", "/api/trades/***"),
+        ("/api/trades/my trade", "/api/trades/my%20trade"),
+        ("/api/ops/licenses/lic_Ab0000000001/hooks", "/api/ops/licenses/lic_Ab0000000001/hooks"),
+    ],
+)
+def test_secrets_in_paths_are_not_logged(path: str, logged: str) -> None:
+    assert path_for_logs(path) == logged
 
 
 def test_the_caller_s_address_is_named_as_azure_names_it() -> None:

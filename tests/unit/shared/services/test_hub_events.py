@@ -86,11 +86,12 @@ class Hubs(World):
         key: CreatedKey,
         nonce: str = "",
         user: str = "acct-1",
+        *,
         process: HubEventService | None = None,
-        groups: Sequence[str] = ("symbol.ES", "symbol.NQ"),
+        groups: Sequence[str] = (),
         session_id: str | None = None,
     ) -> str:
-        """The code of the refusal of a client that holds a URL of this key, or "in"."""
+        """The code of the refusal of a client that holds a URL of this key for `groups`, or "in"."""
         self.serial += 1
         nonce = nonce or f"n-{self.serial}"
         token = ClientAccessToken(key.key.license_id, key.key.public_id, nonce, session_id)
@@ -144,7 +145,7 @@ async def test_a_url_from_before_the_license_lost_a_symbol_is_refused(hubs: Hubs
     await hubs.service.change(
         license_id, lambda one: with_overrides(one, Overrides(symbols=("ES",))), "license changed"
     )
-    assert await hubs.connect(key) == "symbol_not_licensed"
+    assert await hubs.connect(key, groups=["symbol.ES", "symbol.NQ"]) == "symbol_not_licensed"
     assert await hubs.connect(key, groups=["symbol.ES"]) == "in"
     late = Overrides(symbols=("ES",), signal_delay_s=900)
     await hubs.service.change(license_id, lambda one: with_overrides(one, late), "license changed")

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from shared.domain.access.client_access import token_in
@@ -10,7 +11,7 @@ from shared.domain.market.messages import HEARTBEATS
 from shared.errors import SymbolNotLicensed, ValidationFailed
 from tests.support.counting import Counted
 from tests.support.grants import grant_of
-from tests.support.realtime import NOW, FakeHub, FakeOutbox, service
+from tests.support.realtime import NOW, FakeDelayed, FakeHub, FakeOutbox, service
 
 
 async def test_client_access_covers_exactly_the_groups_asked_for() -> None:
@@ -61,6 +62,18 @@ async def test_each_url_puts_its_connection_into_the_groups_of_its_license_its_k
     assert first.nonce != second.nonce
     assert all(HEARTBEATS in groups for groups in hub.memberships), "without a role to join it"
     assert len(first.nonce) >= 32
+
+
+async def test_a_delayed_license_connects_to_the_groups_of_its_delay_alone() -> None:
+    hub, delayed = FakeHub(), FakeDelayed()
+    grant = grant_of("k1", "ES", "NQ")
+    grant = msgspec.structs.replace(grant, terms=msgspec.structs.replace(grant.terms, signal_delay_s=900))
+    access = await service(hub, FakeOutbox(), delayed=delayed).negotiate(grant, ["ES"])
+    assert access.groups == ["symbol.ES.delay900"]
+    (memberships,) = hub.memberships
+    assert HEARTBEATS not in memberships
+    assert "heartbeats.delay900" in memberships
+    assert delayed.wanted == [900]
 
 
 async def test_a_closed_group_is_told_why_first() -> None:

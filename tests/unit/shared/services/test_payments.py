@@ -59,6 +59,8 @@ async def test_a_customer_who_fails_to_pay_is_suspended_and_works_again_once_pai
     customer.do("fail")
     await world.deliver(*customer.events[seen:])
     assert world.license_of(customer).status == "suspended"
+    group = f"license.{world.license_of(customer).license_id}"
+    assert world.hub.closed == [(group, "license suspended by payment")]
     seen = len(customer.happened)
     customer.do("pay")
     await world.deliver(*customer.events[seen:])
@@ -74,6 +76,10 @@ async def test_an_unknown_product_is_parked_and_works_after_the_setting_is_mende
     assert "PAYMENT_PLANS has no plan for stripe:price_starter" in failed[0].outcome
     assert world.keys.licenses == {}
     assert world.counts["payment_events_failed"] == len(failed)
+    told = {each.event_id: each for each in reversed(world.told)}
+    (parked,) = told.values()
+    assert (parked.kind, parked.values["outcome"]) == ("payment_parked", failed[-1].outcome)
+    assert parked.values["subject"] == customer.subject
     world.products["stripe:price_starter"] = "starter"
     await world.inbox.run_again(failed[0].payment_event_id, world.clock())
     await world.service.run()
@@ -127,7 +133,7 @@ async def test_a_license_waits_a_moment_for_the_buyers_address(world: PaymentWor
     late = msgspec.structs.replace(customer.events[-1], event_id="late")
     await world.deliver(late)
     assert world.license_of(customer).email == EMAIL
-    (told,) = world.told
+    told = world.told[-1]
     assert (told.kind, told.license_id) == ("claim_requested", license_.license_id)
 
 
@@ -172,3 +178,12 @@ async def test_ignored_events_are_forgotten_after_their_time_and_no_others(world
     world.clock.forward(91 * 86_400)
     assert await world.service.forget() == 1
     assert list(world.inbox.rows) == [1]
+
+
+async def test_a_rush_of_buyers_is_served_in_one_run(world: PaymentWorld) -> None:
+    customers = [Customer("stripe", seed) for seed in range(40)]
+    for event in (event for customer in customers for event in customer.events):
+        await world.inbox.add(event, world.clock())
+    assert await world.service.run() >= 200
+    assert len(world.keys.licenses) == 40
+    assert world.states == {"applied"}

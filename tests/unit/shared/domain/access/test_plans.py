@@ -14,6 +14,7 @@ from shared.domain.market.instruments import INSTRUMENTS
 from shared.domain.problems import Problems
 from shared.errors import ConfigurationError
 from tests.support.license_plans import PLANS, a_plan, with_plans
+from tests.support.places import ROOT
 from tests.support.strategies import STRATEGIES
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -142,3 +143,20 @@ def test_a_catalog_needs_the_standard_plan_and_each_name_once() -> None:
         PlanCatalog([a_plan("other")])
     with pytest.raises(ConfigurationError, match="same name"):
         PlanCatalog([a_plan(), a_plan()])
+
+
+def test_the_readme_shows_the_plans_of_the_file() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("| plan | symbols |")[2]
+    rows = [line.strip("| ").split(" | ") for line in table.partition("\n\n")[0].splitlines()[2:]]
+    assert rows == [_shown(plan) for plan in PLANS.values() if plan.name != "load"]
+
+
+def _shown(plan: Plan) -> list[str]:
+    """The row of a plan in the README."""
+    symbols = "`TEST`" if plan.symbols == ("TEST",) else str(len(plan.symbols))
+    limits = [plan.requests_per_minute, plan.requests_per_second, plan.license_requests_per_minute]
+    counts = [*limits, plan.keys, plan.sessions, plan.connections]
+    delay = f"{plan.signal_delay_s // 60} min" if plan.signal_delay_s else "-"
+    grace = f"{plan.grace_days:g} days" if plan.grace_days else "-"
+    price = f"{plan.price:.0f} {plan.currency}"
+    return [plan.name, symbols, *(f"{count:,}" if count else "-" for count in counts), delay, grace, price]
