@@ -72,7 +72,13 @@ class Bot:
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
             again = self._reporter.report_again
             self._feed = Feed(
-                self._api, self._symbols, self._name, self._inbox, self._journal, self._fatal, moved=again
+                self._api,
+                self._symbols,
+                self._inbox,
+                self._journal,
+                self._fatal,
+                instance=self._name,
+                moved=again,
             )
             next_status = 0.0
             while self._stopping is None:

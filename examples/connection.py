@@ -235,11 +235,11 @@ class Feed:
         self,
         api: Api,
         symbols: list[str],
-        instance: str,
         inbox: "queue.Queue[Any]",
         journal: Journal,
         fatal: Callable[[str], None],
         *,
+        instance: str,
         moved: Callable[[], None],
     ) -> None:
         self._moved = moved
