@@ -7,14 +7,15 @@
 // Delivery is at least once: each (symbol, sequence) is acted on once and in order, and what was missed
 // is fetched by GET /api/signals?after=. bot.py shows trading and reporting as well.
 
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebPubSubClient } from "@azure/web-pubsub-client";
 
 const url = (process.env.SIGNAL_CLOUD_URL ?? "http://127.0.0.1:7071").replace(/\/+$/, "");
 const key = process.env.SIGNAL_CLOUD_KEY;
+// A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
+const instance = `bot.mjs.${hostname()}`.slice(0, 64);
 const symbols = process.argv.length > 2 ? process.argv.slice(2) : ["ES"];
-// Names this bot: a license has a place for each symbol, and a bot that starts again gets its own back.
-const instance = process.env.SIGNAL_CLOUD_INSTANCE ?? "example-js";
 let sessionId; // the session that this bot holds: each call says so, which keeps it
 const HTTP_TIMEOUT_MS = 10_000;
 const ATTEMPTS = 6;
@@ -137,7 +138,7 @@ async function connect() {
   let groups = [];
   const client = new WebPubSubClient({
     getClientAccessUrl: async () => {
-      const access = await call("POST", "/api/ws/negotiate", { symbols, instance });
+      const access = await call("POST", "/api/ws/negotiate", { symbols, instance, version: "example-1" });
       sessionId = access.session.session_id;
       groups = access.groups;
       return access.url;

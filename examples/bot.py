@@ -20,6 +20,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -40,7 +41,6 @@ class Bot:
     def __init__(self, options: argparse.Namespace, journal: Journal) -> None:
         self._journal = journal
         self._min_confidence: float = options.min_confidence
-        self._name: str = options.name
         self._stopping: str | None = None
         self._failed = False
         self._inbox: queue.Queue[Any] = queue.Queue()
@@ -54,6 +54,7 @@ class Bot:
         self._broker = Broker(options.name, market, self._finish)
         self._sequences: dict[str, Sequence] = {}
         self._symbols: list[str] = options.symbols
+        self._instance = f"{options.name}.{socket.gethostname()}"[:64]
         self.counts = {"received": 0, "expired": 0, "below_confidence": 0, "entered": 0, "trades": 0}
         self.net_pnl = Decimal(0)
 
@@ -77,7 +78,7 @@ class Bot:
                 self._inbox,
                 self._journal,
                 self._fatal,
-                instance=self._name,
+                instance=self._instance,
                 moved=again,
             )
             next_status = 0.0

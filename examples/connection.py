@@ -18,7 +18,6 @@ import httpx
 from azure.messaging.webpubsubclient import WebPubSubClient, WebPubSubClientCredential
 from azure.messaging.webpubsubclient.models import CallbackType, OnGroupDataMessageArgs
 
-VERSION = "example-1"
 HTTP_TIMEOUT_S = 10.0
 FLUSH_PATIENCE_S = 15.0
 TRADES_PER_REPORT = 500
@@ -31,6 +30,7 @@ SILENCE_S = 25.0
 # has the place of this one: it waits until the place is free.
 PASSING = ("license_suspended", "license_expired", "session_lost", "session_taken")
 PAUSE_S = 5.0
+VERSION = "example-1"
 # The client can stay in its recovering state for ever, so a fresh one is made after this long.
 DISCONNECTED_S = 6.0
 
@@ -242,11 +242,11 @@ class Feed:
         instance: str,
         moved: Callable[[], None],
     ) -> None:
+        self._instance = instance
         self._moved = moved
         self._host = ""
         self._api = api
         self._symbols = symbols
-        self._instance = instance
         self._inbox = inbox
         self._journal = journal
         self._fatal = fatal
@@ -310,8 +310,9 @@ class Feed:
         return client
 
     def _negotiate(self) -> str:
-        wanted = {"symbols": self._symbols, "instance": self._instance, "version": VERSION}
-        access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json=wanted)
+        # A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
+        asked = {"symbols": self._symbols, "instance": self._instance, "version": VERSION}
+        access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json=asked)
         self._api.session_id = access["session"]["session_id"]
         self._groups = access["groups"]
         host = urlsplit(access["url"]).netloc
