@@ -327,11 +327,6 @@ def test_every_parameter_is_described() -> None:
         ("/ops/misuse", "get", "limit"): "At most this many.",
         ("/ops/misuse", "get", "days"): "The last days, today included.",
         ("/sessions/{session_id}", "delete", "session_id"): "The session_id of a session.",
-        ("/ops/licenses/{license_id}/sessions", "get", "license_id"): "The id of a license.",
-        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "license_id"): "The id of a license.",
-        ("/ops/licenses/{license_id}/sessions/{session_id}", "delete", "session_id"): (
-            "The session_id of a session."
-        ),
         ("/ops/payment-events", "get", "state"): (
             "Only events of this state: received, applied, ignored or failed."
         ),
