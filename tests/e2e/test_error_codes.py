@@ -61,6 +61,13 @@ def rate_limited(stack: RunningStack) -> httpx.Response:
     return ask(stack, key)
 
 
+def alert_from_elsewhere(stack: RunningStack) -> httpx.Response:
+    """An alert that comes from this machine, to a hook that takes those of another one."""
+    with stack.client("publisher") as client:
+        made = client.post("/hooks", json={"name": "far", "addresses": ["203.0.113.7"]}).raise_for_status()
+    return httpx.post(made.json()["url"], json={})
+
+
 def once_refused(stack: RunningStack, key: str) -> httpx.Response:
     """The first refusal of a key that ends within a second or two."""
     deadline = time.monotonic() + 10
@@ -222,6 +229,7 @@ CAUSES: dict[str, Cause] = {
     "keys_exceeded": twice_rotated_key,
     "symbol_not_licensed": with_key("--symbols", "NQ"),
     "strategy_not_licensed": with_key("--strategies", "capitulation_reversal"),
+    "address_refused": alert_from_elsewhere,
     "license_suspended": with_key(then=("suspend", "{license_id}")),
     "license_expired": expired_license,
     "license_revoked": with_key(then=("revoke", "{license_id}")),
