@@ -24,6 +24,7 @@ PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.
 README = DOCUMENTS["README.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert")
+RECIPES = (*RECIPES[:4], "a mapping of alerts", *RECIPES[4:])
 # The platform sets these; no deployment configures them.
 PLATFORM_SETTINGS = {f"WEBSITE_{each}" for each in ("HOSTNAME", "INSTANCE_ID", "SITE_NAME")} | {
     "CONTAINER_NAME_FOR_FUNCTIONS",
