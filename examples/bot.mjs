@@ -7,11 +7,14 @@
 // Delivery is at least once: each (symbol, sequence) is acted on once and in order, and what was missed
 // is fetched by GET /api/signals?after=. bot.py shows trading and reporting as well.
 
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WebPubSubClient } from "@azure/web-pubsub-client";
 
 const url = (process.env.SIGNAL_CLOUD_URL ?? "http://127.0.0.1:7071").replace(/\/+$/, "");
 const key = process.env.SIGNAL_CLOUD_KEY;
+// A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
+const instance = `bot.mjs.${hostname()}`.slice(0, 64);
 const symbols = process.argv.length > 2 ? process.argv.slice(2) : ["ES"];
 const HTTP_TIMEOUT_MS = 10_000;
 const ATTEMPTS = 6;
@@ -129,7 +132,7 @@ async function connect() {
   let groups = [];
   const client = new WebPubSubClient({
     getClientAccessUrl: async () => {
-      const access = await call("POST", "/api/ws/negotiate", { symbols });
+      const access = await call("POST", "/api/ws/negotiate", { symbols, instance, version: "example-1" });
       groups = access.groups;
       return access.url;
     },

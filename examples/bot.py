@@ -20,6 +20,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ class Bot:
         self._broker = Broker(options.name, market, self._finish)
         self._sequences: dict[str, Sequence] = {}
         self._symbols: list[str] = options.symbols
+        self._instance = f"{options.name}.{socket.gethostname()}"[:64]
         self.counts = {"received": 0, "expired": 0, "below_confidence": 0, "entered": 0, "trades": 0}
         self.net_pnl = Decimal(0)
 
@@ -70,7 +72,15 @@ class Bot:
                 found = self._signals_after(symbol, 0, limit=1)
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
             again = self._reporter.report_again
-            self._feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
+            self._feed = Feed(
+                self._api,
+                self._symbols,
+                self._inbox,
+                self._journal,
+                self._fatal,
+                instance=self._instance,
+                moved=again,
+            )
             next_status = 0.0
             while self._stopping is None:
                 self._turn()

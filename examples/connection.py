@@ -29,6 +29,7 @@ SILENCE_S = 25.0
 # Payment or an operator lifts these; the same key then works again.
 PASSING = ("license_suspended", "license_expired")
 PAUSE_S = 5.0
+VERSION = "example-1"
 # The client can stay in its recovering state for ever, so a fresh one is made after this long.
 DISCONNECTED_S = 6.0
 
@@ -225,8 +226,10 @@ class Feed:
         journal: Journal,
         fatal: Callable[[str], None],
         *,
+        instance: str,
         moved: Callable[[], None],
     ) -> None:
+        self._instance = instance
         self._moved = moved
         self._host = ""
         self._api = api
@@ -290,7 +293,9 @@ class Feed:
         return client
 
     def _negotiate(self) -> str:
-        access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json={"symbols": self._symbols})
+        # A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
+        asked = {"symbols": self._symbols, "instance": self._instance, "version": VERSION}
+        access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json=asked)
         self._groups = access["groups"]
         host = urlsplit(access["url"]).netloc
         if self._host and host != self._host:

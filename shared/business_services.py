@@ -128,7 +128,8 @@ class BusinessServices(KeyServices):
         return PaymentService(
             store=self.stores.payments,
             reader=self.tables,
-            licenses=self.license_service("payments", jobs=True),
+            # Not by the login of the timers, whose few connections the locked subscription takes one of.
+            licenses=self.license_service("payments"),
             plans=self.plans,
             products=self.settings.payments.plans,
             tell=self.notifications.tell,
