@@ -14,6 +14,7 @@ from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.notification_events import add_in
 from shared.domain.access.license_filter import LicenseFilter, LicenseOrder, searched_text
 from shared.domain.access.licenses import License
+from shared.domain.access.test_licenses import is_test
 from shared.domain.notifications.events import Event
 from shared.sql import queries
 
@@ -160,7 +161,8 @@ def _row(license_: License) -> dict[str, object]:
         "created_at": license_.created_at,
         "expires_at": license_.expires_at,
         "grace_until": license_.grace_until,
-        "symbols": license_.overrides.symbols,
+        # Nothing overrides the symbols of a test license, see PlanCatalog.terms_of.
+        "symbols": None if is_test(license_) else license_.overrides.symbols,
         "reference": license_.reference,
         "search": searched_text(storable),
         "document": storable,
