@@ -20,6 +20,7 @@ import logging
 import os
 import queue
 import signal
+import socket
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,7 @@ class Bot:
         self._broker = Broker(options.name, market, self._finish)
         self._sequences: dict[str, Sequence] = {}
         self._symbols: list[str] = options.symbols
+        self._instance = f"{options.name}.{socket.gethostname()}"[:64]
         self.counts = {"received": 0, "expired": 0, "below_confidence": 0, "entered": 0, "trades": 0}
         self.net_pnl = Decimal(0)
 
@@ -70,7 +72,15 @@ class Bot:
                 found = self._signals_after(symbol, 0, limit=1)
                 self._sequences[symbol] = Sequence(acted=found["last_sequence"])
             again = self._reporter.report_again
-            self._feed = Feed(self._api, self._symbols, self._inbox, self._journal, self._fatal, moved=again)
+            self._feed = Feed(
+                self._api,
+                self._symbols,
+                self._inbox,
+                self._journal,
+                self._fatal,
+                instance=self._instance,
+                moved=again,
+            )
             next_status = 0.0
             while self._stopping is None:
                 self._turn()
@@ -227,9 +237,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A bot on Signal Cloud's public contract.")
     parser.add_argument("--url", default=os.environ.get("SIGNAL_CLOUD_URL", "http://127.0.0.1:7071"))
     parser.add_argument("--symbols", nargs="+", default=["ES"], help="what to subscribe to")
-    parser.add_argument(
-        "--name", default="example", help="begins every trade id; one for each bot of an account"
-    )
+    parser.add_argument("--name", default="example", help="names this bot, and begins every trade id")
     parser.add_argument("--min-confidence", type=float, default=0.0, help="trade from this confidence on")
     parser.add_argument("--bars", type=Path, help="CSV of one-minute bars to trade on")
     parser.add_argument("--bars-symbol", default="ES", help="whose bars these are")
