@@ -281,7 +281,7 @@ def test_every_parameter_is_described() -> None:
     }
     own = "The id of one of the account's destinations."
     assert all(described.values())
-    of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts")
+    of_operators = ("/ops/licenses", "/ops/keys", "/ops/accounts", "/ops/hooks")
     public = {named: text for named, text in described.items() if not named[0].startswith(of_operators)}
     assert public == {
         ("/destinations/{destination_id}", "delete", "destination_id"): own,
@@ -343,6 +343,4 @@ def test_every_parameter_is_described() -> None:
         ("/hooks/{secret}", "post", "secret"): "The secret in the hook's address: sch_...",
         ("/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
         ("/hooks/{hook_id}/end", "post", "hook_id"): "The hook's id, which is not its secret.",
-        ("/ops/hooks/{hook_id}/rotate", "post", "hook_id"): "The hook's id, which is not its secret.",
-        ("/ops/hooks/{hook_id}", "delete", "hook_id"): "The hook's id, which is not its secret.",
     }
