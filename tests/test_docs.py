@@ -46,7 +46,7 @@ COMMAND_MODULES = {
     "bootstrap": ("operations/bootstrap/__main__.py",),
     "migrate": ("operations/migrate.py",),
     "drill": ("operations/restore_drill.py", "operations/exports.py"),
-    "license": ("operations/license.py",),
+    "license": ("operations/license/parser.py",),
     "package": ("operations/package.py",),
     "infra-preview": ("infra/offline/preview.py",),
 }

@@ -33,7 +33,7 @@ def test_only_the_license_command_has_an_argument_that_names_a_key() -> None:
         if SECRET.search(option)
     ]
     # It refuses a whole key; tests/integration/test_license_cli.py shows that.
-    assert found == [("operations/license.py", "key")]
+    assert found == [("operations/license/parser.py", "key")]
 
 
 def test_no_document_shows_a_key_as_an_argument() -> None:
