@@ -24,7 +24,15 @@ PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.
 README = DOCUMENTS["README.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 RECIPES = (
-    *("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert"),
+    "a route",
+    "a query",
+    "a plan",
+    "a strategy",
+    "a mapping of alerts",
+    "a timer",
+    "a setting",
+    "a migration",
+    "an alert",
     "a notification",
 )
 # The platform sets these; no deployment configures them.
@@ -39,7 +47,7 @@ COMMAND_MODULES = {
     "bootstrap": ("operations/bootstrap/__main__.py",),
     "migrate": ("operations/migrate.py",),
     "drill": ("operations/restore_drill.py", "operations/exports.py"),
-    "license": ("operations/license.py",),
+    "license": ("operations/license/parser.py",),
     "package": ("operations/package.py",),
     "infra-preview": ("infra/offline/preview.py",),
 }

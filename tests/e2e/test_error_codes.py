@@ -205,11 +205,26 @@ def flooded_mailbox(stack: RunningStack) -> httpx.Response:
     return asked[-1]
 
 
+def second_bot(stack: RunningStack) -> httpx.Response:
+    """A claim of the one place of a license that another instance holds."""
+    key = stack.new_key("--plan", "starter")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    for instance in ("bot-1", "bot-2"):
+        response = httpx.post(
+            f"{stack.base_url}/api/sessions", json={"instance": instance}, headers=headers, timeout=10
+        )
+    return response
+
+
 def anonymously(method: str, path: str, **headers: str) -> Cause:
     return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
 
 
 CAUSES: dict[str, Cause] = {
+    "session_taken": second_bot,
+    "session_lost": lambda stack: as_bot(
+        stack, "/ml/get_confidence", headers={"Session-Id": "none"}, json=STATE
+    ),
     "malformed_json": lambda stack: as_bot(stack, "/ml/get_confidence", content=b"{"),
     "validation_failed": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsi": 135}),
     "unknown_field": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsy": 35}),

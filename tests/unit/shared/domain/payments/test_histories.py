@@ -311,3 +311,15 @@ def test_of_the_events_of_one_refund_the_last_counts() -> None:
     state = state_of([*customer.events, failed])
     assert state is not None
     assert state.revoked_for is None
+
+
+def test_in_one_second_a_payment_follows_the_snapshot_of_its_failure() -> None:
+    customer = Customer("stripe")
+    customer.do("fail")
+    failed = [each for each in customer.events if each.kind in ("payment_failed", "past_due")]
+    paid = next(each for each in customer.events if each.kind == "paid")
+    again = msgspec.structs.replace(paid, event_id="evt_0", at=failed[0].at, links=("in_other",))
+    started = [each for each in customer.events if each.at < failed[0].at]
+    state = state_of([*started, *failed, again])
+    assert state is not None
+    assert state.failed_at is None
