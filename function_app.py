@@ -5,6 +5,7 @@ import gc
 import azure.functions as func
 
 from functions import (
+    accounts,
     bars,
     claims,
     confidence,
@@ -29,9 +30,10 @@ AREAS = (
     signals,
     bars,
     realtime,
-    license_admin,
     sessions,
     licenses,
+    license_admin,
+    accounts,
     claims,
     own_keys,
     webhooks,

@@ -16,6 +16,7 @@ const key = process.env.SIGNAL_CLOUD_KEY;
 // A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
 const instance = `bot.mjs.${hostname()}`.slice(0, 64);
 const symbols = process.argv.length > 2 ? process.argv.slice(2) : ["ES"];
+let sessionId; // the session that this bot holds: each call says so, which keeps it
 const HTTP_TIMEOUT_MS = 10_000;
 const ATTEMPTS = 6;
 const SILENCE_MS = 25_000; // heartbeats come every 10 s
@@ -27,8 +28,8 @@ if (!key) {
 }
 
 class Refused extends Error {}
-// Payment or an operator lifts these; the same key then works again.
-const PASSING = ["license_suspended", "license_expired"];
+// Payment or an operator lifts the first two; the others mean that another bot has the place of this one.
+const PASSING = ["license_suspended", "license_expired", "session_lost", "session_taken"];
 
 /** The answer's JSON; what may pass (no connection, 429, 5xx) is tried again, anything else throws Refused. */
 async function call(method, path, body) {
@@ -39,12 +40,17 @@ async function call(method, path, body) {
     try {
       const answer = await fetch(url + path, {
         method,
-        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        headers: {
+          authorization: `Bearer ${key}`,
+          "content-type": "application/json",
+          ...(sessionId && { "session-id": sessionId }),
+        },
         body: body && JSON.stringify(body),
         signal: AbortSignal.timeout(HTTP_TIMEOUT_MS),
       });
       if (answer.ok) return await answer.json();
       problem = `${answer.status} ${await answer.text()}`;
+      if (problem.includes('"session_lost"')) sessionId = undefined;
       isPaused = PASSING.some((code) => problem.includes(`"${code}"`));
       if (!isPaused && answer.status !== 429 && answer.status < 500) throw new Refused(problem);
       waitMs = Math.max(waitMs, 1_000 * Number(answer.headers.get("retry-after") ?? 0));
@@ -133,6 +139,7 @@ async function connect() {
   const client = new WebPubSubClient({
     getClientAccessUrl: async () => {
       const access = await call("POST", "/api/ws/negotiate", { symbols, instance, version: "example-1" });
+      sessionId = access.session.session_id;
       groups = access.groups;
       return access.url;
     },

@@ -237,9 +237,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="A bot on Signal Cloud's public contract.")
     parser.add_argument("--url", default=os.environ.get("SIGNAL_CLOUD_URL", "http://127.0.0.1:7071"))
     parser.add_argument("--symbols", nargs="+", default=["ES"], help="what to subscribe to")
-    parser.add_argument(
-        "--name", default="example", help="begins every trade id; one for each bot of an account"
-    )
+    parser.add_argument("--name", default="example", help="names this bot, and begins every trade id")
     parser.add_argument("--min-confidence", type=float, default=0.0, help="trade from this confidence on")
     parser.add_argument("--bars", type=Path, help="CSV of one-minute bars to trade on")
     parser.add_argument("--bars-symbol", default="ES", help="whose bars these are")

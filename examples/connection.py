@@ -26,8 +26,9 @@ REPORT_EVERY_S = 0.5
 KEEP_REPORTED_S = 15 * 60.0
 # Heartbeats come every 10 s: after two and a half the connection is taken for dead.
 SILENCE_S = 25.0
-# Payment or an operator lifts these; the same key then works again.
-PASSING = ("license_suspended", "license_expired")
+# Payment or an operator lifts the first two; the same key then works again. The others mean that another bot
+# has the place of this one: it waits until the place is free.
+PASSING = ("license_suspended", "license_expired", "session_lost", "session_taken")
 PAUSE_S = 5.0
 VERSION = "example-1"
 # The client can stay in its recovering state for ever, so a fresh one is made after this long.
@@ -48,7 +49,11 @@ class GaveUp(Exception):
 
 
 class Paused(GaveUp):
-    """The license gives no access just now, because it has expired or is suspended."""
+    """The license gives no access just now: it has expired, is suspended, or another bot has its place."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code = code
 
 
 class Journal:
@@ -70,7 +75,10 @@ class Journal:
 
 
 class Api:
-    """The HTTP side of the contract; retries what is worth a retry and nothing else."""
+    """The HTTP side of the contract; retries what is worth a retry and nothing else.
+
+    `session_id` is the session that this bot holds: each call says so, which keeps it.
+    """
 
     def __init__(self, url: str, key: str, journal: Journal) -> None:
         self._client = httpx.Client(
@@ -80,6 +88,7 @@ class Api:
         )
         self._journal = journal
         self._away = False
+        self.session_id: str | None = None
 
     def call(
         self, method: str, path: str, patience_s: float, stop: threading.Event | None = None, **kwargs: Any
@@ -88,8 +97,9 @@ class Api:
         deadline = time.monotonic() + patience_s
         for attempt in itertools.count():
             wait_s = random.uniform(0.5, 1) * min(0.1 * 2 ** min(attempt, 6), 5.0)  # noqa: S311 - jitter
+            held = {} if self.session_id is None else {"Session-Id": self.session_id}
             try:
-                answer = self._client.request(method, path, **kwargs)
+                answer = self._client.request(method, path, headers=held, **kwargs)
             except httpx.TransportError as error:
                 problem = type(error).__name__
             else:
@@ -98,7 +108,10 @@ class Api:
                     return answer.json()
                 problem = str(answer.status_code)
                 if answer.status_code != 429 and answer.status_code < 500:
-                    raise _refusal(answer)
+                    refusal = _refusal(answer)
+                    if refusal.code == "session_lost":
+                        self.session_id = None
+                    raise refusal
                 with contextlib.suppress(ValueError):
                     wait_s = max(wait_s, float(answer.headers.get("Retry-After", "0")))
             if not self._away:
@@ -120,7 +133,7 @@ def _refusal(answer: httpx.Response) -> Refused | Paused:
         return Refused(answer.status_code, "", answer.text[:200])
     code, detail = problem.get("code", ""), problem.get("detail", "")
     if code in PASSING:
-        return Paused(f"{code}: {detail}")
+        return Paused(code, detail)
     return Refused(answer.status_code, code, detail)
 
 
@@ -245,8 +258,12 @@ class Feed:
         self._thread.start()
 
     def close(self) -> None:
+        """Disconnects, and frees the place for the next bot."""
         self._stop.set()
         self._thread.join()
+        if self._api.session_id is not None:
+            with contextlib.suppress(Refused, GaveUp):
+                self._api.call("DELETE", f"/api/sessions/{self._api.session_id}", 2.0)
 
     def renew(self) -> None:
         """Negotiate again, because the server is about to close this connection for good."""
@@ -296,6 +313,7 @@ class Feed:
         # A plan may allow one bot a symbol: the name of this one lets it have its place again at once.
         asked = {"symbols": self._symbols, "instance": self._instance, "version": VERSION}
         access = self._api.call("POST", "/api/ws/negotiate", 5.0, self._stop, json=asked)
+        self._api.session_id = access["session"]["session_id"]
         self._groups = access["groups"]
         host = urlsplit(access["url"]).netloc
         if self._host and host != self._host:

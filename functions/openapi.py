@@ -42,6 +42,7 @@ _HEADERS: dict[str, tuple[str, str]] = {
     "Retry-After": ("integer", "Seconds to wait before the same request may succeed."),
     "WWW-Authenticate": ("string", "The scheme that is expected: Bearer."),
     "Accept-Encoding": ("string", "The codings that a body may have, if its own is not accepted."),
+    "Content-Disposition": ("string", "The name under which to save the answer, if it is a file."),
     "Preference-Applied": ("string", "What was applied of the header Prefer, such as handling=strict."),
 }
 # Every route of bots takes it.
@@ -214,6 +215,8 @@ def _headers(route: Route, status: int) -> dict[str, Any]:
         names.append("Retry-After")
     if status == 401:
         names.append("WWW-Authenticate")
+    if status < 300 and route.files:
+        names.append("Content-Disposition")
     if status == 415:
         names.append("Accept-Encoding")
     if status != 401 and route.body is not None and route.body.in_part:

@@ -53,15 +53,15 @@ class AccessServices(Adapters):
             limited=self.misuse_counts.limited,
         )
 
-    def license_service(self, actor: str, *, jobs: bool = False) -> LicenseService:
-        """A service whose changes are audited under `actor`, for `jobs` by the login of the timers."""
+    def license_service(self, actor: str) -> LicenseService:
+        """A service whose changes are audited under `actor`."""
         stores = self.stores
         return LicenseService(
             store=self.tables,
             plans=self.plans,
             enforcement=self.enforcement,
             served=ServedSymbols(self.strategies.symbols, stores.bars, stores.signals),
-            audit=stores.jobs_audit if jobs else stores.audit,
+            audit=stores.audit,
             listed=self.license_listing.note,
             actor=actor,
             pepper=self.credentials.pepper(),

@@ -4,9 +4,10 @@ import random
 import secrets
 import time
 from functools import cached_property
+from typing import IO, TYPE_CHECKING
 
 from shared.key_services import KeyServices
-from shared.services.account_data import AccountDataService
+from shared.services.account_data import MAX_EXPORT_BYTES, MAX_EXPORT_ROWS, AccountDataService
 from shared.services.daily_summary import DailySummary
 from shared.services.destinations import DestinationService
 from shared.services.feed_watch import FeedWatch
@@ -18,6 +19,10 @@ from shared.services.notification_receivers import Receivers
 from shared.services.notification_sending import SendingService
 from shared.services.payment_inbox import PaymentInbox
 from shared.services.payments import PaymentService
+
+if TYPE_CHECKING:
+    from shared.adapters.account_archive import AccountArchive
+    from shared.adapters.postgres.turns import AccountTurns
 
 
 class BusinessServices(KeyServices):
@@ -103,6 +108,19 @@ class BusinessServices(KeyServices):
         store, audit = self.stores.accounts, self.stores.audit
         return AccountDataService(store=store, licenses=self.tables, audit=audit, now=self.now)
 
+    def bounded_archive(self, target: IO[bytes]) -> "AccountArchive":
+        """An export into `target` that fits one answer."""
+        from shared.adapters.account_archive import AccountArchive
+
+        return AccountArchive(target, self.now(), max_rows=MAX_EXPORT_ROWS, max_bytes=MAX_EXPORT_BYTES)
+
+    @cached_property
+    def export_turns(self) -> "AccountTurns":
+        from shared.adapters.postgres.turns import AccountTurns
+
+        refusal = "An export of your account is under way. Wait for its answer, then try again."
+        return AccountTurns(at_once=1, waiting=0, wait_s=1, refusal=refusal)
+
     @cached_property
     def license_export(self) -> LicenseExportService:
         return LicenseExportService(
@@ -128,7 +146,8 @@ class BusinessServices(KeyServices):
         return PaymentService(
             store=self.stores.payments,
             reader=self.tables,
-            licenses=self.license_service("payments", jobs=True),
+            # Not by the login of the timers, whose few connections the locked subscription takes one of.
+            licenses=self.license_service("payments"),
             plans=self.plans,
             products=self.settings.payments.plans,
             tell=self.notifications.tell,

@@ -23,7 +23,17 @@ from tests.support.places import ROOT
 PRESENT = {name: text for name, text in DOCUMENTS.items() if name != "CHANGELOG.md"}
 README = DOCUMENTS["README.md"]
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-RECIPES = ("a route", "a query", "a plan", "a strategy", "a timer", "a setting", "a migration", "an alert")
+RECIPES = (
+    "a route",
+    "a query",
+    "a plan",
+    "a strategy",
+    "a mapping of alerts",
+    "a timer",
+    "a setting",
+    "a migration",
+    "an alert",
+)
 # The platform sets these; no deployment configures them.
 PLATFORM_SETTINGS = {f"WEBSITE_{each}" for each in ("HOSTNAME", "INSTANCE_ID", "SITE_NAME")} | {
     "CONTAINER_NAME_FOR_FUNCTIONS",
@@ -36,7 +46,7 @@ COMMAND_MODULES = {
     "bootstrap": ("operations/bootstrap/__main__.py",),
     "migrate": ("operations/migrate.py",),
     "drill": ("operations/restore_drill.py", "operations/exports.py"),
-    "license": ("operations/license.py",),
+    "license": ("operations/license/parser.py",),
     "package": ("operations/package.py",),
     "infra-preview": ("infra/offline/preview.py",),
 }

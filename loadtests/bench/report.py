@@ -99,9 +99,9 @@ def _worker(cost: WorkerCost) -> Iterator[str]:
         f"second row {own} us. Both functions are in one process; the echo is an async function that reads "
         "the body and returns the same answer in an `HttpResponse`. "
         f"{KEYS} keys ask for {HOT_STATES} states; {cost.cached_share:.1%} of the confidences were cached. "
-        "`python -m loadtests.bench.worker` measures this part alone. A bot that sends its Session-Id "
-        f"costs {cost.session_times:.3f} times one without ({cost.session_us:+.2f} us called directly); "
-        f"the counts of misuse are {cost.counted_us:+.2f} us of the second row."
+        "`python -m loadtests.bench.worker` measures this part alone. A bot that sends its Session-Id costs "
+        f"{cost.session_times:.3f} times one without ({cost.session_us:+.2f} us called directly); the counts "
+        f"of misuse are {cost.counted_us:+.2f} us of the second row."
     )
     yield ""
 

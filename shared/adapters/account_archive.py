@@ -12,7 +12,6 @@ from shared.domain.csv_text import csv_text
 from shared.domain.plain_json import encode
 from shared.errors import ExportTooLarge
 
-ZIP_TYPE = "application/zip"
 # What a table's CSV may take in memory, while its JSON is written, before it goes to a temporary file.
 SPOOLED_BYTES = 4 * 1024**2
 # Zip files know no earlier time and no time zone.

@@ -26,6 +26,10 @@ from shared.errors import NotFound
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.license_keys import Effect
 
+ZIP_TYPE = "application/zip"
+# What one answer may hold; a command writes a larger export to a file.
+MAX_EXPORT_ROWS = 100_000
+MAX_EXPORT_BYTES = 16 * 1024**2
 # Bounds one run of the timer.
 MAX_ERASURES = 20
 MAX_STEPS = 100

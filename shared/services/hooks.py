@@ -1,5 +1,6 @@
 """Takes alerts of publishers whose platform can set no header, and publishes the signals that they mean."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -16,6 +17,7 @@ from shared.domain.market.messages import SignalMessage
 from shared.domain.market.signals import Signal, SignalRequest
 from shared.errors import (
     AddressRefused,
+    DatabaseUnavailable,
     FieldError,
     NotFound,
     ScopeMissing,
@@ -30,6 +32,10 @@ from shared.services.bounded import make_room
 # because its secret is revoked as a key is.
 KNOWN_FOR = timedelta(seconds=4)
 MAX_KNOWN = 1_000
+# TradingView gives up after three seconds. An alert that was answered with 5xx, it sends up to three times
+# more, five seconds apart.
+ANSWER_WITHIN_S = 2.0
+RETRY_AFTER_S = 5.0
 
 
 class HookFinder(Protocol):
@@ -91,10 +97,26 @@ class HookService:
         """Publishes the signals of an alert that came to the hook with this secret, from `address`.
 
         An alert that came before, by its id or within a minute with the same content, is published once.
+        It is answered within ANSWER_WITHIN_S: if the database is slower, with DatabaseUnavailable.
         Raises NotFound for a secret that opens no hook, AddressRefused, InvalidInput under the sender's names
         of its fields, what SignalService.publish raises, and what admission raises.
         """
         grant = (await self._admitted(secret)).grant
+        taking = asyncio.create_task(self._taken(grant, address, read_body()))
+        await asyncio.wait({taking}, timeout=ANSWER_WITHIN_S)
+        if not taking.done():
+            # It goes on, because a query that is cancelled waits for the same server. Its error is retrieved.
+            taking.add_done_callback(lambda done: done.cancelled() or done.exception())
+            raise DatabaseUnavailable(
+                "The alert took too long. Send it again: it is published once.",
+                internal="an alert was not published in time",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        return taking.result()
+
+    async def _taken(
+        self, grant: Grant, address: IPv4Address | IPv6Address | None, body: bytes
+    ) -> HookAnswer:
         hook = await self._hook(grant)
         if not may_come_from(address, hook.addresses, self._address_lists):
             raise AddressRefused(
@@ -102,7 +124,7 @@ class HookService:
                 "addresses that it takes them from."
             )
         mapping = self._mapping(hook)
-        alert = alert_of(read_alert(read_body(), mapping), mapping)
+        alert = alert_of(read_alert(body, mapping), mapping)
         if hook.symbols and alert.symbol not in hook.symbols:
             message = f"This hook takes alerts for {', '.join(hook.symbols)}, got {alert.symbol}."
             raise ValidationFailed((FieldError(alert.names["symbol"], "unknown_value", message),))

@@ -16,6 +16,7 @@ from shared.domain.access.licenses import (
     License,
     Scope,
     is_valid_key,
+    revoked_key,
     shard_of_license_id,
 )
 from shared.domain.access.plan_catalog import PlanCatalog
@@ -26,12 +27,15 @@ from shared.errors import Conflict
 MAX_KEYS_PER_TRANSACTION = 100
 # A shard has 14 million public ids, so this many attempts fail only because of a defect.
 MAX_ID_ATTEMPTS = 5
+# As many callers may add keys to one license at the same time before its keys must be counted again.
+RACING = 10
 
 
 class NewKeyStore(Protocol):
     async def keys_of(self, license_id: str) -> list[ApiKey]: ...
     async def add_endings(self, endings: Sequence[Ending]) -> None: ...
     async def add_keys(self, keys: Sequence[ApiKey]) -> None: ...
+    async def update_key(self, public_id: str, change: Callable[[ApiKey], ApiKey]) -> ApiKey: ...
 
 
 class CreatedKey(msgspec.Struct, frozen=True):
@@ -78,12 +82,22 @@ class KeyMaking:
         check_scopes(scopes, problems)
         check_expiry(expires_at, self._now(), problems)
         problems.refuse()
-        valid = await self._valid_keys(license_)
-        counted = [key for key in valid if key.successor is None]
+        counted = await self._counted_keys(license_)
         most = self._plans.terms_of(license_).keys
         if len(counted) + count > most:
             raise keys_exceeded(license_, counted, most)
-        return await self._make(license_, count, scopes, expires_at, claim)
+        created = await self._make(license_, count, scopes, expires_at, claim)
+        if len(counted) + RACING * count > most:
+            await self._withdraw_excess(license_, created, most)
+        return created
+
+    async def _withdraw_excess(self, license_: License, created: Sequence[CreatedKey], most: int) -> None:
+        """Revokes `created` if others have added keys at the same time, so that there are too many now."""
+        counted = await self._counted_keys(license_)
+        if len(counted) > most:
+            for each in created:
+                await self._store.update_key(each.key.public_id, revoked_key)
+            raise keys_exceeded(license_, counted, most)
 
     async def replacement(self, license_: License, scopes: Sequence[Scope], claim: str) -> CreatedKey:
         """Makes a key for which the caller ends the others, however many there are.
@@ -110,6 +124,9 @@ class KeyMaking:
         """Makes the secret of a hook, which counts as no key; raises Conflict if the license has ended."""
         (created,) = await self._make(license_, 1, HOOK_SCOPES, None)
         return created
+
+    async def _counted_keys(self, license_: License) -> list[ApiKey]:
+        return [key for key in await self._valid_keys(license_) if key.successor is None]
 
     async def _valid_keys(self, license_: License) -> list[ApiKey]:
         """The valid keys, without the secrets of hooks."""

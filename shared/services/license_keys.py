@@ -22,7 +22,7 @@ from shared.domain.access.licenses import (
 )
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.limits import ClockSkew
-from shared.errors import FieldError, NotFound, ValidationFailed
+from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.enforcement import Enforcement
 from shared.services.key_making import CreatedKey, KeyMaking, NewKeyStore
@@ -119,7 +119,14 @@ class KeyService:
         created = await self._keys.successor(await self._license(old.license_id), old)
         await self._key_store.add_endings([Ending(now + overlap, old.public_id)])
         successor = created.key.public_id
-        old = await self._key_store.update_key(old.public_id, lambda key: replaced_key(key, successor, end))
+        try:
+            old = await self._key_store.update_key(
+                old.public_id, lambda key: replaced_key(key, successor, end)
+            )
+        except Conflict:
+            # Somebody rotated or revoked it in between, so nobody gets the new key.
+            await self._key_store.update_key(successor, revoked_key)
+            raise
         # Read again, so that the caches keep a change of the license that was made in between.
         license_ = await self._license(old.license_id)
         caches_told = await self._enforcement.tell_caches(license_, [old])

@@ -103,10 +103,13 @@ class MisuseCounts:
             make_room(self._keys, MAX_REMEMBERED)
             key = self._keys[public_id] = _Key(account_id, forwarded, LOOKED_AT_EVERY, day, set())
         key.uncounted += LOOKED_AT_EVERY - key.left + 1
-        key.forwarded, key.left = forwarded, LOOKED_AT_EVERY
+        key.left = LOOKED_AT_EVERY
         if key.day != day:
             key.day = day
             key.addresses.clear()
+        elif key.forwarded == forwarded and key.addresses:
+            return
+        key.forwarded = forwarded
         if address is None:
             return
         hashed = hashed_address(address, day, self._secret)

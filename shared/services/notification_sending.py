@@ -22,8 +22,9 @@ from shared.services.notification_receivers import vendor_of
 ATTEMPT_S = 20.0
 # A claim counts as unanswered after this time: longer than a lane's attempts and their results take.
 LEASE = timedelta(seconds=MAX_PER_LANE * ATTEMPT_S + 40)
-CLAIMED_AT_ONCE = 100
-LANES_AT_ONCE = 8
+LOOKED_AT = 200
+# A run claims no more than it begins to send at once: after a crash, what is claimed counts as unanswered.
+LANES_AT_ONCE = 16
 # A run begins no further batch after this time; the timer starts the next run.
 RUN_S = 20.0
 # How long the rest of a lane waits after an attempt that failed.
@@ -93,23 +94,26 @@ class SendingService:
         began, attempts = self._monotonic(), 0
         while self._monotonic() - began < RUN_S:
             now = self._now()
-            claimed = await self._queue.claim(
-                now, now + LEASE, CLAIMED_AT_ONCE, self._lanes_of, self._plan(now)
-            )
+            claimed = await self._queue.claim(now, now + LEASE, LOOKED_AT, self._lanes_of, self._plan(now))
             if not claimed:
                 break
             attempts += len(claimed)
             lanes = defaultdict[str, list[Due]](list)
             for each in claimed:
                 lanes[each.lane].append(each)
-            slots = asyncio.Semaphore(LANES_AT_ONCE)
-            await asyncio.gather(*(self._send_lane(slots, *lane) for lane in lanes.items()))
+            await asyncio.gather(*(self._send_lane(*lane) for lane in lanes.items()))
         return attempts
 
     def _plan(self, now: datetime) -> Callable[[Sequence[Due], dict[str, datetime]], Plan]:
         def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
+            channels = self._channels
             return planned(
-                due, ready, lambda lane: vendor_of(lane, self._channels), self._channels.paces, now
+                due,
+                ready,
+                lambda lane: vendor_of(lane, channels),
+                channels.paces,
+                now=now,
+                lanes=LANES_AT_ONCE,
             )
 
         return plan
@@ -118,19 +122,18 @@ class SendingService:
         vendor = vendor_of(lane, self._channels)
         return [lane] if vendor is None else [lane, vendor_lane(vendor)]
 
-    async def _send_lane(self, slots: asyncio.Semaphore, lane: str, claimed: Sequence[Due]) -> None:
+    async def _send_lane(self, lane: str, claimed: Sequence[Due]) -> None:
         """Sends one after another, until one fails; then the rest and the lane wait."""
-        async with slots:
-            rest, paused_until = list(claimed), None
-            while rest and paused_until is None:
-                try:
-                    outcome = await self._attempt(rest[0])
-                except Unavailable as error:
-                    log.warning("notifications of %s wait: %s", lane, error.internal or error.detail)
-                    paused_until = self._now() + LANE_WAIT
-                    break
-                paused_until = await self._concluded(rest.pop(0), outcome)
-            await self._free(lane, [each.notification_id for each in rest], paused_until)
+        rest, paused_until = list(claimed), None
+        while rest and paused_until is None:
+            try:
+                outcome = await self._attempt(rest[0])
+            except Unavailable as error:
+                log.warning("notifications of %s wait: %s", lane, error.internal or error.detail)
+                paused_until = self._now() + LANE_WAIT
+                break
+            paused_until = await self._concluded(rest.pop(0), outcome)
+        await self._free(lane, [each.notification_id for each in rest], paused_until)
 
     async def _attempt(self, due: Due) -> Outcome:
         """Raises Unavailable if it cannot be learnt to whom to send, so that nothing was sent."""

@@ -195,16 +195,19 @@ class SessionLeases:
 
     async def _renew_gathered(self) -> None:
         try:
-            await asyncio.sleep(GATHERED_S)
-            due, self._due = self._due, {}
-            try:
-                await self.renew(list(due.values()))
-            except Unavailable:
-                return
-            except Exception:
-                # A defect must not end the renewals of every later call.
-                log.exception("sessions could not be renewed")
+            while self._due:
+                await asyncio.sleep(GATHERED_S)
+                due, self._due = self._due, {}
+                await self._renew_all(list(due.values()))
         finally:
             self._renewing = None
-            if self._due:
-                self._renew_soon()
+
+    async def _renew_all(self, renewals: Sequence[Renewal]) -> None:
+        try:
+            await self.renew(renewals)
+        except Unavailable:
+            # Counted and logged; the next call of each session tries again.
+            return
+        except Exception:
+            # A defect must not end the renewals of every later call.
+            log.exception("sessions could not be renewed")

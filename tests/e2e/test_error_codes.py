@@ -61,6 +61,13 @@ def rate_limited(stack: RunningStack) -> httpx.Response:
     return ask(stack, key)
 
 
+def alert_from_elsewhere(stack: RunningStack) -> httpx.Response:
+    """An alert that comes from this machine, to a hook that takes those of another one."""
+    with stack.client("publisher") as client:
+        made = client.post("/hooks", json={"name": "far", "addresses": ["203.0.113.7"]}).raise_for_status()
+    return httpx.post(made.json()["url"], json={})
+
+
 def once_refused(stack: RunningStack, key: str) -> httpx.Response:
     """The first refusal of a key that ends within a second or two."""
     deadline = time.monotonic() + 10
@@ -198,11 +205,26 @@ def flooded_mailbox(stack: RunningStack) -> httpx.Response:
     return asked[-1]
 
 
+def second_bot(stack: RunningStack) -> httpx.Response:
+    """A claim of the one place of a license that another instance holds."""
+    key = stack.new_key("--plan", "starter")["key"]
+    headers = {"Authorization": f"Bearer {key}"}
+    for instance in ("bot-1", "bot-2"):
+        response = httpx.post(
+            f"{stack.base_url}/api/sessions", json={"instance": instance}, headers=headers, timeout=10
+        )
+    return response
+
+
 def anonymously(method: str, path: str, **headers: str) -> Cause:
     return lambda stack: httpx.request(method, f"{stack.base_url}/api{path}", headers=headers)
 
 
 CAUSES: dict[str, Cause] = {
+    "session_taken": second_bot,
+    "session_lost": lambda stack: as_bot(
+        stack, "/ml/get_confidence", headers={"Session-Id": "none"}, json=STATE
+    ),
     "malformed_json": lambda stack: as_bot(stack, "/ml/get_confidence", content=b"{"),
     "validation_failed": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsi": 135}),
     "unknown_field": lambda stack: as_bot(stack, "/ml/get_confidence", json={**STATE, "rsy": 35}),
@@ -222,6 +244,7 @@ CAUSES: dict[str, Cause] = {
     "keys_exceeded": twice_rotated_key,
     "symbol_not_licensed": with_key("--symbols", "NQ"),
     "strategy_not_licensed": with_key("--strategies", "capitulation_reversal"),
+    "address_refused": alert_from_elsewhere,
     "license_suspended": with_key(then=("suspend", "{license_id}")),
     "license_expired": expired_license,
     "license_revoked": with_key(then=("revoke", "{license_id}")),

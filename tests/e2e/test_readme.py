@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import psycopg
 import pytest
 from azure.messaging.webpubsubservice import WebPubSubServiceClient
@@ -244,6 +245,16 @@ def test_a_subscription_fetches_what_it_missed(stack: RunningStack, sample: tupl
         while len(acted_on(wait_for.said)) < len(missed):
             wait_for("sequence")
         assert acted_on(wait_for.said) == missed
+
+
+def test_the_readme_makes_a_hook_for_tradingview_alone(stack: RunningStack) -> None:
+    own = {"SIGNAL_CLOUD_URL": stack.base_url, "SIGNAL_CLOUD_PUBLISHER_KEY": stack.key("publisher")}
+    shell = ["sh", "-euc", block("sh", "/api/hooks")]
+    made = subprocess.run(shell, env=os.environ | own, capture_output=True, text=True, check=True)
+    url = json.loads(made.stdout)["url"]
+    assert url.startswith(f"{stack.base_url}/api/hooks/sch_")
+    answered = httpx.post(url, content="flat ES1! 6500")
+    assert (answered.status_code, answered.json()["code"]) == (403, "address_refused")
 
 
 @pytest.fixture(params=["subscribe.py", "subscribe.mjs", "bot.py", "bot.mjs"])

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 import redis
 
+from operations.account import main as account_command
 from operations.license import INCOMPLETE, NAMES, main
 from shared.adapters.redis.names import license_key
 from shared.domain.access.keys import hash_key, parse_key
@@ -223,10 +225,10 @@ def test_a_symbol_that_nothing_serves_is_refused(run: Run, database_url: str) ->
     assert "send ES. Served are CL, ES" in err
     code, out, _ = run("list", "--json")
     assert json.loads(out) == []
-    assert created(run, "--symbols", "GC", "--new-symbols")["license"]["overrides"]["symbols"] == ["GC"]
+    assert created(run, "--symbols", "GC", "--new-symbols")["license"]["terms"]["symbols"] == ["GC"]
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("insert into signal_counters (symbol, last_sequence) values ('GC', 1)")
-    assert created(run, "--same-account", "--symbols", "GC")["license"]["overrides"]["symbols"] == ["GC"]
+    assert created(run, "--same-account", "--symbols", "GC")["license"]["terms"]["symbols"] == ["GC"]
     code, _, err = run("create", "--account", "acct-2", "--symbols", "SI")
     assert code == 1
     assert "Served are CL, ES, GC, NQ" in err
@@ -256,3 +258,67 @@ def test_the_whole_answer_is_json(run: Run) -> None:
         code, out, _ = run(*argv, "--json")
         assert code in (0, INCOMPLETE)
         assert msgspec.json.decode(out)
+
+
+def test_a_license_is_made_once_extended_moved_and_noted(run: Run) -> None:
+    options = ("--reference", "order 7", "--email", "a@b.example", "--notes", "pays late", "--expires", "30d")
+    made = created(run, *options)
+    license_id = made["license"]["license_id"]
+    again = json.loads(run("create", "--account", "acct-1", "--json", *options)[1])
+    assert (again["license"]["license_id"], again["plain_key"]) == (license_id, None)
+    code, out, _ = run("extend", license_id, "2030-01-31T00:00:00Z")
+    assert (code, "expires  2030-01-31T00:00:00Z" in out) == (0, True)
+    code, out, _ = run("override", license_id, "requests_per_minute=250", "sessions=2")
+    assert code == 0
+    assert "250 requests a minute a key (override)" in out
+    assert "sessions  2 (override)" in out
+    assert "override" not in run("override", license_id, "requests_per_minute=", "sessions=")[1]
+    code, out, _ = run("note", license_id, "--notes", "", "--discord", "123456789012345678")
+    assert (code, "notes" in out, "a@b.example" in out, "123456789012345678" in out) == (0, False, True, True)
+    code, out, _ = run("plan", license_id, "pro")
+    assert "plan     pro, 600 requests" in out
+    code, _, err = run("override", license_id, "sessions=0")
+    assert (code, "sessions: Expected from 1" in err) == (1, True)
+
+
+def test_licenses_are_listed_by_filter_and_changed_in_bulk(run: Run) -> None:
+    made = [
+        created(run, "--plan", plan, "--same-account", "--notes", notes)["license"]["license_id"]
+        for plan, notes in (("starter", "=1+1"), ("pro", ""), ("starter", ""))
+    ]
+    out = run("list", "--plan", "starter", "--order=-created", "--json")[1]
+    assert {each["license_id"] for each in json.loads(out)} == {made[0], made[2]}
+    out = run("list", "--text", "1+", "--csv")[1]
+    assert out.splitlines()[0].startswith("license_id,plan,account_id,status,")
+    assert ",'=1+1," in out.splitlines()[1]
+    bulk = ("bulk", "plan", "--plan", "starter", "--to-plan", "pro")
+    code, out, _ = run(*bulk)
+    assert (code, "2 would be changed, 0 unchanged, 0 refused" in out) == (0, True)
+    assert "plan starter -> pro" in out
+    assert len(json.loads(run("list", "--plan", "starter", "--json")[1])) == 2
+    code, out, _ = run(*bulk, "--yes", "--json")
+    assert json.loads(out)["changed"] == 2
+    assert json.loads(run("list", "--plan", "starter", "--json")[1]) == []
+    code, _, err = run("bulk", "revoke", "--yes")
+    assert (code, "filter: Name at least one value" in err) == (1, True)
+
+
+def test_an_account_is_exported_and_erased_by_a_command(
+    run: Run, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    created(run, "--email", "a@b.example")
+    target = tmp_path / "account.zip"
+    assert account_command(["export", "acct-1", "--file", str(target)]) == 0
+    assert target.stat().st_mode & 0o077 == 0
+    with zipfile.ZipFile(target) as made:
+        assert json.loads(made.read("licenses.json"))[0]["email"] == "a@b.example"
+    assert account_command(["erase", "acct-1"]) == 0
+    assert "Nothing is erased yet" in capsys.readouterr().out
+    # Web PubSub is away, so the closing of connections is left to do.
+    assert account_command(["erase", "acct-1", "--yes", "--json"]) == INCOMPLETE
+    report = json.loads(capsys.readouterr().out)
+    rows = json.loads(run("list", "--json")[1])
+    assert [(row["account_id"], row["status"], row["email"]) for row in rows] == [
+        (report["pseudonym"], "revoked", None)
+    ]
+    assert account_command(["export", "acct-none", "--file", str(target)]) == 1

@@ -175,7 +175,7 @@ async def test_upkeep_drops_what_outlived_its_use_and_no_trade(database: Databas
     await trades.record("account", "key", [a_trade(exit_at=datetime(2001, 1, 1, tzinfo=UTC))])
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         await connection.execute(
-            "update outbox set sent_at = %s where sequence < 3 and symbol = 'ES'", [now - timedelta(days=2)]
+            "update outbox set sent_at = %s where sequence < 3 and symbol = 'ES'", [now - timedelta(days=3)]
         )
 
     upkeep = upkeep_of(database)

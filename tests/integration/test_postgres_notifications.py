@@ -69,7 +69,7 @@ class Outbox:
 
     async def claim(self, now: datetime = NOW, until: datetime = UNTIL, limit: int = 100) -> list[Due]:
         def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
-            return planned(due, ready, lambda lane: "webhook", {"webhook": FREE}, now)
+            return planned(due, ready, lambda lane: "webhook", {"webhook": FREE}, now=now, lanes=100)
 
         return await self.queue.claim(now, until, limit, lambda lane: [lane, "vendor:webhook"], plan)
 

@@ -226,6 +226,8 @@ async def test_only_what_is_needed_is_granted(database_url: str) -> None:
         ("signal_functions", "license_list"): "INSERT SELECT UPDATE",
         ("signal_functions", "erasures"): "INSERT SELECT",
         ("signal_jobs", "erasures"): "SELECT UPDATE",
+        # Of accounts that are being erased, see 0021.
+        ("signal_jobs", "hooks"): "DELETE SELECT",
         ("signal_jobs", "license_list"): "DELETE SELECT",  # of test licenses, as a policy says
     }
 

@@ -83,7 +83,9 @@ async def test_nothing_is_there_before_the_first_write(tables: LicenseTables) ->
 
 
 async def test_what_is_written_is_read_back_equal(tables: LicenseTables) -> None:
-    for license_ in (license_of(), license_of(NOW + timedelta(days=30))):
+    in_grace = {"grace_until": NOW, "paid_until": NOW, "paid_plan": "pro", "payment": "stripe:sub_1"}
+    paid = msgspec.structs.replace(license_of(), **in_grace)
+    for license_ in (license_of(), license_of(NOW + timedelta(days=30)), paid):
         key = key_of(license_)
         await tables.add_license(license_)
         await tables.add_keys([key])

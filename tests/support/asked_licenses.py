@@ -50,7 +50,10 @@ ASKED: dict[str, dict[str, Any]] = {
             "export_suspicious_trades", "export_connections", "export_claims_used", "export_erasures",
             "export_audit",
             "erase_trades", "erase_trade_ids", "erase_trade_days", "erase_trade_day_figures",
-            "erase_account_usage", "erase_suspicious_trades", "erase_signals",
+            "export_payment_events", "export_notifications", "export_destinations",
+            "export_hooks", "export_misuse_days", "export_misuse_addresses", "erase_misuse_days",
+            "erase_misuse_addresses", "erase_payment_events", "erase_notifications", "erase_destinations",
+            "erase_hooks", "erase_account_usage", "erase_suspicious_trades", "erase_signals",
         )
     },
     "accounts.export_trades": _ACCOUNT | {"since": _AT, "until": _AT},
@@ -59,6 +62,8 @@ JOBS = {name for name in ASKED if name.startswith(("accounts.erase", "accounts.f
 NOT_EXPLAINED = {
     "license_list.page": "reads the list as a whole, of some ten thousand rows, for operators",
     "accounts.export_license_list": "reads the list of licenses as a whole, once an export",
+    "accounts.export_notification_events": "reads the events as a whole, once an export",
+    "accounts.erase_notification_events": "reads the events as a whole, once an erasure",
     "accounts.erase_audit": "reads no table itself; the function looks subjects up by audit_subject",
 }
 SMALL_TABLES = {"erasures"}

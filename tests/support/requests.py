@@ -28,6 +28,7 @@ REPLAY = {"since": "2026-03-01T00:00:00Z"}
 # each license that a test makes has a revoked key with `own_public_id`.
 PATH_VALUES = {
     "trade_id": "t-reported",
+    "account_id": "acct-named",
     "license_id": "lic_Ab0000000001",
     "public_id": "Ab12Cd",
     "session_id": "ses_Re000000000000000000",
@@ -41,6 +42,7 @@ PATH_VALUES = {
 }
 UNKNOWN_PATH_VALUES = {
     "trade_id": "never",
+    "account_id": "acct-none",
     "license_id": "lic_Zz0000000000",
     "public_id": "Zz99Zz",
     "session_id": "ses_Zz000000000000000000",
@@ -52,6 +54,7 @@ UNKNOWN_PATH_VALUES = {
 }
 BAD_PATH_VALUES = {
     "trade_id": "a b",
+    "account_id": "a b",
     "license_id": "lic_none",
     "public_id": "Ab",
     "session_id": "ses_short",
@@ -115,6 +118,12 @@ ADMITTING: dict[tuple[str, str], tuple[Any, dict[str, Any]]] = {
     ("POST", "ops/keys/{public_id}/rotate"): ("admin", {}),
     ("POST", "ops/keys/{public_id}/revoke"): ("admin", {}),
     ("POST", "ops/licenses/bulk"): ("admin", {"body": {"filter": {"plan": "free"}, "action": "suspend"}}),
+    ("GET", "account/export"): ("bot", {}),
+    ("GET", "ops/accounts/{account_id}/export"): ("admin", {}),
+    ("POST", "ops/accounts/{account_id}/erase"): (
+        "admin",
+        {"body": {"account_id": "acct-named", "dry_run": False}},
+    ),
     ("POST", "ops/licenses/{license_id}/hooks"): ("admin", {"body": {"name": "chart"}}),
     ("GET", "ops/licenses/{license_id}/hooks"): ("ops", {}),
     ("POST", "ops/hooks/{hook_id}/rotate"): ("admin", {}),

@@ -8,7 +8,8 @@ endless answers, and note the answer for the call that they are part of. See doc
 import asyncio
 import smtplib
 from collections.abc import Mapping
-from contextvars import ContextVar
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
 from functools import cache
 from typing import Any
 
@@ -27,7 +28,8 @@ BASES = {
 _HTTP_PLUGINS = ("slack", "telegram", "twilio", "pagerduty")
 # The last part of a thread's time is for what apprise does besides.
 _THREAD_S = TOTAL_S + 5
-_QUIET = {"slack": "?image=no&footer=no", "telegram": "?image=no&detect=no", "pagerduty": "?image=no"}
+# More than a run of the sending service has under way.
+MAX_THREADS = 20
 # Apprise sends in threads of its own, which inherit the context.
 _noted: "ContextVar[_Noted | None]" = ContextVar("noted", default=None)
 
@@ -57,10 +59,16 @@ class AppriseSender:
 
     def __init__(self, stand_ins: Mapping[str, str]) -> None:
         self._stand_ins = dict(stand_ins)
+        # Not the loop's own threads, which are fewer than the messages under way: time would pass in a queue.
+        self._threads = ThreadPoolExecutor(MAX_THREADS, "notifications")
 
     async def send(self, address: str, message: Message, *, to: str | None = None) -> Outcome:
         """Sends to an apprise URL, in a thread; `to` is the receiver of a mail."""
-        sending = asyncio.to_thread(_send, address, message, to, self._stand_ins)
+        context = copy_context()
+        loop = asyncio.get_running_loop()
+        sending = loop.run_in_executor(
+            self._threads, context.run, _send, address, message, to, self._stand_ins
+        )
         try:
             return await asyncio.wait_for(sending, _THREAD_S)
         except TimeoutError:

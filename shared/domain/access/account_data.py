@@ -51,6 +51,8 @@ ACCOUNT_TABLES = (
         "Other accounts received and traded them; kept as all signals are, for 90 days.",
     ),
     AccountTable("destinations", ("account_id", "license_id"), "deleted"),
+    AccountTable("misuse_days", ("account_id",), "deleted"),
+    AccountTable("misuse_addresses", ("account_id", "public_id"), "deleted"),
     AccountTable("notifications", ("account_id",), "deleted"),
     AccountTable("notification_events", ("account_id", "license_id"), "deleted"),
     AccountTable(
@@ -69,13 +71,20 @@ ACCOUNT_TABLES = (
         "connections", ("license_id",), "kept", "Rows of open connections, which end with the keys."
     ),
     AccountTable(
+        "payment_events",
+        ("account_id", "license_id"),
+        "pseudonymised",
+        "Tax and commercial law ask for ten years of payments; mail address and Discord user go.",
+    ),
+    AccountTable("hooks", ("account_id", "license_id", "public_id", "previous_public_id"), "deleted"),
+    AccountTable(
         "erasures", ("account_id",), "kept", "Names the account until its erasure is finished, then no more."
     ),
     AccountTable(
         "audit",
         (),
         "pseudonymised",
-        "Shows who changed what; kept for ten years, as commercial law asks of records.",
+        "Shows who changed what; its entries are never deleted.",
     ),
 )
 

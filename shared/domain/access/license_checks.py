@@ -21,12 +21,12 @@ _COMPARED = (
     "account_id", "plan", "overrides", "expires_at", "payment", "email", "discord_user_id", "notes",
 )  # fmt: skip
 _SAME_SPAN = timedelta(seconds=1)
-_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+ACCOUNT_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 def check_new_license(license_: License, plans: Iterable[str], now: datetime, problems: Problems) -> None:
     check_expiry(license_.expires_at, now, problems)
-    if not _ACCOUNT.fullmatch(license_.account_id):
+    if not re.fullmatch(ACCOUNT_PATTERN, license_.account_id):
         message = "Expected up to 64 letters, digits, dots, dashes and underscores."
         problems.add("account_id", "invalid_format", message)
     check_license(license_, plans, problems)

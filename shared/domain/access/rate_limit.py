@@ -31,6 +31,8 @@ TRADES_PER_UNIT = 50
 STATES_PER_UNIT = 10
 # Performance may compute the figures of many days.
 PERFORMANCE_UNITS = 5
+# An export reads every row of an account.
+EXPORT_UNITS = 20
 
 
 class LimitState(NamedTuple):

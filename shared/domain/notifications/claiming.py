@@ -38,12 +38,15 @@ def planned(
     ready: Mapping[str, datetime],
     vendor_of: Callable[[str], Vendor | None],
     paces: Mapping[Vendor, VendorPace],
+    *,
     now: datetime,
+    lanes: int,
 ) -> Plan:
     """The plan for `due`, in its order. `ready` are the lanes that this run holds, those of vendors included.
 
-    A notification of another lane is left as it is. So is one whose lane has enough for this run. One that is
-    too fast for its lane or vendor is postponed behind those before it: no run looks at it until then.
+    At most `lanes` of them are used. A notification of another lane is left as it is. So is one whose lane
+    has enough for this run. One that is too fast for its lane or vendor is postponed behind those before it,
+    so that no run looks at it until then.
     """
     plan = Plan([], {}, {})
     foreseen = dict(ready)
@@ -56,15 +59,15 @@ def planned(
         limits = (
             []
             if vendor is None
-            else [
-                (each.lane, paces[vendor].lane),
-                (vendor_lane(vendor), paces[vendor].total),
-            ]
+            else [(each.lane, paces[vendor].lane), (vendor_lane(vendor), paces[vendor].total)]
         )
-        at = max([now, *(may_go_at(foreseen[lane], pace, now) for lane, pace in limits)])
-        if at <= now and used[each.lane] >= MAX_PER_LANE:
+        may_go = {lane: may_go_at(foreseen[lane], pace, now) for lane, pace in limits}
+        at = max([now, *may_go.values()])
+        is_full = used[each.lane] >= MAX_PER_LANE if each.lane in used else len(used) >= lanes
+        if at <= now and is_full:
             continue
-        foreseen |= {lane: taken(foreseen[lane], pace, at) for lane, pace in limits}
+        # What waits for its own lane keeps no place at the vendor, which would make other lanes wait, too.
+        foreseen |= {lane: taken(foreseen[lane], pace, at) for lane, pace in limits if may_go[lane] >= at}
         if at > now:
             plan.postponed[each.notification_id] = at
             continue

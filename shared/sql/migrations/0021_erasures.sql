@@ -49,6 +49,10 @@ create policy erasure on trade_day_figures to signal_jobs using (is_erased(accou
 create policy erasure on account_usage to signal_jobs using (is_erased(account_id));
 grant select, delete on trade_ids, trade_days, trade_day_figures, account_usage to signal_jobs;
 
+create policy erasure on hooks to signal_jobs using (is_erased(account_id));
+grant select, delete on hooks to signal_jobs;
+grant update (payload) on payment_events to signal_jobs;
+grant delete on notifications to signal_jobs;
 grant update (publisher) on signals to signal_jobs;
 create index signals_publisher on signals (publisher) where publisher is not null;
 

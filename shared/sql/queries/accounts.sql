@@ -57,6 +57,16 @@ from destinations
 where account_id = %(account_id)s
 order by created_at, destination_id;
 
+-- name: export_misuse_days
+-- What was counted of an account each day, for its export.
+select * from misuse_days where account_id = %(account_id)s order by day;
+
+-- name: export_misuse_addresses
+-- The hashes of the addresses that used an account's keys, for its export.
+select account_id, day, public_id, encode(address, 'hex') as address from misuse_addresses
+where account_id = %(account_id)s
+order by day, public_id;
+
 -- name: export_notifications
 -- What an account's destinations were sent, for its export.
 select * from notifications where account_id = %(account_id)s order by notification_id;
@@ -76,6 +86,14 @@ select * from claims_used where license_id = any(%(license_ids)s) order by used_
 -- name: export_connections
 -- The open connections of an account's licenses, for its export.
 select * from connections where license_id = any(%(license_ids)s) order by opened_at;
+
+-- name: export_payment_events
+-- The payment events of an account, for its export.
+select * from payment_events where account_id = %(account_id)s order by payment_event_id;
+
+-- name: export_hooks
+-- The hooks of an account, for its export.
+select * from hooks where account_id = %(account_id)s order by created_at;
 
 -- name: export_erasures
 -- The erasure of an account that is under way, for its export.
@@ -119,6 +137,14 @@ delete from suspicious_trades where account_id = %(account_id)s;
 -- Deletes where an account is notified.
 delete from destinations where account_id = %(account_id)s;
 
+-- name: erase_misuse_days
+-- Deletes what was counted of an account.
+delete from misuse_days where account_id = %(account_id)s;
+
+-- name: erase_misuse_addresses
+-- Deletes the hashes of the addresses that used an account's keys.
+delete from misuse_addresses where account_id = %(account_id)s;
+
 -- name: erase_notifications
 -- Deletes a bounded number of the notifications of an account's destinations.
 delete from notifications
@@ -138,6 +164,16 @@ set publisher = %(pseudonym)s
 where (symbol, sequence) in (
     select symbol, sequence from signals where publisher = %(account_id)s limit %(limit)s
 );
+
+-- name: erase_payment_events
+-- Gives the payment events of an account its pseudonym, and takes the buyer from them.
+update payment_events
+set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id'
+where account_id = %(account_id)s;
+
+-- name: erase_hooks
+-- Deletes the hooks of an account, whose licenses are revoked already.
+delete from hooks where account_id = %(account_id)s;
 
 -- name: erase_audit
 -- Gives the audit entries on an account, its licenses and its keys its pseudonym; returns how many.

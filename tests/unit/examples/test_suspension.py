@@ -56,3 +56,28 @@ def test_a_closed_connection_is_negotiated_again(capsys: pytest.CaptureFixture[s
     assert renewed == [True]
     assert running._stopping is None
     assert "license suspended" in capsys.readouterr().out
+
+
+def test_a_bot_says_which_session_it_holds_and_forgets_one_that_it_lost() -> None:
+    held: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        held.append(request.headers.get("session-id"))
+        if held[-1] is None:
+            return httpx.Response(200, json={})
+        return httpx.Response(
+            403, json={"code": "session_lost", "detail": "The instance bot-2 took it over."}
+        )
+
+    asked = api(answer)
+    asked.session_id = "ses_1"  # type: ignore[attr-defined]
+    with pytest.raises(connection.Paused, match="bot-2"):
+        asked.call("GET", "/api/license", 1.0)  # type: ignore[attr-defined]
+    asked.call("GET", "/api/license", 1.0)  # type: ignore[attr-defined]
+    assert held == ["ses_1", None]
+
+
+def test_a_bot_whose_place_is_taken_waits_for_it() -> None:
+    asked = api(lambda _: httpx.Response(409, json={"code": "session_taken", "detail": "bot-1 holds ES"}))
+    with pytest.raises(connection.Paused, match="bot-1 holds ES"):
+        asked.call("POST", "/api/ws/negotiate", 1.0)  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ from functions.openapi import document
 from functions.web.routes import declared_routes
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES, Scope
-from shared.domain.access.rate_limit import PERFORMANCE_UNITS
+from shared.domain.access.rate_limit import EXPORT_UNITS, PERFORMANCE_UNITS
 from tests.support.api import Api, function_of
 from tests.support.requests import ADMITTING, NEED_REDIS, ONCE, PUBLIC
 from tests.support.strategies import STRATEGIES
@@ -49,8 +49,14 @@ LIMITS |= {
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
     ("POST", "ops/keys/{public_id}/rotate"): 4_096,
     ("POST", "ops/licenses/bulk"): 4_096,
+    ("POST", "ops/accounts/{account_id}/erase"): 4_096,
     ("POST", "ops/licenses/{license_id}/hooks"): 16_384,
     ("POST", "ops/hooks/{hook_id}/rotate"): 16_384,
+}
+COSTS = {
+    "performance": PERFORMANCE_UNITS,
+    "account/export": EXPORT_UNITS,
+    "ops/accounts/{account_id}/export": EXPORT_UNITS,
 }
 SUCCESSES = {
     ("POST", "signals"): 201,
@@ -90,10 +96,11 @@ def test_the_scopes_documented_are_those_asked_for() -> None:
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_a_key_with_the_scope_is_let_in_and_told_its_quota(api: Api, method: str, path: str) -> None:
     scope, given = ADMITTING[method, path]
-    cost = PERFORMANCE_UNITS if path == "performance" else 1
+    cost = COSTS.get(path, 1)
     answered = await api.call(method, path, key=await api.key(scope, limit=cost + 6), **given)
     assert answered.status == SUCCESSES.get((method, path), 200)
-    assert answered.headers["content-type"] == "application/json"
+    is_file = path.endswith("/export")
+    assert answered.headers["content-type"] == f"application/{'zip' if is_file else 'json'}"
     assert answered.headers["ratelimit"].startswith('"default";r=6;t=')
     assert answered.headers["ratelimit-policy"] == f'"default";q={cost + 6};w=60'
     assert answered.headers["x-request-id"]

@@ -13,6 +13,8 @@ from functions.web.body_limits import MAX_BODY_BYTES
 from functions.web.declaration import Route
 from functions.web.problems import STATUS_OF_CODE
 from functions.web.routes import declared_routes
+from shared.adapters.account_archive import AccountArchive
+from shared.adapters.postgres.turns import AccountTurns
 from shared.domain.access.hooks import MAX_HOOKS
 from shared.domain.access.keys import new_key
 from shared.domain.access.licenses import ALL_SCOPES
@@ -156,6 +158,7 @@ class Caller:
     def bad_request(self, code: str) -> dict[str, Any] | None:
         """What to change of the good request, so that it has the problem."""
         has_body = self.route.body is not None
+        is_erasure = self.route.path.endswith("/erase")  # whose body repeats its path
         changed: dict[str, dict[str, Any] | None] = {
             "malformed_json": {"content": b"{"},
             "body_too_large": {"content": b" " * (MAX_BODY_BYTES + 1)},
@@ -166,7 +169,8 @@ class Caller:
             if has_body
             else {"colour": "red"},
             "trade_not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
-            "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)},
+            "not_found": {"path": self.route.path.format(**UNKNOWN_PATH_VALUES)}
+            | ({"body": {"account_id": UNKNOWN_PATH_VALUES["account_id"]}} if is_erasure else {}),
             "conflict": CONFLICTS.get(self.route.path),
             "symbol_not_licensed": {"body": {"name": "chart", "symbols": ["GC"]}}
             if self.route.path.startswith("ops/")
@@ -194,12 +198,17 @@ class Caller:
                 api.stores.server.away = True
             case "too_many_queries":
                 api.stores.trades.is_busy = True
+                # The turns of exports, of which an account has one at a time, are all taken.
+                api.services.export_turns = AccountTurns(at_once=0, waiting=0, wait_s=1, refusal="taken")
             case "cache_unavailable":
                 api.redis.away = True
             case "key_store_unavailable":
                 api.redis.away = api.key_store.away = True
             case "conflict":
                 api.key_store.is_busy = True
+                vars(api.services)["bounded_archive"] = lambda target: AccountArchive(
+                    target, api.clock(), max_rows=0, max_bytes=None
+                )
                 if self.route.path.endswith("/resume"):
                     # What is active already needs no change, which others could be in the way of.
                     named = api.key_store.licenses[PATH_VALUES["license_id"]]

@@ -1,5 +1,6 @@
 """Alerts that come to a hook: what they publish, and what they are told; and the hooks of a publisher."""
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared import telemetry
+from shared.domain.market.signals import Signal, SignalDraft
+from shared.services import hooks as hooks_service
 from tests.support.api import Answered, Api, function_of
 from tests.support.places import ROOT
 
@@ -154,6 +157,28 @@ async def test_a_hook_takes_alerts_from_its_addresses_alone(api: Api, hook: Hook
         refused = await door.send(BUY, headers={"x-forwarded-for": claimed})
         assert (refused.status, refused.code) == (403, "address_refused")
     assert (await door.send(BUY, headers={"x-forwarded-for": "[2001:db8::7]:4"})).status == 200
+
+
+async def test_a_slow_database_is_answered_in_time_and_the_alert_is_published_once(
+    api: Api, hook: Hooked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = await hook()
+    monkeypatch.setattr(hooks_service, "ANSWER_WITHIN_S", 0.01)
+    answers, publish = asyncio.Event(), api.stores.signals.publish
+
+    async def slowly(draft: SignalDraft) -> tuple[Signal, bool]:
+        await answers.wait()
+        return await publish(draft)
+
+    monkeypatch.setattr(api.stores.signals, "publish", slowly)
+    late = await door.send(BUY)
+    assert (late.status, late.code, late.headers["retry-after"]) == (503, "database_unavailable", "5")
+    answers.set()
+    await asyncio.sleep(0)
+    monkeypatch.setattr(hooks_service, "ANSWER_WITHIN_S", 5.0)
+    again = await door.send(BUY)
+    assert (again.status, len(again.json["signals"])) == (200, 1)
+    assert published(api) == [("entry", "LONG", "6543.25")]
 
 
 async def test_a_hook_ends_at_once_and_with_its_license(api: Api, hook: Hooked) -> None:

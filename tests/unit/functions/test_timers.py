@@ -185,6 +185,7 @@ async def test_upkeep_runs_by_the_wall_clock(api: Api) -> None:
         ("test signals", now - timedelta(days=1)),
         ("claims", now - timedelta(days=30)),
         ("notifications", now - timedelta(days=30)),
+        ("misuse", now - timedelta(days=90)),
     ]
 
 

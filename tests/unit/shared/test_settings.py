@@ -66,6 +66,20 @@ BAD_VALUES = {
         "stripe:price 1=sekrit",
         ",".join(f"stripe:price_{number}=sekrit" for number in range(201)),
     ),
+    "NOTIFY_OPS": ("sekrit", "slack:/sekrit", "slack://a b", "@Microsoft.KeyVault(SecretUri=sekrit)"),
+    "NOTIFY_MAIL": ("sekrit@example.com",),
+    "DISCORD_GUILD_ID": ("sekrit", "12"),
+    "DISCORD_ROLES": ("pro", "pro:1", "pro=123456789012345678", ":123456789012345678"),
+    "VENDOR_ADDRESSES": (
+        "sekrit",
+        "[]",
+        '{"discord": 1}',
+        '{"sekrit": "http://127.0.0.1:1/a"}',
+        '{"discord": "https://127.0.0.1:1/a"}',
+        '{"discord": "http://sekrit.example/a"}',
+        '{"discord": "http://127.0.0.1:1@sekrit.example/a"}',
+        '{"discord": "http://127.0.0.1:1/../a"}',
+    ),
     "CORS_ORIGINS": (
         "*",
         "null",
@@ -275,3 +289,23 @@ def test_payments_are_off_until_they_are_set_up() -> None:
 def test_the_secrets_of_vendors_are_in_no_representation() -> None:
     given = {"STRIPE_WEBHOOK_SECRET": "whsec_0123456789", "WHOP_WEBHOOK_SECRET": "ws_0123456789abc"}
     assert "0123456789" not in repr(read_settings(GOOD | given).payments)
+
+
+def test_addresses_of_channels_are_read_by_the_names_of_their_settings() -> None:
+    given = {
+        "NOTIFY_OPS": "slack://T/B/C",
+        "NOTIFY_A_CHANNEL_OF_OUR_OWN": "discord://1/2",
+        "DISCORD_ROLES": "pro:123456789012345678, starter:223456789012345678",
+        "VENDOR_ADDRESSES": '{"discord": "http://127.0.0.1:7100/discord"}',
+    }
+    read = read_settings({**GOOD, **given}).notifications
+    assert read.addresses == {name: value for name, value in given.items() if name.startswith("NOTIFY")}
+    assert read.discord_roles == {"pro": "123456789012345678", "starter": "223456789012345678"}
+    assert not read.has_roles, "there is no bot"
+    assert read.vendor_addresses == {"discord": "http://127.0.0.1:7100/discord"}
+
+
+def test_stand_ins_of_vendors_are_refused_on_a_platform() -> None:
+    hosted = {**GOOD, "WEBSITE_SITE_NAME": "app", "PUBLIC_URL": "https://a.example"}
+    with pytest.raises(ConfigurationError, match="VENDOR_ADDRESSES is for stand-ins"):
+        read_settings({**hosted, "VENDOR_ADDRESSES": '{"discord": "http://127.0.0.1:7100/discord"}'})

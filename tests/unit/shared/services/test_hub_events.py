@@ -88,7 +88,6 @@ class Hubs(World):
         user: str = "acct-1",
         *,
         process: HubEventService | None = None,
-        *,
         groups: Sequence[str] = (),
         session_id: str | None = None,
     ) -> str:

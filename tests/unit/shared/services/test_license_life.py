@@ -1,7 +1,7 @@
 """A license is changed, ends and works again: what is announced, told, closed, refused and audited."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from shared.domain.access.license_changes import (
     with_overrides,
     with_plan,
 )
-from shared.domain.access.licenses import License, license_id_of
+from shared.domain.access.licenses import ApiKey, License, license_id_of
 from shared.domain.access.plans import Overrides
 from shared.errors import Conflict, KeysExceeded, NotFound, ValidationFailed
 from shared.services.license_keys import Effect
@@ -246,3 +246,41 @@ async def test_a_license_has_as_many_valid_keys_as_its_terms_say(world: World) -
     world.clock.forward(DAY.total_seconds())
     await world.service.create_key(license_id)
     assert world.store.keys[second.key.public_id].successor == new.key.public_id
+
+
+async def test_keys_that_are_added_at_the_same_time_do_not_pass_the_limit(world: World) -> None:
+    license_id = await world.license()
+    await change(world, license_id, replaced(keys=3))
+    read = world.store.keys_of
+
+    async def slow(license_id: str) -> list[ApiKey]:
+        found = await read(license_id)
+        await asyncio.sleep(0)
+        return found
+
+    world.store.keys_of = slow  # type: ignore[method-assign]
+    outcomes = await asyncio.gather(
+        *(world.service.create_key(license_id) for _ in range(6)), return_exceptions=True
+    )
+    made = [each for each in outcomes if not isinstance(each, BaseException)]
+    assert {type(each) for each in outcomes} >= {KeysExceeded}
+    valid = [key for key in world.store.keys.values() if key.status == "active"]
+    assert len(made) == len(valid) <= 3
+
+
+async def test_a_key_that_two_rotate_at_once_has_one_successor(world: World) -> None:
+    old = await world.service.create_key(await world.license())
+    add = world.store.add_keys
+
+    async def slow(keys: Sequence[ApiKey]) -> None:
+        await add(keys)
+        await asyncio.sleep(0)
+
+    world.store.add_keys = slow  # type: ignore[method-assign]
+    outcomes = await asyncio.gather(
+        *(world.service.rotate_key(old.key.public_id, DAY) for _ in range(3)), return_exceptions=True
+    )
+    (rotated,) = [each for each in outcomes if not isinstance(each, BaseException)]
+    assert [type(each) for each in outcomes].count(Conflict) == 2
+    valid = {key.public_id for key in world.store.keys.values() if key.status == "active"}
+    assert valid == {old.key.public_id, rotated[0].key.public_id}

@@ -41,7 +41,7 @@ async def take(hubs: Hubs, key: CreatedKey, instance: str = "bot-1", *, force: b
 async def test_a_connection_remembers_its_session(hubs: Hubs) -> None:
     key = await key_of(hubs)
     session_id = await take(hubs, key)
-    assert await hubs.connect(key, session_id=session_id) == "in"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id=session_id) == "in"
     (row,) = hubs.table.rows.values()
     assert row.session_id == session_id
     assert row.session is not None
@@ -52,24 +52,24 @@ async def test_a_session_that_another_bot_has_taken_over_does_not_connect(hubs: 
     key = await key_of(hubs)
     session_id = await take(hubs, key)
     await take(hubs, key, "bot-2", force=True)
-    assert await hubs.connect(key, session_id=session_id, nonce="n") == "session_lost"
-    assert await hubs.connect(key, session_id=session_id, nonce="n") == "session_lost"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id=session_id, nonce="n") == "session_lost"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id=session_id, nonce="n") == "session_lost"
     assert hubs.counted["connections_refused"] == 2
     assert hubs.table.rows == {}
 
 
 async def test_a_plan_can_require_a_session(hubs: Hubs) -> None:
     key = await key_of(hubs, session_required=True)
-    assert await hubs.connect(key) == "session_lost"
-    assert await hubs.connect(key, session_id="ses_" + "0" * 20) == "session_lost"
-    assert await hubs.connect(key, session_id=await take(hubs, key)) == "in"
+    assert await hubs.connect(key, groups=["symbol.ES"]) == "session_lost"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id="ses_" + "0" * 20) == "session_lost"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id=await take(hubs, key)) == "in"
 
 
 async def test_without_redis_a_session_that_nobody_can_check_connects(hubs: Hubs) -> None:
     key = await key_of(hubs, session_required=True)
     session_id = await take(hubs, key)
     hubs.sessions.is_away = lambda: True
-    assert await hubs.connect(key, session_id=session_id) == "in"
+    assert await hubs.connect(key, groups=["symbol.ES"], session_id=session_id) == "in"
     assert hubs.counted["sessions_unchecked"] == 1
     (row,) = hubs.table.rows.values()
     assert (row.session_id, row.session) == (session_id, None)

@@ -43,14 +43,19 @@ def test_a_held_lane_is_quiet_until_then(pace: Pace, wait_s: float) -> None:
     st.lists(st.sampled_from(["own:a", "own:b", "own:c"]), max_size=80),
     st.builds(VendorPace, total=paces, lane=paces),
     st.sets(st.sampled_from(["own:a", "own:b", "own:c", "vendor:webhook"])),
+    st.integers(1, 3),
 )
-def test_a_plan_loses_nothing_and_keeps_the_order(lanes: list[str], pace: VendorPace, free: set[str]) -> None:
+def test_a_plan_loses_nothing_and_keeps_the_order(
+    lanes: list[str], pace: VendorPace, free: set[str], most: int
+) -> None:
     given_ = [due(number, lane) for number, lane in enumerate(lanes)]
-    plan = planned(given_, dict.fromkeys(free, NOW), lambda lane: "webhook", {"webhook": pace}, NOW)
+    ready = dict.fromkeys(free, NOW)
+    plan = planned(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=most)
     sent = [each.notification_id for each in plan.sends]
     assert sent == sorted(sent)
     assert not set(sent) & set(plan.postponed)
     assert {each.lane for each in plan.sends} <= free
+    assert len({each.lane for each in plan.sends}) <= most
     if "vendor:webhook" not in free:
         assert not plan.sends
     assert max(Counter(each.lane for each in plan.sends).values(), default=0) <= MAX_PER_LANE
@@ -68,5 +73,19 @@ def test_a_plan_loses_nothing_and_keeps_the_order(lanes: list[str], pace: Vendor
 
 
 def test_a_lane_without_a_vendor_is_tried_at_once_and_paces_nothing() -> None:
-    plan = planned([due(1, "channel:gone")], {"channel:gone": NOW}, lambda lane: None, {}, NOW)
+    plan = planned([due(1, "channel:gone")], {"channel:gone": NOW}, lambda lane: None, {}, now=NOW, lanes=16)
     assert [each.lane for each in plan.sends] == ["channel:gone"]
+
+
+@given(st.builds(VendorPace, total=paces, lane=paces), st.integers(1, 10), st.floats(60, 86_400))
+def test_a_lane_that_waits_makes_no_other_wait(pace: VendorPace, waiting: int, wait_s: float) -> None:
+    """It kept places at the vendor far in the future, behind which all other lanes had to wait."""
+    ready = {
+        "own:held": held(pace.lane, NOW + timedelta(seconds=wait_s)),
+        "own:b": NOW,
+        "vendor:webhook": NOW,
+    }
+    given_ = [*(due(number, "own:held") for number in range(waiting)), due(99, "own:b")]
+    plan = planned(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=16)
+    assert [each.lane for each in plan.sends] == ["own:b"]
+    assert len(plan.postponed) == waiting

@@ -1,6 +1,7 @@
 """What the events of a customer make of a license, told as stories."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import msgspec
 import pytest
@@ -243,3 +244,82 @@ def test_events_that_name_no_subscription_make_no_state() -> None:
     assert linked
     assert state_of(linked) is None
     assert state_of([]) is None
+
+
+def test_a_failed_payment_that_the_seller_forgives_is_made_up_for() -> None:
+    customer = Customer("stripe")
+    assert after(customer, "fail").grace_until is not None
+    customer.wait(86_400)
+    customer.do("pay")
+    forgiven = [each for each in customer.events if each.at < customer.events[-1].at or each.facets]
+    state = state_of(forgiven)
+    assert state is not None
+    assert (state.failed_at, state.customer) == (None, customer.bought.customer_id)
+
+
+def test_a_failure_and_a_renewal_in_one_second_is_a_failure() -> None:
+    customer = Customer("stripe")
+    customer.do("fail")
+    without_status = [each for each in customer.events if each.kind != "past_due"]
+    state = state_of(without_status)
+    assert state is not None
+    assert state.failed_at == customer.events[-1].at
+
+
+@pytest.mark.parametrize(
+    ("amounts", "total", "revoked"),
+    [
+        (["0"], "0", False),
+        (["0"], None, False),
+        (["4900"], None, True),
+        (["4899"], None, False),
+        (["4900"], "4901", False),
+        (["2450", "2450"], None, True),
+        (["2450", "2449"], None, False),
+    ],
+)
+def test_refunds_that_add_up_to_the_whole_take_the_payment_back(
+    amounts: list[str], total: str | None, revoked: bool
+) -> None:
+    """Each is a refund of its own; without a total of its own, that of the payment counts."""
+    customer = Customer("stripe")
+    paid = next(each for each in customer.events if each.kind == "paid")
+    refunds = [
+        PaymentEvent(
+            provider="stripe",
+            event_id=f"refund-{number}",
+            type="refund",
+            at=paid.at + DAY,
+            kind="refunded",
+            links=paid.links,
+            case=f"re_{number}",
+            amount=Decimal(amount),
+            total=None if total is None else Decimal(total),
+        )
+        for number, amount in enumerate(amounts)
+    ]
+    state = state_of([*customer.events, *refunds])
+    assert state is not None
+    assert state.revoked_for == ("refund" if revoked else None)
+
+
+def test_of_the_events_of_one_refund_the_last_counts() -> None:
+    customer = Customer("whop")
+    customer.do("refund")
+    refund = customer.events[-1]
+    failed = msgspec.structs.replace(refund, event_id="failed", at=refund.at + DAY, amount=Decimal(0))
+    state = state_of([*customer.events, failed])
+    assert state is not None
+    assert state.revoked_for is None
+
+
+def test_in_one_second_a_payment_follows_the_snapshot_of_its_failure() -> None:
+    customer = Customer("stripe")
+    customer.do("fail")
+    failed = [each for each in customer.events if each.kind in ("payment_failed", "past_due")]
+    paid = next(each for each in customer.events if each.kind == "paid")
+    again = msgspec.structs.replace(paid, event_id="evt_0", at=failed[0].at, links=("in_other",))
+    started = [each for each in customer.events if each.at < failed[0].at]
+    state = state_of([*started, *failed, again])
+    assert state is not None
+    assert state.failed_at is None

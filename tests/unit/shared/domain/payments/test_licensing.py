@@ -52,6 +52,7 @@ def test_a_change_counts_once_and_no_change_counts_nothing() -> None:
     state = PaymentState(provider="stripe", subject="stripe:sub_1", started=True, period_end=NOW)
     once = settled(LICENSE, state, "pro", PLANS, NOW)
     assert once.revision == LICENSE.revision + 1
+    assert (once.payment, once.paid_plan, once.paid_until) == ("stripe:sub_1", "pro", once.expires_at)
     assert settled(once, state, "pro", PLANS, NOW) is once
 
 

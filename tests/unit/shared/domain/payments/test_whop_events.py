@@ -187,3 +187,21 @@ def test_other_events_are_kept_as_ignored() -> None:
 def test_data_of_another_shape_is_refused(kind: str, data: Any) -> None:
     with pytest.raises(msgspec.ValidationError):
         read(kind, data)
+
+
+@pytest.mark.parametrize("kind", ["", "t" * 256, "a b", "a\n"])
+def test_a_type_that_could_not_be_stored_is_refused(kind: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        read(kind, MEMBERSHIP)
+
+
+def test_an_event_without_its_time_is_refused() -> None:
+    for timestamp in ("2025-01-01T00:00:00", "today", 7):
+        event = {"type": "membership.activated", "timestamp": timestamp, "data": MEMBERSHIP}
+        with pytest.raises(msgspec.ValidationError):
+            read_whop_event(json.dumps(event).encode(), "msg_1")
+
+
+def test_a_refund_without_its_payment_is_of_nobody() -> None:
+    event = read("refund.created", REFUND | {"payment": None})
+    assert (event.kind, event.subject, event.links, event.total) == ("refunded", None, (), None)

@@ -1,0 +1,7 @@
+"""Runs the command."""
+
+import sys
+
+from operations.license.command import main
+
+sys.exit(main())
