@@ -31,11 +31,11 @@ def read_business(reader: SettingsReader) -> BusinessSettings:
         ),
         payment_mode=reader.choice("payment_mode", ("live", "test"), default="live"),
         discord_guild_id=reader.matching(
-            "discord_guild_id", r"[0-9]{5,20}", "the id of a Discord server", default=""
+            "discord_guild_id", r"[0-9]{15,20}", "the id of a Discord server", default=""
         ),
         discord_roles=reader.matching(
             "discord_roles",
-            rf"{_PLAN}:[0-9]{{5,20}}(,{_PLAN}:[0-9]{{5,20}})*",
+            rf"{_PLAN}:[0-9]{{15,20}}(,{_PLAN}:[0-9]{{15,20}})*",
             "our plans and ids of Discord's roles, such as pro:123456789012345678",
             default="",
         ),

@@ -1,5 +1,9 @@
 """A customer on one stack: buys, claims the key, trades, renews, does not pay, is suspended, pays again."""
 
+import os
+import shlex
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +15,8 @@ import pytest
 
 from tests.e2e.conftest import stack_directory
 from tests.support.customers import Customer, Vendors, example_bot, published, until
+from tests.support.documents import DOCUMENTS, section, shell_blocks
+from tests.support.places import ROOT
 from tests.support.running import RunningStack
 from tests.support.stacks import local_stack
 
@@ -127,3 +133,14 @@ def test_a_customer_s_life(
     vendors.mail(customer.email, "resumed")
     until(lambda: vendors.role_changes(user) == ["give", "take", "give"], "the role is given again")
     assert vendors.received("slack"), "the operators know"
+
+
+def test_the_commands_of_the_readme(shop: RunningStack) -> None:
+    (block,) = shell_blocks(section(DOCUMENTS["README.md"], "Sell licenses on your machine"))
+    for line in block.splitlines():
+        command = [sys.executable, *shlex.split(line)[1:]]
+        environment = os.environ | {"STATE": str(shop.state)}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{line}: {run.stderr}"
+        if "received" in line:
+            assert "smtp" in run.stdout

@@ -51,8 +51,8 @@ AGREED = {
 SECRETS = {
     "API_KEY_PEPPER": "p" * 32,
     "DISCORD_BOT_TOKEN": "token",
-    "STRIPE_WEBHOOK_SECRET": "whsec_secret",
-    "WHOP_WEBHOOK_SECRET": "ws_secret",
+    "STRIPE_WEBHOOK_SECRET": "whsec_a_secret_of_stripe",
+    "WHOP_WEBHOOK_SECRET": "ws_a_secret_of_whop_too",
     "NOTIFY_COMMUNITY": "discord://417429632418316298/token",
     "NOTIFY_OPS": "slack://T00000000/B00000000/token",
     "NOTIFY_ONCALL": "pagerduty://key@source",
