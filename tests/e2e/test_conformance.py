@@ -53,6 +53,9 @@ ONLY_REFUSED = {
     *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
     "POST /claim/{token}",
     "DELETE /license/keys/{own_public_id}",
+    # No made-up text is a hook's secret, and no made-up id a hook.
+    *("POST /hooks/{secret}", "POST /hooks/{hook_id}/rotate", "POST /hooks/{hook_id}/end"),
+    *("POST /ops/hooks/{hook_id}/rotate", "DELETE /ops/hooks/{hook_id}"),
 }
 A_PAYMENT_EVENT = """
 insert into payment_events (provider, event_id, type, kind, created_at, payload, state)
