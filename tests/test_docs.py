@@ -33,6 +33,7 @@ RECIPES = (
     "a setting",
     "a migration",
     "an alert",
+    "a notification",
 )
 # The platform sets these; no deployment configures them.
 PLATFORM_SETTINGS = {f"WEBSITE_{each}" for each in ("HOSTNAME", "INSTANCE_ID", "SITE_NAME")} | {

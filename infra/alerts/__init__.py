@@ -174,15 +174,11 @@ LOG_ALERTS = (
         "PT1H",
     ),
     LogAlert(
-        "payments-late",
-        1,
-        "A buyer's payment event has waited for over five minutes.",
-        "PT10M",
-        "PT5M",
+        "payments-late", 1, "A buyer's payment event has waited for over five minutes.", "PT10M", "PT5M"
     ),
     LogAlert("payments-failed", 2, "The app has given up a payment event.", "PT1H", "PT15M"),
     LogAlert(
-        "notifications-parked",
+        "notification-parked",
         2,
         "The app has given up ten or more notifications within an hour.",
         "PT1H",
