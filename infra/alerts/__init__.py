@@ -269,8 +269,7 @@ def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
 
 def _always(settings: Settings) -> Iterator[MetricAlert]:
     connections = round(0.8 * usable_connections(settings.postgres.sku))
-    # The probe of a passive region always fails, so half of all probes do.
-    healthy_percent = 25 if settings.edge.second_origin_host else 50
+    healthy_percent = 25 if settings.edge.second_origin_host else 50  # a passive region's probe always fails
     for row in (
         ("app-errors", 1, "App Service counted more than 20 answers with 5xx in five minutes.",
          "PT5M", "PT1M", "app", "Http5xx", "Total", "GreaterThan", 20),

@@ -18,6 +18,7 @@ NAMES = (
     "WEBPUBSUB_CONNECTION_STRING",
     "WEBPUBSUB_HUB",
     "API_KEY_PEPPER",
+    "PUBLIC_URL",
 )
 # Of a deployment under Entra ID; these never mix with the settings of a stack on this machine.
 ENTRA_NAMES = (
@@ -29,6 +30,7 @@ ENTRA_NAMES = (
     "WEBPUBSUB_ENDPOINT",
     "WEBPUBSUB_HUB",
     "API_KEY_PEPPER",
+    "PUBLIC_URL",
     "IDENTITY_ENDPOINT",
 )
 # The app needs these two to verify events of Web PubSub; this command receives none.

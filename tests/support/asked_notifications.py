@@ -114,9 +114,15 @@ ASKED: dict[str, dict[str, Any]] = {
         "until": BASE + timedelta(days=4),
         "limit": 500,
     },
+    **{
+        f"accounts.{action}_{table}": {"account_id": "account-7", "limit": 1_000}
+        for action in ("export", "erase")
+        for table in ("destinations", "notifications", "notification_events")
+    },
     "upkeep.prune_notifications": {"before": BASE + timedelta(days=1), "limit": 5_000},
 }
 JOBS = {
+    *(name for name in ASKED if name.startswith("accounts.erase")),
     "notifications.new_events",
     "notifications.subscribed",
     "notifications.subscribed_of_account",

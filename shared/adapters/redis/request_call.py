@@ -69,7 +69,8 @@ class RequestCall:
         requests, confidences = reply
         lookups = self._cache_results(confidences)
         for request, row, cache_result in zip(self.batch, requests, lookups, strict=True):
-            limit, remaining, reset_us, life_ms, record = row[:ROW]
+            has_more = len(row) > ROW
+            limit, remaining, reset_us, life_ms, record = row[:ROW] if has_more else row
             if request.answer.done():
                 continue
             if limit < 0:
@@ -79,8 +80,8 @@ class RequestCall:
             rate: RateState | None = None
             if limit:
                 left = remaining if allowed else -1 - remaining
-                others, refused_by = _others(row[ROW:]) if len(row) > ROW else ((), _REFUSING[0])
-                rate = RateState(limit, left, reset_us / 1e6, others, refused_by)
+                further = _others(row[ROW:]) if has_more else ()
+                rate = RateState(limit, left, reset_us / 1e6, *further)
             request.answer.set_result(Admission(record, allowed, rate, life_ms, cache_result))
 
     def _cache_results(self, rows: Sequence[ConfidenceRow]) -> list[CacheResult | None]:

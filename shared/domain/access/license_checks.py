@@ -21,7 +21,7 @@ _COMPARED = (
     "account_id", "plan", "overrides", "expires_at", "payment", "email", "discord_user_id", "notes",
 )  # fmt: skip
 _SAME_SPAN = timedelta(seconds=1)
-ACCOUNT_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+ACCOUNT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 
 
 def check_new_license(license_: License, plans: Iterable[str], now: datetime, problems: Problems) -> None:

@@ -26,7 +26,7 @@ class Thresholds(msgspec.Struct, frozen=True):
     """
 
     addresses_per_key: int = 6
-    session_fights: int = 10
+    session_fights: int = 30
     limited_hours: int = 12
     limited_percent: int = 20
     suspicious_trades: int = 5

@@ -1,6 +1,9 @@
 """Decides which events a stored change of a license is, and which warnings come before it expires."""
 
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+
+import msgspec
 
 from shared.domain.access.licenses import License
 from shared.domain.access.plans import Plan
@@ -10,7 +13,8 @@ from shared.domain.notifications.events import Event, EventKind
 # A license that the list meets for the first time is new only if it was made so lately. Otherwise the list
 # itself is new, or was restored, and nobody should be told that old licenses were created.
 NEW_FOR = timedelta(days=1)
-WARNING_DAYS = (7, 1)
+# What a holder or a role at Discord follows, beside the ends of a license.
+_TOLD = attrgetter("plan", "overrides", "email", "discord_user_id")
 
 
 def license_events(before: License | None, after: License, terms: Plan, at: datetime) -> tuple[Event, ...]:
@@ -31,6 +35,10 @@ def license_events(before: License | None, after: License, terms: Plan, at: date
         kinds += _of_status(before, after)
     if after.status == "active" and _is_later(after.expires_at, before.expires_at):
         kinds.append("license_extended")
+    if not kinds and after.status == "active" and _TOLD(before) != _TOLD(after):
+        changed = _event("license_changed", after, terms, at)
+        former = changed.values | {"former_plan": before.plan}
+        return (msgspec.structs.replace(changed, values=former),)
     return tuple(_event(kind, after, terms, at) for kind in kinds)
 
 

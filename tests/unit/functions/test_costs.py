@@ -154,6 +154,8 @@ async def test_the_document_states_what_costs_more_than_one(api: Api) -> None:
     }
     assert {name: text.partition("`. ")[2] for name, text in told.items() if "Costs" in text} == {
         "GET performance": "Costs 5 requests of the rate limit.",
+        "GET account/export": "Costs 20 requests of the rate limit.",
+        "GET ops/accounts/{account_id}/export": "Costs 20 requests of the rate limit.",
         "POST trades": "Costs 1 request of the rate limit for each 50 trades, or part of them.",
         "POST ml/get_confidence/batch": (
             "Costs 1 request of the rate limit for each 10 states, or part of them."
