@@ -174,15 +174,11 @@ LOG_ALERTS = (
         "PT1H",
     ),
     LogAlert(
-        "payments-late",
-        1,
-        "A buyer's payment event has waited for over five minutes.",
-        "PT10M",
-        "PT5M",
+        "payments-late", 1, "A buyer's payment event has waited for over five minutes.", "PT10M", "PT5M"
     ),
     LogAlert("payments-failed", 2, "The app has given up a payment event.", "PT1H", "PT15M"),
     LogAlert(
-        "notifications-parked",
+        "notification-parked",
         2,
         "The app has given up ten or more notifications within an hour.",
         "PT1H",
@@ -273,8 +269,7 @@ def metric_alerts(settings: Settings) -> tuple[MetricAlert, ...]:
 
 def _always(settings: Settings) -> Iterator[MetricAlert]:
     connections = round(0.8 * usable_connections(settings.postgres.sku))
-    # The probe of a passive region always fails, so half of all probes do.
-    healthy_percent = 25 if settings.edge.second_origin_host else 50
+    healthy_percent = 25 if settings.edge.second_origin_host else 50  # a passive region's probe always fails
     for row in (
         ("app-errors", 1, "App Service counted more than 20 answers with 5xx in five minutes.",
          "PT5M", "PT1M", "app", "Http5xx", "Total", "GreaterThan", 20),

@@ -61,7 +61,7 @@ FIRES: dict[str, list[Rows]] = {
     "connections-uncounted": [[metric("connections.uncounted", 4), metric("connections.uncounted", 6)]],
     "payments-late": [[metric("payments.age", 0, NOON - MINUTE), metric("payments.age", 301)]],
     "payments-failed": [[metric("payments.failed", 0, NOON - MINUTE), metric("payments.failed", 1)]],
-    "notifications-parked": [[metric("notifications.parked", 4), metric("notifications.parked", 6)]],
+    "notification-parked": [[metric("notifications.parked", 4), metric("notifications.parked", 6)]],
     "defects": [
         [row("AppExceptions", ExceptionType="KeyError", ItemCount=20, AppRoleName="signal-cloud")],
     ],
@@ -129,7 +129,7 @@ SILENT: dict[str, list[Rows]] = {
         [],
     ],
     "payments-failed": [[metric("payments.failed", 3, NOON - MINUTE), metric("payments.failed", 0)], []],
-    "notifications-parked": [[metric("notifications.parked", 9)], []],
+    "notification-parked": [[metric("notifications.parked", 9)], []],
     "defects": [[], [row("AppExceptions", ExceptionType="X", ItemCount=1, AppRoleName="func-signal-cloud")]],
     "logs-capped": [
         [row("_LogOperation", Category="Ingestion", Detail="Data of type X was dropped")],

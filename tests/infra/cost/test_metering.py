@@ -85,8 +85,8 @@ def test_prod_by_hand() -> None:
     # Two instances, and two more for five of a week's 168 hours.
     assert usd(prod, "plan.P0v3") == pytest.approx((2 + 2 * 5 / 168) * 730 * 0.085)
     assert usd(prod, "webpubsub.messages") == 0
-    # The engine's, relay's, heartbeat's, training's, endings', connections', the export's, upkeep's, payments',
-    # notifications', the license list's, the test stream's and the summary's runs of a day.
+    # The engine's, relay's, heartbeat's, training's, endings', connections', the export's, upkeep's,
+    # payments', notifications', the license list's, the test stream's and the summary's runs of a day.
     runs = 8640 + 17280 + 8640 + 96 + 17280 + 4320 + 1 + 1 + 17280 + 17280 + 1440 + 1440 + 1
     assert usd(prod, "blob_writes.Standard_ZRS") == pytest.approx(runs * 730 / 24 / 10_000 * 0.0625)
 
@@ -114,8 +114,8 @@ def test_messages_by_hand() -> None:
 
 def test_flex_pays_a_second_a_run_at_least() -> None:
     dev = reckoned("dev", users=1)
-    # Three timers a minute, a heartbeat every 20 seconds, three timers every quarter of an hour, two every two
-    # minutes, one every five, the export, upkeep and the summary.
+    # Three timers a minute, a heartbeat every 20 seconds, three timers every quarter of an hour,
+    # two every two minutes, one every five, the export, upkeep and the summary.
     runs = 3 * 1440 + 3 * 1440 + 3 * 96 + 2 * 720 + 288 + 1 + 1 + 1
     executions = runs * 730 / 24 + dev.usage.requests
     assert usd(dev, "flex.execution_time") == pytest.approx((executions * 2 - 100_000) * 0.000026)
