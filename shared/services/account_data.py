@@ -69,7 +69,7 @@ class LicenseChanger(Protocol):
 
 
 class Archive(Protocol):
-    """A file under way, closed at the end of its block; raises ExportTooLarge if it grows above its bounds."""
+    """A file under way, closed at the end of its block; raises ExportTooLarge above its bounds."""
 
     def __enter__(self) -> object: ...
     def __exit__(self, *_: object) -> None: ...
@@ -122,10 +122,10 @@ class AccountDataService:
 
     async def export(self, account_id: str, archive: Archive, actor: str) -> None:
         """Writes everything of the account; raises NotFound if there is nothing, and ExportTooLarge."""
-        held, keys = await self._held(account_id)
-        subjects = _subjects(account_id, held, keys)
-        license_ids = [each.license_id for each in held]
         with archive:
+            held, keys = await self._held(account_id)
+            subjects = _subjects(account_id, held, keys)
+            license_ids = [each.license_id for each in held]
             await archive.add("licenses", _page([msgspec.structs.asdict(each) for each in held]))
             await archive.add("keys", _page([msgspec.structs.asdict(key_row(key)) for key in keys]))
             for table in ACCOUNT_TABLES:
