@@ -88,6 +88,7 @@ class World:
         assert isinstance(expected, Taken)
         assert _plain((real.record,)) == _plain((expected.record,))
         assert _plain(real.ended) == _plain(expected.ended)
+        assert real.has_dropped == expected.has_dropped
         self.held[instance] = real.record
 
     async def do_renew(self, instance: str, knows_copy: bool) -> None:
