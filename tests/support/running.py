@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,10 +62,12 @@ class RunningStack:
         """What `python -m operations.license` prints as JSON; run in this process, which saves a second."""
         output, errors = io.StringIO(), io.StringIO()
         with (
+            ThreadPoolExecutor(max_workers=1) as pool,
             patch.dict(os.environ, STATE=str(self.state)),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),
         ):
-            status = license_command([arguments[0], "--json", *arguments[1:]])
+            # In a thread, because the test may have a running loop.
+            status = pool.submit(license_command, [arguments[0], "--json", *arguments[1:]]).result()
         assert status == 0, errors.getvalue()
         return json.loads(output.getvalue())
