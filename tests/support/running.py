@@ -62,12 +62,12 @@ class RunningStack:
         """What `python -m operations.license` prints as JSON; run in this process, which saves a second."""
         output, errors = io.StringIO(), io.StringIO()
         with (
-            ThreadPoolExecutor(max_workers=1) as pool,
             patch.dict(os.environ, STATE=str(self.state)),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),
+            # The command runs a loop of its own, and a test may run one, too.
+            ThreadPoolExecutor(1) as thread,
         ):
-            # In a thread, because the test may have a running loop.
-            status = pool.submit(license_command, [arguments[0], "--json", *arguments[1:]]).result()
+            status = thread.submit(license_command, [arguments[0], "--json", *arguments[1:]]).result()
         assert status == 0, errors.getvalue()
         return json.loads(output.getvalue())
