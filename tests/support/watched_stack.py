@@ -71,6 +71,7 @@ def watched_stack(state: Path) -> Iterator[Watched]:
             stack = RunningStack(started.state)
             # The processes load OpenTelemetry a moment after their first request or timer.
             _await(lambda: "signal_cloud.outbox.age" in watched.file.metrics(), "timers' metrics", started)
+            _plan_faults(stack.document["vendors"])
             with stack.client("bot") as probe:
                 _await(
                     lambda: bool(probe.get("/health").is_success and watched.file.spans()), "spans", started
@@ -106,6 +107,16 @@ def _missing(watched: Watched) -> list[str]:
     unsent = {metric.name for metric in METRICS} - (set(sent) & named)
     spans = set() if stored == {span.span_id for span in watched.file.spans()} else {"spans"}
     return sorted(idle | unsent | spans)
+
+
+def _plan_faults(vendors: dict[str, str]) -> None:
+    """Lets Slack refuse a notification for ever, and PagerDuty take one, of that, without an answer."""
+    headers = {"Authorization": f"Bearer {vendors['control_token']}"}
+    for fault in (
+        {"vendor": "slack", "kind": "status", "status": 410},
+        {"vendor": "pagerduty", "kind": "lost"},
+    ):
+        _expect(httpx.post(f"{vendors['url']}/faults", json=fault, headers=headers), 204)
 
 
 def _make_a_jump(database_url: str) -> None:
