@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
-from shared.domain.access.endings import Ending
+from shared.domain.access.endings import Ending, closing_in
 from shared.domain.access.license_changes import ended
 from shared.domain.access.licenses import (
     ApiKey,
@@ -71,11 +71,28 @@ class EndingService:
 
     async def _enforce(self, ending: Ending, now: datetime) -> bool:
         """Whether the license or key of `ending` has ended, and its connections are closed."""
+        closing = closing_in(ending.subject)
+        if closing is not None:
+            return await self._close_once(ending, *closing, now)
         if is_license_id(ending.subject):
             refused, closed = await self._enforce_license(ending.subject, now)
         else:
             refused, closed = await self._enforce_key(ending.subject, now)
         if ending.is_enforced(now) and (closed or refused is None):
+            await self._store.remove_ending(ending)
+        return closed
+
+    async def _close_once(self, ending: Ending, license_id: str, revision: int, now: datetime) -> bool:
+        """Closes the connections of a license that allows less from `revision` on, if the command has not."""
+        license_ = await self._store.get_license(license_id)
+        if license_ is None or license_.revision < revision:
+            # The command has yet to store the change, or has died before.
+            if ending.is_enforced(now):
+                await self._store.remove_ending(ending)
+            return False
+        await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
+        closed = await self._enforcement.close_connections(license_id, "license changed")
+        if closed:
             await self._store.remove_ending(ending)
         return closed
 

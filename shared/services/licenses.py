@@ -9,13 +9,14 @@ within five seconds, see shared/services/access.py; connections that stay open a
 
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.consequences import consequences
-from shared.domain.access.endings import Ending
+from shared.domain.access.endings import Ending, closing_in
 from shared.domain.access.keys import RandomBytes
 from shared.domain.access.license_changes import resumed, revoked, suspended
 from shared.domain.access.license_checks import (
@@ -34,7 +35,7 @@ from shared.domain.access.licenses import (
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.plans import NO_OVERRIDES, STANDARD, Overrides
 from shared.domain.problems import Problems
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 from shared.services.auditing import AuditLog
 from shared.services.enforcement import Enforcement
 from shared.services.license_keys import Effect, KeyService, KeyStore
@@ -44,6 +45,7 @@ class LicenseStore(KeyStore, Protocol):
     async def has_account(self, account_id: str) -> bool: ...
     async def add_license(self, license_: License) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
+    async def remove_ending(self, ending: Ending) -> None: ...
 
 
 class SymbolCheck(Protocol):
@@ -208,9 +210,18 @@ class LicenseService(KeyService):
         license_ = await self._store.update_license(license_id, change)
         caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
+        if closed:
+            await self._forget_closings(following.endings)
         audited = await self._audit.note(reason, license_id)
         await self._listed(license_)
         return Effect(license_, caches_told, closed, audited)
+
+    async def _forget_closings(self, endings: Sequence[Ending]) -> None:
+        """Leaves nothing to close to the timer, which would close connections of after the change."""
+        for each in endings:
+            if closing_in(each.subject) is not None:
+                with suppress(Unavailable):
+                    await self._store.remove_ending(each)
 
     async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:
         problems = Problems()

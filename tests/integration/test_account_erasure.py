@@ -30,7 +30,8 @@ insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, features, source, publisher
 ) values ('ES', {1}, 's', 1, 'entry', 'LONG', 1, now(), '{{}}', 'live', '{0}');
 insert into payment_events (provider, event_id, type, kind, created_at, account_id, payload, state)
-values ('stripe', 'evt_{1}', 't', 'paid', now(), '{0}', '{{"email": "a@b.example", "amount": 1}}', 'applied');
+values ('stripe', 'evt_{1}', 't', 'paid', now(), '{0}',
+    '{{"email": "a@b.example", "customer": "{0}", "amount": 1}}', 'applied');
 insert into notification_events (event_id, kind, at, account_id, shown)
 values ('e-{1}', 'test', now(), '{0}', '{{}}');
 insert into notifications (event_id, lane, account_id, next_try_at) values ('e-{1}', 'mail:x', '{0}', now());

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from shared.domain.access.endings import Ending
+from shared.domain.access.endings import Ending, closing_of
 from shared.domain.access.licenses import License, license_refusal
 from shared.domain.access.plans import Plan
 
@@ -25,6 +25,9 @@ def consequences(before: License, after: License, terms: tuple[Plan, Plan], now:
     has_ended = license_refusal(after, now) is not None
     closes = has_ended or _has_other_groups(*terms) or terms[1].sessions < terms[0].sessions
     endings = [Ending(now, after.license_id)] if closes else []
+    if closes and not has_ended:
+        # What has ended, the timer closes again and again; what goes on must be closed once.
+        endings.append(Ending(now, closing_of(after.license_id, after.revision)))
     for old, new in ((before.expires_at, after.expires_at), (before.grace_until, after.grace_until)):
         if new is not None and new != old and new > now:
             endings.append(Ending(new, after.license_id))

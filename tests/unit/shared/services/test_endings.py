@@ -7,8 +7,10 @@ from unittest.mock import AsyncMock, patch
 import pytest
 
 from shared.domain.access.admission import decode_record
-from shared.domain.access.endings import ENFORCED_FOR, Ending
-from shared.domain.access.license_changes import suspended
+from shared.domain.access.endings import ENFORCED_FOR, Ending, closing_of
+from shared.domain.access.license_changes import suspended, with_overrides
+from shared.domain.access.licenses import License
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
@@ -210,3 +212,46 @@ async def test_without_redis_connections_are_closed_all_the_same(world: World) -
     await world.service.revoke_license(license_id)
     world.hub.away = False
     assert await world.endings.run(world.clock()) == 1
+
+
+def less(license_: License) -> License:
+    return with_overrides(license_, Overrides(symbols=("ES",)))
+
+
+async def test_what_a_lost_symbol_left_open_is_closed_once(world: World) -> None:
+    license_id = await world.license()
+    world.hub.away = True
+    effect = await world.service.change(license_id, less, "license changed")
+    assert not effect.connections_closed
+    assert await world.endings.run(world.clock()) == 0
+    world.hub.away = False
+    for _ in range(3):
+        await world.endings.run(world.clock())
+        world.clock.forward(10)
+    assert world.hub.closed == [(f"license.{license_id}", "license changed")]
+
+
+async def test_a_command_that_died_before_it_closed_what_a_lost_symbol_left_open_is_completed(
+    world: World,
+) -> None:
+    license_id = await world.license()
+    with (
+        patch.object(world.enforcement, "tell_caches", AsyncMock(side_effect=RuntimeError("killed"))),
+        pytest.raises(RuntimeError),
+    ):
+        await world.service.change(license_id, less, "license changed")
+    assert world.hub.closed == []
+    assert await world.endings.run(world.clock()) == 1
+    assert world.hub.closed == [(f"license.{license_id}", "license changed")]
+
+
+async def test_a_change_that_was_announced_and_never_made_closes_nothing(world: World) -> None:
+    license_id = await world.license()
+    announced = Ending(world.clock(), closing_of(license_id, 2))
+    await world.store.add_endings([announced])
+    await world.endings.run(world.clock())
+    assert announced in world.store.recorded_endings
+    world.clock.time += ENFORCED_FOR
+    await world.endings.run(world.clock())
+    assert world.store.recorded_endings == set()
+    assert world.hub.closed == []
