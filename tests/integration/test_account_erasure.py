@@ -137,6 +137,21 @@ async def test_an_erased_account_is_named_nowhere_and_another_keeps_its_rows(era
         await erasing.service.preview(MINE)
 
 
+async def test_a_buyer_who_never_got_a_license_is_erased_too(erasing: Erasing) -> None:
+    async with await psycopg.AsyncConnection.connect(erasing.url) as admin:
+        await admin.execute(
+            "insert into payment_events"
+            " (provider, event_id, type, kind, created_at, account_id, payload, state) values"
+            """ ('stripe', 'evt_9', 't', 'paid', now(), 'acct-9', '{"customer": "acct-9"}', 'failed')"""
+        )
+    assert (await erasing.service.preview("acct-9")).licenses == 0
+    await erasing.service.erase("acct-9", erasing.world.service)
+    await finished(erasing)
+    assert await erasing.mentions("acct-9") == {}
+    with pytest.raises(NotFound):
+        await erasing.service.erase("acct-9", erasing.world.service)
+
+
 async def test_an_erasure_that_died_goes_on_under_the_same_pseudonym(erasing: Erasing) -> None:
     erasing.world.store.is_busy = True
     with pytest.raises(Exception, match="others change it"):
