@@ -7,16 +7,16 @@ client connects). `Effect` says if one of these later steps failed. Without the 
 within five seconds, see shared/services/access.py; connections that stay open are closed by the timer.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.consequences import consequences
-from shared.domain.access.endings import Ending, closing_in
+from shared.domain.access.endings import Ending
 from shared.domain.access.keys import RandomBytes
 from shared.domain.access.license_changes import resumed, revoked, suspended
 from shared.domain.access.license_checks import (
@@ -40,12 +40,13 @@ from shared.services.auditing import AuditLog
 from shared.services.enforcement import Enforcement
 from shared.services.license_keys import Effect, KeyService, KeyStore
 
+log = logging.getLogger(__name__)
+
 
 class LicenseStore(KeyStore, Protocol):
     async def has_account(self, account_id: str) -> bool: ...
     async def add_license(self, license_: License) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
-    async def remove_ending(self, ending: Ending) -> None: ...
 
 
 class SymbolCheck(Protocol):
@@ -211,17 +212,19 @@ class LicenseService(KeyService):
         caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
         if closed:
-            await self._forget_closings(following.endings)
+            await self._note_closed(following.endings)
         audited = await self._audit.note(reason, license_id)
         await self._listed(license_)
         return Effect(license_, caches_told, closed, audited)
 
-    async def _forget_closings(self, endings: Sequence[Ending]) -> None:
-        """Leaves nothing to close to the timer, which would close connections of after the change."""
-        for each in endings:
-            if closing_in(each.subject) is not None:
-                with suppress(Unavailable):
-                    await self._store.remove_ending(each)
+    async def _note_closed(self, endings: Sequence[Ending]) -> None:
+        """Notes that the timer need not close the connections of a license that lives on."""
+        closed = [msgspec.structs.replace(each, closes=False) for each in endings if each.closes]
+        if closed:
+            try:
+                await self._store.add_endings(closed)
+            except Unavailable as error:
+                log.warning("the timer closes the connections of a changed license again: %s", error.internal)
 
     async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:
         problems = Problems()
