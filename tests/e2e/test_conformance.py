@@ -59,11 +59,20 @@ ONLY_REFUSED = {
     *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
     "POST /claim/{token}",
     "DELETE /license/keys/{own_public_id}",
-    # No made-up id is a destination.
+    # No made-up id is a destination, and no made-up address one that could be called.
+    "POST /destinations",
     *(f"POST /destinations/{{destination_id}}/{action}" for action in ("replay", "secret", "test")),
     # No made-up text is a hook's secret, and no made-up id a hook.
     *("POST /hooks/{secret}", "POST /hooks/{hook_id}/rotate", "POST /hooks/{hook_id}/end"),
     *("POST /ops/hooks/{hook_id}/rotate", "DELETE /ops/hooks/{hook_id}"),
+    # No made-up id is a license, a key, an account, a session or a notification, and no made-up plan one of ours.
+    *("POST /ops/licenses", "PATCH /ops/licenses/{license_id}"),
+    *(f"POST /ops/licenses/{{license_id}}/{each}" for each in ("extend", "suspend", "resume", "revoke")),
+    *(f"POST /ops/licenses/{{license_id}}/{each}" for each in ("hooks", "keys")),
+    *(f"POST /ops/keys/{{public_id}}/{each}" for each in ("revoke", "rotate")),
+    *("GET /ops/accounts/{account_id}/export", "POST /ops/accounts/{account_id}/erase"),
+    "DELETE /ops/licenses/{license_id}/sessions/{session_id}",
+    "POST /ops/notifications/{notification_id}/retry",
 }
 A_PAYMENT_EVENT = """
 insert into payment_events (provider, event_id, type, kind, created_at, payload, state)
