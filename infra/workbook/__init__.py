@@ -93,6 +93,7 @@ SECTIONS = (
         (
             Panel("dependencies", "Calls to Redis, Postgres, Tables, Web PubSub", "table", 100),
             Panel("outages", "Signs of an unavailable service", "timechart", 100),
+            Panel("notifications", "Notifications sent, unanswered and given up", "timechart", 100),
             MetricPanel(
                 "Postgres",
                 "postgres",

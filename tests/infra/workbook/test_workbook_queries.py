@@ -98,6 +98,13 @@ CASES: dict[str, tuple[Rows, list[Row]]] = {
             },
         ],
     ),
+    "notifications": (
+        [metric("notifications.sent", 4), metric("notifications.sent", 6), metric("notifications.parked", 1)],
+        [
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.parked", "Count": 1},
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.sent", "Count": 10},
+        ],
+    ),
     "outages": (
         [metric("limiter.open", 4), metric("limiter.open", 6), metric("license_store.errors", 3)],
         [
