@@ -6,16 +6,20 @@ is a dry run without --yes; the timers of the deployment then erase the rows, wi
 
 import argparse
 import asyncio
+import contextlib
 import getpass
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from errno import EISDIR
+from os import strerror
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from operations.command import run_command
+from operations.command import UsageError, run_command
 from operations.license.outcome import INCOMPLETE
 from operations.license.settings import command_settings
 from shared.adapters.account_archive import AccountArchive
@@ -51,10 +55,11 @@ async def _export(container: Container, options: argparse.Namespace, actor: str)
     # Not opened in place: an export that fails half-way leaves no file that looks complete.
     part = options.file.with_name(options.file.name + ".part")
     try:
-        with await asyncio.to_thread(part.open, "wb") as target:
+        with await asyncio.to_thread(_opened, options.file, part) as target:
             part.chmod(0o600)
             archive = AccountArchive(target, datetime.now(UTC), max_rows=None, max_bytes=None)
-            await container.account_data.export(options.account, archive, actor)
+            with contextlib.closing(archive):
+                await container.account_data.export(options.account, archive, actor)
         part.replace(options.file)
     finally:
         part.unlink(missing_ok=True)
@@ -64,6 +69,16 @@ async def _export(container: Container, options: argparse.Namespace, actor: str)
     else:
         print(f"{options.file}: {sum(archive.rows.values())} rows of {len(archive.rows)} tables")
     return 0
+
+
+def _opened(file: Path, part: Path) -> IO[bytes]:
+    """`part`, which becomes `file`, open to be written; raises UsageError if it cannot be."""
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, strerror(EISDIR))
+        return part.open("wb")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def _show(report: ErasureReport, *, as_json: bool) -> int:

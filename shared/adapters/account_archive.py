@@ -57,6 +57,10 @@ class AccountArchive:
         """Adds `about.json`, which says what the file holds, and ends the file."""
         text = json.dumps(dict(about) | {"rows": self.rows}, indent=2)
         self._zip.writestr(self._entry("about.json"), text)
+        self.close()
+
+    def close(self) -> None:
+        """Ends the file; one that is not finished lacks tables."""
         self._zip.close()
 
     def _entry(self, name: str) -> zipfile.ZipInfo:

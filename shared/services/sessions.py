@@ -282,5 +282,10 @@ class SessionService:
             at=self._now(),
             account_id=account_id,
             license_id=license_id,
-            values={"instance": record.instance, "by": by, "symbols": ", ".join(record.symbols[:10])},
+            values={
+                "instance": record.instance,
+                "version": record.version or None,
+                "by": by,
+                "symbols": ", ".join(record.symbols[:10]),
+            },
         )

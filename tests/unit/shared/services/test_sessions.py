@@ -12,6 +12,7 @@ from shared.errors import (
 )
 from shared.services.sessions import NegotiateRequest
 from tests.support.session_world import World
+from tests.support.shown_values import values_lacking
 
 
 @pytest.fixture
@@ -66,7 +67,8 @@ async def test_force_takes_the_place_over_and_tells_the_other_bot(world: World) 
         "acct-1",
         world.license_id,
     )
-    assert event.values == {"instance": "bot-1", "by": "bot-2", "symbols": "ES, NQ"}
+    assert event.values == {"instance": "bot-1", "version": None, "by": "bot-2", "symbols": "ES, NQ"}
+    assert values_lacking(event) == set()
     assert world.fights == [("acct-1", "taken_over")]
     with pytest.raises(SessionLost, match="The instance bot-2 took this session over"):
         await world.second.leases.confirm(world.grant, held.session_id)

@@ -65,7 +65,7 @@ NASTY = (
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_value_mentions_nobody_and_links_nowhere(channel: ChannelKind) -> None:
     message = shipped_templates().render(
-        an_event("session_taken_over", instance=NASTY, symbol=NASTY), channel
+        an_event("session_taken_over", instance=NASTY, symbols=NASTY), channel
     )
     text = message.title + "\n" + message.text
     assert "\x00" not in text
@@ -87,6 +87,13 @@ def test_any_value_is_one_short_line(value: str, channel: ChannelKind) -> None:
     assert not any(character in line for character in "\n\r\x00\u2028\u202e")
     if channel == "discord":
         assert "@e" not in line
+
+
+def test_a_license_without_end_is_valid_until_further_notice() -> None:
+    created = shipped_templates().render(an_event("license_created", expires_at=None), "slack")
+    assert "valid until further notice" in created.text
+    closing = shipped_templates().render(an_event("signal_published", expires_at=None), "slack")
+    assert "Valid until: -" in closing.text
 
 
 def test_numbers_and_nothing_are_shown() -> None:
