@@ -6,14 +6,12 @@ is a dry run without --yes; the timers of the deployment then erase the rows, wi
 
 import argparse
 import asyncio
-import contextlib
 import getpass
 import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from errno import EISDIR
-from os import strerror
 from pathlib import Path
 from typing import IO
 
@@ -58,8 +56,7 @@ async def _export(container: Container, options: argparse.Namespace, actor: str)
         with await asyncio.to_thread(_opened, options.file, part) as target:
             part.chmod(0o600)
             archive = AccountArchive(target, datetime.now(UTC), max_rows=None, max_bytes=None)
-            with contextlib.closing(archive):
-                await container.account_data.export(options.account, archive, actor)
+            await container.account_data.export(options.account, archive, actor)
         part.replace(options.file)
     finally:
         part.unlink(missing_ok=True)
@@ -75,7 +72,7 @@ def _opened(file: Path, part: Path) -> IO[bytes]:
     """`part`, which becomes `file`, open to be written; raises UsageError if it cannot be."""
     try:
         if file.is_dir():
-            raise IsADirectoryError(EISDIR, strerror(EISDIR))
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
         return part.open("wb")
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}.") from error

@@ -53,7 +53,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "ats": [BASE],
     },
     "notifications.note_fan_out": {"event_ids": ["event-7"]},
-    "notifications.due": {"now": NOW, "limit": 100},
+    "notifications.due": {"now": NOW, "limit": 100, "few": 4},
     "notifications.add_lanes": {"lanes": ["own:webhook_7", "vendor:webhook"]},
     "notifications.lock_lanes": {"lanes": ["own:webhook_7"], "now": NOW},
     "notifications.take": {"ids": [_ID], "until": NOW},
@@ -77,7 +77,12 @@ ASKED: dict[str, dict[str, Any]] = {
     "notifications.retry": {"notification_id": _ID, "now": NOW},
     "notifications.state_of": {"notification_id": _ID},
     "notifications.parked": {"now": NOW},
-    "notifications.own": {"account_id": "account-7", "after": UUID(int=0), "limit": 100},
+    "notifications.own": {
+        "account_id": "account-7",
+        "after": UUID(int=0),
+        "signals_until": NOW,
+        "limit": 100,
+    },
     "notifications.replay": {
         "account_id": "account-7",
         "lane": "own:webhook_7",

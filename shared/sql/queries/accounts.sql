@@ -68,8 +68,10 @@ where account_id = %(account_id)s
 order by day, public_id;
 
 -- name: export_notifications
--- What an account's destinations were sent, for its export.
-select * from notifications where account_id = %(account_id)s order by notification_id;
+-- What an account's destinations were sent, for its export; not what waits for a delay of signals.
+select * from notifications
+where account_id = %(account_id)s and not (state = 'waiting' and tries = 0 and next_try_at > now())
+order by notification_id;
 
 -- name: export_notification_events
 -- The events of an account that somebody was notified of, for its export.
@@ -168,7 +170,7 @@ where (symbol, sequence) in (
 -- name: erase_payment_events
 -- Gives the payment events of an account its pseudonym, and takes the buyer from them.
 update payment_events
-set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id'
+set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id' - 'customer'
 where account_id = %(account_id)s;
 
 -- name: erase_hooks
