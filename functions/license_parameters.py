@@ -36,9 +36,6 @@ def _one_of(about: str, values: tuple[str, ...], before: str = "") -> msgspec.Me
     return msgspec.Meta(description=about, pattern=pattern, extra={"expected": expected})
 
 
-_ACCEPT = msgspec.Meta(description="text/csv for a table.", max_length=256, extra={"in": "header"})
-
-
 class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Selects, orders and pages licenses."""
 
@@ -103,18 +100,21 @@ class NamedLicense(msgspec.Struct, frozen=True):
     ]
 
 
+PublicId = Annotated[
+    str,
+    msgspec.Meta(
+        description="The public id of a key: the six characters after its prefix.",
+        pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}\\Z",
+        examples=["Ab12Cd"],
+        extra={"in": "path", "expected": f"Expected the {PUBLIC_ID_LENGTH} characters after the prefix."},
+    ),
+]
+
+
 class NamedKey(msgspec.Struct, frozen=True):
     """Names one key, never by the key itself."""
 
-    public_id: Annotated[
-        str,
-        msgspec.Meta(
-            description="The public id of a key: the six characters after its prefix.",
-            pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}\\Z",
-            examples=["Ab12Cd"],
-            extra={"in": "path", "expected": f"Expected the {PUBLIC_ID_LENGTH} characters after the prefix."},
-        ),
-    ]
+    public_id: PublicId
 
 
 _Days = Annotated[int, msgspec.Meta(ge=1, le=MAX_EXTENSION_DAYS)]
@@ -178,7 +178,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the old key still works."""
+    """How many seconds the replaced key works beside the new one; 0 ends it at once."""
 
     overlap_s: Annotated[int, msgspec.Meta(ge=0, le=int(MAX_OVERLAP.total_seconds()))] = _DAY_S
 

@@ -233,6 +233,6 @@ class RetryParameters(msgspec.Struct, frozen=True):
 )
 async def post_notification_retry(call: Call, named: RetryParameters) -> Answer:
     """Lets a notification be tried again that was given up."""
-    actor = f"key {call.grant.key.public_id}"
+    actor = call.grant.actor
     await call.services.notification_lists.retry(UUID(named.notification_id), actor)
     return Answer(b"", 204)

@@ -114,5 +114,5 @@ async def get_sessions_of_license(call: Call, named: LicenseParameters) -> Sessi
 )
 async def delete_session_of_license(call: Call, named: SessionParameters) -> Released:
     """Ends a session; idempotent. Its bot may take a new one if a place is free."""
-    actor = f"key {call.grant.key.public_id}"
+    actor = call.grant.actor
     return await call.services.sessions.end(named.license_id, named.session_id, actor)
