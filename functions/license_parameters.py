@@ -15,7 +15,7 @@ from shared.domain.access.license_filter import (
     LicenseOrder,
 )
 from shared.domain.access.license_patch import SentOverrides
-from shared.domain.access.licenses import LicenseStatus, Scope
+from shared.domain.access.licenses import LICENSE_ID_PATTERN, LicenseStatus, Scope
 from shared.domain.access.plans import STANDARD
 from shared.domain.problems import Problems
 from shared.services.license_admin import MAX_PAGE
@@ -86,18 +86,21 @@ class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
         return self.format == "csv" or (self.accept or "").split(";", 1)[0].strip().lower() == "text/csv"
 
 
+LicenseId = Annotated[
+    str,
+    msgspec.Meta(
+        description="The id of a license.",
+        pattern=LICENSE_ID_PATTERN,
+        examples=["lic_0123456789Ab"],
+        extra={"in": "path", "expected": "Expected an id such as lic_0123456789Ab."},
+    ),
+]
+
+
 class NamedLicense(msgspec.Struct, frozen=True):
     """Names one license."""
 
-    license_id: Annotated[
-        str,
-        msgspec.Meta(
-            description="The id of a license.",
-            pattern=r"^lic_[0-9A-Za-z]{12}\Z",
-            examples=["lic_0123456789Ab"],
-            extra={"in": "path", "expected": "Expected an id such as lic_0123456789Ab."},
-        ),
-    ]
+    license_id: LicenseId
 
 
 PublicId = Annotated[
