@@ -44,9 +44,10 @@ def selected(
 ) -> Selection:
     """What of `due` goes now, in its order.
 
-    `ready` are the lanes that this run holds, those of vendors included; at most `lanes` of them are used. A notification of another lane is left as it is. So is one whose lane
-    has enough for this run. One that is too fast for its lane or vendor is postponed behind those before it,
-    so that no run looks at it until then.
+    `ready` are the lanes that this run holds, those of vendors included; at most `lanes` of them are used. A
+    notification of another lane is left as it is. So is one whose lane has enough for this run. One that is
+    too fast for its lane or vendor is postponed behind those before it, so that no run looks at it until
+    then.
     """
     selection = Selection([], {}, {})
     foreseen = dict(ready)
