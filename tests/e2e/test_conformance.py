@@ -48,8 +48,8 @@ include-name = "POST /ops/licenses/bulk"
 # PATCH there is read as the change of a license that is named bulk.
 checks.unsupported_method.enabled = false
 """
-# Only Web PubSub and the payment vendors themselves can send their events. No generated text is the address of a
-# destination, or the name of a plan.
+# Only Web PubSub and the payment vendors themselves can send their events. No generated text is the address
+# of a destination, or the name of a plan.
 ONLY_REFUSED = {
     *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
     *("POST /destinations", "POST /ops/licenses"),
