@@ -30,7 +30,7 @@ SHOWN: dict[EventKind, tuple[str, ...]] = {
     "payment_failed": (*_LICENSE, "grace_until"),
     "claim_requested": (),
     "key_rotated": ("public_id", "old_public_id", "old_expires_at"),
-    "session_taken_over": ("symbols", "instance", "version", "taken_by"),
+    "session_taken_over": ("symbol", "instance", "version", "taken_by"),
     "feed_stale": ("symbol", "age", "last_bar_at"),
     "model_promoted": ("strategy", "version", "basis"),
     "model_retired": ("strategy", "version"),
