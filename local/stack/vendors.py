@@ -13,8 +13,8 @@ from local.stack.services import answers_http
 from local.stack.state import StateDirectory
 from local.supervisor import Command, Service
 from shared.adapters.plans import shipped_plans
+from shared.notification_settings import VENDORS
 
-VENDORS = ("discord", "telegram", "slack", "twilio", "pagerduty", "webhook")
 GUILD_ID = "81384788765712384"
 ROLES = {"starter": "417719834231439361", "pro": "417719834231439360"}
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shared.domain.notifications.attempts import Outcome, Result, asked_wait_s, result_of
 from shared.domain.notifications.channels import ChannelCatalog
-from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Plan, planned
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Selection, selected
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import held, vendor_lane
 from shared.errors import Unavailable
@@ -50,7 +50,7 @@ class Queue(Protocol):
         until: datetime,
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
     ) -> list[Due]: ...
     async def note(
         self, claimed: Due, result: Result, now: datetime, events: Sequence[Event] = ()
@@ -118,15 +118,17 @@ class SendingService:
         """Claims what may go now, by lane, of at most `most` lanes."""
         now, lanes = self._now(), defaultdict[str, list[Due]](list)
         for each in await self._queue.claim(
-            now, now + LEASE, LOOKED_AT, self._lanes_of, self._plan(now, most)
+            now, now + LEASE, LOOKED_AT, self._lanes_of, self._selection(now, most)
         ):
             lanes[each.lane].append(each)
         return lanes
 
-    def _plan(self, now: datetime, lanes: int) -> Callable[[Sequence[Due], dict[str, datetime]], Plan]:
-        def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
+    def _selection(
+        self, now: datetime, lanes: int
+    ) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
+        def selection(due: Sequence[Due], ready: dict[str, datetime]) -> Selection:
             channels = self._channels
-            return planned(
+            return selected(
                 due,
                 ready,
                 lambda lane: vendor_of(lane, channels),
@@ -135,7 +137,7 @@ class SendingService:
                 lanes=lanes,
             )
 
-        return plan
+        return selection
 
     def _lanes_of(self, lane: str) -> list[str]:
         vendor = vendor_of(lane, self._channels)

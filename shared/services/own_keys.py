@@ -140,7 +140,7 @@ class OwnKeyService:
         return EndedKey(public_id, effect.connections_closed)
 
     def _changes(self, grant: Grant) -> KeyChanges:
-        return self._licenses(f"key {grant.key.public_id}")
+        return self._licenses(grant.actor)
 
     def _shown(self, key: ApiKey, grant: Grant) -> OwnKey:
         kind = kind_of(grant.license)

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.notification_events import add_in
 from shared.domain.notifications.attempts import Result
-from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Plan
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Selection
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.routing import Route, Subscriber
 from shared.sql import queries
@@ -68,9 +68,9 @@ class NotificationQueue:
         until: datetime,
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
     ) -> list[Due]:
-        """Claims what `plan` sends now, until a time; afterwards it counts as unanswered, and is due again.
+        """Claims what `selection` sends now, until a time; then it counts as unanswered, and is due again.
 
         `lanes_of` are the lanes whose pace counts for a notification of a lane.
         """
@@ -81,7 +81,7 @@ class NotificationQueue:
                 return []
             await connection.execute(_SQL["add_lanes"], {"lanes": lanes})
             cursor = await connection.execute(_SQL["lock_lanes"], {"lanes": lanes, "now": now})
-            decided = plan(due, dict(await cursor.fetchall()))
+            decided = selection(due, dict(await cursor.fetchall()))
             await self._store(connection, decided, until)
         return [_once_more(each) for each in decided.sends]
 
@@ -101,17 +101,17 @@ class NotificationQueue:
         ]
 
     @staticmethod
-    async def _store(connection: Connection, plan: Plan, until: datetime) -> None:
-        sent = [each.notification_id for each in plan.sends]
-        held = {each.lane for each in plan.sends}
+    async def _store(connection: Connection, selection: Selection, until: datetime) -> None:
+        sent = [each.notification_id for each in selection.sends]
+        held = {each.lane for each in selection.sends}
         await connection.execute(_SQL["take"], {"ids": sent, "until": until})
-        postponed = {"ids": [*plan.postponed], "ats": [*plan.postponed.values()]}
+        postponed = {"ids": [*selection.postponed], "ats": [*selection.postponed.values()]}
         await connection.execute(_SQL["postpone"], postponed)
         free = datetime.fromtimestamp(0, UTC)
         paced = {
-            "lanes": [*plan.ready],
-            "ready_ats": [*plan.ready.values()],
-            "busy_untils": [until if lane in held else free for lane in plan.ready],
+            "lanes": [*selection.ready],
+            "ready_ats": [*selection.ready.values()],
+            "busy_untils": [until if lane in held else free for lane in selection.ready],
         }
         await connection.execute(_SQL["pace_lanes"], paced)
 
