@@ -74,7 +74,7 @@ def watched_stack(state: Path) -> Iterator[Watched]:
                 )
             _make_a_jump(stack.document["database_url"])
             _drive(stack, started)
-            _await(lambda: _complete(watched), "telemetry of everything that was done", started)
+            _await_everything(watched, started)
             yield watched
 
 
@@ -85,18 +85,23 @@ def _await(happened: Callable[[], bool], what: str, stack: LocalStack) -> None:
         time.sleep(0.1)
 
 
-def _complete(watched: Watched) -> bool:
-    """Whether every metric was sent, each counter with something to count, and to both."""
+def _await_everything(watched: Watched, started: LocalStack) -> None:
+    deadline = time.monotonic() + SENT_WITHIN_S
+    while missing := _missing(watched):
+        assert time.monotonic() < deadline, f"{missing} after {SENT_WITHIN_S} s:\n{started.logs()}"
+        time.sleep(0.1)
+
+
+def _missing(watched: Watched) -> list[str]:
+    """The metrics that were not sent to both, the counters that counted nothing, and whether spans differ."""
     sent = watched.file.metrics()
     counted = {metric.name for metric in METRICS if metric.kind != "gauge"}
-    idle = [name for name in counted if not any(value > 0 for value, _ in sent.get(name, ()))]
+    idle = {name for name in counted if not any(value > 0 for value, _ in sent.get(name, ()))}
     named = {row.columns["Name"] for row in all_rows(watched.insights) if row.table == "AppMetrics"}
     stored = {row.columns["Id"] for row in all_rows(watched.insights) if "Id" in row.columns}
-    return (
-        not idle
-        and {metric.name for metric in METRICS} <= set(sent) & named
-        and stored == {span.span_id for span in watched.file.spans()}
-    )
+    unsent = {metric.name for metric in METRICS} - (set(sent) & named)
+    spans = set() if stored == {span.span_id for span in watched.file.spans()} else {"spans"}
+    return sorted(idle | unsent | spans)
 
 
 def _plan_faults(vendors: dict[str, str]) -> None:
