@@ -67,11 +67,15 @@ class Outbox:
             for event in turn.events:
                 await turn.add(event, [Route(lane, NOW, account_id) for lane in lanes[event.event_id]])
 
-    async def claim(self, now: datetime = NOW, until: datetime = UNTIL, limit: int = 100) -> list[Due]:
+    async def claim(
+        self, now: datetime = NOW, until: datetime = UNTIL, limit: int = 100, *, own_lanes: bool = True
+    ) -> list[Due]:
         def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
             return planned(due, ready, lambda lane: "webhook", {"webhook": FREE}, now=now, lanes=100)
 
-        return await self.queue.claim(now, until, limit, lambda lane: [lane, "vendor:webhook"], plan)
+        return await self.queue.claim(
+            now, until, limit, lambda lane: [lane, "vendor:webhook"], plan, own=own_lanes
+        )
 
 
 @pytest.fixture
@@ -132,6 +136,15 @@ async def test_two_runs_never_claim_one_notification_nor_one_lane(outbox: Outbox
     lanes = [{each.lane for each in claim} for claim in claims]
     assert sum(map(len, lanes)) == len(set().union(*lanes))
     assert {each.tries for claim in claims for each in claim} == {1}
+
+
+async def test_a_long_queue_of_a_receiver_that_must_wait_keeps_nobody_from_his_turn(outbox: Outbox) -> None:
+    await outbox.put(*((f"e-{n}", own("slow")) for n in range(40)))
+    await outbox.claim(limit=1)
+    await outbox.queue.free_lane("own:slow", NOW + timedelta(hours=1))
+    await outbox.put(("e-other", own("quick")))
+    (claimed,) = await outbox.claim(limit=10)
+    assert claimed.lane == "own:quick"
 
 
 async def test_a_claim_without_a_result_is_due_again_and_counted(outbox: Outbox) -> None:

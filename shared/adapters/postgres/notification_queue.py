@@ -16,6 +16,8 @@ from shared.domain.notifications.events import Event
 from shared.domain.notifications.routing import Route, Subscriber
 from shared.sql import queries
 
+# At the oldest due rows, before a run gives up: each takes some 10 ms, and moves its rows out of the way.
+MAX_LOOKS = 50
 _SQL = queries("notifications")
 _EVENT_FIELDS = Event.__struct_fields__
 
@@ -69,26 +71,45 @@ class NotificationQueue:
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
         plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        *,
+        own: bool,
     ) -> list[Due]:
         """Claims what `plan` sends now, until a time; afterwards it counts as unanswered, and is due again.
 
-        `lanes_of` are the lanes whose pace counts for a notification of a lane.
+        `lanes_of` are the lanes whose pace counts for a notification of a lane. Looks behind what its lane
+        makes wait, so that one slow receiver with a long queue keeps nobody from his turn. `own` says whether
+        to look at customers' own destinations, or at all others.
         """
+        decided = Plan([], {}, {})
+        for _ in range(MAX_LOOKS):
+            decided = await self._claim(now, until, lanes_of, plan, {"now": now, "limit": limit, "own": own})
+            if decided.sends or not decided.postponed:
+                break
+        return [_once_more(each) for each in decided.sends]
+
+    async def _claim(
+        self,
+        now: datetime,
+        until: datetime,
+        lanes_of: Callable[[str], Collection[str]],
+        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        asked: dict[str, Any],
+    ) -> Plan:
         async with self._database.transaction(jobs=True) as connection:
-            due = await self._due(connection, now, limit)
+            due = await self._due(connection, asked)
             lanes = sorted({lane for each in due for lane in lanes_of(each.lane)})
             if not lanes:
-                return []
+                return Plan([], {}, {})
             await connection.execute(_SQL["add_lanes"], {"lanes": lanes})
             cursor = await connection.execute(_SQL["lock_lanes"], {"lanes": lanes, "now": now})
             decided = plan(due, dict(await cursor.fetchall()))
             await self._store(connection, decided, until)
-        return [_once_more(each) for each in decided.sends]
+        return decided
 
     @staticmethod
-    async def _due(connection: Connection, now: datetime, limit: int) -> list[Due]:
+    async def _due(connection: Connection, asked: dict[str, Any]) -> list[Due]:
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(_SQL["due"], {"now": now, "limit": limit})
+        await cursor.execute(_SQL["due"], asked)
         return [
             Due(
                 notification_id=row["notification_id"],

@@ -46,12 +46,13 @@ on conflict do nothing;
 update notification_events set fanned_out_at = clock_timestamp() where event_id = any(%(event_ids)s::text[]);
 
 -- name: due
--- Locks the notifications that are due, but for those of lanes for which another run sends.
+-- Locks the notifications that are due, of customers' own destinations or of all others, but for those of lanes for
+-- which another run sends.
 select notification_id, notifications.event_id, lane, notifications.account_id as owner, tries, claimed, kind, at,
     notification_events.account_id, license_id, shown as values
 from notifications
 join notification_events using (event_id)
-where state = 'waiting' and next_try_at <= %(now)s
+where state = 'waiting' and next_try_at <= %(now)s and starts_with(lane, 'own:') = %(own)s
     and not exists (
         select from notification_lanes as busy
         where busy.lane = notifications.lane and busy.busy_until > %(now)s

@@ -196,6 +196,28 @@ async def test_a_defect_in_one_message_holds_up_no_other(caplog: pytest.LogCaptu
     assert any(record.exc_info for record in caplog.records)
 
 
+async def test_slow_destinations_of_customers_keep_neither_links_nor_alarms_waiting() -> None:
+    world = World([])
+    send = world.send
+
+    async def slowly(due: Due) -> Outcome:
+        if due.lane.startswith("own:"):
+            world.clock.forward(9)
+        return await send(due)
+
+    world.send = slowly  # type: ignore[method-assign]
+    for number in range(8):
+        world.put("own:webhook_a", number)
+    world.clock.forward(60)
+    for lane in ("mail:lic_1", "channel:ops"):
+        world.put(lane, 1)
+    began = world.clock()
+    await world.run()
+    lanes = [lane for lane, _ in world.order]
+    assert {*lanes[:2]} == {"mail:lic_1", "channel:ops"}, "although the others wait for a minute"
+    assert world.clock() - began <= timedelta(seconds=27), "a lane ends in time, and so does the run"
+
+
 async def test_a_crash_is_over_after_the_lease_and_no_earlier() -> None:
     world = World(["crash after"])
     world.put("own:webhook_a", 1)
