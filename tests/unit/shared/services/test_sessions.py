@@ -48,7 +48,8 @@ async def test_two_bots_that_take_over_from_each_other_are_told_of_once_in_a_whi
     assert len(world.fights) == 19
     assert len({event.event_id for event in world.events}) == 1, "a repeated id is stored once"
     world.elapsed_s += 600
-    await world.take("bot-1", force=True)
+    await world.take("bot-1")
+    await world.take("bot-2", force=True)
     assert len({event.event_id for event in world.events}) == 2
 
 

@@ -25,8 +25,6 @@ async def test_a_customer_s_server_makes_only_its_own_messages_wait() -> None:
     assert (outcome.kind, outcome.retry_after_s, outcome.everywhere) == ("refused", 86_400, False)
 
 
-@pytest.mark.parametrize(
-    "told", ["Fri, 31 Dec 9999 23:59:59 -1200", "Mon, 01 Jan 0001 00:00:00 +1200", "soon", "-1", ""]
-)
+@pytest.mark.parametrize("told", ["Fri, 31 Dec 9999 23:59:59 -1200", "soon", "-1", ""])
 def test_a_wait_that_no_calendar_has_is_none(told: str) -> None:
     assert judged(503, {"retry-after": told}, b"").retry_after_s is None
