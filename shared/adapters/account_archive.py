@@ -31,6 +31,12 @@ class AccountArchive:
         self._max_bytes = max_bytes
         self.rows: dict[str, int] = {}
 
+    def __enter__(self) -> "AccountArchive":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
     async def add(self, name: str, pages: AsyncIterator[Sequence[Mapping[str, Any]]]) -> None:
         """Adds a table as `<name>.json`, an array of objects, and as `<name>.csv`."""
         self.rows[name] = 0
@@ -54,10 +60,9 @@ class AccountArchive:
         self._check()
 
     def finish(self, about: Mapping[str, object]) -> None:
-        """Adds `about.json`, which says what the file holds, and ends the file."""
+        """Adds `about.json`, which says what the file holds."""
         text = json.dumps(dict(about) | {"rows": self.rows}, indent=2)
         self._zip.writestr(self._entry("about.json"), text)
-        self._zip.close()
 
     def _entry(self, name: str) -> zipfile.ZipInfo:
         entry = zipfile.ZipInfo(name, self._time)

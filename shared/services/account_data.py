@@ -69,8 +69,10 @@ class LicenseChanger(Protocol):
 
 
 class Archive(Protocol):
-    """A file under way; raises ExportTooLarge if it grows above its bounds."""
+    """A file under way, closed at the end of its block; raises ExportTooLarge above its bounds."""
 
+    def __enter__(self) -> object: ...
+    def __exit__(self, *_: object) -> None: ...
     async def add(self, name: str, pages: AsyncIterator[Sequence[Row]]) -> None: ...
     def finish(self, about: Mapping[str, object]) -> None: ...
 
@@ -120,14 +122,15 @@ class AccountDataService:
 
     async def export(self, account_id: str, archive: Archive, actor: str) -> None:
         """Writes everything of the account; raises NotFound if there is nothing, and ExportTooLarge."""
-        held, keys = await self._held(account_id)
-        subjects = _subjects(account_id, held, keys)
-        license_ids = [each.license_id for each in held]
-        await archive.add("licenses", _page([msgspec.structs.asdict(each) for each in held]))
-        await archive.add("keys", _page([msgspec.structs.asdict(key_row(key)) for key in keys]))
-        for table in ACCOUNT_TABLES:
-            await archive.add(table.name, self._store.rows(table.name, account_id, license_ids, subjects))
-        archive.finish({"account_id": account_id, "made_at": self._now().isoformat(), "tables": _ABOUT})
+        with archive:
+            held, keys = await self._held(account_id)
+            subjects = _subjects(account_id, held, keys)
+            license_ids = [each.license_id for each in held]
+            await archive.add("licenses", _page([msgspec.structs.asdict(each) for each in held]))
+            await archive.add("keys", _page([msgspec.structs.asdict(key_row(key)) for key in keys]))
+            for table in ACCOUNT_TABLES:
+                await archive.add(table.name, self._store.rows(table.name, account_id, license_ids, subjects))
+            archive.finish({"account_id": account_id, "made_at": self._now().isoformat(), "tables": _ABOUT})
         await Auditor(self._audit, actor).note("account exported", account_id)
 
     async def preview(self, account_id: str) -> ErasureReport:

@@ -113,7 +113,7 @@ def test_killed_services_come_back_with_their_data(directory: Path) -> None:
     with local_stack("up", directory) as running:
         before = running.await_ready()
         names = [name for name in before["processes"] if name != "supervisor"]
-        assert set(names) == {"postgres", "valkey", "azurite", "webpubsub", "host", "timers"}
+        assert set(names) == {"postgres", "valkey", "azurite", "webpubsub", "host", "timers", "vendors"}
         for name in names:
             os.kill(before["processes"][name], signal.SIGKILL)
         until(

@@ -114,10 +114,16 @@ async def test_no_other_column_of_a_trade_ever_changes(
     store: TradeStore, database: Database, column: str
 ) -> None:
     await statuses(store, [a_trade()])
-    for jobs in (False, True):
+    # Timers give an account that is being erased its pseudonym, and see no rows of other accounts to change.
+    is_erasure = column.startswith("account_id")
+    for jobs in (False,) if is_erasure else (False, True):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             async with database.transaction(account_id=ALICE, jobs=jobs) as connection:
                 await connection.execute(f"update trades set {column}".encode())
+    if is_erasure:
+        async with database.transaction(account_id=ALICE, jobs=True) as connection:
+            changed = await connection.execute(f"update trades set {column}".encode())
+            assert changed.rowcount == 0
 
 
 async def test_figures_count_a_withdrawn_trade_no_more_also_in_the_drawdown(

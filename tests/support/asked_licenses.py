@@ -62,8 +62,6 @@ JOBS = {name for name in ASKED if name.startswith(("accounts.erase", "accounts.f
 NOT_EXPLAINED = {
     "license_list.page": "reads the list as a whole, of some ten thousand rows, for operators",
     "accounts.export_license_list": "reads the list of licenses as a whole, once an export",
-    "accounts.export_notification_events": "reads the events as a whole, once an export",
-    "accounts.erase_notification_events": "reads the events as a whole, once an erasure",
     "accounts.erase_audit": "reads no table itself; the function looks subjects up by audit_subject",
 }
 SMALL_TABLES = {"erasures"}

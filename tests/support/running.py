@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -64,7 +65,9 @@ class RunningStack:
             patch.dict(os.environ, STATE=str(self.state)),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),
+            # The command runs a loop of its own, and a test may run one, too.
+            ThreadPoolExecutor(1) as thread,
         ):
-            status = license_command([arguments[0], "--json", *arguments[1:]])
+            status = thread.submit(license_command, [arguments[0], "--json", *arguments[1:]]).result()
         assert status == 0, errors.getvalue()
         return json.loads(output.getvalue())

@@ -109,10 +109,13 @@ from trades;
 -- name: unprotected_tables
 -- Tables that must separate accounts but do not.
 select wanted
-from unnest(array['trades', 'trade_ids', 'trade_days', 'trade_day_figures', 'account_usage']) as wanted
+from unnest(array[
+    'trades', 'trade_ids', 'trade_days', 'trade_day_figures', 'account_usage', 'notification_events', 'notifications',
+    'destinations', 'license_list', 'hooks', 'erasures'
+]) as wanted
 left join pg_class on pg_class.oid = to_regclass('public.' || wanted)
 where not coalesce(relrowsecurity and relforcerowsecurity, false)
-    or not exists (select from pg_policies where tablename = wanted and policyname = 'own_account');
+    or not exists (select from pg_policies where tablename = wanted and starts_with(policyname, 'own_account'));
 
 -- name: unfit_roles
 -- Those of the two roles that are missing, or have more rights than they should.
