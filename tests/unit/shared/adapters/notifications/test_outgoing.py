@@ -1,6 +1,7 @@
 """Calls to customers' addresses go to what was checked, and nowhere else."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,7 @@ async def test_lookups_that_hang_keep_no_thread_of_the_loop(monkeypatch: pytest.
         threads.append(threading.current_thread().name)
         return [(None, None, None, None, ("93.184.215.14", port))]
 
-    monkeypatch.setattr(outgoing.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     assert await outgoing.resolve("hook.example.com", 443) == ["93.184.215.14"]
     assert threads[0].startswith("lookups")
 
