@@ -149,6 +149,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
+            case "tries_exceeded":
+                self.api.redis.tries[f"license.rotate:{key.key.license_id}"] = 10
             case _ if code in REFUSING_PLANS:
                 self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:
