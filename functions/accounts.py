@@ -60,7 +60,7 @@ async def get_own_export(call: Call) -> Answer:
     """Exports the caller's account. If it is too large for one answer, the refusal says who can export it."""
     grant = call.grant
     async with call.services.export_turns.turn(grant.license.account_id):
-        return await _exported(call, grant.license.account_id, f"key {grant.key.public_id}")
+        return await _exported(call, grant.license.account_id, grant.actor)
 
 
 @routes.get(
@@ -75,7 +75,7 @@ async def get_own_export(call: Call) -> Answer:
 )
 async def get_account_export(call: Call, named: NamedAccount) -> Answer:
     """Exports an account; one that is too large for an answer is exported by a command, into a file."""
-    return await _exported(call, named.account_id, f"key {call.grant.key.public_id}")
+    return await _exported(call, named.account_id, call.grant.actor)
 
 
 @routes.post(
@@ -95,6 +95,4 @@ async def erase_account(call: Call, named: NamedAccount, asked: ErasureRequest) 
     service = call.services.account_data
     if asked.dry_run:
         return await service.preview(named.account_id)
-    return await service.erase(
-        named.account_id, call.services.license_service(f"key {call.grant.key.public_id}")
-    )
+    return await service.erase(named.account_id, call.services.license_service(call.grant.actor))

@@ -7,7 +7,6 @@ import msgspec
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
-from functions.web.client_address import client_address
 from functions.web.declaration import BODY, PUBLIC, json_body
 from functions.web.pages import HTML, SCRIPT, STYLE, page, part
 from functions.web.routes import Routes
@@ -54,11 +53,6 @@ REQUESTED = ClaimRequested(
 )
 
 
-def network(call: Call) -> str:
-    """Whose tries count together with those of this caller."""
-    return network_of(client_address(call.headers, call.services.settings.front_door_id))
-
-
 @routes.get(
     "claim/{token}",
     scope=PUBLIC,
@@ -99,7 +93,7 @@ async def get_claim_style(call: Call) -> Answer:
 )
 async def use_claim(call: Call, parameters: ClaimParameters) -> ClaimedKey:
     """Creates the key of the link and shows it; later uses of the link are refused."""
-    return await call.services.claims.use(parameters.token, network(call))
+    return await call.services.claims.use(parameters.token, network_of(call.client_address))
 
 
 @routes.post(
@@ -113,5 +107,5 @@ async def use_claim(call: Call, parameters: ClaimParameters) -> ClaimedKey:
 )
 async def request_claim(call: Call, request: ClaimRequest) -> Answer:
     """Sends a claim link to the mail address, for each active license that has it."""
-    await call.services.claims.request(request.email, network(call))
+    await call.services.claims.request(request.email, network_of(call.client_address))
     return Answer(REQUESTED, 202)

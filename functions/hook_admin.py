@@ -1,22 +1,17 @@
 """Lets operators make, list, rotate and end the hooks of any license."""
 
-from functions.hooks import HookParameters, HookRotation
+from functions.hooks import HookParameters, HookRotation, registry_of
 from functions.license_parameters import NamedLicense
 from functions.web import body_limits
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION, BODY, json_body
 from functions.web.routes import Routes
 from shared.domain.access.hooks import Hook, HookRequest
-from shared.services.hook_registry import HookRegistry, Hooks, HookWithAddress
+from shared.services.hook_registry import Hooks, HookWithAddress
 
 routes = Routes()
 
 _NAMED = (*ADMISSION, "validation_failed", "not_found", "database_unavailable")
-
-
-def _registry(call: Call) -> HookRegistry:
-    """The registry whose changes are audited under the caller's key."""
-    return call.services.hook_registry(f"key {call.grant.key.public_id}")
 
 
 @routes.post(
@@ -32,7 +27,7 @@ def _registry(call: Call) -> HookRegistry:
 )
 async def post_hook_of_license(call: Call, named: NamedLicense, request: HookRequest) -> HookWithAddress:
     """Makes an address that takes alerts for a license."""
-    return await _registry(call).create(named.license_id, request)
+    return await registry_of(call).create(named.license_id, request)
 
 
 @routes.get(
@@ -45,7 +40,7 @@ async def post_hook_of_license(call: Call, named: NamedLicense, request: HookReq
 )
 async def get_hooks_of_license(call: Call, named: NamedLicense) -> Hooks:
     """Lists the hooks of a license, also those that have ended."""
-    return await _registry(call).of_license(named.license_id)
+    return await registry_of(call).of_license(named.license_id)
 
 
 @routes.post(
@@ -60,7 +55,7 @@ async def get_hooks_of_license(call: Call, named: NamedLicense) -> Hooks:
 )
 async def rotate_any_hook(call: Call, named: HookParameters, rotation: HookRotation) -> HookWithAddress:
     """Gives a hook of any license another secret."""
-    return await _registry(call).rotate(named.hook_id, rotation.overlap, account_id=None)
+    return await registry_of(call).rotate(named.hook_id, rotation.overlap, account_id=None)
 
 
 @routes.delete(
@@ -73,4 +68,4 @@ async def rotate_any_hook(call: Call, named: HookParameters, rotation: HookRotat
 )
 async def delete_hook(call: Call, named: HookParameters) -> Hook:
     """Ends a hook of any license: from now on its address takes no alerts."""
-    return await _registry(call).end(named.hook_id, account_id=None)
+    return await registry_of(call).end(named.hook_id, account_id=None)

@@ -8,16 +8,26 @@ import msgspec
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
-from functions.web.client_address import client_address
 from functions.web.declaration import ADMISSION, BODY, PUBLIC, READ, Body, json_body
 from functions.web.routes import Routes
 from shared.domain.access.hooks import HOOK_ID_PATTERN, Hook, HookRequest
-from shared.services.hook_registry import DEFAULT_OVERLAP, MAX_OVERLAP, Hooks, HookWithAddress
+from shared.services.hook_registry import (
+    DEFAULT_OVERLAP,
+    MAX_OVERLAP,
+    HookRegistry,
+    Hooks,
+    HookWithAddress,
+)
 from shared.services.hooks import HookAnswer
 
 _MAX_SECRET = 64
 
 routes = Routes()
+
+
+def registry_of(call: Call) -> HookRegistry:
+    """The registry whose changes are audited under the caller's key."""
+    return call.services.hook_registry(call.grant.actor)
 
 
 class SecretParameters(msgspec.Struct, frozen=True):
@@ -71,8 +81,7 @@ class HookRotation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 )
 async def post_alert(call: Call, named: SecretParameters) -> Answer:
     """Publishes the signals that an alert means, once; the platform needs no header."""
-    address = client_address(call.headers, call.services.settings.front_door_id)
-    answer = await call.services.hooks.take(named.secret[:_MAX_SECRET], address, call.read_body)
+    answer = await call.services.hooks.take(named.secret[:_MAX_SECRET], call.client_address, call.read_body)
     return Answer(answer, 201 if answer.outcome == "published" else 200)
 
 
@@ -88,8 +97,7 @@ async def post_alert(call: Call, named: SecretParameters) -> Answer:
 )
 async def post_hooks(call: Call, request: HookRequest) -> HookWithAddress:
     """Makes an address that takes alerts for the license of the caller's key."""
-    registry = call.services.hook_registry(f"key {call.grant.key.public_id}")
-    return await registry.create(call.grant.license.license_id, request)
+    return await registry_of(call).create(call.grant.license.license_id, request)
 
 
 @routes.get(
@@ -101,8 +109,7 @@ async def post_hooks(call: Call, request: HookRequest) -> HookWithAddress:
 )
 async def get_hooks(call: Call) -> Hooks:
     """Lists the hooks of the caller's account, also those that have ended."""
-    registry = call.services.hook_registry(f"key {call.grant.key.public_id}")
-    return await registry.of_account(call.grant.license.account_id)
+    return await registry_of(call).of_account(call.grant.license.account_id)
 
 
 @routes.post(
@@ -117,9 +124,8 @@ async def get_hooks(call: Call) -> Hooks:
 )
 async def rotate_hook(call: Call, named: HookParameters, request: HookRotation) -> HookWithAddress:
     """Gives a hook another secret, in case the former one was seen by others."""
-    grant = call.grant
-    registry = call.services.hook_registry(f"key {grant.key.public_id}")
-    return await registry.rotate(named.hook_id, request.overlap, account_id=grant.license.account_id)
+    account_id = call.grant.license.account_id
+    return await registry_of(call).rotate(named.hook_id, request.overlap, account_id=account_id)
 
 
 @routes.post(
@@ -132,6 +138,4 @@ async def rotate_hook(call: Call, named: HookParameters, request: HookRotation) 
 )
 async def end_hook(call: Call, named: HookParameters) -> Hook:
     """Ends a hook: from now on its address takes no alerts."""
-    grant = call.grant
-    registry = call.services.hook_registry(f"key {grant.key.public_id}")
-    return await registry.end(named.hook_id, account_id=grant.license.account_id)
+    return await registry_of(call).end(named.hook_id, account_id=call.grant.license.account_id)

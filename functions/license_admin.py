@@ -1,6 +1,5 @@
 """Lets operators list, make and change licenses and keys."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import msgspec
@@ -20,13 +19,11 @@ from functions.web.call import Call
 from functions.web.declaration import ADMISSION, BODY, READ, Body, json_body
 from functions.web.routes import Routes
 from shared.domain.access.bulk import BulkRequest
-from shared.domain.access.license_changes import extended, resumed, revoked, suspended
+from shared.domain.access.license_changes import extended
 from shared.domain.access.license_patch import LicensePatch, Patch, read_patch
 from shared.domain.access.license_rows import KeyRow, LicenseRow, key_row
-from shared.domain.access.licenses import License
 from shared.domain.access.plans import NO_OVERRIDES
 from shared.domain.csv_text import CSV_TYPE
-from shared.services.key_making import CreatedKey
 from shared.services.license_admin import BulkReport, LicensePage
 from shared.services.license_keys import Effect
 from shared.services.licenses import LicenseService
@@ -84,18 +81,12 @@ class RevokedKey(msgspec.Struct, frozen=True):
 
 def _service(call: Call) -> LicenseService:
     """The service whose changes are audited under the caller's key."""
-    return call.services.license_service(f"key {call.grant.key.public_id}")
+    return call.services.license_service(call.grant.actor)
 
 
 def _changed(call: Call, effect: Effect) -> ChangedLicense:
     row = call.services.license_admin.row(effect.license)
     return ChangedLicense(row, effect.caches_told, effect.connections_closed, effect.audited)
-
-
-async def _change(
-    call: Call, license_id: str, change: Callable[[License], License], reason: str
-) -> ChangedLicense:
-    return _changed(call, await _service(call).change(license_id, change, reason))
 
 
 @routes.get(
@@ -191,9 +182,10 @@ async def patch_license(call: Call, named: NamedLicense, patch: Patch) -> Change
 async def extend_license(call: Call, named: NamedLicense, asked: Extension) -> ChangedLicense:
     """Extends a license; its keys work again within seconds, and bots connect again by themselves."""
     span, now = asked.span, call.services.now()
-    return await _change(
-        call, named.license_id, lambda license_: extended(license_, span, now), "license extended"
+    effect = await _service(call).change(
+        named.license_id, lambda license_: extended(license_, span, now), "license extended"
     )
+    return _changed(call, effect)
 
 
 @routes.post(
@@ -206,7 +198,7 @@ async def extend_license(call: Call, named: NamedLicense, asked: Extension) -> C
 )
 async def suspend_license(call: Call, named: NamedLicense) -> ChangedLicense:
     """Suspends a license, and closes its connections."""
-    return await _change(call, named.license_id, suspended, "license suspended")
+    return _changed(call, await _service(call).suspend_license(named.license_id))
 
 
 @routes.post(
@@ -219,7 +211,7 @@ async def suspend_license(call: Call, named: NamedLicense) -> ChangedLicense:
 )
 async def resume_license(call: Call, named: NamedLicense) -> ChangedLicense:
     """Ends the suspension of a license, by whomever it was suspended."""
-    return await _change(call, named.license_id, resumed, "license resumed")
+    return _changed(call, await _service(call).resume_license(named.license_id))
 
 
 @routes.post(
@@ -232,7 +224,7 @@ async def resume_license(call: Call, named: NamedLicense) -> ChangedLicense:
 )
 async def revoke_license(call: Call, named: NamedLicense) -> ChangedLicense:
     """Revokes a license, and closes its connections."""
-    return await _change(call, named.license_id, revoked, "license revoked")
+    return _changed(call, await _service(call).revoke_license(named.license_id))
 
 
 @routes.post(
@@ -249,7 +241,8 @@ async def revoke_license(call: Call, named: NamedLicense) -> ChangedLicense:
 async def post_license_key(call: Call, named: NamedLicense, asked: NewKey) -> ShownKey:
     """Makes a key of a license, as many as its terms allow at once."""
     end = asked.end(call.services.now())
-    return _shown(await _service(call).create_key(named.license_id, asked.scopes or ("bot",), expires_at=end))
+    created = await _service(call).create_key(named.license_id, asked.scopes or ("bot",), expires_at=end)
+    return ShownKey(created.plain, key_row(created.key))
 
 
 @routes.post(
@@ -257,7 +250,7 @@ async def post_license_key(call: Call, named: NamedLicense, asked: NewKey) -> Sh
     scope="admin",
     summary="Replace a key; the old one works until the overlap is over",
     parameters=NamedKey,
-    body=json_body(Rotation, body_limits.BULK, required=False),
+    body=json_body(Rotation, body_limits.ROTATE, required=False),
     answer=ReplacedKey,
     statuses=((201, "Made"),),
     holds_secret=True,
@@ -295,7 +288,3 @@ async def revoke_key(call: Call, named: NamedKey) -> RevokedKey:
 async def post_licenses_bulk(call: Call, asked: BulkRequest) -> BulkReport:
     """Changes one page of the licenses that fit, or says what would change, and why others do not."""
     return await call.services.license_admin.bulk(asked, _service(call))
-
-
-def _shown(created: CreatedKey) -> ShownKey:
-    return ShownKey(created.plain, key_row(created.key))

@@ -15,7 +15,7 @@ from shared.domain.access.license_filter import (
     LicenseOrder,
 )
 from shared.domain.access.license_patch import SentOverrides
-from shared.domain.access.licenses import LicenseStatus, Scope
+from shared.domain.access.licenses import LICENSE_ID_PATTERN, LicenseStatus, Scope
 from shared.domain.access.plans import STANDARD
 from shared.domain.problems import Problems
 from shared.services.license_admin import MAX_PAGE
@@ -34,9 +34,6 @@ def _one_of(about: str, values: tuple[str, ...], before: str = "") -> msgspec.Me
     expected = f"Expected one of {', '.join(values)}{', also after a minus sign' if before else ''}."
     pattern = f"^{before}({'|'.join(values)})\\Z"
     return msgspec.Meta(description=about, pattern=pattern, extra={"expected": expected})
-
-
-_ACCEPT = msgspec.Meta(description="text/csv for a table.", max_length=256, extra={"in": "header"})
 
 
 class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,32 +86,38 @@ class LicenseParameters(msgspec.Struct, frozen=True, kw_only=True):
         return self.format == "csv" or (self.accept or "").split(";", 1)[0].strip().lower() == "text/csv"
 
 
+LicenseId = Annotated[
+    str,
+    msgspec.Meta(
+        description="The id of a license.",
+        pattern=LICENSE_ID_PATTERN,
+        examples=["lic_0123456789Ab"],
+        extra={"in": "path", "expected": "Expected an id such as lic_0123456789Ab."},
+    ),
+]
+
+
 class NamedLicense(msgspec.Struct, frozen=True):
     """Names one license."""
 
-    license_id: Annotated[
-        str,
-        msgspec.Meta(
-            description="The id of a license.",
-            pattern=r"^lic_[0-9A-Za-z]{12}\Z",
-            examples=["lic_0123456789Ab"],
-            extra={"in": "path", "expected": "Expected an id such as lic_0123456789Ab."},
-        ),
-    ]
+    license_id: LicenseId
+
+
+PublicId = Annotated[
+    str,
+    msgspec.Meta(
+        description="The public id of a key: the six characters after its prefix.",
+        pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}\\Z",
+        examples=["Ab12Cd"],
+        extra={"in": "path", "expected": f"Expected the {PUBLIC_ID_LENGTH} characters after the prefix."},
+    ),
+]
 
 
 class NamedKey(msgspec.Struct, frozen=True):
     """Names one key, never by the key itself."""
 
-    public_id: Annotated[
-        str,
-        msgspec.Meta(
-            description="The public id of a key: the six characters after its prefix.",
-            pattern=f"^[0-9A-Za-z]{{{PUBLIC_ID_LENGTH}}}\\Z",
-            examples=["Ab12Cd"],
-            extra={"in": "path", "expected": f"Expected the {PUBLIC_ID_LENGTH} characters after the prefix."},
-        ),
-    ]
+    public_id: PublicId
 
 
 _Days = Annotated[int, msgspec.Meta(ge=1, le=MAX_EXTENSION_DAYS)]
@@ -178,7 +181,7 @@ class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the old key still works."""
+    """How many seconds the replaced key works beside the new one; 0 ends it at once."""
 
     overlap_s: Annotated[int, msgspec.Meta(ge=0, le=int(MAX_OVERLAP.total_seconds()))] = _DAY_S
 

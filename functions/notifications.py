@@ -233,6 +233,5 @@ class RetryParameters(msgspec.Struct, frozen=True):
 )
 async def post_notification_retry(call: Call, named: RetryParameters) -> Answer:
     """Lets a notification be tried again that was given up."""
-    actor = f"key {call.grant.key.public_id}"
-    await call.services.notification_lists.retry(UUID(named.notification_id), actor)
+    await call.services.notification_lists.retry(UUID(named.notification_id), call.grant.actor)
     return Answer(b"", 204)

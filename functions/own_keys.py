@@ -5,40 +5,23 @@ from typing import Annotated
 
 import msgspec
 
-from functions.claims import network
+from functions.license_parameters import PublicId, Rotation
 from functions.web import body_limits
 from functions.web.answers import Answer
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION, BODY, PUBLIC, json_body
 from functions.web.routes import Routes
+from shared.domain.access.try_limits import network_of
 from shared.services.free_test_keys import NewTestKey
-from shared.services.license_keys import MAX_OVERLAP
 from shared.services.own_keys import EndedKey, OwnKeys, RotatedKey
 
-MAX_OVERLAP_S = int(MAX_OVERLAP.total_seconds())
-DEFAULT_OVERLAP_S = 24 * 3600
-
 routes = Routes()
-
-
-class RotateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How many seconds the replaced key works beside the new one; 0 ends it at once."""
-
-    overlap_s: Annotated[int, msgspec.Meta(ge=0, le=MAX_OVERLAP_S)] = DEFAULT_OVERLAP_S
 
 
 class KeyParameters(msgspec.Struct, frozen=True):
     """Names a key, and confirms that it may be the one in use."""
 
-    own_public_id: Annotated[
-        str,
-        msgspec.Meta(
-            description="The public id of the key.",
-            pattern=r"^[0-9A-Za-z]{6}\Z",
-            examples=["Ab12Cd"],
-            extra={"in": "path", "expected": "Expected the 6 characters after the prefix of the key."},
-        ),
-    ]
+    own_public_id: PublicId
     confirm: Annotated[
         str,
         msgspec.Meta(
@@ -67,12 +50,12 @@ async def get_license_keys(call: Call) -> OwnKeys:
     scope="bot",
     summary="Replace the key of this request; the answer shows the new key, once",
     holds_secret=True,
-    body=json_body(RotateRequest, body_limits.ROTATE, required=False),
+    body=json_body(Rotation, body_limits.ROTATE, required=False),
     answer=RotatedKey,
     statuses=((201, "Replaced; the former key works until former_ends_at"),),
     problems=(*ADMISSION, *BODY, "keys_exceeded", "tries_exceeded", "conflict"),
 )
-async def rotate_license_key(call: Call, request: RotateRequest) -> Answer:
+async def rotate_license_key(call: Call, request: Rotation) -> Answer:
     """Replaces the caller's key, which works for a while beside the new one."""
     overlap = timedelta(seconds=request.overlap_s)
     return Answer(await call.services.own_keys.rotate(call.grant, overlap), 201)
@@ -103,4 +86,4 @@ async def end_license_key(call: Call, parameters: KeyParameters) -> EndedKey:
 )
 async def create_test_key(call: Call) -> Answer:
     """Makes a test license with a key of its own; it hears the symbol TEST, and nothing else."""
-    return Answer(await call.services.test_keys.create(network(call)), 201)
+    return Answer(await call.services.test_keys.create(network_of(call.client_address)), 201)

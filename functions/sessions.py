@@ -4,11 +4,11 @@ from typing import Annotated
 
 import msgspec
 
+from functions.license_parameters import LicenseId, NamedLicense
 from functions.web import body_limits
 from functions.web.call import Call
 from functions.web.declaration import ADMISSION, BODY, json_body
 from functions.web.routes import Routes
-from shared.domain.access.licenses import LICENSE_ID_PATTERN
 from shared.domain.access.sessions import SESSION_ID_PATTERN, Session
 from shared.services.sessions import Released, SessionRequest, Sessions
 
@@ -23,27 +23,12 @@ SessionId = Annotated[
         extra={"in": "path", "expected": "Expected ses_ and 20 letters and digits"},
     ),
 ]
-LicenseId = Annotated[
-    str,
-    msgspec.Meta(
-        description="The id of a license.",
-        pattern=LICENSE_ID_PATTERN,
-        examples=["lic_Ab1234567890"],
-        extra={"in": "path", "expected": "Expected lic_ and 12 letters and digits"},
-    ),
-]
 
 
 class OwnSessionParameters(msgspec.Struct, frozen=True):
     """Names one of the license's sessions."""
 
     session_id: SessionId
-
-
-class LicenseParameters(msgspec.Struct, frozen=True):
-    """Names a license."""
-
-    license_id: LicenseId
 
 
 class SessionParameters(msgspec.Struct, frozen=True):
@@ -95,11 +80,11 @@ async def delete_session(call: Call, named: OwnSessionParameters) -> Released:
     "ops/licenses/{license_id}/sessions",
     scope="ops",
     summary="Live sessions of a license",
-    parameters=LicenseParameters,
+    parameters=NamedLicense,
     answer=Sessions,
     problems=(*ADMISSION, "validation_failed", "not_found", "cache_unavailable"),
 )
-async def get_sessions_of_license(call: Call, named: LicenseParameters) -> Sessions:
+async def get_sessions_of_license(call: Call, named: NamedLicense) -> Sessions:
     """Shows who holds the places of a license."""
     return await call.services.sessions.sessions_of(named.license_id)
 
@@ -114,5 +99,4 @@ async def get_sessions_of_license(call: Call, named: LicenseParameters) -> Sessi
 )
 async def delete_session_of_license(call: Call, named: SessionParameters) -> Released:
     """Ends a session; idempotent. Its bot may take a new one if a place is free."""
-    actor = f"key {call.grant.key.public_id}"
-    return await call.services.sessions.end(named.license_id, named.session_id, actor)
+    return await call.services.sessions.end(named.license_id, named.session_id, call.grant.actor)

@@ -1,6 +1,6 @@
 """Takes the events of payment vendors, and shows operators what became of each."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -9,7 +9,7 @@ from functions.web.call import Call
 from functions.web.declaration import ADMISSION, PUBLIC, READ, Body
 from functions.web.routes import Routes
 from shared.domain.limits import MAX_SEQUENCE
-from shared.domain.payments.inbox import ListedPaymentEvent, PaymentEventPage, PaymentFilter
+from shared.domain.payments.inbox import InboxState, ListedPaymentEvent, PaymentEventPage, PaymentFilter
 from shared.services.payment_inbox import MAX_LISTED
 
 routes = Routes()
@@ -103,7 +103,7 @@ async def get_payment_events(call: Call, chosen: PaymentEventParameters) -> Paym
     """Lists stored events of all payment vendors."""
     wanted = PaymentFilter(
         before=chosen.before or None,
-        state=msgspec.convert(chosen.state, PaymentFilter.__annotations__["state"]),
+        state=cast("InboxState | None", chosen.state),
         subject=chosen.subject,
     )
     return await call.services.payment_inbox.list(wanted, chosen.limit)

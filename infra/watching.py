@@ -4,7 +4,7 @@ from datetime import date
 
 import pulumi
 
-from infra.alerts import Watched
+from infra.alerts.kinds import Watched
 from infra.components.compute import Compute
 from infra.components.diagnostics import Diagnosed
 from infra.components.edge import Edge

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class BusinessServices(KeyServices):
-    """What sells licenses, reports on them, and keeps them safe."""
+    """What sells licenses, notifies, lists and exports licenses, and erases accounts."""
 
     @cached_property
     def feed_watch(self) -> FeedWatch:

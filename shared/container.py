@@ -1,8 +1,9 @@
 """Composes the app: builds services on their adapters lazily, once per event loop.
 
-shared/adapter_set.py builds the adapters, shared/access_services.py and shared/business_services.py two more
-parts of the services. Clients are bound to the loop that they first ran in; a test or a worker with another
-loop gets its own.
+shared/adapter_set.py builds the adapters. shared/access_services.py has the services that admit and connect,
+shared/key_services.py those that give keys to holders, shared/business_services.py those that sell, notify
+and report, and this module those of the market and of operation. Clients are bound to the loop that they
+first ran in; a test or a worker with another loop gets its own.
 """
 
 import asyncio

@@ -27,8 +27,8 @@ class NotificationSettings:
     `vendor_addresses` are those of stand-ins by vendor, on one machine only.
     """
 
-    addresses: Mapping[str, str] = field(default_factory=dict)
-    discord_bot_token: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict, repr=False)
+    discord_bot_token: str = field(default="", repr=False)
     discord_guild_id: str = ""
     discord_roles: Mapping[str, str] = field(default_factory=dict)
     vendor_addresses: Mapping[str, str] = field(default_factory=dict)

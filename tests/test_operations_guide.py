@@ -2,6 +2,7 @@
 
 import re
 
+from shared.domain.payments.stripe_events import STRIPE_TYPES
 from tests.support.documents import DOCUMENTS, made, section
 from tests.support.places import ROOT
 
@@ -49,6 +50,15 @@ def test_outputs_and_configuration_exist() -> None:
     )
     for name in set(re.findall(r"pulumi config (?:set|get|rm)(?: --secret)? (\w+)", OPERATIONS)):
         assert f'"{name}"' in settings, name
+
+
+def test_the_guide_lists_the_events_of_stripe_that_the_app_reads() -> None:
+    (listed,) = re.findall(r"webhooks/stripe`(.*?)\. Others", SECTIONS["Payments"], re.DOTALL)
+    named: list[str] = []
+    for name in re.findall(r"`([\w.]+)`", listed):
+        # `.updated` stands for the event before it with another end.
+        named.append(named[-1].rpartition(".")[0] + name if name.startswith(".") else name)
+    assert sorted(named) == sorted(STRIPE_TYPES)
 
 
 def test_every_alert_has_its_runbook_and_no_runbook_is_left_over() -> None:

@@ -6,7 +6,7 @@ import azure.functions as func
 
 from functions.web.answers import JSON_TYPE
 from functions.web.body_text import refuse_other_charset, unpacked, without_mark
-from functions.web.client_address import client_address
+from functions.web.client_address import IPAddress, client_address
 from functions.web.parameters import refuse_query
 from functions.web.preferences import Handling
 from shared.container import Container
@@ -66,6 +66,11 @@ class Call:
             raise RuntimeError("this call has not been admitted")
         return self._grant
 
+    @property
+    def client_address(self) -> IPAddress | None:
+        """The address that the request came from; None if the platform names none."""
+        return client_address(self.headers, self.services.settings.front_door_id)
+
     async def admit(self, *, confidence_key: str | None = None, cost: int = 1) -> Admitted:
         """Admits the caller under the route's scope, and asks the cache for a confidence in the same call.
 
@@ -82,8 +87,7 @@ class Call:
         headers, services = self.headers, self.services
         forwarded = headers.get("x-forwarded-for")
         if services.misuse_counts.is_unseen(admitted.grant, forwarded):
-            address = client_address(headers, services.settings.front_door_id)
-            services.misuse_counts.note_address(admitted.grant, forwarded, address)
+            services.misuse_counts.note_address(admitted.grant, forwarded, self.client_address)
         session_id = headers.get("session-id")
         if session_id is not None and self.scope == "bot":
             try:

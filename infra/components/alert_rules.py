@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import monitor
 
-from infra.alerts import NAMESPACES, HealthAlert, Level, LogAlert, MetricAlert, RuleAlert
+from infra.alerts.kinds import NAMESPACES, HealthAlert, Level, LogAlert, MetricAlert, RuleAlert
 from infra.components.placement import Placement
 
 type Criteria = (

@@ -11,14 +11,12 @@ from pulumi_azure_native import applicationinsights, consumption, monitor, opera
 from infra.alerts import (
     AVAILABILITY,
     BUDGET_ALERTS,
-    BUDGET_LEVEL,
     HEALTH_ALERTS,
     NEED_TIMERS,
-    Level,
-    Watched,
     log_alerts,
     metric_alerts,
 )
+from infra.alerts.kinds import BUDGET_LEVEL, Level, Watched
 from infra.components.alert_rules import RuleMaker, threshold
 from infra.components.diagnostics import Diagnosed, send_diagnostics
 from infra.components.placement import Placement, under

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 from pulumi_azure_native import logic, monitor
 
-from infra.alerts import Level, Watched
+from infra.alerts.kinds import Level, Watched
 from infra.components.placement import Placement, under
 from infra.notices import TRIGGER, Definition, pagerduty_workflow, parameter_of, slack_workflow
 from infra.settings.model import NotificationSettings

@@ -16,8 +16,9 @@ VENDOR_SECRETS = (
     "notify_mail",
 )
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-_PLAN = r"[a-z][a-z0-9_-]{0,30}"
-_SALE = rf"(stripe|whop):[A-Za-z0-9_]{{1,100}}={_PLAN}"
+# As the app reads them, see shared/payment_settings.py and shared/notification_settings.py.
+_PLAN = r"[a-z][a-z0-9_-]{0,63}"
+_SALE = rf"(stripe|whop):[A-Za-z0-9_.-]{{1,120}}={_PLAN}"
 
 
 def read_business(reader: SettingsReader) -> BusinessSettings:

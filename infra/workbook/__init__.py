@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.alerts import NAMESPACES, Watched
+from infra.alerts.kinds import NAMESPACES, Watched
 from infra.slo import read_levels
 
 _HERE = Path(__file__).parent

@@ -12,8 +12,8 @@ from local.stack.ports import HOST, free_ports
 from local.stack.services import answers_http
 from local.stack.state import StateDirectory
 from local.supervisor import Command, Service
+from shared.notification_settings import VENDORS
 
-VENDORS = ("discord", "telegram", "slack", "twilio", "pagerduty", "webhook")
 PAYMENT_PLANS = (
     "stripe:price_starter=starter,stripe:price_pro=pro,whop:plan_starter=starter,whop:plan_pro=pro"
 )

@@ -12,7 +12,7 @@ from operations.license.outcome import (
     warnings,
 )
 from shared.domain.access.keys import PREFIX, public_id_in
-from shared.domain.access.license_changes import extended, resumed, revoked, suspended
+from shared.domain.access.license_changes import extended
 from shared.domain.access.license_patch import LicensePatch, Patch, SentOverrides
 from shared.domain.access.licenses import is_license_id
 from shared.domain.access.plans import Overrides
@@ -100,17 +100,17 @@ async def _patched(
 
 
 async def suspend(desk: Desk, options: argparse.Namespace) -> Outcome:
-    return changed(desk, await desk.licenses.change(options.license, suspended, "license suspended"))
+    return changed(desk, await desk.licenses.suspend_license(options.license))
 
 
 async def resume(desk: Desk, options: argparse.Namespace) -> Outcome:
-    effect = await desk.licenses.change(options.license, resumed, "license resumed")
+    effect = await desk.licenses.resume_license(options.license)
     return changed(desk, effect, ends=False)
 
 
 async def revoke(desk: Desk, options: argparse.Namespace) -> Outcome:
     if is_license_id(options.subject):
-        return changed(desk, await desk.licenses.change(options.subject, revoked, "license revoked"))
+        return changed(desk, await desk.licenses.revoke_license(options.subject))
     effect = await desk.licenses.revoke_key(options.subject)
     value = {"revoked_key": public_id_in(options.subject), "effect": effect}
     lines = [f"The key {PREFIX}{public_id_in(options.subject)}... is revoked."]

@@ -100,14 +100,13 @@ class ClaimService:
         self._now = now
         self._request_s = request_s
 
-    def url_for(self, event: Event) -> str:
+    def url_for(self, event: Event) -> str | None:
         """The link that a message about `event` shows to the license's own mail address, and to nobody else.
 
-        The same event has the same link, however often it is sent. Raises ValueError for an event that has
-        none.
+        The same event has the same link, however often it is sent. None for an event that has no link.
         """
         if event.license_id is None or event.kind not in PURPOSES:
-            raise ValueError(f"{event.kind} has no claim link")
+            return None
         token = claim_token(event.license_id, PURPOSES[event.kind], event.at, self._secrets[0])
         return claim_url(self._public_url, token)
 

@@ -1,7 +1,7 @@
 """Lets customers say where they want to be notified, try it, and get messages again."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -23,9 +23,8 @@ from shared.domain.notifications.destinations import (
 from shared.domain.notifications.events import Event, EventKind
 from shared.domain.notifications.lanes import Lane
 from shared.errors import Conflict, NotFound
+from shared.services.upkeep import NOTIFICATION_RETENTION
 
-# Sent notifications are kept so long; see shared/services/upkeep.py.
-REPLAYED = timedelta(days=30)
 MAX_REPLAYED = 1_000
 
 
@@ -200,7 +199,7 @@ class DestinationService:
             await self._sent.replay(
                 destination.account_id,
                 lane,
-                since=max(since, now - REPLAYED),
+                since=max(since, now - NOTIFICATION_RETENTION),
                 now=now,
                 limit=MAX_REPLAYED,
             )

@@ -9,6 +9,7 @@ import msgspec
 
 from shared.domain.access.hooks import Hook, HookRequest, check_hook, new_hook_id
 from shared.domain.access.keys import RandomBytes
+from shared.domain.access.license_checks import no_license
 from shared.domain.access.licenses import License, require_among
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.market.alert_mapping import AlertMapping
@@ -171,7 +172,7 @@ class HookRegistry:
     async def _license(self, license_id: str) -> License:
         license_ = await self._licenses.get_license(license_id)
         if license_ is None:
-            raise NotFound(f"There is no license {license_id[:64]}.")
+            raise no_license(license_id)
         return license_
 
     async def _hook(self, hook_id: str, account_id: str | None) -> Hook:

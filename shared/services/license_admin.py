@@ -1,8 +1,6 @@
 """Lists licenses for operators, and changes many of them at once."""
 
 import asyncio
-import base64
-import binascii
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
@@ -23,6 +21,7 @@ from shared.domain.access.license_rows import COLUMNS, LicenseRow, flat, license
 from shared.domain.access.licenses import License
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.csv_text import csv_text
+from shared.domain.cursors import cursor_of, place_in
 from shared.domain.problems import Problems
 from shared.errors import Conflict, FieldError, NotFound, ValidationFailed
 from shared.services.concurrency import run_for_each
@@ -204,7 +203,7 @@ class LicenseAdmin:
             plans_with_symbol=plans,
             order=order,
             descending=descending,
-            after=_place(cursor) if cursor else None,
+            after=place_in(cursor, tuple[str, str]) if cursor else None,
             limit=limit,
             now=self.now(),
         )
@@ -239,14 +238,4 @@ def _left_over(effect: Effect) -> str:
 
 
 def _cursor(end: Place | None) -> str | None:
-    if end is None:
-        return None
-    return base64.urlsafe_b64encode(msgspec.json.encode((end.place, end.license_id))).decode()
-
-
-def _place(cursor: str) -> tuple[str, str]:
-    try:
-        return msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=tuple[str, str])
-    except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
-        message = "Expected the next_cursor of an earlier answer, unchanged."
-        raise ValidationFailed((FieldError("cursor", "invalid_format", message),)) from error
+    return None if end is None else cursor_of((end.place, end.license_id))

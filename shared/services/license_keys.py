@@ -12,6 +12,7 @@ import msgspec
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import RandomBytes, public_id_in
+from shared.domain.access.license_checks import no_license
 from shared.domain.access.licenses import (
     ApiKey,
     License,
@@ -159,7 +160,7 @@ class KeyService:
     async def _license(self, license_id: str) -> License:
         license_ = await self._key_store.get_license(license_id)
         if license_ is None:
-            raise NotFound(f"There is no license {license_id[:64]}.")
+            raise no_license(license_id)
         return license_
 
     async def _key(self, public_id: str) -> ApiKey:

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from shared.domain.access.licenses import Grant
-from shared.domain.access.misuse import MAX_ADDRESSES, hashed_address
+from shared.domain.access.misuse import MAX_ADDRESSES, Fight, hashed_address
 from shared.errors import Unavailable
 from shared.services.bounded import make_room
 
@@ -24,8 +24,6 @@ FLUSH_AFTER_S = 30.0
 MAX_REMEMBERED = 10_000
 # A key's address is looked at again after so many requests, so that a new day begins without a clock.
 LOOKED_AT_EVERY = 64
-
-Fight = Literal["refused", "taken_over", "replaced"]
 
 log = logging.getLogger(__name__)
 

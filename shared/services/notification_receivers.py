@@ -17,8 +17,6 @@ from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import Lane, parse_lane
 from shared.domain.notifications.messages import CLAIM, Message, Templates
 
-# These mails bring a link at which the key is fetched.
-CLAIMING = ("license_created", "claim_requested")
 # A role is set again if the license changes meanwhile, at most so often.
 _ROLE_ROUNDS = 3
 # By the beginning of a destination's id.
@@ -89,13 +87,13 @@ class Receivers:
         destinations: Destinations,
         opened: Callable[[Destination], Secrets | None],
         roles: Mapping[str, str],
-        claim_url: Callable[[Event], str],
+        claim_url: Callable[[Event], str | None],
         now: Callable[[], datetime],
     ) -> None:
         """`addresses` are those of channels and of the mail server, by the names of their settings.
 
         `opened` opens what a destination has sealed. `roles` are those at Discord, by plan. `claim_url` makes
-        the link at which the holder of a license fetches its key.
+        the link at which the holder of a license fetches its key, for an event that has one.
         """
         self._senders = senders
         self._channels = channels
@@ -138,8 +136,8 @@ class Receivers:
         if license_ is None or license_.email is None:
             return Outcome("dropped", "The license has no mail address.")
         # The link is in no stored row: it is made here, and goes to the holder's own address alone.
-        secret = {CLAIM: self._claim_url(event)} if event.kind in CLAIMING else None
-        return await self.to_mail(license_.email, event, secret)
+        link = self._claim_url(event)
+        return await self.to_mail(license_.email, event, None if link is None else {CLAIM: link})
 
     async def to_mail(self, to: str, event: Event, secret: Mapping[str, str] | None = None) -> Outcome:
         """Sends a mail to an address; `secret` are values that no stored row has."""

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from shared.domain.notifications.attempts import Outcome, Result, asked_wait_s, result_of
 from shared.domain.notifications.channels import ChannelCatalog
-from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Plan, planned
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Selection, selected
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import held, vendor_lane
 from shared.errors import Unavailable
@@ -50,7 +50,7 @@ class Queue(Protocol):
         until: datetime,
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
         *,
         own: bool,
     ) -> list[Due]: ...
@@ -113,13 +113,13 @@ class SendingService:
 
     async def _claim(self, *, own: bool) -> list[Due]:
         now = self._now()
-        plan = self._plan(now)
-        return await self._queue.claim(now, now + LEASE, LOOKED_AT, self._lanes_of, plan, own=own)
+        selection = self._selection(now)
+        return await self._queue.claim(now, now + LEASE, LOOKED_AT, self._lanes_of, selection, own=own)
 
-    def _plan(self, now: datetime) -> Callable[[Sequence[Due], dict[str, datetime]], Plan]:
-        def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
+    def _selection(self, now: datetime) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
+        def selection(due: Sequence[Due], ready: dict[str, datetime]) -> Selection:
             channels = self._channels
-            return planned(
+            return selected(
                 due,
                 ready,
                 lambda lane: vendor_of(lane, channels),
@@ -128,7 +128,7 @@ class SendingService:
                 lanes=LANES_AT_ONCE,
             )
 
-        return plan
+        return selection
 
     def _lanes_of(self, lane: str) -> list[str]:
         vendor = vendor_of(lane, self._channels)

@@ -10,6 +10,7 @@ from shared.domain.access.keys import PREFIX, TEST_PREFIX, KeyKind
 from shared.domain.access.licenses import ApiKey, Grant, Scope, is_valid_key
 from shared.domain.access.test_licenses import kind_of
 from shared.domain.access.try_limits import limits_of_rotations
+from shared.domain.durations import shown_time
 from shared.domain.notifications.events import Event
 from shared.errors import Conflict, NotFound, ScopeMissing
 from shared.services.key_making import CreatedKey
@@ -109,9 +110,9 @@ class OwnKeyService:
                     account_id=grant.license.account_id,
                     license_id=grant.license.license_id,
                     values={
-                        "key": former,
-                        "successor": created.key.public_id,
-                        "ends_at": ends_at.isoformat(),
+                        "public_id": created.key.public_id,
+                        "old_public_id": former,
+                        "old_expires_at": shown_time(ends_at),
                         "plan": grant.license.plan,
                     },
                 )
@@ -145,7 +146,7 @@ class OwnKeyService:
         return EndedKey(public_id, effect.connections_closed)
 
     def _changes(self, grant: Grant) -> KeyChanges:
-        return self._licenses(f"key {grant.key.public_id}")
+        return self._licenses(grant.actor)
 
     def _shown(self, key: ApiKey, grant: Grant) -> OwnKey:
         kind = kind_of(grant.license)

@@ -10,13 +10,15 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
 from shared.domain.access.client_access import group_of_session
 from shared.domain.access.keys import RandomBytes
+from shared.domain.access.license_checks import no_license
 from shared.domain.access.licenses import Grant, License, require_symbols
+from shared.domain.access.misuse import Fight
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.plans import MAX_SYMBOLS
 from shared.domain.access.sessions import (
@@ -37,7 +39,7 @@ from shared.domain.access.sessions import (
 )
 from shared.domain.market.bars import Symbol
 from shared.domain.notifications.events import Event
-from shared.errors import FieldError, NotFound, Unavailable, ValidationFailed
+from shared.errors import FieldError, Unavailable, ValidationFailed
 from shared.metrics import Count, Counter
 from shared.services.auditing import AuditLog, Auditor
 from shared.services.realtime import ClientAccess
@@ -47,8 +49,6 @@ from shared.services.session_leases import SessionLeases
 TOLD_EVERY_S = 600
 
 log = logging.getLogger(__name__)
-
-Fight = Literal["refused", "taken_over", "replaced"]
 
 
 class SessionStore(Protocol):
@@ -242,7 +242,7 @@ class SessionService:
     async def _license(self, license_id: str) -> License:
         license_ = await self._licenses.get_license(license_id)
         if license_ is None:
-            raise NotFound(f"There is no license {license_id[:64]}.")
+            raise no_license(license_id)
         return license_
 
     async def _released(self, license_id: str, session_id: str, reason: EndReason) -> SessionRecord | None:
@@ -288,5 +288,10 @@ class SessionService:
             at=self._now(),
             account_id=account_id,
             license_id=license_id,
-            values={"instance": record.instance, "by": by, "symbols": ", ".join(record.symbols[:10])},
+            values={
+                "symbols": ", ".join(record.symbols[:10]),
+                "instance": record.instance,
+                "version": record.version,
+                "taken_by": by,
+            },
         )

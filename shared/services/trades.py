@@ -1,7 +1,5 @@
 """Records the trades that bots report, and shows each account its own."""
 
-import base64
-import binascii
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -14,6 +12,7 @@ from shared.domain.access.plans import Plan
 from shared.domain.access.quotas import Usage
 from shared.domain.confidence.state_checks import check_trade_state
 from shared.domain.confidence.strategy import StrategyCatalog
+from shared.domain.cursors import bad_cursor, cursor_of, place_in
 from shared.domain.durations import shown_time
 from shared.domain.items import Items, RefusedItem, judge
 from shared.domain.limits import ClockSkew, check_not_future
@@ -31,11 +30,9 @@ from shared.domain.trading.trades import (
     check_trade,
 )
 from shared.errors import (
-    FieldError,
     TooManyQueries,
     TradeNotFound,
     Unavailable,
-    ValidationFailed,
     WithdrawalExpired,
 )
 from shared.metrics import Count, Counter
@@ -234,19 +231,11 @@ class TradeService:
 
 
 def _make_cursor(trade: StoredTrade) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(TradeCursor(trade.exit_at, trade.trade_id))).decode()
-
-
-def _bad_cursor() -> ValidationFailed:
-    message = "Expected the next_cursor of an earlier answer, unchanged."
-    return ValidationFailed((FieldError("cursor", "invalid_format", message),))
+    return cursor_of(TradeCursor(trade.exit_at, trade.trade_id))
 
 
 def _open_cursor(cursor: str) -> TradeCursor:
-    try:
-        opened = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()), type=TradeCursor)
-    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
-        raise _bad_cursor() from error
+    opened = place_in(cursor, TradeCursor)
     if opened.exit_at.tzinfo is None:
-        raise _bad_cursor()
+        raise bad_cursor()
     return opened

@@ -18,11 +18,9 @@ BAR_RETENTION = timedelta(days=730)
 CLAIM_RETENTION = timedelta(days=30)
 # Counts of misuse and hashed addresses; docs/security.md promises this.
 MISUSE_RETENTION = timedelta(days=90)
-MONTHS_AHEAD = 3
-
-
 # Sent notifications stay so long, so that receivers can have them again.
 NOTIFICATION_RETENTION = timedelta(days=30)
+MONTHS_AHEAD = 3
 
 
 class UpkeepReport(msgspec.Struct, frozen=True):

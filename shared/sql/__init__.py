@@ -23,6 +23,11 @@ def queries(area: str) -> dict[str, bytes]:
     return found
 
 
+def counting(query: bytes) -> bytes:
+    """The query that counts the rows of another; its parameters stay."""
+    return b"select count(*) from (" + query.rstrip(b"; \n") + b") as rows"
+
+
 def areas() -> list[str]:
     return sorted(path.stem for path in (_HERE / "queries").glob("*.sql"))
 

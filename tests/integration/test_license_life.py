@@ -8,7 +8,7 @@ import pytest
 
 from shared.adapters.redis import RedisStore
 from shared.adapters.tables import LicenseTables
-from shared.domain.access.license_changes import ending_at, extended, with_overrides
+from shared.domain.access.license_changes import extended, with_overrides
 from shared.domain.access.licenses import License
 from shared.domain.access.plans import Overrides
 from shared.errors import LicenseExpired
@@ -17,6 +17,7 @@ from shared.services.enforcement import Enforcement
 from shared.services.licenses import LicenseService
 from tests.support.access_fakes import FakeAudit, FakeHub
 from tests.support.license_plans import PLANS
+from tests.support.licenses import changed
 from tests.support.memory_licenses import unlisted
 from tests.support.memory_sessions import MemorySessions
 from tests.support.memory_stores import MemoryStores
@@ -69,7 +70,7 @@ async def test_an_extended_license_works_again_within_a_second_in_every_process(
     await servers.processes[0].admit(authorization, "bot")
 
     def over(one: License) -> License:
-        return ending_at(one, now(), now())
+        return changed(one, expires_at=now())
 
     await servers.licenses.change(made.license_id, over, "license expired")
     for process in servers.processes:

@@ -18,7 +18,7 @@ from shared.adapters.postgres import (
 )
 from shared.domain.notifications.attempts import Outcome, Result, result_of
 from shared.domain.notifications.channels import Pace, VendorPace
-from shared.domain.notifications.claiming import Due, Plan, planned
+from shared.domain.notifications.claiming import Due, Selection, selected
 from shared.domain.notifications.destinations import Destination
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import Lane
@@ -49,7 +49,7 @@ def a_destination(name: str, account_id: str = "acct-1", sealed_by: str = "prese
 
 
 class Outbox:
-    """The stores over one database, and a plan without a limit worth mentioning."""
+    """The stores over one database, and a selection without a limit worth mentioning."""
 
     def __init__(self, database: Database) -> None:
         self.events = NotificationEvents(database)
@@ -70,11 +70,11 @@ class Outbox:
     async def claim(
         self, now: datetime = NOW, until: datetime = UNTIL, limit: int = 100, *, own_lanes: bool = True
     ) -> list[Due]:
-        def plan(due: Sequence[Due], ready: dict[str, datetime]) -> Plan:
-            return planned(due, ready, lambda lane: "webhook", {"webhook": FREE}, now=now, lanes=100)
+        def selection(due: Sequence[Due], ready: dict[str, datetime]) -> Selection:
+            return selected(due, ready, lambda lane: "webhook", {"webhook": FREE}, now=now, lanes=100)
 
         return await self.queue.claim(
-            now, until, limit, lambda lane: [lane, "vendor:webhook"], plan, own=own_lanes
+            now, until, limit, lambda lane: [lane, "vendor:webhook"], selection, own=own_lanes
         )
 
 

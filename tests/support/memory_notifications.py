@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from shared.domain.notifications.attempts import Result, State
-from shared.domain.notifications.claiming import Due, Plan
+from shared.domain.notifications.claiming import Due, Selection
 from shared.domain.notifications.destinations import Destination
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.listing import OwnRow, StoredNotification
@@ -166,7 +166,7 @@ class MemoryQueue:
         until: datetime,
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
         *,
         own: bool,
     ) -> list[Due]:
@@ -177,7 +177,7 @@ class MemoryQueue:
         due = sorted(free, key=lambda row: (row.next_try_at, row.notification_id))[:limit]
         lanes = {lane for row in due for lane in lanes_of(row.lane)}
         ready = {lane: self._lane(lane).ready_at for lane in lanes if self._lane(lane).busy_until <= now}
-        decided = plan([self._due(row) for row in due], ready)
+        decided = selection([self._due(row) for row in due], ready)
         for each in decided.sends:
             row = self.rows[each.notification_id]
             row.tries, row.unanswered, row.claimed = row.tries + 1, row.unanswered + row.claimed, True

@@ -11,14 +11,12 @@ import msgspec
 from shared.adapters.notifications.answers import outcome_of
 from shared.adapters.notifications.outgoing import Outgoing
 from shared.domain.notifications.attempts import Outcome
+from shared.domain.notifications.destinations import DISCORD_WEBHOOK, DISCORD_WEBHOOKS
 from shared.domain.notifications.messages import Message
 
 BASE = "https://discord.com"
 _API = "/api/v10"
-_WEBHOOK = re.compile(
-    r"(?:discord://|https://(?:(?:canary|ptb)\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/)"
-    r"([0-9]{5,32})/([A-Za-z0-9_-]{20,128})/?"
-)
+_WEBHOOK = re.compile(f"(?:discord://|{DISCORD_WEBHOOKS}){DISCORD_WEBHOOK}")
 
 
 def webhook_of(address: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from psycopg.rows import class_row, dict_row, scalar_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.domain.access.account_data import Erasure
 from shared.domain.access.licenses import FOREVER, NEVER
-from shared.sql import queries
+from shared.sql import counting, queries
 
 # Rows of a statement: few enough for its time limit.
 BATCH = 5_000
@@ -63,10 +63,9 @@ class AccountStore:
         """How many rows the account has in a table of ACCOUNT_TABLES."""
         given: Row = {"account_id": account_id, "license_ids": license_ids, "subjects": subjects}
         given |= {"since": NEVER, "until": FOREVER}
-        counting = b"select count(*) from (" + _SQL[f"export_{table}"].rstrip(b"; \n") + b") as rows"
         async with self._database.transaction(account_id=account_id) as connection:
             cursor = connection.cursor(row_factory=scalar_row)
-            (found,) = await (await cursor.execute(counting, given)).fetchall()
+            (found,) = await (await cursor.execute(counting(_SQL[f"export_{table}"]), given)).fetchall()
             return int(found)
 
     async def begin_erasure(self, account_id: str, pseudonym: str, now: datetime) -> Erasure:

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.notification_events import add_in
 from shared.domain.notifications.attempts import Result
-from shared.domain.notifications.claiming import Due, Plan
+from shared.domain.notifications.claiming import Due, Selection
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.routing import Route, Subscriber
 from shared.sql import queries
@@ -70,19 +70,21 @@ class NotificationQueue:
         until: datetime,
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
         *,
         own: bool,
     ) -> list[Due]:
-        """Claims what `plan` sends now, until a time; afterwards it counts as unanswered, and is due again.
+        """Claims what `selection` sends now, until a time; then it counts as unanswered, and is due again.
 
         `lanes_of` are the lanes whose pace counts for a notification of a lane. Looks behind what its lane
         makes wait, so that one slow receiver with a long queue keeps nobody from his turn. `own` says whether
         to look at customers' own destinations, or at all others.
         """
-        decided = Plan([], {}, {})
+        decided = Selection([], {}, {})
         for _ in range(MAX_LOOKS):
-            decided = await self._claim(now, until, lanes_of, plan, {"now": now, "limit": limit, "own": own})
+            decided = await self._claim(
+                now, until, lanes_of, selection, {"now": now, "limit": limit, "own": own}
+            )
             if decided.sends or not decided.postponed:
                 break
         return [_once_more(each) for each in decided.sends]
@@ -92,17 +94,17 @@ class NotificationQueue:
         now: datetime,
         until: datetime,
         lanes_of: Callable[[str], Collection[str]],
-        plan: Callable[[Sequence[Due], dict[str, datetime]], Plan],
+        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
         asked: dict[str, Any],
-    ) -> Plan:
+    ) -> Selection:
         async with self._database.transaction(jobs=True) as connection:
             due = await self._due(connection, asked)
             lanes = sorted({lane for each in due for lane in lanes_of(each.lane)})
             if not lanes:
-                return Plan([], {}, {})
+                return Selection([], {}, {})
             await connection.execute(_SQL["add_lanes"], {"lanes": lanes})
             cursor = await connection.execute(_SQL["lock_lanes"], {"lanes": lanes, "now": now})
-            decided = plan(due, dict(await cursor.fetchall()))
+            decided = selection(due, dict(await cursor.fetchall()))
             await self._store(connection, decided, until)
         return decided
 
@@ -122,17 +124,17 @@ class NotificationQueue:
         ]
 
     @staticmethod
-    async def _store(connection: Connection, plan: Plan, until: datetime) -> None:
-        sent = [each.notification_id for each in plan.sends]
-        held = {each.lane for each in plan.sends}
+    async def _store(connection: Connection, selection: Selection, until: datetime) -> None:
+        sent = [each.notification_id for each in selection.sends]
+        held = {each.lane for each in selection.sends}
         await connection.execute(_SQL["take"], {"ids": sent, "until": until})
-        postponed = {"ids": [*plan.postponed], "ats": [*plan.postponed.values()]}
+        postponed = {"ids": [*selection.postponed], "ats": [*selection.postponed.values()]}
         await connection.execute(_SQL["postpone"], postponed)
         free = datetime.fromtimestamp(0, UTC)
         paced = {
-            "lanes": [*plan.ready],
-            "ready_ats": [*plan.ready.values()],
-            "busy_untils": [until if lane in held else free for lane in plan.ready],
+            "lanes": [*selection.ready],
+            "ready_ats": [*selection.ready.values()],
+            "busy_untils": [until if lane in held else free for lane in selection.ready],
         }
         await connection.execute(_SQL["pace_lanes"], paced)
 

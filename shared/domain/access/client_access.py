@@ -4,7 +4,7 @@ A client access URL puts its connection into three groups: its license's, its ke
 has; and into a fourth if it belongs to a session. So closing a group closes exactly the connections of a
 license, a key or a session, and `connect` learns from the token whom to judge and whether the URL was used
 before. The token's roles cover only groups of symbols, so no client can join these groups, leave them or send
-to them. `RealtimeService.negotiate` adds the group of heartbeats, which every connection is in.
+to them. `RealtimeService.negotiate` adds the groups whose heartbeats the connection hears.
 """
 
 from collections.abc import Iterable

@@ -38,16 +38,6 @@ def extended(license_: License, until: datetime | timedelta, now: datetime) -> L
     return _changed(resumed(license_, "payment"), expires_at=end, **_alive_again(license_))
 
 
-def ending_at(license_: License, end: datetime | None, now: datetime) -> License:
-    """`license_` that expires at `end` exactly, earlier or later than before; None means never.
-
-    An end that is over ends the license. Raises Conflict if it is revoked.
-    """
-    _must_not_be_revoked(license_, "changed")
-    alive = {} if is_over(end, now) else _alive_again(license_)
-    return _changed(license_, expires_at=end, **alive)
-
-
 def with_plan(license_: License, plan: str) -> License:
     """`license_` under another plan; its overrides stay. Raises Conflict if it is revoked."""
     _must_not_be_revoked(license_, "changed")
@@ -67,22 +57,6 @@ def with_notes(license_: License, notes: str) -> License:
 def with_contact(license_: License, email: str | None, discord_user_id: str | None) -> License:
     """`license_` whose holder is reached at these; None means not at all."""
     return _changed(license_, email=email, discord_user_id=discord_user_id)
-
-
-def with_payment(license_: License, payment: str | None) -> License:
-    """`license_` that this subject pays for; None means nobody."""
-    return _changed(license_, payment=payment)
-
-
-def in_grace(license_: License, until: datetime) -> License:
-    """`license_` that counts as suspended from `until` on, unless it is paid; an earlier grace stays.
-
-    Raises Conflict if it is revoked.
-    """
-    _must_not_be_revoked(license_, "changed")
-    if license_.suspended_by == "payment" or is_over(license_.grace_until, until):
-        return license_
-    return _changed(license_, grace_until=until)
 
 
 def suspended(license_: License, by: SuspendedBy = "operator") -> License:

@@ -8,7 +8,7 @@ from shared.domain.access.licenses import ALL_SCOPES, ApiKey, License, Scope
 from shared.domain.access.plans import check_values
 from shared.domain.access.test_licenses import check_apart
 from shared.domain.problems import Problems
-from shared.errors import Conflict, KeysExceeded
+from shared.errors import Conflict, KeysExceeded, NotFound
 
 MAX_NOTES = 2_000
 _MAX_NAMED = 5
@@ -60,6 +60,11 @@ def check_expiry(expires_at: datetime | None, now: datetime, problems: Problems)
 def check_scopes(scopes: Sequence[Scope], problems: Problems) -> None:
     if not scopes or any(scope not in ALL_SCOPES for scope in scopes):
         problems.add("scopes", "unknown_value", f"Expected one or more of {', '.join(ALL_SCOPES)}.")
+
+
+def no_license(license_id: str) -> NotFound:
+    """The refusal of a license id that no license has."""
+    return NotFound(f"There is no license {license_id[:64]}.")
 
 
 def account_exists(account_id: str) -> Conflict:

@@ -115,6 +115,11 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     terms: Plan
 
     @property
+    def actor(self) -> str:
+        """The name under which the audit log has what the key's holder changes."""
+        return f"key {self.key.public_id}"
+
+    @property
     def revision(self) -> int:
         """Grows with every change of either part, so that a cache can keep the newer of two grants."""
         return self.license.revision + self.key.revision

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from datetime import date
 from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Literal
 
 import msgspec
 
@@ -16,6 +17,9 @@ MAX_ADDRESSES = 64
 # Of an IPv6 address, the network that one household or server gets.
 IPV6_PREFIX = 64
 _PURPOSE = b"signal-cloud misuse "
+
+# How a bot fought over a place: it found the place taken, took it over, or replaced its own live session.
+Fight = Literal["refused", "taken_over", "replaced"]
 
 
 class Thresholds(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     event: Event
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Selection(msgspec.Struct, frozen=True):
     """What goes now, when the others may go, and when the lanes that were used are ready again."""
 
     sends: list[Due]
@@ -33,7 +33,7 @@ class Plan(msgspec.Struct, frozen=True):
     ready: dict[str, datetime]
 
 
-def planned(
+def selected(
     due: Sequence[Due],
     ready: Mapping[str, datetime],
     vendor_of: Callable[[str], Vendor | None],
@@ -41,14 +41,15 @@ def planned(
     *,
     now: datetime,
     lanes: int,
-) -> Plan:
-    """The plan for `due`, in its order. `ready` are the lanes that this run holds, those of vendors included.
+) -> Selection:
+    """What of `due` goes now, in its order.
 
-    At most `lanes` of them are used. A notification of another lane is left as it is. So is one whose lane
-    has enough for this run. One that is too fast for its lane or vendor is postponed behind those before it,
-    so that no run looks at it until then.
+    `ready` are the lanes that this run holds, those of vendors included; at most `lanes` of them are used. A
+    notification of another lane is left as it is. So is one whose lane has enough for this run. One that is
+    too fast for its lane or vendor is postponed behind those before it, so that no run looks at it until
+    then.
     """
-    plan = Plan([], {}, {})
+    selection = Selection([], {}, {})
     foreseen = dict(ready)
     used = Counter[str]()
     for each in due:
@@ -69,9 +70,11 @@ def planned(
         # What waits for its own lane keeps no place at the vendor, which would make other lanes wait, too.
         foreseen |= {lane: taken(foreseen[lane], pace, at) for lane, pace in limits if may_go[lane] >= at}
         if at > now:
-            plan.postponed[each.notification_id] = at
+            selection.postponed[each.notification_id] = at
             continue
         used[each.lane] += 1
-        plan.sends.append(each)
-        plan.ready.update({each.lane: foreseen[each.lane]}, **{lane: foreseen[lane] for lane, _ in limits})
-    return plan
+        selection.sends.append(each)
+        selection.ready.update(
+            {each.lane: foreseen[each.lane]}, **{lane: foreseen[lane] for lane, _ in limits}
+        )
+    return selection

@@ -21,10 +21,10 @@ MAX_DESTINATIONS = 10  # of one account
 OVERLAP = timedelta(hours=24)
 SECRET_PREFIX = "whsec_"  # noqa: S105  # the beginning of every secret, by the Standard Webhooks scheme
 _SECRET_BYTES = 32
-_DISCORD = re.compile(
-    r"https://(?:(?:canary|ptb)\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/"
-    r"([0-9]{5,32})/([A-Za-z0-9_-]{20,128})/?"
-)
+# The address of a webhook of Discord: what is before its id, and its id and token.
+DISCORD_WEBHOOKS = r"https://(?:(?:canary|ptb)\.)?discord(?:app)?\.com/api/(?:v[0-9]{1,2}/)?webhooks/"
+DISCORD_WEBHOOK = r"([0-9]{5,32})/([A-Za-z0-9_-]{20,128})/?"
+_DISCORD = re.compile(DISCORD_WEBHOOKS + DISCORD_WEBHOOK)
 _SLACK = re.compile(
     r"https://hooks\.slack\.com/services/(T[A-Z0-9]{7,15})/(B[A-Z0-9]{7,15})/([A-Za-z0-9]{20,32})/?"
 )

@@ -4,15 +4,14 @@ from datetime import datetime
 
 from shared.domain.durations import shown_time
 from shared.domain.market.signals import Signal
+from shared.domain.market.test_stream import TEST_SYMBOL
 from shared.domain.notifications.events import Event
-
-# What strangers try with test keys is no news.
-_TEST_SYMBOL = "TEST"
 
 
 def signal_events(signal: Signal, at: datetime) -> list[Event]:
     """The event of a signal that was published at `at`; none of a replay's or simulation's signal."""
-    if signal.source != "live" or signal.symbol == _TEST_SYMBOL:
+    # What strangers hear with test keys is no news.
+    if signal.source != "live" or signal.symbol == TEST_SYMBOL:
         return []
     values: dict[str, str | int | float | None] = {
         "symbol": signal.symbol,

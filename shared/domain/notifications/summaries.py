@@ -6,10 +6,8 @@ from decimal import Decimal
 
 import msgspec
 
+from shared.domain.access.test_licenses import is_test_account
 from shared.domain.notifications.events import Event
-
-# The accounts of test keys, which anybody can have.
-_TEST_ACCOUNT = "sc-test-"
 
 
 class AccountDay(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +21,7 @@ class AccountDay(msgspec.Struct, frozen=True, kw_only=True):
 
 def with_trades(days: Sequence[AccountDay]) -> list[AccountDay]:
     """Those that have something to tell."""
-    return [each for each in days if each.trades and not each.account_id.startswith(_TEST_ACCOUNT)]
+    return [each for each in days if each.trades and not is_test_account(each.account_id)]
 
 
 def account_event(closed: AccountDay, day: date, at: datetime) -> Event:

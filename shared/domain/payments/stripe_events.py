@@ -255,4 +255,5 @@ _READERS = {
     "checkout.session.completed": _of_checkout,
     "checkout.session.async_payment_succeeded": _of_checkout,
 }
+# What Stripe should be asked to send; docs/operations.md has the same list.
 STRIPE_TYPES = tuple(_READERS)

@@ -1,6 +1,7 @@
 """Lists the alerts of a stack, and the names of their severities."""
 
-from infra.alerts import AVAILABILITY, HEALTH_ALERTS, Alert, log_alerts, metric_alerts
+from infra.alerts import AVAILABILITY, HEALTH_ALERTS, log_alerts, metric_alerts
+from infra.alerts.kinds import Alert
 from infra.settings.model import Settings
 
 # Names of Azure's severities.

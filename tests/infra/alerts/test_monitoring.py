@@ -8,11 +8,11 @@ import pytest
 from infra.alerts import (
     AVAILABILITY,
     HEALTH_ALERTS,
-    NAMESPACES,
     NEED_TIMERS,
     metric_alerts,
     usable_connections,
 )
+from infra.alerts.kinds import NAMESPACES
 from infra.components.monitoring import FAILED_LOCATIONS
 from infra.offline.recording import Recording, Resource
 from infra.policies.tables import NOT_DIAGNOSED

@@ -292,7 +292,9 @@ def test_every_parameter_is_described() -> None:
         ("/notifications", "get", "limit"): "At most this many.",
         ("/claim/{token}", "get", "token"): "The last part of the claim link.",
         ("/claim/{token}", "post", "token"): "The last part of the claim link.",
-        ("/license/keys/{own_public_id}", "delete", "own_public_id"): "The public id of the key.",
+        ("/license/keys/{own_public_id}", "delete", "own_public_id"): (
+            "The public id of a key: the six characters after its prefix."
+        ),
         ("/license/keys/{own_public_id}", "delete", "confirm"): "true ends the key of this request, too.",
         ("/signals", "get", "symbol"): "One symbol.",
         ("/signals", "get", "after"): "The last sequence that the bot has; returns later signals.",

@@ -10,9 +10,7 @@ import pytest
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.license_changes import (
-    ending_at,
     extended,
-    in_grace,
     with_notes,
     with_overrides,
     with_plan,
@@ -23,6 +21,7 @@ from shared.errors import Conflict, KeysExceeded, NotFound, ValidationFailed
 from shared.services.license_keys import Effect
 from tests.support.access_world import World as Processes
 from tests.support.license_world import World, errors
+from tests.support.licenses import changed
 
 DAY = timedelta(days=1)
 BOTH = Overrides(symbols=("ES", "NQ"))
@@ -96,10 +95,10 @@ async def test_sockets_that_hear_what_is_not_covered_any_more_are_closed(
 async def test_each_new_end_is_announced_before_it_is_stored(world: World) -> None:
     license_id = await world.license()
     end, grace = world.clock() + 9 * DAY, world.clock() + 3 * DAY
-    await change(world, license_id, lambda one: ending_at(one, end, world.clock()))
-    await change(world, license_id, lambda one: in_grace(one, grace))
+    await change(world, license_id, lambda one: changed(one, expires_at=end))
+    await change(world, license_id, lambda one: changed(one, grace_until=grace))
     assert world.store.recorded_endings == {Ending(end, license_id), Ending(grace, license_id)}
-    await change(world, license_id, lambda one: ending_at(one, world.clock(), world.clock()))
+    await change(world, license_id, lambda one: changed(one, expires_at=world.clock()))
     assert Ending(world.clock(), license_id) in world.store.recorded_endings
     assert world.hub.closed == [(f"license.{license_id}", "license changed")]
 
@@ -174,7 +173,7 @@ async def test_an_extended_license_works_again_in_every_process(fleet: Processes
 async def test_a_failed_payment_refuses_from_the_end_of_its_grace_until_it_is_paid(world: World) -> None:
     license_id = await world.license(world.clock() + 30 * DAY)
     key = await world.service.create_key(license_id)
-    await change(world, license_id, lambda one: in_grace(one, world.clock() + DAY))
+    await change(world, license_id, lambda one: changed(one, grace_until=world.clock() + DAY))
     assert await world.endings.run(world.clock()) == 0
     world.clock.forward(DAY.total_seconds())
     assert await world.endings.run(world.clock()) == 1

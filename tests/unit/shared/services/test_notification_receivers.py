@@ -11,7 +11,7 @@ import pytest
 
 from shared.adapters.notifications.files import shipped_channels, shipped_templates
 from shared.adapters.notifications.secret_box import SecretBox
-from shared.domain.access.license_changes import in_grace, suspended
+from shared.domain.access.license_changes import suspended
 from shared.domain.access.licenses import License
 from shared.domain.access.plans import Overrides
 from shared.domain.notifications.attempts import SENT, Outcome
@@ -22,6 +22,7 @@ from shared.domain.notifications.messages import Message
 from shared.services.notification_receivers import Receivers, vendor_of
 from tests.support.access_fakes import Clock
 from tests.support.license_plans import PLANS
+from tests.support.licenses import changed
 
 LICENSE = "lic_0123456789ab"
 ROLES = {"standard": "111111111111111111", "pro": "222222222222222222"}
@@ -145,7 +146,7 @@ async def test_roles_follow_the_license_as_it_is_and_not_the_event() -> None:
     assert world.license is not None
     standard, pro = ROLES["standard"], ROLES["pro"]
     active = world.license
-    grace = in_grace(active, world.clock() + timedelta(days=3))
+    grace = changed(active, grace_until=world.clock() + timedelta(days=3))
     for license_, given in (
         (active, {standard: True, pro: False}),
         (msgspec.structs.replace(active, plan="pro"), {standard: False, pro: True}),

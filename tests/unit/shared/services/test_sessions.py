@@ -79,7 +79,12 @@ async def test_force_takes_the_place_over_and_tells_the_other_bot(world: World) 
         "acct-1",
         world.license_id,
     )
-    assert event.values == {"instance": "bot-1", "by": "bot-2", "symbols": "ES, NQ"}
+    assert event.values == {
+        "symbols": "ES, NQ",
+        "instance": "bot-1",
+        "version": "",
+        "taken_by": "bot-2",
+    }
     assert world.fights == [("acct-1", "taken_over")]
     with pytest.raises(SessionLost, match="The instance bot-2 took this session over"):
         await world.second.leases.confirm(world.grant, held.session_id)
@@ -125,7 +130,7 @@ async def test_an_operator_sees_and_ends_sessions(world: World) -> None:
     ended = await world.second.service.end(world.license_id, held.session_id, "alice")
     assert ended.was_live
     assert world.audit.entries == [("alice", "session ended", world.license_id)]
-    assert [event.values["by"] for event in world.events] == ["an operator"]
+    assert [event.values["taken_by"] for event in world.events] == ["an operator"]
     assert not (await world.second.service.end(world.license_id, held.session_id, "alice")).was_live
     with pytest.raises(NotFound):
         await world.second.service.sessions_of("lic_Nobody000000")

@@ -42,6 +42,17 @@ def test_each_table_can_be_exported_and_erased_and_says_why_rows_stay() -> None:
         assert f"`{table.name}`" in SECURITY, "docs/security.md lists what an erasure does with each table"
 
 
+def test_the_rows_of_a_test_account_are_removed_or_there_are_none_for_long() -> None:
+    """If this fails for your new table: remove its rows in test_licenses.sql, or say here why not."""
+    removed = set(re.findall(rb"delete from (\w+)", b"".join(queries("test_licenses").values())))
+    # A test license has no destinations, hooks, payments and signals of its own; the rest is deleted by age.
+    left = {
+        *("destinations", "hooks", "payment_events", "signals"),
+        *("notifications", "notification_events", "claims_used", "connections", "erasures", "audit"),
+    }
+    assert {each.decode() for each in removed} == {table.name for table in ACCOUNT_TABLES} - left
+
+
 def test_an_erased_license_names_nobody_and_stays_as_it_is() -> None:
     license_ = a_license(
         notes="pays late",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain.notifications.channels import Pace, VendorPace
-from shared.domain.notifications.claiming import MAX_PER_LANE, Due, planned
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, selected
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import held, may_go_at, taken
 
@@ -50,31 +50,35 @@ def test_a_plan_loses_nothing_and_keeps_the_order(
 ) -> None:
     given_ = [due(number, lane) for number, lane in enumerate(lanes)]
     ready = dict.fromkeys(free, NOW)
-    plan = planned(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=most)
-    sent = [each.notification_id for each in plan.sends]
+    selection = selected(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=most)
+    sent = [each.notification_id for each in selection.sends]
     assert sent == sorted(sent)
-    assert not set(sent) & set(plan.postponed)
-    assert {each.lane for each in plan.sends} <= free
-    assert len({each.lane for each in plan.sends}) <= most
+    assert not set(sent) & set(selection.postponed)
+    assert {each.lane for each in selection.sends} <= free
+    assert len({each.lane for each in selection.sends}) <= most
     if "vendor:webhook" not in free:
-        assert not plan.sends
-    assert max(Counter(each.lane for each in plan.sends).values(), default=0) <= MAX_PER_LANE
+        assert not selection.sends
+    assert max(Counter(each.lane for each in selection.sends).values(), default=0) <= MAX_PER_LANE
     assert len(sent) <= pace.total.burst
-    assert all(at > NOW for at in plan.postponed.values())
+    assert all(at > NOW for at in selection.postponed.values())
     # Within a lane, nothing that comes later is postponed to an earlier time.
     for lane in set(lanes):
         times = [
-            plan.postponed[each.notification_id]
+            selection.postponed[each.notification_id]
             for each in given_
-            if each.lane == lane and each.notification_id in plan.postponed
+            if each.lane == lane and each.notification_id in selection.postponed
         ]
         assert times == sorted(times)
-    assert set(plan.ready) == {each.lane for each in plan.sends} | ({"vendor:webhook"} if sent else set())
+    assert set(selection.ready) == {each.lane for each in selection.sends} | (
+        {"vendor:webhook"} if sent else set()
+    )
 
 
 def test_a_lane_without_a_vendor_is_tried_at_once_and_paces_nothing() -> None:
-    plan = planned([due(1, "channel:gone")], {"channel:gone": NOW}, lambda lane: None, {}, now=NOW, lanes=16)
-    assert [each.lane for each in plan.sends] == ["channel:gone"]
+    selection = selected(
+        [due(1, "channel:gone")], {"channel:gone": NOW}, lambda lane: None, {}, now=NOW, lanes=16
+    )
+    assert [each.lane for each in selection.sends] == ["channel:gone"]
 
 
 @given(st.builds(VendorPace, total=paces, lane=paces), st.integers(1, 10), st.floats(60, 86_400))
@@ -86,6 +90,6 @@ def test_a_lane_that_waits_makes_no_other_wait(pace: VendorPace, waiting: int, w
         "vendor:webhook": NOW,
     }
     given_ = [*(due(number, "own:held") for number in range(waiting)), due(99, "own:b")]
-    plan = planned(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=16)
-    assert [each.lane for each in plan.sends] == ["own:b"]
-    assert len(plan.postponed) == waiting
+    selection = selected(given_, ready, lambda lane: "webhook", {"webhook": pace}, now=NOW, lanes=16)
+    assert [each.lane for each in selection.sends] == ["own:b"]
+    assert len(selection.postponed) == waiting
