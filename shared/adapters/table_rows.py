@@ -74,7 +74,7 @@ def moment_of(at: datetime) -> str:
 
 def ending_row(ending: Ending) -> dict[str, Any]:
     name = f"{moment_of(ending.at)}_{ending.subject}"
-    return {"PartitionKey": ENDINGS_SHARD, "RowKey": name}
+    return {"PartitionKey": ENDINGS_SHARD, "RowKey": name, "closes": ending.closes}
 
 
 def ending_of(entity: Mapping[str, Any]) -> Ending:
@@ -84,4 +84,4 @@ def ending_of(entity: Mapping[str, Any]) -> Ending:
         at = datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC)
     except ValueError as error:
         raise unavailable(f"a row of {ENDINGS} is damaged: {error}") from error
-    return Ending(at, subject)
+    return Ending(at, subject, closes=bool(entity.get("closes")))

@@ -138,7 +138,7 @@ class LicenseTables:
         return [ending_of(entity) for entity in found]
 
     async def add_endings(self, endings: Sequence[Ending]) -> None:
-        """Records that licenses or keys may end, at most MAX_TRANSACTION; a repetition changes nothing."""
+        """Records that licenses or keys may end, at most MAX_TRANSACTION; the last `closes` of one counts."""
         operations = [("upsert", ending_row(ending)) for ending in endings]
         await self._write(ENDINGS, lambda table: table.submit_transaction(operations))
 

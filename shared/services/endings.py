@@ -3,13 +3,16 @@
 A license or key that expires has nobody else to close its connections. And for each ending it does again
 what the command has done or should have done: the command may have died half-way, Redis or Web PubSub may
 have been unavailable, and a connection that was judged just before the ending may have opened just after the
-closing.
+closing. A license that lives on with less than before has its connections closed once, here if the command
+could not.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
+
+import msgspec
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.license_changes import ended
@@ -37,6 +40,7 @@ class EndingStore(Protocol):
     async def get_key(self, public_id: str) -> ApiKey | None: ...
     async def keys_of(self, license_id: str) -> list[ApiKey]: ...
     async def endings(self, since: datetime, until: datetime, limit: int) -> list[Ending]: ...
+    async def add_endings(self, endings: Sequence[Ending]) -> None: ...
     async def remove_ending(self, ending: Ending) -> None: ...
     async def update_license(self, license_id: str, change: Callable[[License], License]) -> License: ...
 
@@ -70,13 +74,24 @@ class EndingService:
         return sum(await run_for_each(partial(self._enforce, now=now), due, at_once=AT_ONCE))
 
     async def _enforce(self, ending: Ending, now: datetime) -> bool:
-        """Whether the license or key of `ending` has ended, and its connections are closed."""
+        """Whether the connections of the license or key of `ending` are closed, because they must be."""
         if is_license_id(ending.subject):
             refused, closed = await self._enforce_license(ending.subject, now)
         else:
             refused, closed = await self._enforce_key(ending.subject, now)
+        if refused is None and ending.closes:
+            return await self._close_changed(ending, now)
         if ending.is_enforced(now) and (closed or refused is None):
             await self._store.remove_ending(ending)
+        return closed
+
+    async def _close_changed(self, ending: Ending, now: datetime) -> bool:
+        """Closes the connections of a license that lives on with less than before, once."""
+        if not ending.is_due_to_close(now):
+            return False
+        closed = await self._enforcement.close_connections(ending.subject, "license changed")
+        if closed:
+            await self._store.add_endings([msgspec.structs.replace(ending, closes=False)])
         return closed
 
     async def _enforce_license(self, license_id: str, now: datetime) -> tuple[SignalCloudError | None, bool]:

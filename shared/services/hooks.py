@@ -1,6 +1,7 @@
 """Takes alerts of publishers whose platform can set no header, and publishes the signals that they mean."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
@@ -32,10 +33,12 @@ from shared.services.bounded import make_room
 # because its secret is revoked as a key is.
 KNOWN_FOR = timedelta(seconds=4)
 MAX_KNOWN = 1_000
-# TradingView gives up after three seconds. An alert that was answered with 5xx, it sends up to three times
-# more, five seconds apart.
-ANSWER_WITHIN_S = 2.0
+# Within a second. TradingView gives up after three. An alert that was answered with 5xx, it sends up to three
+# times more, five seconds apart.
+ANSWER_WITHIN_S = 0.9
 RETRY_AFTER_S = 5.0
+
+log = logging.getLogger(__name__)
 
 
 class HookFinder(Protocol):
@@ -97,16 +100,15 @@ class HookService:
         """Publishes the signals of an alert that came to the hook with this secret, from `address`.
 
         An alert that came before, by its id or within a minute with the same content, is published once.
-        It is answered within ANSWER_WITHIN_S: if the database is slower, with DatabaseUnavailable.
+        It is answered within ANSWER_WITHIN_S: if we are slower, with DatabaseUnavailable.
         Raises NotFound for a secret that opens no hook, AddressRefused, InvalidInput under the sender's names
         of its fields, what SignalService.publish raises, and what admission raises.
         """
-        grant = (await self._admitted(secret)).grant
-        taking = asyncio.create_task(self._taken(grant, address, read_body()))
+        taking = asyncio.create_task(self._taken(secret, address, read_body))
         await asyncio.wait({taking}, timeout=ANSWER_WITHIN_S)
         if not taking.done():
-            # It goes on, because a query that is cancelled waits for the same server. Its error is retrieved.
-            taking.add_done_callback(lambda done: done.cancelled() or done.exception())
+            # It goes on, because a query that is cancelled waits for the same server.
+            taking.add_done_callback(_note_late)
             raise DatabaseUnavailable(
                 "The alert took too long. Send it again: it is published once.",
                 internal="an alert was not published in time",
@@ -115,8 +117,9 @@ class HookService:
         return taking.result()
 
     async def _taken(
-        self, grant: Grant, address: IPv4Address | IPv6Address | None, body: bytes
+        self, secret: str, address: IPv4Address | IPv6Address | None, read_body: Callable[[], bytes]
     ) -> HookAnswer:
+        grant = (await self._admitted(secret)).grant
         hook = await self._hook(grant)
         if not may_come_from(address, hook.addresses, self._address_lists):
             raise AddressRefused(
@@ -124,7 +127,7 @@ class HookService:
                 "addresses that it takes them from."
             )
         mapping = self._mapping(hook)
-        alert = alert_of(read_alert(body, mapping), mapping)
+        alert = alert_of(read_alert(read_body(), mapping), mapping)
         if hook.symbols and alert.symbol not in hook.symbols:
             message = f"This hook takes alerts for {', '.join(hook.symbols)}, got {alert.symbol}."
             raise ValidationFailed((FieldError(alert.names["symbol"], "unknown_value", message),))
@@ -195,6 +198,12 @@ class HookService:
             target_price=alert.target_price if is_entry else None,
             event_at=alert.event_at,
         )
+
+
+def _note_late(done: asyncio.Task[HookAnswer]) -> None:
+    """Logs what became of an alert whose sender was told that it took too long."""
+    if not done.cancelled() and (error := done.exception()) is not None:
+        log.warning("an alert that took too long was not published: %s", error)
 
 
 def _no_hook() -> NotFound:

@@ -7,6 +7,7 @@ client connects). `Effect` says if one of these later steps failed. Without the 
 within five seconds, see shared/services/access.py; connections that stay open are closed by the timer.
 """
 
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -34,10 +35,12 @@ from shared.domain.access.licenses import (
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.access.plans import NO_OVERRIDES, STANDARD, Overrides
 from shared.domain.problems import Problems
-from shared.errors import Conflict
+from shared.errors import Conflict, Unavailable
 from shared.services.auditing import AuditLog
 from shared.services.enforcement import Enforcement
 from shared.services.license_keys import Effect, KeyService, KeyStore
+
+log = logging.getLogger(__name__)
 
 
 class LicenseStore(KeyStore, Protocol):
@@ -208,9 +211,20 @@ class LicenseService(KeyService):
         license_ = await self._store.update_license(license_id, change)
         caches_told = await self._enforcement.tell_caches(license_, await self._store.keys_of(license_id))
         closed = not following.closes or await self._enforcement.close_connections(license_id, reason)
+        if closed:
+            await self._note_closed(following.endings)
         audited = await self._audit.note(reason, license_id)
         await self._listed(license_)
         return Effect(license_, caches_told, closed, audited)
+
+    async def _note_closed(self, endings: Sequence[Ending]) -> None:
+        """Notes that the timer need not close the connections of a license that lives on."""
+        closed = [msgspec.structs.replace(each, closes=False) for each in endings if each.closes]
+        if closed:
+            try:
+                await self._store.add_endings(closed)
+            except Unavailable as error:
+                log.warning("the timer closes the connections of a changed license again: %s", error.internal)
 
     async def _check(self, before: License, planned: License, *, may_be_unserved: bool) -> None:
         problems = Problems()

@@ -1,7 +1,7 @@
 """Shows notifications: to each account its own, to operators those of all, which they can retry."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
@@ -43,7 +43,10 @@ class NotificationPage(msgspec.Struct, frozen=True):
 
 
 class OwnNotificationPage(msgspec.Struct, frozen=True):
-    """Oldest first; repeat with `after=next_after` to go on, now or later."""
+    """Oldest first, up to a signal that is still delayed.
+
+    Repeat with `after=next_after` to go on, now or later.
+    """
 
     notifications: list[OwnNotification]
     next_after: UUID | None
@@ -55,7 +58,9 @@ class Store(Protocol):
     ) -> list[StoredNotification]: ...
     async def retry(self, notification_id: UUID, now: datetime) -> bool: ...
     async def state_of(self, notification_id: UUID) -> State | None: ...
-    async def own(self, account_id: str, *, after: UUID, limit: int) -> Sequence[OwnRow]: ...
+    async def own(
+        self, account_id: str, *, after: UUID, signals_until: datetime, limit: int
+    ) -> Sequence[OwnRow]: ...
 
 
 class NotificationLists:
@@ -91,8 +96,16 @@ class NotificationLists:
             raise Conflict("The notification was sent; only what was not can be tried again.")
 
     async def own(self, grant: Grant, after: UUID | None, limit: int) -> OwnNotificationPage:
-        """A page of the account's own notifications of its destinations, oldest first."""
-        rows = await self._store.own(grant.license.account_id, after=after or _FIRST, limit=limit)
+        """A page of the account's own notifications of its destinations, oldest first.
+
+        It ends before the first signal that the license does not get yet, because of its delay.
+        """
+        rows = await self._store.own(
+            grant.license.account_id,
+            after=after or _FIRST,
+            signals_until=self._now() - timedelta(seconds=grant.terms.signal_delay_s),
+            limit=limit,
+        )
         return OwnNotificationPage([_own(row) for row in rows], rows[-1].notification_id if rows else after)
 
 

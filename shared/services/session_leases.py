@@ -76,6 +76,7 @@ class SessionLeases:
         self._due: dict[str, Renewal] = {}
         self._unconfirmed: dict[str, Renewal] = {}
         self._renewing: asyncio.Task[None] | None = None
+        self._bringing: asyncio.Task[None] | None = None
         self._failing = False
 
     def note(self, grant: Grant, session_id: str) -> None:
@@ -124,6 +125,8 @@ class SessionLeases:
         try:
             (record,) = await self.renew([self._renewal(grant, session_id, known)])
         except Unavailable:
+            if lease is not None and lease.license_id == grant.license.license_id and lease.has_ended:
+                raise session_lost(lease.record) from None
             return known
         if record is None or record.has_ended:
             raise session_lost(record)
@@ -152,6 +155,17 @@ class SessionLeases:
         self._remember(grant.license.license_id, record.session_id, record)
         make_room(self._unconfirmed, MAX_REMEMBERED)
         self._unconfirmed[record.session_id] = self._renewal(grant, record.session_id, record)
+        if self._bringing is None:
+            self._bringing = asyncio.get_running_loop().create_task(self._bring_back())
+
+    async def _bring_back(self) -> None:
+        """Tries until Redis answers, because this process may get no other call that would."""
+        try:
+            while self._unconfirmed:
+                await asyncio.sleep(RENEW_EVERY_S)
+                await self._renew_all([next(iter(self._unconfirmed.values()))] if self._unconfirmed else [])
+        finally:
+            self._bringing = None
 
     def _note_outage(self, error: Unavailable, sessions: int = 1) -> None:
         """Counts sessions that could not be checked, and logs the first of an outage."""

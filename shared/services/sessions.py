@@ -32,6 +32,7 @@ from shared.domain.access.sessions import (
     Version,
     closing_reason,
     ended_record,
+    named_symbols,
     new_session_id,
     session_of,
     session_taken,
@@ -146,11 +147,14 @@ class SessionService:
         self._count = count
         self._rng = rng
 
-    async def take(self, grant: Grant, request: SessionRequest, former: str | None = None) -> Session:
+    async def take(
+        self, grant: Grant, request: SessionRequest, former: str | None = None, *, connects: bool = False
+    ) -> Session:
         """A session for all symbols of the request; `former` is the session that the caller says it holds.
 
-        The same instance keeps that session, or gets a new one at once; its earlier connection is closed.
-        Raises SessionTaken, SymbolNotLicensed and ValidationFailed.
+        The same instance keeps that session, or gets a new one at once. Its earlier connection is closed if
+        the caller `connects` again, or if the connection is not of this session or hears a symbol that the
+        session does not have any more. Raises SessionTaken, SymbolNotLicensed and ValidationFailed.
         """
         claim = self._claim(grant, request, former or "")
         try:
@@ -165,8 +169,8 @@ class SessionService:
             raise session_taken(taken)
         self._count(Count.SESSIONS_TAKEN)
         self._leases.remember(claim.license_id, taken.record)
-        if taken.record.session_id == claim.former:
-            # One connection a session: the bot is about to open another one.
+        if taken.has_dropped or (connects and taken.record.session_id == claim.former):
+            # A session has one connection, which hears symbols of the session alone.
             await self._close(taken.record.session_id, "session connects again")
         await self._end(claim.license_id, grant.license.account_id, taken.ended)
         return session_of(taken.record)
@@ -203,7 +207,7 @@ class SessionService:
                 raise ValidationFailed((FieldError("instance", "missing", message),))
             return await self._connections.negotiate(grant, request.symbols)
         wanted = SessionRequest(request.instance, request.version, request.symbols, request.force)
-        session = await self.take(grant, wanted, former)
+        session = await self.take(grant, wanted, former, connects=True)
         access = await self._connections.negotiate(grant, request.symbols, session.session_id)
         return msgspec.structs.replace(access, session=session)
 
@@ -289,7 +293,7 @@ class SessionService:
             account_id=account_id,
             license_id=license_id,
             values={
-                "symbols": ", ".join(record.symbols[:10]),
+                "symbols": named_symbols(record.symbols),
                 "instance": record.instance,
                 "version": record.version,
                 "taken_by": by,

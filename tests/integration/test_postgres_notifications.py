@@ -203,18 +203,37 @@ async def test_a_held_lane_and_vendor_wait(outbox: Outbox) -> None:
 async def test_an_account_sees_and_replays_its_own_and_no_others(outbox: Outbox) -> None:
     await outbox.put(("e-1", own("a")), ("e-2", own("a")))
     await outbox.put(("e-3", own("a")), account_id="acct-2")
-    first, second = await outbox.list.own("acct-1", after=UUID(int=0), limit=10)
+    first, second = await outbox.list.own("acct-1", after=UUID(int=0), signals_until=NOW, limit=10)
     assert [row.event.event_id for row in (first, second)] == ["e-1", "e-2"]
     assert first.event == an_event("e-1")
-    assert await outbox.list.own("acct-1", after=first.notification_id, limit=10) == [second]
+    assert await outbox.list.own("acct-1", after=first.notification_id, signals_until=NOW, limit=10) == [
+        second
+    ]
     for each in await outbox.claim():
         await outbox.queue.note(each, SENT, NOW)
     since = NOW - timedelta(days=365)
     replayed = await outbox.list.replay("acct-1", "own:a", since=since, now=NOW, limit=1)
     assert replayed == 1
-    rows = await outbox.list.own("acct-1", after=UUID(int=0), limit=10)
+    rows = await outbox.list.own("acct-1", after=UUID(int=0), signals_until=NOW, limit=10)
     assert [row.state for row in rows] == ["waiting", "sent"]
     assert await outbox.list.replay("acct-3", "own:a", since=since, now=NOW, limit=10) == 0
+
+
+async def test_an_account_sees_no_signal_before_its_delay_and_misses_nothing(outbox: Outbox) -> None:
+    """A license with a delay of signals would read them here at once."""
+    await outbox.put(("e-1", own("a")))
+    await outbox.events.add([an_event("e-2", None, "signal_published")])
+    async with outbox.queue.fan_out(10) as turn:
+        for event in turn.events:
+            await turn.add(event, [Route(own("a"), NOW + timedelta(minutes=15), "acct-1")])
+    await outbox.put(("e-3", own("a")))
+
+    async def seen(signals_until: datetime) -> list[str]:
+        rows = await outbox.list.own("acct-1", after=UUID(int=0), signals_until=signals_until, limit=10)
+        return [row.event.event_id for row in rows]
+
+    assert await seen(NOW - timedelta(seconds=1)) == ["e-1"]
+    assert await seen(NOW) == ["e-1", "e-2", "e-3"]
 
 
 async def test_an_operator_lets_what_was_given_up_be_tried_again(outbox: Outbox) -> None:

@@ -1,5 +1,6 @@
 """Any interleaving of bots over a real Valkey gives each place one holder, as the model of the rules says."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
 import msgspec
@@ -34,12 +35,18 @@ steps = st.lists(
             st.booleans(),  # whether it takes over
             st.booleans(),  # whether it sends the session that it holds
         ),
-        st.tuples(st.just("renew"), st.sampled_from(INSTANCES), st.booleans()),
+        st.tuples(
+            st.just("renew"),
+            st.sampled_from(INSTANCES),
+            st.booleans(),  # whether it has a copy
+            st.integers(0, 2),  # how many sessions the instance has taken since
+        ),
         st.tuples(st.just("release"), st.sampled_from(INSTANCES)),
         st.tuples(st.just("end"), st.sampled_from(("", "Ab12Ca", "Ab12Cb"))),
         st.tuples(st.just("pass"), st.sampled_from((20_000, 45_000, LEASE_MS + 5_000, 12 * 60_000))),
         st.tuples(st.just("empty")),
     ),
+    min_size=3,
     max_size=25,
 )
 
@@ -55,6 +62,7 @@ class World:
         self.model = MemorySessions(clock_ms=lambda: self.time_ms)
         self.made = 0
         self.held: dict[str, SessionRecord] = {}
+        self.ever_held: defaultdict[str, list[SessionRecord]] = defaultdict(list)
         server.delete(KEY)
 
     async def run(self, step: tuple[object, ...]) -> None:
@@ -88,10 +96,12 @@ class World:
         assert isinstance(expected, Taken)
         assert _plain((real.record,)) == _plain((expected.record,))
         assert _plain(real.ended) == _plain(expected.ended)
+        assert real.has_dropped == expected.has_dropped
         self.held[instance] = real.record
+        self.ever_held[instance].append(real.record)
 
-    async def do_renew(self, instance: str, knows_copy: bool) -> None:
-        held = self.held.get(instance)
+    async def do_renew(self, instance: str, knows_copy: bool, since: int) -> None:
+        held = next(iter(self.ever_held[instance][::-1][since:]), None)
         renewal = Renewal(
             license_id=LICENSE,
             session_id=held.session_id if held else "ses_unknown",
@@ -164,7 +174,10 @@ async def store(valkey_url: str) -> AsyncIterator[SessionStore]:
 
 @given(st.integers(1, 2), steps)
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], database=None
+    max_examples=250,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    database=None,
 )
 async def test_each_place_has_one_holder(
     store: SessionStore, server: redis.Redis, places: int, taken: list[tuple[object, ...]]
@@ -172,3 +185,15 @@ async def test_each_place_has_one_holder(
     world = World(store, server, places)
     for step in taken:
         await world.run(step)
+
+
+async def test_the_oldest_ends_are_forgotten_first(store: SessionStore, server: redis.Redis) -> None:
+    world = World(store, server, 1)
+    for number in range(MAX_ENDED + 3):
+        await world.run(("take", INSTANCES[number % 2], ("ES",), True, False))
+    ended = {each.session_id for each in map(_decoded, server.hvals(KEY)) if each.has_ended}
+    assert ended == {f"ses_{number:020}" for number in range(3, MAX_ENDED + 3)}
+
+
+def _decoded(text: bytes) -> SessionRecord:
+    return msgspec.json.decode(text, type=SessionRecord)

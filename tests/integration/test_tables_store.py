@@ -218,6 +218,10 @@ async def test_endings_are_listed_in_order_of_time_until_they_are_removed(tables
     assert await tables.endings(moments[0], moments[3], 10) == endings
     assert await tables.endings(moments[1], moments[2], 10) == endings[1:3]
     assert await tables.endings(moments[0], moments[3], 2) == endings[:2]
+    for closes in (True, False):
+        changed = msgspec.structs.replace(endings[0], closes=closes)
+        await tables.add_endings([changed])
+        assert await tables.endings(moments[0], moments[0], 10) == [changed]
     for _ in range(2):
         await tables.remove_ending(endings[1])
     assert await tables.endings(moments[0], moments[3], 10) == [endings[0], *endings[2:]]

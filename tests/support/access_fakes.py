@@ -204,7 +204,9 @@ class FakeKeyStore:
 
     async def add_endings(self, endings: Sequence[Ending]) -> None:
         self._answer()
-        self.recorded_endings.update(endings)
+        named = {(each.at, each.subject) for each in endings}
+        others = {each for each in self.recorded_endings if (each.at, each.subject) not in named}
+        self.recorded_endings = others | set(endings)
 
     async def remove_ending(self, ending: Ending) -> None:
         self._answer()

@@ -77,7 +77,12 @@ ASKED: dict[str, dict[str, Any]] = {
     "notifications.retry": {"notification_id": _ID, "now": NOW},
     "notifications.state_of": {"notification_id": _ID},
     "notifications.parked": {"now": NOW},
-    "notifications.own": {"account_id": "account-7", "after": UUID(int=0), "limit": 100},
+    "notifications.own": {
+        "account_id": "account-7",
+        "after": UUID(int=0),
+        "signals_until": NOW,
+        "limit": 100,
+    },
     "notifications.replay": {
         "account_id": "account-7",
         "lane": "own:webhook_7",

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from uuid import UUID
 
 import msgspec
@@ -255,14 +256,18 @@ class MemoryNotificationList:
         row = self._queue.rows.get(notification_id)
         return None if row is None else row.state
 
-    async def own(self, account_id: str, *, after: UUID, limit: int) -> list[OwnRow]:
+    async def own(self, account_id: str, *, after: UUID, signals_until: datetime, limit: int) -> list[OwnRow]:
         self._queue.server.answer()
         names = OwnRow.__struct_fields__
-        return [
-            OwnRow(**{name: getattr(row, name) for name in names})
+        rows = [
+            row
             for row in self._queue.rows.values()
             if row.account_id == account_id and row.notification_id > after
         ][:limit]
+        due = takewhile(
+            lambda row: row.event.kind != "signal_published" or row.event.at <= signals_until, rows
+        )
+        return [OwnRow(**{name: getattr(row, name) for name in names}) for row in due]
 
     async def replay(self, account_id: str, lane: str, *, since: datetime, now: datetime, limit: int) -> int:
         self._queue.server.answer()

@@ -103,7 +103,8 @@ class MemorySessions:
             expires_ms=self.now_ms + LEASE_MS,
         )
         records[record.session_id] = record
-        return Taken(record, tuple(ended))
+        has_dropped = own is not None and keeps and not set(own.symbols) <= set(claim.symbols)
+        return Taken(record, tuple(ended), has_dropped)
 
     async def renew(self, renewals: Sequence[Renewal]) -> list[SessionRecord | None]:
         answers = [self._renew(renewal) for renewal in renewals]

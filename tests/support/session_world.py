@@ -125,11 +125,15 @@ class World:
         *,
         former: Session | None = None,
         process: Process | None = None,
+        connects: bool = False,
         **request: Any,
     ) -> Session:
         """The session that an instance takes."""
         return await (process or self.first).service.take(
-            self.grant, SessionRequest(instance, **request), former.session_id if former else None
+            self.grant,
+            SessionRequest(instance, **request),
+            former.session_id if former else None,
+            connects=connects,
         )
 
     def no_waiting(self, monkeypatch: Any) -> None:

@@ -4,6 +4,8 @@ import hashlib
 import hmac
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +23,9 @@ from loadtests.bench.ingestion import Ingestion, ingestion
 from shared.adapters.calendars import market_calendars
 from shared.domain.access.keys import new_key
 from shared.domain.market.bars import BAR_INTERVAL
+from shared.domain.notifications.attempts import MAX_TRIES
 from shared.metrics import METRICS
+from tests.support.places import ROOT
 from tests.support.running import RunningStack
 from tests.support.stacks import LocalStack, local_stack
 from tests.support.telemetry_rows import OtlpFile, all_rows
@@ -67,13 +71,15 @@ def watched_stack(state: Path) -> Iterator[Watched]:
             stack = RunningStack(started.state)
             # The processes load OpenTelemetry a moment after their first request or timer.
             _await(lambda: "signal_cloud.outbox.age" in watched.file.metrics(), "timers' metrics", started)
+            _plan_faults(stack.document["vendors"])
             with stack.client("bot") as probe:
                 _await(
                     lambda: bool(probe.get("/health").is_success and watched.file.spans()), "spans", started
                 )
             _make_a_jump(stack.document["database_url"])
+            _lose_an_answer(stack)
             _drive(stack, started)
-            _await(lambda: _complete(watched), "telemetry of everything that was done", started)
+            _await_everything(watched, started)
             yield watched
 
 
@@ -84,18 +90,33 @@ def _await(happened: Callable[[], bool], what: str, stack: LocalStack) -> None:
         time.sleep(0.1)
 
 
-def _complete(watched: Watched) -> bool:
-    """Whether every metric was sent, each counter with something to count, and to both."""
+def _await_everything(watched: Watched, started: LocalStack) -> None:
+    deadline = time.monotonic() + SENT_WITHIN_S
+    while missing := _missing(watched):
+        assert time.monotonic() < deadline, f"{missing} after {SENT_WITHIN_S} s:\n{started.logs()}"
+        time.sleep(0.1)
+
+
+def _missing(watched: Watched) -> list[str]:
+    """The metrics that were not sent to both, the counters that counted nothing, and whether spans differ."""
     sent = watched.file.metrics()
     counted = {metric.name for metric in METRICS if metric.kind != "gauge"}
-    idle = [name for name in counted if not any(value > 0 for value, _ in sent.get(name, ()))]
+    idle = {name for name in counted if not any(value > 0 for value, _ in sent.get(name, ()))}
     named = {row.columns["Name"] for row in all_rows(watched.insights) if row.table == "AppMetrics"}
     stored = {row.columns["Id"] for row in all_rows(watched.insights) if "Id" in row.columns}
-    return (
-        not idle
-        and {metric.name for metric in METRICS} <= set(sent) & named
-        and stored == {span.span_id for span in watched.file.spans()}
-    )
+    unsent = {metric.name for metric in METRICS} - (set(sent) & named)
+    spans = set() if stored == {span.span_id for span in watched.file.spans()} else {"spans"}
+    return sorted(idle | unsent | spans)
+
+
+def _plan_faults(vendors: dict[str, str]) -> None:
+    """Lets Slack refuse a notification for ever, and PagerDuty take one, of that, without an answer."""
+    headers = {"Authorization": f"Bearer {vendors['control_token']}"}
+    for fault in (
+        {"vendor": "slack", "kind": "status", "status": 410},
+        {"vendor": "pagerduty", "kind": "lost"},
+    ):
+        _expect(httpx.post(f"{vendors['url']}/faults", json=fault, headers=headers), 204)
 
 
 def _make_a_jump(database_url: str) -> None:
@@ -107,6 +128,21 @@ def _make_a_jump(database_url: str) -> None:
                 '{"vwap_distance": 2, "rsi": 30}', true
             from generate_series(1, 200) as n
         """)
+
+
+def _lose_an_answer(stack: RunningStack) -> None:
+    """Queues a notification for its last try, whose answer is lost, so that it is parked."""
+    fault = ("fault", "slack", "--kind", "lost", "--count", "50", "--state", str(stack.state))
+    subprocess.run([sys.executable, "-m", "local.vendors", *fault], check=True, capture_output=True, cwd=ROOT)
+    with psycopg.connect(stack.document["database_url"]) as connection:
+        connection.execute("""
+            insert into notification_events (event_id, kind, at, shown, fanned_out_at)
+            values ('watched', 'test', now(), '{}', now())
+        """)
+        queued = "insert into notifications (event_id, lane, tries, next_try_at) "
+        connection.execute(
+            queued + "values ('watched', 'channel:ops', %s, now() - interval '1 day')", (MAX_TRIES - 1,)
+        )
 
 
 def _drive(stack: RunningStack, started: LocalStack) -> None:

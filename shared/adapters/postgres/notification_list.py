@@ -1,6 +1,7 @@
 """Reads notifications for accounts and operators, and lets them be sent again."""
 
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, cast
 from uuid import UUID
 
@@ -50,13 +51,15 @@ class NotificationList:
             await cursor.execute(_SQL["state_of"], {"notification_id": notification_id})
             return cast("State | None", await cursor.fetchone())
 
-    async def own(self, account_id: str, *, after: UUID, limit: int) -> list[OwnRow]:
-        """The account's notifications after one, oldest first."""
-        asked = {"account_id": account_id, "after": after, "limit": limit}
+    async def own(self, account_id: str, *, after: UUID, signals_until: datetime, limit: int) -> list[OwnRow]:
+        """The account's notifications after one, oldest first, up to the first of a later signal."""
+        asked = {"account_id": account_id, "after": after, "signals_until": signals_until, "limit": limit}
         async with self._database.transaction(account_id=account_id) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(_SQL["own"], asked)
-            return [_own_row(row) for row in await cursor.fetchall()]
+            rows = await cursor.fetchall()
+            # Those behind it follow later, so that nobody who reads on after a page misses it.
+            return [_own_row(row) for row in takewhile(lambda row: not row["is_early"], rows)]
 
     async def replay(self, account_id: str, lane: str, *, since: datetime, now: datetime, limit: int) -> int:
         """Lets an account's notifications of a lane since a time be sent again; returns how many."""

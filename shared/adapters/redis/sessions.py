@@ -50,9 +50,11 @@ class SessionStore:
                 ",".join(claim.symbols),
             )
         )
-        is_taken, answer, records = reply
+        is_taken, answer, records, *dropped = reply
         others = tuple(_decoded(record) for record in records)
-        return Taken(_decoded(answer), others) if is_taken else Refused(others, answer / _MS)
+        if not is_taken:
+            return Refused(others, answer / _MS)
+        return Taken(_decoded(answer), others, has_dropped=dropped == [1])
 
     async def renew(self, renewals: Sequence[Renewal]) -> list[SessionRecord | None]:
         """The record of each session, which has ended if another took its place; None if it is unknown."""

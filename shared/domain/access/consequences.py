@@ -20,11 +20,12 @@ def consequences(before: License, after: License, terms: tuple[Plan, Plan], now:
     """What follows when `before` becomes `after`; `terms` are those of both.
 
     Connections are closed, and sessions end, if the license allows nothing now, if they are in groups of
-    symbols that it would not get any more, or if it has fewer places: clients connect again by themselves.
+    symbols that it would not get any more, if it has fewer places, or if it needs a session from now on:
+    clients connect again by themselves.
     """
     has_ended = license_refusal(after, now) is not None
-    closes = has_ended or _has_other_groups(*terms) or terms[1].sessions < terms[0].sessions
-    endings = [Ending(now, after.license_id)] if closes else []
+    closes = has_ended or _has_other_groups(*terms) or _has_fewer_places(*terms)
+    endings = [Ending(now, after.license_id, closes=not has_ended)] if closes else []
     for old, new in ((before.expires_at, after.expires_at), (before.grace_until, after.grace_until)):
         if new is not None and new != old and new > now:
             endings.append(Ending(new, after.license_id))
@@ -34,3 +35,8 @@ def consequences(before: License, after: License, terms: tuple[Plan, Plan], now:
 def _has_other_groups(before: Plan, after: Plan) -> bool:
     """Whether sockets of `before` hear what `after` does not cover, or hear it at another time."""
     return not set(before.symbols) <= set(after.symbols) or before.signal_delay_s != after.signal_delay_s
+
+
+def _has_fewer_places(before: Plan, after: Plan) -> bool:
+    """Whether more bots may be connected than `after` allows."""
+    return after.sessions < before.sessions or (after.session_required and not before.session_required)

@@ -76,10 +76,14 @@ class SessionClaim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The session that a bot has now, and those that ended for it."""
+    """The session that a bot has now, and those that ended for it.
+
+    `has_dropped` says that it is the bot's former session, without a symbol that it had.
+    """
 
     record: SessionRecord
     ended: tuple[SessionRecord, ...] = ()
+    has_dropped: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -183,7 +187,7 @@ def closing_reason(record: SessionRecord) -> str:
 
 def _holder_text(record: SessionRecord) -> str:
     version = f" (version {record.version})" if record.version else ""
-    return f"{record.instance}{version} holds {_named(record.symbols)} since {_stamp(record.since_ms)}"
+    return f"{record.instance}{version} holds {named_symbols(record.symbols)} since {_stamp(record.since_ms)}"
 
 
 def _loss_text(record: SessionRecord | None) -> str:
@@ -200,7 +204,8 @@ def _loss_text(record: SessionRecord | None) -> str:
     return texts.get(record.reason, f"This session ended at {when}, because its license or key changed.")
 
 
-def _named(symbols: Sequence[str]) -> str:
+def named_symbols(symbols: Sequence[str]) -> str:
+    """The first symbols as text, and how many more there are."""
     return ", ".join(symbols[:5]) + (f" and {len(symbols) - 5} more" if len(symbols) > 5 else "")
 
 

@@ -68,8 +68,10 @@ where account_id = %(account_id)s
 order by day, public_id;
 
 -- name: export_notifications
--- What an account's destinations were sent, for its export.
-select * from notifications where account_id = %(account_id)s order by notification_id;
+-- What an account's destinations were sent, for its export; not what waits for a delay of signals.
+select * from notifications
+where account_id = %(account_id)s and not (state = 'waiting' and tries = 0 and next_try_at > now())
+order by notification_id;
 
 -- name: export_notification_events
 -- The events of an account that somebody was notified of, for its export.

@@ -175,9 +175,10 @@ select
     );
 
 -- name: own
--- An account's notifications after one, oldest first, with their events.
+-- An account's notifications after one, oldest first, with their events. A signal of after a time is early: the license gets it later.
 select notification_id, notifications.event_id, kind, lane, state, tries, created_at, done_at, error, at,
-    notification_events.account_id, license_id, shown as values
+    notification_events.account_id, license_id, shown as values,
+    kind = 'signal_published' and at > %(signals_until)s as is_early
 from notifications
 join notification_events using (event_id)
 where notifications.account_id = %(account_id)s and notification_id > %(after)s

@@ -123,6 +123,13 @@ CASES: dict[str, tuple[Rows, list[Row]]] = {
             {"TimeGenerated": AT, "Code": "rate_limited", "Requests": 5},
         ],
     ),
+    "notifications": (
+        [metric("notifications.sent", 2), metric("notifications.sent", 1), metric("notifications.parked", 7)],
+        [
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.sent", "Count": 3},
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.parked", "Count": 7},
+        ],
+    ),
     "requests": (
         [metric("requests", 9), metric("requests", 1), metric("requests.failed", 2)],
         [{"TimeGenerated": AT, "Requests": 10, "Failed": 2}],

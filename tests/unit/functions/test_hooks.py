@@ -115,6 +115,13 @@ async def test_a_turned_position_is_an_exit_and_an_entry(api: Api, hook: Hooked)
     assert published(api) == [("exit", "LONG", "6550.00"), ("entry", "SHORT", "6550.00")]
 
 
+async def test_the_position_under_its_other_name_closes_instead_of_turning(api: Api, hook: Hooked) -> None:
+    door = await hook()
+    await door.send(BUY | {"sentiment": "bullish"})
+    assert (await door.send(BUY | {"action": "sell", "sentiment": "flat"})).status == 201
+    assert published(api) == [("entry", "LONG", "6543.25"), ("exit", "LONG", "6543.25")]
+
+
 async def test_what_is_wrong_is_named_as_the_sender_named_it(api: Api, hook: Hooked) -> None:
     door = await hook()
     answered = await door.send({"side": "hold", "ticker": "ES1!", "close": "{{close}}", "sl": "5,000.25"})
@@ -163,6 +170,7 @@ async def test_a_slow_database_is_answered_in_time_and_the_alert_is_published_on
     api: Api, hook: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = await hook()
+    assert hooks_service.ANSWER_WITHIN_S < 1
     monkeypatch.setattr(hooks_service, "ANSWER_WITHIN_S", 0.01)
     answers, publish = asyncio.Event(), api.stores.signals.publish
 

@@ -159,24 +159,31 @@ async def test_a_signal_reaches_destinations_of_its_symbol_with_the_delay_of_the
     api: Api, senders: Senders
 ) -> None:
     licenses = api.services.license_service("tester")
-    names = {}
+    names, keys = {}, {}
     for account, values in (
         ("now", Overrides(symbols=("ES",))),
         ("later", Overrides(symbols=("ES",), signal_delay_s=900)),
         ("other", Overrides(symbols=("NQ",))),
     ):
         license_ = await licenses.create_license(account, overrides=values, may_be_unserved=True)
-        key = await licenses.create_key(license_.license_id, ("bot",))
+        keys[account] = key = await licenses.create_key(license_.license_id, ("bot",))
         names[(await add(api, key)).json["destination"]["destination_id"]] = account
     event = Event(
         event_id="s-1", kind="signal_published", at=api.clock(), values={"symbol": SIGNAL["symbol"]}
     )
     await api.services.notifications.tell([event, event])
     await fire(api)
+
+    async def seen(account: str) -> int:
+        listed = await api.call("GET", "notifications", key=keys[account])
+        return len(listed.json["notifications"])
+
     assert len(senders.sent) == 1
+    assert [await seen(account) for account in ("now", "later")] == [1, 0], "a delay has no way around"
     api.clock.forward(900)
     await fire(api)
     assert len(senders.sent) == 2
+    assert [await seen(account) for account in ("now", "later")] == [1, 1]
     lanes = {names[row.lane.partition(":")[2]] for row in api.stores.notification_queue.rows.values()}
     assert lanes == {"now", "later"}
 

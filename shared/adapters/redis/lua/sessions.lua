@@ -12,7 +12,8 @@
 --       end: public id of a key or '' for all, reason
 --       look: nothing
 -- Returns
---       take: 1, the record, ended records; or 0, the ms until a place may be free, the holders in the way
+--       take: 1, the record, ended records, 1 if the session was kept and lacks a symbol that it had, or 0;
+--             or 0, the ms until a place may be free, the holders in the way
 --       renew: the record, with `ended_ms` if the session is over, or '' if it is unknown
 --       release: the live record as it was, or ''
 --       end: the ids of the sessions that ended
@@ -176,9 +177,14 @@ local function take()
   for _, record in ipairs(others) do
     finish(record, 'taken_over', instance)
   end
-  local id, since = new_id, now
+  local id, since, dropped = new_id, now, 0
   if own and own.session_id == former then
     id, since = own.session_id, own.since_ms
+    for _, symbol in ipairs(own.symbols) do
+      if not covers({symbols = symbols}, symbol) then
+        dropped = 1
+      end
+    end
   elseif own then
     finish(own, 'replaced', instance)
     others[#others + 1] = own
@@ -194,7 +200,7 @@ local function take()
     expires_ms = now + lease,
   }
   store(record)
-  return {1, cjson.encode(record), encoded(others)}
+  return {1, cjson.encode(record), encoded(others), dropped}
 end
 
 -- Renews one session; returns its record as JSON. A live one costs no look at the others.

@@ -7,8 +7,9 @@ from unittest.mock import AsyncMock, patch
 import pytest
 
 from shared.domain.access.admission import decode_record
-from shared.domain.access.endings import ENFORCED_FOR, Ending
-from shared.domain.access.license_changes import suspended
+from shared.domain.access.endings import CLOSED_WITHIN, ENFORCED_FOR, Ending
+from shared.domain.access.license_changes import suspended, with_overrides
+from shared.domain.access.plans import Overrides
 from shared.errors import KeyStoreUnavailable
 from shared.services.endings import EndingService
 from shared.services.enforcement import Enforcement
@@ -171,6 +172,29 @@ async def test_a_license_that_was_resumed_is_left_alone(world: World) -> None:
     assert world.store.recorded_endings, "it may be a change that is still under way"
     world.clock.forward(ENFORCED_FOR.total_seconds())
     await world.endings.run(world.clock())
+    assert world.store.recorded_endings == set()
+
+
+async def test_a_changed_license_whose_connections_could_not_be_closed_gets_them_closed_once(
+    world: World,
+) -> None:
+    """Otherwise a bot whose signals are delayed from now on would go on to hear them at once."""
+    license_id = await world.license()
+    world.hub.away = True
+    fewer = Overrides(symbols=("ES", "NQ"), signal_delay_s=900)
+    changed = await world.service.change(
+        license_id, lambda one: with_overrides(one, fewer), "license changed"
+    )
+    assert not changed.connections_closed
+    assert await world.endings.run(world.clock()) == 0, "the command may still be closing them"
+    world.clock.forward(CLOSED_WITHIN.total_seconds())
+    assert await world.endings.run(world.clock()) == 0
+    world.hub.away = False
+    assert await world.endings.run(world.clock()) == 1
+    assert world.hub.closed == [(f"license.{license_id}", "license changed")]
+    for _ in range(3):
+        assert await world.endings.run(world.clock()) == 0
+        world.clock.forward(ENFORCED_FOR.total_seconds())
     assert world.store.recorded_endings == set()
 
 

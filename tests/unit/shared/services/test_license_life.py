@@ -76,6 +76,8 @@ async def test_what_redis_was_not_told_is_told_when_the_change_is_repeated(world
         ({"symbols": ("ES",)}, True),
         ({"symbols": ("ES", "CL")}, True),
         ({"signal_delay_s": 60}, True),
+        ({"sessions": 1}, True),
+        ({"session_required": True}, True),
         ({"symbols": ("NQ", "ES")}, False),
         ({"symbols": ("ES", "NQ", "CL")}, False),
         ({"requests_per_minute": 1, "keys": 1}, False),

@@ -1,5 +1,6 @@
 """Calls and open connections keep a session; a bot that lost it learns that, and an outage refuses nobody."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -122,6 +123,32 @@ async def test_a_session_given_in_an_outage_is_stored_afterwards_without_a_call_
     await world.first.settle()
     stored = await world.second.service.look(world.grant)
     assert given.session_id in [each.session_id for each in stored.sessions]
+
+
+async def test_a_session_given_in_an_outage_is_stored_by_a_process_that_nobody_calls_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_leases, "RENEW_EVERY_S", 0.0)
+    world.redis_away = True
+    given = await world.take()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    world.redis_away = False
+    while world.first.leases._bringing is not None:
+        await world.first.leases._bringing
+        await world.first.settle()
+    stored = await world.second.service.look(world.grant)
+    assert [each.session_id for each in stored.sessions] == [given.session_id]
+    assert world.first.counted["sessions_unchecked"] >= 2
+
+
+async def test_an_outage_lets_no_bot_connect_whose_session_is_known_to_be_over(world: World) -> None:
+    session = await world.take()
+    await world.take("bot-2", force=True)
+    world.redis_away = True
+    with pytest.raises(SessionLost, match="bot-2 took this session over"):
+        await world.first.leases.confirm(world.grant, session.session_id)
+    assert await world.second.leases.confirm(world.grant, session.session_id) is None
 
 
 async def test_an_emptied_redis_gets_the_sessions_back(world: World) -> None:

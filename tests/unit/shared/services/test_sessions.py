@@ -2,6 +2,7 @@
 
 import pytest
 
+from shared.adapters.notifications.files import shipped_templates
 from shared.errors import (
     CacheUnavailable,
     NotFound,
@@ -70,7 +71,7 @@ async def test_the_plan_says_how_many_places_a_symbol_has() -> None:
 
 
 async def test_force_takes_the_place_over_and_tells_the_other_bot(world: World) -> None:
-    held = await world.take()
+    held = await world.take(version="1.2")
     taken = await world.take("bot-2", force=True, process=world.second)
     assert world.connections.reasons(held) == ["session taken over by bot-2"]
     (event,) = world.events
@@ -82,9 +83,13 @@ async def test_force_takes_the_place_over_and_tells_the_other_bot(world: World) 
     assert event.values == {
         "symbols": "ES, NQ",
         "instance": "bot-1",
-        "version": "",
+        "version": "1.2",
         "taken_by": "bot-2",
     }
+    assert (
+        "held by bot-1 (version 1.2), was taken over by bot-2"
+        in shipped_templates().render(event, "mail").text
+    )
     assert world.fights == [("acct-1", "taken_over")]
     with pytest.raises(SessionLost, match="The instance bot-2 took this session over"):
         await world.second.leases.confirm(world.grant, held.session_id)
@@ -102,11 +107,21 @@ async def test_a_restarted_bot_gets_its_own_place_at_once(world: World) -> None:
 async def test_a_bot_that_connects_again_keeps_its_session(world: World) -> None:
     held = await world.take()
     world.elapsed_s += 30
-    kept = await world.take(former=held, process=world.second)
+    kept = await world.take(former=held, process=world.second, connects=True)
     assert (kept.session_id, kept.since) == (held.session_id, held.since)
     assert kept.expires_at > held.expires_at
     assert world.connections.reasons(held) == ["session connects again"]
     assert world.fights == []
+
+
+async def test_a_bot_that_takes_its_session_again_keeps_a_connection_that_hears_no_more_than_it_holds(
+    world: World,
+) -> None:
+    held = await world.take()
+    kept = await world.take(former=held, symbols=["NQ", "ES"])
+    assert (kept.session_id, world.connections.closed) == (held.session_id, [])
+    await world.take(former=held, symbols=["ES"])
+    assert world.connections.reasons(held) == ["session connects again"]
 
 
 async def test_a_place_is_free_when_its_session_expires_or_is_released(world: World) -> None:
