@@ -27,10 +27,10 @@ LOOKED_AT = 200
 LANES_AT_ONCE = 16
 # A run begins no further batch after this time; the timer starts the next run.
 RUN_S = 20.0
+# A run claims again after this time, so that a receiver that answers slowly holds up its own lane alone.
+BATCH_S = 1.0
 # How long the rest of a lane waits after an attempt that failed.
 LANE_WAIT = timedelta(seconds=10)
-# A run sends no further message to a lane after this time: the run's other lanes wait for the slowest.
-LANE_S = 5.0
 _NOTE_WAITS_S = (0.2, 1.0, 3.0)
 _COUNTS = {
     "sent": Count.NOTIFICATIONS_SENT,
@@ -51,8 +51,6 @@ class Queue(Protocol):
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
         selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
-        *,
-        own: bool,
     ) -> list[Due]: ...
     async def note(
         self, claimed: Due, result: Result, now: datetime, events: Sequence[Event] = ()
@@ -94,29 +92,40 @@ class SendingService:
         self._count = count
 
     async def run(self) -> int:
-        """Sends what is due, for at most about RUN_S; returns the number of attempts. Raises Unavailable.
-
-        Customers' own destinations come after all others in each step, because they may be as slow as they
-        like: a claim link or an alarm never waits behind a queue of theirs.
-        """
+        """Sends what is due, for at most about RUN_S; returns the number of attempts. Raises Unavailable."""
         began, attempts = self._monotonic(), 0
-        while self._monotonic() - began < RUN_S:
-            claimed = await self._claim(own=False) or await self._claim(own=True)
-            if not claimed:
-                break
-            attempts += len(claimed)
-            lanes = defaultdict[str, list[Due]](list)
-            for each in claimed:
-                lanes[each.lane].append(each)
-            await asyncio.gather(*(self._send_lane(*lane) for lane in lanes.items()))
-        return attempts
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                lanes = dict[str, list[Due]]()
+                if self._monotonic() - began < RUN_S and len(running) < LANES_AT_ONCE:
+                    lanes = await self._claimed(LANES_AT_ONCE - len(running))
+                if not lanes and not running:
+                    return attempts
+                attempts += sum(len(claimed) for claimed in lanes.values())
+                running |= {asyncio.create_task(self._send_lane(*lane)) for lane in lanes.items()}
+                done, running = await asyncio.wait(running, timeout=BATCH_S)
+                await asyncio.gather(*done)
+        except asyncio.CancelledError:
+            for each in running:
+                each.cancel()
+            raise
+        finally:
+            # What was sent must be noted, whatever ends the run.
+            await asyncio.gather(*running, return_exceptions=True)
 
-    async def _claim(self, *, own: bool) -> list[Due]:
-        now = self._now()
-        selection = self._selection(now)
-        return await self._queue.claim(now, now + LEASE, LOOKED_AT, self._lanes_of, selection, own=own)
+    async def _claimed(self, most: int) -> dict[str, list[Due]]:
+        """Claims what may go now, by lane, of at most `most` lanes."""
+        now, lanes = self._now(), defaultdict[str, list[Due]](list)
+        for each in await self._queue.claim(
+            now, now + LEASE, LOOKED_AT, self._lanes_of, self._selection(now, most)
+        ):
+            lanes[each.lane].append(each)
+        return lanes
 
-    def _selection(self, now: datetime) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
+    def _selection(
+        self, now: datetime, lanes: int
+    ) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
         def selection(due: Sequence[Due], ready: dict[str, datetime]) -> Selection:
             channels = self._channels
             return selected(
@@ -125,7 +134,7 @@ class SendingService:
                 lambda lane: vendor_of(lane, channels),
                 channels.paces,
                 now=now,
-                lanes=LANES_AT_ONCE,
+                lanes=lanes,
             )
 
         return selection
@@ -137,8 +146,7 @@ class SendingService:
     async def _send_lane(self, lane: str, claimed: Sequence[Due]) -> None:
         """Sends one after another, until one fails; then the rest and the lane wait."""
         rest, paused_until = list(claimed), None
-        began = self._monotonic()
-        while rest and paused_until is None and self._monotonic() - began < LANE_S:
+        while rest and paused_until is None:
             try:
                 outcome = await self._attempt(rest[0])
             except Unavailable as error:

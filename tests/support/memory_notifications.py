@@ -168,13 +168,10 @@ class MemoryQueue:
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
         selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
-        *,
-        own: bool,
     ) -> list[Due]:
         self.server.answer()
         waiting = (row for row in self.rows.values() if row.state == "waiting" and row.next_try_at <= now)
-        asked = (row for row in waiting if row.lane.startswith("own:") == own)
-        free = [row for row in asked if self._lane(row.lane).busy_until <= now]
+        free = [row for row in waiting if self._lane(row.lane).busy_until <= now]
         due = sorted(free, key=lambda row: (row.next_try_at, row.notification_id))[:limit]
         lanes = {lane for row in due for lane in lanes_of(row.lane)}
         ready = {lane: self._lane(lane).ready_at for lane in lanes if self._lane(lane).busy_until <= now}

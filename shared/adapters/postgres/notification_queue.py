@@ -11,13 +11,11 @@ from psycopg.rows import dict_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.notification_events import add_in
 from shared.domain.notifications.attempts import Result
-from shared.domain.notifications.claiming import Due, Selection
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Selection
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.routing import Route, Subscriber
 from shared.sql import queries
 
-# At the oldest due rows, before a run gives up: each takes some 10 ms, and moves its rows out of the way.
-MAX_LOOKS = 50
 _SQL = queries("notifications")
 _EVENT_FIELDS = Event.__struct_fields__
 
@@ -71,47 +69,26 @@ class NotificationQueue:
         limit: int,
         lanes_of: Callable[[str], Collection[str]],
         selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
-        *,
-        own: bool,
     ) -> list[Due]:
         """Claims what `selection` sends now, until a time; then it counts as unanswered, and is due again.
 
-        `lanes_of` are the lanes whose pace counts for a notification of a lane. Looks behind what its lane
-        makes wait, so that one slow receiver with a long queue keeps nobody from his turn. `own` says whether
-        to look at customers' own destinations, or at all others.
+        `lanes_of` are the lanes whose pace counts for a notification of a lane.
         """
-        decided = Selection([], {}, {})
-        for _ in range(MAX_LOOKS):
-            decided = await self._claim(
-                now, until, lanes_of, selection, {"now": now, "limit": limit, "own": own}
-            )
-            if decided.sends or not decided.postponed:
-                break
-        return [_once_more(each) for each in decided.sends]
-
-    async def _claim(
-        self,
-        now: datetime,
-        until: datetime,
-        lanes_of: Callable[[str], Collection[str]],
-        selection: Callable[[Sequence[Due], dict[str, datetime]], Selection],
-        asked: dict[str, Any],
-    ) -> Selection:
         async with self._database.transaction(jobs=True) as connection:
-            due = await self._due(connection, asked)
+            due = await self._due(connection, now, limit)
             lanes = sorted({lane for each in due for lane in lanes_of(each.lane)})
             if not lanes:
-                return Selection([], {}, {})
+                return []
             await connection.execute(_SQL["add_lanes"], {"lanes": lanes})
             cursor = await connection.execute(_SQL["lock_lanes"], {"lanes": lanes, "now": now})
             decided = selection(due, dict(await cursor.fetchall()))
             await self._store(connection, decided, until)
-        return decided
+        return [_once_more(each) for each in decided.sends]
 
     @staticmethod
-    async def _due(connection: Connection, asked: dict[str, Any]) -> list[Due]:
+    async def _due(connection: Connection, now: datetime, limit: int) -> list[Due]:
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(_SQL["due"], asked)
+        await cursor.execute(_SQL["due"], {"now": now, "limit": limit, "few": MAX_PER_LANE})
         return [
             Due(
                 notification_id=row["notification_id"],

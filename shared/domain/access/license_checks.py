@@ -24,6 +24,11 @@ _SAME_SPAN = timedelta(seconds=1)
 ACCOUNT_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z"
 
 
+def is_email(text: str) -> bool:
+    """Whether a license can have this mail address."""
+    return _EMAIL.fullmatch(text) is not None
+
+
 def check_new_license(license_: License, plans: Iterable[str], now: datetime, problems: Problems) -> None:
     check_expiry(license_.expires_at, now, problems)
     if not re.fullmatch(ACCOUNT_PATTERN, license_.account_id):

@@ -35,11 +35,20 @@ def license_events(before: License | None, after: License, terms: Plan, at: date
         kinds += _of_status(before, after)
     if after.status == "active" and _is_later(after.expires_at, before.expires_at):
         kinds.append("license_extended")
+    claims = (_event("claim_requested", after, terms, at),) if _has_new_buyer(before, after) else ()
     if not kinds and after.status == "active" and _TOLD(before) != _TOLD(after):
         changed = _event("license_changed", after, terms, at)
         former = changed.values | {"former_plan": before.plan}
-        return (msgspec.structs.replace(changed, values=former),)
-    return tuple(_event(kind, after, terms, at) for kind in kinds)
+        return (msgspec.structs.replace(changed, values=former), *claims)
+    return (*claims, *(_event(kind, after, terms, at) for kind in kinds))
+
+
+def _has_new_buyer(before: License, after: License) -> bool:
+    """Whether a license that is paid for was made before the buyer's address was known.
+
+    Its first message, with the link to the key, reached nobody.
+    """
+    return before.email is None and after.email is not None and after.payment is not None
 
 
 def expiry_warning(license_: License, days: int, terms: Plan, at: datetime) -> Event:
