@@ -59,6 +59,7 @@ class BusinessServices(KeyServices):
             addresses=given.addresses,
             templates=self.templates,
             licenses=self.tables,
+            holders=self.stores.license_list,
             plans=self.plans,
             destinations=self.stores.destinations,
             opened=self.secret_box.opened,

@@ -214,9 +214,16 @@ class AccountDataService:
         erasure = await self._store.erasure_of(account_id)
         if erasure is not None:
             held += await self._licenses.licenses_of(erasure.pseudonym)
-        if not held:
+        if not held and erasure is None and not await self._has_rows(account_id):
             raise NotFound(f"There is no account {account_id[:64]}.")
         return held, [key for each in held for key in await self._licenses.keys_of(each.license_id)]
+
+    async def _has_rows(self, account_id: str) -> bool:
+        """Whether an account without licenses has anything: its payments may never have led to one."""
+        for table in ACCOUNT_TABLES:
+            if await self._store.count(table.name, account_id, [], [account_id]):
+                return True
+        return False
 
     async def _counts(
         self, account_id: str, held: Sequence[License], keys: Sequence[ApiKey]

@@ -17,6 +17,8 @@ from shared.domain.notifications.events import Event
 from shared.domain.notifications.lanes import Lane, parse_lane
 from shared.domain.notifications.messages import CLAIM, Message, Templates
 
+# What one user at Discord may hold; a role of what is beyond is not seen.
+_MAX_HELD = 50
 # A role is set again if the license changes meanwhile, at most so often.
 _ROLE_ROUNDS = 3
 # By the beginning of a destination's id.
@@ -25,6 +27,10 @@ _VENDOR_OF_OWN: Mapping[str, Vendor] = {"discord": "discord", "slack": "slack", 
 
 class Licenses(Protocol):
     async def get_license(self, license_id: str) -> License | None: ...
+
+
+class Holders(Protocol):
+    async def of_discord_user(self, discord_user_id: str, limit: int) -> list[License]: ...
 
 
 class Destinations(Protocol):
@@ -83,6 +89,7 @@ class Receivers:
         addresses: Mapping[str, str],
         templates: Templates,
         licenses: Licenses,
+        holders: Holders,
         plans: PlanCatalog,
         destinations: Destinations,
         opened: Callable[[Destination], Secrets | None],
@@ -100,6 +107,7 @@ class Receivers:
         self._addresses = addresses
         self._templates = templates
         self._licenses = licenses
+        self._holders = holders
         self._plans = plans
         self._destinations = destinations
         self._opened = opened
@@ -147,25 +155,31 @@ class Receivers:
         return await self._senders.any.send(server, self._templates.render(event, "mail", secret), to=to)
 
     async def _role(self, license_id: str) -> Outcome:
-        """Gives the role of the license's plan and takes the others, by the license as it is now."""
-        outcome, wanted = SENT, None
+        """Gives the roles of all licenses of the holder, as they are now, and takes the others.
+
+        A customer who bought again has two licenses for a while, and the end of the first takes nothing.
+        """
+        outcome = SENT
+        wanted: set[str] | None = None
         for _ in range(_ROLE_ROUNDS):
             license_ = await self._licenses.get_license(license_id)
             user_id = license_.discord_user_id if license_ is not None else None
             if license_ is None or user_id is None:
                 return Outcome("dropped", "The license has no user at Discord.")
-            now_wanted = self._wanted_role(license_)
+            held = await self._holders.of_discord_user(user_id, _MAX_HELD)
+            others = [each for each in held if each.license_id != license_id]
+            now_wanted = {self._wanted_role(each) for each in (license_, *others)}
             if wanted is not None and now_wanted == wanted:
                 break
             wanted = now_wanted
             for role_id in sorted(set(self._roles.values())):
-                outcome = await self._senders.discord.set_role(user_id, role_id, has=role_id == wanted)
+                outcome = await self._senders.discord.set_role(user_id, role_id, has=role_id in wanted)
                 if outcome.kind != "sent":
                     return outcome
         return outcome
 
     def _wanted_role(self, license_: License) -> str:
-        """The id of the role that the license's holder has; empty if it has none."""
+        """The id of the role that the license gives its holder; empty if it gives none."""
         is_active = license_refusal(license_, self._now()) is None
         return self._roles.get(license_.plan, "") if is_active else ""
 

@@ -27,6 +27,8 @@ LOOKED_AT = 200
 LANES_AT_ONCE = 16
 # A run begins no further batch after this time; the timer starts the next run.
 RUN_S = 20.0
+# A run claims again after this time, so that a receiver that answers slowly holds up its own lane alone.
+BATCH_S = 1.0
 # How long the rest of a lane waits after an attempt that failed.
 LANE_WAIT = timedelta(seconds=10)
 _NOTE_WAITS_S = (0.2, 1.0, 3.0)
@@ -92,21 +94,38 @@ class SendingService:
     async def run(self) -> int:
         """Sends what is due, for at most about RUN_S; returns the number of attempts. Raises Unavailable."""
         began, attempts = self._monotonic(), 0
-        while self._monotonic() - began < RUN_S:
-            now = self._now()
-            claimed = await self._queue.claim(
-                now, now + LEASE, LOOKED_AT, self._lanes_of, self._selection(now)
-            )
-            if not claimed:
-                break
-            attempts += len(claimed)
-            lanes = defaultdict[str, list[Due]](list)
-            for each in claimed:
-                lanes[each.lane].append(each)
-            await asyncio.gather(*(self._send_lane(*lane) for lane in lanes.items()))
-        return attempts
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                lanes = dict[str, list[Due]]()
+                if self._monotonic() - began < RUN_S and len(running) < LANES_AT_ONCE:
+                    lanes = await self._claimed(LANES_AT_ONCE - len(running))
+                if not lanes and not running:
+                    return attempts
+                attempts += sum(len(claimed) for claimed in lanes.values())
+                running |= {asyncio.create_task(self._send_lane(*lane)) for lane in lanes.items()}
+                done, running = await asyncio.wait(running, timeout=BATCH_S)
+                await asyncio.gather(*done)
+        except asyncio.CancelledError:
+            for each in running:
+                each.cancel()
+            raise
+        finally:
+            # What was sent must be noted, whatever ends the run.
+            await asyncio.gather(*running, return_exceptions=True)
 
-    def _selection(self, now: datetime) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
+    async def _claimed(self, most: int) -> dict[str, list[Due]]:
+        """Claims what may go now, by lane, of at most `most` lanes."""
+        now, lanes = self._now(), defaultdict[str, list[Due]](list)
+        for each in await self._queue.claim(
+            now, now + LEASE, LOOKED_AT, self._lanes_of, self._selection(now, most)
+        ):
+            lanes[each.lane].append(each)
+        return lanes
+
+    def _selection(
+        self, now: datetime, lanes: int
+    ) -> Callable[[Sequence[Due], dict[str, datetime]], Selection]:
         def selection(due: Sequence[Due], ready: dict[str, datetime]) -> Selection:
             channels = self._channels
             return selected(
@@ -115,7 +134,7 @@ class SendingService:
                 lambda lane: vendor_of(lane, channels),
                 channels.paces,
                 now=now,
-                lanes=LANES_AT_ONCE,
+                lanes=lanes,
             )
 
         return selection

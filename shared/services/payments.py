@@ -13,7 +13,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from shared.domain.access.licenses import License, license_id_of
+from shared.domain.access.account_data import is_erased
+from shared.domain.access.licenses import License, license_id_of, license_refusal
 from shared.domain.access.plan_catalog import PlanCatalog
 from shared.domain.notifications.events import Event
 from shared.domain.payments.events import account_of
@@ -48,6 +49,7 @@ class Turn(Protocol):
     @property
     def events(self) -> Sequence[KnownEvent]: ...
     async def settle(self, outcome: str, *, license_id: str | None, account_id: str | None) -> None: ...
+    async def erase(self, pseudonym: str) -> None: ...
 
 
 class PaymentTurns(Protocol):
@@ -168,6 +170,11 @@ class PaymentService:
         now = self._now()
         license_id = license_id_of(state.subject)
         before = await self._reader.get_license(license_id)
+        if before is not None and is_erased(before):
+            # What is reported of a holder who was erased names him again.
+            await turn.erase(before.account_id)
+            await turn.settle("its holder was erased", license_id=license_id, account_id=before.account_id)
+            return
         if before is None and not state.started:
             await turn.settle("nothing is paid yet", license_id=None, account_id=_account(state))
             return
@@ -226,31 +233,19 @@ class PaymentService:
                 discord_user_id=state.discord_user_id,
             )
         after = settled(before, state, plan, self._plans, now)
-        if after != before:
+        # An unchanged license that works is told to the caches again: the process may have died before.
+        if after != before or license_refusal(after, now) is None:
             # Clients whose connections this closes are told it, and the audit has it.
             reason = f"license {'changed' if after.status == 'active' else after.status} by payment"
             await self._licenses.change(
                 before.license_id, lambda stored: settled(stored, state, plan, self._plans, now), reason
             )
-        if before.email is None and after.email is not None:
-            # The license was made before the buyer's address was known, so its first message reached nobody.
-            await self._tell([_claim_of(after, now)])
         return after
 
 
 def _account(state: PaymentState) -> str:
     customer = state.customer or state.subject.partition(":")[2]
     return account_of(state.provider, customer)
-
-
-def _claim_of(license_: License, now: datetime) -> Event:
-    return Event(
-        event_id=f"{license_.license_id}.address_known",
-        kind="claim_requested",
-        at=now,
-        account_id=license_.account_id,
-        license_id=license_.license_id,
-    )
 
 
 def _parked(entry: DueEvent, outcome: str, now: datetime) -> Event:

@@ -30,7 +30,8 @@ insert into signals (
     symbol, sequence, strategy, strategy_version, kind, side, price, event_at, features, source, publisher
 ) values ('ES', {1}, 's', 1, 'entry', 'LONG', 1, now(), '{{}}', 'live', '{0}');
 insert into payment_events (provider, event_id, type, kind, created_at, account_id, payload, state)
-values ('stripe', 'evt_{1}', 't', 'paid', now(), '{0}', '{{"email": "a@b.example", "amount": 1}}', 'applied');
+values ('stripe', 'evt_{1}', 't', 'paid', now(), '{0}',
+    '{{"email": "a@b.example", "customer": "{0}", "amount": 1}}', 'applied');
 insert into notification_events (event_id, kind, at, account_id, shown)
 values ('e-{1}', 'test', now(), '{0}', '{{}}');
 insert into notifications (event_id, lane, account_id, next_try_at) values ('e-{1}', 'mail:x', '{0}', now());
@@ -134,6 +135,21 @@ async def test_an_erased_account_is_named_nowhere_and_another_keeps_its_rows(era
     assert await erasing.mentions("a@b.example") == {"payment_events": 1, "license_list": 1}
     with pytest.raises(NotFound):
         await erasing.service.preview(MINE)
+
+
+async def test_a_buyer_who_never_got_a_license_is_erased_too(erasing: Erasing) -> None:
+    async with await psycopg.AsyncConnection.connect(erasing.url) as admin:
+        await admin.execute(
+            "insert into payment_events"
+            " (provider, event_id, type, kind, created_at, account_id, payload, state) values"
+            """ ('stripe', 'evt_9', 't', 'paid', now(), 'acct-9', '{"customer": "acct-9"}', 'failed')"""
+        )
+    assert (await erasing.service.preview("acct-9")).licenses == 0
+    await erasing.service.erase("acct-9", erasing.world.service)
+    await finished(erasing)
+    assert await erasing.mentions("acct-9") == {}
+    with pytest.raises(NotFound):
+        await erasing.service.erase("acct-9", erasing.world.service)
 
 
 async def test_an_erasure_that_died_goes_on_under_the_same_pseudonym(erasing: Erasing) -> None:

@@ -196,6 +196,35 @@ async def test_a_license_is_warned_of_seven_days_and_one_day_before_each_end(lis
     assert await warned(79.5) == []
 
 
+async def test_nobody_is_warned_of_the_end_of_what_renews_itself(listed: LicenseList) -> None:
+    end = NOW + timedelta(days=6)
+    paid = {"expires_at": end, "paid_until": end}
+    licenses = [
+        a_license(1, **paid, renews=True),
+        a_license(2, **paid),
+        a_license(3, expires_at=end, paid_until=end + timedelta(days=9), renews=True),
+        a_license(4, expires_at=end, renews=True),
+    ]
+    await listed.put(licenses, events_of)
+    seen: list[str] = []
+
+    def note(license_: License, warning: int) -> Event:
+        seen.append(license_.license_id)
+        return warning_of(license_, warning, NOW)
+
+    await listed.warn(NOW, note)
+    # What an operator has shortened ends, whatever is paid.
+    assert seen == [each.license_id for each in licenses[1:]]
+
+
+async def test_the_licenses_of_a_user_at_discord_are_found(listed: LicenseList) -> None:
+    mine = [a_license(number, discord_user_id="1" * 17) for number in (1, 2)]
+    await listed.put([*mine, a_license(3, discord_user_id="2" * 17), a_license(4)], events_of)
+    assert await listed.of_discord_user("1" * 17, 9) == mine
+    assert await listed.of_discord_user("1" * 17, 1) == mine[:1]
+    assert await listed.of_discord_user("3" * 17, 9) == []
+
+
 async def test_a_list_ahead_of_a_restored_source_is_set_back_and_tells_nothing(
     database: Database, listed: LicenseList
 ) -> None:

@@ -134,6 +134,15 @@ async def test_two_runs_never_claim_one_notification_nor_one_lane(outbox: Outbox
     assert {each.tries for claim in claims for each in claim} == {1}
 
 
+async def test_a_lane_with_very_many_hides_no_other(outbox: Outbox) -> None:
+    await outbox.put(*((f"e-{number:03}", own("replayed")) for number in range(60)))
+    await outbox.put(("e-late", own("b")), ("e-later", own("c")))
+    claimed = await outbox.claim(limit=20)
+    assert {each.lane for each in claimed} == {"own:replayed", "own:b", "own:c"}
+    mine = [each.event.event_id for each in claimed if each.lane == "own:replayed"]
+    assert mine == [f"e-{number:03}" for number in range(4)]
+
+
 async def test_a_claim_without_a_result_is_due_again_and_counted(outbox: Outbox) -> None:
     await outbox.put(("e-1", own("a")))
     (first,) = await outbox.claim()

@@ -90,6 +90,19 @@ async def test_what_a_turn_did_is_marked_once_it_is_committed(store: PaymentStor
     assert await store.due(NOW, 10) == []
 
 
+async def test_events_of_a_holder_who_was_erased_name_the_pseudonym_alone(store: PaymentStore) -> None:
+    customer = Customer("stripe")
+    await fill(store, customer.events)
+    (first, *_) = await store.due(NOW, 10)
+    async with store.turn(first.payment_event_id) as turn:
+        await turn.erase("erased-1")
+        await turn.settle("its holder was erased", license_id="lic_1", account_id="erased-1")
+    assert {each.account_id for each in await store.list(PaymentFilter(), 100)} == {"erased-1"}
+    async with store.turn(first.payment_event_id) as turn:
+        told = [each.event for each in turn.events]
+    assert {(each.customer, each.email, each.discord_user_id) for each in told} == {(None, None, None)}
+
+
 async def test_two_runs_do_not_decide_on_one_subscription_at_once(store: PaymentStore) -> None:
     customer = Customer("stripe")
     await fill(store, customer.events)

@@ -60,6 +60,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 JOBS = {name for name in ASKED if name.startswith(("accounts.erase", "accounts.finish"))}
 NOT_EXPLAINED = {
+    "license_list.of_discord_user": "reads the list as a whole when a role at Discord may change",
     "license_list.page": "reads the list as a whole, of some ten thousand rows, for operators",
     "accounts.export_license_list": "reads the list of licenses as a whole, once an export",
     "accounts.erase_audit": "reads no table itself; the function looks subjects up by audit_subject",

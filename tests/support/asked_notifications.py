@@ -53,7 +53,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "ats": [BASE],
     },
     "notifications.note_fan_out": {"event_ids": ["event-7"]},
-    "notifications.due": {"now": NOW, "limit": 100},
+    "notifications.due": {"now": NOW, "limit": 100, "few": 4},
     "notifications.add_lanes": {"lanes": ["own:webhook_7", "vendor:webhook"]},
     "notifications.lock_lanes": {"lanes": ["own:webhook_7"], "now": NOW},
     "notifications.take": {"ids": [_ID], "until": NOW},

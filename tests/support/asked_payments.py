@@ -47,6 +47,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "license_id": "lic_1",
         "account_id": "stripe-cus_1",
     },
+    "payments.erase": {"payment_event_ids": [1, 2], "pseudonym": "erased-7"},
     "payments.put_off": _NUMBER | {"state": "received", "outcome": "waits", "until": BASE},
     "payments.run_again": _NUMBER | {"now": BASE},
     "payments.list": _PAGE,
@@ -57,7 +58,7 @@ ASKED: dict[str, dict[str, Any]] = {
 }
 JOBS = {
     *("payments.due", "payments.subject_of", "payments.related", "payments.event", "payments.settle"),
-    *("payments.put_off", "payments.forget_ignored"),
+    *("payments.put_off", "payments.forget_ignored", "payments.erase"),
 }
 NOT_EXPLAINED = {"payments.lock": "reads no table"}
 SMALL_TABLES: set[str] = set()

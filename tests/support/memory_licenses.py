@@ -66,6 +66,10 @@ class MemoryLicenseList:
         self._server.answer()
         return {each: self.listed[each].revision for each in license_ids if each in self.listed}
 
+    async def of_discord_user(self, discord_user_id: str, limit: int) -> list[License]:
+        self._server.answer()
+        return [each for each in self.listed.values() if each.discord_user_id == discord_user_id][:limit]
+
     async def warn(self, now: datetime, warning_of: Callable[[License, int], Event]) -> int:
         self._server.answer()
         return 0

@@ -33,6 +33,14 @@ class MemoryTurn:
                     account_id=row.account_id or account_id,
                 )
 
+    async def erase(self, pseudonym: str) -> None:
+        self._inbox.answer()
+        for each in self.events:
+            self._inbox.put(self._inbox.rows[each.payment_event_id], account_id=pseudonym)
+            self._inbox.events[each.payment_event_id] = msgspec.structs.replace(
+                each.event, email=None, discord_user_id=None, customer=None
+            )
+
 
 class MemoryPayments:
     """Rows by id; `on_settle` may raise, as a process that dies before its commit would."""

@@ -1,9 +1,9 @@
 """PaymentService over servers in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from shared.domain.access.licenses import License, license_id_of
+from shared.domain.access.licenses import Grant, License, license_id_of
 from shared.domain.notifications.events import Event
 from shared.domain.payments.events import PaymentEvent
 from shared.services.enforcement import Enforcement
@@ -18,6 +18,16 @@ from tests.support.memory_signals import Server
 from tests.support.payment_histories import PRODUCTS, Customer
 
 
+class ToldCache(FakeCache):
+    """Counts how often it is told."""
+
+    told = 0
+
+    async def store_grants(self, grants: Iterable[tuple[str, Grant]]) -> None:
+        self.told += 1
+        await super().store_grants(grants)
+
+
 class PaymentWorld:
     """The service over servers in memory, at the time of the customer's first event."""
 
@@ -25,6 +35,7 @@ class PaymentWorld:
         self.clock = Clock()
         self.keys = FakeKeyStore()
         self.hub = FakeHub()
+        self.cache = ToldCache(self.clock)
         self.server = Server(self.clock())
         self.inbox = MemoryPayments(self.server)
         self.audit = FakeAudit()
@@ -34,7 +45,7 @@ class PaymentWorld:
         self.licenses = LicenseService(
             store=self.keys,
             plans=PLANS,
-            enforcement=Enforcement(FakeCache(self.clock), self.hub, MemorySessions(), PLANS),
+            enforcement=Enforcement(self.cache, self.hub, MemorySessions(), PLANS),
             served=None,  # type: ignore[arg-type]  # the symbols of plans are not checked
             audit=self.audit,
             listed=unlisted,

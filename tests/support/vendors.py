@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from local.stack.ports import free_ports
-from local.stack.vendors import PAYMENT_PLANS
+from local.stack.vendors import payment_plans
 from local.vendors.received import Received
 from local.vendors.server import Options, running
 
@@ -55,7 +55,7 @@ async def vendor_stand_ins(
         smtp_port,
         app_url,
         control_token=CONTROL_TOKEN,
-        payment_plans=PAYMENT_PLANS,
+        payment_plans=payment_plans(),
         stripe_secret=STRIPE_SECRET,
         whop_secret=WHOP_SECRET,
         discord_bot_token=discord_bot_token,

@@ -73,6 +73,13 @@ class LicenseList:
             cursor = await connection.execute(_SQL["revisions"], {"license_ids": list(license_ids)})
             return dict(await cursor.fetchall())
 
+    async def of_discord_user(self, discord_user_id: str, limit: int) -> list[License]:
+        """At most `limit` licenses, of whatever status, whose holder is this user at Discord."""
+        given = {"discord_user_id": discord_user_id, "limit": limit}
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute(_SQL["of_discord_user"], given)
+            return [_license(document) for (document,) in await cursor.fetchall()]
+
     async def warn(self, now: datetime, warning_of: WarningOf) -> int:
         """Stores the warnings of at most MAX_WARNED licenses that expire soon; returns how many."""
         async with self._database.transaction() as connection:

@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 from shared.adapters.postgres.database import Connection, Database
 from shared.adapters.postgres.notification_events import add_in
 from shared.domain.notifications.attempts import Result
-from shared.domain.notifications.claiming import Due, Selection
+from shared.domain.notifications.claiming import MAX_PER_LANE, Due, Selection
 from shared.domain.notifications.events import Event
 from shared.domain.notifications.routing import Route, Subscriber
 from shared.sql import queries
@@ -88,7 +88,7 @@ class NotificationQueue:
     @staticmethod
     async def _due(connection: Connection, now: datetime, limit: int) -> list[Due]:
         cursor = connection.cursor(row_factory=dict_row)
-        await cursor.execute(_SQL["due"], {"now": now, "limit": limit})
+        await cursor.execute(_SQL["due"], {"now": now, "limit": limit, "few": MAX_PER_LANE})
         return [
             Due(
                 notification_id=row["notification_id"],

@@ -47,6 +47,14 @@ class PaymentTurn:
         }
         await self._connection.execute(_SQL["settle"], values)
 
+    async def erase(self, pseudonym: str) -> None:
+        """Gives all events of the turn the pseudonym of their account, and takes the buyer from them."""
+        values = {
+            "payment_event_ids": [each.payment_event_id for each in self.events],
+            "pseudonym": pseudonym,
+        }
+        await self._connection.execute(_SQL["erase"], values)
+
 
 class PaymentStore:
     """Every method raises Unavailable. The timer's methods run under the login of the jobs."""

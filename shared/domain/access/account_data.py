@@ -105,6 +105,11 @@ def new_pseudonym(rng: RandomBytes) -> str:
     return PSEUDONYM_PREFIX + random_base62(16, rng)
 
 
+def is_erased(license_: License) -> bool:
+    """Whether the license's holder was erased."""
+    return license_.account_id.startswith(PSEUDONYM_PREFIX)
+
+
 def erased(license_: License, pseudonym: str) -> License:
     """`license_` revoked, without its holder and all that could name him; unchanged if it was before."""
     ended = revoked(license_)
@@ -113,6 +118,7 @@ def erased(license_: License, pseudonym: str) -> License:
         account_id=pseudonym,
         reference=None,
         payment=None,
+        refused_for=None,
         email=None,
         discord_user_id=None,
         notes="",

@@ -54,8 +54,10 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
 
     `grace_until` is set when a payment has failed: from then on the license counts as suspended, until it is
     paid. `payment` is the subject that pays for it, such as `stripe:sub_123`; its payments gave last what
-    `paid_until` and `paid_plan` say. `suspended_by` says who suspended or revoked the license: an operator,
-    or a payment that failed or was taken back.
+    `paid_until` and `paid_plan` say. It `renews` if the next period follows by itself. `refused_for` names
+    the failed, disputed or refunded payment for which the payments last refused it, so that an operator who
+    lets it work all the same has the last word on that one. `suspended_by` says who suspended or revoked the
+    license: an operator, or a payment that failed or was taken back.
     """
 
     license_id: str
@@ -70,6 +72,8 @@ class License(msgspec.Struct, frozen=True, kw_only=True):
     payment: str | None = None
     paid_until: datetime | None = None
     paid_plan: str | None = None
+    renews: bool = False
+    refused_for: str | None = None
     email: str | None = None
     discord_user_id: str | None = None
     notes: str = ""
@@ -167,6 +171,11 @@ def key_refusal(key: ApiKey, now: datetime) -> SignalCloudError | None:
 
 def license_refusal(license_: License, now: datetime) -> SignalCloudError | None:
     """The reason why `license_` allows nothing at `now`, or None."""
+    if license_.status == "revoked" and license_.suspended_by == "payment":
+        return LicenseRevoked(
+            "The license of this API key was revoked, because a payment was refunded or disputed. It works "
+            "again after the next payment, or if the dispute is won."
+        )
     if license_.status == "revoked":
         return LicenseRevoked("The license of this API key was revoked.")
     if license_.suspended_by == "payment" or is_over(license_.grace_until, now):

@@ -5,7 +5,7 @@ nothing is added to a former state: each time, all known events are put in their
 start. The result follows from the set of events alone.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -13,6 +13,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from shared.domain.access.license_checks import is_email
 from shared.domain.payments.events import PaymentEvent, Provider, Snapshot
 
 # Of events with the same time. A payment that succeeds follows the snapshot that shows its failure.
@@ -32,7 +33,8 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
     It has `started` when access was due for the first time. `period_end` is the end of the paid period, None
     if it has none. If it `renews`, another period follows; else it ends at `ends_at`. `ended_at` is when it
     ended. `failed_at` is when the oldest payment failed that is not made up for. `revoked_for` says why the
-    money was taken back. `emails` and `discord_user_ids` are all that were ever given.
+    money was taken back, and `taken_back` in which disputes or of which payment. `emails` and
+    `discord_user_ids` are all that were ever given.
     """
 
     provider: Provider
@@ -50,6 +52,7 @@ class PaymentState(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     failed_at: datetime | None = None
     revoked_for: Literal["refund", "dispute"] | None = None
+    taken_back: str | None = None
 
 
 def subject_of(events: Iterable[PaymentEvent]) -> str | None:
@@ -73,9 +76,10 @@ def state_of(events: Iterable[PaymentEvent]) -> PaymentState | None:
     for event in ordered:
         payment = _payment(event, payments)
         fold.take(event, payment, is_taken_back=payment in taken_back)
-    worth = [each for each in paid if each.amount != 0]
-    is_refunded = bool(worth) and _payment(worth[-1], payments) in taken_back
-    return fold.result("dispute" if _is_disputed(ordered) else "refund" if is_refunded else None)
+    if disputes := _open_disputes(ordered):
+        return fold.result("dispute", " ".join(disputes))
+    refunded = _last_refunded(paid, payments, taken_back)
+    return fold.result(None) if refunded is None else fold.result("refund", refunded.event_id)
 
 
 def in_order(events: Iterable[PaymentEvent]) -> list[PaymentEvent]:
@@ -83,7 +87,7 @@ def in_order(events: Iterable[PaymentEvent]) -> list[PaymentEvent]:
     known = {each.event_id: each for each in events}
     ordered: list[PaymentEvent] = []
     facets: Mapping[str, str] = {}
-    sorted_events = sorted(known.values(), key=lambda each: (*_place(each), each.event_id))
+    sorted_events = sorted(known.values(), key=lambda each: (*_place(each), _given_back(each), each.event_id))
     for _, group in groupby(sorted_events, key=_place):
         left = list(group)
         while left:
@@ -98,6 +102,14 @@ def _place(event: PaymentEvent) -> tuple[datetime, int, int]:
     if event.kind in _SNAPSHOT_KINDS:
         return event.at, _SNAPSHOT, event.rank
     return event.at, _ORDER.get(event.kind, _LAST), 1
+
+
+def _given_back(event: PaymentEvent) -> tuple[str, Decimal]:
+    """Of the events of a refund in one second, the one that gives back most is the last: Stripe's add up.
+
+    An update of a refund comes after its creation.
+    """
+    return (event.type, event.amount or Decimal(0)) if event.kind == "refunded" else ("", Decimal(0))
 
 
 def _next_of(left: Sequence[PaymentEvent], facets: Mapping[str, str]) -> PaymentEvent:
@@ -154,9 +166,31 @@ def _taken_back(events: Sequence[PaymentEvent], payments: Mapping[str, str]) -> 
     }
 
 
-def _is_disputed(events: Sequence[PaymentEvent]) -> bool:
+def _last_refunded(
+    paid: Sequence[PaymentEvent], payments: Mapping[str, str], taken_back: Container[str | None]
+) -> PaymentEvent | None:
+    """The last payment, if it was refunded and no other one that was kept pays for its period.
+
+    The difference of a change of plan is paid within a period that is paid already.
+    """
+    worth = [each for each in paid if each.amount != 0]
+    if not worth or _payment(worth[-1], payments) not in taken_back:
+        return None
+    end = worth[-1].period_end
+    is_paid_for = any(
+        end is not None
+        and each.period_end is not None
+        and each.period_end >= end
+        and _payment(each, payments) not in taken_back
+        for each in worth
+    )
+    return None if is_paid_for else worth[-1]
+
+
+def _open_disputes(events: Sequence[PaymentEvent]) -> list[str]:
+    """The ids of the disputes that are not closed."""
     closed = {each.case for each in events if each.kind == "dispute_closed"}
-    return any(each.kind == "disputed" and each.case not in closed for each in events)
+    return sorted({each.case or "" for each in events if each.kind == "disputed" and each.case not in closed})
 
 
 class _Fold:
@@ -183,7 +217,8 @@ class _Fold:
 
     def take(self, event: PaymentEvent, payment: str | None, *, is_taken_back: bool) -> None:
         self._customer = event.customer or self._customer
-        if event.email is not None:
+        # An address that no license can have must not keep a buyer from the license.
+        if event.email is not None and is_email(event.email):
             self._emails.append(event.email)
         if event.discord_user_id is not None:
             self._discord.append(event.discord_user_id)
@@ -203,10 +238,15 @@ class _Fold:
         self._failed_at = None
         if event.period_end is not None:
             self._period_end = max(self._period_end or event.period_end, event.period_end)
-        elif self._period_end is not None and self._length is not None:
+        elif (
+            self._period_end is not None
+            and self._length is not None
+            and not (self._on_trial and event.amount == 0)
+        ):
             # Whop's payments do not say for which period they are.
+            early = min(_EARLY, self._length / 4)
             length = _AFTER_TRIAL if self._on_trial else self._length
-            while self._period_end <= event.at + _EARLY:
+            while self._period_end <= event.at + early:
                 self._period_end += length
         self._on_trial = self._on_trial and event.amount == 0
 
@@ -232,7 +272,9 @@ class _Fold:
         if self._failed_at is not None and self._failed_at < event.at:
             self._failed_at = None
 
-    def result(self, revoked_for: Literal["refund", "dispute"] | None) -> PaymentState:
+    def result(
+        self, revoked_for: Literal["refund", "dispute"] | None, taken_back: str | None = None
+    ) -> PaymentState:
         return PaymentState(
             provider=self._provider,
             subject=self._subject,
@@ -249,4 +291,5 @@ class _Fold:
             ended_at=self._ended_at,
             failed_at=self._failed_at,
             revoked_for=revoked_for,
+            taken_back=taken_back,
         )

@@ -91,9 +91,10 @@ def _kind_of(found: Subscription, former: Subscription) -> Snapshot:
             if former.items is not None and _products(former) != _products(found):
                 return "plan_changed"
             return "trial_started" if found.status == "trialing" else "activated"
-        case "canceled" | "incomplete_expired":
+        # A trial that ended without a way to pay pauses: nothing has failed, and nothing is paid.
+        case "canceled" | "incomplete_expired" | "paused":
             return "ended"
-        case "past_due" | "unpaid" | "paused":
+        case "past_due" | "unpaid":
             return "past_due"
     return "pending"
 

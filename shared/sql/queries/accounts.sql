@@ -170,7 +170,7 @@ where (symbol, sequence) in (
 -- name: erase_payment_events
 -- Gives the payment events of an account its pseudonym, and takes the buyer from them.
 update payment_events
-set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id'
+set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id' - 'customer'
 where account_id = %(account_id)s;
 
 -- name: erase_hooks

@@ -43,6 +43,14 @@ where license_list.license_id = given.license_id;
 -- The listed revision of each of these licenses.
 select license_id, revision from license_list where license_id = any(%(license_ids)s);
 
+-- name: of_discord_user
+-- A bounded number of the licenses whose holder is this user at Discord.
+select document
+from license_list
+where document ->> 'discord_user_id' = %(discord_user_id)s
+order by license_id
+limit %(limit)s;
+
 -- name: warn
 -- Notes that the holders of a bounded number of licenses that expire soon are warned; returns these licenses.
 with due as (
@@ -51,6 +59,10 @@ with due as (
     where status = 'active' and plan <> 'test'
         and expires_at > %(now)s::timestamptz
         and expires_at <= %(now)s::timestamptz + interval '7 days'
+        -- What renews itself does not end, unless an operator has shortened it.
+        and not coalesce(
+            (document ->> 'renews')::boolean and expires_at >= (document ->> 'paid_until')::timestamptz, false
+        )
         and (
             warned_for is distinct from expires_at
             or (warned_days = 7 and expires_at <= %(now)s::timestamptz + interval '1 day')

@@ -46,18 +46,29 @@ on conflict do nothing;
 update notification_events set fanned_out_at = clock_timestamp() where event_id = any(%(event_ids)s::text[]);
 
 -- name: due
--- Locks the notifications that are due, but for those of lanes for which another run sends.
+-- Locks the notifications that are due, but for those of lanes for which another run sends. The first few of each lane
+-- come before the next few of any, so that a lane with very many, such as one that is replayed, hides no other.
 select notification_id, notifications.event_id, lane, notifications.account_id as owner, tries, claimed, kind, at,
     notification_events.account_id, license_id, shown as values
 from notifications
 join notification_events using (event_id)
-where state = 'waiting' and next_try_at <= %(now)s
-    and not exists (
-        select from notification_lanes as busy
-        where busy.lane = notifications.lane and busy.busy_until > %(now)s
-    )
+where notification_id = any (array(
+    select notification_id
+    from (
+        select
+            notification_id, next_try_at,
+            (row_number() over (partition by lane order by next_try_at, notification_id) - 1) / %(few)s as turn
+        from notifications as waiting
+        where state = 'waiting' and next_try_at <= %(now)s
+            and not exists (
+                select from notification_lanes as busy
+                where busy.lane = waiting.lane and busy.busy_until > %(now)s
+            )
+    ) as ranked
+    order by turn, next_try_at, notification_id
+    limit %(limit)s
+)) and state = 'waiting' and next_try_at <= %(now)s
 order by next_try_at, notification_id
-limit %(limit)s
 for update of notifications skip locked;
 
 -- name: add_lanes

@@ -67,6 +67,12 @@ set state = 'applied', outcome = %(outcome)s, license_id = coalesce(%(license_id
     account_id = coalesce(account_id, %(account_id)s)
 where payment_event_id = any (%(payment_event_ids)s) and state in ('received', 'failed');
 
+-- name: erase
+-- Takes the buyer from events that came after the erasure of their account.
+update payment_events
+set account_id = %(pseudonym)s, payload = payload - 'email' - 'discord_user_id' - 'customer'
+where payment_event_id = any (%(payment_event_ids)s) and account_id is distinct from %(pseudonym)s;
+
 -- name: put_off
 -- Lets a received event wait, or parks it as failed.
 update payment_events

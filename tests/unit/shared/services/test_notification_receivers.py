@@ -43,6 +43,7 @@ class World:
             discord_user_id="333333333333333333",
             created_at=self.clock(),
         )
+        self.others: list[License] = []
         self.box = SecretBox(b"p" * 32, None)
         self.ended: list[str] = []
         self.destination: Destination | None = self.a_destination("webhook_0123456789abcdef")
@@ -56,6 +57,7 @@ class World:
             },
             templates=shipped_templates(),
             licenses=self,
+            holders=self,
             plans=PLANS,
             destinations=self,
             opened=self.box.opened,
@@ -80,6 +82,10 @@ class World:
 
     async def get_license(self, license_id: str) -> License | None:
         return self.license
+
+    async def of_discord_user(self, discord_user_id: str, limit: int) -> list[License]:
+        held = [self.license, *self.others] if self.license is not None else self.others
+        return [each for each in held if each.discord_user_id == discord_user_id]
 
     async def find(self, destination_id: str) -> Destination | None:
         return self.destination
@@ -164,6 +170,17 @@ async def test_roles_follow_the_license_as_it_is_and_not_the_event() -> None:
     assert dict(world.sent) == {standard: False, pro: False}, "the grace is over"
     world.license = msgspec.structs.replace(active, discord_user_id=None)
     assert (await world.to(f"role:{LICENSE}")).kind == "dropped"
+
+
+async def test_the_end_of_one_license_takes_no_role_that_another_one_gives() -> None:
+    world = World()
+    assert world.license is not None
+    bought_again = msgspec.structs.replace(world.license, license_id="lic_bought_again", plan="pro")
+    strangers = msgspec.structs.replace(bought_again, plan="standard", discord_user_id="4" * 18)
+    world.license = suspended(world.license, "operator")
+    world.others = [bought_again, strangers]
+    await world.to(f"role:{LICENSE}", "license_expired")
+    assert dict(world.sent) == {ROLES["standard"]: False, ROLES["pro"]: True}
 
 
 async def test_a_license_that_changes_while_roles_are_set_has_the_last_word() -> None:

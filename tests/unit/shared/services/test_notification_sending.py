@@ -3,6 +3,7 @@
 The world below may crash a run at any of its steps, lose answers, refuse, and take the database away.
 """
 
+import asyncio
 from collections import Counter
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from shared.domain.notifications.routing import Route
 from shared.errors import DatabaseUnavailable, KeyStoreUnavailable
 from shared.metrics import Count
 from shared.services import notification_sending
-from shared.services.notification_sending import LEASE, SendingService
+from shared.services.notification_sending import LANES_AT_ONCE, LEASE, SendingService
 from tests.support.access_fakes import Clock
 from tests.support.memory_notifications import MemoryQueue
 from tests.support.memory_stores import MemoryStores
@@ -208,3 +209,27 @@ async def test_a_crash_is_over_after_the_lease_and_no_earlier() -> None:
     (row,) = world.queue.rows.values()
     assert (row.state, row.unanswered, sum(world.received.values())) == ("sent", 1, 2)
     assert isinstance(row.done_at, datetime)
+
+
+async def test_a_receiver_that_answers_slowly_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notification_sending, "BATCH_S", 0.01)
+    world, others = World([]), asyncio.Event()
+    world.put("own:webhook_slow", 0)
+    for number in range(3 * LANES_AT_ONCE):
+        world.put(f"own:webhook_{number}", 0)
+    send = world.send
+
+    async def sent(due: Due) -> Outcome:
+        if due.lane == "own:webhook_slow":
+            await others.wait()
+        outcome = await send(due)
+        if len(world.received) == 3 * LANES_AT_ONCE:
+            others.set()
+        return outcome
+
+    world.send = sent  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        await world.run()
+    assert set(world.received.values()) == {1}
+    assert world.order[-1][0] == "own:webhook_slow"
+    assert len(world.order) == 3 * LANES_AT_ONCE + 1

@@ -6,6 +6,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from shared.domain.access.account_data import erased
 from shared.services.payments import ADDRESS_WAIT
 from tests.support.payment_histories import EMAIL, Customer, delivered, moment
 from tests.support.payment_world import PaymentWorld
@@ -133,8 +134,40 @@ async def test_a_license_waits_a_moment_for_the_buyers_address(world: PaymentWor
     late = msgspec.structs.replace(customer.events[-1], event_id="late")
     await world.deliver(late)
     assert world.license_of(customer).email == EMAIL
-    told = world.told[-1]
-    assert (told.kind, told.license_id) == ("claim_requested", license_.license_id)
+    assert world.told == []  # the step of the license itself tells, see license_events
+
+
+async def test_what_is_reported_of_a_holder_who_was_erased_names_nobody(world: PaymentWorld) -> None:
+    customer = Customer("stripe")
+    await world.deliver(*customer.events)
+    license_id = world.license_of(customer).license_id
+    await world.licenses.change(license_id, lambda each: erased(each, "erased-1"), "license erased")
+    before, seen = world.license_of(customer), len(customer.happened)
+    customer.do("renew")
+    customer.do("end")
+    await world.deliver(*customer.events[seen:])
+    assert world.license_of(customer) == before
+    assert world.states == {"applied"}
+    assert {row.account_id for row in world.inbox.rows.values()} == {"erased-1"}
+    assert {each.email or each.customer or each.discord_user_id for each in world.inbox.events.values()} == {
+        None
+    }
+
+
+async def test_the_caches_learn_of_a_payment_although_the_process_died_before(world: PaymentWorld) -> None:
+    customer = Customer("stripe")
+    await world.deliver(*customer.events)
+    told = world.cache.told
+    await world.inbox.run_again(1, world.clock())
+    await world.service.run()
+    assert world.cache.told == told + 1
+    customer.do("dispute")
+    await world.deliver(*customer.events)
+    told, entries = world.cache.told, len(world.audit.entries)
+    await world.inbox.run_again(1, world.clock())
+    await world.service.run()
+    # What is refused, the timer of endings tells; nothing is audited twice.
+    assert (world.cache.told, len(world.audit.entries)) == (told, entries)
 
 
 async def test_two_subscriptions_of_one_customer_share_an_account(world: PaymentWorld) -> None:

@@ -39,6 +39,9 @@ def kinds(before: License | None, after: License) -> list[str]:
         ({}, {"discord_user_id": "1" * 17}, ["license_changed"]),
         ({"status": "suspended"}, {"plan": "pro"}, []),
         ({}, {"notes": "vip"}, []),
+        ({"payment": "stripe:sub_1"}, {"email": "a@b.example"}, ["license_changed", "claim_requested"]),
+        ({}, {"email": "a@b.example"}, ["license_changed"]),
+        ({"payment": "stripe:sub_1", "email": "b@b.example"}, {"email": "a@b.example"}, ["license_changed"]),
         ({"plan": "test"}, {"status": "expired"}, []),
     ],
 )  # fmt: skip

@@ -132,7 +132,7 @@ def test_a_subscription_is_read_wherever_its_period_is(found: dict[str, Any]) ->
         ({"status": "incomplete_expired"}, "ended"),
         ({"status": "past_due"}, "past_due"),
         ({"status": "unpaid"}, "past_due"),
-        ({"status": "paused"}, "past_due"),
+        ({"status": "paused"}, "ended"),
         ({"status": "canceled", "ended_at": START}, "ended"),
         ({"cancel_at_period_end": True}, "cancelled"),
         ({"status": "trialing", "cancel_at_period_end": True}, "cancelled"),
