@@ -191,9 +191,9 @@ async def test_the_oldest_ends_are_forgotten_first(store: SessionStore, server: 
     world = World(store, server, 1)
     for number in range(MAX_ENDED + 3):
         await world.run(("take", INSTANCES[number % 2], ("ES",), True, False))
-    ended = {each.session_id for each in (_decoded(value) for value in server.hvals(KEY)) if each.has_ended}
+    ended = {each.session_id for each in map(_decoded, server.hvals(KEY)) if each.has_ended}
     assert ended == {f"ses_{number:020}" for number in range(3, MAX_ENDED + 3)}
 
 
-def _decoded(text: bytes) -> SessionRecord:
+def _decoded(text: bytes | str) -> SessionRecord:
     return msgspec.json.decode(text, type=SessionRecord)
