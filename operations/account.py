@@ -11,11 +11,13 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from errno import EISDIR
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from operations.command import run_command
+from operations.command import UsageError, run_command
 from operations.license.outcome import INCOMPLETE
 from operations.license.settings import command_settings
 from shared.adapters.account_archive import AccountArchive
@@ -51,7 +53,7 @@ async def _export(container: Container, options: argparse.Namespace, actor: str)
     # Not opened in place: an export that fails half-way leaves no file that looks complete.
     part = options.file.with_name(options.file.name + ".part")
     try:
-        with await asyncio.to_thread(part.open, "wb") as target:
+        with await asyncio.to_thread(_opened, options.file, part) as target:
             part.chmod(0o600)
             archive = AccountArchive(target, datetime.now(UTC), max_rows=None, max_bytes=None)
             await container.account_data.export(options.account, archive, actor)
@@ -64,6 +66,16 @@ async def _export(container: Container, options: argparse.Namespace, actor: str)
     else:
         print(f"{options.file}: {sum(archive.rows.values())} rows of {len(archive.rows)} tables")
     return 0
+
+
+def _opened(file: Path, part: Path) -> IO[bytes]:
+    """`part`, which becomes `file`, open to be written; raises UsageError if it cannot be."""
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(EISDIR, os.strerror(EISDIR))
+        return part.open("wb")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}.") from error
 
 
 def _show(report: ErasureReport, *, as_json: bool) -> int:

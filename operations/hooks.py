@@ -9,7 +9,7 @@ import getpass
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,9 @@ from operations.license import command_settings
 from shared.container import Container
 from shared.domain.access.hooks import Hook, HookRequest
 from shared.domain.decoding import decode
-from shared.services.hook_registry import DEFAULT_OVERLAP, HookRegistry
+from shared.domain.durations import shown_duration
+from shared.services.hook_registry import DEFAULT_OVERLAP, MAX_OVERLAP, HookRegistry
+from shared.settings import Settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,13 +31,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> int:
-    container = Container(command_settings(os.environ))
+    container = Container(hook_settings(os.environ, options.command))
     try:
         registry = container.hook_registry(f"hooks command of {getpass.getuser()}")
         print("\n".join(await lines_of(registry, options)))
     finally:
         await container.close()
     return 0
+
+
+def hook_settings(environment: Mapping[str, str], command: str) -> Settings:
+    """The settings of the command; raises UsageError if a new address would not be the deployment's."""
+    settings = command_settings(environment)
+    is_local = settings.public_url.startswith("http://")
+    if command in ("create", "rotate") and settings.azure_client_id and is_local:
+        raise UsageError(
+            "PUBLIC_URL is not set, and the hook's address begins with it: set it to the address under which "
+            "publishers reach the deployment, such as https://signals.example.com."
+        )
+    return settings
 
 
 async def lines_of(registry: HookRegistry, options: argparse.Namespace) -> list[str]:
@@ -45,6 +59,8 @@ async def lines_of(registry: HookRegistry, options: argparse.Namespace) -> list[
             made = await registry.create(options.license, _request(options))
             return [made.hook.hook_id, f"its address, which is shown once: {made.url}"]
         case "rotate":
+            if options.overlap > MAX_OVERLAP:
+                raise UsageError(f"The former address may work for {shown_duration(MAX_OVERLAP)} at most.")
             made = await registry.rotate(options.hook, options.overlap, account_id=None)
             return [f"the new address, which is shown once: {made.url}"]
         case "end":

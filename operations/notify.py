@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from operations.command import run_command
+from operations.command import UsageError, run_command
 from operations.license import command_settings
 from shared.adapters.notifications.apprise_senders import fault_of
 from shared.container import Container
@@ -56,12 +56,14 @@ async def _test(container: Container, wanted: str, to: str | None) -> int:
     """Sends a test to the channels of this name or kind, or by mail; 1 if one of them does not take it."""
     now = datetime.now(UTC)
     event = Event(event_id="test", kind="test", at=now, values={"note": f"by {getpass.getuser()}"})
-    if wanted == MAIL and to is not None:
+    if wanted == MAIL:
+        if to is None:
+            raise UsageError("A mail needs an address: add --to you@example.com.")
         outcomes = {f"mail to {to}": await container.receivers.to_mail(to, event)}
     else:
         chosen = [each for each in container.channels if wanted in (each.name, each.kind)]
         if not chosen:
-            raise NotFound(f"There is no channel {wanted}; `list` shows them. For a mail, add --to ADDRESS.")
+            raise NotFound(f"There is no channel {wanted}; `list` shows them.")
         outcomes = {
             f"{each.name} ({each.kind})": await container.receivers.to_channel(each.name, event)
             for each in chosen

@@ -12,11 +12,9 @@ from local.stack.ports import HOST, free_ports
 from local.stack.services import answers_http
 from local.stack.state import StateDirectory
 from local.supervisor import Command, Service
+from shared.adapters.plans import shipped_plans
 from shared.notification_settings import VENDORS
 
-PAYMENT_PLANS = (
-    "stripe:price_starter=starter,stripe:price_pro=pro,whop:plan_starter=starter,whop:plan_pro=pro"
-)
 GUILD_ID = "81384788765712384"
 ROLES = {"starter": "417719834231439361", "pro": "417719834231439360"}
 
@@ -42,7 +40,7 @@ def vendor_stand_ins(
     wanted = {
         "VENDOR_ADDRESSES": json.dumps({vendor: f"{url}/{vendor}" for vendor in VENDORS}),
         "PUBLIC_URL": app_url,
-        "PAYMENT_PLANS": PAYMENT_PLANS,
+        "PAYMENT_PLANS": _payment_plans(),
         "PAYMENT_MODE": "test",
         "STRIPE_WEBHOOK_SECRET": f"whsec_{state.secret('stripe_webhook_secret')}",
         "WHOP_WEBHOOK_SECRET": f"ws_{state.secret('whop_webhook_secret')}",
@@ -69,3 +67,10 @@ def vendor_stand_ins(
         found,
         {"url": url, "smtp_port": smtp_port, "control_token": control_token, "settings": found},
     )
+
+
+def _payment_plans() -> str:
+    """The setting PAYMENT_PLANS by which both vendors sell every plan that has a price."""
+    catalog = shipped_plans()
+    sold = [name for name in catalog if catalog[name].price > 0]
+    return ",".join(f"stripe:price_{name}={name},whop:plan_{name}={name}" for name in sold)

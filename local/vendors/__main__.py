@@ -14,8 +14,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from local.vendors.behaviour import VENDORS
 from local.vendors.server import Options, serve
 from local.vendors.shops import ACTIONS
+from local.vendors.shown import shown
 
 if TYPE_CHECKING:
     import httpx
@@ -31,7 +33,11 @@ _SECRETS = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m local.vendors", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m local.vendors",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     server = commands.add_parser("serve", help="run in the foreground; secrets come from the environment")
     server.add_argument("--host", default="127.0.0.1")
@@ -41,16 +47,23 @@ def _parser() -> argparse.ArgumentParser:
     for vendor in ("stripe", "whop"):
         _add_shop(commands.add_parser(vendor, help=f"act as a customer who buys with {vendor.title()}"))
     received = commands.add_parser("received", help="show what the stand-ins took in")
-    received.add_argument("--vendor", help="discord, telegram, slack, twilio, pagerduty, smtp or webhook")
+    received.add_argument("--vendor", choices=VENDORS, help="one of them alone; smtp are mails")
     received.add_argument("--after", type=int, default=0, help="only entries with a higher number")
-    received.add_argument("--wait-s", type=float, default=0.0, help="wait for a first entry")
+    received.add_argument("--wait-s", type=float, default=0.0, help="wait so long for a first entry")
     fault = commands.add_parser("fault", help="make a vendor fail its next requests")
-    fault.add_argument("vendor")
-    fault.add_argument("--kind", default="status", choices=("status", "hang", "lost", "redirect", "huge"))
-    fault.add_argument("--count", type=int, default=1, help="0 cancels what is planned")
-    fault.add_argument("--status", type=int, default=500)
-    fault.add_argument("--retry-after-s", type=float, default=1.0)
-    fault.add_argument("--name", default="", help="which webhook receiver")
+    fault.add_argument("vendor", choices=VENDORS)
+    fault.add_argument(
+        "--kind",
+        default="status",
+        choices=("status", "hang", "lost", "redirect", "huge"),
+        help="an error, no answer, a request that is taken in and not answered, a redirect, a huge answer",
+    )
+    fault.add_argument("--count", type=int, default=1, help="of how many requests; 0 cancels what is planned")
+    fault.add_argument("--status", type=int, default=500, help="the error of the kind status (default 500)")
+    fault.add_argument("--retry-after-s", type=float, default=1.0, help="of a status 429 (default 1)")
+    fault.add_argument("--name", default="", help="the receiver of the vendor webhook, by its name")
+    for name in ("stripe", "whop", "received", "fault"):
+        commands.choices[name].add_argument("--json", action="store_true", help="print JSON")
     for each in (parser, *commands.choices.values()):
         state = os.environ.get("STATE") or ".local"
         each.add_argument("--state", type=Path, default=Path(state), help="directory of the running stack")
@@ -61,10 +74,10 @@ def _add_shop(shop: argparse.ArgumentParser) -> None:
     shop.add_argument("action", choices=ACTIONS)
     shop.add_argument("--plan", help="our plan (default pro)")
     shop.add_argument("--email", help="who buys, or whose subscription it is")
-    shop.add_argument("--discord-user-id")
-    shop.add_argument("--trial-days", type=int)
+    shop.add_argument("--discord-user-id", help="buy: 15 to 20 digits, for the role at Discord")
+    shop.add_argument("--trial-days", type=int, help="buy: days without payment at first")
     shop.add_argument("--subscription", help="which one (default: the youngest)")
-    shop.add_argument("--cents", type=int, help="for a refund in part")
+    shop.add_argument("--cents", type=int, help="refund: a part of the price")
     shop.add_argument("--won", action="store_true", default=None, help="settle: the seller wins the dispute")
     shop.add_argument("--now", action="store_true", default=None, help="cancel: at once")
     shop.add_argument("--disorder", action="store_true", help="send the events in any order")
@@ -96,12 +109,18 @@ def _ask(arguments: argparse.Namespace) -> int:
 
     headers = {"Authorization": f"Bearer {vendors['control_token']}"}
     with httpx.Client(base_url=vendors["url"], headers=headers, timeout=TIMEOUT_S) as client:
-        answer = _send(client, arguments)
+        try:
+            answer = _send(client, arguments)
+        except httpx.TransportError as error:
+            print(f"error: the vendors of {arguments.state} do not answer: {error!r}", file=sys.stderr)
+            return 1
+    found = answer.json() if answer.headers.get("Content-Type", "").startswith("application/json") else {}
     if answer.status_code >= 400:
-        print(f"error: {answer.json().get('error', answer.text)}", file=sys.stderr)
+        print(f"error: {found.get('error', answer.text)}", file=sys.stderr)
         return 1
-    if answer.content:
-        print(json.dumps(answer.json(), indent=2))
+    if arguments.command == "fault":
+        found = _given(arguments, "vendor", "kind", "count")
+    print(json.dumps(found, indent=2) if arguments.json else shown(found))
     return 0
 
 

@@ -12,6 +12,7 @@ from aiohttp import web
 type Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 type Refusal = Callable[[int, float], web.Response]
 
+VENDORS = ("discord", "telegram", "slack", "twilio", "pagerduty", "smtp", "webhook")
 MAX_PLANNED = 1_000
 
 

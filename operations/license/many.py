@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from operations.license.outcome import Desk, Outcome
+from operations.license.outcome import Desk, Outcome, time_text
 from shared.domain.access.bulk import BulkRequest
 from shared.domain.access.license_filter import LicenseFilter
 from shared.domain.access.license_rows import LicenseRow
@@ -29,13 +29,14 @@ async def listed(desk: Desk, options: argparse.Namespace) -> Outcome:
         if cursor is None:
             break
     lines = [
-        f"{row.license_id}  {row.account_id:<24} {row.plan:<12} {row.status:<10} "
+        f"{row.license_id}  {row.account_id:<28} {row.plan:<12} {row.status:<10} "
+        f"until {time_text(row.expires_at) if row.expires_at else 'further notice':<20}  "
         f"{row.terms.requests_per_minute:>7}/min  {','.join(row.terms.symbols)}"
         for row in rows
     ]
     if cursor is not None:
         lines.append(f"{len(rows)} of {page.matching} licenses; --limit shows more")
-    return Outcome(rows, lines or ["there are no licenses"])
+    return Outcome(rows, lines or ["no license fits" if not chosen.is_empty else "there are no licenses"])
 
 
 async def bulk(desk: Desk, options: argparse.Namespace) -> Outcome:
@@ -87,4 +88,4 @@ def filter_of(options: argparse.Namespace) -> LicenseFilter:
 def _item_line(item: BulkItem) -> str:
     steps = [f"{name} {before} -> {after}" for name, (before, after) in item.changes.items()]
     told = "; ".join([*steps, *([item.detail] if item.detail else [])])
-    return f"{item.license_id}  {item.account_id:<24} {item.outcome:<10} {told}"
+    return f"{item.license_id}  {item.account_id:<28} {item.outcome:<10} {told}"

@@ -77,8 +77,8 @@ def license_lines(row: LicenseRow) -> list[str]:
         f"  {name}  {value(name, str(getattr(terms, name)))}" for name in row.overridden if name not in shown
     ]
     more = {
-        "unpaid": time_text(row.grace_until) if row.grace_until else None,
-        "refers": row.reference,
+        "unpaid": f"works until {time_text(row.grace_until)}" if row.grace_until else None,
+        "reference": row.reference,
         "paid by": row.payment,
         "mail": row.email,
         "discord": row.discord_user_id,

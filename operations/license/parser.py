@@ -80,7 +80,13 @@ def _add_list(listed: argparse.ArgumentParser) -> None:
         default="id",
         help="backwards with a minus sign: --order=-created",
     )
-    listed.add_argument("--limit", type=_number(1, 1_000_000), default=DEFAULT_LISTED, metavar="N")
+    listed.add_argument(
+        "--limit",
+        type=_number(1, 1_000_000),
+        default=DEFAULT_LISTED,
+        metavar="N",
+        help=f"at most so many (default {DEFAULT_LISTED})",
+    )
     listed.add_argument("--csv", action="store_true", help="print one table of all that fit, in CSV")
 
 
@@ -90,7 +96,7 @@ def _add_overrides(override: argparse.ArgumentParser) -> None:
         action=_Overrides,
         nargs="+",
         metavar="name=value",
-        help="name= takes the plan's value again",
+        help="name= takes the plan's value again; the names: " + ", ".join(Overrides.__struct_fields__),
     )
     override.add_argument("--new-symbols", action="store_true", help="the symbols may be new")
 
@@ -127,13 +133,18 @@ def _add_create(create: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of each key, instead of the plan's",
     )
+    create.add_argument(
+        "--no-key",
+        action="store_true",
+        help="make no key: the holder gets it by a link, which goes to the --email",
+    )
     _add_contact(create, default="")
     _add_key_arguments(create)
 
 
 def _add_contact(to: argparse.ArgumentParser, default: str | None) -> None:
     to.add_argument("--notes", default=default, help="whatever operators should know")
-    to.add_argument("--email", help="the holder's mail address")
+    to.add_argument("--email", help="the holder's mail address, which gets all news of the license")
     to.add_argument("--discord", metavar="ID", help="the holder's number at Discord")
 
 
@@ -162,8 +173,9 @@ def _add_bulk(bulk: argparse.ArgumentParser) -> None:
     bulk.add_argument("--days", type=_number(1, MAX_EXTENSION_DAYS), help="to extend by")
     bulk.add_argument("--until", type=arguments.time, help="to extend to: such as 2027-01-31T00:00:00Z")
     bulk.add_argument("--to-plan", choices=list(shipped_plans()), help="the plan to move to")
-    bulk.add_argument("--dry-run", action="store_true", help="change nothing, which is the default")
-    bulk.add_argument("--yes", action="store_true", help="change the licenses")
+    which = bulk.add_mutually_exclusive_group()
+    which.add_argument("--dry-run", action="store_true", help="change nothing, which is the default")
+    which.add_argument("--yes", action="store_true", help="change the licenses")
 
 
 class _Overrides(argparse.Action):
@@ -197,8 +209,11 @@ def _until(text: str) -> Any:
     """A span or a time."""
     try:
         return arguments.span(text)
-    except argparse.ArgumentTypeError:
-        return arguments.time(text)
+    except argparse.ArgumentTypeError as error:
+        try:
+            return arguments.time(text)
+        except argparse.ArgumentTypeError:
+            raise argparse.ArgumentTypeError(f"{error}, nor a time such as 2027-01-31T00:00:00Z") from None
 
 
 def _number(low: int, high: int) -> Any:

@@ -8,6 +8,8 @@ from local.places import ROOT
 from local.stack.options import state_directory
 from local.stack.running_stack import settings_of_running
 from shared.errors import ConfigurationError
+from shared.notification_settings import NAMES as NOTIFICATION_NAMES
+from shared.notification_settings import PREFIX as NOTIFICATION_PREFIX
 from shared.settings import Settings, read_settings
 from shared.settings_reader import SettingsReader
 
@@ -42,11 +44,13 @@ def command_settings(environment: Mapping[str, str]) -> Settings:
     given = dict(environment)
     load_local_settings(ROOT, given)
     if given.get("AZURE_CLIENT_ID"):
-        return read_settings(_UNUSED | {name: given[name] for name in ENTRA_NAMES if name in given})
+        named = {name: given[name] for name in ENTRA_NAMES if name in given}
+        return read_settings(_UNUSED | named | _of_notifications(given))
     state = state_directory(SettingsReader(environment))
     stack = settings_of_running(state)
     try:
-        return read_settings({**stack, **{name: given[name] for name in NAMES if given.get(name)}})
+        named = {name: given[name] for name in NAMES if given.get(name)}
+        return read_settings({**stack, **named, **_of_notifications(given)})
     except ConfigurationError as error:
         if stack:
             raise
@@ -54,3 +58,12 @@ def command_settings(environment: Mapping[str, str]) -> Settings:
             f"no stack runs on {state} (start one with `make up`, or name its directory with STATE=dir), "
             f"and in the environment: {error.detail}"
         ) from error
+
+
+def _of_notifications(given: Mapping[str, str]) -> dict[str, str]:
+    """The settings of notifications, of which every channel may have one of its own name."""
+    return {
+        name: value
+        for name, value in given.items()
+        if value and (name in NOTIFICATION_NAMES or name.startswith(NOTIFICATION_PREFIX))
+    }

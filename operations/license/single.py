@@ -1,6 +1,7 @@
 """Makes, shows and changes one license or key."""
 
 import argparse
+from datetime import timedelta
 
 from operations.license.outcome import (
     Desk,
@@ -16,6 +17,7 @@ from shared.domain.access.license_changes import extended
 from shared.domain.access.license_patch import LicensePatch, Patch, SentOverrides
 from shared.domain.access.licenses import is_license_id
 from shared.domain.access.plans import Overrides
+from shared.domain.durations import shown_duration
 
 
 async def create(desk: Desk, options: argparse.Namespace) -> Outcome:
@@ -41,9 +43,15 @@ async def create(desk: Desk, options: argparse.Namespace) -> Outcome:
         # The same reference was given before: its first key was shown then.
         lines = [*license_lines(row), "", f"The license exists, with {len(keys)} keys; no key was made."]
         return Outcome({"license": row, "key": None, "plain_key": None}, lines)
+    if options.no_key:
+        way = f"{options.email} gets a link to it by mail" if options.email else "`add-key` makes one"
+        lines = [*license_lines(row), "", f"No key was made: {way}."]
+        return Outcome({"license": row, "key": None, "plain_key": None}, lines)
     created = await desk.licenses.create_key(license_.license_id, options.scopes)
-    value = {"license": row, "key": created.key, "plain_key": created.plain}
-    return Outcome(value, [*license_lines(row), "", *created_lines(created)])
+    lines = [*license_lines(row), "", *created_lines(created)]
+    if options.email:
+        lines.append(f"{options.email} gets a link to one more key by mail; with --no-key, only that one.")
+    return Outcome({"license": row, "key": created.key, "plain_key": created.plain}, lines)
 
 
 async def show(desk: Desk, options: argparse.Namespace) -> Outcome:
@@ -125,9 +133,13 @@ async def add_key(desk: Desk, options: argparse.Namespace) -> Outcome:
 async def rotate(desk: Desk, options: argparse.Namespace) -> Outcome:
     created, effect = await desk.licenses.rotate_key(options.key, options.overlap)
     old = public_id_in(options.key)
-    lines = [*created_lines(created), f"The old key {PREFIX}{old}... ends within {options.overlap}."]
+    lines = [*created_lines(created), f"The old key {PREFIX}{old}... {_ending(options.overlap)}."]
     value = {"key": created.key, "plain_key": created.plain, "replaces": old, "effect": effect}
     return Outcome(value, lines, warnings(effect))
+
+
+def _ending(overlap: timedelta) -> str:
+    return f"works for {shown_duration(overlap)} more" if overlap else "has ended"
 
 
 async def unrotated(desk: Desk, options: argparse.Namespace) -> Outcome:

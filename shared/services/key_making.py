@@ -9,7 +9,12 @@ import msgspec
 
 from shared.domain.access.endings import Ending
 from shared.domain.access.keys import KeyKind, RandomBytes, hash_key, new_key, new_public_id
-from shared.domain.access.license_checks import check_expiry, check_scopes, keys_exceeded
+from shared.domain.access.license_checks import (
+    check_expiry,
+    check_scopes,
+    keys_exceeded,
+    replaced_keys_exceeded,
+)
 from shared.domain.access.licenses import (
     HOOK_SCOPES,
     ApiKey,
@@ -120,7 +125,7 @@ class KeyMaking:
             replaced = [key for key in await self._valid_keys(license_) if key.successor is not None]
             most = self._plans.terms_of(license_).keys
             if len(replaced) >= most:
-                raise keys_exceeded(license_, replaced, most)
+                raise replaced_keys_exceeded(license_, replaced, most)
         (created,) = await self._make(license_, 1, old.scopes, old.expires_at)
         return created
 

@@ -111,8 +111,8 @@ class OwnKeyService:
                     license_id=grant.license.license_id,
                     values={
                         "public_id": created.key.public_id,
-                        "old_public_id": former,
-                        "old_expires_at": shown_time(ends_at),
+                        "former": former,
+                        "former_ends_at": shown_time(ends_at),
                         "plan": grant.license.plan,
                     },
                 )

@@ -293,7 +293,7 @@ class SessionService:
             account_id=account_id,
             license_id=license_id,
             values={
-                "symbols": named_symbols(record.symbols),
+                "symbol": named_symbols(record.symbols),
                 "instance": record.instance,
                 "version": record.version,
                 "taken_by": by,

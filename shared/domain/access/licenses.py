@@ -171,6 +171,11 @@ def key_refusal(key: ApiKey, now: datetime) -> SignalCloudError | None:
 
 def license_refusal(license_: License, now: datetime) -> SignalCloudError | None:
     """The reason why `license_` allows nothing at `now`, or None."""
+    if license_.status == "revoked" and license_.suspended_by == "payment":
+        return LicenseRevoked(
+            "The license of this API key was revoked, because a payment was refunded or disputed. It works "
+            "again after the next payment, or if the dispute is won."
+        )
     if license_.status == "revoked":
         return LicenseRevoked("The license of this API key was revoked.")
     if license_.suspended_by == "payment" or is_over(license_.grace_until, now):

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 import msgspec
 
-from shared.domain.access.licenses import License
+from shared.domain.access.licenses import License, LicenseStatus, SuspendedBy
 from shared.domain.access.plans import Plan
 from shared.domain.access.test_licenses import is_test
 from shared.domain.notifications.events import Event, EventKind
@@ -13,6 +13,14 @@ from shared.domain.notifications.events import Event, EventKind
 # A license that the list meets for the first time is new only if it was made so lately. Otherwise the list
 # itself is new, or was restored, and nobody should be told that old licenses were created.
 NEW_FOR = timedelta(days=1)
+# Why a license gives no access, by its status and by what ended it, as its holder is told.
+_REASONS: dict[tuple[LicenseStatus, SuspendedBy], str] = {
+    ("suspended", "payment"): "a payment failed. It works again as soon as it is paid",
+    ("suspended", "operator"): "an operator suspended it. It works again when an operator resumes it",
+    ("revoked", "payment"): "a payment was refunded or disputed. It works again after the next payment, or "
+    "if the dispute is won",
+    ("revoked", "operator"): "an operator ended it for good",
+}
 # What a holder or a role at Discord follows, beside the ends of a license.
 _TOLD = attrgetter("plan", "overrides", "email", "discord_user_id")
 
@@ -100,7 +108,8 @@ def _values(license_: License, terms: Plan) -> dict[str, str | int | float | Non
         "plan": license_.plan,
         "symbols": ", ".join(terms.symbols),
         "status": license_.status,
-        "reason": license_.suspended_by,
+        "suspended_by": license_.suspended_by,
+        "reason": _REASONS.get((license_.status, license_.suspended_by or "operator")),
         "expires_at": _text(license_.expires_at),
         "grace_until": _text(license_.grace_until),
     }

@@ -29,8 +29,8 @@ SHOWN: dict[EventKind, tuple[str, ...]] = {
     "license_revoked": (*_LICENSE, "reason"),
     "payment_failed": (*_LICENSE, "grace_until"),
     "claim_requested": (),
-    "key_rotated": ("public_id", "old_public_id", "old_expires_at"),
-    "session_taken_over": ("symbols", "instance", "version", "taken_by"),
+    "key_rotated": ("public_id", "former", "former_ends_at"),
+    "session_taken_over": ("symbol", "instance", "version", "taken_by"),
     "feed_stale": ("symbol", "age", "last_bar_at"),
     "model_promoted": ("strategy", "version", "basis"),
     "model_retired": ("strategy", "version"),
@@ -42,6 +42,8 @@ SHOWN: dict[EventKind, tuple[str, ...]] = {
 COMMON = ("account_id", "license_id", "at")
 # Only a mail to the address of the license itself shows this; it is stored nowhere.
 CLAIM = "claim_url"
+# Stands for the end of a license that has none. A signal without an end, an exit, shows a hyphen.
+_WITHOUT_END = "further notice"
 MAX_VALUE = 200  # characters of one value
 MAX_BODY = {"sms": 320, "discord": 1_900}  # two parts of an SMS; below Discord's 2,000 characters
 _MAX_BODY = 3_500
@@ -77,6 +79,8 @@ class Templates:
         common = {"account_id": event.account_id, "license_id": event.license_id, "at": _time_of(event)}
         names = SHOWN[event.kind]
         given = common | {name: event.values.get(name) for name in names}
+        if "plan" in names and given["expires_at"] is None:
+            given["expires_at"] = _WITHOUT_END
         values = {name: escaped(shown(value), channel) for name, value in given.items()}
         text = template.substitute(values | dict(secret or {CLAIM: ""}))
         title, _, body = text.partition("\n")

@@ -8,6 +8,7 @@ import msgspec
 from shared.domain.access.plans import Overrides
 from shared.services.key_making import CreatedKey
 from tests.support.api import Api
+from tests.support.shown_values import values_lacking
 from tests.unit.functions.test_timers import fire
 
 ADDRESS = {"x-forwarded-for": "203.0.113.7"}
@@ -36,7 +37,8 @@ async def test_a_holder_replaces_the_key_and_both_work_for_a_while(api: Api) -> 
     assert (await api.call("GET", "license", key=successor)).status == 200
     told = api.stores.notifications.events.values()
     (event,) = [each for each in told if each.kind == "key_rotated"]
-    assert (event.account_id, event.values["old_public_id"]) == ("acct-1", key.key.public_id)
+    assert (event.account_id, event.values["former"]) == ("acct-1", key.key.public_id)
+    assert values_lacking(event) == set()
     assert successor not in str(event)
     assert (f"key {key.key.public_id}", "key rotated", key.key.public_id) in api.audit.entries
 

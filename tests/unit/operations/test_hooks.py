@@ -33,6 +33,8 @@ async def test_a_hook_is_made_listed_rotated_and_ended(api: Api) -> None:
     assert all(part in line for part in (hook_id, "takes alerts", "tradingview", "my chart"))
     (renewed,) = await run(api, "rotate", hook_id, "--overlap", "5m")
     assert renewed.rpartition(" ")[2] != shown.rpartition(" ")[2]
+    with pytest.raises(UsageError, match="7 days at most"):
+        await run(api, "rotate", hook_id, "--overlap", "8d")
     assert await run(api, "end", hook_id) == [f"{hook_id} takes no alerts any more"]
     assert "ended" in (await run(api, "list", license_id))[0]
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from operations.command import UsageError
+from operations.hooks import hook_settings
 from operations.license import command_settings
 from shared.errors import ConfigurationError
 from tests.support.places import ROOT
@@ -18,6 +20,14 @@ STACK = {
     "redis_url": "redis://stack",
     "tables_connection_string": "stack",
     "webpubsub_connection_string": "stack",
+}
+ENTRA = {
+    "AZURE_CLIENT_ID": CLIENT_ID,
+    "DATABASE_URL": "postgresql://me@db.example/x?sslmode=verify-full",
+    "TABLES_ENDPOINT": "https://tables.example",
+    "REDIS_URL": "rediss://redis.example:10000/0",
+    "WEBPUBSUB_ENDPOINT": "https://hub.example",
+    "API_KEY_PEPPER": PEPPER,
 }
 
 
@@ -47,17 +57,30 @@ def test_the_settings_that_the_operations_guide_exports_are_enough_under_entra_i
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
     before_license = guide.split('make license ARGS="create')[0]
     exported = set(re.findall(r"\b([A-Z_]+)=", "\n".join(re.findall(r"export (.*)", before_license))))
-    values = {
-        "AZURE_CLIENT_ID": CLIENT_ID,
-        "DATABASE_URL": "postgresql://me@db.example/x?sslmode=verify-full",
-        "TABLES_ENDPOINT": "https://tables.example",
-        "REDIS_URL": "rediss://redis.example:10000/0",
-        "WEBPUBSUB_ENDPOINT": "https://hub.example",
-        "API_KEY_PEPPER": PEPPER,
-    }
-    assert values.keys() <= exported
-    settings = command_settings({"STATE": str(state), "TABLES_CONNECTION_STRING": "of a stack", **values})
+    assert ENTRA.keys() <= exported
+    settings = command_settings({"STATE": str(state), "TABLES_CONNECTION_STRING": "of a stack", **ENTRA})
     assert (settings.azure_client_id, settings.tables_connection_string) == (CLIENT_ID, "")
+
+
+@pytest.mark.parametrize("deployment", [{}, ENTRA], ids=["stack", "entra"])
+def test_channels_of_notifications_have_their_addresses(state: Path, deployment: dict[str, str]) -> None:
+    """Else `make notify` would say of each channel that it has no address."""
+    own = {"NOTIFY_OPS": "slack://T/B/C", "NOTIFY_OUR_OWN": "discord://1/2", "DISCORD_BOT_TOKEN": "t"}
+    given = {"STATE": str(state), **own, **deployment}
+    read = command_settings(given).notifications
+    assert read.addresses == {name: value for name, value in own.items() if name.startswith("NOTIFY")}
+    assert read.discord_bot_token == "t"
+
+
+def test_a_hook_of_a_deployment_is_not_given_an_address_of_this_machine(state: Path) -> None:
+    given = {"STATE": str(state), **ENTRA}
+    with pytest.raises(UsageError, match="PUBLIC_URL is not set"):
+        hook_settings(given, "create")
+    assert hook_settings(given, "list").azure_client_id == CLIENT_ID
+    there = hook_settings(given | {"PUBLIC_URL": "https://signals.example.com"}, "rotate")
+    assert there.public_url == "https://signals.example.com"
+    local = {"STATE": str(state)}
+    assert hook_settings(local, "create").public_url == "http://localhost:7071"
 
 
 def test_a_deployment_under_entra_id_never_uses_the_stack(state: Path) -> None:

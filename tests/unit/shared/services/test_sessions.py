@@ -13,6 +13,7 @@ from shared.errors import (
 )
 from shared.services.sessions import NegotiateRequest
 from tests.support.session_world import World
+from tests.support.shown_values import values_lacking
 
 
 @pytest.fixture
@@ -80,16 +81,10 @@ async def test_force_takes_the_place_over_and_tells_the_other_bot(world: World) 
         "acct-1",
         world.license_id,
     )
-    assert event.values == {
-        "symbols": "ES, NQ",
-        "instance": "bot-1",
-        "version": "1.2",
-        "taken_by": "bot-2",
-    }
-    assert (
-        "held by bot-1 (version 1.2), was taken over by bot-2"
-        in shipped_templates().render(event, "mail").text
-    )
+    assert values_lacking(event) == set()
+    shown = shipped_templates().render(event, "mail")
+    assert shown.title == "Your session for ES, NQ was taken over"
+    assert "for ES, NQ, held by bot-1 (1.2), was taken over by bot-2." in shown.text
     assert world.fights == [("acct-1", "taken_over")]
     with pytest.raises(SessionLost, match="The instance bot-2 took this session over"):
         await world.second.leases.confirm(world.grant, held.session_id)

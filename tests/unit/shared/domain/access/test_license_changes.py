@@ -91,6 +91,9 @@ def test_what_a_payment_has_done_can_be_undone_but_not_what_an_operator_has() ->
     assert revoked(disputed).suspended_by == "operator"
     assert code(unpaid) == "license_suspended"
     assert code(disputed) == "license_revoked"
+    refused, final = license_refusal(disputed, NOW), license_refusal(revoked(disputed), NOW)
+    assert refused is not None and "works again after the next payment" in refused.detail
+    assert final is not None and "again" not in final.detail
 
 
 def test_only_an_active_license_whose_time_is_over_is_marked() -> None:

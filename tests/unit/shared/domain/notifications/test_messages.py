@@ -89,6 +89,13 @@ def test_any_value_is_one_short_line(value: str, channel: ChannelKind) -> None:
         assert "@e" not in line
 
 
+def test_a_license_without_end_is_valid_until_further_notice() -> None:
+    created = shipped_templates().render(an_event("license_created", expires_at=None), "slack")
+    assert "valid until further notice" in created.text
+    closing = shipped_templates().render(an_event("signal_published", expires_at=None), "slack")
+    assert "Valid until: -" in closing.text
+
+
 def test_numbers_and_nothing_are_shown() -> None:
     assert [shown(value) for value in (None, "", 3, 0.5, 12.0)] == ["-", "-", "3", "0.5", "12"]
 
