@@ -84,6 +84,7 @@ SECTIONS = (
             Panel("signals", "Signals published and trades written", "barchart"),
             Panel("publishing", "Seconds to send, and age of the oldest unsent message", "timechart"),
             Panel("waiting", "Messages that wait to be sent", "timechart"),
+            Panel("notifications", "Notifications sent, parked, and with a lost answer", "barchart"),
             Panel("feeds", "Age of each symbol's bars", "table"),
             Panel("models", "Model versions and when they served", "table", 100),
         ),
@@ -93,7 +94,6 @@ SECTIONS = (
         (
             Panel("dependencies", "Calls to Redis, Postgres, Tables, Web PubSub", "table", 100),
             Panel("outages", "Signs of an unavailable service", "timechart", 100),
-            Panel("notifications", "Notifications sent, unanswered and given up", "timechart", 100),
             MetricPanel(
                 "Postgres",
                 "postgres",

@@ -40,7 +40,7 @@ def vendor_stand_ins(
     wanted = {
         "VENDOR_ADDRESSES": json.dumps({vendor: f"{url}/{vendor}" for vendor in VENDORS}),
         "PUBLIC_URL": app_url,
-        "PAYMENT_PLANS": _payment_plans(),
+        "PAYMENT_PLANS": payment_plans(),
         "PAYMENT_MODE": "test",
         "STRIPE_WEBHOOK_SECRET": f"whsec_{state.secret('stripe_webhook_secret')}",
         "WHOP_WEBHOOK_SECRET": f"ws_{state.secret('whop_webhook_secret')}",
@@ -69,7 +69,7 @@ def vendor_stand_ins(
     )
 
 
-def _payment_plans() -> str:
+def payment_plans() -> str:
     """The setting PAYMENT_PLANS by which both vendors sell every plan that has a price."""
     catalog = shipped_plans()
     sold = [name for name in catalog if catalog[name].price > 0]

@@ -7,7 +7,8 @@ step may be repeated, so a process that dies at any point leaves nothing to repa
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -45,7 +46,7 @@ class AccountStore(Protocol):
 
     def rows(
         self, table: str, account_id: str, license_ids: Sequence[str], subjects: Sequence[str]
-    ) -> AsyncIterator[Sequence[Row]]: ...
+    ) -> AsyncGenerator[Sequence[Row]]: ...
     async def count(
         self, table: str, account_id: str, license_ids: Sequence[str], subjects: Sequence[str]
     ) -> int: ...
@@ -129,7 +130,10 @@ class AccountDataService:
             await archive.add("licenses", _page([msgspec.structs.asdict(each) for each in held]))
             await archive.add("keys", _page([msgspec.structs.asdict(key_row(key)) for key in keys]))
             for table in ACCOUNT_TABLES:
-                await archive.add(table.name, self._store.rows(table.name, account_id, license_ids, subjects))
+                rows = self._store.rows(table.name, account_id, license_ids, subjects)
+                # If the archive refuses a page, the read still holds a connection of the database.
+                async with aclosing(rows):
+                    await archive.add(table.name, rows)
             archive.finish({"account_id": account_id, "made_at": self._now().isoformat(), "tables": _ABOUT})
         await Auditor(self._audit, actor).note("account exported", account_id)
 

@@ -195,5 +195,5 @@ async def test_the_oldest_ends_are_forgotten_first(store: SessionStore, server: 
     assert ended == {f"ses_{number:020}" for number in range(3, MAX_ENDED + 3)}
 
 
-def _decoded(text: bytes) -> SessionRecord:
+def _decoded(text: bytes | str) -> SessionRecord:
     return msgspec.json.decode(text, type=SessionRecord)

@@ -1,6 +1,6 @@
 """The list of licenses and the rows of accounts in memory, as far as services use them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -107,7 +107,7 @@ class MemoryAccounts:
 
     async def rows(
         self, table: str, account_id: str, license_ids: Sequence[str], subjects: Sequence[str]
-    ) -> AsyncIterator[list[dict[str, Any]]]:
+    ) -> AsyncGenerator[list[dict[str, Any]]]:
         self._server.answer()
         mine = [row for row in self.tables.get(table, []) if row["account_id"] == account_id]
         if mine:

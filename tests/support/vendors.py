@@ -8,15 +8,13 @@ from typing import Any
 import httpx
 
 from local.stack.ports import free_ports
+from local.stack.vendors import payment_plans
 from local.vendors.received import Received
 from local.vendors.server import Options, running
 
 CONTROL_TOKEN = "a control token for tests"
 STRIPE_SECRET = "whsec_a_secret_of_stripe_for_tests"
 WHOP_SECRET = "ws_a_secret_of_whop_for_tests"
-PAYMENT_PLANS = (
-    "stripe:price_starter=starter,stripe:price_pro=pro,whop:plan_starter=starter,whop:plan_pro=pro"
-)
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ async def vendor_stand_ins(
         smtp_port,
         app_url,
         control_token=CONTROL_TOKEN,
-        payment_plans=PAYMENT_PLANS,
+        payment_plans=payment_plans(),
         stripe_secret=STRIPE_SECRET,
         whop_secret=WHOP_SECRET,
         discord_bot_token=discord_bot_token,

@@ -4,8 +4,6 @@ import hashlib
 import hmac
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,9 +21,7 @@ from loadtests.bench.ingestion import Ingestion, ingestion
 from shared.adapters.calendars import market_calendars
 from shared.domain.access.keys import new_key
 from shared.domain.market.bars import BAR_INTERVAL
-from shared.domain.notifications.attempts import MAX_TRIES
 from shared.metrics import METRICS
-from tests.support.places import ROOT
 from tests.support.running import RunningStack
 from tests.support.stacks import LocalStack, local_stack
 from tests.support.telemetry_rows import OtlpFile, all_rows
@@ -77,7 +73,6 @@ def watched_stack(state: Path) -> Iterator[Watched]:
                     lambda: bool(probe.get("/health").is_success and watched.file.spans()), "spans", started
                 )
             _make_a_jump(stack.document["database_url"])
-            _lose_an_answer(stack)
             _drive(stack, started)
             _await_everything(watched, started)
             yield watched
@@ -128,21 +123,6 @@ def _make_a_jump(database_url: str) -> None:
                 '{"vwap_distance": 2, "rsi": 30}', true
             from generate_series(1, 200) as n
         """)
-
-
-def _lose_an_answer(stack: RunningStack) -> None:
-    """Queues a notification for its last try, whose answer is lost, so that it is parked."""
-    fault = ("fault", "slack", "--kind", "lost", "--count", "50", "--state", str(stack.state))
-    subprocess.run([sys.executable, "-m", "local.vendors", *fault], check=True, capture_output=True, cwd=ROOT)
-    with psycopg.connect(stack.document["database_url"]) as connection:
-        connection.execute("""
-            insert into notification_events (event_id, kind, at, shown, fanned_out_at)
-            values ('watched', 'test', now(), '{}', now())
-        """)
-        queued = "insert into notifications (event_id, lane, tries, next_try_at) "
-        connection.execute(
-            queued + "values ('watched', 'channel:ops', %s, now() - interval '1 day')", (MAX_TRIES - 1,)
-        )
 
 
 def _drive(stack: RunningStack, started: LocalStack) -> None:

@@ -3,7 +3,7 @@
 Functions read under row-level security of that account, and may ask for its erasure. Only the timers erase.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class AccountStore:
 
     async def rows(
         self, table: str, account_id: str, license_ids: Sequence[str], subjects: Sequence[str]
-    ) -> AsyncIterator[list[Row]]:
+    ) -> AsyncGenerator[list[Row]]:
         """The account's rows in a table of ACCOUNT_TABLES, at most READ_ROWS at a time."""
         given: Row = {"account_id": account_id, "license_ids": license_ids, "subjects": subjects}
         async for span in self._spans(table, account_id):

@@ -8,9 +8,7 @@ from shared.domain.notifications.channels import Channel
 from shared.domain.notifications.events import Event, EventKind
 from shared.domain.notifications.lanes import Lane
 
-# What a customer may subscribe a destination to; all but signals are of its own account.
-CUSTOMER_EVENTS: tuple[EventKind, ...] = (
-    "signal_published",
+_OF_A_LICENSE: tuple[EventKind, ...] = (
     "license_created",
     "license_extended",
     "license_changed",
@@ -20,36 +18,19 @@ CUSTOMER_EVENTS: tuple[EventKind, ...] = (
     "license_resumed",
     "license_revoked",
     "payment_failed",
+)
+# What a customer may subscribe a destination to; all but signals are of its own account.
+CUSTOMER_EVENTS: tuple[EventKind, ...] = (
+    "signal_published",
+    *_OF_A_LICENSE,
     "key_rotated",
     "session_taken_over",
     "daily_summary",
 )
 # What the address of a license is written to about.
-MAILED: tuple[EventKind, ...] = (
-    "license_created",
-    "license_extended",
-    "license_changed",
-    "license_expiring",
-    "license_expired",
-    "license_suspended",
-    "license_resumed",
-    "license_revoked",
-    "payment_failed",
-    "claim_requested",
-    "key_rotated",
-    "session_taken_over",
-)
+MAILED: tuple[EventKind, ...] = (*_OF_A_LICENSE, "claim_requested", "key_rotated", "session_taken_over")
 # After these, the roles of a license's holder may be others.
-ROLE_CHANGING: tuple[EventKind, ...] = (
-    "license_created",
-    "license_extended",
-    "license_changed",
-    "license_expired",
-    "license_suspended",
-    "license_resumed",
-    "license_revoked",
-    "payment_failed",
-)
+ROLE_CHANGING = tuple(kind for kind in _OF_A_LICENSE if kind != "license_expiring")
 
 
 class Terms(Protocol):

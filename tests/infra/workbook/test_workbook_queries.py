@@ -98,13 +98,6 @@ CASES: dict[str, tuple[Rows, list[Row]]] = {
             },
         ],
     ),
-    "notifications": (
-        [metric("notifications.sent", 4), metric("notifications.sent", 6), metric("notifications.parked", 1)],
-        [
-            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.parked", "Count": 1},
-            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.sent", "Count": 10},
-        ],
-    ),
     "outages": (
         [metric("limiter.open", 4), metric("limiter.open", 6), metric("license_store.errors", 3)],
         [
@@ -128,6 +121,13 @@ CASES: dict[str, tuple[Rows, list[Row]]] = {
         [
             {"TimeGenerated": AT, "Code": "license_expired", "Requests": 1},
             {"TimeGenerated": AT, "Code": "rate_limited", "Requests": 5},
+        ],
+    ),
+    "notifications": (
+        [metric("notifications.sent", 2), metric("notifications.sent", 1), metric("notifications.parked", 7)],
+        [
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.sent", "Count": 3},
+            {"TimeGenerated": AT, "Name": "signal_cloud.notifications.parked", "Count": 7},
         ],
     ),
     "requests": (

@@ -47,7 +47,7 @@ LIMITS |= {
     ("PATCH", "ops/licenses/{license_id}"): 32_768,
     ("POST", "ops/licenses/{license_id}/extend"): 4_096,
     ("POST", "ops/licenses/{license_id}/keys"): 4_096,
-    ("POST", "ops/keys/{public_id}/rotate"): 4_096,
+    ("POST", "ops/keys/{public_id}/rotate"): 1_024,
     ("POST", "ops/licenses/bulk"): 4_096,
     ("POST", "ops/accounts/{account_id}/erase"): 4_096,
     ("POST", "ops/licenses/{license_id}/hooks"): 16_384,

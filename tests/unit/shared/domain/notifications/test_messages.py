@@ -65,7 +65,7 @@ NASTY = (
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_value_mentions_nobody_and_links_nowhere(channel: ChannelKind) -> None:
     message = shipped_templates().render(
-        an_event("session_taken_over", instance=NASTY, symbols=NASTY), channel
+        an_event("session_taken_over", instance=NASTY, symbol=NASTY), channel
     )
     text = message.title + "\n" + message.text
     assert "\x00" not in text
