@@ -101,7 +101,7 @@ async def delete_destination(call: Call, named: DestinationParameters) -> Answer
 @routes.post(
     "destinations/{destination_id}/test",
     scope="bot",
-    summary="Send a test to an own destination; GET notifications shows what became of it",
+    summary="Send a test to an own destination, once a minute; GET notifications shows what became of it",
     parameters=DestinationParameters,
     answer=QueuedTest,
     statuses=((202, "Queued"),),

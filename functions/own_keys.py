@@ -53,7 +53,7 @@ async def get_license_keys(call: Call) -> OwnKeys:
     body=json_body(Rotation, body_limits.ROTATE, required=False),
     answer=RotatedKey,
     statuses=((201, "Replaced; the former key works until former_ends_at"),),
-    problems=(*ADMISSION, *BODY, "keys_exceeded", "conflict"),
+    problems=(*ADMISSION, *BODY, "keys_exceeded", "tries_exceeded", "conflict"),
 )
 async def rotate_license_key(call: Call, request: Rotation) -> Answer:
     """Replaces the caller's key, which works for a while beside the new one."""

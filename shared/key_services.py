@@ -44,7 +44,9 @@ class KeyServices(AccessServices):
 
     @cached_property
     def own_keys(self) -> OwnKeyService:
-        return OwnKeyService(licenses=self.license_service, tell=self.notifications.tell, now=self.now)
+        return OwnKeyService(
+            licenses=self.license_service, tell=self.notifications.tell, tries=self.tries, now=self.now
+        )
 
     @cached_property
     def test_keys(self) -> FreeTestKeys:

@@ -173,12 +173,16 @@ class DestinationService:
         return NewSecret(secret, now + OVERLAP)
 
     async def test(self, grant: Grant, destination_id: str) -> QueuedTest:
-        """Queues a message of the kind `test`; raises NotFound."""
+        """Queues a message of the kind `test`, at most one a minute; raises NotFound.
+
+        More would cost us rows, and all others their turn, if the receiver is slow.
+        """
         destination = await self._get(grant, destination_id)
+        now = self._now()
         event = Event(
-            event_id=f"test:{self._rng(16).hex()}",
+            event_id=f"test:{destination_id}:{int(now.timestamp()) // 60}",
             kind="test",
-            at=self._now(),
+            at=now,
             account_id=destination.account_id,
             license_id=destination.license_id,
             values={"destination_id": destination_id, "note": "asked for by the holder of the license"},

@@ -20,6 +20,7 @@ from shared.domain.access.licenses import (
     ApiKey,
     License,
     Scope,
+    is_over,
     is_valid_key,
     revoked_key,
     shard_of_license_id,
@@ -115,14 +116,17 @@ class KeyMaking:
     async def successor(self, license_: License, old: ApiKey) -> CreatedKey:
         """Makes the key that replaces `old`; replaced keys that still work do not count, up to as many more.
 
-        Raises KeysExceeded, and Conflict if the license has ended.
+        It expires when `old` does. Raises KeysExceeded, and Conflict if the license has ended or `old` has
+        expired.
         """
+        if is_over(old.expires_at, self._now()):
+            raise Conflict(f"The key {old.public_id} has expired; create a new one.")
         if old.scopes != HOOK_SCOPES:
             replaced = [key for key in await self._valid_keys(license_) if key.successor is not None]
             most = self._plans.terms_of(license_).keys
             if len(replaced) >= most:
                 raise replaced_keys_exceeded(license_, replaced, most)
-        (created,) = await self._make(license_, 1, old.scopes, None)
+        (created,) = await self._make(license_, 1, old.scopes, old.expires_at)
         return created
 
     async def hook_secret(self, license_: License) -> CreatedKey:

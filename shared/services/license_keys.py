@@ -102,11 +102,11 @@ class KeyService:
         return created
 
     async def rotate_key(self, public_id: str, overlap: timedelta) -> tuple[CreatedKey, Effect]:
-        """Creates a key with the same scopes; the old one expires after `overlap`, or earlier as before.
+        """Creates a key with the same scopes and end; the old one expires after `overlap`, or as before.
 
         Without an overlap, the old key's connections are closed at once, else by the timer when it expires.
         Raises NotFound, ValidationFailed, KeysExceeded if the license has as many replaced keys that still
-        work as it may have keys, and Conflict if the key is revoked or was rotated before.
+        work as it may have keys, and Conflict if the key is revoked, has expired or was rotated before.
         """
         if not timedelta(0) <= overlap <= MAX_OVERLAP:
             message = f"Expected from 0 to {MAX_OVERLAP.days} days."

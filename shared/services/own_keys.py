@@ -9,12 +9,14 @@ import msgspec
 from shared.domain.access.keys import PREFIX, TEST_PREFIX, KeyKind
 from shared.domain.access.licenses import ApiKey, Grant, Scope, is_valid_key
 from shared.domain.access.test_licenses import kind_of
+from shared.domain.access.try_limits import limits_of_rotations
 from shared.domain.durations import shown_time
 from shared.domain.notifications.events import Event
 from shared.errors import Conflict, NotFound, ScopeMissing
 from shared.services.key_making import CreatedKey
 from shared.services.license_keys import Effect
 from shared.services.licenses import LicenseView
+from shared.services.tries import Tries
 
 
 class KeyChanges(Protocol):
@@ -73,11 +75,13 @@ class OwnKeyService:
         *,
         licenses: Callable[[str], KeyChanges],
         tell: Callable[[Sequence[Event]], Awaitable[None]],
+        tries: Tries,
         now: Callable[[], datetime],
     ) -> None:
         """`licenses` makes a service whose changes are audited under a name."""
         self._licenses = licenses
         self._tell = tell
+        self._tries = tries
         self._now = now
 
     async def list_keys(self, grant: Grant) -> OwnKeys:
@@ -89,9 +93,11 @@ class OwnKeyService:
     async def rotate(self, grant: Grant, overlap: timedelta) -> RotatedKey:
         """Replaces the caller's key, which works for `overlap` more.
 
-        Raises KeysExceeded, and Conflict if the key was replaced before.
+        A seen key must be replaced also while nothing counts the tries. Raises KeysExceeded, TriesExceeded,
+        and Conflict if the key was replaced before.
         """
         former = grant.key.public_id
+        await self._tries.take_if_counted(limits_of_rotations(grant.license.license_id))
         now = self._now()
         created, _ = await self._changes(grant).rotate_key(former, overlap)
         ends_at = min(now + overlap, grant.key.expires_at or now + overlap)

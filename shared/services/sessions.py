@@ -46,6 +46,9 @@ from shared.services.auditing import AuditLog, Auditor
 from shared.services.realtime import ClientAccess
 from shared.services.session_leases import SessionLeases
 
+# Two bots that both force take over from each other again and again: the holder is told once in this time.
+TOLD_EVERY_S = 600
+
 log = logging.getLogger(__name__)
 
 
@@ -230,7 +233,8 @@ class SessionService:
         license_ = await self._license(license_id)
         record = await self._released(license_id, session_id, "ended_by_operator")
         if record is not None:
-            await self._tell([self._event(license_id, license_.account_id, record, "an operator")])
+            told = self._event(session_id, license_id, license_.account_id, record, "an operator")
+            await self._tell([told])
             audit = Auditor(self._audit, actor)
             await audit.note("session ended", license_id, session=session_id, instance=record.instance)
         return Released(session_id, record is not None)
@@ -266,7 +270,8 @@ class SessionService:
             if record.reason == "taken_over":
                 self._count(Count.SESSIONS_TAKEN_OVER)
                 self._fought(account_id, "taken_over")
-                taken_over.append(self._event(license_id, account_id, record, record.by))
+                told = f"{license_id}:{int(self._now().timestamp()) // TOLD_EVERY_S}"
+                taken_over.append(self._event(told, license_id, account_id, record, record.by))
             else:
                 self._fought(account_id, "replaced")
         if taken_over:
@@ -279,9 +284,10 @@ class SessionService:
             # The timer closes it: its next renewal of the connection finds the session ended.
             log.warning("the connection of an ended session stays open for now: %s", error.internal)
 
-    def _event(self, license_id: str, account_id: str, record: SessionRecord, by: str) -> Event:
+    def _event(self, name: str, license_id: str, account_id: str, record: SessionRecord, by: str) -> Event:
+        """The event of a session that ended; of several with one `name`, the first is told."""
         return Event(
-            event_id=f"session_taken_over:{record.session_id}",
+            event_id=f"session_taken_over:{name}",
             kind="session_taken_over",
             at=self._now(),
             account_id=account_id,

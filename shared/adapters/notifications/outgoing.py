@@ -8,7 +8,9 @@ There are no redirects, no proxies of the environment, and bounds for time and s
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -21,6 +23,10 @@ CONNECT_S = 3.0
 TOTAL_S = 10.0
 MAX_ANSWER_BYTES = 65_536
 _USER_AGENT = "signal-cloud-notifications"
+
+# A lookup cannot be cancelled, and a customer's name server may let it hang for half a minute. These threads
+# are not the loop's own few, for which everything else would wait.
+_lookups = ThreadPoolExecutor(64, "lookups")
 
 # Returns the IP addresses of a host; raises OSError if there are none.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -45,8 +51,8 @@ class Answered:
 
 async def resolve(host: str, port: int) -> Sequence[str]:
     """The addresses that the system knows for `host`."""
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    found = await asyncio.get_running_loop().run_in_executor(_lookups, look_up)
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 

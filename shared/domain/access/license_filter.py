@@ -33,7 +33,8 @@ class LicenseFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     @property
     def is_empty(self) -> bool:
-        return all(value is None for value in msgspec.structs.astuple(self))
+        """Whether it selects every license; a text of nothing but blanks is in nearly all of them."""
+        return all(value is None or not str(value).strip() for value in msgspec.structs.astuple(self))
 
     def expires_by(self, now: datetime) -> datetime | None:
         days = self.expiring_within_days

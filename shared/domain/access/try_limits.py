@@ -51,6 +51,18 @@ def limits_of_requests(network: str, mail_hash: str) -> Sequence[TryLimit]:
     )
 
 
+def limits_of_rotations(license_id: str) -> Sequence[TryLimit]:
+    """Keys that a holder replaces.
+
+    Each new key costs rows for good and a mail, and has a rate limit of its own, so that no other limit ends
+    a chain of replacements.
+    """
+    return (
+        TryLimit("license.rotate", license_id, 10),
+        TryLimit("license.rotate.day", license_id, 50, DAY_S),
+    )
+
+
 def limits_of_test_keys(network: str) -> Sequence[TryLimit]:
     """New test keys, each of which costs rows and messages for its life."""
     return (

@@ -14,9 +14,10 @@ from shared.errors import InvalidInput, MalformedJson
 
 # Far more than an alert of any platform has.
 MAX_VALUES = 100
-_PLACEHOLDER = re.compile(r"\{\{\s*([^{}\s][^{}]{0,63}?)\s*\}\}")
+# Possessive and bounded, because the sender chooses the text: nothing is tried twice, however long it is.
+_PLACEHOLDER = re.compile(r"\{\{\s{0,16}+([^{}\s](?:[^{}]{0,62}[^{}\s])?)\s{0,16}+\}\}")
 # A name and its placeholder in what would be JSON if the sender had filled it.
-_NAMED_PLACEHOLDER = re.compile(r'"([^"\\]{1,64})"\s*:\s*"?[^",{}]*' + _PLACEHOLDER.pattern)
+_NAMED_PLACEHOLDER = re.compile(r'"([^"\\]{1,64})"\s*+:\s*+"?+[^",{}]*+' + _PLACEHOLDER.pattern)
 # Values end at blanks, semicolons, and at commas unless a digit stands on both sides, as in 5,012.25.
 _SEPARATOR = re.compile(r"(?:[\s;]|(?<![0-9]),|,(?![0-9]))+")
 _PAIR = re.compile(r"(?P<name>[A-Za-z_][\w.-]{0,63})\s*(?:=|:(?!//))\s*(?P<value>\S.*)", re.DOTALL)

@@ -131,10 +131,8 @@ class Caller:
         match code:
             case "key_missing":
                 return await self.call(None)
-            case "key_malformed":
-                return await self.call("sc_live_mistyped")
-            case "key_unknown":
-                return await self.call(new_key("Zz99Zz"))
+            case "key_malformed" | "key_unknown":
+                return await self.call("sc_live_mistyped" if code == "key_malformed" else new_key("Zz99Zz"))
             case "key_revoked":
                 await licenses.revoke_key(key.key.public_id)
             case "key_expired" | "license_expired":
@@ -149,6 +147,8 @@ class Caller:
                 assert (await self.call(key)).status < 300
             case "symbol_not_licensed":
                 key = await self.api.key(self.scope, symbols=["CL"])
+            case "tries_exceeded":
+                self.api.redis.tries[f"license.rotate:{key.key.license_id}"] = 10
             case _ if code in REFUSING_PLANS:
                 self.api.services.plans = with_plans(REFUSING_PLANS[code])
             case _:

@@ -126,6 +126,8 @@ async def test_a_license_that_no_longer_fits_the_filter_is_left_alone(
     ("asked", "field"),
     [
         ({"filter": {}, "action": "revoke"}, "filter"),
+        ({"filter": {"text": ""}, "action": "revoke", "dry_run": False}, "filter"),
+        ({"filter": {"text": " ", "plan": ""}, "action": "revoke", "dry_run": False}, "filter"),
         ({"filter": {"plan": "pro"}, "action": "extend"}, "days"),
         ({"filter": {"plan": "pro"}, "action": "plan", "plan": "platinum"}, "plan"),
         ({"filter": {"plan": "pro"}, "action": "suspend", "days": 3}, "days"),

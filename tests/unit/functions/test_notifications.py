@@ -119,6 +119,16 @@ async def test_a_test_is_queued_for_its_destination_alone_and_its_result_is_seen
         assert answered.code == "not_found"
 
 
+async def test_tests_in_the_same_minute_are_one(api: Api, senders: Senders) -> None:
+    key = await api.key()
+    name = (await add(api, key)).json["destination"]["destination_id"]
+    for forward, sent in ((0, 1), (1, 1), (60, 2)):
+        api.clock.forward(forward)
+        assert (await api.call("POST", f"destinations/{name}/test", key=key)).status == 202
+        await fire(api)
+        assert len(senders.sent) == sent
+
+
 async def test_after_a_rotation_messages_have_both_signatures_for_a_day(api: Api, senders: Senders) -> None:
     key = await api.key()
     added = (await add(api, key)).json

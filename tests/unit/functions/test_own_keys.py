@@ -60,6 +60,22 @@ async def test_the_overlap_is_bounded(api: Api) -> None:
     assert api.hub.closed == [f"key.{key.key.public_id}"]
 
 
+async def test_a_chain_of_replacements_ends_whatever_limit_each_new_key_has(api: Api) -> None:
+    """Each costs rows for good, and strangers have test keys."""
+    for first in (await a_test_key(api), (await api.key()).plain):
+        key = first
+        for _ in range(10):
+            answered = await api.call("POST", "license/rotate", key=key, body={"overlap_s": 0})
+            assert answered.status == 201
+            key = answered.json["key"]
+        stored = len(api.key_store.keys)
+        refused = await api.call("POST", "license/rotate", key=key, body={"overlap_s": 0})
+        assert (refused.status, refused.code) == (429, "tries_exceeded")
+        assert len(api.key_store.keys) == stored
+    api.redis.away = True
+    assert (await api.call("POST", "license/rotate", key=key)).status == 201, "a seen key is replaced anyway"
+
+
 async def other_key(api: Api, key: CreatedKey, *scopes: Any) -> CreatedKey:
     return await api.services.license_service("tester").create_key(key.key.license_id, scopes or ("bot",))
 

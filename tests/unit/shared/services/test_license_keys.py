@@ -95,6 +95,17 @@ async def test_a_rotation_without_overlap_closes_the_old_key_as_a_revocation_doe
     assert effect.connections_closed, "nothing is to be closed yet"
 
 
+async def test_the_successor_of_a_key_that_ends_does_not_outlive_it(world: World) -> None:
+    """Else the holder of a key for a week would have one for ever."""
+    end = world.clock() + timedelta(days=7)
+    old = await world.service.create_key(await world.license(), expires_at=end)
+    new, _ = await world.service.rotate_key(old.key.public_id, timedelta(0))
+    assert new.key.expires_at == end
+    world.clock.forward(7 * 86_400)
+    with pytest.raises(Conflict, match="has expired; create a new one"):
+        await world.service.rotate_key(new.key.public_id, timedelta(0))
+
+
 async def test_a_revoked_key_cannot_be_rotated(world: World) -> None:
     old = await world.service.create_key(await world.license())
     await world.service.revoke_key(old.key.public_id)

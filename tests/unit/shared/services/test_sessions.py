@@ -42,6 +42,19 @@ async def test_a_second_bot_is_told_who_holds_the_place_and_how_long_to_wait(wor
     assert world.connections.closed == []
 
 
+async def test_two_bots_that_take_over_from_each_other_are_told_of_once_in_a_while(world: World) -> None:
+    """Each event is a mail to the holder, and mails of all customers go through one server."""
+    for _ in range(10):
+        await world.take("bot-1", force=True)
+        await world.take("bot-2", force=True)
+    assert len(world.fights) == 19
+    assert len({event.event_id for event in world.events}) == 1, "a repeated id is stored once"
+    world.elapsed_s += 600
+    await world.take("bot-1")
+    await world.take("bot-2", force=True)
+    assert len({event.event_id for event in world.events}) == 2
+
+
 async def test_all_symbols_or_none(world: World) -> None:
     await world.take(symbols=["NQ"])
     with pytest.raises(SessionTaken):

@@ -1,6 +1,8 @@
 """Calls to customers' addresses go to what was checked, and nowhere else."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -47,6 +49,18 @@ async def send(names: Names, url: str = URL) -> str:
 )
 async def test_a_host_with_any_address_inside_is_refused(found: list[str]) -> None:
     assert "not on the public internet" in await send(Names(found))
+
+
+async def test_lookups_that_hang_keep_no_thread_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        threads.append(threading.current_thread().name)
+        return [(None, None, None, None, ("93.184.215.14", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    assert await outgoing.resolve("hook.example.com", 443) == ["93.184.215.14"]
+    assert threads[0].startswith("lookups")
 
 
 @pytest.mark.parametrize("host", ["localhost", "2130706433", "0x7f.1", "127.0.0.1", "[::1]"])

@@ -2,6 +2,7 @@
 
 import json
 import string
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -213,6 +214,15 @@ def test_placeholders_that_were_not_filled_are_named() -> None:
     broken = '{"ticker": "{{ticker}}", "price": {{close}}, "action": "buy"}'
     assert refused(broken).keys() == {"ticker", "price"}, "without quotes it is no JSON"
     assert refused("{{ strategy.order.action }} {{ticker}} {{close}}").keys() == {"action", "symbol", "price"}
+
+
+def test_blanks_before_a_placeholder_cost_no_time() -> None:
+    """A few bytes must not keep the process busy for minutes."""
+    began = time.process_time()
+    for body in ('{"a":' + " " * 8_000 + "{{x" + " " * 8_000, "buy " + "{{x" + " " * 16_000):
+        with pytest.raises(InvalidInput):
+            read(body)
+    assert time.process_time() - began < 1
 
 
 def test_a_line_has_its_words_in_order_and_pairs_in_any() -> None:
