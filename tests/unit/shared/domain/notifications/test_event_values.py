@@ -38,6 +38,6 @@ def test_a_mail_says_how_long_its_claim_link_works() -> None:
     templates = shipped_templates()
     first = templates.render(an_event("license_created"), "mail", {CLAIM: "link"}).text
     lost = templates.render(an_event("claim_requested"), "mail", {CLAIM: "link"}).text
-    assert f"works for {LIFETIME['first_key'].days} days:" in first
+    assert f"for {LIFETIME['first_key'].days} days:" in first
     assert LIFETIME["lost_key"].days == 1
-    assert "works for a day:" in lost
+    assert "for one day:" in lost
