@@ -18,6 +18,7 @@ PROCEDURES = (
     "Rotate the pepper",
     "End a license or a key",
     "Payments",
+    "Export or erase an account",
     "Scale for an event",
     "Import old trades",
     "Quotas and costly queries",
