@@ -11,13 +11,10 @@ NAMES: dict[object, str] = {}  # `area.name` of each loaded query; traces show i
 def queries(area: str) -> dict[str, bytes]:
     """The queries in queries/<area>.sql by name; two lines above each give name and description."""
     found: dict[str, bytes] = {}
-    text = (_HERE / "queries" / f"{area}.sql").read_text(encoding="utf-8")
-    for part in text.split(_MARK)[1:]:
+    for part in (_HERE / "queries" / f"{area}.sql").read_text(encoding="utf-8").split(_MARK)[1:]:
         name, description, query = part.split("\n", 2)
         if name in found or not description.startswith("-- ") or not query.strip():
-            raise ValueError(
-                f"queries/{area}.sql: {name} lacks a description or SQL, or its name is repeated"
-            )
+            raise ValueError(f"queries/{area}.sql: {name} lacks a description or SQL, or is repeated")
         found[name] = query.strip().encode()
         NAMES[found[name]] = f"{area}.{name}"
     return found
@@ -35,7 +32,7 @@ def areas() -> list[str]:
 def migrations() -> list[tuple[str, bytes, str]]:
     """(name, SQL, SHA-256 in hex) of every migration, in the order in which they are applied."""
     files = sorted((_HERE / "migrations").glob("[0-9][0-9][0-9][0-9]_*.sql"))
-    return [(file.stem, file.read_bytes(), sha256(file.read_bytes()).hexdigest()) for file in files]
+    return [(each.stem, sql := each.read_bytes(), sha256(sql).hexdigest()) for each in files]
 
 
 def schema() -> bytes:

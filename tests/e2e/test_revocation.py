@@ -278,7 +278,7 @@ async def test_a_license_has_ten_sockets_and_each_url_connects_once(two: Running
         license_ = await asyncio.to_thread(two.license, "show", made["license_id"])
         assert license_["license"]["plan"] == "standard"
         async with first.session.get(f"{two.base_url}/api/license", headers=first.headers) as answer:
-            assert (await answer.json())["quotas"]["connections"] == 10
+            assert (await answer.json())["terms"]["connections"] == 10
 
 
 async def test_connections_that_nobody_reported_as_ended_make_room(

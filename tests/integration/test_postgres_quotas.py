@@ -229,5 +229,5 @@ def test_no_plan_of_customers_lets_an_account_store_35_gb_a_day() -> None:
         if name != "load":
             assert limits.trades_per_day * 8_192 < 50 * 1024**2
             assert limits.stored_bytes <= 10 * 1024**3
-            # A bot that trades each minute of a day is honest.
-            assert limits.trades_per_day >= 3 * 1_440
+            # A bot that trades each minute of a day is honest; test keys are strangers'.
+            assert name == "test" or limits.trades_per_day >= 3 * 1_440
