@@ -1,6 +1,7 @@
 """The real servers that integration tests run against; each starts once a session, on first use."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -20,14 +21,28 @@ from tests.support.ports import free_port
 from tests.support.samples import START
 from tests.support.servers import running_azurite, running_valkey
 
+# Each process has servers of its own, and their data grows with its tests.
+ROOM_BYTES = 4 * 1024**3
+
 
 @pytest.fixture(scope="session")
 def server_directory() -> Iterator[Path]:
     """A directory for the servers' data that PostgreSQL's own user may enter, which pytest's are not."""
-    directory = Path(tempfile.mkdtemp(prefix="signal-cloud-tests-"))
+    directory = Path(tempfile.mkdtemp(prefix="signal-cloud-tests-", dir=_in_memory()))
     directory.chmod(0o711)
     yield directory
     shutil.rmtree(directory)
+
+
+def _in_memory() -> Path | None:
+    """A file system in memory with room for the servers' data; None if there is none.
+
+    Nearly every test makes a database of its own, which is hundreds of files.
+    """
+    shared = Path("/dev/shm")
+    if not os.access(shared, os.W_OK) or shutil.disk_usage(shared).free < ROOM_BYTES:
+        return None
+    return shared
 
 
 @pytest.fixture(scope="session")

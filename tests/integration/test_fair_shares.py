@@ -21,7 +21,7 @@ from tests.support.trades import ALICE, BOB
 
 EVERYTHING: dict[str, Any] = {"symbol": None, "since": None, "until": None}
 # Below this, a ratio of two times says more about the machine than about the app.
-FLOOR_S = 0.1
+FLOOR_S = 0.2
 _OTHER_SESSIONS = """
 select count(*) from pg_stat_activity
 where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()
