@@ -113,8 +113,8 @@ class World:
     async def do_release(self, instance: str) -> None:
         held = self.held.get(instance)
         session_id = held.session_id if held else "ses_unknown"
-        real = await self.store.release(LICENSE, session_id, "released", instance)
-        expected = await self.model.release(LICENSE, session_id, "released", instance)
+        real = await self.store.release(LICENSE, session_id, "released")
+        expected = await self.model.release(LICENSE, session_id, "released")
         assert (real is None) == (expected is None)
 
     async def do_end(self, public_id: str) -> None:

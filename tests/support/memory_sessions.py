@@ -136,14 +136,12 @@ class MemorySessions:
         )
         return records[record.session_id]
 
-    async def release(
-        self, license_id: str, session_id: str, reason: EndReason, by: str = ""
-    ) -> SessionRecord | None:
+    async def release(self, license_id: str, session_id: str, reason: EndReason) -> SessionRecord | None:
         records = self._of(license_id)
         record = records.get(session_id)
         if record is None or not self.is_live(record):
             return None
-        self._finish(records, record, reason, by)
+        self._finish(records, record, reason, "")
         return record
 
     async def end(

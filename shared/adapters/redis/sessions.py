@@ -65,11 +65,9 @@ class SessionStore:
             answers += [_decoded(record) if record else None for record in replies]
         return answers
 
-    async def release(
-        self, license_id: str, session_id: str, reason: EndReason, by: str = ""
-    ) -> SessionRecord | None:
+    async def release(self, license_id: str, session_id: str, reason: EndReason) -> SessionRecord | None:
         """Ends one session; returns it as it was, or None if the license has no such live session."""
-        (record,) = await self._run(_call(license_id, "release", session_id, reason, by))
+        (record,) = await self._run(_call(license_id, "release", session_id, reason))
         return _decoded(record) if record else None
 
     async def end(

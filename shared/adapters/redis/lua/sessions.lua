@@ -8,7 +8,7 @@
 --             instance, version, public id of the key, symbols (separated by commas)
 --       renew: session id, public id of the key or '', places or 0, copy (JSON) or ''. The copy restores a
 --             session that Redis has lost.
---       release: session id, reason, by whom
+--       release: session id, reason
 --       end: public id of a key or '' for all, reason
 --       look: nothing
 -- Returns
@@ -258,7 +258,7 @@ if operation == 'release' then
     return ''
   end
   local text = cjson.encode(record)
-  finish(record, ARGV[FIRST + 1], ARGV[FIRST + 2])
+  finish(record, ARGV[FIRST + 1], '')
   return text
 end
 
