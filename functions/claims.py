@@ -42,7 +42,7 @@ class ClaimRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ClaimRequested(msgspec.Struct, frozen=True):
-    """What happens next, whatever was found."""
+    """What happens next; the same if no license was found."""
 
     detail: str
 

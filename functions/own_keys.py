@@ -1,4 +1,4 @@
-"""Lets holders of keys replace them, and gives test keys to whoever asks."""
+"""Lets holders of keys replace them, and gives test keys to everybody."""
 
 from datetime import timedelta
 from typing import Annotated

@@ -20,7 +20,7 @@ class Received:
         self._arrived = asyncio.Condition()
 
     async def add(self, vendor: str, **values: object) -> Json:
-        """Keeps an entry, and wakes everybody who waits for one."""
+        """Keeps an entry, and wakes the callers of `wait`."""
         self._number += 1
         entry: Json = {"number": self._number, "vendor": vendor, "at": time.time(), **values}
         async with self._arrived:

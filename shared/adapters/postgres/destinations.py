@@ -51,7 +51,7 @@ class DestinationStore:
             return bool((await connection.execute(_SQL["seal"], values)).rowcount)
 
     async def find(self, destination_id: str) -> Destination | None:
-        """For timers: the destination of whatever account."""
+        """For timers: the destination, of any account."""
         async with self._database.transaction(jobs=True) as connection:
             cursor = connection.cursor(row_factory=class_row(Destination))
             await cursor.execute(_SQL["get"], {"destination_id": destination_id})

@@ -1,7 +1,8 @@
 """Lists every license as Table Storage has it, so that licenses can be filtered, ordered and paged.
 
-Table Storage stays the source of truth. Whoever changes a license puts it here too, and a timer puts what is
-newer there. The events of a change are stored in the transaction that lists it, so each is told once.
+Table Storage stays the source of truth. The process that changes a license puts it here, too, and a timer
+puts what is newer there. The events of a change are stored in the transaction that lists it, so each is told
+once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -35,5 +35,5 @@ class Ending(msgspec.Struct, frozen=True):
         return now - self.at >= ENFORCED_FOR
 
     def is_due_to_close(self, now: datetime) -> bool:
-        """Whether whoever changed the license has failed to close its connections."""
+        """Whether the process that changed the license has failed to close its connections."""
         return self.closes and now - self.at >= CLOSED_WITHIN

@@ -19,8 +19,8 @@ ORDERS: tuple[LicenseOrder, ...] = get_args(LicenseOrder)
 class LicenseFilter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Licenses that fit every given value; without any, all licenses.
 
-    `status` is what the license is now: one whose time is over is expired, whatever is stored. `text` is
-    looked for in account, reference, mail and notes, whatever the case.
+    `status` is what the license is now: one whose time is over is expired, even if it is stored as active.
+    `text` is looked for in account, reference, mail and notes; upper and lower case are the same.
     """
 
     plan: Annotated[str, msgspec.Meta(max_length=64)] | None = None
